@@ -1,0 +1,95 @@
+"""Build what pyproject.toml cannot say: the Cython core from ext/ and the stubs from protos/.
+
+Both land in the build folder only. OWNERD_DEBUG=1 adds assertions, OWNERD_SANITIZE=1 adds ASan and
+UBSan (run Python with libasan preloaded then).
+"""
+
+import os
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
+from setuptools.command.sdist import sdist
+
+ROOT = Path(__file__).parent
+PROTOS = ("ownerd/v1/dial.proto", "ownerd/v1/admin.proto")
+DEBUG = os.environ.get("OWNERD_DEBUG") == "1"
+SANITIZE = os.environ.get("OWNERD_SANITIZE") == "1"
+
+COMPILE_ARGS = ["-std=c++17", "-Wall", "-Wextra", "-Wno-unused-parameter", "-fvisibility=hidden"]
+COMPILE_ARGS += ["-O1", "-g"] if DEBUG or SANITIZE else ["-O3"]
+LINK_ARGS = ["-pthread"]
+if SANITIZE:
+    COMPILE_ARGS += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
+    LINK_ARGS += ["-fsanitize=address,undefined"]
+
+
+def native_extensions():
+    return [
+        Extension(
+            f"ownerd.{source.stem}",
+            [str(source.relative_to(ROOT))],
+            language="c++",
+            extra_compile_args=COMPILE_ARGS,
+            extra_link_args=LINK_ARGS,
+        )
+        for source in sorted((ROOT / "ext" / "ownerd").glob("*.pyx"))
+    ]
+
+
+class BuildNative(build_ext):
+    """Translate the .pyx files into the build folder, then compile them."""
+
+    def finalize_options(self):
+        from Cython.Build import cythonize
+
+        self.set_undefined_options("build", ("build_temp", "build_temp"))
+        self.distribution.ext_modules = cythonize(
+            self.distribution.ext_modules,
+            include_path=["ext"],
+            build_dir=self.build_temp,
+            compiler_directives={
+                "language_level": 3,
+                "boundscheck": DEBUG,
+                "wraparound": False,
+                "cdivision": True,
+                "embedsignature": True,
+            },
+        )
+        super().finalize_options()
+
+
+class BuildPython(build_py):
+    """Generate the protobuf and gRPC stubs next to the copied sources."""
+
+    def run(self):
+        super().run()
+        from grpc_tools import protoc
+
+        out = Path(self.build_lib)
+        protos = ROOT / "protos"
+        well_known = Path(protoc.__file__).parent / "_proto"
+        arguments = ["protoc", f"-I{protos}", f"-I{well_known}"]
+        arguments += [f"--python_out={out}", f"--pyi_out={out}", f"--grpc_python_out={out}", *PROTOS]
+        if protoc.main(arguments) != 0:
+            raise SystemExit("protoc could not compile the files in protos/; see the lines above")
+        (out / "ownerd" / "v1" / "__init__.py").write_text('"""Generated from protos/ownerd/v1."""\n')
+
+
+class SourceArchive(sdist):
+    """Take along what the build and the tests need besides the Python sources."""
+
+    def add_defaults(self):
+        super().add_defaults()
+        for pattern in ("ext/**/*.p??", "protos/**/*.proto", "tests/**/*", "benchmarks/**/*"):
+            files = (path for path in ROOT.glob(pattern) if path.is_file())
+            self.filelist.extend(
+                str(path.relative_to(ROOT)) for path in files if "node_modules" not in path.parts
+            )
+
+
+setup(
+    ext_modules=native_extensions(),
+    cmdclass={"build_ext": BuildNative, "build_py": BuildPython, "sdist": SourceArchive},
+)
