@@ -1,0 +1,54 @@
+"""Life of a call: made empty, refused with a message or answered, cleared.
+
+Owns the memory rules of `Task` and `DialCall` (see the .pxd) and nothing else.
+"""
+
+from libc.stdlib cimport abort, free, malloc
+from libc.string cimport memset
+
+cdef enum:
+    SHOWN_BYTES = 64                  # how much of a caller's value an error message repeats
+
+
+cdef void task_clear(Task *task) noexcept nogil:
+    free(task.message)
+    task.message = NULL
+
+
+cdef char *task_refuse(Task *task, int code) noexcept nogil:
+    """Set an error code; return a buffer of MESSAGE_BYTES for the message.."""
+    if task.message == NULL:
+        task.message = <char *> malloc(MESSAGE_BYTES)
+        if task.message == NULL:
+            abort()
+    task.code = code
+    task.message[0] = 0
+    return task.message
+
+
+cdef void call_init(DialCall *call, uint8_t call_kind) noexcept nogil:
+    memset(call, 0, sizeof(DialCall))
+    call.call_kind = call_kind
+    call.task.kind = TASK_DIAL
+    call.items = &call.single
+
+
+cdef void call_clear(DialCall *call) noexcept nogil:
+    """Free what the call holds. Its slices and its answer are gone afterwards."""
+    task_clear(&call.task)
+    if call.items != &call.single:
+        free(call.items)
+    free(call.answer)
+    call.items = &call.single
+    call.answer = NULL
+
+
+cdef int printable(const char *data, size_t size) noexcept nogil:
+    """Return how many bytes of a valid UTF-8 text to show in a message, cut between characters."""
+    cdef int shown
+    if size <= SHOWN_BYTES:
+        return <int> size
+    shown = SHOWN_BYTES
+    while shown > 0 and (<unsigned char> data[shown] & 0xC0) == 0x80:
+        shown -= 1
+    return shown

@@ -1,0 +1,76 @@
+"""The C++ standard library as the native rooms use it.
+
+Declared without `except +`: a failed allocation is not turned into a Python error in the middle of
+a decision but ends the process (std::terminate). The store is crash-only, so nothing half-applied
+can be seen afterwards.
+"""
+
+from libc.stdint cimport uint32_t
+
+cdef extern from "<string>" namespace "std" nogil:
+    cdef cppclass string:
+        string()
+        string(const char *, size_t)
+        string(const string &)
+        const char *data()
+        const char *c_str()
+        size_t size()
+        bint empty()
+        void clear()
+        void reserve(size_t)
+        void resize(size_t)
+        string &append(const char *, size_t)
+        string &append(const string &)
+        string &assign(const char *, size_t)
+        void push_back(char)
+        char &operator[](size_t)
+        bint operator==(const string &)
+        bint operator<(const string &)
+        int compare(const string &)
+        void swap(string &)
+
+    string to_string(unsigned long long)
+
+cdef extern from "<vector>" namespace "std" nogil:
+    cdef cppclass vector[T]:
+        vector()
+        T &operator[](size_t)
+        T &back()
+        T *data()
+        size_t size()
+        bint empty()
+        void push_back(const T &)
+        void pop_back()
+        void clear()
+        void resize(size_t)
+        void reserve(size_t)
+        void swap(vector[T] &)
+
+cdef extern from "<utility>" namespace "std" nogil:
+    cdef cppclass pair[T, U]:
+        T first
+        U second
+
+cdef extern from "<unordered_map>" namespace "std" nogil:
+    cdef cppclass unordered_map[K, V]:
+        cppclass iterator:
+            iterator()
+            pair[K, V] &operator*()
+            bint operator==(iterator)
+            bint operator!=(iterator)
+            iterator operator++()
+        unordered_map()
+        V &operator[](const K &)
+        size_t size()
+        size_t erase(const K &)
+        size_t count(const K &)
+        iterator begin()
+        iterator end()
+        iterator find(const K &)
+        void clear()
+
+cdef extern from "<mutex>" namespace "std" nogil:
+    cdef cppclass mutex:
+        mutex()
+        void lock()
+        void unlock()

@@ -1,0 +1,8 @@
+"""C interface of dialing: one DialService call decided against the store."""
+
+from libc.stdint cimport int64_t
+
+from ownerd.calls cimport DialCall
+from ownerd.store cimport Store
+
+cdef bint dial_decide(Store *store, DialCall *call, int64_t now_ns, bint has_room) noexcept nogil

@@ -1,0 +1,867 @@
+"""What is on disk: one LMDB environment with every table, and the catalog read from it.
+
+Owns the data directory (DIR/LOCK, DIR/records/), the layout of every row, the one write transaction
+and the in-memory catalog: lists with their events, campaigns, codes.
+
+Invariants:
+- DIR/LOCK is locked before LMDB opens and until it is closed; one process per directory.
+- The catalog changes only while a write transaction is open or right after its commit, and always
+  on the writer thread. `store_abort` puts back what a transaction changed in it.
+- Once an LMDB call inside a transaction fails, `error` is set and the transaction cannot commit.
+- Numbers of lists and campaigns are never used twice.
+- Rows are the machine's own byte order (x86-64 and arm64 Linux are both little-endian); keys that
+  must sort are big-endian.
+
+It decides nothing and knows no gRPC.
+"""
+
+import errno
+import os
+
+from cython.operator cimport dereference, preincrement
+from libc.stdio cimport snprintf
+from libc.string cimport memcpy, memset
+
+from ownerd.lmdb_api cimport (
+    MDB_CREATE, MDB_NEXT, MDB_NORDAHEAD, MDB_NOTFOUND, MDB_NOTLS, MDB_RDONLY, MDB_SET_RANGE,
+    MDB_SUCCESS, MDB_cursor, MDB_envinfo, MDB_stat, lmdb,
+)
+from ownerd.rules cimport hold_owned, hold_reserved, rules_apply_event
+
+cdef extern from "<fcntl.h>" nogil:
+    int fallocate(int, int, long, long)
+
+cdef extern from "<sys/file.h>" nogil:
+    int flock(int, int)
+    int LOCK_EX
+    int LOCK_NB
+
+cdef extern from "<errno.h>" nogil:
+    int errno_now "errno"
+    int ENOSPC
+    int EDQUOT
+
+cdef extern from "<sys/statvfs.h>" nogil:
+    ctypedef struct statvfs_t "struct statvfs":
+        unsigned long f_frsize
+        unsigned long f_bavail
+    int fstatvfs(int, statvfs_t *)
+
+cdef extern from "<sys/vfs.h>" nogil:
+    ctypedef struct statfs_t "struct statfs":
+        long f_type
+    int statfs_of "statfs"(const char *, statfs_t *)
+
+cdef enum:
+    FORMAT = 1
+    READERS = 254                     # snapshots and reads in flight; each is short
+    CAMPAIGN_BITS = 0x3FFFFFFF
+    OWNED_BIT = 0x40000000
+    RESERVED_BIT = 0x80000000
+    INTEGER_TAG = 1
+    TEXT_TAG = 2
+    FREE_COUNT_INTERVAL_NS = 1_000_000_000
+    ALLOCATE_BYTES = 0x2000000        # 32 MiB: how far ahead the data file's blocks are reserved
+
+cdef const char **TABLE_NAMES = [
+    "meta", "lists", "graves", "events", "campaigns", "codes", "records", "audit", "requests",
+]
+
+# Filesystems on which neither flock nor a shared memory map can be trusted between machines.
+NETWORK_FILESYSTEMS = {
+    0x6969: "NFS", 0x517B: "SMB", 0xFF534D42: "CIFS", 0xFE534D42: "SMB2", 0x01021997: "9p",
+    0x00C36400: "Ceph", 0x5346414F: "AFS",
+}
+
+# Wrap-up codes of a new store: (code, counts as attempt, success). Each is its own category.
+DEFAULT_CODES = tuple(
+    [(code, True, False) for code in (
+        "Ambiguous", "Busy", "Deleted", "Failure", "Fax", "Machine", "No Answer",
+        "Remote Hang Up", "SIT", "SIT Callable", "SIT Uncallable", "System Hang Up", "Scheduled",
+        "Transferred", "Wrong Party", "Phone Number Deleted",
+    )]
+    + [(code, True, True) for code in ("Success", "Phone Number Success")]
+    + [(code, False, False) for code in (
+        "No Lines", "Non-Dialer Call", "Rescheduled", "Skipped", "Policy Scheduled",
+    )]
+)
+
+
+class StoreError(Exception):
+    """The data directory cannot be opened; the message says why and what to do."""
+
+
+class StoreInUseError(StoreError):
+    """Another process has the data directory."""
+
+
+# --- numbers, keys and values ---------------------------------------------------------------------
+
+cdef void put_be32(char *at, uint32_t value) noexcept nogil:
+    cdef int i
+    for i in range(4):
+        at[i] = <char> (value >> (24 - 8 * i))
+
+
+cdef uint32_t get_be32(const char *at) noexcept nogil:
+    cdef int i
+    cdef uint32_t value = 0
+    for i in range(4):
+        value = value << 8 | <unsigned char> at[i]
+    return value
+
+
+cdef void put_be64(char *at, uint64_t value) noexcept nogil:
+    put_be32(at, <uint32_t> (value >> 32))
+    put_be32(at + 4, <uint32_t> value)
+
+
+cdef uint64_t get_be64(const char *at) noexcept nogil:
+    return <uint64_t> get_be32(at) << 32 | get_be32(at + 4)
+
+
+cdef bint canonical_integer(Slice text, int64_t *value) noexcept nogil:
+    """Read a decimal int64 written the one way that printing it would write it."""
+    cdef size_t i = 0
+    cdef bint negative = text.size > 0 and text.data[0] == b'-'
+    cdef uint64_t magnitude = 0
+    cdef uint64_t limit = <uint64_t> 0x7FFFFFFFFFFFFFFF + negative
+    cdef unsigned int digit
+    i = negative
+    if text.size == i or text.size - i > 19 or (text.data[i] == b'0' and text.size > 1):
+        return False
+    while i < text.size:
+        digit = <unsigned int> (<unsigned char> text.data[i]) - 48
+        if digit > 9:
+            return False
+        magnitude = magnitude * 10 + digit
+        i += 1
+    if magnitude > limit:
+        return False
+    value[0] = <int64_t> (0 - magnitude if negative else magnitude)
+    return True
+
+
+cdef size_t record_key(char *key, uint32_t list_number, Slice record_id) noexcept nogil:
+    """Write a record's key and return its size: list, then integers in order, then texts."""
+    cdef int64_t integer
+    put_be32(key, list_number)
+    if canonical_integer(record_id, &integer):
+        key[4] = INTEGER_TAG
+        put_be64(key + 5, <uint64_t> integer ^ <uint64_t> 0x8000000000000000)
+        return 13
+    key[4] = TEXT_TAG
+    memcpy(key + 5, record_id.data, record_id.size)
+    return 5 + record_id.size
+
+
+cdef size_t record_id_text(const char *key, size_t key_size, char *text) noexcept nogil:
+    """Write the record id of a key into `text` (KEY_BYTES long); return its size."""
+    if key[4] == INTEGER_TAG:
+        return snprintf(
+            text, KEY_BYTES, "%lld",
+            <long long> (get_be64(key + 5) ^ <uint64_t> 0x8000000000000000),
+        )
+    memcpy(text, key + 5, key_size - 5)
+    return key_size - 5
+
+
+cdef bint hold_decode(const MDB_val *value, Hold *hold) noexcept nogil:
+    """Read a record's row: campaign with two flags, event seq, then each span that it has."""
+    cdef const char *at = <const char *> value.mv_data
+    cdef uint32_t head[2]
+    cdef size_t size = 8
+    memset(hold, 0, sizeof(Hold))
+    if value.mv_size < 8:
+        return False
+    memcpy(head, at, 8)
+    hold.campaign = head[0] & CAMPAIGN_BITS
+    hold.event_seq = head[1]
+    size += 16 * ((head[0] & OWNED_BIT != 0) + (head[0] & <uint32_t> RESERVED_BIT != 0))
+    if value.mv_size != size:
+        return False
+    at += 8
+    if head[0] & OWNED_BIT:
+        memcpy(&hold.owned_since_ns, at, 16)
+        at += 16
+    if head[0] & <uint32_t> RESERVED_BIT:
+        memcpy(&hold.reserved_since_ns, at, 16)
+    return True
+
+
+cdef size_t hold_encode(const Hold *hold, int64_t now_ns, char *value) noexcept nogil:
+    """Write a record's row (at most 40 bytes); 0 if nothing of it is left at `now_ns`."""
+    cdef uint32_t head[2]
+    cdef size_t size = 8
+    head[0] = hold.campaign
+    head[1] = hold.event_seq
+    if hold_owned(hold, now_ns):
+        head[0] |= OWNED_BIT
+        memcpy(value + size, &hold.owned_since_ns, 16)
+        size += 16
+    if hold_reserved(hold, now_ns):
+        head[0] |= <uint32_t> RESERVED_BIT
+        memcpy(value + size, &hold.reserved_since_ns, 16)
+        size += 16
+    if size == 8:
+        return 0
+    memcpy(value, head, 8)
+    return size
+
+
+# --- one write transaction ------------------------------------------------------------------------
+
+cdef inline void note_error(Store *store, int code) noexcept nogil:
+    if code != MDB_SUCCESS and store.error == MDB_SUCCESS:
+        store.error = code
+
+
+cdef inline MDB_val val_of(Slice slice) noexcept nogil:
+    cdef MDB_val value
+    value.mv_data = <void *> slice.data
+    value.mv_size = slice.size
+    return value
+
+
+cdef int store_begin(Store *store) noexcept nogil:
+    store.error = lmdb.txn_begin(store.env, NULL, 0, &store.txn)
+    store.next_entry = store.state.next_entry
+    store.next_list = store.state.next_list
+    store.committed_campaigns = store.campaigns.size()
+    store.undo.clear()
+    return store.error
+
+
+cdef void put_released_counts(Store *store) noexcept nogil:
+    cdef size_t i
+    cdef Undo *undo
+    for i in range(store.undo.size()):
+        undo = &store.undo[i]
+        put_event(store, undo.list.number, &undo.list.events[undo.index])
+
+
+cdef int store_commit(Store *store, uint64_t revision, int64_t now_ns) noexcept nogil:
+    """Commit with the state row; 0 means that everything is on disk (R18).
+
+    On an error the transaction is gone and the catalog as before. An error of the commit itself
+    (not a full map) leaves the outcome unknown: the caller must stop the engine.
+    """
+    cdef StateRow state = store.state
+    cdef int code
+    state.revision = revision
+    state.time_ns = max(now_ns, state.time_ns)
+    state.next_entry = store.next_entry
+    state.next_list = store.next_list
+    put_released_counts(store)
+    put_row(
+        store, META, slice_of(b"state", 5), slice_of(&state, sizeof(state)), empty_slice()
+    )
+    if store.error != MDB_SUCCESS:
+        code = store.error
+        store_abort(store)
+        return code
+    code = lmdb.txn_commit(store.txn)
+    store.txn = NULL
+    if code != MDB_SUCCESS:
+        roll_back_catalog(store)
+        return code
+    store.state = state
+    return MDB_SUCCESS
+
+
+cdef void roll_back_catalog(Store *store) noexcept nogil:
+    cdef Campaign *campaign
+    cdef Undo *undo
+    while store.campaigns.size() > store.committed_campaigns:
+        campaign = store.campaigns.back()
+        store.campaign_numbers.erase(campaign.id)
+        store.campaigns.pop_back()
+        del campaign
+    while not store.undo.empty():
+        undo = &store.undo.back()
+        undo.list.events[undo.index].released_count = undo.released_count
+        store.undo.pop_back()
+
+
+cdef void store_abort(Store *store) noexcept nogil:
+    if store.txn != NULL:
+        lmdb.txn_abort(store.txn)
+        store.txn = NULL
+    roll_back_catalog(store)
+
+
+cdef bint get_row(Store *store, Table table, Slice key, Slice *value) noexcept nogil:
+    """Look up a row in the open transaction; the value is valid until its next write."""
+    cdef MDB_val where = val_of(key), found
+    cdef int code = lmdb.get(store.txn, store.tables[<int> table], &where, &found)
+    if code == MDB_SUCCESS:
+        value[0] = slice_of(found.mv_data, found.mv_size)
+        return True
+    if code != MDB_NOTFOUND:
+        note_error(store, code)
+    return False
+
+
+cdef void put_row(Store *store, Table table, Slice key, Slice fixed, Slice rest) noexcept nogil:
+    """Write a row made of a fixed part and the bytes after it."""
+    cdef MDB_val where = val_of(key), value
+    cdef string whole
+    if store.error != MDB_SUCCESS:
+        return
+    if rest.size == 0:
+        value = val_of(fixed)
+    else:
+        whole.assign(fixed.data, fixed.size)
+        whole.append(rest.data, rest.size)
+        value = val_of(text_slice(whole))
+    note_error(store, lmdb.put(store.txn, store.tables[<int> table], &where, &value, 0))
+
+
+cdef void delete_row(Store *store, Table table, Slice key) noexcept nogil:
+    cdef MDB_val where = val_of(key)
+    cdef int code
+    if store.error != MDB_SUCCESS:
+        return
+    code = lmdb.delete(store.txn, store.tables[<int> table], &where, NULL)
+    if code != MDB_NOTFOUND:
+        note_error(store, code)
+
+
+# --- room: refuse grants before the store is full -------------------------------------------------
+
+cdef uint64_t free_page_count(Store *store) noexcept nogil:
+    """Count the pages in LMDB's free list (table 0: each value begins with a page count)."""
+    cdef MDB_txn *txn
+    cdef MDB_cursor *cursor
+    cdef MDB_val key, value
+    cdef uint64_t total = 0
+    cdef size_t count
+    if lmdb.txn_begin(store.env, NULL, MDB_RDONLY, &txn) != MDB_SUCCESS:
+        return 0
+    if lmdb.cursor_open(txn, 0, &cursor) == MDB_SUCCESS:
+        while lmdb.cursor_get(cursor, &key, &value, MDB_NEXT) == MDB_SUCCESS:
+            memcpy(&count, value.mv_data, sizeof(count))
+            total += count
+        lmdb.cursor_close(cursor)
+    lmdb.txn_abort(txn)
+    return total
+
+
+cdef void allocate_ahead(Store *store, uint64_t used_bytes) noexcept nogil:
+    """Reserve disk blocks for the data file before they are needed.
+
+    A full disk then shows here, where nothing is lost, and not as a failed commit.
+    """
+    cdef int code
+    store.disk_full = False
+    while store.can_allocate and store.allocated_bytes < min(
+        used_bytes + store.reserve_bytes, store.map_bytes
+    ):
+        code = fallocate(
+            store.data_fd, 0, <long> store.allocated_bytes, ALLOCATE_BYTES
+        )
+        if code == 0:
+            store.allocated_bytes += ALLOCATE_BYTES
+        elif errno_now == ENOSPC or errno_now == EDQUOT:
+            store.disk_full = True
+            return
+        else:
+            store.can_allocate = False
+
+
+cdef void count_free(Store *store, int64_t now_ns) noexcept nogil:
+    """Count LMDB's free list again if a commit or a second has passed since the last count."""
+    if store.free_counted_revision == store.state.revision \
+            and now_ns - store.free_counted_ns < FREE_COUNT_INTERVAL_NS:
+        return
+    store.free_counted_revision = store.state.revision
+    store.free_counted_ns = now_ns
+    store.free_bytes = free_page_count(store) * store.page_bytes
+
+
+cdef bint store_has_room(Store *store, int64_t now_ns) noexcept nogil:
+    """Tell whether grants may be written; False once only the reserve is left.
+
+    Deletes need pages too (copy on write), so the reserve is what lets releases and attempts work
+    on a full store.
+    """
+    cdef MDB_envinfo info
+    cdef statvfs_t disk
+    cdef uint64_t used, left
+    lmdb.env_info(store.env, &info)
+    used = (info.me_last_pgno + 1) * store.page_bytes
+    allocate_ahead(store, used)
+    left = store.map_bytes - min(store.map_bytes, used)
+    if store.disk_full:
+        left = min(left, store.allocated_bytes - min(store.allocated_bytes, used))
+    elif not store.can_allocate and fstatvfs(store.data_fd, &disk) == 0:
+        store.disk_full = <uint64_t> disk.f_bavail * disk.f_frsize < store.reserve_bytes
+        left = min(left, <uint64_t> disk.f_bavail * disk.f_frsize)
+    if left < store.reserve_bytes:
+        count_free(store, now_ns)
+        left += store.free_bytes
+    store.map_full = left < store.reserve_bytes and not store.disk_full
+    return left >= store.reserve_bytes
+
+
+# --- catalog --------------------------------------------------------------------------------------
+
+cdef List *find_list(Store *store, Slice list_id) noexcept nogil:
+    cdef unordered_map[string, List *].iterator found
+    found = store.lists.find(string(list_id.data, list_id.size))
+    if found == store.lists.end():
+        return NULL
+    return dereference(found).second
+
+
+cdef uint32_t find_campaign(Store *store, Slice campaign_id) noexcept nogil:
+    """Return the campaign's number; for an unknown one, the number that add_campaign would give."""
+    cdef unordered_map[string, uint32_t].iterator found
+    found = store.campaign_numbers.find(string(campaign_id.data, campaign_id.size))
+    if found == store.campaign_numbers.end():
+        return <uint32_t> store.campaigns.size()
+    return dereference(found).second
+
+
+cdef uint32_t add_campaign(Store *store, Slice campaign_id) noexcept nogil:
+    """Register a campaign under its id as name, in the open transaction; return its number."""
+    cdef Campaign *campaign = new Campaign()
+    cdef uint32_t number = <uint32_t> store.campaigns.size()
+    campaign.id.assign(campaign_id.data, campaign_id.size)
+    campaign.name = campaign.id
+    store.campaigns.push_back(campaign)
+    store.campaign_numbers[campaign.id] = number
+    put_campaign(store, number, campaign_id, campaign_id)
+    return number
+
+
+cdef bint find_code(Store *store, Slice code, Code *found) noexcept nogil:
+    cdef unordered_map[string, Code].iterator place
+    place = store.codes.find(string(code.data, code.size))
+    if place == store.codes.end():
+        return False
+    found[0] = dereference(place).second
+    return True
+
+
+cdef void put_list(Store *store, List *lst) noexcept nogil:
+    cdef ListRow row
+    memset(&row, 0, sizeof(row))
+    row.number = lst.number
+    row.head_seq = lst.head_seq
+    row.enabled = lst.policy.enabled
+    row.duration_ns = lst.policy.duration_ns
+    row.renewal_window_ns = lst.policy.renewal_window_ns
+    row.reservation_ttl_ns = lst.policy.reservation_ttl_ns
+    row.create_ns = lst.create_ns
+    row.update_ns = lst.update_ns
+    row.update_revision = lst.update_revision
+    put_row(store, LISTS, text_slice(lst.id), slice_of(&row, sizeof(row)), empty_slice())
+
+
+cdef void put_event(Store *store, uint32_t number, EventRow *row) noexcept nogil:
+    cdef char key[8]
+    put_be32(key, number)
+    put_be32(key + 4, row.event.seq)
+    put_row(store, EVENTS, slice_of(key, 8), slice_of(row, sizeof(EventRow)), empty_slice())
+
+
+cdef void put_campaign(Store *store, uint32_t number, Slice campaign_id, Slice name) noexcept nogil:
+    """Write a campaign's row: the id's length in one byte, the id, the name."""
+    cdef char key[4]
+    cdef char size = <char> campaign_id.size
+    cdef string rest
+    put_be32(key, number)
+    rest.assign(campaign_id.data, campaign_id.size)
+    rest.append(name.data, name.size)
+    put_row(store, CAMPAIGNS, slice_of(key, 4), slice_of(&size, 1), text_slice(rest))
+
+
+cdef void forget_list(Store *store, Slice list_id) noexcept nogil:
+    cdef List *lst = find_list(store, list_id)
+    if lst != NULL:
+        store.lists.erase(lst.id)
+        store.lists_by_number.erase(lst.number)
+        del lst
+
+
+# --- records --------------------------------------------------------------------------------------
+
+cdef int fold_events(
+    const vector[EventRow] *events, uint32_t head_seq, Hold *hold
+) noexcept nogil:
+    """Apply the events that the record has not seen; return the one that released it, or -1.
+
+    At most one can have: a record that is acquired again is written again, and has then seen all.
+    """
+    cdef int released_by = NOT_RELEASED
+    cdef size_t i
+    if hold.event_seq == head_seq:
+        return released_by
+    for i in range(events.size()):
+        if events[0][i].event.seq > hold.event_seq and rules_apply_event(hold, &events[0][i].event):
+            released_by = <int> i
+    hold.event_seq = head_seq
+    return released_by
+
+
+cdef int record_load(
+    Store *store, List *lst, const char *key, size_t key_size, Hold *hold
+) noexcept nogil:
+    """Read a record brought up to its list's last event; an absent one is nobody's.
+
+    Returns the index of the event that released its ownership (to be counted if the record is
+    written), or NOT_RELEASED.
+    """
+    cdef Slice value
+    cdef MDB_val raw
+    if get_row(store, RECORDS, slice_of(key, key_size), &value):
+        raw = val_of(value)
+        if hold_decode(&raw, hold):
+            return fold_events(&lst.events, lst.head_seq, hold)
+        note_error(store, -30796)     # MDB_CORRUPTED
+    memset(hold, 0, sizeof(Hold))
+    hold.event_seq = lst.head_seq
+    return NOT_RELEASED
+
+
+cdef void count_release(Store *store, List *lst, int released_by) noexcept nogil:
+    """Count a record whose release by event `released_by` is now written (see R15's answer)."""
+    cdef Undo undo
+    if released_by == NOT_RELEASED:
+        return
+    undo.list = lst
+    undo.index = <size_t> released_by
+    undo.released_count = lst.events[undo.index].released_count
+    store.undo.push_back(undo)
+    lst.events[undo.index].released_count += 1
+
+
+cdef void record_store(
+    Store *store, List *lst, const char *key, size_t key_size, Hold *hold, int released_by,
+    int64_t now_ns
+) noexcept nogil:
+    """Write a record's state, or delete it if nothing of it is left."""
+    cdef char value[40]
+    cdef size_t size = hold_encode(hold, now_ns, value)
+    count_release(store, lst, released_by)
+    if size == 0:
+        delete_row(store, RECORDS, slice_of(key, key_size))
+    else:
+        put_row(store, RECORDS, slice_of(key, key_size), slice_of(value, size), empty_slice())
+
+
+# --- reading the catalog --------------------------------------------------------------------------
+
+cdef int scan_open(Store *store, Table table, Scan *scan) noexcept nogil:
+    cdef int code = lmdb.txn_begin(store.env, NULL, MDB_RDONLY, &scan.txn)
+    if code != MDB_SUCCESS:
+        return code
+    code = lmdb.cursor_open(scan.txn, store.tables[<int> table], &scan.cursor)
+    if code != MDB_SUCCESS:
+        lmdb.txn_abort(scan.txn)
+    return code
+
+
+cdef void scan_close(Scan *scan) noexcept nogil:
+    lmdb.cursor_close(scan.cursor)
+    lmdb.txn_abort(scan.txn)
+
+
+cdef bint scan_seek(Scan *scan, Slice first) noexcept nogil:
+    scan.key = val_of(first)
+    return lmdb.cursor_get(scan.cursor, &scan.key, &scan.value, MDB_SET_RANGE) == MDB_SUCCESS
+
+
+cdef bint scan_next(Scan *scan) noexcept nogil:
+    return lmdb.cursor_get(scan.cursor, &scan.key, &scan.value, MDB_NEXT) == MDB_SUCCESS
+
+
+cdef void list_from_row(List *lst, const MDB_val *key, const MDB_val *value) noexcept nogil:
+    cdef ListRow row
+    memcpy(&row, value.mv_data, sizeof(row))
+    lst.id.assign(<const char *> key.mv_data, key.mv_size)
+    lst.number = row.number
+    lst.head_seq = row.head_seq
+    lst.policy.enabled = row.enabled
+    lst.policy.duration_ns = row.duration_ns
+    lst.policy.renewal_window_ns = row.renewal_window_ns
+    lst.policy.reservation_ttl_ns = row.reservation_ttl_ns
+    lst.create_ns = row.create_ns
+    lst.update_ns = row.update_ns
+    lst.update_revision = row.update_revision
+
+
+cdef List *keep_list(Store *store, const MDB_val *key, const MDB_val *value) noexcept nogil:
+    """Put a list's row into the catalog, in place if it is there (its events stay)."""
+    cdef List *lst = find_list(store, slice_of(key.mv_data, key.mv_size))
+    if lst == NULL:
+        lst = new List()
+        lst.acquire_revision = 0
+        lst.swept = 0
+        list_from_row(lst, key, value)
+        store.lists[lst.id] = lst
+        store.lists_by_number[lst.number] = lst
+    else:
+        list_from_row(lst, key, value)
+    return lst
+
+
+cdef void load_events(Store *store, List *lst, Scan *scan) noexcept nogil:
+    cdef EventRow row
+    cdef char prefix[4]
+    cdef bint more
+    put_be32(prefix, lst.number)
+    lst.events.clear()
+    more = scan_seek(scan, slice_of(prefix, 4))
+    while more and get_be32(<const char *> scan.key.mv_data) == lst.number:
+        memcpy(&row, scan.value.mv_data, sizeof(row))
+        lst.events.push_back(row)
+        more = scan_next(scan)
+
+
+cdef int load_list(Store *store, Slice list_id) noexcept nogil:
+    """Bring one list of the catalog, with its events, to what was committed."""
+    cdef Scan scan
+    cdef MDB_val key = val_of(list_id), value
+    cdef int code = scan_open(store, EVENTS, &scan)
+    if code != MDB_SUCCESS:
+        return code
+    code = lmdb.get(scan.txn, store.tables[<int> LISTS], &key, &value)
+    if code == MDB_SUCCESS:
+        load_events(store, keep_list(store, &key, &value), &scan)
+    scan_close(&scan)
+    return code
+
+
+cdef int load_lists(Store *store) noexcept nogil:
+    cdef Scan lists, events
+    cdef int code = scan_open(store, LISTS, &lists)
+    if code != MDB_SUCCESS:
+        return code
+    code = scan_open(store, EVENTS, &events)
+    if code == MDB_SUCCESS:
+        while scan_next(&lists):
+            load_events(store, keep_list(store, &lists.key, &lists.value), &events)
+        scan_close(&events)
+    scan_close(&lists)
+    return code
+
+
+cdef int load_campaigns(Store *store) noexcept nogil:
+    """Read the campaigns, which are never deleted."""
+    cdef Scan scan
+    cdef const unsigned char *value
+    cdef Campaign *campaign
+    cdef uint32_t number
+    cdef int code = scan_open(store, CAMPAIGNS, &scan)
+    if code != MDB_SUCCESS:
+        return code
+    while scan_next(&scan):
+        number = get_be32(<const char *> scan.key.mv_data)
+        value = <const unsigned char *> scan.value.mv_data
+        campaign = new Campaign()
+        store.campaigns.push_back(campaign)
+        campaign.id.assign(<const char *> value + 1, value[0])
+        campaign.name.assign(
+            <const char *> value + 1 + value[0], scan.value.mv_size - 1 - value[0]
+        )
+        store.campaign_numbers[campaign.id] = number
+    scan_close(&scan)
+    return MDB_SUCCESS
+
+
+cdef int load_codes(Store *store) noexcept nogil:
+    cdef Scan scan
+    cdef Code code
+    cdef int status = scan_open(store, CODES, &scan)
+    if status != MDB_SUCCESS:
+        return status
+    store.codes.clear()
+    while scan_next(&scan):
+        code.counts_as_attempt = (<const char *> scan.value.mv_data)[0]
+        code.success = (<const char *> scan.value.mv_data)[1]
+        store.codes[string(<const char *> scan.key.mv_data, scan.key.mv_size)] = code
+    scan_close(&scan)
+    return MDB_SUCCESS
+
+
+cdef int load_graves(Store *store) noexcept nogil:
+    cdef Scan scan
+    cdef int code = scan_open(store, GRAVES, &scan)
+    if code != MDB_SUCCESS:
+        return code
+    while scan_next(&scan):
+        store.graves.push_back(get_be32(<const char *> scan.key.mv_data))
+    scan_close(&scan)
+    return MDB_SUCCESS
+
+
+# --- opening and closing --------------------------------------------------------------------------
+
+cdef check(int code, str action):
+    if code != MDB_SUCCESS:
+        reason = lmdb.strerror(code).decode(errors="replace")
+        raise StoreError(f"{action}: {reason}")
+
+
+def sync_directory(path):
+    """Make the entries of a directory durable; LMDB never does."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def refuse_network_filesystem(int magic, path):
+    """Raise StoreError if a filesystem type (statfs f_type) is one of NETWORK_FILESYSTEMS."""
+    name = NETWORK_FILESYSTEMS.get(magic & 0xFFFFFFFF)
+    if name is not None:
+        raise StoreError(
+            f"{path} is on a network filesystem ({name}), where one process per data directory "
+            "cannot be guaranteed; use a local disk"
+        )
+
+
+cdef int _take_lock(str directory) except -1:
+    """Lock DIR/LOCK for this process; the kernel lets go when the process ends, however it does."""
+    path = os.path.join(directory, "LOCK")
+    cdef int fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if flock(fd, LOCK_EX | LOCK_NB) != 0:
+        owner = os.read(fd, 32).decode(errors="replace").strip() or "unknown"
+        os.close(fd)
+        raise StoreInUseError(
+            f"{directory} is in use by another server (process {owner}); stop that one or name "
+            "another data directory"
+        )
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    return fd
+
+
+def _prepare_directory(directory):
+    """Create DIR and DIR/records durably; refuse what cannot hold a store."""
+    records = os.path.join(directory, "records")
+    try:
+        os.makedirs(records, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot create {records}: {error.strerror}") from error
+    cdef statfs_t info
+    encoded = os.fsencode(directory)
+    if statfs_of(encoded, &info) == 0:
+        refuse_network_filesystem(info.f_type, directory)
+    sync_directory(directory)
+    sync_directory(os.path.dirname(os.path.abspath(directory)))
+    return records
+
+
+cdef Store *store_open(str directory, uint64_t map_bytes, uint64_t reserve_bytes) except NULL:
+    """Lock, open or create the store in `directory` and load its catalog.
+
+    Raises:
+        StoreInUseError: another process has it.
+        StoreError: it cannot be created, read or understood.
+    """
+    records = _prepare_directory(directory)
+    cdef Store *store = new Store()
+    store.env = NULL
+    store.txn = NULL
+    store.lock_fd = -1
+    try:
+        store.lock_fd = _take_lock(directory)
+        _open_environment(store, records, map_bytes)
+        sync_directory(records)
+        store.map_bytes = map_bytes
+        store.reserve_bytes = min(reserve_bytes, map_bytes // 4)
+        _load(store, directory)
+    except BaseException:
+        store_close(store)
+        raise
+    return store
+
+
+cdef _open_environment(Store *store, str records, uint64_t map_bytes):
+    cdef MDB_stat stat
+    check(lmdb.env_create(&store.env), "cannot set up LMDB")
+    check(lmdb.env_set_mapsize(store.env, map_bytes), "cannot reserve the map")
+    check(lmdb.env_set_maxdbs(store.env, TABLE_COUNT), "cannot set up LMDB")
+    check(lmdb.env_set_maxreaders(store.env, READERS), "cannot set up LMDB")
+    # NOTLS: a snapshot is begun by the writer thread and read by another.
+    # NORDAHEAD: look-ups are random, read-ahead would fill the page cache with strangers.
+    check(
+        lmdb.env_open(store.env, os.fsencode(records), MDB_NOTLS | MDB_NORDAHEAD, 0o600),
+        f"cannot open the store in {records}",
+    )
+    lmdb.reader_check(store.env, NULL)
+    lmdb.env_get_fd(store.env, &store.data_fd)
+    lmdb.env_stat(store.env, &stat)
+    store.page_bytes = stat.ms_psize
+    store.allocated_bytes = os.fstat(store.data_fd).st_size
+    store.can_allocate = True
+
+
+cdef _load(Store *store, str directory):
+    cdef Slice value
+    cdef bint fresh
+    _open_tables(store, directory)
+    check(store_begin(store), "cannot begin a transaction")
+    fresh = not get_row(store, META, slice_of(b"state", 5), &value)
+    if fresh:
+        _create(store)
+    else:
+        memcpy(&store.state, value.data, min(value.size, sizeof(StateRow)))
+        store_abort(store)
+        if value.size != sizeof(StateRow) or store.state.format != FORMAT:
+            raise StoreError(
+                f"the store in {directory} has format {store.state.format}, this program reads "
+                f"{FORMAT}; open it with the version that wrote it"
+            )
+    store_has_room(store, 0)
+    for code in (load_lists(store), load_campaigns(store), load_codes(store), load_graves(store)):
+        check(code, f"cannot read the catalog in {directory}")
+
+
+cdef _open_tables(Store *store, str directory):
+    cdef int i
+    check(store_begin(store), "cannot begin a transaction")
+    for i in range(TABLE_COUNT):
+        check(
+            lmdb.dbi_open(store.txn, TABLE_NAMES[i], MDB_CREATE, &store.tables[i]),
+            f"cannot open table {TABLE_NAMES[i].decode()} in {directory}",
+        )
+    check(lmdb.txn_commit(store.txn), "cannot create the tables")
+    store.txn = NULL
+
+
+cdef _create(Store *store):
+    """Write the first commit of a new store: its format, the wrap-up codes."""
+    cdef char flags[2]
+    memset(&store.state, 0, sizeof(StateRow))
+    store.state.format = FORMAT
+    store.next_entry = store.next_list = 1
+    for code, counts, success in DEFAULT_CODES:
+        encoded = code.encode()
+        flags[0], flags[1] = counts, success
+        put_row(
+            store, CODES, slice_of(<const char *> encoded, len(encoded)), slice_of(flags, 2),
+            slice_of(<const char *> encoded, len(encoded)),
+        )
+    check(store_commit(store, 1, 0), "cannot write the new store")
+
+
+cdef void store_close(Store *store) noexcept:
+    """Close the environment, free the catalog and let go of the lock."""
+    cdef unordered_map[string, List *].iterator lst
+    cdef size_t i
+    if store.env != NULL:
+        lmdb.env_close(store.env)
+    if store.lock_fd >= 0:
+        os.close(store.lock_fd)
+    lst = store.lists.begin()
+    while lst != store.lists.end():
+        del dereference(lst).second
+        preincrement(lst)
+    for i in range(store.campaigns.size()):
+        del store.campaigns[i]
+    del store

@@ -1,0 +1,17 @@
+"""C interface of wire: the messages of DialService to and from bytes."""
+
+from libc.stdint cimport uint8_t
+
+from ownerd.calls cimport DialCall
+
+cdef enum:
+    LIST_ID_BYTES = 128
+    RECORD_ID_BYTES = 128
+    CAMPAIGN_ID_BYTES = 80
+    WRAP_UP_CODE_BYTES = 64
+    BATCH_RECORDS = 10_000
+
+
+cdef bint wire_decode(DialCall *call, const char *body, size_t size) noexcept nogil
+cdef void wire_encode(DialCall *call) noexcept nogil
+cdef bint utf8_valid(const unsigned char *text, size_t size) noexcept nogil
