@@ -4,7 +4,7 @@ A call belongs to whoever made it. From `engine_submit` until its `on_answer` ru
 touches it; everything that its slices point to stays where it is for as long.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from ownerd.rules cimport Holder
 

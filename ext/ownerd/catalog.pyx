@@ -14,10 +14,11 @@ from ownerd.lmdb_api cimport (
     MDB_LAST, MDB_PREV, MDB_SUCCESS, MDB_stat, MDB_val, lmdb,
 )
 from ownerd.rules cimport DEFAULT_WINDOW, EVENT_RELEASE, NEVER_NS
+from ownerd.rows cimport get_be32, get_be64, put_be64, slice_of
 from ownerd.store cimport (
-    AUDIT, CAMPAIGNS, CODES, COUNT_PENDING, EVENTS, LISTS, RECORDS, REQUESTS,
-    REQUEST_MEMORY_NS, AuditRow, EventRow, List, RequestRow, Scan, Table, get_be32, get_be64,
-    list_from_row, put_be64, scan_close, scan_next, scan_open, scan_seek, slice_of,
+    AUDIT, CAMPAIGNS, CODES, COUNT_PENDING, EVENTS, LISTS, RECORDS, REQUESTS, REQUEST_MEMORY_NS,
+    AuditRow, EventRow, List, RequestRow, Scan, Table, list_from_row, scan_close, scan_next,
+    scan_open, scan_seek,
 )
 from ownerd.store import StoreError
 

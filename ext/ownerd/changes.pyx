@@ -20,12 +20,15 @@ from ownerd.rules cimport (
     ALL_CAMPAIGNS, EVENT_DURATION, EVENT_RELEASE, EVENT_RESERVATIONS_END, Event, Hold,
     hold_alive, hold_owned, rules_import,
 )
+from ownerd.room cimport store_has_room
+from ownerd.rows cimport (
+    KEY_BYTES, empty_slice, put_be32, put_be64, record_key, slice_of, text_slice,
+)
 from ownerd.store cimport (
-    AUDIT, CODES, COUNT_PENDING, EVENTS, GRAVES, KEY_BYTES, LISTS, REQUESTS,
-    REQUEST_MEMORY_NS, AuditRow, EventRow, List, RequestRow, Store, add_campaign, delete_row,
-    empty_slice, find_campaign, find_list, forget_list, get_row, load_codes, load_list,
-    put_be32, put_be64, put_campaign, put_event, put_list, put_row, record_key, record_load,
-    record_store, slice_of, store_abort, store_begin, store_commit, store_has_room, text_slice,
+    AUDIT, CODES, COUNT_PENDING, EVENTS, GRAVES, LISTS, REQUESTS, REQUEST_MEMORY_NS, AuditRow,
+    EventRow, List, RequestRow, Store, add_campaign, delete_row, find_campaign, find_list,
+    forget_list, get_row, load_codes, load_list, put_campaign, put_event, put_list, put_row,
+    record_load, record_store, store_abort, store_begin, store_commit,
 )
 
 
@@ -213,14 +216,10 @@ cdef void release_records(Store *store, Change *change, int64_t now_ns) noexcept
             change.count += 1
 
 
-cdef void audit_key(char *key, uint64_t entry_id) noexcept nogil:
-    put_be64(key, entry_id)
-
-
 cdef bint read_audit(Store *store, uint64_t entry_id, AuditRow *row, string *note) noexcept nogil:
     cdef char key[8]
     cdef Slice value
-    audit_key(key, entry_id)
+    put_be64(key, entry_id)
     if not get_row(store, AUDIT, slice_of(key, 8), &value):
         return False
     memcpy(row, value.data, sizeof(AuditRow))
@@ -230,7 +229,7 @@ cdef bint read_audit(Store *store, uint64_t entry_id, AuditRow *row, string *not
 
 cdef void put_audit(Store *store, uint64_t entry_id, AuditRow *row, const string &note) noexcept nogil:
     cdef char key[8]
-    audit_key(key, entry_id)
+    put_be64(key, entry_id)
     put_row(store, AUDIT, slice_of(key, 8), slice_of(row, sizeof(AuditRow)), text_slice(note))
 
 

@@ -17,4 +17,5 @@ cdef class Clock:
 
 
 cdef int64_t clock_now(ClockState *state) noexcept nogil
+cdef int64_t clock_elapsed() noexcept nogil
 cdef void clock_start_from(ClockState *state, int64_t highest_stored_ns) noexcept nogil

@@ -15,6 +15,7 @@ cdef extern from "<time.h>" nogil:
         long tv_nsec
     clockid_t CLOCK_REALTIME
     clockid_t CLOCK_BOOTTIME
+    clockid_t CLOCK_MONOTONIC
     int clock_gettime(clockid_t, timespec *)
 
 cdef enum:
@@ -87,6 +88,11 @@ cdef int64_t clock_now(ClockState *state) noexcept nogil:
     result = state.time_ns
     state.guard.unlock()
     return result
+
+
+cdef int64_t clock_elapsed() noexcept nogil:
+    """Return nanoseconds since some fixed instant, for measuring how long something takes."""
+    return _read_ns(CLOCK_MONOTONIC)
 
 
 cdef void clock_start_from(ClockState *state, int64_t highest_stored_ns) noexcept nogil:

@@ -5,8 +5,6 @@ a decision but ends the process (std::terminate). The store is crash-only, so no
 can be seen afterwards.
 """
 
-from libc.stdint cimport uint32_t
-
 cdef extern from "<string>" namespace "std" nogil:
     cdef cppclass string:
         string()

@@ -17,9 +17,9 @@ from ownerd.changes cimport refuse_full, refuse_unknown_list
 from ownerd.rules cimport (
     NOBODY, OWNERSHIP_ACQUIRED, Code, Hold, Ruling, rules_attempt, rules_claim, rules_holder,
 )
+from ownerd.rows cimport KEY_BYTES, record_key, text_slice
 from ownerd.store cimport (
-    KEY_BYTES, List, add_campaign, find_campaign, find_code, find_list, record_key, record_load,
-    record_store, text_slice,
+    List, add_campaign, find_campaign, find_code, find_list, record_load, record_store,
 )
 
 

@@ -1,31 +1,17 @@
-"""The single writer: a bounded queue, groups of decisions, one commit for each, then the answers.
+"""One store and its writer thread, for Python: the data plane, the control plane, the reads.
 
-Any thread submits tasks without the GIL. One writer thread takes all that is waiting, decides the
-dials in order against current state, commits once and answers them: greedy group commit, no timer.
-A group in which nothing changed is not committed. Changes of the control plane, snapshots and steps
-of the settler run between groups, each by itself, in the order they came.
-
-Invariants:
-- An answer that changed state is given after its commit returned (R18); a commit that failed, other
-  than for want of room, stops the store for good: everything is answered UNAVAILABLE from then on
-  and `failure_fd` becomes readable. A sync is never tried again.
-- Only the writer thread touches the store's write side and catalog.
-- `revision` grows by one with each commit that changed something.
-
-It knows no sockets and no gRPC; asyncio waiters use `mailbox`.
+Wraps `writer` (queue, groups, commits): every call becomes a task, waits without the GIL and turns
+refusals into `Refused`. asyncio waiters use `mailbox`.
 """
 
 import os
 import time
 
-from libc.stdint cimport uint8_t
-from libc.stdio cimport snprintf
-from libc.string cimport memset
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from ownerd.calls cimport (
-    CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, CALL_KIND_COUNT, FAILED_PRECONDITION,
-    MESSAGE_BYTES, OK, RESOURCE_EXHAUSTED, TASK_CHANGE, TASK_DIAL, TASK_SETTLE, TASK_SNAPSHOT,
-    UNAVAILABLE, OnDone, call_clear, call_init, task_clear, task_refuse,
+    CALL_KIND_COUNT, FAILED_PRECONDITION, OK, TASK_CHANGE, TASK_SNAPSHOT, UNAVAILABLE, DialCall,
+    Task, call_clear, call_init, task_clear,
 )
 from ownerd.catalog cimport (
     answered_request, audit_count, audit_page, campaign_page, code_page, entry_count, list_info,
@@ -33,71 +19,25 @@ from ownerd.catalog cimport (
 )
 from ownerd.changes cimport (
     CREATE_LIST, DELETE_CODE, DELETE_LIST, FINISH_COUNT, IMPORT_ROWS, RELEASE, RELEASE_RECORDS,
-    SIGNAL_CAMPAIGN, UPDATE_POLICY, UPSERT_CAMPAIGN, UPSERT_CODE, Change, ImportRow, change_run,
-    is_full, refuse_full,
+    SIGNAL_CAMPAIGN, UPDATE_POLICY, UPSERT_CAMPAIGN, UPSERT_CODE, Change, ImportRow,
 )
-from ownerd.clock cimport Clock, clock_now, clock_start_from
+from ownerd.clock cimport Clock, clock_now
 from ownerd.containers cimport string
-from ownerd.dialing cimport dial_decide
 from ownerd.lmdb_api cimport MDB_SUCCESS, MDB_envinfo, lmdb
 from ownerd.rules cimport NEVER_NS
-from ownerd.settler cimport SettleTask, settle_step
-from ownerd.snapshot cimport Snapshot, SnapshotRequest, snapshot_take
+from ownerd.snapshot cimport Snapshot, SnapshotRequest
 from ownerd.store cimport (
-    COUNT_PENDING, List, store_abort, store_begin, store_close, store_commit, store_has_room,
-    store_open, text_slice,
+    COUNT_PENDING, store_begin, store_close, store_commit, store_open,
 )
-from ownerd.wire cimport BATCH_RECORDS, wire_decode, wire_encode
+from ownerd.wire cimport BATCH_RECORDS, wire_decode
+from ownerd.writer cimport (
+    DRAINING, change_state, core_open, run_and_wait, run_settle_step, start_settler, start_writer,
+    stop, wait_thread,
+)
 
 from ownerd.catalog import ListInfo, Outcome
 from ownerd.catalog import PolicyTuple as Policy
-from ownerd.store import StoreError, StoreInUseError
-
-cdef extern from "<pthread.h>" nogil:
-    ctypedef struct sigset_t:
-        pass
-    int pthread_create(pthread_t *, void *, void *(*)(void *) noexcept nogil, void *)
-    int pthread_join(pthread_t, void **)
-    int pthread_mutex_init(pthread_mutex_t *, void *)
-    int pthread_mutex_lock(pthread_mutex_t *)
-    int pthread_mutex_unlock(pthread_mutex_t *)
-    int pthread_cond_init(pthread_cond_t *, void *)
-    int pthread_cond_wait(pthread_cond_t *, pthread_mutex_t *)
-    int pthread_cond_signal(pthread_cond_t *)
-
-cdef extern from "<signal.h>" nogil:
-    int sigfillset(sigset_t *)
-    int pthread_sigmask(int, const sigset_t *, sigset_t *)
-    int SIG_SETMASK
-
-cdef extern from "<semaphore.h>" nogil:
-    ctypedef struct sem_t:
-        pass
-    int sem_init(sem_t *, int, unsigned int)
-    int sem_wait(sem_t *)
-    int sem_post(sem_t *)
-    int sem_destroy(sem_t *)
-
-cdef extern from "<sys/eventfd.h>" nogil:
-    int eventfd(unsigned int, int)
-    int EFD_NONBLOCK
-    int EFD_CLOEXEC
-    int eventfd_write(int, uint64_t)
-    int eventfd_read(int, uint64_t *)
-
-cdef extern from "<poll.h>" nogil:
-    struct pollfd:
-        int fd
-        short events
-        short revents
-    int POLLIN
-    int poll(pollfd *, unsigned long, int)
-
-cdef extern from "<unistd.h>" nogil:
-    int usleep(unsigned int)
-
-cdef enum:
-    PAGES_PER_RECORD = 4              # a generous bound on what one random record dirties
+from ownerd.directory import StoreError, StoreInUseError
 
 CLAIM, CLAIM_BATCH, REPORT_ATTEMPT, REPORT_ATTEMPT_BATCH, GET_HOLDER = range(CALL_KIND_COUNT)
 DIAL_METHODS = ("Claim", "ClaimBatch", "ReportAttempt", "ReportAttemptBatch", "GetHolder")
@@ -118,292 +58,6 @@ class Refused(Exception):
         self.code = code
         self.message = message
 
-
-# --- the queue ------------------------------------------------------------------------------------
-
-cdef bint admit(EngineCore *engine, Task *task) noexcept nogil:
-    """Tell whether the queue takes the task now; else refuse it. Called with the guard held."""
-    if engine.state == RUNNING or (engine.state == DRAINING and task.kind != TASK_DIAL):
-        if task.record_count == 0 or (
-            engine.queued_records + task.record_count <= engine.queue_limit
-        ):
-            return True
-        engine.queue_refusals += 1
-        snprintf(
-            task_refuse(task, RESOURCE_EXHAUSTED), MESSAGE_BYTES,
-            "the queue is full (%llu records waiting, %llu allowed); try again in a moment",
-            <unsigned long long> engine.queued_records, <unsigned long long> engine.queue_limit,
-        )
-    elif engine.state == FAILED:
-        refuse_failed(task)
-    else:
-        snprintf(
-            task_refuse(task, UNAVAILABLE), MESSAGE_BYTES,
-            "the server is stopping and takes no more calls; try another one",
-        )
-    return False
-
-
-cdef bint engine_submit(EngineCore *engine, Task *task) noexcept nogil:
-    """Queue a task; its `on_done` runs on the writer thread once it is done.
-
-    False if it is refused at once: then code and message are set and `on_done` is not called.
-    """
-    cdef bint admitted
-    task.next = NULL
-    pthread_mutex_lock(&engine.guard)
-    admitted = admit(engine, task)
-    if admitted:
-        engine.queued_records += task.record_count
-        if engine.last == NULL:
-            engine.first = task
-            pthread_cond_signal(&engine.arrived)
-        else:
-            engine.last.next = task
-        engine.last = task
-    pthread_mutex_unlock(&engine.guard)
-    return admitted
-
-
-cdef Task *take_all(EngineCore *engine) noexcept nogil:
-    """Wait for work and take all of it, in order; NULL once stopped and drained."""
-    cdef Task *first
-    pthread_mutex_lock(&engine.guard)
-    while engine.first == NULL and engine.state != STOPPED:
-        pthread_cond_wait(&engine.arrived, &engine.guard)
-    first = engine.first
-    engine.first = engine.last = NULL
-    engine.queued_records = 0
-    pthread_mutex_unlock(&engine.guard)
-    return first
-
-
-cdef void change_state(EngineCore *engine, int state) noexcept nogil:
-    """Move on to a later state; a failed engine stays failed until it is stopped."""
-    pthread_mutex_lock(&engine.guard)
-    if engine.state != FAILED or state == STOPPED:
-        engine.state = state
-    pthread_cond_signal(&engine.arrived)
-    pthread_mutex_unlock(&engine.guard)
-
-
-# --- the writer -----------------------------------------------------------------------------------
-
-cdef void refuse_failed(Task *task) noexcept nogil:
-    snprintf(
-        task_refuse(task, UNAVAILABLE), MESSAGE_BYTES,
-        "storage failed, the outcome of this call is unknown; the server is stopping: ask again "
-        "when it is back",
-    )
-
-
-cdef void fail(EngineCore *engine, int code) noexcept nogil:
-    """Stop granting for good after a failed commit (R18)."""
-    engine.failure_code = code
-    change_state(engine, FAILED)
-    eventfd_write(engine.failure_fd, 1)
-
-
-cdef void finish(Task *task) noexcept nogil:
-    task.on_done(task)
-
-
-cdef void answer(EngineCore *engine, DialCall *call) noexcept nogil:
-    """Encode a decided call's answer and count it."""
-    cdef uint32_t i
-    engine.counters.calls += 1
-    if call.task.code != OK:
-        engine.counters.refused_full += call.task.code == RESOURCE_EXHAUSTED
-        finish(&call.task)
-        return
-    engine.counters.records += call.item_count
-    if call.call_kind == CALL_CLAIM or call.call_kind == CALL_CLAIM_BATCH:
-        for i in range(call.item_count):
-            engine.counters.decisions[call.items[i].answer] += 1
-    elif call.call_kind != CALL_GET_HOLDER:
-        for i in range(call.item_count):
-            engine.counters.outcomes[call.items[i].answer] += 1
-    call.revision = engine.store.state.revision
-    wire_encode(call)
-    finish(&call.task)
-
-
-cdef void answer_group(EngineCore *engine, bint failed) noexcept nogil:
-    cdef size_t i
-    for i in range(engine.group.size()):
-        if failed:
-            refuse_failed(&engine.group[i].task)
-            finish(&engine.group[i].task)
-        else:
-            answer(engine, engine.group[i])
-
-
-cdef int commit_group(EngineCore *engine, int64_t now_ns) noexcept nogil:
-    """Commit the open transaction as one revision; count it and the time it took."""
-    cdef int64_t begun_ns = clock_now(engine.clock)
-    cdef int code = store_commit(engine.store, engine.store.state.revision + 1, now_ns)
-    engine.counters.commit_ns += <uint64_t> (clock_now(engine.clock) - begun_ns)
-    engine.counters.changed_groups += code == MDB_SUCCESS
-    return code
-
-
-cdef int decide_group(EngineCore *engine, size_t start, size_t end) noexcept nogil:
-    """Decide group[start:end] at one instant and commit; an LMDB error code, or 0."""
-    cdef Store *store = engine.store
-    cdef int64_t now_ns = clock_now(engine.clock)
-    cdef bint has_room = store_has_room(store, now_ns)
-    cdef bint changed = False
-    cdef size_t i
-    cdef int code = store_begin(store)
-    if code != MDB_SUCCESS:
-        return code
-    for i in range(start, end):
-        changed |= dial_decide(store, engine.group[i], now_ns, has_room)
-    if changed or store.error != MDB_SUCCESS:
-        return commit_group(engine, now_ns)
-    store_abort(store)
-    return MDB_SUCCESS
-
-
-cdef void run_group(EngineCore *engine) noexcept nogil:
-    """Decide, commit and answer the gathered calls.
-
-    A group that does not fit into what is left of the map is undone and its calls are tried one by
-    one, so that those that fit, or write nothing, are answered.
-    """
-    cdef size_t i
-    cdef int code = decide_group(engine, 0, engine.group.size())
-    engine.counters.groups += 1
-    if is_full(code):
-        for i in range(engine.group.size()):
-            code = decide_group(engine, i, i + 1)
-            if is_full(code):
-                refuse_full(engine.store, &engine.group[i].task)
-            elif code != MDB_SUCCESS:
-                break
-    if code != MDB_SUCCESS and not is_full(code):
-        fail(engine, code)
-    answer_group(engine, engine.failure_code != MDB_SUCCESS)
-
-
-cdef Task *gather_group(EngineCore *engine, Task *task) noexcept nogil:
-    """Move the dials at the head of the list into the group; return what comes after them."""
-    cdef uint64_t records = 0
-    cdef uint64_t limit = max(
-        <uint64_t> 1, engine.store.reserve_bytes // (engine.store.page_bytes * PAGES_PER_RECORD)
-    )
-    engine.group.clear()
-    while task != NULL and task.kind == TASK_DIAL and records < limit:
-        records += task.record_count
-        engine.group.push_back(<DialCall *> task)
-        task = task.next
-    return task
-
-
-cdef void run_task(EngineCore *engine, Task *task) noexcept nogil:
-    """Run what is not a dial, between two groups."""
-    cdef int64_t now_ns = clock_now(engine.clock)
-    cdef int code
-    if task.kind == TASK_CHANGE:
-        code = change_run(engine.store, <Change *> task.body, now_ns)
-        eventfd_write(engine.settle_fd, 1)
-    elif task.kind == TASK_SNAPSHOT:
-        code = snapshot_take(engine.store, <SnapshotRequest *> task.body, now_ns)
-    else:
-        code = settle_step(engine.store, &engine.settle, <SettleTask *> task.body, now_ns)
-        engine.counters.settled += (<SettleTask *> task.body).written
-    if code != MDB_SUCCESS:
-        fail(engine, code)
-        refuse_failed(task)
-    finish(task)
-
-
-cdef void *writer_main(void *argument) noexcept nogil:
-    cdef EngineCore *engine = <EngineCore *> argument
-    cdef Task *task = take_all(engine)
-    cdef Task *after
-    while task != NULL:
-        while task != NULL:
-            after = task.next
-            if engine.failure_code != MDB_SUCCESS:
-                refuse_failed(task)
-                finish(task)
-            elif task.kind == TASK_DIAL:
-                after = gather_group(engine, task)
-                run_group(engine)
-            else:
-                run_task(engine, task)
-            task = after
-        task = take_all(engine)
-    return NULL
-
-
-# --- waiting for one task -------------------------------------------------------------------------
-
-cdef void on_waited(Task *task) noexcept nogil:
-    sem_post(<sem_t *> task.context)
-
-
-cdef void run_and_wait(EngineCore *engine, Task *task) noexcept nogil:
-    """Submit a task and block until it is done or refused."""
-    cdef sem_t done
-    sem_init(&done, 0, 0)
-    task.context = &done
-    task.on_done = on_waited
-    if engine_submit(engine, task):
-        while sem_wait(&done) != 0:   # interrupted by a signal handler
-            pass
-    sem_destroy(&done)
-
-
-# --- the settler's thread -------------------------------------------------------------------------
-
-cdef bint run_settle_step(EngineCore *engine, bint sweep) noexcept nogil:
-    """Run one step on the writer; True if there is more to do at once."""
-    cdef SettleTask step
-    memset(&step, 0, sizeof(step))
-    step.task.kind = TASK_SETTLE
-    step.task.body = &step
-    step.sweep = sweep
-    run_and_wait(engine, &step.task)
-    task_clear(&step.task)
-    return step.more and step.task.code == OK
-
-
-cdef void *settler_main(void *argument) noexcept nogil:
-    """Step while there is work, at a quarter of the writer's time; sweep every interval."""
-    cdef EngineCore *engine = <EngineCore *> argument
-    cdef pollfd wake
-    cdef uint64_t ignored
-    cdef bint timed_out
-    cdef int64_t begun_ns
-    wake.fd = engine.settle_fd
-    wake.events = <short> POLLIN
-    while engine.state < STOPPED:
-        timed_out = poll(&wake, 1, engine.settle_interval_ms) == 0
-        eventfd_read(engine.settle_fd, &ignored)
-        begun_ns = clock_now(engine.clock)
-        while engine.state < STOPPED and run_settle_step(engine, timed_out):
-            timed_out = False
-            usleep(<unsigned int> min(
-                <int64_t> 20_000, 100 + 3 * (clock_now(engine.clock) - begun_ns) // 1000
-            ))
-            begun_ns = clock_now(engine.clock)
-    return NULL
-
-
-cdef start_thread(pthread_t *thread, void *(*main)(void *) noexcept nogil, EngineCore *core):
-    """Start a native thread that leaves signals to Python's main thread."""
-    cdef sigset_t every, before
-    sigfillset(&every)
-    pthread_sigmask(SIG_SETMASK, &every, &before)
-    code = pthread_create(thread, NULL, main, core)
-    pthread_sigmask(SIG_SETMASK, &before, NULL)
-    if code != 0:
-        raise StoreError(f"cannot start a thread: {os.strerror(code)}")
-
-
-# --- for Python -----------------------------------------------------------------------------------
 
 cdef refusal(Task *task):
     return Refused(task.code, task.message.decode(errors="replace"))
@@ -435,7 +89,7 @@ cdef class Engine:
         background: run the settler's thread; False leaves settling to `settle()`.
 
     Raises:
-        StoreInUseError, StoreError: see `ownerd.store`.
+        StoreInUseError, StoreError: see `ownerd.directory`.
     """
 
     def __cinit__(self):
@@ -453,20 +107,12 @@ cdef class Engine:
         self.clock = Clock() if clock is None else clock
         self.background = background
         cdef Store *store = store_open(directory, map_bytes, reserve_bytes)
-        cdef EngineCore *core = new EngineCore()
-        self.core = core
-        core.store = store
-        core.clock = (<Clock> self.clock).state
-        core.queue_limit = queue_limit
-        core.settle_interval_ms = <int> (settle_interval_s * 1000)
-        core.failure_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
-        core.settle_fd = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC)
-        pthread_mutex_init(&core.guard, NULL)
-        pthread_cond_init(&core.arrived, NULL)
-        clock_start_from(core.clock, store.state.time_ns)
-        start_thread(&self.writer, writer_main, core)
+        self.core = core_open(store, (<Clock> self.clock).state)
+        self.core.queue_limit = queue_limit
+        self.core.settle_interval_ms = <int> (settle_interval_s * 1000)
+        start_writer(self.core, &self.writer)
         if background:
-            start_thread(&self.settler, settler_main, core)
+            start_settler(self.core, &self.settler)
         self.closed = False
         self.opened_at = time.monotonic()
 
@@ -496,13 +142,11 @@ cdef class Engine:
         if self.closed:
             return
         self.closed = True
-        change_state(core, DRAINING)
-        change_state(core, STOPPED)
-        eventfd_write(core.settle_fd, 1)
+        stop(core)
         with nogil:
             if self.background:
-                pthread_join(self.settler, NULL)
-            pthread_join(self.writer, NULL)
+                wait_thread(self.settler)
+            wait_thread(self.writer)
         self._store_time()
         deadline = time.monotonic() + timeout_s
         while self.open_snapshots and time.monotonic() < deadline:

@@ -1,7 +1,5 @@
 """C interface of lmdb_api: LMDB's types, constants and a table of its functions."""
 
-from libc.stdint cimport uint32_t
-
 cdef struct MDB_env
 cdef struct MDB_txn
 cdef struct MDB_cursor

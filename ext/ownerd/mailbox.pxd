@@ -1,6 +1,6 @@
 """Interface of mailbox: answers of the engine delivered to an asyncio loop."""
 
-from ownerd.calls cimport DialCall, Task
+from ownerd.calls cimport Task
 from ownerd.containers cimport mutex
 from ownerd.engine cimport Engine
 

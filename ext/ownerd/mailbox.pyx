@@ -15,8 +15,8 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from ownerd.calls cimport CALL_KIND_COUNT, OK, call_clear, call_init
-from ownerd.engine cimport engine_submit
 from ownerd.wire cimport wire_decode
+from ownerd.writer cimport engine_submit
 
 from ownerd.engine import Refused
 

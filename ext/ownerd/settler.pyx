@@ -9,21 +9,19 @@ report their counts. Records of deleted lists are removed the same way.
 Nothing here changes what anybody is answered: a decision folds the events itself (design 5.2).
 """
 
+from cython.operator cimport dereference, preincrement
 from libc.string cimport memcmp, memcpy
 
-from ownerd.calls cimport Slice
 from ownerd.changes cimport finish_counts, is_full
 from ownerd.lmdb_api cimport (
     MDB_NEXT, MDB_SET_RANGE, MDB_SUCCESS, MDB_cursor, MDB_val, lmdb,
 )
 from ownerd.rules cimport Hold, hold_alive
+from ownerd.rows cimport VALUE_BYTES, hold_decode, hold_encode, put_be32, slice_of, text_slice
 from ownerd.store cimport (
     EVENTS, GRAVES, RECORDS, REQUESTS, REQUEST_MEMORY_NS, List, RequestRow, count_release,
-    delete_row, fold_events, hold_decode, hold_encode, load_list, put_be32, slice_of,
-    store_abort, store_begin, store_commit, text_slice,
+    delete_row, fold_events, load_list, store_abort, store_begin, store_commit,
 )
-
-from cython.operator cimport dereference, preincrement
 
 cdef enum:
     VISITS_PER_STEP = 4096
@@ -81,7 +79,7 @@ cdef bint settle_record(
     """Rewrite or delete the record under the cursor if it is behind or over; True if it was."""
     cdef List *lst
     cdef Hold hold
-    cdef char row[40]
+    cdef char row[VALUE_BYTES]
     cdef MDB_val written, key
     cdef size_t size = 0
     cdef int released_by

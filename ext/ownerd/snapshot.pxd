@@ -1,6 +1,6 @@
 """C interface of snapshot: one list at one revision, read without the writer."""
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from ownerd.calls cimport Task
 from ownerd.containers cimport string

@@ -9,7 +9,7 @@ passing (the settler writes them back).
 """
 
 from libc.stdio cimport snprintf
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp, memcpy
 
 from ownerd.calls cimport MESSAGE_BYTES, RESOURCE_EXHAUSTED, Slice, task_refuse
 from ownerd.changes cimport refuse_unknown_list
@@ -18,10 +18,10 @@ from ownerd.lmdb_api cimport (
     MDB_NEXT, MDB_RDONLY, MDB_SET_RANGE, MDB_SUCCESS, MDB_cursor, MDB_val, lmdb,
 )
 from ownerd.rules cimport NEVER_NS, NOBODY, Hold, Holder, hold_owned, hold_reserved, rules_holder
-from ownerd.store cimport (
-    CAMPAIGNS, KEY_BYTES, NOT_RELEASED, RECORDS, EventRow, Table, find_list, fold_events,
-    hold_decode, put_be32, record_id_text, record_key, slice_of, text_slice,
+from ownerd.rows cimport (
+    KEY_BYTES, hold_decode, put_be32, record_id_text, record_key, slice_of, text_slice,
 )
+from ownerd.store cimport CAMPAIGNS, NOT_RELEASED, RECORDS, find_list, fold_events
 
 
 cdef int snapshot_take(Store *store, SnapshotRequest *request, int64_t now_ns) noexcept nogil:

@@ -1,6 +1,6 @@
 """C interface of store: the data directory, its catalog in memory, and one write transaction."""
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from ownerd.calls cimport Slice
 from ownerd.containers cimport string, unordered_map, vector
@@ -20,7 +20,6 @@ cdef enum Table:
     TABLE_COUNT
 
 cdef enum:
-    KEY_BYTES = 160                   # longest record key: 4 + 1 + 128
     COUNT_PENDING = -1                # an audit entry whose records are still being counted
     NOT_RELEASED = -1
     REQUEST_MEMORY_NS = 86_400_000_000_000   # R20: repeats are recognised for 24 h
@@ -120,7 +119,6 @@ cdef cppclass Store:
 cdef int store_begin(Store *store) noexcept nogil
 cdef int store_commit(Store *store, uint64_t revision, int64_t now_ns) noexcept nogil
 cdef void store_abort(Store *store) noexcept nogil
-cdef bint store_has_room(Store *store, int64_t now_ns) noexcept nogil
 
 cdef bint get_row(Store *store, Table table, Slice key, Slice *value) noexcept nogil
 cdef void put_row(Store *store, Table table, Slice key, Slice fixed, Slice rest) noexcept nogil
@@ -163,29 +161,6 @@ cdef bint scan_seek(Scan *scan, Slice first) noexcept nogil
 cdef bint scan_next(Scan *scan) noexcept nogil
 cdef void scan_close(Scan *scan) noexcept nogil
 cdef void list_from_row(List *lst, const MDB_val *key, const MDB_val *value) noexcept nogil
-
-# --- keys and values, for scans -------------------------------------------------------------------
-
-cdef size_t record_key(char *key, uint32_t list_number, Slice record_id) noexcept nogil
-cdef size_t record_id_text(const char *key, size_t key_size, char *text) noexcept nogil
-cdef bint hold_decode(const MDB_val *value, Hold *hold) noexcept nogil
-cdef size_t hold_encode(const Hold *hold, int64_t now_ns, char *value) noexcept nogil
-cdef void put_be32(char *at, uint32_t value) noexcept nogil
-cdef uint32_t get_be32(const char *at) noexcept nogil
-cdef void put_be64(char *at, uint64_t value) noexcept nogil
-cdef uint64_t get_be64(const char *at) noexcept nogil
-
-cdef inline Slice slice_of(const void *data, size_t size) noexcept nogil:
-    cdef Slice result
-    result.data = <const char *> data
-    result.size = size
-    return result
-
-cdef inline Slice text_slice(const string &text) noexcept nogil:
-    return slice_of(text.data(), text.size())
-
-cdef inline Slice empty_slice() noexcept nogil:
-    return slice_of(NULL, 0)
 
 # --- opening, from Python -------------------------------------------------------------------------
 

@@ -15,63 +15,31 @@ Invariants:
 It decides nothing and knows no gRPC.
 """
 
-import errno
 import os
 
 from cython.operator cimport dereference, preincrement
-from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memset
 
+from ownerd.directory cimport take_lock
 from ownerd.lmdb_api cimport (
     MDB_CREATE, MDB_NEXT, MDB_NORDAHEAD, MDB_NOTFOUND, MDB_NOTLS, MDB_RDONLY, MDB_SET_RANGE,
-    MDB_SUCCESS, MDB_cursor, MDB_envinfo, MDB_stat, lmdb,
+    MDB_SUCCESS, MDB_stat, lmdb,
 )
-from ownerd.rules cimport hold_owned, hold_reserved, rules_apply_event
+from ownerd.rows cimport (
+    VALUE_BYTES, empty_slice, get_be32, hold_decode, hold_encode, put_be32, slice_of,
+    text_slice,
+)
+from ownerd.rules cimport rules_apply_event
 
-cdef extern from "<fcntl.h>" nogil:
-    int fallocate(int, int, long, long)
-
-cdef extern from "<sys/file.h>" nogil:
-    int flock(int, int)
-    int LOCK_EX
-    int LOCK_NB
-
-cdef extern from "<errno.h>" nogil:
-    int errno_now "errno"
-    int ENOSPC
-    int EDQUOT
-
-cdef extern from "<sys/statvfs.h>" nogil:
-    ctypedef struct statvfs_t "struct statvfs":
-        unsigned long f_frsize
-        unsigned long f_bavail
-    int fstatvfs(int, statvfs_t *)
-
-cdef extern from "<sys/vfs.h>" nogil:
-    ctypedef struct statfs_t "struct statfs":
-        long f_type
-    int statfs_of "statfs"(const char *, statfs_t *)
+from ownerd.directory import StoreError, StoreInUseError, prepare_directory, sync_directory
 
 cdef enum:
     FORMAT = 1
     READERS = 254                     # snapshots and reads in flight; each is short
-    CAMPAIGN_BITS = 0x3FFFFFFF
-    OWNED_BIT = 0x40000000
-    RESERVED_BIT = 0x80000000
-    INTEGER_TAG = 1
-    TEXT_TAG = 2
-    FREE_COUNT_INTERVAL_NS = 1_000_000_000
-    ALLOCATE_BYTES = 0x2000000        # 32 MiB: how far ahead the data file's blocks are reserved
 
 cdef const char **TABLE_NAMES = [
     "meta", "lists", "graves", "events", "campaigns", "codes", "records", "audit", "requests",
 ]
-
-# Filesystems on which neither flock nor a shared memory map can be trusted between machines.
-NETWORK_FILESYSTEMS = {
-    0x6969: "NFS", 0x517B: "SMB", 0xFF534D42: "CIFS", 0xFE534D42: "SMB2", 0x01021997: "9p",
-    0x00C36400: "Ceph", 0x5346414F: "AFS",
-}
 
 # Wrap-up codes of a new store: (code, counts as attempt, success). Each is its own category.
 DEFAULT_CODES = tuple(
@@ -85,128 +53,6 @@ DEFAULT_CODES = tuple(
         "No Lines", "Non-Dialer Call", "Rescheduled", "Skipped", "Policy Scheduled",
     )]
 )
-
-
-class StoreError(Exception):
-    """The data directory cannot be opened; the message says why and what to do."""
-
-
-class StoreInUseError(StoreError):
-    """Another process has the data directory."""
-
-
-# --- numbers, keys and values ---------------------------------------------------------------------
-
-cdef void put_be32(char *at, uint32_t value) noexcept nogil:
-    cdef int i
-    for i in range(4):
-        at[i] = <char> (value >> (24 - 8 * i))
-
-
-cdef uint32_t get_be32(const char *at) noexcept nogil:
-    cdef int i
-    cdef uint32_t value = 0
-    for i in range(4):
-        value = value << 8 | <unsigned char> at[i]
-    return value
-
-
-cdef void put_be64(char *at, uint64_t value) noexcept nogil:
-    put_be32(at, <uint32_t> (value >> 32))
-    put_be32(at + 4, <uint32_t> value)
-
-
-cdef uint64_t get_be64(const char *at) noexcept nogil:
-    return <uint64_t> get_be32(at) << 32 | get_be32(at + 4)
-
-
-cdef bint canonical_integer(Slice text, int64_t *value) noexcept nogil:
-    """Read a decimal int64 written the one way that printing it would write it."""
-    cdef size_t i = 0
-    cdef bint negative = text.size > 0 and text.data[0] == b'-'
-    cdef uint64_t magnitude = 0
-    cdef uint64_t limit = <uint64_t> 0x7FFFFFFFFFFFFFFF + negative
-    cdef unsigned int digit
-    i = negative
-    if text.size == i or text.size - i > 19 or (text.data[i] == b'0' and text.size > 1):
-        return False
-    while i < text.size:
-        digit = <unsigned int> (<unsigned char> text.data[i]) - 48
-        if digit > 9:
-            return False
-        magnitude = magnitude * 10 + digit
-        i += 1
-    if magnitude > limit:
-        return False
-    value[0] = <int64_t> (0 - magnitude if negative else magnitude)
-    return True
-
-
-cdef size_t record_key(char *key, uint32_t list_number, Slice record_id) noexcept nogil:
-    """Write a record's key and return its size: list, then integers in order, then texts."""
-    cdef int64_t integer
-    put_be32(key, list_number)
-    if canonical_integer(record_id, &integer):
-        key[4] = INTEGER_TAG
-        put_be64(key + 5, <uint64_t> integer ^ <uint64_t> 0x8000000000000000)
-        return 13
-    key[4] = TEXT_TAG
-    memcpy(key + 5, record_id.data, record_id.size)
-    return 5 + record_id.size
-
-
-cdef size_t record_id_text(const char *key, size_t key_size, char *text) noexcept nogil:
-    """Write the record id of a key into `text` (KEY_BYTES long); return its size."""
-    if key[4] == INTEGER_TAG:
-        return snprintf(
-            text, KEY_BYTES, "%lld",
-            <long long> (get_be64(key + 5) ^ <uint64_t> 0x8000000000000000),
-        )
-    memcpy(text, key + 5, key_size - 5)
-    return key_size - 5
-
-
-cdef bint hold_decode(const MDB_val *value, Hold *hold) noexcept nogil:
-    """Read a record's row: campaign with two flags, event seq, then each span that it has."""
-    cdef const char *at = <const char *> value.mv_data
-    cdef uint32_t head[2]
-    cdef size_t size = 8
-    memset(hold, 0, sizeof(Hold))
-    if value.mv_size < 8:
-        return False
-    memcpy(head, at, 8)
-    hold.campaign = head[0] & CAMPAIGN_BITS
-    hold.event_seq = head[1]
-    size += 16 * ((head[0] & OWNED_BIT != 0) + (head[0] & <uint32_t> RESERVED_BIT != 0))
-    if value.mv_size != size:
-        return False
-    at += 8
-    if head[0] & OWNED_BIT:
-        memcpy(&hold.owned_since_ns, at, 16)
-        at += 16
-    if head[0] & <uint32_t> RESERVED_BIT:
-        memcpy(&hold.reserved_since_ns, at, 16)
-    return True
-
-
-cdef size_t hold_encode(const Hold *hold, int64_t now_ns, char *value) noexcept nogil:
-    """Write a record's row (at most 40 bytes); 0 if nothing of it is left at `now_ns`."""
-    cdef uint32_t head[2]
-    cdef size_t size = 8
-    head[0] = hold.campaign
-    head[1] = hold.event_seq
-    if hold_owned(hold, now_ns):
-        head[0] |= OWNED_BIT
-        memcpy(value + size, &hold.owned_since_ns, 16)
-        size += 16
-    if hold_reserved(hold, now_ns):
-        head[0] |= <uint32_t> RESERVED_BIT
-        memcpy(value + size, &hold.reserved_since_ns, 16)
-        size += 16
-    if size == 8:
-        return 0
-    memcpy(value, head, 8)
-    return size
 
 
 # --- one write transaction ------------------------------------------------------------------------
@@ -325,83 +171,6 @@ cdef void delete_row(Store *store, Table table, Slice key) noexcept nogil:
     code = lmdb.delete(store.txn, store.tables[<int> table], &where, NULL)
     if code != MDB_NOTFOUND:
         note_error(store, code)
-
-
-# --- room: refuse grants before the store is full -------------------------------------------------
-
-cdef uint64_t free_page_count(Store *store) noexcept nogil:
-    """Count the pages in LMDB's free list (table 0: each value begins with a page count)."""
-    cdef MDB_txn *txn
-    cdef MDB_cursor *cursor
-    cdef MDB_val key, value
-    cdef uint64_t total = 0
-    cdef size_t count
-    if lmdb.txn_begin(store.env, NULL, MDB_RDONLY, &txn) != MDB_SUCCESS:
-        return 0
-    if lmdb.cursor_open(txn, 0, &cursor) == MDB_SUCCESS:
-        while lmdb.cursor_get(cursor, &key, &value, MDB_NEXT) == MDB_SUCCESS:
-            memcpy(&count, value.mv_data, sizeof(count))
-            total += count
-        lmdb.cursor_close(cursor)
-    lmdb.txn_abort(txn)
-    return total
-
-
-cdef void allocate_ahead(Store *store, uint64_t used_bytes) noexcept nogil:
-    """Reserve disk blocks for the data file before they are needed.
-
-    A full disk then shows here, where nothing is lost, and not as a failed commit.
-    """
-    cdef int code
-    store.disk_full = False
-    while store.can_allocate and store.allocated_bytes < min(
-        used_bytes + store.reserve_bytes, store.map_bytes
-    ):
-        code = fallocate(
-            store.data_fd, 0, <long> store.allocated_bytes, ALLOCATE_BYTES
-        )
-        if code == 0:
-            store.allocated_bytes += ALLOCATE_BYTES
-        elif errno_now == ENOSPC or errno_now == EDQUOT:
-            store.disk_full = True
-            return
-        else:
-            store.can_allocate = False
-
-
-cdef void count_free(Store *store, int64_t now_ns) noexcept nogil:
-    """Count LMDB's free list again if a commit or a second has passed since the last count."""
-    if store.free_counted_revision == store.state.revision \
-            and now_ns - store.free_counted_ns < FREE_COUNT_INTERVAL_NS:
-        return
-    store.free_counted_revision = store.state.revision
-    store.free_counted_ns = now_ns
-    store.free_bytes = free_page_count(store) * store.page_bytes
-
-
-cdef bint store_has_room(Store *store, int64_t now_ns) noexcept nogil:
-    """Tell whether grants may be written; False once only the reserve is left.
-
-    Deletes need pages too (copy on write), so the reserve is what lets releases and attempts work
-    on a full store.
-    """
-    cdef MDB_envinfo info
-    cdef statvfs_t disk
-    cdef uint64_t used, left
-    lmdb.env_info(store.env, &info)
-    used = (info.me_last_pgno + 1) * store.page_bytes
-    allocate_ahead(store, used)
-    left = store.map_bytes - min(store.map_bytes, used)
-    if store.disk_full:
-        left = min(left, store.allocated_bytes - min(store.allocated_bytes, used))
-    elif not store.can_allocate and fstatvfs(store.data_fd, &disk) == 0:
-        store.disk_full = <uint64_t> disk.f_bavail * disk.f_frsize < store.reserve_bytes
-        left = min(left, <uint64_t> disk.f_bavail * disk.f_frsize)
-    if left < store.reserve_bytes:
-        count_free(store, now_ns)
-        left += store.free_bytes
-    store.map_full = left < store.reserve_bytes and not store.disk_full
-    return left >= store.reserve_bytes
 
 
 # --- catalog --------------------------------------------------------------------------------------
@@ -542,7 +311,7 @@ cdef void record_store(
     int64_t now_ns
 ) noexcept nogil:
     """Write a record's state, or delete it if nothing of it is left."""
-    cdef char value[40]
+    cdef char value[VALUE_BYTES]
     cdef size_t size = hold_encode(hold, now_ns, value)
     count_release(store, lst, released_by)
     if size == 0:
@@ -705,57 +474,6 @@ cdef check(int code, str action):
         raise StoreError(f"{action}: {reason}")
 
 
-def sync_directory(path):
-    """Make the entries of a directory durable; LMDB never does."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def refuse_network_filesystem(int magic, path):
-    """Raise StoreError if a filesystem type (statfs f_type) is one of NETWORK_FILESYSTEMS."""
-    name = NETWORK_FILESYSTEMS.get(magic & 0xFFFFFFFF)
-    if name is not None:
-        raise StoreError(
-            f"{path} is on a network filesystem ({name}), where one process per data directory "
-            "cannot be guaranteed; use a local disk"
-        )
-
-
-cdef int _take_lock(str directory) except -1:
-    """Lock DIR/LOCK for this process; the kernel lets go when the process ends, however it does."""
-    path = os.path.join(directory, "LOCK")
-    cdef int fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    if flock(fd, LOCK_EX | LOCK_NB) != 0:
-        owner = os.read(fd, 32).decode(errors="replace").strip() or "unknown"
-        os.close(fd)
-        raise StoreInUseError(
-            f"{directory} is in use by another server (process {owner}); stop that one or name "
-            "another data directory"
-        )
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-    return fd
-
-
-def _prepare_directory(directory):
-    """Create DIR and DIR/records durably; refuse what cannot hold a store."""
-    records = os.path.join(directory, "records")
-    try:
-        os.makedirs(records, mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"cannot create {records}: {error.strerror}") from error
-    cdef statfs_t info
-    encoded = os.fsencode(directory)
-    if statfs_of(encoded, &info) == 0:
-        refuse_network_filesystem(info.f_type, directory)
-    sync_directory(directory)
-    sync_directory(os.path.dirname(os.path.abspath(directory)))
-    return records
-
-
 cdef Store *store_open(str directory, uint64_t map_bytes, uint64_t reserve_bytes) except NULL:
     """Lock, open or create the store in `directory` and load its catalog.
 
@@ -763,13 +481,13 @@ cdef Store *store_open(str directory, uint64_t map_bytes, uint64_t reserve_bytes
         StoreInUseError: another process has it.
         StoreError: it cannot be created, read or understood.
     """
-    records = _prepare_directory(directory)
+    records = prepare_directory(directory)
     cdef Store *store = new Store()
     store.env = NULL
     store.txn = NULL
     store.lock_fd = -1
     try:
-        store.lock_fd = _take_lock(directory)
+        store.lock_fd = take_lock(directory)
         _open_environment(store, records, map_bytes)
         sync_directory(records)
         store.map_bytes = map_bytes
@@ -817,7 +535,6 @@ cdef _load(Store *store, str directory):
                 f"the store in {directory} has format {store.state.format}, this program reads "
                 f"{FORMAT}; open it with the version that wrote it"
             )
-    store_has_room(store, 0)
     for code in (load_lists(store), load_campaigns(store), load_codes(store), load_graves(store)):
         check(code, f"cannot read the catalog in {directory}")
 

@@ -1,7 +1,5 @@
 """C interface of wire: the messages of DialService to and from bytes."""
 
-from libc.stdint cimport uint8_t
-
 from ownerd.calls cimport DialCall
 
 cdef enum:

@@ -1,0 +1,130 @@
+"""How records are laid out: their keys, which sort, and their values.
+
+A key is the list's number, then the record id: canonical decimal integers first, in numeric order,
+then other texts by their bytes. A value is the campaign with two flags, the list event it was last
+brought up to, and each span that the record has.
+"""
+
+from libc.stdio cimport snprintf
+from libc.string cimport memcpy, memset
+
+from ownerd.rules cimport hold_owned, hold_reserved
+
+cdef enum:
+    CAMPAIGN_BITS = 0x3FFFFFFF
+    OWNED_BIT = 0x40000000
+    RESERVED_BIT = 0x80000000
+    INTEGER_TAG = 1
+    TEXT_TAG = 2
+
+
+cdef void put_be32(char *at, uint32_t value) noexcept nogil:
+    cdef int i
+    for i in range(4):
+        at[i] = <char> (value >> (24 - 8 * i))
+
+
+cdef uint32_t get_be32(const char *at) noexcept nogil:
+    cdef int i
+    cdef uint32_t value = 0
+    for i in range(4):
+        value = value << 8 | <unsigned char> at[i]
+    return value
+
+
+cdef void put_be64(char *at, uint64_t value) noexcept nogil:
+    put_be32(at, <uint32_t> (value >> 32))
+    put_be32(at + 4, <uint32_t> value)
+
+
+cdef uint64_t get_be64(const char *at) noexcept nogil:
+    return <uint64_t> get_be32(at) << 32 | get_be32(at + 4)
+
+
+cdef bint canonical_integer(Slice text, int64_t *value) noexcept nogil:
+    """Read a decimal int64 written the one way that printing it would write it."""
+    cdef size_t i = 0
+    cdef bint negative = text.size > 0 and text.data[0] == b'-'
+    cdef uint64_t magnitude = 0
+    cdef uint64_t limit = <uint64_t> 0x7FFFFFFFFFFFFFFF + negative
+    cdef unsigned int digit
+    i = negative
+    if text.size == i or text.size - i > 19 or (text.data[i] == b'0' and text.size > 1):
+        return False
+    while i < text.size:
+        digit = <unsigned int> (<unsigned char> text.data[i]) - 48
+        if digit > 9:
+            return False
+        magnitude = magnitude * 10 + digit
+        i += 1
+    if magnitude > limit:
+        return False
+    value[0] = <int64_t> (0 - magnitude if negative else magnitude)
+    return True
+
+
+cdef size_t record_key(char *key, uint32_t list_number, Slice record_id) noexcept nogil:
+    """Write a record's key and return its size: list, then integers in order, then texts."""
+    cdef int64_t integer
+    put_be32(key, list_number)
+    if canonical_integer(record_id, &integer):
+        key[4] = INTEGER_TAG
+        put_be64(key + 5, <uint64_t> integer ^ <uint64_t> 0x8000000000000000)
+        return 13
+    key[4] = TEXT_TAG
+    memcpy(key + 5, record_id.data, record_id.size)
+    return 5 + record_id.size
+
+
+cdef size_t record_id_text(const char *key, size_t key_size, char *text) noexcept nogil:
+    """Write the record id of a key into `text` (KEY_BYTES long); return its size."""
+    if key[4] == INTEGER_TAG:
+        return snprintf(
+            text, KEY_BYTES, "%lld",
+            <long long> (get_be64(key + 5) ^ <uint64_t> 0x8000000000000000),
+        )
+    memcpy(text, key + 5, key_size - 5)
+    return key_size - 5
+
+
+cdef bint hold_decode(const MDB_val *value, Hold *hold) noexcept nogil:
+    """Read a record's row: campaign with two flags, event seq, then each span that it has."""
+    cdef const char *at = <const char *> value.mv_data
+    cdef uint32_t head[2]
+    cdef size_t size = 8
+    memset(hold, 0, sizeof(Hold))
+    if value.mv_size < 8:
+        return False
+    memcpy(head, at, 8)
+    hold.campaign = head[0] & CAMPAIGN_BITS
+    hold.event_seq = head[1]
+    size += 16 * ((head[0] & OWNED_BIT != 0) + (head[0] & <uint32_t> RESERVED_BIT != 0))
+    if value.mv_size != size:
+        return False
+    at += 8
+    if head[0] & OWNED_BIT:
+        memcpy(&hold.owned_since_ns, at, 16)
+        at += 16
+    if head[0] & <uint32_t> RESERVED_BIT:
+        memcpy(&hold.reserved_since_ns, at, 16)
+    return True
+
+
+cdef size_t hold_encode(const Hold *hold, int64_t now_ns, char *value) noexcept nogil:
+    """Write a record's row (at most 40 bytes); 0 if nothing of it is left at `now_ns`."""
+    cdef uint32_t head[2]
+    cdef size_t size = 8
+    head[0] = hold.campaign
+    head[1] = hold.event_seq
+    if hold_owned(hold, now_ns):
+        head[0] |= OWNED_BIT
+        memcpy(value + size, &hold.owned_since_ns, 16)
+        size += 16
+    if hold_reserved(hold, now_ns):
+        head[0] |= <uint32_t> RESERVED_BIT
+        memcpy(value + size, &hold.reserved_since_ns, 16)
+        size += 16
+    if size == 8:
+        return 0
+    memcpy(value, head, 8)
+    return size
