@@ -1,6 +1,7 @@
 """Life of a call: made empty, refused with a message or answered, cleared.
 
-Owns the memory rules of `Task` and `DialCall` (see the .pxd) and nothing else.
+Owns the memory rules of `Task` and `DialCall` (see the .pxd), and `Refused`, a refusal as Python
+sees it.
 """
 
 from libc.stdlib cimport abort, free, malloc
@@ -8,6 +9,19 @@ from libc.string cimport memset
 
 cdef enum:
     SHOWN_BYTES = 64                  # how much of a caller's value an error message repeats
+
+
+class Refused(Exception):
+    """The engine refused a call; nothing changed unless the code is UNAVAILABLE.
+
+    Attributes: `code` (gRPC's number), `message` (says what was found, what is allowed and what to
+    do; fit to be shown to the caller). UNAVAILABLE means that the outcome is unknown.
+    """
+
+    def __init__(self, code, message):
+        super().__init__(message)
+        self.code = code
+        self.message = message
 
 
 cdef void task_clear(Task *task) noexcept nogil:

@@ -35,6 +35,7 @@ from ownerd.writer cimport (
     stop, wait_thread,
 )
 
+from ownerd.calls import Refused
 from ownerd.catalog import ListInfo, Outcome
 from ownerd.catalog import PolicyTuple as Policy
 from ownerd.directory import StoreError, StoreInUseError
@@ -44,19 +45,6 @@ DIAL_METHODS = ("Claim", "ClaimBatch", "ReportAttempt", "ReportAttemptBatch", "G
 DEFAULT_MAP_BYTES = 256 << 30         # sparse: only address space until it is used
 DEFAULT_RESERVE_BYTES = 64 << 20
 DEFAULT_QUEUE_LIMIT = 65_536
-
-
-class Refused(Exception):
-    """The engine refused a call; nothing changed unless the code is UNAVAILABLE.
-
-    Attributes: `code` (gRPC's number), `message` (says what was found, what is allowed and what to
-    do; fit to be shown to the caller). UNAVAILABLE means that the outcome is unknown.
-    """
-
-    def __init__(self, code, message):
-        super().__init__(message)
-        self.code = code
-        self.message = message
 
 
 cdef refusal(Task *task):

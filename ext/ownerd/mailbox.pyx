@@ -14,11 +14,11 @@ from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 
-from ownerd.calls cimport CALL_KIND_COUNT, OK, call_clear, call_init
+from ownerd.calls cimport CALL_KIND_COUNT, OK, DialCall, call_clear, call_init
 from ownerd.wire cimport wire_decode
 from ownerd.writer cimport engine_submit
 
-from ownerd.engine import Refused
+from ownerd.calls import Refused
 
 cdef extern from "<sys/eventfd.h>" nogil:
     int eventfd(unsigned int, int)

@@ -8,10 +8,11 @@ It changes nothing: records that have not seen the list's last events are brough
 passing (the settler writes them back).
 """
 
+from libc.stdint cimport uint32_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcmp, memcpy
 
-from ownerd.calls cimport MESSAGE_BYTES, RESOURCE_EXHAUSTED, Slice, task_refuse
+from ownerd.calls cimport MESSAGE_BYTES, NOT_FOUND, RESOURCE_EXHAUSTED, Slice, task_refuse
 from ownerd.changes cimport refuse_unknown_list
 from ownerd.containers cimport vector
 from ownerd.lmdb_api cimport (
@@ -22,6 +23,9 @@ from ownerd.rows cimport (
     KEY_BYTES, hold_decode, put_be32, record_id_text, record_key, slice_of, text_slice,
 )
 from ownerd.store cimport CAMPAIGNS, NOT_RELEASED, RECORDS, find_list, fold_events
+
+from ownerd.calls import Refused
+
 
 
 cdef int snapshot_take(Store *store, SnapshotRequest *request, int64_t now_ns) noexcept nogil:
@@ -211,12 +215,20 @@ cdef tuple row_of(Snapshot snapshot, OwnedRow *row, dict names):
 
 
 cdef choose(Snapshot snapshot, campaign_ids, vector[char] *chosen):
-    """Mark the chosen campaigns by number; ids that are not known choose nothing."""
+    """Mark the chosen campaigns by number; None chooses all, an unknown one is refused."""
     cdef size_t i
+    unknown = set() if campaign_ids is None else set(campaign_ids)
     chosen.resize(snapshot.request.campaign_count)
-    wanted = None if campaign_ids is None else set(campaign_ids)
     for i in range(snapshot.request.campaign_count):
-        chosen[0][i] = wanted is None or campaign_of(snapshot, <uint32_t> i)[0] in wanted
+        campaign_id = None if campaign_ids is None else campaign_of(snapshot, <uint32_t> i)[0]
+        chosen[0][i] = campaign_ids is None or campaign_id in unknown
+        unknown.discard(campaign_id)
+    if unknown:
+        raise Refused(
+            NOT_FOUND,
+            f'campaign_ids: there is no campaign "{min(unknown)}"; ListCampaigns shows those that '
+            "are known",
+        )
 
 
 cdef class Snapshot:
