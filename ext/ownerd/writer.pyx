@@ -18,7 +18,7 @@ Python, `mailbox` for asyncio.
 
 import os
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint32_t
 from libc.stdio cimport snprintf
 from libc.string cimport memset
 
