@@ -464,27 +464,33 @@ cdef void record_change(Store *store, Change *change, int64_t now_ns) noexcept n
     )
 
 
-cdef void refresh_catalog(Store *store, Change *change) noexcept nogil:
-    """Bring the catalog up to a change that is committed."""
+cdef int refresh_catalog(Store *store, Change *change) noexcept nogil:
+    """Bring the catalog up to a change that is committed; an LMDB error code, or 0.
+
+    A catalog that could not be refreshed would decide by a policy or a log that is not in force any
+    more, so an error here stops the store like a failed commit.
+    """
     cdef size_t i
     cdef uint32_t number
+    cdef int code = MDB_SUCCESS
     for i in range(change.renames.size()):
         store.campaigns[change.renames[i].number].name = change.renames[i].name
     if change.kind == UPSERT_CODE or change.kind == DELETE_CODE:
-        load_codes(store)
+        return load_codes(store)
     elif change.kind == DELETE_LIST:
         number = change.list.number
         forget_list(store, text_slice(change.list_id))
         store.graves.push_back(number)
     elif change.kind == SIGNAL_CAMPAIGN and change.list == NULL:
         it = store.lists.begin()
-        while it != store.lists.end():
-            load_list(store, text_slice(dereference(it).second.id))
+        while it != store.lists.end() and code == MDB_SUCCESS:
+            code = load_list(store, text_slice(dereference(it).second.id))
             preincrement(it)
-    elif not change.list_id.empty():
-        load_list(store, text_slice(change.list_id))
-        if change.kind == IMPORT_ROWS and change.list != NULL:
-            change.list.acquire_revision = change.revision
+    elif change.kind == IMPORT_ROWS:
+        change.list.acquire_revision = change.revision
+    elif change.kind == CREATE_LIST or change.list != NULL:
+        return load_list(store, text_slice(change.list_id))
+    return code
 
 
 cdef int change_run(Store *store, Change *change, int64_t now_ns) noexcept nogil:
@@ -510,8 +516,8 @@ cdef int change_run(Store *store, Change *change, int64_t now_ns) noexcept nogil
     record_change(store, change, now_ns)
     code = store_commit(store, change.revision, now_ns)
     if code == MDB_SUCCESS:
-        refresh_catalog(store, change)
-    elif is_full(code):
+        return refresh_catalog(store, change)
+    if is_full(code):
         refuse_full(store, &change.task)
         code = MDB_SUCCESS
     return code

@@ -9,7 +9,7 @@ cdef class Engine:
     cdef pthread_t settler
     cdef bint background
     cdef bint closed
-    cdef Py_ssize_t open_snapshots
+    cdef Py_ssize_t readers           # reads and snapshots that need the files open
     cdef object directory
     cdef object clock
     cdef object opened_at

@@ -10,7 +10,7 @@ import time
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from ownerd.calls cimport (
-    CALL_KIND_COUNT, FAILED_PRECONDITION, OK, TASK_CHANGE, TASK_SNAPSHOT, UNAVAILABLE, DialCall,
+    CALL_KIND_COUNT, FAILED_PRECONDITION, INVALID_ARGUMENT, OK, TASK_CHANGE, TASK_SNAPSHOT, UNAVAILABLE, DialCall,
     Task, call_clear, call_init, task_clear,
 )
 from ownerd.catalog cimport (
@@ -29,7 +29,9 @@ from ownerd.snapshot cimport Snapshot, SnapshotRequest
 from ownerd.store cimport (
     COUNT_PENDING, store_begin, store_close, store_commit, store_open,
 )
-from ownerd.wire cimport BATCH_RECORDS, wire_decode
+from ownerd.wire cimport (
+    BATCH_RECORDS, CAMPAIGN_ID_BYTES, LIST_ID_BYTES, RECORD_ID_BYTES, WRAP_UP_CODE_BYTES, wire_decode,
+)
 from ownerd.writer cimport (
     DRAINING, change_state, core_open, run_and_wait, run_settle_step, start_settler, start_writer,
     stop, wait_thread,
@@ -40,24 +42,76 @@ from ownerd.catalog import ListInfo, Outcome
 from ownerd.catalog import PolicyTuple as Policy
 from ownerd.directory import StoreError, StoreInUseError
 
+cdef enum:
+    NAME_BYTES = 256
+    REQUEST_ID_BYTES = 128
+
 CLAIM, CLAIM_BATCH, REPORT_ATTEMPT, REPORT_ATTEMPT_BATCH, GET_HOLDER = range(CALL_KIND_COUNT)
 DIAL_METHODS = ("Claim", "ClaimBatch", "ReportAttempt", "ReportAttemptBatch", "GetHolder")
 DEFAULT_MAP_BYTES = 256 << 30         # sparse: only address space until it is used
 DEFAULT_RESERVE_BYTES = 64 << 20
 DEFAULT_QUEUE_LIMIT = 65_536
+LISTLESS_KINDS = (UPSERT_CAMPAIGN, SIGNAL_CAMPAIGN, UPSERT_CODE, DELETE_CODE)
 
 
 cdef refusal(Task *task):
     return Refused(task.code, task.message.decode(errors="replace"))
 
 
-cdef assign(string *target, str text):
+cdef assign(string *target, str text, str field, Py_ssize_t shortest, Py_ssize_t longest):
+    """Set a native string; a length that the store has no place for is INVALID_ARGUMENT."""
     encoded = text.encode()
+    if not shortest <= len(encoded) <= longest:
+        raise Refused(
+            INVALID_ARGUMENT,
+            f"{field}: {len(encoded)} bytes found; {shortest} to {longest} are allowed",
+        )
     target.assign(<const char *> encoded, len(encoded))
 
 
 cdef assign_bytes(string *target, bytes data):
     target.assign(<const char *> data, len(data))
+
+
+class Reading:
+    """Keeps an engine's files open while a block reads them; Refused once it is closed."""
+
+    def __init__(self, engine):
+        self.engine = engine
+
+    def __enter__(self):
+        self.engine._begin_read()
+
+    def __exit__(self, *exception):
+        self.engine._end_read()
+
+
+cdef class Pending:
+    """A change of the control plane on its way: filled in, run by `Engine._run`, freed."""
+
+    cdef Change *change
+
+    def __cinit__(self, int kind, str list_id, bytes note, str request_id, bytes memo):
+        self.change = new Change()
+        self.change.task.kind = TASK_CHANGE
+        self.change.task.body = self.change
+        self.change.kind = <uint8_t> kind
+        if list_id or kind not in LISTLESS_KINDS:
+            assign(&self.change.list_id, list_id, "list_id", 1, LIST_ID_BYTES)
+        assign(&self.change.request_id, request_id, "request_id", 0, REQUEST_ID_BYTES)
+        assign_bytes(&self.change.note, note)
+        assign_bytes(&self.change.memo, memo)
+
+    def __dealloc__(self):
+        task_clear(&self.change.task)
+        del self.change
+
+
+cdef add_campaign_id(Pending pending, str campaign_id):
+    pending.change.campaign_ids.push_back(string())
+    assign(
+        &pending.change.campaign_ids.back(), campaign_id, "campaign_id", 1, CAMPAIGN_ID_BYTES
+    )
 
 
 cdef class Engine:
@@ -123,8 +177,8 @@ cdef class Engine:
     def close(self, timeout_s=10.0):
         """Answer what is queued, store the time, let go of the directory. May be called again.
 
-        Waits up to `timeout_s` for open snapshots; if one stays open, the files stay mapped until
-        the process ends, which harms nothing that is on disk.
+        Waits up to `timeout_s` for reads and open snapshots; if one stays open, the files stay
+        mapped until the process ends, which harms nothing that is on disk.
         """
         cdef EngineCore *core = self.core
         if self.closed:
@@ -137,9 +191,9 @@ cdef class Engine:
             wait_thread(self.writer)
         self._store_time()
         deadline = time.monotonic() + timeout_s
-        while self.open_snapshots and time.monotonic() < deadline:
+        while self.readers and time.monotonic() < deadline:
             time.sleep(0.01)
-        if not self.open_snapshots:
+        if not self.readers:
             store_close(core.store)
             core.store = NULL
 
@@ -150,8 +204,12 @@ cdef class Engine:
             return
         store_commit(store, store.state.revision, clock_now(self.core.clock))
 
-    def _snapshot_closed(self):
-        self.open_snapshots -= 1
+    def _begin_read(self):
+        self._store()
+        self.readers += 1
+
+    def _end_read(self):
+        self.readers -= 1
 
     # --- data plane
 
@@ -180,9 +238,9 @@ cdef class Engine:
 
     def create_list(self, list_id, policy, *, note=b"", request_id="", memo=b""):
         """Create a contact list. Refused: ALREADY_EXISTS."""
-        cdef Change *change = new_change(CREATE_LIST, list_id, note, request_id, memo)
-        change.policy = policy_from(policy)
-        return self._run(<size_t> change)
+        cdef Pending pending = Pending(CREATE_LIST, list_id, note, request_id, memo)
+        pending.change.policy = policy_from(policy)
+        return self._run(pending)
 
     def update_policy(
         self, list_id, policy, expected_revision=0, *, note=b"", request_id="", memo=b""
@@ -191,10 +249,10 @@ cdef class Engine:
 
         `expected_revision` is the ListInfo.update_revision that the caller saw, 0 for any.
         """
-        cdef Change *change = new_change(UPDATE_POLICY, list_id, note, request_id, memo)
-        change.policy = policy_from(policy)
-        change.expected_revision = expected_revision
-        return self._run(<size_t> change)
+        cdef Pending pending = Pending(UPDATE_POLICY, list_id, note, request_id, memo)
+        pending.change.policy = policy_from(policy)
+        pending.change.expected_revision = expected_revision
+        return self._run(pending)
 
     def delete_list(
         self, list_id, *, force, expected_revision=0, note=b"", request_id="", memo=b""
@@ -203,7 +261,7 @@ cdef class Engine:
 
         The count is the number of live ownerships that end; `force` deletes them too.
         """
-        cdef Change *change
+        cdef Pending pending
         owned = 0
         revision = 0
         if not (request_id and self.request(request_id)):
@@ -216,12 +274,12 @@ cdef class Engine:
                     f'contact list "{list_id}" has {owned} owned records; release them first, or '
                     "delete it with force",
                 )
-        change = new_change(DELETE_LIST, list_id, note, request_id, memo)
-        change.force = force
-        change.acquire_revision = revision
-        change.expected_revision = expected_revision
-        change.count = owned
-        return self._run(<size_t> change)
+        pending = Pending(DELETE_LIST, list_id, note, request_id, memo)
+        pending.change.force = force
+        pending.change.acquire_revision = revision
+        pending.change.expected_revision = expected_revision
+        pending.change.count = owned
+        return self._run(pending)
 
     def release(
         self, list_id, campaign_ids, include_reservations, *, note=b"", request_id="", memo=b""
@@ -231,21 +289,22 @@ cdef class Engine:
         In force when this returns; `count_released` then says how many. Refused: NOT_FOUND for the
         list or a campaign.
         """
-        cdef Change *change = new_change(RELEASE, list_id, note, request_id, memo)
-        change.include_reservations = include_reservations
-        change.all_campaigns = campaign_ids is None
+        cdef Pending pending = Pending(RELEASE, list_id, note, request_id, memo)
+        pending.change.include_reservations = include_reservations
+        pending.change.all_campaigns = campaign_ids is None
         for campaign_id in dict.fromkeys(campaign_ids or ()):
-            change.campaign_ids.push_back(string())
-            assign(&change.campaign_ids.back(), campaign_id)
-        return self._run(<size_t> change)
+            add_campaign_id(pending, campaign_id)
+        return self._run(pending)
 
     def release_records(self, list_id, record_ids, *, note=b"", request_id="", memo=b""):
         """Release the ownership of single records; those that nobody owns are not counted."""
-        cdef Change *change = new_change(RELEASE_RECORDS, list_id, note, request_id, memo)
-        for record_id in record_ids:
-            change.record_ids.push_back(string())
-            assign(&change.record_ids.back(), record_id)
-        return self._run(<size_t> change)
+        cdef Pending pending = Pending(RELEASE_RECORDS, list_id, note, request_id, memo)
+        for i, record_id in enumerate(record_ids):
+            pending.change.record_ids.push_back(string())
+            assign(
+                &pending.change.record_ids.back(), record_id, f"record_ids[{i}]", 1, RECORD_ID_BYTES
+            )
+        return self._run(pending)
 
     def count_released(self, uint64_t entry_id):
         """Count what the release with this audit entry ended, store and return the count.
@@ -253,32 +312,32 @@ cdef class Engine:
         Exact whenever it is called: records written since the release were counted as they were
         written. Raises KeyError for an unknown entry.
         """
-        cdef Change *change
-        known = audit_count(self._store(), entry_id)
+        cdef Pending pending
+        known = self._audit_count(entry_id)
         if known is not None:
             return known
         list_id = self._list_of_release(entry_id)
         if list_id is None:           # settled or deleted in the meantime: the count is stored
-            return audit_count(self._store(), entry_id)
+            return self._audit_count(entry_id)
         with self.snapshot(list_id) as snapshot:
             count = snapshot.count_released(entry_id)
-        change = new_change(FINISH_COUNT, list_id, b"", "", b"")
-        change.entry_id = entry_id
-        change.count = count
-        self._run(<size_t> change)
-        return audit_count(self._store(), entry_id)
+        pending = Pending(FINISH_COUNT, list_id, b"", "", b"")
+        pending.change.entry_id = entry_id
+        pending.change.count = count
+        self._run(pending)
+        return self._audit_count(entry_id)
 
     def pending_counts(self):
         """Return the audit entries of releases that are still to be counted."""
-        return sorted({entry_id for _, entry_id in uncounted_releases(self._store())})
+        with Reading(self):
+            return sorted({entry_id for _, entry_id in uncounted_releases(self.core.store)})
 
     def upsert_campaign(self, campaign_id, name, *, note=b"", request_id="", memo=b""):
         """Register a campaign, or rename it; "" keeps the name (at first, the id)."""
-        cdef Change *change = new_change(UPSERT_CAMPAIGN, "", note, request_id, memo)
-        change.campaign_ids.push_back(string())
-        assign(&change.campaign_ids.back(), campaign_id)
-        assign(&change.name, name)
-        return self._run(<size_t> change)
+        cdef Pending pending = Pending(UPSERT_CAMPAIGN, "", note, request_id, memo)
+        add_campaign_id(pending, campaign_id)
+        assign(&pending.change.name, name, "name", 0, NAME_BYTES)
+        return self._run(pending)
 
     def signal_campaign(
         self, campaign_id, list_id, stopped, *, note=b"", request_id="", memo=b""
@@ -287,28 +346,27 @@ cdef class Engine:
 
         Recycle and reset (`stopped` False) only leave an audit entry. Refused: NOT_FOUND.
         """
-        cdef Change *change = new_change(SIGNAL_CAMPAIGN, list_id, note, request_id, memo)
-        change.campaign_ids.push_back(string())
-        assign(&change.campaign_ids.back(), campaign_id)
-        change.stopped = stopped
-        return self._run(<size_t> change)
+        cdef Pending pending = Pending(SIGNAL_CAMPAIGN, list_id, note, request_id, memo)
+        add_campaign_id(pending, campaign_id)
+        pending.change.stopped = stopped
+        return self._run(pending)
 
     def upsert_code(
         self, code, category, counts_as_attempt, success, *, note=b"", request_id="", memo=b""
     ):
         """Add or change a wrap-up code."""
-        cdef Change *change = new_change(UPSERT_CODE, "", note, request_id, memo)
-        assign(&change.code, code)
-        assign(&change.category, category)
-        change.counts_as_attempt = counts_as_attempt
-        change.success = success
-        return self._run(<size_t> change)
+        cdef Pending pending = Pending(UPSERT_CODE, "", note, request_id, memo)
+        assign(&pending.change.code, code, "code", 1, WRAP_UP_CODE_BYTES)
+        assign(&pending.change.category, category, "category", 1, WRAP_UP_CODE_BYTES)
+        pending.change.counts_as_attempt = counts_as_attempt
+        pending.change.success = success
+        return self._run(pending)
 
     def delete_code(self, code, *, note=b"", request_id="", memo=b""):
         """Delete a wrap-up code. Refused: NOT_FOUND."""
-        cdef Change *change = new_change(DELETE_CODE, "", note, request_id, memo)
-        assign(&change.code, code)
-        return self._run(<size_t> change)
+        cdef Pending pending = Pending(DELETE_CODE, "", note, request_id, memo)
+        assign(&pending.change.code, code, "code", 1, WRAP_UP_CODE_BYTES)
+        return self._run(pending)
 
     def import_rows(
         self, list_id, rows, strategy, entry_id=0, *, note=b"", request_id="", memo=b""
@@ -319,40 +377,36 @@ cdef class Engine:
         the first one's and are added to its audit entry. Refused, with nothing of these rows
         written: NOT_FOUND, RESOURCE_EXHAUSTED, FAILED_PRECONDITION for a conflict with strategy 1.
         """
-        cdef Change *change
+        cdef Pending pending
         cdef ImportRow *row
         cdef size_t i
         if len(rows) > BATCH_RECORDS:
             raise ValueError(f"{len(rows)} rows in one chunk; {BATCH_RECORDS} are allowed")
-        change = new_change(IMPORT_ROWS, list_id, note, request_id, memo)
-        change.strategy = strategy
-        change.entry_id = entry_id
-        change.rows.resize(len(rows))
+        pending = Pending(IMPORT_ROWS, list_id, note, request_id, memo)
+        pending.change.strategy = strategy
+        pending.change.entry_id = entry_id
+        pending.change.rows.resize(len(rows))
         for i, (record_id, campaign_id, campaign_name, expire_ns) in enumerate(rows):
-            row = &change.rows[i]
-            assign(&row.record_id, record_id)
-            assign(&row.campaign_id, campaign_id)
-            assign(&row.campaign_name, campaign_name)
+            row = &pending.change.rows[i]
+            place = f"rows[{i}]"
+            assign(&row.record_id, record_id, f"{place}.record_id", 1, RECORD_ID_BYTES)
+            assign(&row.campaign_id, campaign_id, f"{place}.campaign_id", 1, CAMPAIGN_ID_BYTES)
+            assign(&row.campaign_name, campaign_name, f"{place}.campaign_name", 0, NAME_BYTES)
             row.until_ns = NEVER_NS if expire_ns is None else <int64_t> expire_ns
-        return self._run(<size_t> change)
+        return self._run(pending)
 
-    def _run(self, size_t pointer):
-        """Run a change to its end and free it."""
-        cdef Change *change = <Change *> pointer
+    def _run(self, Pending pending):
+        """Run a change to its end."""
+        cdef Change *change = pending.change
         with nogil:
             run_and_wait(self.core, &change.task)
-        try:
-            if change.task.code != OK:
-                raise refusal(&change.task)
-            return Outcome(
-                change.revision, change.time_ns,
-                None if change.count == COUNT_PENDING else change.count, change.entry_id,
-                bool(change.replayed), change.memo.data()[:change.memo.size()],
-                tuple(change.tally),
-            )
-        finally:
-            task_clear(&change.task)
-            del change
+        if change.task.code != OK:
+            raise refusal(&change.task)
+        return Outcome(
+            change.revision, change.time_ns,
+            None if change.count == COUNT_PENDING else change.count, change.entry_id,
+            bool(change.replayed), change.memo.data()[:change.memo.size()], tuple(change.tally),
+        )
 
     # --- reads
 
@@ -363,56 +417,63 @@ cdef class Engine:
 
     def get_list(self, list_id):
         """Return a list's ListInfo, or None."""
-        return list_info(self._store(), list_id)
+        with Reading(self):
+            return list_info(self.core.store, list_id)
 
     def lists(self, after, limit):
         """Return up to `limit` ListInfo by id, after the id `after`."""
-        return list_page(self._store(), after, limit)
+        with Reading(self):
+            return list_page(self.core.store, after, limit)
 
     def campaigns(self, after, limit):
         """Return up to `limit` (campaign_id, name) by id, after the id `after`."""
-        return campaign_page(self._store(), after, limit)
+        with Reading(self):
+            return campaign_page(self.core.store, after, limit)
 
     def codes(self, after, limit):
         """Return up to `limit` (code, category, counts_as_attempt, success) by code."""
-        return code_page(self._store(), after, limit)
+        with Reading(self):
+            return code_page(self.core.store, after, limit)
 
     def audit(self, before, limit):
         """Return up to `limit` audit entries, newest first, with ids below `before` (0: all).
 
         Each is (entry_id, time_ns, revision, count or None while it is pending, note).
         """
-        return audit_page(self._store(), before, limit)
+        with Reading(self):
+            return audit_page(self.core.store, before, limit)
 
     def request(self, request_id):
         """Return the Outcome stored for a request id in the last 24 h, or None."""
-        return answered_request(self._store(), request_id, clock_now(self.core.clock))
+        with Reading(self):
+            return answered_request(self.core.store, request_id, clock_now(self.core.clock))
 
     def snapshot(self, list_id):
         """Return a Snapshot of a list as of now. Refused: NOT_FOUND, RESOURCE_EXHAUSTED."""
-        cdef SnapshotRequest *request = new SnapshotRequest()
-        self._store()
-        assign(&request.list_id, list_id)
-        request.task.kind = TASK_SNAPSHOT
-        request.task.body = request
-        with nogil:
-            run_and_wait(self.core, &request.task)
-        if request.task.code != OK:
-            error = refusal(&request.task)
-            task_clear(&request.task)
-            del request
-            raise error
-        self.open_snapshots += 1
-        return (<Snapshot> Snapshot.__new__(Snapshot)).adopt(self.core.store, request, self)
+        cdef Snapshot snapshot = Snapshot.__new__(Snapshot)
+        cdef SnapshotRequest *request = snapshot.ask(self)
+        assign(&request.list_id, list_id, "list_id", 1, LIST_ID_BYTES)
+        with Reading(self):
+            with nogil:
+                run_and_wait(self.core, &request.task)
+            if request.task.code != OK:
+                raise refusal(&request.task)
+            snapshot.open(self.core.store)
+        return snapshot
 
     def _list_of_release(self, uint64_t entry_id):
         """Return the id of the list that a release still to be counted belongs to, or None."""
-        numbers = [number for number, entry in uncounted_releases(self._store())
-                   if entry == entry_id]
-        for info in list_page(self._store(), "", 1 << 62) if numbers else ():
-            if info.number == numbers[0]:
-                return info.list_id
+        with Reading(self):
+            numbers = [number for number, entry in uncounted_releases(self.core.store)
+                       if entry == entry_id]
+            for info in list_page(self.core.store, "", 1 << 62) if numbers else ():
+                if info.number == numbers[0]:
+                    return info.list_id
         return None
+
+    def _audit_count(self, uint64_t entry_id):
+        with Reading(self):
+            return audit_count(self.core.store, entry_id)
 
     @property
     def revision(self):
@@ -446,8 +507,9 @@ cdef class Engine:
         cdef EngineCore *core = self.core
         cdef Store *store = self._store()
         cdef MDB_envinfo info
-        lmdb.env_info(store.env, &info)
-        lists, campaigns, records, events = entry_count(store)
+        with Reading(self):
+            lmdb.env_info(store.env, &info)
+            lists, campaigns, records, events = entry_count(store)
         used = (info.me_last_pgno + 1) * store.page_bytes
         disk = os.fstatvfs(store.data_fd)
         counters = core.counters
@@ -500,16 +562,3 @@ cdef class Engine:
         if self.failed is not None:
             alarms.append(("storage_failed", self.failed))
         return alarms
-
-
-cdef Change *new_change(int kind, str list_id, bytes note, str request_id, bytes memo) except NULL:
-    """Return a change of a kind, to be filled in and passed to `Engine._run`."""
-    cdef Change *change = new Change()
-    change.task.kind = TASK_CHANGE
-    change.task.body = change
-    change.kind = <uint8_t> kind
-    assign(&change.list_id, list_id)
-    assign_bytes(&change.note, note)
-    assign(&change.request_id, request_id)
-    assign_bytes(&change.memo, memo)
-    return change

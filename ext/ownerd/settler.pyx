@@ -152,16 +152,28 @@ cdef void finish_walk(Store *store, SettleState *state) noexcept nogil:
             delete_row(store, EVENTS, slice_of(key, 8))
 
 
-cdef void walk_finished(Store *store, SettleState *state) noexcept nogil:
-    """Bring the catalog up to a finished walk that is committed."""
+cdef int walk_finished(Store *store, SettleState *state) noexcept nogil:
+    """Bring the catalog up to a finished walk that is committed; an LMDB error code, or 0."""
     cdef List *lst
+    cdef int code = MDB_SUCCESS
     if state.burying:
-        store.graves.pop_back()
+        close_grave(store, state.number)
     else:
         lst = walked_list(store, state)
-        load_list(store, text_slice(lst.id))
         lst.swept = state.sweep
+        code = load_list(store, text_slice(lst.id))
     state.number = 0
+    return code
+
+
+cdef void close_grave(Store *store, uint32_t number) noexcept nogil:
+    """Forget a deleted list; others may have been deleted while it was being emptied."""
+    cdef size_t i
+    for i in range(store.graves.size()):
+        if store.graves[i] == number:
+            store.graves[i] = store.graves.back()
+            store.graves.pop_back()
+            return
 
 
 cdef void forget_requests(Store *store, int64_t now_ns) noexcept nogil:
@@ -220,9 +232,9 @@ cdef int settle_step(
     if code != MDB_SUCCESS:
         state.number = 0              # what the aborted step visited is to be visited again
         return MDB_SUCCESS if is_full(code) else code
+    step.more = True
     if state.number == 0:
         state.requests_due = False
     elif walked:
-        walk_finished(store, state)
-    step.more = True
+        return walk_finished(store, state)
     return MDB_SUCCESS

@@ -22,8 +22,9 @@ cdef int snapshot_take(Store *store, SnapshotRequest *request, int64_t now_ns) n
 
 
 cdef class Snapshot:
-    cdef Store *store
+    cdef Store *store                 # NULL until it is open and once it is closed
     cdef SnapshotRequest *request
-    cdef object engine                # keeps the store open
+    cdef object engine                # whose files it keeps open
 
-    cdef adopt(self, Store *store, SnapshotRequest *request, engine)
+    cdef SnapshotRequest *ask(self, engine)
+    cdef open(self, Store *store)

@@ -12,7 +12,9 @@ from libc.stdint cimport uint32_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcmp, memcpy
 
-from ownerd.calls cimport MESSAGE_BYTES, NOT_FOUND, RESOURCE_EXHAUSTED, Slice, task_refuse
+from ownerd.calls cimport (
+    MESSAGE_BYTES, NOT_FOUND, RESOURCE_EXHAUSTED, TASK_SNAPSHOT, Slice, task_clear, task_refuse,
+)
 from ownerd.changes cimport refuse_unknown_list
 from ownerd.containers cimport vector
 from ownerd.lmdb_api cimport (
@@ -23,6 +25,7 @@ from ownerd.rows cimport (
     KEY_BYTES, hold_decode, put_be32, record_id_text, record_key, slice_of, text_slice,
 )
 from ownerd.store cimport CAMPAIGNS, NOT_RELEASED, RECORDS, find_list, fold_events
+from ownerd.wire cimport RECORD_ID_BYTES
 
 from ownerd.calls import Refused
 
@@ -180,7 +183,7 @@ cdef expiry_of(int64_t until_ns):
 
 
 cdef SnapshotRequest *opened(Snapshot snapshot) except NULL:
-    if snapshot.request == NULL:
+    if snapshot.store == NULL:
         raise ValueError("the snapshot is closed")
     return snapshot.request
 
@@ -238,11 +241,17 @@ cdef class Snapshot:
     revision. Attributes: `revision`, and `time_ns`, the server time that expirations are judged at.
     """
 
-    cdef adopt(self, Store *store, SnapshotRequest *request, engine):
-        self.store = store
-        self.request = request
+    cdef SnapshotRequest *ask(self, engine):
+        """Return the request to be filled in, submitted and, once it is done, opened."""
         self.engine = engine
-        return self
+        self.request = new SnapshotRequest()
+        self.request.task.kind = TASK_SNAPSHOT
+        self.request.task.body = self.request
+        return self.request
+
+    cdef open(self, Store *store):
+        self.engine._begin_read()
+        self.store = store
 
     @property
     def revision(self):
@@ -256,11 +265,10 @@ cdef class Snapshot:
 
     def close(self):
         """End the read transaction; further reads raise ValueError. May be called again."""
-        if self.request != NULL:
+        if self.store != NULL:
             lmdb.txn_abort(self.request.txn)
-            del self.request
-            self.request = NULL
-            self.engine._snapshot_closed()
+            self.store = NULL
+            self.engine._end_read()
 
     def __enter__(self):
         return self
@@ -269,8 +277,10 @@ cdef class Snapshot:
         self.close()
 
     def __dealloc__(self):
-        if self.request != NULL:
+        if self.store != NULL:        # never closed: end the transaction, the engine may be gone
             lmdb.txn_abort(self.request.txn)
+        if self.request != NULL:
+            task_clear(&self.request.task)
             del self.request
 
     def owners(self):
@@ -351,6 +361,8 @@ cdef class Snapshot:
         found = []
         for record_id in record_ids:
             encoded = record_id.encode()
+            if len(encoded) > RECORD_ID_BYTES:
+                raise ValueError(f"a record id of {len(encoded)} bytes")
             key.mv_size = record_key(
                 buffer, request.list.number, slice_of(<const char *> encoded, len(encoded))
             )
