@@ -13,6 +13,7 @@ from cython.operator cimport dereference, preincrement
 from libc.string cimport memcmp, memcpy
 
 from ownerd.changes cimport finish_counts, is_full
+from ownerd.clock cimport clock_elapsed
 from ownerd.lmdb_api cimport (
     MDB_NEXT, MDB_SET_RANGE, MDB_SUCCESS, MDB_cursor, MDB_val, lmdb,
 )
@@ -24,8 +25,9 @@ from ownerd.store cimport (
 )
 
 cdef enum:
-    VISITS_PER_STEP = 4096
-    WRITES_PER_STEP = 512
+    STEP_NS = 500_000                 # how long a step may keep the writer, beside its commit
+    RECORDS_PER_LOOK = 32             # records visited between two looks at the clock
+    REQUESTS_PER_STEP = 1024
     MDB_CURRENT = 0x40
 
 
@@ -112,6 +114,7 @@ cdef bint walk_on(Store *store, SettleState *state, SettleTask *step, int64_t no
     cdef MDB_val key, value
     cdef char prefix[4]
     cdef int visits = 0
+    cdef int64_t end_ns = clock_elapsed() + STEP_NS
     cdef bint found
     put_be32(prefix, state.number)
     store.error = lmdb.cursor_open(store.txn, store.tables[<int> RECORDS], &cursor)
@@ -119,9 +122,9 @@ cdef bint walk_on(Store *store, SettleState *state, SettleTask *step, int64_t no
         return False
     found = begin_at(cursor, state, &key, &value)
     while found and memcmp(key.mv_data, prefix, 4) == 0:
-        if visits == VISITS_PER_STEP or step.written == WRITES_PER_STEP:
-            break
         visits += 1
+        if visits % RECORDS_PER_LOOK == 0 and clock_elapsed() > end_ns:
+            break
         state.after.assign(<const char *> key.mv_data, key.mv_size)
         if settle_record(store, state, cursor, &value, now_ns):
             step.written += 1
@@ -185,7 +188,7 @@ cdef void forget_requests(Store *store, int64_t now_ns) noexcept nogil:
     store.error = lmdb.cursor_open(store.txn, store.tables[<int> REQUESTS], &cursor)
     if store.error != MDB_SUCCESS:
         return
-    while deleted < VISITS_PER_STEP \
+    while deleted < REQUESTS_PER_STEP \
             and lmdb.cursor_get(cursor, &key, &value, MDB_NEXT) == MDB_SUCCESS:
         memcpy(&row, value.mv_data, sizeof(row))
         if now_ns - row.time_ns >= REQUEST_MEMORY_NS:
