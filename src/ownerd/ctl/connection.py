@@ -1,0 +1,194 @@
+"""The one gRPC channel of a command, and what becomes of its errors.
+
+Invariants: every change carries a fresh request_id, so that sending it again after an unknown
+outcome does no harm (R20); UNAVAILABLE is retried by the channel itself with the same bytes. A
+`Connection` belongs to one thread. It knows no command and prints nothing.
+"""
+
+import json
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from typing import Any, Protocol, TypeVar
+
+# grpc's C library logs to stderr by itself, and reads this when it is imported; what went wrong is
+# told in one line of our own.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+import grpc  # noqa: E402
+from google.protobuf.message import Message  # noqa: E402
+
+from ownerd.ctl.exits import CtlError, Exit, exit_of_status  # noqa: E402
+from ownerd.v1.admin_pb2_grpc import AdminServiceStub  # noqa: E402
+from ownerd.v1.dial_pb2_grpc import DialServiceStub  # noqa: E402
+
+DEFAULT_SERVER = "127.0.0.1:7412"
+DEFAULT_TIMEOUT_S = 30.0
+PAGE_SIZE = 1_000
+PROBE_TIMEOUT_S = 2.0
+MAX_ANSWER_BYTES = 64 * 2**20
+
+RETRIES = {
+    "methodConfig": [
+        {
+            "name": [{}],
+            "retryPolicy": {
+                "maxAttempts": 4,
+                "initialBackoff": "0.1s",
+                "maxBackoff": "1s",
+                "backoffMultiplier": 3,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ]
+}
+CHANNEL_OPTIONS = [
+    ("grpc.service_config", json.dumps(RETRIES)),
+    ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
+    ("grpc.enable_http_proxy", 0),  # an http_proxy of the machine is not meant for us
+]
+
+Answer = TypeVar("Answer", bound=Message)
+
+
+class Paged(Protocol):
+    """A request with pages, as every List rpc has."""
+
+    page_size: int
+    page_token: str
+
+
+class Connection:
+    """Speaks to one server; opens the channel at the first call."""
+
+    def __init__(self, server: str, timeout_s: float | None = None) -> None:
+        """Remember where to connect.
+
+        Args:
+            server: `host:port`.
+            timeout_s: Seconds that one call may take; None: 30, and a stream as long as it takes.
+        """
+        self.server = server
+        self.timeout_s = DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s
+        self.stream_timeout_s = timeout_s
+        self._channel: grpc.Channel | None = None
+
+    @property
+    def admin(self) -> AdminServiceStub:
+        """The rpcs of the control plane."""
+        return AdminServiceStub(self._open())
+
+    @property
+    def dial(self) -> DialServiceStub:
+        """The rpcs of the data plane, which the admin address serves too."""
+        return DialServiceStub(self._open())
+
+    def _open(self) -> grpc.Channel:
+        if self._channel is None:
+            self._channel = grpc.insecure_channel(self.server, options=CHANNEL_OPTIONS)
+        return self._channel
+
+    def close(self) -> None:
+        """Close the channel; without effect if it was never opened."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+    def ask(self, rpc: "grpc.UnaryUnaryMultiCallable[Any, Answer]", request: Message) -> Answer:
+        """Send a request and return the answer; a failed call becomes a `CtlError`."""
+        try:
+            return rpc(request, timeout=self.timeout_s)
+        except grpc.RpcError as error:
+            raise self.explain(error) from error
+
+    def change(self, rpc: "grpc.UnaryUnaryMultiCallable[Any, Answer]", request: Any) -> Answer:
+        """Send a change under a fresh request_id, so that a retry cannot do it twice (R20)."""
+        request.request_id = new_request_id()
+        return self.ask(rpc, request)
+
+    def pages(
+        self, rpc: "grpc.UnaryUnaryMultiCallable[Any, Any]", request: Paged, limit: int = 0
+    ) -> Iterator[Any]:
+        """Yield the answers of a paged rpc.
+
+        Args:
+            rpc: The List rpc.
+            request: Its request; page_size and page_token are ours.
+            limit: Items wanted, which sizes the pages; 0 for all. Stopping there is the caller's.
+        """
+        request.page_size = min(limit, PAGE_SIZE) if limit else PAGE_SIZE
+        while True:
+            answer = self.ask(rpc, request)
+            yield answer
+            if not answer.next_page_token:
+                return
+            request.page_token = answer.next_page_token
+
+    def explain(self, error: grpc.RpcError) -> CtlError:
+        """Return what a failed call means to a person."""
+        status, details = error.code(), " ".join((error.details() or "").split())
+        if status is grpc.StatusCode.UNAVAILABLE and (reason := self._unreachable()):
+            return CtlError(
+                Exit.UNAVAILABLE,
+                f"cannot reach an ownerd server at {self.server} ({reason}); start one with"
+                " `ownerd serve --data DIR`, or name its admin address with --server or"
+                " OWNERD_SERVER",
+            )
+        if status is grpc.StatusCode.UNIMPLEMENTED:
+            return CtlError(
+                Exit.UNAVAILABLE,
+                f"{self.server} does not serve this ({details}); --server takes the *admin*"
+                f" address of an ownerd server, by default {DEFAULT_SERVER}",
+            )
+        if status is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return CtlError(
+                Exit.DEADLINE,
+                f"no answer from {self.server} in time, the outcome is unknown; look, then repeat"
+                " with a longer --timeout",
+            )
+        return CtlError(exit_of_status(status), details or status.name)
+
+    def _unreachable(self) -> str:
+        """Say why nothing listens at the address; "" if something does, or it cannot be told.
+
+        UNAVAILABLE is also what a server that is draining says; connecting once more tells the two
+        apart without reading grpc's texts.
+        """
+        host, _, port = self.server.rpartition(":")
+        if not port.isdecimal():
+            return ""
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), PROBE_TIMEOUT_S):
+                return "" if self._becomes_ready() else "what listens there does not speak gRPC"
+        except OSError as error:
+            return error.strerror or str(error)
+
+    def _becomes_ready(self) -> bool:
+        ready = grpc.channel_ready_future(self._open())
+        try:
+            ready.result(timeout=PROBE_TIMEOUT_S)
+        except grpc.FutureTimeoutError:
+            return False
+        finally:
+            ready.cancel()
+        return True
+
+
+def new_request_id() -> str:
+    """Return a request_id that no other call has."""
+    return str(uuid.uuid4())
+
+
+def check_address(server: str) -> str:
+    """Return `server` if it looks like host:port.
+
+    Raises:
+        CtlError: USAGE, saying what is allowed.
+    """
+    host, _, port = server.rpartition(":")
+    if host and port.isdecimal() and 0 < int(port) < 65_536:
+        return server
+    raise CtlError(
+        Exit.USAGE, f'--server "{server}" is no address; give host:port, such as {DEFAULT_SERVER}'
+    )

@@ -1,0 +1,66 @@
+"""Progress bars on stderr: for people at a terminal, nothing anywhere else."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+
+class Bar(Protocol):
+    """What long work tells about itself."""
+
+    def at(self, done: int) -> None:
+        """Say how much is done."""
+
+    def finishing(self, description: str) -> None:
+        """Say that the rest takes unknown time."""
+
+
+class _RichBar:
+    def __init__(self, progress: Progress, description: str, total: int | None) -> None:
+        self._progress = progress
+        self._task = progress.add_task(description, total=total)
+
+    def at(self, done: int) -> None:
+        self._progress.update(self._task, completed=done)
+
+    def finishing(self, description: str) -> None:
+        self._progress.remove_task(self._task)  # a total cannot be taken back from a task
+        self._task = self._progress.add_task(description, total=None)
+
+
+class _NoBar:
+    def at(self, done: int) -> None:
+        pass
+
+    def finishing(self, description: str) -> None:
+        pass
+
+
+@contextmanager
+def progress_bar(description: str, total: int | None, *, of_bytes: bool) -> Iterator[Bar]:
+    """Show a bar while the block runs, and take it away after it.
+
+    Args:
+        description: What is going on.
+        total: What 100 % is; None: not known.
+        of_bytes: Whether it counts bytes, or things.
+    """
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _NoBar()
+        return
+    counted: ProgressColumn = DownloadColumn() if of_bytes else MofNCompleteColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), counted, TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield _RichBar(progress, description, total)
