@@ -1,0 +1,343 @@
+"""The asyncio client: the calls of `ownerd.client.sync.Client`, awaited.
+
+One `AsyncClient` belongs to one event loop, where any number of tasks may share it. A cancelled
+call may still take effect on the server; sending it again is safe (R20).
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+import grpc.aio
+
+from ownerd.client import admin_calls, calls
+from ownerd.client.calls import Call, Chunks, Page
+from ownerd.client.channel import (
+    ADMIN_TIMEOUT_S,
+    DEFAULT_TARGET,
+    DIAL_TIMEOUT_S,
+    OPTIONS,
+    Stubs,
+    to_client_error,
+)
+from ownerd.client.errors import ClientError
+from ownerd.client.results import (
+    UNCHANGED,
+    Claim,
+    ClaimBatch,
+    ContactList,
+    Holder,
+    Imported,
+    OnConflict,
+    OwnedRecord,
+    Owners,
+    OwnershipRow,
+    Policy,
+    Released,
+    Report,
+    ReportBatch,
+    Signal,
+    Unchanged,
+)
+
+Result = TypeVar("Result")
+
+
+class AsyncClient:
+    """Talk to an ownerd server from an event loop.
+
+    Arguments, deadlines and exceptions are those of `Client`, and so is every method; only
+    `lists`, `owned_records` and `export_ownership` are not awaited but iterated (`async for`).
+    The connection is made in the loop of the first call.
+    """
+
+    def __init__(
+        self,
+        target: str = DEFAULT_TARGET,
+        *,
+        admin_target: str | None = None,
+        timeout_s: float = DIAL_TIMEOUT_S,
+        admin_timeout_s: float = ADMIN_TIMEOUT_S,
+    ) -> None:
+        self._timeouts_s = {calls.DIAL: timeout_s, calls.ADMIN: admin_timeout_s}
+        self._target = target
+        self._admin_target = admin_target or target
+        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._stubs: Stubs | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections; calls under way end with an error. Closing again does nothing."""
+        for channel in self._channels.values():
+            await channel.close()
+
+    def _connect(self) -> Stubs:
+        # Not in __init__: a grpc.aio channel binds itself to the loop that is running.
+        for address in (self._target, self._admin_target):
+            if address not in self._channels:
+                self._channels[address] = grpc.aio.insecure_channel(address, OPTIONS)
+        return Stubs(self._channels[self._target], self._channels[self._admin_target])
+
+    def _send(self, call: Call[Any], timeout_s: float | None) -> Any:
+        if self._stubs is None:
+            self._stubs = self._connect()
+        if timeout_s is None:
+            timeout_s = self._timeouts_s[call.service]
+        return self._stubs.method(call)(call.request, timeout=timeout_s)
+
+    async def _run(self, call: Call[Result], timeout_s: float | None) -> Result:
+        try:
+            return call.read(await self._send(call, timeout_s))
+        except grpc.RpcError as error:
+            raise to_client_error(call, error) from None
+
+    async def _run_chunks(self, chunks: Chunks[Any, Result], timeout_s: float | None) -> Result:
+        return chunks.join([await self._run(call, timeout_s) for call in chunks.calls])
+
+    async def _run_pages(
+        self, page_call: Callable[[str], Call[Page[Result]]], timeout_s: float | None
+    ) -> AsyncGenerator[Result, None]:
+        token = ""
+        while True:
+            page = await self._run(page_call(token), timeout_s)
+            for item in page.items:
+                yield item
+            token = page.next_token
+            if not token:
+                return
+
+    # The data plane
+
+    async def claim(
+        self, list_id: str, record_id: str, campaign_id: str, *, timeout_s: float | None = None
+    ) -> Claim:
+        """See `Client.claim`."""
+        return await self._run(calls.claim(list_id, record_id, campaign_id), timeout_s)
+
+    async def claim_batch(
+        self,
+        list_id: str,
+        record_ids: Iterable[str],
+        campaign_id: str,
+        *,
+        timeout_s: float | None = None,
+    ) -> ClaimBatch:
+        """See `Client.claim_batch`."""
+        return await self._run_chunks(
+            calls.claim_batch(list_id, record_ids, campaign_id), timeout_s
+        )
+
+    async def report(
+        self,
+        list_id: str,
+        record_id: str,
+        campaign_id: str,
+        wrap_up_code: str,
+        *,
+        timeout_s: float | None = None,
+    ) -> Report:
+        """See `Client.report`."""
+        return await self._run(
+            calls.report(list_id, record_id, campaign_id, wrap_up_code), timeout_s
+        )
+
+    async def report_batch(
+        self,
+        list_id: str,
+        campaign_id: str,
+        attempts: Iterable[tuple[str, str]],
+        *,
+        timeout_s: float | None = None,
+    ) -> ReportBatch:
+        """See `Client.report_batch`."""
+        return await self._run_chunks(calls.report_batch(list_id, campaign_id, attempts), timeout_s)
+
+    async def holder(
+        self, list_id: str, record_id: str, *, timeout_s: float | None = None
+    ) -> Holder | None:
+        """See `Client.holder`."""
+        return await self._run(calls.holder(list_id, record_id), timeout_s)
+
+    # The control plane
+
+    async def create_list(
+        self,
+        list_id: str,
+        policy: Policy | None = None,
+        *,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> ContactList:
+        """See `Client.create_list`."""
+        call = admin_calls.create_list(list_id, policy or Policy(), reason, request_id)
+        return await self._run(call, timeout_s)
+
+    async def get_list(self, list_id: str, *, timeout_s: float | None = None) -> ContactList:
+        """See `Client.get_list`."""
+        return await self._run(admin_calls.get_list(list_id), timeout_s)
+
+    def lists(self, *, timeout_s: float | None = None) -> AsyncGenerator[ContactList, None]:
+        """See `Client.lists`."""
+        return self._run_pages(admin_calls.lists_page, timeout_s)
+
+    async def delete_list(
+        self,
+        list_id: str,
+        *,
+        force: bool = False,
+        etag: str = "",
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> int:
+        """See `Client.delete_list`."""
+        call = admin_calls.delete_list(list_id, force, etag, reason, request_id)
+        return await self._run(call, timeout_s)
+
+    async def set_policy(
+        self,
+        list_id: str,
+        *,
+        enabled: bool | Unchanged = UNCHANGED,
+        duration: timedelta | Unchanged | None = UNCHANGED,
+        renewal_window: timedelta | Unchanged | None = UNCHANGED,
+        reservation_ttl: timedelta | Unchanged | None = UNCHANGED,
+        etag: str = "",
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> ContactList:
+        """See `Client.set_policy`."""
+        lengths = {
+            "duration": duration,
+            "renewal_window": renewal_window,
+            "reservation_ttl": reservation_ttl,
+        }
+        call = admin_calls.set_policy(list_id, enabled, lengths, etag, reason, request_id)
+        return await self._run(call, timeout_s)
+
+    async def owners(self, list_id: str, *, timeout_s: float | None = None) -> Owners:
+        """See `Client.owners`."""
+        return await self._run(admin_calls.owners(list_id), timeout_s)
+
+    def owned_records(
+        self,
+        list_id: str,
+        campaign_ids: str | Iterable[str] = (),
+        *,
+        timeout_s: float | None = None,
+    ) -> AsyncGenerator[OwnedRecord, None]:
+        """See `Client.owned_records`."""
+        wanted = calls.campaign_list(campaign_ids)
+        return self._run_pages(
+            lambda token: admin_calls.owned_records_page(list_id, wanted, token), timeout_s
+        )
+
+    async def release(
+        self,
+        list_id: str,
+        campaign_ids: str | Iterable[str] = (),
+        *,
+        all_campaigns: bool = False,
+        include_reservations: bool = False,
+        dry_run: bool = False,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Released:
+        """See `Client.release`."""
+        call = admin_calls.release(
+            list_id, campaign_ids, all_campaigns, include_reservations, dry_run, reason, request_id
+        )
+        return await self._run(call, timeout_s)
+
+    async def release_records(
+        self,
+        list_id: str,
+        record_ids: Iterable[str],
+        *,
+        reason: str = "",
+        timeout_s: float | None = None,
+    ) -> Released:
+        """See `Client.release_records`."""
+        return await self._run_chunks(
+            admin_calls.release_records(list_id, record_ids, reason), timeout_s
+        )
+
+    async def upsert_campaign(
+        self,
+        campaign_id: str,
+        name: str,
+        *,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> int:
+        """See `Client.upsert_campaign`."""
+        call = admin_calls.upsert_campaign(campaign_id, name, reason, request_id)
+        return await self._run(call, timeout_s)
+
+    async def signal_campaign(
+        self,
+        campaign_id: str,
+        signal: Signal,
+        *,
+        list_id: str = "",
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> int:
+        """See `Client.signal_campaign`."""
+        call = admin_calls.signal_campaign(campaign_id, signal, list_id, reason, request_id)
+        return await self._run(call, timeout_s)
+
+    async def import_ownership(
+        self,
+        list_id: str,
+        rows: Iterable[OwnershipRow],
+        *,
+        on_conflict: OnConflict = OnConflict.FAIL,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Imported:
+        """See `Client.import_ownership`."""
+        call = admin_calls.import_ownership(list_id, rows, on_conflict, reason, request_id)
+        try:
+            return await self._run(call, timeout_s)
+        except (ClientError, asyncio.CancelledError) as error:
+            # grpc.aio answers an exception of the rows by cancelling the call.
+            raise call.request.row_error or error from None
+
+    async def export_ownership(
+        self,
+        list_id: str,
+        campaign_ids: str | Iterable[str] = (),
+        *,
+        timeout_s: float | None = None,
+    ) -> AsyncGenerator[OwnershipRow, None]:
+        """See `Client.export_ownership`."""
+        call = admin_calls.export_ownership(list_id, campaign_ids)
+        responses = self._send(call, timeout_s)
+        try:
+            async for response in responses:
+                for row in call.read(response):
+                    yield row
+        except grpc.RpcError as error:
+            raise to_client_error(call, error) from None
+        finally:
+            responses.cancel()

@@ -1,0 +1,68 @@
+"""How the clients reach a server: channel options, the retry policy, and turning errors around.
+
+Retries live in the gRPC service config, so that they are made by the transport, within the call's
+deadline. They are safe on every rpc: claims and reports may be sent again, and admin changes carry
+a request id (R20).
+"""
+
+import json
+from typing import Any
+
+import grpc
+
+from ownerd.client.calls import ADMIN, Call
+from ownerd.client.errors import ClientError, from_rpc_error
+from ownerd.v1 import admin_pb2_grpc, dial_pb2_grpc
+
+DEFAULT_TARGET = "127.0.0.1:7411"
+DIAL_TIMEOUT_S = 5.0
+ADMIN_TIMEOUT_S = 60.0
+
+_SERVICE_CONFIG = {
+    "methodConfig": [
+        {
+            "name": [{"service": "ownerd.v1.DialService"}, {"service": "ownerd.v1.AdminService"}],
+            # Four more tries within about two seconds: a restart of the server fits in.
+            "retryPolicy": {
+                "maxAttempts": 5,
+                "initialBackoff": "0.1s",
+                "maxBackoff": "1s",
+                "backoffMultiplier": 2.5,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ]
+}
+
+OPTIONS = [
+    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+    ("grpc.enable_retries", 1),
+    # 10,000 denials with the longest names are over the default limit of 4 MiB.
+    ("grpc.max_receive_message_length", 16 << 20),
+    # Each client has a connection of its own, and its own waiting time after a loss.
+    ("grpc.use_local_subchannel_pool", 1),
+    # A server that restarts is found again at once, not after the default of up to two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+]
+
+
+class Stubs:
+    """The stubs of both services over the channels of one client, sync or asyncio."""
+
+    def __init__(self, dial_channel: Any, admin_channel: Any) -> None:
+        self._dial = dial_pb2_grpc.DialServiceStub(dial_channel)
+        self._admin = admin_pb2_grpc.AdminServiceStub(admin_channel)
+
+    def method(self, call: Call[Any]) -> Any:
+        """Return the callable that sends a call."""
+        return getattr(self._admin if call.service == ADMIN else self._dial, call.rpc)
+
+
+def to_client_error(call: Call[Any], error: grpc.RpcError) -> ClientError:
+    """Return the typed exception for a failed call."""
+    note = call.note
+    if call.service == ADMIN and error.code() is grpc.StatusCode.UNIMPLEMENTED:
+        note = "give the client admin_target=, the server's admin listener"
+    return from_rpc_error(error, note)

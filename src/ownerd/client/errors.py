@@ -1,0 +1,110 @@
+"""The exceptions of the client: one class for each gRPC status code that a caller can act on.
+
+Nothing here is matched on message text; the class says what happened, the message says it to a
+person. A denial is an answer (`Claim.allowed` is false), never an exception.
+"""
+
+import grpc
+
+
+class ClientError(Exception):
+    """Report that a call did not succeed.
+
+    Raised as itself only for a code that has no class of its own. `code` is the gRPC status code,
+    `message` the server's text, ready to show to a person.
+    """
+
+    code: grpc.StatusCode = grpc.StatusCode.UNKNOWN
+
+    def __init__(self, message: str, code: grpc.StatusCode | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if code is not None:
+            self.code = code
+
+
+class InvalidArgument(ClientError):
+    """The server refused a field; the message names it and says what is allowed. Do not retry."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+
+
+class NotFound(ClientError):
+    """The list, campaign or code does not exist. A dialer must not dial: nothing protects it."""
+
+    code = grpc.StatusCode.NOT_FOUND
+
+
+class AlreadyExists(ClientError):
+    """There is a list of that id already."""
+
+    code = grpc.StatusCode.ALREADY_EXISTS
+
+
+class FailedPrecondition(ClientError):
+    """The state forbids it: live ownership in a list to delete, a conflict in an import."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class Aborted(ClientError):
+    """The etag is stale: somebody else changed the policy. Read it again, then decide again."""
+
+    code = grpc.StatusCode.ABORTED
+
+
+class PermissionDenied(ClientError):
+    """The caller lacks the right that the message names."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+
+
+class Unauthenticated(ClientError):
+    """The server does not know the caller."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+
+
+class ResourceExhausted(ClientError):
+    """The server's queue or store is full. Nothing changed; wait before the next try."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+class Unavailable(ClientError):
+    """The server was not reached, is draining or has failed, and the retries are used up.
+
+    Whether the change was made is unknown; every call of this client may be sent again (R20).
+    """
+
+    code = grpc.StatusCode.UNAVAILABLE
+
+
+class DeadlineExceeded(ClientError):
+    """No answer came within `timeout_s`. Whether the change was made is unknown (R20)."""
+
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+class Unimplemented(ClientError):
+    """The address that was called does not serve this call."""
+
+    code = grpc.StatusCode.UNIMPLEMENTED
+
+
+_CLASSES = {
+    error_class.code: error_class
+    for error_class in ClientError.__subclasses__()
+}  # fmt: skip
+
+
+def from_rpc_error(error: grpc.RpcError, note: str = "") -> ClientError:
+    """Return the exception of this module that says what a gRPC error means.
+
+    `note` is put behind the server's text: what only the client knows about the call.
+    """
+    code = error.code()
+    message = error.details() or f"the call ended with {code.name} and no message"
+    if note:
+        message = f"{message} ({note})"
+    return _CLASSES.get(code, ClientError)(message, code)

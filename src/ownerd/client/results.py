@@ -1,0 +1,275 @@
+"""What the client's calls return and take: frozen values, free of protobuf and of the connection.
+
+Times are UTC-aware datetimes, cut to whole microseconds; lengths are timedeltas. A value that a
+newer server knows and this client does not reads as `UNKNOWN`, which never allows a dial.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum, IntEnum
+from typing import TypeVar, overload
+
+Item_co = TypeVar("Item_co", covariant=True)
+
+BATCH_LIMIT = 10_000
+"""Most items that the server takes in one batch; longer ones are cut to it."""
+
+
+class Decision(IntEnum):
+    """Answer to a claim: may this campaign dial this record now?"""
+
+    UNKNOWN = 0
+    GRANTED = 1
+    """Dial: the campaign has the record reserved, or owns it (R5)."""
+    DENIED = 2
+    """Do not dial: another campaign holds the record (R4)."""
+    UNCONTROLLED = 3
+    """Dial freely: the list's policy is disabled and nobody holds the record (R6)."""
+
+
+class Outcome(IntEnum):
+    """What a reported attempt did to the ownership of the record."""
+
+    UNKNOWN = 0
+    ACQUIRED = 1
+    """The campaign owns the record from now (R9)."""
+    RENEWED = 2
+    """The campaign owned it and its ownership runs anew (R10)."""
+    KEPT = 3
+    """The campaign owns it as before (R8, R10, R11)."""
+    RESERVATION_CLEARED = 4
+    """Not a valid attempt: nobody owns the record, the reservation ended (R8)."""
+    NOT_CONTROLLED = 5
+    """The policy is disabled and the campaign does not own the record (R11)."""
+    REJECTED = 6
+    """Another campaign holds the record; nothing changed (R7)."""
+
+
+class HoldKind(IntEnum):
+    """How a campaign holds a record."""
+
+    UNKNOWN = 0
+    RESERVED = 1
+    """It is dialing the record."""
+    OWNED = 2
+    """It made a valid attempt on the record."""
+
+
+class Signal(IntEnum):
+    """What a campaign did, told to the server (R16)."""
+
+    STOPPED = 1
+    """Ends the campaign's reservations, no ownership."""
+    RECYCLED = 2
+    """Changes no ownership; kept in the audit log."""
+    RESET = 3
+    """Changes no ownership; kept in the audit log."""
+
+
+class OnConflict(IntEnum):
+    """What an import does with a record that another campaign holds."""
+
+    FAIL = 1
+    """Refuse the whole import; nothing changes."""
+    SKIP = 2
+    """Leave that record as it is and count it."""
+    OVERWRITE = 3
+    """Give the record to the campaign of the row."""
+
+
+class Unchanged(Enum):
+    """The type of `UNCHANGED`."""
+
+    UNCHANGED = "UNCHANGED"
+
+
+UNCHANGED = Unchanged.UNCHANGED
+"""Default in `set_policy`: leave this part of the policy alone (None has a meaning)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The one campaign that holds a record. `expire_time` is None for a hold without end."""
+
+    kind: HoldKind
+    campaign_id: str
+    campaign_name: str
+    acquire_time: datetime | None
+    expire_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Answer to a claim. `holder` is who stands in the way, None unless denied."""
+
+    decision: Decision
+    holder: Holder | None
+    revision: int
+
+    @property
+    def allowed(self) -> bool:
+        """Say whether the campaign may dial now."""
+        return self.decision in (Decision.GRANTED, Decision.UNCONTROLLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Answer to a reported attempt. `holder` is who stood in the way, None unless rejected."""
+
+    outcome: Outcome
+    holder: Holder | None
+    revision: int
+
+
+class _Answers(Sequence[Item_co]):
+    """A sequence whose items are built when they are looked at: a batch is often only counted."""
+
+    __slots__ = ()
+
+    def _item(self, index: int) -> Item_co:
+        raise NotImplementedError
+
+    @overload
+    def __getitem__(self, index: int) -> Item_co: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Item_co]: ...
+    def __getitem__(self, index: int | slice) -> Item_co | list[Item_co]:
+        positions = range(len(self))[index]
+        if isinstance(positions, range):
+            return [self._item(position) for position in positions]
+        return self._item(positions)
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimBatch(_Answers[Claim]):
+    """Answers to a batch of claims, a sequence of `Claim` in the order of the records.
+
+    `holders` has the holder of each denied record, by index. A batch of more than `BATCH_LIMIT`
+    records is several calls, each one commit: `revisions` has one entry for each call.
+    """
+
+    decisions: tuple[Decision, ...]
+    holders: Mapping[int, Holder]
+    revisions: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.decisions)
+
+    def _item(self, index: int) -> Claim:
+        revision = self.revisions[index // BATCH_LIMIT]
+        return Claim(self.decisions[index], self.holders.get(index), revision)
+
+
+@dataclass(frozen=True, slots=True)
+class ReportBatch(_Answers[Report]):
+    """Answers to a batch of attempts, a sequence of `Report` in the order of the attempts.
+
+    `holders` has the holder of each record whose attempt was rejected, by index; `revisions` as in
+    `ClaimBatch`.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    holders: Mapping[int, Holder]
+    revisions: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.outcomes)
+
+    def _item(self, index: int) -> Report:
+        revision = self.revisions[index // BATCH_LIMIT]
+        return Report(self.outcomes[index], self.holders.get(index), revision)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The ownership policy of a list.
+
+    `duration` is how long an ownership lasts: 1 second to 100 years, None = it does not expire.
+    `renewal_window` is how close to its end an ownership must be for an attempt to renew it: up to
+    100 years, zero = never, None = one tenth of the duration. `reservation_ttl` is how long a claim
+    holds a record that nobody reports on: 1 second to 100 years, None = 5 minutes.
+    """
+
+    enabled: bool = False
+    duration: timedelta | None = None
+    renewal_window: timedelta | None = None
+    reservation_ttl: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContactList:
+    """A list and its policy. `etag` names this state of the policy: see `set_policy`."""
+
+    list_id: str
+    policy: Policy
+    etag: str
+    create_time: datetime | None
+    update_time: datetime | None
+    revision: int | None
+    """When the list was read or changed; None in a listing, which has no single revision."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """How many records of a list one campaign owns and has reserved.
+
+    `earliest_expire_time` is when the first of its ownerships ends, None if none does.
+    """
+
+    campaign_id: str
+    campaign_name: str
+    owned_count: int
+    reserved_count: int
+    earliest_expire_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """Every campaign that owns or reserves records of a list, exact as of `revision` (R17)."""
+
+    owners: tuple[Owner, ...]
+    total_owned_count: int
+    total_reserved_count: int
+    revision: int
+    time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """How many ownerships a release ended, or would end in a dry run."""
+
+    released_count: int
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedRecord:
+    """One owned record as it is tracked (R17). `expire_time` None: the ownership has no end."""
+
+    record_id: str
+    campaign_id: str
+    campaign_name: str
+    acquire_time: datetime | None
+    expire_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnershipRow:
+    """One row of an import or export. `expire_time` is UTC-aware, None = no end."""
+
+    record_id: str
+    campaign_id: str
+    campaign_name: str = ""
+    expire_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did with its rows; the four counts add up to the rows."""
+
+    imported_count: int
+    skipped_count: int
+    overwritten_count: int
+    expired_count: int
+    revision: int

@@ -1,0 +1,372 @@
+"""The synchronous client.
+
+One `Client` may be shared by all threads of a program. It connects at the first call and again
+after a loss. gRPC does not survive `os.fork`: make the client in the process that uses it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+
+from ownerd.client import admin_calls, calls
+from ownerd.client.calls import Call, Chunks, Page
+from ownerd.client.channel import (
+    ADMIN_TIMEOUT_S,
+    DEFAULT_TARGET,
+    DIAL_TIMEOUT_S,
+    OPTIONS,
+    Stubs,
+    to_client_error,
+)
+from ownerd.client.errors import ClientError
+from ownerd.client.results import (
+    UNCHANGED,
+    Claim,
+    ClaimBatch,
+    ContactList,
+    Holder,
+    Imported,
+    OnConflict,
+    OwnedRecord,
+    Owners,
+    OwnershipRow,
+    Policy,
+    Released,
+    Report,
+    ReportBatch,
+    Signal,
+    Unchanged,
+)
+
+Result = TypeVar("Result")
+
+
+class Client:
+    """Talk to an ownerd server, from any thread.
+
+    `target` is the address of the dial listener, `admin_target` that of the admin listener, which
+    serves both services: None sends the admin calls to `target` too. Every call has a deadline:
+    `timeout_s` for claims and reports, `admin_timeout_s` for the rest; a call's own `timeout_s`
+    overrides it. A long batch is several rpcs, each with that deadline.
+
+    Every call raises a `ClientError`: `Unavailable` when the server could not be reached in several
+    tries, `DeadlineExceeded`, `InvalidArgument`, `NotFound`; others where they are named. No call
+    does harm when it is repeated after an error (R20).
+    """
+
+    def __init__(
+        self,
+        target: str = DEFAULT_TARGET,
+        *,
+        admin_target: str | None = None,
+        timeout_s: float = DIAL_TIMEOUT_S,
+        admin_timeout_s: float = ADMIN_TIMEOUT_S,
+    ) -> None:
+        self._timeouts_s = {calls.DIAL: timeout_s, calls.ADMIN: admin_timeout_s}
+        targets = dict.fromkeys((target, admin_target or target))
+        channels = {address: grpc.insecure_channel(address, OPTIONS) for address in targets}
+        self._channels = list(channels.values())
+        self._stubs = Stubs(channels[target], channels[admin_target or target])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; calls under way end with an error. Closing again does nothing."""
+        for channel in self._channels:
+            channel.close()
+
+    def _send(self, call: Call[Any], timeout_s: float | None) -> Any:
+        if timeout_s is None:
+            timeout_s = self._timeouts_s[call.service]
+        return self._stubs.method(call)(call.request, timeout=timeout_s)
+
+    def _run(self, call: Call[Result], timeout_s: float | None) -> Result:
+        try:
+            return call.read(self._send(call, timeout_s))
+        except grpc.RpcError as error:
+            raise to_client_error(call, error) from None
+
+    def _run_chunks(self, chunks: Chunks[Any, Result], timeout_s: float | None) -> Result:
+        return chunks.join([self._run(call, timeout_s) for call in chunks.calls])
+
+    def _run_pages(
+        self, page_call: Callable[[str], Call[Page[Result]]], timeout_s: float | None
+    ) -> Iterator[Result]:
+        token = ""
+        while True:
+            page = self._run(page_call(token), timeout_s)
+            yield from page.items
+            token = page.next_token
+            if not token:
+                return
+
+    # The data plane
+
+    def claim(
+        self, list_id: str, record_id: str, campaign_id: str, *, timeout_s: float | None = None
+    ) -> Claim:
+        """Ask whether a campaign may dial a record now; a grant reserves the record for it.
+
+        Dial only if the answer is `allowed`, and report the attempt afterwards, or the record stays
+        reserved until the list's reservation TTL is over (R4-R6).
+        """
+        return self._run(calls.claim(list_id, record_id, campaign_id), timeout_s)
+
+    def claim_batch(
+        self,
+        list_id: str,
+        record_ids: Iterable[str],
+        campaign_id: str,
+        *,
+        timeout_s: float | None = None,
+    ) -> ClaimBatch:
+        """Claim any number of records for one campaign; the answers are in their order.
+
+        Each record is decided for itself. The records go out in commits of 10,000: when one of them
+        fails, those before it stand. A bad id is refused before anything is sent.
+        """
+        return self._run_chunks(calls.claim_batch(list_id, record_ids, campaign_id), timeout_s)
+
+    def report(
+        self,
+        list_id: str,
+        record_id: str,
+        campaign_id: str,
+        wrap_up_code: str,
+        *,
+        timeout_s: float | None = None,
+    ) -> Report:
+        """Report how a dial ended, such as "Busy"; a valid attempt makes the campaign the owner.
+
+        Raises `InvalidArgument` for a code that the server does not know (R7-R11).
+        """
+        return self._run(calls.report(list_id, record_id, campaign_id, wrap_up_code), timeout_s)
+
+    def report_batch(
+        self,
+        list_id: str,
+        campaign_id: str,
+        attempts: Iterable[tuple[str, str]],
+        *,
+        timeout_s: float | None = None,
+    ) -> ReportBatch:
+        """Report any number of attempts, each a (record id, wrap-up code), of one campaign.
+
+        The answers are in their order. Cut into commits as in `claim_batch`.
+        """
+        return self._run_chunks(calls.report_batch(list_id, campaign_id, attempts), timeout_s)
+
+    def holder(
+        self, list_id: str, record_id: str, *, timeout_s: float | None = None
+    ) -> Holder | None:
+        """Return the campaign that holds a record now, None if nobody does."""
+        return self._run(calls.holder(list_id, record_id), timeout_s)
+
+    # The control plane
+
+    def create_list(
+        self,
+        list_id: str,
+        policy: Policy | None = None,
+        *,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> ContactList:
+        """Create a contact list; without a policy its ownership is disabled.
+
+        `reason` goes to the audit log. `request_id` (1 to 64 bytes, None = a random one) makes a
+        repeat within 24 hours return the first answer. Raises `AlreadyExists`.
+        """
+        call = admin_calls.create_list(list_id, policy or Policy(), reason, request_id)
+        return self._run(call, timeout_s)
+
+    def get_list(self, list_id: str, *, timeout_s: float | None = None) -> ContactList:
+        """Return a list and the policy in force."""
+        return self._run(admin_calls.get_list(list_id), timeout_s)
+
+    def lists(self, *, timeout_s: float | None = None) -> Iterator[ContactList]:
+        """Yield every list in the order of the ids, fetched by pages."""
+        return self._run_pages(admin_calls.lists_page, timeout_s)
+
+    def delete_list(
+        self,
+        list_id: str,
+        *,
+        force: bool = False,
+        etag: str = "",
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> int:
+        """Delete a list and return the revision of it; `force` deletes live ownership with it.
+
+        Raises `FailedPrecondition` for live ownership without `force`, `Aborted` for a stale
+        `etag`.
+        """
+        call = admin_calls.delete_list(list_id, force, etag, reason, request_id)
+        return self._run(call, timeout_s)
+
+    def set_policy(
+        self,
+        list_id: str,
+        *,
+        enabled: bool | Unchanged = UNCHANGED,
+        duration: timedelta | Unchanged | None = UNCHANGED,
+        renewal_window: timedelta | Unchanged | None = UNCHANGED,
+        reservation_ttl: timedelta | Unchanged | None = UNCHANGED,
+        etag: str = "",
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> ContactList:
+        """Change the parts of a list's policy that are given; see `Policy` for their meaning.
+
+        A new duration counts from now for every owned record (R12); disabling leaves ownership in
+        force (R13). With the `etag` of an earlier read, raises `Aborted` if it has changed since.
+        """
+        lengths = {
+            "duration": duration,
+            "renewal_window": renewal_window,
+            "reservation_ttl": reservation_ttl,
+        }
+        call = admin_calls.set_policy(list_id, enabled, lengths, etag, reason, request_id)
+        return self._run(call, timeout_s)
+
+    def owners(self, list_id: str, *, timeout_s: float | None = None) -> Owners:
+        """Return how many records of a list each campaign owns and has reserved (R17)."""
+        return self._run(admin_calls.owners(list_id), timeout_s)
+
+    def owned_records(
+        self,
+        list_id: str,
+        campaign_ids: str | Iterable[str] = (),
+        *,
+        timeout_s: float | None = None,
+    ) -> Iterator[OwnedRecord]:
+        """Yield the owned records of a list, of all campaigns or of those given, by pages.
+
+        Each page is exact as of its own moment.
+        """
+        wanted = calls.campaign_list(campaign_ids)
+        return self._run_pages(
+            lambda token: admin_calls.owned_records_page(list_id, wanted, token), timeout_s
+        )
+
+    def release(
+        self,
+        list_id: str,
+        campaign_ids: str | Iterable[str] = (),
+        *,
+        all_campaigns: bool = False,
+        include_reservations: bool = False,
+        dry_run: bool = False,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Released:
+        """End all ownership of some campaigns, or of all, in a list at one instant (R15).
+
+        Exactly one of `campaign_ids` and `all_campaigns`. Dials in progress keep their reservation
+        unless `include_reservations`. A dry run counts and changes nothing.
+        """
+        call = admin_calls.release(
+            list_id, campaign_ids, all_campaigns, include_reservations, dry_run, reason, request_id
+        )
+        return self._run(call, timeout_s)
+
+    def release_records(
+        self,
+        list_id: str,
+        record_ids: Iterable[str],
+        *,
+        reason: str = "",
+        timeout_s: float | None = None,
+    ) -> Released:
+        """End the ownership of single records, any number, in commits of 10,000 (R15)."""
+        return self._run_chunks(admin_calls.release_records(list_id, record_ids, reason), timeout_s)
+
+    def upsert_campaign(
+        self,
+        campaign_id: str,
+        name: str,
+        *,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> int:
+        """Give a campaign its display name, register it if it is new, and return the revision."""
+        call = admin_calls.upsert_campaign(campaign_id, name, reason, request_id)
+        return self._run(call, timeout_s)
+
+    def signal_campaign(
+        self,
+        campaign_id: str,
+        signal: Signal,
+        *,
+        list_id: str = "",
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> int:
+        """Tell that a campaign stopped, was recycled or reset, and return the revision (R16).
+
+        Without a `list_id` it is told of all lists.
+        """
+        call = admin_calls.signal_campaign(campaign_id, signal, list_id, reason, request_id)
+        return self._run(call, timeout_s)
+
+    def import_ownership(
+        self,
+        list_id: str,
+        rows: Iterable[OwnershipRow],
+        *,
+        on_conflict: OnConflict = OnConflict.FAIL,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Imported:
+        """Load ownership from any number of rows, taken while they are sent.
+
+        One bad row refuses the whole import, nothing changes. An exception of `rows` cancels the
+        import and is raised here. Raises `FailedPrecondition` for a conflict under
+        `OnConflict.FAIL`. Give long imports their `timeout_s`.
+        """
+        call = admin_calls.import_ownership(list_id, rows, on_conflict, reason, request_id)
+        try:
+            return self._run(call, timeout_s)
+        except ClientError as error:
+            raise call.request.row_error or error from None
+
+    def export_ownership(
+        self,
+        list_id: str,
+        campaign_ids: str | Iterable[str] = (),
+        *,
+        timeout_s: float | None = None,
+    ) -> Iterator[OwnershipRow]:
+        """Yield every owned record as a row for `import_ownership`, in the order of the keys.
+
+        `timeout_s` is for the whole export, None = the admin deadline.
+        """
+        call = admin_calls.export_ownership(list_id, campaign_ids)
+        responses = self._send(call, timeout_s)
+        try:
+            for response in responses:
+                yield from call.read(response)
+        except grpc.RpcError as error:
+            raise to_client_error(call, error) from None
+        finally:
+            responses.cancel()
