@@ -1,0 +1,176 @@
+"""When a campaign held a record for certain, worked out from its own log and the administrator's.
+
+Owns: the conservative windows that the checker compares. A window begins when the answer had come
+and ends before the earliest moment at which the hold could have ended: lengths count from when the
+request was sent, and a release ends a hold from when it was asked for. So a window may be too
+short, never too long, and two overlapping ones are a fault of the server beyond doubt. Pure
+functions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from ownerd.client import Decision, Outcome
+from ownerd.demo.logbook import Claimed, Entry, PolicySet, ReleaseMade, Reported
+
+FOREVER_NS = 2**63 - 1
+_MARGIN_NS = 5_000_000
+_OWNERSHIP_BEGINS = {Outcome.ACQUIRED.name, Outcome.RENEWED.name}
+_OWNERSHIP_DENIED = {
+    Outcome.RESERVATION_CLEARED.name, Outcome.NOT_CONTROLLED.name, Outcome.REJECTED.name
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A stretch of time, begin to end, in which one campaign surely held a record."""
+
+    begin_ns: int
+    end_ns: int
+
+    def covers(self, begin_ns: int, end_ns: int) -> bool:
+        """Say whether a stretch lies wholly inside."""
+        return self.begin_ns <= begin_ns and end_ns <= self.end_ns
+
+    def holds_at(self, at_ns: int) -> bool:
+        """Say whether a moment lies inside."""
+        return self.begin_ns <= at_ns < self.end_ns
+
+    def overlaps(self, begin_ns: int, end_ns: int) -> bool:
+        """Say whether a stretch has a moment in common."""
+        return self.begin_ns < end_ns and begin_ns < self.end_ns
+
+
+class AdminTimeline:
+    """The policies and releases of a run, in the order in which they were asked for."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._policies = sorted(
+            (entry for entry in entries if isinstance(entry, PolicySet)), key=_asked
+        )
+        self._releases = [entry for entry in entries if isinstance(entry, ReleaseMade)]
+
+    def claim_end_ns(self, campaign_id: str, claim: Claimed, *, may_own: bool) -> int:
+        """Return the earliest end of what a grant gave, if nothing is reported.
+
+        An owner may have been granted the dial on its ownership alone (R5), which also ends by a
+        release of ownership and by a shortened duration.
+        """
+        end_ns = claim.ask_ns + min(
+            (_shortened(policy.reservation_ttl_ns) for policy in self._possible(claim)), default=0
+        )
+        release_ns = self._release_ns(campaign_id, claim.ask_ns, reservations=not may_own)
+        expiries_ns = [_expiry_after(policy) for policy in self._changes(claim)] if may_own else []
+        return min(end_ns, release_ns, *expiries_ns)
+
+    def ownership_end_ns(self, campaign_id: str, report: Reported) -> int:
+        """Return the earliest end of the ownership that a report began."""
+        release_ns = self._release_ns(campaign_id, report.ask_ns, reservations=False)
+        return min(self._expiry_ns(report), release_ns)
+
+    def _release_ns(self, campaign_id: str, since_ns: int, *, reservations: bool) -> int:
+        """Return when the first release since then could have taken effect on a campaign.
+
+        With `reservations`, only releases that end those too.
+        """
+        return min(
+            (
+                release.ask_ns
+                for release in self._releases
+                if release.answer_ns > since_ns
+                and (release.campaign_ids is None or campaign_id in release.campaign_ids)
+                and (release.include_reservations or not reservations)
+            ),
+            default=FOREVER_NS,
+        )
+
+    def _expiry_ns(self, report: Reported) -> int:
+        """Return the earliest expiration of the ownership that a report began.
+
+        A change of the duration makes every living ownership end at the change plus the new
+        duration, sooner or later than before (R12); saving the same duration moves nothing.
+        """
+        end_ns = report.ask_ns + min(
+            (_shortened(policy.duration_ns) for policy in self._possible(report)), default=0
+        )
+        for policy in self._changes(report):
+            surely_alive = report.answer_ns <= policy.ask_ns and policy.answer_ns < end_ns
+            changed_ns = _expiry_after(policy)
+            end_ns = changed_ns if surely_alive else min(end_ns, changed_ns)
+        return end_ns
+
+    def _possible(self, request: Claimed | Reported) -> list[PolicySet]:
+        """Return the policies that may have been in force when a request was decided."""
+        before = [policy for policy in self._policies if policy.answer_ns <= request.ask_ns]
+        during = [
+            policy
+            for policy in self._policies
+            if policy.ask_ns < request.answer_ns and policy.answer_ns > request.ask_ns
+        ]
+        return before[-1:] + during
+
+    def _changes(self, request: Claimed | Reported) -> list[PolicySet]:
+        """Return the policies set since a request was sent that changed the duration."""
+        pairs = zip(self._policies, self._policies[1:], strict=False)
+        return [
+            new
+            for old, new in pairs
+            if new.answer_ns > request.ask_ns and new.duration_ns != old.duration_ns
+        ]
+
+
+def _asked(entry: PolicySet | Claimed | Reported) -> int:
+    return entry.ask_ns
+
+
+def _expiry_after(change: PolicySet) -> int:
+    return min(change.ask_ns + _shortened(change.duration_ns), FOREVER_NS)
+
+
+def _shortened(length_ns: int | None) -> int:
+    """Return a length less what the server's clock may run fast (0.1 % of slew, R19)."""
+    return FOREVER_NS if length_ns is None else length_ns - length_ns // 500 - _MARGIN_NS
+
+
+def find_holds(campaign_id: str, entries: Sequence[Entry], admin: AdminTimeline) -> list[Hold]:
+    """Return the certain holds of one campaign on one record, joined where they touch.
+
+    `entries` are the campaign's entries about the record.
+    """
+    requests = sorted((e for e in entries if isinstance(e, Claimed | Reported)), key=_asked)
+    holds: list[Hold] = []
+    claim_end_ns, may_own = 0, False
+    for request, following in zip_longest(requests, requests[1:]):
+        if isinstance(request, Reported):
+            if request.outcome in _OWNERSHIP_BEGINS:
+                holds.append(_ownership(campaign_id, request, claim_end_ns, admin))
+            may_own = may_own or request.outcome not in _OWNERSHIP_DENIED
+            claim_end_ns = 0
+        elif request.decision == Decision.GRANTED.name:
+            claim_end_ns = admin.claim_end_ns(campaign_id, request, may_own=may_own)
+            reported_ns = following.ask_ns if isinstance(following, Reported) else FOREVER_NS
+            holds.append(Hold(request.answer_ns, min(claim_end_ns, reported_ns)))
+    return _joined(holds)
+
+
+def _ownership(campaign_id: str, report: Reported, claim_end_ns: int, admin: AdminTimeline) -> Hold:
+    """Return the hold that a valid attempt began.
+
+    While the report was under way the reservation still held the record, if it lasted: then there
+    is no gap between the two.
+    """
+    begin_ns = report.ask_ns if claim_end_ns >= report.answer_ns else report.answer_ns
+    return Hold(begin_ns, admin.ownership_end_ns(campaign_id, report))
+
+
+def _joined(holds: list[Hold]) -> list[Hold]:
+    joined: list[Hold] = []
+    for hold in sorted(holds, key=lambda hold: hold.begin_ns):
+        if hold.begin_ns >= hold.end_ns:
+            continue
+        if joined and hold.begin_ns <= joined[-1].end_ns:
+            last = joined.pop()
+            hold = Hold(last.begin_ns, max(last.end_ns, hold.end_ns))
+        joined.append(hold)
+    return joined

@@ -1,0 +1,113 @@
+"""What a campaign writes down: one line of JSON for each claim, dial and report, in its own file.
+
+Owns: the form of the logs, which are all that the checker sees. Every time is of the host's one
+monotonic clock, in nanoseconds, taken before a request was sent (`ask_ns`) and after its answer
+came (`answer_ns`); the server's clock decides nothing. The administrator keeps a log of
+the same form. A `Logbook` belongs to one thread.
+"""
+
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+SUFFIX = ".jsonl"
+now_ns = time.monotonic_ns
+
+
+class Opened(msgspec.Struct, frozen=True, tag="opened"):
+    """First line: whose log this is; empty for the administrator's."""
+
+    campaign_id: str
+
+
+class Claimed(msgspec.Struct, frozen=True, tag="claim"):
+    """A claim. `decision` is None if no answer came: then it may have been granted."""
+
+    record_id: str
+    ask_ns: int
+    answer_ns: int
+    decision: str | None
+    holder_id: str | None = None
+    holder_expire_time: str | None = None
+
+
+class Dialed(msgspec.Struct, frozen=True, tag="dial"):
+    """A dial, from the first ring to the hang-up."""
+
+    record_id: str
+    begin_ns: int
+    end_ns: int
+
+
+class Reported(msgspec.Struct, frozen=True, tag="report"):
+    """A report of how a dial ended. `outcome` is None if no answer came."""
+
+    record_id: str
+    ask_ns: int
+    answer_ns: int
+    wrap_up_code: str
+    outcome: str | None
+
+
+class PolicySet(msgspec.Struct, frozen=True, tag="policy"):
+    """The administrator set the policy: the values in force afterwards; None is no expiration."""
+
+    ask_ns: int
+    answer_ns: int
+    duration_ns: int | None
+    reservation_ttl_ns: int
+
+
+class ReleaseMade(msgspec.Struct, frozen=True, tag="release"):
+    """The administrator released some campaigns; None is all of them."""
+
+    ask_ns: int
+    answer_ns: int
+    campaign_ids: list[str] | None
+    include_reservations: bool = False
+
+
+Entry = Opened | Claimed | Dialed | Reported | PolicySet | ReleaseMade
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Entry).decode
+
+
+class Logbook:
+    """The log of one campaign, or with an empty id the administrator's; a context manager."""
+
+    def __init__(self, path: Path, campaign_id: str = "") -> None:
+        self._file = path.open("wb")
+        self.write(Opened(campaign_id))
+
+    def write(self, entry: Entry) -> None:
+        """Append an entry."""
+        self._file.write(_encode(entry) + b"\n")
+
+    def close(self) -> None:
+        """Write out what is buffered. Closing again does nothing."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def read_logs(directory: Path) -> dict[str, list[Entry]]:
+    """Return the entries of every log in a directory by campaign id, the administrator's by ""."""
+    logs: dict[str, list[Entry]] = {}
+    for path in sorted(directory.glob(f"*{SUFFIX}")):
+        with path.open("rb") as file:
+            opened, *entries = map(_decode, file)
+        logs.setdefault(opened.campaign_id, []).extend(entries)
+    return logs

@@ -1,0 +1,147 @@
+"""`ownerd demo`: the whole of ownerd once, on a contact list, in under half a minute.
+
+A real server on a fresh store and free ports, three campaigns that dial one list at once through
+the real client, a shortened duration, a release, and a check of the campaigns' own logs. `run` is
+called from the main thread of a program that has not used gRPC yet.
+"""
+
+import asyncio
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from ownerd.client import ClientError
+from ownerd.demo.checker import Verdict, check_directory
+from ownerd.demo.contacts import ContactList, ContactsError, read_contacts, write_sample
+from ownerd.demo.server_process import DemoServer, ServerError
+from ownerd.demo.story import Story
+from ownerd.demo.view import show_verdict
+
+SEED = 7411
+OK = 0
+FAILED = 1
+BAD_CONTACTS = 2
+INTERRUPTED = 130
+
+
+def run(
+    contacts: Path | None = None,
+    *,
+    keep: bool = False,
+    seconds: float = 10.0,
+    campaigns: int = 3,
+    seed: int = SEED,
+) -> int:
+    """Run the demo and return the exit code for it.
+
+    Args:
+        contacts: CSV file with a header and a column i3_identity; None makes up 10,000 contacts.
+        keep: Leave the store, the contacts and the logs where they are, and say where.
+        seconds: Time of dialing, over 0; the rest takes about three seconds more.
+        campaigns: How many campaigns dial, 2 to 20.
+        seed: Decides the made-up contacts, the calling lists and how dials end.
+
+    Returns:
+        0: no record was dialed by two campaigns while one held it. 1: one was, or the demo could
+        not be run to its end. 2: the contacts cannot be read. 130: interrupted.
+    """
+    if not 2 <= campaigns <= 20 or not seconds > 0:
+        raise ValueError(f"{campaigns} campaigns, {seconds} s: give 2 to 20, and more than 0 s")
+    console = Console()
+    with _stopped_like_ctrl_c(), _workspace(console, keep) as directory:
+        try:
+            contact_list = _contacts(contacts, directory, seed)
+            verdict = _tell(console, directory, contact_list, seconds, campaigns, seed)
+        except ContactsError as error:
+            return _fail(str(error), BAD_CONTACTS)
+        except ServerError as error:
+            return _fail(str(error), FAILED)
+        except KeyboardInterrupt:
+            return _fail("interrupted", INTERRUPTED)
+        except (ClientError, ExceptionGroup) as error:
+            return _fail(f"the server stopped answering: {_innermost(error)}", FAILED)
+    return OK if verdict.exclusive else FAILED
+
+
+def _tell(
+    console: Console,
+    directory: Path,
+    contacts: ContactList,
+    seconds: float,
+    campaign_count: int,
+    seed: int,
+) -> Verdict:
+    logs = directory / "logs"
+    logs.mkdir()
+    with DemoServer(directory / "store", directory / "server.log") as server:
+        console.print(
+            f"ownerd demo: {len(contacts.record_ids):,} contacts of {contacts.path.name}, "
+            f"seed {seed}\n"
+            f"server {server.pid}: dial {server.dial_address}, admin {server.admin_address}",
+            markup=False,
+            highlight=False,
+        )
+
+        async def tell() -> None:
+            addresses = server.dial_address, server.admin_address
+            async with Story(console, addresses, logs, contacts, campaign_count, seed) as story:
+                await story.tell(seconds)
+
+        asyncio.run(tell())
+    console.print("\n[bold]The server has stopped. Check the campaigns' own logs.[/]")
+    verdict = check_directory(logs)
+    show_verdict(console, verdict)
+    return verdict
+
+
+def _contacts(path: Path | None, directory: Path, seed: int) -> ContactList:
+    if path is None:
+        path = directory / "contacts.csv"
+        write_sample(path, seed)
+    return read_contacts(path)
+
+
+@contextmanager
+def _stopped_like_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the demo as Ctrl-C does: the server and the files go with it."""
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    previous = [signal.signal(number, _interrupt) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, previous, strict=True):
+            signal.signal(number, handler)
+
+
+def _interrupt(*_: object) -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+@contextmanager
+def _workspace(console: Console, keep: bool) -> Iterator[Path]:
+    """Make a temporary directory; remove it afterwards, or say where it is."""
+    directory = Path(tempfile.mkdtemp(prefix="ownerd-demo-"))
+    try:
+        yield directory
+    finally:
+        if keep:
+            console.print(f"\nkept: {directory} (store, logs, server.log)", soft_wrap=True)
+        else:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _innermost(error: Exception) -> Exception:
+    """Return the first error in nested groups, as tasks that fail together raise them."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _fail(message: str, exit_code: int) -> int:
+    Console(stderr=True).print(f"demo: {message}", markup=False, highlight=False, soft_wrap=True)
+    return exit_code
