@@ -25,7 +25,7 @@ from ownerd.store cimport (
 )
 
 cdef enum:
-    STEP_NS = 500_000                 # how long a step may keep the writer, beside its commit
+    STEP_NS = 200_000                 # how long a step may keep the writer, beside its commit
     RECORDS_PER_LOOK = 32             # records visited between two looks at the clock
     REQUESTS_PER_STEP = 1024
     MDB_CURRENT = 0x40

@@ -1,0 +1,100 @@
+"""The audit (R21): every recorded change, newest first, filtered and paged."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from ownerd.engine import Engine
+from ownerd.errors import InvalidField, Words
+from ownerd.server.admin import convert, pages, validate
+from ownerd.server.admin.changes import Caller
+from ownerd.server.admin.desk import Desk, Handler
+from ownerd.v1 import admin_pb2
+
+PRINCIPAL_BYTES = 128
+ACTION_BYTES = 128
+
+# A filter that fits little must not make one call read the whole audit: a page may be short, even
+# empty, before the last one.
+_SCAN_LIMIT = 20_000
+_STEP_COUNT = 500
+_PAGE_BYTES = 2 << 20
+
+# The changes that are changes of records, so their count means something.
+_COUNTED = ("ReleaseOwnership", "ReleaseRecords", "ImportOwnership", "DeleteContactList")
+
+# What Engine.audit returns: id, time, revision, count, note.
+Recorded = tuple[int, int, int, int | None, bytes]
+
+
+def _list(
+    desk: Desk, request: admin_pb2.ListAuditEntriesRequest, _: Caller
+) -> admin_pb2.ListAuditEntriesResponse:
+    size = validate.page_size(request.page_size)
+    fits, start_ns = _compiled(request.filter)
+    cursor = int.from_bytes(pages.decode(request))
+    answer = admin_pb2.ListAuditEntriesResponse()
+    size_bytes = 0
+    for scanned, recorded in enumerate(_newest_first(desk.engine, cursor, start_ns), start=1):
+        entry = _entry(recorded)
+        if fits(entry, recorded[1]):
+            answer.entries.append(entry)
+            size_bytes += entry.ByteSize()
+        if len(answer.entries) == size or size_bytes >= _PAGE_BYTES or scanned == _SCAN_LIMIT:
+            # Entry 1 is the oldest there can be.
+            if entry.entry_id > 1:
+                answer.next_page_token = pages.encode(request, entry.entry_id.to_bytes(8))
+            break
+    return answer
+
+
+def _newest_first(engine: Engine, before: int, start_ns: int) -> Iterator[Recorded]:
+    """Yield the entries below the id `before` (0: all) that are not older than `start_ns`."""
+    while True:
+        found = engine.audit(before, _STEP_COUNT)
+        for recorded in found:
+            if recorded[1] < start_ns:
+                return
+            yield recorded
+        if len(found) < _STEP_COUNT:
+            return
+        before = found[-1][0]
+
+
+def _compiled(
+    wanted: admin_pb2.AuditFilter,
+) -> tuple[Callable[[admin_pb2.AuditEntry, int], bool], int]:
+    """Return a test of an entry and its time, and the time before which no entry fits."""
+    validate.text("filter.list_id", wanted.list_id, validate.LIST_ID_BYTES, required=False)
+    validate.text("filter.principal", wanted.principal, PRINCIPAL_BYTES, required=False)
+    validate.text("filter.action", wanted.action, ACTION_BYTES, required=False)
+    start_ns, end_ns = 0, convert.LAST_NS
+    if wanted.HasField("start_time"):
+        start_ns = convert.instant_ns("filter.start_time", wanted.start_time)
+    if wanted.HasField("end_time"):
+        end_ns = convert.instant_ns("filter.end_time", wanted.end_time)
+    if start_ns > end_ns:
+        found = Words("a time before start_time")
+        raise InvalidField("filter.end_time", found, "start_time or later")
+    fields = [
+        (name, value)
+        for name in ("list_id", "principal", "action")
+        if (value := getattr(wanted, name))
+    ]
+
+    def fits(entry: admin_pb2.AuditEntry, time_ns: int) -> bool:
+        return time_ns < end_ns and all(getattr(entry, name) == value for name, value in fields)
+
+    return fits, start_ns
+
+
+def _entry(recorded: Recorded) -> admin_pb2.AuditEntry:
+    entry_id, time_ns, revision, count, note = recorded
+    entry = admin_pb2.AuditEntry.FromString(note)
+    entry.entry_id = entry_id
+    entry.time.CopyFrom(convert.time_of(time_ns))
+    entry.revision = revision
+    if count is not None and entry.action in _COUNTED:
+        entry.affected_count = count
+    return entry
+
+
+HANDLERS: Mapping[str, Handler] = {"ListAuditEntries": _list}

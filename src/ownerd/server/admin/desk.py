@@ -1,0 +1,42 @@
+"""What the handlers of AdminService work with."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from google.protobuf.message import Message
+
+from ownerd.engine import Engine
+from ownerd.server.admin.changes import Answer, Caller, Change
+
+
+class Desk(NamedTuple):
+    """The engine and the facts about this server that handlers need.
+
+    Attributes:
+        engine: the one engine of this process.
+        data_dir: where imports are spooled.
+        start_ns: server time at which the process began to serve.
+        policy_lock: held from reading a policy to writing what was made of it.
+    """
+
+    engine: Engine
+    data_dir: Path
+    start_ns: int
+    policy_lock: threading.Lock
+
+    def change(
+        self,
+        caller: Caller,
+        action: str,
+        request: Any,
+        answer_type: type[Answer],
+        fill: Callable[[Answer, Any], None],
+    ) -> Change[Answer]:
+        """Return the change that `request` asks for."""
+        return Change(self.engine, caller, action, request, answer_type, fill)
+
+
+# A handler of a unary rpc: blocking, run on a worker thread from start to end.
+Handler = Callable[[Desk, Any, Caller], Message]

@@ -1,0 +1,154 @@
+"""Import of ownership: rows are received and checked whole, then written in chunks.
+
+One bad row rejects the import with nothing changed. Writing begins when the client has said that
+the stream is complete, and then runs to its end even if the client goes.
+
+The request id is stored with the last chunk: an import that broke off is not taken for done, and
+sending it again sets the first rows once more, which changes nothing.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import closing, contextmanager
+from itertools import islice
+
+from ownerd.engine import Engine, Outcome, Refused
+from ownerd.errors import ImportConflict, ImportCutShort, ListNotFound
+from ownerd.server.admin.calls import Calls
+from ownerd.server.admin.changes import Caller, Change
+from ownerd.server.admin.desk import Desk
+from ownerd.server.admin.uploads import Header, Row, Upload
+from ownerd.v1 import admin_pb2
+
+_CHUNK_COUNT = 5_000
+_LOOKUP_COUNT = 1_000
+# Messages are handed to a worker thread in parcels of about this size.
+_PARCEL_BYTES = 256 << 10
+_FAILED_PRECONDITION = 9
+
+
+async def receive(upload: Upload, calls: Calls, bodies: AsyncIterator[bytes]) -> None:
+    """Give every message of a stream to `upload`; one parcel is in memory at a time.
+
+    Raises:
+        OwnerdError: as Upload.add does, at the first bad message.
+    """
+    parcel: list[bytes] = []
+    size_bytes = 0
+    async for body in bodies:
+        parcel.append(body)
+        size_bytes += len(body)
+        if size_bytes >= _PARCEL_BYTES:
+            await calls.run(upload.add, parcel)
+            parcel, size_bytes = [], 0
+    await calls.run(upload.add, parcel)
+
+
+def apply(desk: Desk, upload: Upload, caller: Caller) -> admin_pb2.ImportOwnershipResponse:
+    """Write the rows of an upload, close it, and return the answer. Blocking.
+
+    Raises:
+        InvalidField: no message came.
+        ListNotFound, RequestIdReused: nothing changed.
+        ImportConflict: another campaign holds a record (CONFLICT_STRATEGY_FAIL).
+        ImportCutShort: the same, met when the rows before it were in force.
+        Refused: by the engine.
+    """
+    with closing(upload):
+        header = upload.header
+        response_type = admin_pb2.ImportOwnershipResponse
+        change = Change(
+            desk.engine, caller, "ImportOwnership", header, response_type, _fill, upload.digest
+        )
+        if (answer := change.first_answer()) is not None:
+            return answer
+        if desk.engine.get_list(header.list_id) is None:
+            raise ListNotFound(header.list_id)
+        if header.strategy == admin_pb2.CONFLICT_STRATEGY_FAIL:
+            _refuse_conflicts(desk.engine, header.list_id, upload.rows())
+        return _write(desk.engine, upload, change)
+
+
+def _write(
+    engine: Engine, upload: Upload, change: Change[admin_pb2.ImportOwnershipResponse]
+) -> admin_pb2.ImportOwnershipResponse:
+    """Write chunk by chunk; the last one carries the request id and makes the answer."""
+    header = upload.header
+    detail = {"strategy": header.strategy_name, "row_count": upload.row_count}
+    note = change.note(detail, header.list_id)
+    answer = admin_pb2.ImportOwnershipResponse()
+    entry_id = done_count = 0
+    chunks = _chunks(upload.rows())
+    chunk = next(chunks, [])
+    for following in chunks:
+        with _conflict_explained(engine, header, chunk, done_count):
+            outcome = engine.import_rows(
+                header.list_id, chunk, header.strategy, entry_id, note=note
+            )
+        _add_tally(answer, outcome)
+        entry_id, done_count, chunk = outcome.entry_id, done_count + len(chunk), following
+    with _conflict_explained(engine, header, chunk, done_count):
+        return change.make(
+            engine.import_rows,
+            header.list_id,
+            chunk,
+            header.strategy,
+            entry_id,
+            answer=answer,
+            detail=detail,
+            list_id=header.list_id,
+        )
+
+
+def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    while chunk := list(islice(rows, _CHUNK_COUNT)):
+        yield chunk
+
+
+def _fill(answer: admin_pb2.ImportOwnershipResponse, outcome: Outcome) -> None:
+    _add_tally(answer, outcome)
+    answer.revision = outcome.revision
+
+
+def _add_tally(answer: admin_pb2.ImportOwnershipResponse, outcome: Outcome) -> None:
+    imported, skipped, overwritten, expired = outcome.tally
+    answer.imported_count += imported
+    answer.skipped_count += skipped
+    answer.overwritten_count += overwritten
+    answer.expired_count += expired
+
+
+def _refuse_conflicts(
+    engine: Engine, list_id: str, rows: Iterable[Row], first_number: int = 1
+) -> None:
+    """Raise ImportConflict for the first row whose record another campaign holds."""
+    rows = iter(rows)
+    while batch := list(islice(rows, _LOOKUP_COUNT)):
+        with engine.snapshot(list_id) as snapshot:
+            holders = snapshot.holders([row[0] for row in batch])
+            time_ns = snapshot.time_ns
+        for number, (row, holder) in enumerate(zip(batch, holders, strict=True), first_number):
+            # A row that has expired already is dropped, so it conflicts with nobody.
+            alive = row[3] is None or row[3] > time_ns
+            if alive and holder is not None and holder[1] != row[1]:
+                raise ImportConflict(number, row[0], holder[1])
+        first_number += len(batch)
+
+
+@contextmanager
+def _conflict_explained(
+    engine: Engine, header: Header, chunk: list[Row], done_count: int
+) -> Iterator[None]:
+    """Name the row of a conflict that came up between the check and the write of its chunk."""
+    try:
+        yield
+    except Refused as error:
+        if error.code != _FAILED_PRECONDITION:
+            raise
+        conflict = None
+        try:
+            _refuse_conflicts(engine, header.list_id, chunk, done_count + 1)
+        except ImportConflict as found:
+            conflict = found
+        if done_count:
+            raise ImportCutShort(done_count + 1, conflict) from None
+        raise (conflict or error) from None

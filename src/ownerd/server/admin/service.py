@@ -1,0 +1,158 @@
+"""AdminService on grpcio: takes bytes, parses them, runs the noun's handler, answers or refuses.
+
+gRPC hands over raw bytes, because its own deserializer would answer malformed ones with UNKNOWN and
+exception text. Unary handlers are blocking functions that run on a worker thread from parsing to
+serializing; the two streaming rpcs are coroutines. This is where an error becomes a status.
+
+Handlers run on the event loop's thread; nothing here blocks it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from time import perf_counter
+
+import grpc
+import grpc.aio
+
+from ownerd import errors
+from ownerd.server.admin import (
+    audit,
+    campaigns,
+    exports,
+    imports,
+    lists,
+    owners,
+    policies,
+    records,
+    status,
+    validate,
+    wrapup,
+)
+from ownerd.server.admin.calls import Calls
+from ownerd.server.admin.changes import Caller
+from ownerd.server.admin.desk import Desk, Handler
+from ownerd.server.admin.uploads import Upload
+from ownerd.v1 import admin_pb2
+
+SERVICE: str = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
+PRINCIPAL = "anonymous"
+
+# Called once for each call: rpc, name of the status code, seconds.
+Meter = Callable[[str, str, float], None]
+
+HANDLERS: dict[str, Handler] = {
+    **lists.HANDLERS,
+    **policies.HANDLERS,
+    **owners.HANDLERS,
+    **records.HANDLERS,
+    **campaigns.HANDLERS,
+    **wrapup.HANDLERS,
+    **audit.HANDLERS,
+    **status.HANDLERS,
+}
+
+Context = grpc.aio.ServicerContext
+
+
+class AdminService:
+    """The admin rpcs of one server.
+
+    Args:
+        desk: what handlers work with.
+        calls: counts and runs the calls.
+        meter: told about every call.
+    """
+
+    def __init__(self, desk: Desk, calls: Calls, meter: Meter) -> None:
+        self._desk = desk
+        self._calls = calls
+        self._meter = meter
+
+    def generic_handler(self) -> grpc.GenericRpcHandler:
+        """Return the service for a gRPC server."""
+        handlers = {
+            method: grpc.unary_unary_rpc_method_handler(self._unary(method, handler))
+            for method, handler in HANDLERS.items()
+        }
+        handlers["ImportOwnership"] = grpc.stream_unary_rpc_method_handler(self._import)
+        handlers["ExportOwnership"] = grpc.unary_stream_rpc_method_handler(self._export)
+        return grpc.method_handlers_generic_handler(SERVICE, handlers)
+
+    def _unary(
+        self, method: str, handler: Handler
+    ) -> Callable[[bytes, Context], Awaitable[bytes]]:
+        request_type = getattr(admin_pb2, f"{method}Request")
+
+        def work(body: bytes, caller: Caller) -> bytes:
+            request = validate.parsed(request_type, body)
+            return handler(self._desk, request, caller).SerializeToString()
+
+        async def handle(body: bytes, context: Context) -> bytes:
+            with self._answering(method, context), self._calls.entered():
+                return await self._calls.run(work, body, caller_of(context))
+            return b""
+
+        return handle
+
+    async def _import(self, bodies: AsyncIterator[bytes], context: Context) -> bytes:
+        with self._answering("ImportOwnership", context), self._calls.entered():
+            caller = caller_of(context)
+            upload = Upload(self._desk)
+            try:
+                await imports.receive(upload, self._calls, bodies)
+                await _ensure_client_is_there(context)
+            except BaseException:
+                upload.close()
+                raise
+            # From here on the upload belongs to the worker, which may outlive this call.
+            answer = await self._calls.run(imports.apply, self._desk, upload, caller)
+            return answer.SerializeToString()
+        return b""
+
+    async def _export(self, body: bytes, context: Context) -> AsyncIterator[bytes]:
+        with self._answering("ExportOwnership", context), self._calls.entered():
+            request = validate.parsed(admin_pb2.ExportOwnershipRequest, body)
+            after = b""
+            while True:
+                page, after = await self._calls.run(exports.page, self._desk, request, after)
+                yield page
+                if not after:
+                    return
+
+    @contextmanager
+    def _answering(self, method: str, context: Context) -> Iterator[None]:
+        """Run a call in the block; an error in it becomes the call's status and goes no further."""
+        began_s = perf_counter()
+        code = grpc.StatusCode.OK
+        try:
+            yield
+        except Exception as error:
+            end = errors.status_of(error, method)
+            code = end.code
+            context.set_code(code)
+            context.set_details(end.message)
+        except (asyncio.CancelledError, GeneratorExit):
+            code = grpc.StatusCode.CANCELLED
+            raise
+        finally:
+            self._meter(method, code.name, perf_counter() - began_s)
+
+
+def caller_of(context: Context) -> Caller:
+    """Return who makes a call; nobody has to say so yet."""
+    return Caller(PRINCIPAL, context.peer())
+
+
+async def _ensure_client_is_there(context: Context) -> None:
+    """Raise CancelledError when the call was cancelled or cut off.
+
+    gRPC ends the request stream in the same way for a client that is done and for one that is gone,
+    and only later cancels the handler. Sending the headers tells the two apart: it fails on a call
+    that is over. Without this an import cut off half-way would be applied half.
+    """
+    try:
+        await context.send_initial_metadata(())
+    except grpc.aio.BaseError:
+        raise asyncio.CancelledError from None
+

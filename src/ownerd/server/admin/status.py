@@ -1,0 +1,43 @@
+"""The server's status: what runs, how large, how far behind, what is wrong."""
+
+from collections.abc import Mapping
+
+import ownerd
+from ownerd import lmdb_api
+from ownerd.server.admin import convert
+from ownerd.server.admin.changes import Caller
+from ownerd.server.admin.desk import Desk, Handler
+from ownerd.v1 import admin_pb2
+
+_COPIED = (
+    "revision",
+    "list_count",
+    "campaign_count",
+    "record_count",
+    "store_bytes",
+    "map_bytes",
+    "disk_free_bytes",
+    "queue_depth",
+    "unsettled_event_count",
+)
+
+
+def _get(
+    desk: Desk, _request: admin_pb2.GetServerStatusRequest, _: Caller
+) -> admin_pb2.GetServerStatusResponse:
+    stats = desk.engine.stats()
+    return admin_pb2.GetServerStatusResponse(
+        version=ownerd.__version__,
+        lmdb_version=".".join(map(str, lmdb_api.library_version())),
+        start_time=convert.time_of(desk.start_ns),
+        uptime=convert.duration_of(stats["time_ns"] - desk.start_ns),
+        time=convert.time_of(stats["time_ns"]),
+        clock_offset=convert.duration_of(stats["clock_offset_ns"]),
+        alarms=[
+            admin_pb2.Alarm(name=name.upper(), message=text) for name, text in stats["alarms"]
+        ],
+        **{name: stats[name] for name in _COPIED},
+    )
+
+
+HANDLERS: Mapping[str, Handler] = {"GetServerStatus": _get}

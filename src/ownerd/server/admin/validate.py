@@ -1,0 +1,123 @@
+"""Requests of AdminService: their bytes, and the limits of their fields (design section 4).
+
+Each function returns the checked value, or raises `InvalidField` with the field, what was found and
+what is allowed. Limits of strings are in bytes of UTF-8; parsing has checked that they are UTF-8.
+"""
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from google.protobuf.message import DecodeError, Message
+
+from ownerd.engine import Engine
+from ownerd.errors import CampaignNotFound, InvalidField, MalformedMessage, Words
+
+Parsed = TypeVar("Parsed", bound=Message)
+
+LIST_ID_BYTES = 128
+RECORD_ID_BYTES = 128
+CAMPAIGN_ID_BYTES = 80
+CAMPAIGN_NAME_BYTES = 256
+CODE_BYTES = 64
+REASON_BYTES = 1024
+REQUEST_ID_BYTES = 64
+FILTER_CAMPAIGN_COUNT = 1_000
+BATCH_RECORD_COUNT = 10_000
+PAGE_SIZE = 100
+PAGE_SIZE_LIMIT = 10_000
+
+_EVERY = 2**31 - 1
+
+
+def parsed(message_type: type[Parsed], body: bytes) -> Parsed:
+    """Return the message that `body` holds.
+
+    Raises:
+        MalformedMessage: it holds none.
+    """
+    try:
+        return message_type.FromString(body)
+    except DecodeError:
+        raise MalformedMessage(message_type.DESCRIPTOR.name) from None
+
+
+def text(field: str, value: str, limit_bytes: int, *, required: bool = True) -> str:
+    """Return `value` when it has at most `limit_bytes` bytes and, if required, at least one."""
+    # No character takes more than four bytes, so most values need not be encoded to be measured.
+    size = len(value) if len(value) * 4 <= limit_bytes else len(value.encode())
+    if size > limit_bytes or (required and not value):
+        least = 1 if required else 0
+        raise InvalidField(field, value, f"{least:,} to {limit_bytes:,} bytes of UTF-8")
+    return value
+
+
+def list_id(value: str, field: str = "list_id") -> str:
+    """Return a list id, 1 to 128 bytes."""
+    return text(field, value, LIST_ID_BYTES)
+
+
+def campaign_id(value: str, field: str = "campaign_id") -> str:
+    """Return a campaign id, 1 to 80 bytes."""
+    return text(field, value, CAMPAIGN_ID_BYTES)
+
+
+def record_id(value: str, field: str = "record_id") -> str:
+    """Return a record id, 1 to 128 bytes."""
+    return text(field, value, RECORD_ID_BYTES)
+
+
+def code(value: str, field: str = "code") -> str:
+    """Return a wrap-up code, 1 to 64 bytes."""
+    return text(field, value, CODE_BYTES)
+
+
+def change_fields(reason: str, request_id: str) -> None:
+    """Check the two fields that every change has."""
+    text("reason", reason, REASON_BYTES, required=False)
+    text("request_id", request_id, REQUEST_ID_BYTES, required=False)
+
+
+def campaign_ids(values: Iterable[str]) -> list[str]:
+    """Return the ids of a campaign filter, up to 1,000."""
+    ids = list(values)
+    if len(ids) > FILTER_CAMPAIGN_COUNT:
+        found = Words(f"{len(ids):,} ids")
+        raise InvalidField("campaign_ids", found, f"up to {FILTER_CAMPAIGN_COUNT:,} ids")
+    for index, value in enumerate(ids):
+        campaign_id(value, f"campaign_ids[{index}]")
+    return ids
+
+
+def known_campaigns(engine: Engine, values: Iterable[str]) -> None:
+    """Check that every campaign of a filter is known to the store.
+
+    A misspelt id would look like a campaign that owns nothing.
+
+    Raises:
+        CampaignNotFound: for the first one that is not.
+    """
+    wanted = list(values)
+    if not wanted:
+        return
+    known = {known_id for known_id, _ in engine.campaigns("", _EVERY)}
+    for value in wanted:
+        if value not in known:
+            raise CampaignNotFound(value)
+
+
+def record_ids(values: Iterable[str]) -> list[str]:
+    """Return the ids of a batch of records, 1 to 10,000."""
+    ids = list(values)
+    if not 1 <= len(ids) <= BATCH_RECORD_COUNT:
+        found = Words(f"{len(ids):,} ids")
+        raise InvalidField("record_ids", found, f"1 to {BATCH_RECORD_COUNT:,} ids")
+    for index, value in enumerate(ids):
+        record_id(value, f"record_ids[{index}]")
+    return ids
+
+
+def page_size(value: int) -> int:
+    """Return how many items a page has: 100 for 0, at most 10,000."""
+    if value < 0:
+        raise InvalidField("page_size", value, f"0 (for {PAGE_SIZE}) to {PAGE_SIZE_LIMIT:,}")
+    return min(value or PAGE_SIZE, PAGE_SIZE_LIMIT)

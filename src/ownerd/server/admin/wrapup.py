@@ -1,0 +1,129 @@
+"""Wrap-up codes: what each means for ownership, and the categories that new ones fall in."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ownerd.engine import Outcome
+from ownerd.errors import InvalidField, Words
+from ownerd.server.admin import pages, validate
+from ownerd.server.admin.changes import Caller
+from ownerd.server.admin.desk import Desk, Handler
+from ownerd.store import DEFAULT_CODES
+from ownerd.v1 import admin_pb2
+
+
+class Meaning(NamedTuple):
+    """What an attempt that ends with a code is."""
+
+    counts_as_attempt: bool
+    success: bool
+
+
+# The codes as shipped are the categories, whatever becomes of the codes.
+CATEGORIES: Mapping[str, Meaning] = {
+    code: Meaning(counts, success) for code, counts, success in DEFAULT_CODES
+}
+
+
+def _upsert(
+    desk: Desk, request: admin_pb2.UpsertWrapUpCodeRequest, caller: Caller
+) -> admin_pb2.UpsertWrapUpCodeResponse:
+    if not request.HasField("code"):
+        raise InvalidField("code", Words("none"), "the whole wrap-up code")
+    validate.change_fields(request.reason, request.request_id)
+    code = _completed(request.code)
+    change = desk.change(
+        caller, "UpsertWrapUpCode", request, admin_pb2.UpsertWrapUpCodeResponse, _fill_upserted
+    )
+    if (answer := change.first_answer()) is not None:
+        return answer
+    return change.make(
+        desk.engine.upsert_code,
+        code.code,
+        code.category,
+        code.counts_as_attempt,
+        code.success,
+        detail={
+            "code": code.code,
+            "category": code.category,
+            "counts_as_attempt": code.counts_as_attempt,
+            "success": code.success,
+        },
+        answer=admin_pb2.UpsertWrapUpCodeResponse(code=code),
+    )
+
+
+def _completed(code: admin_pb2.WrapUpCode) -> admin_pb2.WrapUpCode:
+    """Return the code with category and flags filled in.
+
+    Raises:
+        InvalidField: an unknown category, or a success that does not count as an attempt.
+    """
+    validate.code(code.code, "code.code")
+    category = code.category or code.code
+    if category not in CATEGORIES:
+        allowed = f"one of {', '.join(CATEGORIES)}"
+        if not code.category:
+            allowed += "; it may be left empty only where the code itself is one of them"
+        raise InvalidField("code.category", code.category, allowed)
+    shipped = CATEGORIES[category]
+    counts = shipped.counts_as_attempt
+    if code.HasField("counts_as_attempt"):
+        counts = code.counts_as_attempt
+    success = code.success if code.HasField("success") else shipped.success
+    if success and not counts:
+        raise InvalidField(
+            "code.success", Words("true with counts_as_attempt false"), "true only with both true"
+        )
+    return _message(code.code, category, counts, success)
+
+
+def _fill_upserted(answer: admin_pb2.UpsertWrapUpCodeResponse, outcome: Outcome) -> None:
+    answer.revision = outcome.revision
+
+
+def _list(
+    desk: Desk, request: admin_pb2.ListWrapUpCodesRequest, _: Caller
+) -> admin_pb2.ListWrapUpCodesResponse:
+    size = validate.page_size(request.page_size)
+    found = desk.engine.codes(pages.decode(request).decode(), size + 1)
+    cursor = found[size - 1][0].encode() if len(found) > size else b""
+    return admin_pb2.ListWrapUpCodesResponse(
+        codes=[_message(*code) for code in found[:size]],
+        next_page_token=pages.encode(request, cursor),
+    )
+
+
+def _delete(
+    desk: Desk, request: admin_pb2.DeleteWrapUpCodeRequest, caller: Caller
+) -> admin_pb2.DeleteWrapUpCodeResponse:
+    code = validate.code(request.code)
+    validate.change_fields(request.reason, request.request_id)
+    change = desk.change(
+        caller, "DeleteWrapUpCode", request, admin_pb2.DeleteWrapUpCodeResponse, _fill_deleted
+    )
+    if (answer := change.first_answer()) is not None:
+        return answer
+    return change.make(
+        desk.engine.delete_code,
+        code,
+        detail={"code": code},
+        answer=admin_pb2.DeleteWrapUpCodeResponse(),
+    )
+
+
+def _fill_deleted(answer: admin_pb2.DeleteWrapUpCodeResponse, outcome: Outcome) -> None:
+    answer.revision = outcome.revision
+
+
+def _message(code: str, category: str, counts: bool, success: bool) -> admin_pb2.WrapUpCode:
+    return admin_pb2.WrapUpCode(
+        code=code, category=category, counts_as_attempt=counts, success=success
+    )
+
+
+HANDLERS: Mapping[str, Handler] = {
+    "UpsertWrapUpCode": _upsert,
+    "ListWrapUpCodes": _list,
+    "DeleteWrapUpCode": _delete,
+}

@@ -1,0 +1,302 @@
+"""What the server is told: settings from flags, then OWNERD_*, then a TOML file, then defaults.
+
+Owns the list of keys with their defaults and limits (`Settings`), and remembers for each value
+where it came from. A key that does not exist is an error naming the nearest one, so a misspelt key
+never leaves a default in force silently. Nothing is opened or changed here, except that the
+configuration file is read.
+"""
+
+import difflib
+import math
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
+
+import msgspec
+
+from ownerd.server import addresses, sizes
+from ownerd.server.exits import ConfigError
+
+PREFIX = "OWNERD_"
+CONFIG_VARIABLE = "OWNERD_CONFIG"
+PAGE_BYTES = 4096
+LARGEST_BATCH = 10_000
+
+# Variables with our prefix that are not settings of the server: the path of the file, build
+# switches, the address that ownerctl uses, and what Kubernetes sets in every container when a
+# service is called ownerd.
+_FOREIGN = re.compile(
+    r"OWNERD_(CONFIG|DEBUG|SANITIZE|SERVER"
+    r"|([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[A-Z0-9_]+)?))"
+)
+
+
+def _about(help_text: str, allowed: str, **limits: Any) -> msgspec.Meta:
+    return msgspec.Meta(description=help_text, extra={"allowed": allowed}, **limits)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that an operator can set; field order is the order of `ownerd config`."""
+
+    data: Annotated[
+        str,
+        _about("Directory of the store; made where it is missing. Required by serve.", "a path"),
+    ] = ""
+    dial_listen: Annotated[
+        tuple[str, ...],
+        _about(
+            "Addresses of the dial listener (DialService, health); several with commas.",
+            f"one address or more: {addresses.ALLOWED}",
+            min_length=1,
+        ),
+    ] = ("127.0.0.1:7411",)
+    admin_listen: Annotated[
+        str,
+        _about(
+            "Address of the admin listener (AdminService, DialService, health, reflection).",
+            addresses.ALLOWED,
+        ),
+    ] = "127.0.0.1:7412"
+    metrics_listen: Annotated[
+        str,
+        _about(
+            "Address of the metrics page (HTTP, /metrics); empty for none.",
+            "host:port or [IPv6]:port, or empty for no metrics page",
+        ),
+    ] = "127.0.0.1:7413"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        _about("Least severe log events to write.", "debug, info, warning or error"),
+    ] = "info"
+    log_format: Annotated[
+        Literal["auto", "console", "json"],
+        _about(
+            "Form of the log on stderr; auto is console on a terminal, else json.",
+            "auto, console or json",
+        ),
+    ] = "auto"
+    map_bytes: Annotated[
+        int,
+        _about(
+            "Most bytes that the store may grow to; reserved as addresses, not as disk or memory.",
+            f"{sizes.ALLOWED}; from 1MiB to 64TiB, a multiple of {PAGE_BYTES}",
+            ge=1 << 20,
+            le=64 << 40,
+            multiple_of=PAGE_BYTES,
+        ),
+    ] = 256 << 30
+    reserve_bytes: Annotated[
+        int,
+        _about(
+            "Room kept for releases: grants are refused when less is free in the map or on the "
+            "disk. At most a quarter of map_bytes is kept.",
+            f"{sizes.ALLOWED}; from 64KiB to 64GiB",
+            ge=64 << 10,
+            le=64 << 30,
+        ),
+    ] = 64 << 20
+    queue_limit: Annotated[
+        int,
+        _about(
+            "Most records that may wait for the writer; calls beyond are RESOURCE_EXHAUSTED.",
+            f"a whole number from {LARGEST_BATCH:,} (the largest batch) to 10,000,000",
+            ge=LARGEST_BATCH,
+            le=10_000_000,
+        ),
+    ] = 65_536
+    settle_interval_s: Annotated[
+        float,
+        _about(
+            "Seconds between two rounds of dropping expired records.",
+            "a number of seconds from 1 to 86,400",
+            ge=1,
+            le=86_400,
+        ),
+    ] = 900.0
+    drain_timeout_s: Annotated[
+        float,
+        _about(
+            "Seconds that calls in flight are given to end when the server is asked to stop.",
+            "a number of seconds from 0 to 3,600",
+            ge=0,
+            le=3_600,
+        ),
+    ] = 30.0
+    max_message_bytes: Annotated[
+        int,
+        _about(
+            "Largest request message that is taken; larger ones are RESOURCE_EXHAUSTED.",
+            f"{sizes.ALLOWED}; from 64KiB to 1GiB",
+            ge=64 << 10,
+            le=1 << 30,
+        ),
+    ] = 4 << 20
+
+
+class Key(NamedTuple):
+    """One setting as the programs name it."""
+
+    name: str
+    type: Any
+    help_text: str
+    allowed: str
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        return PREFIX + self.name.upper()
+
+
+class Loaded(NamedTuple):
+    """Settings in force, and for each key where its value came from."""
+
+    settings: Settings
+    sources: Mapping[str, str]
+
+
+def _keys() -> dict[str, Key]:
+    keys = {}
+    for name, annotated in get_type_hints(Settings, include_extras=True).items():
+        meta = annotated.__metadata__[0]
+        keys[name] = Key(name, annotated, meta.description, meta.extra["allowed"])
+    return keys
+
+
+KEYS: Mapping[str, Key] = _keys()
+
+
+def defaults() -> dict[str, Any]:
+    """Return the value of each setting that nobody sets."""
+    return msgspec.structs.asdict(Settings())
+
+
+def spell(name: str, value: Any) -> str:
+    """Return a setting's value as an operator would write it."""
+    if name.endswith("_bytes"):
+        return sizes.spell(value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def load(
+    flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None = None
+) -> Loaded:
+    """Return the settings in force.
+
+    Args:
+        flags: values by key as typed on the command line; None means not given.
+        environment: the process's variables; those of the form OWNERD_<KEY> count.
+        file: the TOML file; None takes the path in OWNERD_CONFIG, or no file.
+
+    Raises:
+        ConfigError: an unknown key, a value outside its limits, or a file that cannot be read.
+    """
+    if file is None and environment.get(CONFIG_VARIABLE):
+        file = Path(environment[CONFIG_VARIABLE])
+    values: dict[str, Any] = {}
+    sources = dict.fromkeys(KEYS, "default")
+    for found in (_from_file(file), _from_environment(environment), _from_flags(flags)):
+        for name, (value, source) in found.items():
+            values[name] = _read(KEYS[name], value, source)
+            sources[name] = source
+    return Loaded(Settings(**values), sources)
+
+
+def _from_file(file: Path | None) -> dict[str, tuple[Any, str]]:
+    if file is None:
+        return {}
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration file {file}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the configuration file {file} is not TOML: {error}") from None
+    for name in table:
+        if name not in KEYS:
+            raise ConfigError(
+                f"{name!r} in {file} is not a setting; did you mean {_nearest(name, list(KEYS))}?"
+            )
+    return {name: (value, f"file {file}") for name, value in table.items()}
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
+    names = {key.variable: name for name, key in KEYS.items()}
+    found = {}
+    for variable, value in environment.items():
+        if variable in names:
+            found[names[variable]] = (value, variable)
+        elif variable.startswith(PREFIX) and not _FOREIGN.fullmatch(variable):
+            nearest = _nearest(variable, list(names))
+            raise ConfigError(
+                f"the variable {variable} is not a setting; did you mean {nearest}? "
+                f"Unset it if it is not meant for ownerd"
+            )
+    return found
+
+
+def _from_flags(flags: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
+    given = {name: value for name, value in flags.items() if value is not None}
+    return {name: (value, KEYS[name].flag) for name, value in given.items()}
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    return difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
+
+
+def _read(key: Key, value: Any, source: str) -> Any:
+    """Return `value` as its setting's type, within its limits."""
+    try:
+        if (reader := _READERS.get(key.name)) is not None:
+            value = reader(value)
+        # A file has types of its own; flags and variables are text.
+        return msgspec.convert(value, key.type, strict=source.startswith("file "))
+    except (AttributeError, TypeError, ValueError):
+        pass
+    raise ConfigError(f"{key.name}: found {value!r} ({source}); allowed: {key.allowed}")
+
+
+def _read_addresses(value: Any) -> list[str]:
+    texts = value if isinstance(value, list | tuple) else [value]
+    parts = [part.strip() for text in texts for part in text.split(",")]
+    return [str(addresses.parse(part)) for part in parts]
+
+
+def _read_address(value: Any) -> str:
+    return str(addresses.parse(value))
+
+
+def _read_http_address(value: Any) -> str:
+    if value == "":
+        return ""
+    address = addresses.parse(value)
+    if address.path:
+        raise ValueError("the metrics page has no Unix socket")
+    return str(address)
+
+
+def _read_size(value: Any) -> Any:
+    return sizes.parse(value) if isinstance(value, str) else value
+
+
+def _read_seconds(value: Any) -> float:
+    if isinstance(value, bool) or not math.isfinite(seconds := float(value)):
+        raise ValueError("not a number of seconds")
+    return seconds
+
+
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "dial_listen": _read_addresses,
+    "admin_listen": _read_address,
+    "metrics_listen": _read_http_address,
+    "map_bytes": _read_size,
+    "reserve_bytes": _read_size,
+    "max_message_bytes": _read_size,
+    "settle_interval_s": _read_seconds,
+    "drain_timeout_s": _read_seconds,
+}

@@ -1,0 +1,53 @@
+"""DialService on grpcio: raw protobuf bytes in, raw bytes out, nothing else on the path.
+
+A call is handed to the engine through the mailbox with a future of the event loop; decoding,
+deciding and encoding happen in the native core. A client that gives up cancels the future only:
+the commit goes on, and its answer is dropped. Handlers run on the event loop's thread.
+
+No interceptor, no message object and no counter belongs here; counts come from `Engine.stats`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import grpc
+import grpc.aio
+
+from ownerd import errors
+from ownerd.engine import DIAL_METHODS
+from ownerd.mailbox import Mailbox
+from ownerd.v1 import dial_pb2
+
+# Imported for its descriptor, which reflection shows; its messages are not used here.
+SERVICE: str = dial_pb2.DESCRIPTOR.services_by_name["DialService"].full_name
+
+Handler = Callable[[bytes, grpc.aio.ServicerContext], Awaitable[bytes]]
+
+
+def generic_handler(mailbox: Mailbox, loop: asyncio.AbstractEventLoop) -> grpc.GenericRpcHandler:
+    """Return DialService for one gRPC server; one mailbox may serve several."""
+    handlers = {
+        method: grpc.unary_unary_rpc_method_handler(_handler(mailbox, loop, kind, method))
+        for kind, method in enumerate(DIAL_METHODS)
+    }
+    return grpc.method_handlers_generic_handler(SERVICE, handlers)
+
+
+def _handler(
+    mailbox: Mailbox, loop: asyncio.AbstractEventLoop, kind: int, method: str
+) -> Handler:
+    submit, new_future = mailbox.dial, loop.create_future
+
+    async def handle(body: bytes, context: grpc.aio.ServicerContext) -> bytes:
+        try:
+            future = new_future()
+            submit(kind, body, future)
+            return await future
+        except Exception as error:
+            status = errors.status_of(error, method)
+            # Cheaper than abort(), which sends at once and raises through three frames.
+            context.set_code(status.code)
+            context.set_details(status.message)
+            return b""
+
+    return handle

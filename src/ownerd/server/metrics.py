@@ -1,0 +1,144 @@
+"""Metrics for Prometheus: an HTTP page on a listener of its own.
+
+Counts of the data plane are kept by the engine and read when the page is asked for, so a dial call
+pays nothing for them. Only admin calls are metered here, one observation each. The page is served
+from a daemon thread; nothing in it blocks the event loop.
+"""
+
+import socket
+from collections.abc import Iterator, Mapping
+from threading import Thread
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+import ownerd
+from ownerd.engine import Engine
+from ownerd.server.addresses import Address
+from ownerd.server.exits import CannotListen
+
+# Counts and exports may take seconds on large lists.
+_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
+_SECOND_NS = 1e9
+
+# Key of Engine.stats, name of the metric, help.
+_GAUGES = (
+    ("revision", "ownerd_revision", "Revision of the store."),
+    ("queue_depth", "ownerd_queue_records", "Records waiting for the writer."),
+    ("list_count", "ownerd_lists", "Contact lists."),
+    ("campaign_count", "ownerd_campaigns", "Campaigns known."),
+    ("record_count", "ownerd_records", "Records stored, including expired ones not yet dropped."),
+    ("store_bytes", "ownerd_store_bytes", "Bytes of the store in use."),
+    ("map_bytes", "ownerd_map_bytes", "Bytes that the store can grow to."),
+    ("map_free_bytes", "ownerd_map_free_bytes", "Bytes of the map that are free."),
+    ("disk_free_bytes", "ownerd_disk_free_bytes", "Bytes free on the data directory's disk."),
+    (
+        "unsettled_event_count",
+        "ownerd_unsettled_events",
+        "Policy changes, releases and stops not yet written into every record they touch.",
+    ),
+)
+_COUNTERS = (
+    ("calls", "ownerd_dial_calls", "Dial calls answered."),
+    ("records", "ownerd_dial_records", "Records decided by dial calls."),
+    ("groups", "ownerd_groups", "Groups of calls decided together."),
+    ("changed_groups", "ownerd_commits", "Groups that changed something and were committed."),
+    ("settled_records", "ownerd_settled_records", "Records rewritten or dropped by the settler."),
+)
+_LABELED = (
+    ("decisions", "ownerd_claims", "decision", "Claims decided, by decision."),
+    ("outcomes", "ownerd_attempts", "outcome", "Attempts reported, by outcome."),
+    ("refused", "ownerd_refused_calls", "reason", "Dial calls refused, by reason."),
+)
+
+
+class EngineCollector(Collector):
+    """What `Engine.stats` says, as metrics; read anew for each scrape."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def collect(self) -> Iterator[Metric]:
+        stats = self._engine.stats()
+        for key, name, text in _GAUGES:
+            yield GaugeMetricFamily(name, text, value=stats[key])
+        for key, name, text in _COUNTERS:
+            yield CounterMetricFamily(name, text, value=stats[key])
+        for key, name, label, text in _LABELED:
+            yield _labeled(CounterMetricFamily(name, text, labels=[label]), stats[key])
+        yield CounterMetricFamily(
+            "ownerd_commit_seconds",
+            "Seconds spent in commits.",
+            value=stats["commit_ns_total"] / _SECOND_NS,
+        )
+        yield GaugeMetricFamily(
+            "ownerd_clock_offset_seconds",
+            "Server time minus the machine's wall clock.",
+            value=stats["clock_offset_ns"] / _SECOND_NS,
+        )
+        yield GaugeMetricFamily(
+            "ownerd_failed",
+            "1 once storage has failed and the server is about to end.",
+            value=int(bool(stats["failed"])),
+        )
+        yield _labeled(
+            GaugeMetricFamily("ownerd_alarm", "1 for each alarm that is up.", labels=["name"]),
+            {name.upper(): 1 for name, _ in stats["alarms"]},
+        )
+        yield InfoMetricFamily("ownerd", "What runs here.", value={"version": ownerd.__version__})
+
+
+class Metrics:
+    """The registry of one server, and the meter of its admin calls."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.registry = CollectorRegistry(auto_describe=False)
+        self.registry.register(EngineCollector(engine))
+        ProcessCollector(registry=self.registry)
+        self._admin_seconds = Histogram(
+            "ownerd_admin_call_seconds",
+            "How long admin calls took, by rpc and status code.",
+            labelnames=("rpc", "code"),
+            buckets=_BUCKETS_S,
+            registry=self.registry,
+        )
+
+    def observe(self, rpc: str, code: str, seconds: float) -> None:
+        """Count one admin call."""
+        self._admin_seconds.labels(rpc, code).observe(seconds)
+
+
+class Page:
+    """The HTTP listener; `address` is the real one.
+
+    Raises:
+        CannotListen: the address is in use or not of this machine.
+    """
+
+    def __init__(self, metrics: Metrics, address: Address) -> None:
+        try:
+            self._server, self._thread = _start(metrics, address)
+        except (OSError, socket.gaierror) as error:
+            raise CannotListen(
+                f"metrics_listen: cannot listen on {address}: {error.strerror or error}; choose "
+                "another address, or an empty one for no metrics page"
+            ) from None
+        self.address = address._replace(port=self._server.server_port)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(timeout=5)
+
+
+def _start(metrics: Metrics, address: Address) -> tuple[Any, Thread]:
+    return start_http_server(address.port, address.host, metrics.registry)
+
+
+def _labeled(family: Any, values: Mapping[str, float]) -> Metric:
+    for value, number in values.items():
+        family.add_metric([value], number)
+    return family

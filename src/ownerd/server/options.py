@@ -1,0 +1,52 @@
+"""gRPC options of the two listeners, and why each is what it is.
+
+Times are milliseconds, as gRPC names them. The aim: a peer that is dead, slow or hostile costs
+bounded memory and is dropped in bounded time, and a working one is never dropped in a call.
+"""
+
+from ownerd.server.config import Settings
+
+_SECOND_MS = 1_000
+_MINUTE_MS = 60 * _SECOND_MS
+
+_COMMON: dict[str, int] = {
+    # Two servers on one port would share it silently.
+    "grpc.so_reuseport": 0,
+    # Needed with gRPC's own counting against rapid resets.
+    "grpc.max_concurrent_streams": 256,
+    # Answers are bounded by batch and page sizes; refusing one after its commit would help nobody.
+    "grpc.max_send_message_length": -1,
+    "grpc.max_metadata_size": 8 << 10,
+    "grpc.absolute_max_metadata_size": 16 << 10,
+    "grpc.http2.max_frame_size": 16 << 10,
+    # A dead peer is noticed in 70 s; gRPC's default is two hours.
+    "grpc.keepalive_time_ms": _MINUTE_MS,
+    "grpc.keepalive_timeout_ms": 10 * _SECOND_MS,
+    # Clients may ping every 10 s, also between calls; those that flood are closed.
+    "grpc.keepalive_permit_without_calls": 1,
+    "grpc.http2.min_ping_interval_without_data_ms": 10 * _SECOND_MS,
+    "grpc.http2.max_ping_strikes": 2,
+    "grpc.server_handshake_timeout_ms": 10 * _SECOND_MS,
+    "grpc.max_connection_idle_ms": 30 * _MINUTE_MS,
+    "grpc.enable_channelz": 0,
+}
+
+# Dial calls end in milliseconds, so long-lived connections can be renewed without cutting one.
+_DIAL = {
+    "grpc.max_connection_age_ms": 30 * _MINUTE_MS,
+    "grpc.max_connection_age_grace_ms": _MINUTE_MS,
+}
+
+
+def dial_options(settings: Settings) -> list[tuple[str, int]]:
+    """Return the options of the dial listener."""
+    return list((_COMMON | _DIAL | _size(settings)).items())
+
+
+def admin_options(settings: Settings) -> list[tuple[str, int]]:
+    """Return the options of the admin listener; imports and exports may last, so no age limit."""
+    return list((_COMMON | _size(settings)).items())
+
+
+def _size(settings: Settings) -> dict[str, int]:
+    return {"grpc.max_receive_message_length": settings.max_message_bytes}

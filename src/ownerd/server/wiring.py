@@ -1,0 +1,259 @@
+"""Builds the server from its parts, runs it, and takes it down again.
+
+Owns the order of things: the store is opened before anything listens; a listener is announced when
+it takes calls; on the way down health says so first, then new calls are refused, then calls in
+flight are answered, then the listeners and at last the store are closed. Nothing here forks, and
+nothing may: neither gRPC nor LMDB survives it.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health import aio as health
+
+import ownerd
+from ownerd.engine import Engine, StoreError, StoreInUseError
+from ownerd.mailbox import Mailbox
+from ownerd.server import addresses, dial, exits, options
+from ownerd.server.admin import service, spool
+from ownerd.server.admin.calls import Calls
+from ownerd.server.admin.desk import Desk
+from ownerd.server.config import Settings
+from ownerd.server.listeners import GrpcioListener, Listener, stop_all
+from ownerd.server.metrics import Metrics, Page
+
+# Answers that are being sent, and health watchers, get this long once all calls are decided.
+_LAST_WORDS_S = 0.5
+_POLL_S = 0.005
+# How long a busy worker thread may keep the event loop, and so the dialers, from going on.
+_SWITCH_INTERVAL_S = 0.0005
+
+log = structlog.get_logger("ownerd.server")
+
+
+def serve(settings: Settings) -> int:
+    """Serve until a signal or a failure; return the exit code.
+
+    Raises:
+        exits.Stop: the store cannot be opened, or an address cannot be listened on.
+    """
+    engine = open_engine(settings)
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    try:
+        return asyncio.run(_Server(settings, engine).run())
+    finally:
+        engine.close()
+
+
+def open_engine(settings: Settings) -> Engine:
+    """Open the store and start its writer.
+
+    Raises:
+        exits.StoreInUse, exits.StoreFailed
+    """
+    try:
+        engine = Engine(
+            settings.data,
+            map_bytes=settings.map_bytes,
+            queue_limit=settings.queue_limit,
+            reserve_bytes=settings.reserve_bytes,
+            settle_interval_s=settings.settle_interval_s,
+        )
+    except StoreInUseError as error:
+        raise exits.StoreInUse(str(error)) from None
+    except StoreError as error:
+        raise exits.StoreFailed(str(error)) from None
+    except OSError as error:
+        raise exits.StoreFailed(f"cannot use {settings.data}: {error.strerror}") from None
+    if leftovers := spool.remove_leftovers(Path(settings.data)):
+        log.warning("leftover_imports_removed", count=leftovers)
+    return engine
+
+
+class _Server:
+    """One run of the server, on one event loop."""
+
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._start_ns: int = engine.stats()["time_ns"]
+
+    async def run(self) -> int:
+        """Serve; return the exit code."""
+        self._build()
+        try:
+            await self._start()
+            code = await self._until_asked_to_stop()
+            return await self._drain(code)
+        finally:
+            await stop_all(self._listeners, 0)
+            if self._page is not None:
+                self._page.close()
+            self._loop.remove_reader(self._mailbox.fileno())
+            self._calls.close()
+
+    def _build(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._asked = asyncio.Event()
+        self._hurried = asyncio.Event()
+        self._failed = asyncio.Event()
+        self._page: Page | None = None
+        self._mailbox = Mailbox(self._engine)
+        self._loop.add_reader(self._mailbox.fileno(), self._mailbox.deliver)
+        self._calls = Calls()
+        self._metrics = Metrics(self._engine)
+        self._health = health.HealthServicer()
+        self._listeners = [self._dial_listener(), self._admin_listener()]
+
+    def _dial_listener(self) -> Listener:
+        return GrpcioListener(
+            "dial",
+            options.dial_options(self._settings),
+            [dial.generic_handler(self._mailbox, self._loop)],
+            self._health,
+        )
+
+    def _admin_listener(self) -> Listener:
+        desk = Desk(
+            self._engine, Path(self._settings.data), self._start_ns, threading.Lock()
+        )
+        admin = service.AdminService(desk, self._calls, self._metrics.observe)
+        return GrpcioListener(
+            "admin",
+            options.admin_options(self._settings),
+            [admin.generic_handler(), dial.generic_handler(self._mailbox, self._loop)],
+            self._health,
+            reflected=(dial.SERVICE, service.SERVICE),
+        )
+
+    async def _start(self) -> None:
+        texts = [self._settings.dial_listen, [self._settings.admin_listen]]
+        bound = [
+            (listener, listener.bind(wanted))
+            for listener, wanted in zip(self._listeners, texts, strict=True)
+        ]
+        if self._settings.metrics_listen:
+            self._page = Page(self._metrics, addresses.parse(self._settings.metrics_listen))
+        for listener in self._listeners:
+            await listener.start()
+        for name in (dial.SERVICE, service.SERVICE):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        self._loop.add_signal_handler(signal.SIGTERM, self._on_signal, "SIGTERM")
+        self._loop.add_signal_handler(signal.SIGINT, self._on_signal, "SIGINT")
+        self._loop.add_reader(self._engine.failure_fd, self._on_failure)
+        self._announce(bound)
+
+    def _announce(self, bound: Iterable[tuple[Listener, list[addresses.Address]]]) -> None:
+        log.info(
+            "serving",
+            version=ownerd.__version__,
+            data=self._settings.data,
+            pid=os.getpid(),
+            revision=self._engine.revision,
+        )
+        found = [(listener.name, address) for listener, each in bound for address in each]
+        if self._page is not None:
+            found.append(("metrics", self._page.address))
+        for name, address in found:
+            log.info("listening", listener=name, address=str(address))
+            if not address.is_local:
+                log.warning(
+                    "listening_without_protection",
+                    listener=name,
+                    address=str(address),
+                    advice="other machines can reach this address and nobody has to say who they "
+                    "are; put a proxy with TLS in front, or listen on a loopback address",
+                )
+
+    def _on_signal(self, name: str) -> None:
+        if not self._asked.is_set():
+            self._asked.set()
+            log.info("asked_to_stop", signal=name)
+            return
+        self._hurried.set()
+        log.warning("asked_to_stop_at_once", signal=name)
+        # A third signal ends the process the way the system does it.
+        self._loop.remove_signal_handler(signal.SIGTERM)
+        self._loop.remove_signal_handler(signal.SIGINT)
+
+    def _on_failure(self) -> None:
+        self._loop.remove_reader(self._engine.failure_fd)
+        self._failed.set()
+        log.critical("storage_failed", cause=self._engine.failed)
+
+    async def _until_asked_to_stop(self) -> int:
+        """Return the exit code that the first reason to stop asks for."""
+        counting = asyncio.create_task(self._finish_counts())
+        broken = [asyncio.create_task(listener.failed()) for listener in self._listeners]
+        asked = asyncio.create_task(self._asked.wait())
+        failed = asyncio.create_task(self._failed.wait())
+        await asyncio.wait([asked, failed, *broken], return_when=asyncio.FIRST_COMPLETED)
+        ended = [
+            listener.name
+            for listener, task in zip(self._listeners, broken, strict=True)
+            if task.done()
+        ]
+        await _cancelled([counting, asked, failed, *broken])
+        if self._failed.is_set():
+            return exits.STORE_FAILED
+        if ended and not self._asked.is_set():
+            log.critical("listeners_lost", listeners=ended)
+            return exits.FAILED
+        return exits.OK
+
+    async def _finish_counts(self) -> None:
+        """Count the releases that an earlier run made and had not counted when it ended."""
+        for entry_id in await self._calls.run(self._engine.pending_counts):
+            try:
+                count = await self._calls.run(self._engine.count_released, entry_id)
+                log.info("release_counted", entry_id=entry_id, released_count=count)
+            except Exception:
+                log.exception("release_not_counted", entry_id=entry_id)
+
+    async def _drain(self, code: int) -> int:
+        """Answer what is in flight and refuse the rest; return the final exit code."""
+        await self._health.enter_graceful_shutdown()
+        self._engine.begin_drain()
+        self._calls.begin_drain()
+        # A failed engine answers everything at once, and nothing is gained by waiting for more.
+        patience_s = _LAST_WORDS_S if self._failed.is_set() else self._settings.drain_timeout_s
+        answered = await self._all_answered(patience_s)
+        await stop_all(self._listeners, _LAST_WORDS_S if answered else 0)
+        if not answered:
+            log.error("calls_left_unanswered", at_once=self._hurried.is_set())
+        if self._failed.is_set():
+            return exits.STORE_FAILED
+        log.info("stopped", calls_answered=answered)
+        return code if answered or code != exits.OK else exits.FAILED
+
+    async def _all_answered(self, patience_s: float) -> bool:
+        """Wait until no call is in flight; False after `patience_s` or a second signal."""
+        quiet = asyncio.create_task(self._quiet())
+        hurried = asyncio.create_task(self._hurried.wait())
+        await asyncio.wait(
+            [quiet, hurried], timeout=patience_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        answered = quiet.done()
+        await _cancelled([quiet, hurried])
+        return answered
+
+    async def _quiet(self) -> None:
+        await self._calls.idle()
+        while self._mailbox.pending:
+            await asyncio.sleep(_POLL_S)
+
+
+async def _cancelled(tasks: Iterable["asyncio.Task[object]"]) -> None:
+    """Cancel tasks and wait until they are over."""
+    for task in tasks:
+        task.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await task
