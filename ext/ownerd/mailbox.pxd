@@ -15,3 +15,4 @@ cdef class Mailbox:
     cdef Engine engine
     cdef Inbox *inbox
     cdef Py_ssize_t waiting
+    cdef Py_ssize_t taken

@@ -110,11 +110,17 @@ cdef class Mailbox:
         """How many calls are not answered yet."""
         return self.waiting
 
+    @property
+    def received(self):
+        """How many calls were ever submitted, refused ones included."""
+        return self.taken
+
     def dial(self, int kind, bytes body, future):
         """Submit a request; `future` gets the response bytes, or Refused as its exception."""
         cdef Letter *letter
         if not 0 <= kind < CALL_KIND_COUNT:
             raise ValueError(f"kind is {kind}")
+        self.taken += 1
         letter = new_letter(self, <uint8_t> kind, body, future)
         if wire_decode(&letter.call, <const char *> body, len(body)) \
                 and engine_submit(self.engine.core, &letter.call.task):

@@ -202,6 +202,13 @@ cdef DialItem *add_item(DialCall *call, uint32_t *capacity) noexcept nogil:
     return item
 
 
+cdef bint read_text(Reader *reader, Slice *field) noexcept nogil:
+    """Read a text field; the last occurrence wins, but an earlier one must be UTF-8 as well."""
+    if field.size != 0 and not utf8_valid(<const unsigned char *> field.data, field.size):
+        return False
+    return read_bytes(reader, field)
+
+
 cdef bint read_attempt(Slice body, DialItem *item) noexcept nogil:
     """Read one ReportAttemptBatchRequest.Attempt."""
     cdef Reader reader
@@ -211,10 +218,10 @@ cdef bint read_attempt(Slice body, DialItem *item) noexcept nogil:
         if not read_tag(&reader, &number, &wire_type):
             return False
         if wire_type == WIRE_BYTES and number == 1:
-            if not read_bytes(&reader, &item.record_id):
+            if not read_text(&reader, &item.record_id):
                 return False
         elif wire_type == WIRE_BYTES and number == 2:
-            if not read_bytes(&reader, &item.wrap_up_code):
+            if not read_text(&reader, &item.wrap_up_code):
                 return False
         elif not skip_field(&reader, number, wire_type):
             return False
@@ -230,6 +237,7 @@ cdef bint read_item(DialCall *call, Reader *reader, uint32_t *capacity) noexcept
         return False
     item = add_item(call, capacity)
     if item == NULL:
+        memset(&beyond, 0, sizeof(beyond))
         item = &beyond
     if call.call_kind == CALL_CLAIM_BATCH:
         item.record_id = field
@@ -259,7 +267,7 @@ cdef bint read_unary(DialCall *call, Reader *reader) noexcept nogil:
             return False
         field = unary_field(call, number) if wire_type == WIRE_BYTES else NULL
         if field != NULL:
-            if not read_bytes(reader, field):
+            if not read_text(reader, field):
                 return False
         elif not skip_field(reader, number, wire_type):
             return False
@@ -274,9 +282,9 @@ cdef bint read_batch(DialCall *call, Reader *reader) noexcept nogil:
         if not read_tag(reader, &number, &wire_type):
             return False
         if wire_type == WIRE_BYTES and number == 1:
-            done = read_bytes(reader, &call.list_id)
+            done = read_text(reader, &call.list_id)
         elif wire_type == WIRE_BYTES and number == 2:
-            done = read_bytes(reader, &call.campaign_id)
+            done = read_text(reader, &call.campaign_id)
         elif wire_type == WIRE_BYTES and number == 3:
             done = read_item(call, reader, &capacity)
         else:

@@ -33,6 +33,10 @@ from ownerd.server.metrics import Metrics, Page
 # Answers that are being sent, and health watchers, get this long once all calls are decided.
 _LAST_WORDS_S = 0.5
 _POLL_S = 0.005
+# gRPC hands calls over one by one and ends those it still has with CANCELLED when it is stopped, so
+# a draining server goes on refusing until none has come for a moment, or its patience is over.
+_HUSH_S = 0.1
+_HUSH_PATIENCE_S = 1.0
 # How long a busy worker thread may keep the event loop, and so the dialers, from going on.
 _SWITCH_INTERVAL_S = 0.0005
 
@@ -235,7 +239,7 @@ class _Server:
         return code if answered or code != exits.OK else exits.FAILED
 
     async def _all_answered(self, patience_s: float) -> bool:
-        """Wait until no call is in flight; False after `patience_s` or a second signal."""
+        """Wait until no call is in flight or on its way; False after `patience_s` or a signal."""
         quiet = asyncio.create_task(self._quiet())
         hurried = asyncio.create_task(self._hurried.wait())
         await asyncio.wait(
@@ -249,6 +253,16 @@ class _Server:
         await self._calls.idle()
         while self._mailbox.pending:
             await asyncio.sleep(_POLL_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_HUSH_PATIENCE_S):
+                await self._hush()
+
+    async def _hush(self) -> None:
+        """Return once no dial has come for a moment."""
+        received = -1
+        while received != self._mailbox.received:
+            received = self._mailbox.received
+            await asyncio.sleep(_HUSH_S)
 
 
 async def _cancelled(tasks: Iterable["asyncio.Task[object]"]) -> None:

@@ -1,0 +1,133 @@
+"""The native decoder against protobuf's own parser, on good, broken and random bytes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from google.protobuf.message import DecodeError, Message
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ownerd.engine import DIAL_METHODS, Engine, Refused
+from ownerd.v1 import dial_pb2
+
+NOT_FOUND = 5
+INVALID_ARGUMENT = 3
+REQUESTS = tuple(getattr(dial_pb2, f"{method}Request") for method in DIAL_METHODS)
+
+KINDS = st.sampled_from(range(len(DIAL_METHODS)))
+TEXT = st.text(min_size=1, max_size=12)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """An engine without lists: what decodes is NOT_FOUND, what does not is INVALID_ARGUMENT."""
+    path = tmp_path_factory.mktemp("wire")
+    with Engine(str(path), map_bytes=1 << 26, background=False) as engine:
+        yield engine
+
+
+def verdict(engine: Engine, kind: int, body: bytes) -> Refused:
+    """Return how the engine refuses a request; with no list there, it always does."""
+    with pytest.raises(Refused) as caught:
+        engine.dial(kind, body)
+    return caught.value
+
+
+def parsed(kind: int, body: bytes) -> Message | None:
+    """Return what protobuf makes of the bytes, None if it cannot."""
+    try:
+        return REQUESTS[kind].FromString(body)
+    except DecodeError:
+        return None
+
+
+def request(kind: int, texts: list[str]) -> Message:
+    """Return a good request of a kind, filled from three or more texts."""
+    ids = {"list_id": texts[0]}
+    if kind != 4:
+        ids["campaign_id"] = texts[1]
+    if kind == 1:
+        return dial_pb2.ClaimBatchRequest(**ids, record_ids=texts[2:])
+    if kind == 3:
+        attempts = [{"record_id": text, "wrap_up_code": text} for text in texts[2:]]
+        return dial_pb2.ReportAttemptBatchRequest(**ids, attempts=attempts)
+    code = {"wrap_up_code": texts[-1]} if kind == 2 else {}
+    return REQUESTS[kind](**ids, record_id=texts[2], **code)
+
+
+def usable(message: Message) -> bool:
+    """Tell whether every field that the engine requires is there; sizes are small enough here."""
+    texts = [
+        getattr(message, field.name)
+        for field in message.DESCRIPTOR.fields
+        if field.cpp_type == field.CPPTYPE_STRING and not field.is_repeated
+    ]
+    if isinstance(message, dial_pb2.ClaimBatchRequest):
+        texts += [message.record_ids, *message.record_ids]
+    if isinstance(message, dial_pb2.ReportAttemptBatchRequest):
+        texts.append(message.attempts)
+        for attempt in message.attempts:
+            texts += [attempt.record_id, attempt.wrap_up_code]
+    return all(texts)
+
+
+@given(KINDS, st.lists(TEXT, min_size=3, max_size=6))
+def test_a_good_request_of_every_kind_is_understood(
+    engine: Engine, kind: int, texts: list[str]
+) -> None:
+    refused = verdict(engine, kind, request(kind, texts).SerializeToString())
+    shown = texts[0].partition("\0")[0]
+    assert (refused.code, shown in refused.message) == (NOT_FOUND, True), refused.message
+
+
+@settings(max_examples=2_000)
+@given(KINDS, st.lists(TEXT, min_size=3, max_size=4), st.data())
+def test_a_damaged_request_is_taken_exactly_when_protobuf_takes_it(
+    engine: Engine, kind: int, texts: list[str], data: st.DataObject
+) -> None:
+    body = bytearray(request(kind, texts).SerializeToString())
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(body)))
+        cut = data.draw(st.integers(0, 3))
+        body[place : place + cut] = data.draw(st.binary(max_size=4))
+    agree(engine, kind, bytes(body))
+
+
+@settings(max_examples=2_000)
+@given(KINDS, st.binary(max_size=40))
+def test_random_bytes_are_taken_exactly_when_protobuf_takes_them(
+    engine: Engine, kind: int, body: bytes
+) -> None:
+    agree(engine, kind, body)
+
+
+def agree(engine: Engine, kind: int, body: bytes) -> None:
+    """Compare the verdicts: undecodable, decodable but incomplete, or understood."""
+    message = parsed(kind, body)
+    refused = verdict(engine, kind, body)
+    assert refused.code in (INVALID_ARGUMENT, NOT_FOUND), refused.message
+    if message is None:
+        assert refused.code == INVALID_ARGUMENT, (body, refused.message)
+    elif usable(message):
+        assert refused.code == NOT_FOUND, (body, refused.message, message)
+    else:
+        assert "not a well-formed" not in refused.message, (body, message)
+
+
+@pytest.mark.parametrize("prefix", [b"\x22\x00", b"\x78\x01", b"\x7b\x08\x01\x7c", b"\x2d\0\0\0\0"])
+def test_fields_of_a_later_version_are_skipped(engine: Engine, prefix: bytes) -> None:
+    known = dial_pb2.ClaimRequest(list_id="l", record_id="r", campaign_id="c")
+    assert verdict(engine, 0, prefix + known.SerializeToString()).code == NOT_FOUND
+
+
+def test_the_last_occurrence_of_a_field_wins(engine: Engine) -> None:
+    first = dial_pb2.GetHolderRequest(list_id="first", record_id="1").SerializeToString()
+    last = dial_pb2.GetHolderRequest(list_id="last").SerializeToString()
+    assert '"last"' in verdict(engine, 4, first + last).message
+
+
+def test_a_shown_value_is_cut_between_characters(engine: Engine) -> None:
+    body = dial_pb2.GetHolderRequest(list_id="ü" * 64, record_id="1").SerializeToString()
+    assert "ü" * 32 in verdict(engine, 4, body).message
+    assert "�" not in verdict(engine, 4, body).message
