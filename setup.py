@@ -80,13 +80,13 @@ class BuildPython(build_py):
 class SourceArchive(sdist):
     """Take along what the build and the tests need besides the Python sources."""
 
-    def add_defaults(self):
-        super().add_defaults()
-        for pattern in ("ext/**/*.p??", "protos/**/*.proto", "tests/**/*", "benchmarks/**/*"):
+    def make_distribution(self):
+        for pattern in ("ext/**/*.p??", "protos/**/*.proto", "tests/**/*", "benchmarks/*.py"):
             files = (path for path in ROOT.glob(pattern) if path.is_file())
             self.filelist.extend(
-                str(path.relative_to(ROOT)) for path in files if "node_modules" not in path.parts
+                str(path.relative_to(ROOT)) for path in files if "__pycache__" not in path.parts
             )
+        super().make_distribution()
 
 
 setup(
