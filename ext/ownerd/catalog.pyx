@@ -18,7 +18,7 @@ from ownerd.rows cimport get_be32, get_be64, put_be64, slice_of
 from ownerd.store cimport (
     AUDIT, CAMPAIGNS, CODES, COUNT_PENDING, EVENTS, LISTS, RECORDS, REQUESTS, REQUEST_MEMORY_NS,
     AuditRow, EventRow, List, RequestRow, Scan, Table, list_from_row, scan_close, scan_next,
-    scan_open, scan_seek,
+    scan_open, scan_seek, scan_step,
 )
 from ownerd.store import StoreError
 
@@ -65,6 +65,11 @@ cdef _begin(Store *store, Table table, Scan *scan):
         raise StoreError("too many reads are in progress; try again")
 
 
+cdef _end(Scan *scan):
+    if scan_close(scan) != MDB_SUCCESS:
+        raise StoreError("a row fails its checksum: the store is damaged")
+
+
 cdef bint _first_after(Scan *scan, bytes after):
     """Move to the first row whose key sorts after `after`; b"" is before all."""
     if not after:
@@ -91,7 +96,7 @@ cdef object list_info(Store *store, str list_id):
     cdef Scan scan
     _begin(store, LISTS, &scan)
     found = _info(&scan) if _find(&scan, list_id.encode()) else None
-    scan_close(&scan)
+    _end(&scan)
     return found
 
 
@@ -104,7 +109,7 @@ cdef list list_page(Store *store, str after, Py_ssize_t limit):
     while more and len(page) < limit:
         page.append(_info(&scan))
         more = scan_next(&scan)
-    scan_close(&scan)
+    _end(&scan)
     return page
 
 
@@ -116,7 +121,7 @@ cdef list campaign_page(Store *store, str after, Py_ssize_t limit):
     while scan_next(&scan):
         row = _bytes(&scan.value)
         campaigns.append((row[1:1 + row[0]], row[1 + row[0]:]))
-    scan_close(&scan)
+    _end(&scan)
     start = after.encode()
     chosen = sorted(row for row in campaigns if not start or row[0] > start)[:limit]
     return [(campaign_id.decode(), name.decode()) for campaign_id, name in chosen]
@@ -133,7 +138,7 @@ cdef list code_page(Store *store, str after, Py_ssize_t limit):
         row = _bytes(&scan.value)
         page.append((_bytes(&scan.key).decode(), row[2:].decode(), bool(row[0]), bool(row[1])))
         more = scan_next(&scan)
-    scan_close(&scan)
+    _end(&scan)
     return page
 
 
@@ -151,18 +156,17 @@ cdef list audit_page(Store *store, uint64_t before, Py_ssize_t limit):
     """Return entries (id, time_ns, revision, count or None, note), newest first, below `before`."""
     cdef Scan scan
     cdef char key[8]
-    cdef int code
+    cdef bint more
     page = []
     _begin(store, AUDIT, &scan)
     put_be64(key, before)
-    if before != 0 and scan_seek(&scan, slice_of(key, 8)):
-        code = lmdb.cursor_get(scan.cursor, &scan.key, &scan.value, MDB_PREV)
-    else:
-        code = lmdb.cursor_get(scan.cursor, &scan.key, &scan.value, MDB_LAST)
-    while code == MDB_SUCCESS and len(page) < limit:
+    more = scan_step(
+        &scan, MDB_PREV if before != 0 and scan_seek(&scan, slice_of(key, 8)) else MDB_LAST
+    )
+    while more and len(page) < limit:
         page.append(_audit_entry(&scan))
-        code = lmdb.cursor_get(scan.cursor, &scan.key, &scan.value, MDB_PREV)
-    scan_close(&scan)
+        more = scan_step(&scan, MDB_PREV)
+    _end(&scan)
     return page
 
 
@@ -173,7 +177,7 @@ cdef object audit_count(Store *store, uint64_t entry_id):
     put_be64(key, entry_id)
     _begin(store, AUDIT, &scan)
     entry = _audit_entry(&scan) if _find(&scan, key[:8]) else None
-    scan_close(&scan)
+    _end(&scan)
     if entry is None:
         raise KeyError(entry_id)
     return entry[3]
@@ -185,7 +189,7 @@ cdef object answered_request(Store *store, str request_id, int64_t now_ns):
     cdef RequestRow row
     _begin(store, REQUESTS, &scan)
     value = _bytes(&scan.value) if _find(&scan, request_id.encode()) else None
-    scan_close(&scan)
+    _end(&scan)
     if value is None:
         return None
     memcpy(&row, <const char *> value, sizeof(row))
@@ -208,18 +212,18 @@ cdef list uncounted_releases(Store *store):
         place = (get_be32(<const char *> scan.key.mv_data), row.entry_id)
         if row.event.kind == EVENT_RELEASE and not row.counted and place not in found:
             found.append(place)
-    scan_close(&scan)
+    _end(&scan)
     return found
 
 
 cdef list entry_count(Store *store):
-    """Return the number of rows of LISTS, CAMPAIGNS, RECORDS and EVENTS."""
+    """Return the number of rows of LISTS, CAMPAIGNS, RECORDS, EVENTS and REQUESTS."""
     cdef Scan scan
     cdef MDB_stat stat
     counts = []
     _begin(store, LISTS, &scan)
-    for table in (LISTS, CAMPAIGNS, RECORDS, EVENTS):
+    for table in (LISTS, CAMPAIGNS, RECORDS, EVENTS, REQUESTS):
         lmdb.stat(scan.txn, store.tables[<int> table], &stat)
         counts.append(stat.ms_entries)
-    scan_close(&scan)
+    _end(&scan)
     return counts

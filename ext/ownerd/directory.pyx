@@ -67,16 +67,14 @@ cdef int take_lock(str directory) except -1:
 
 
 def prepare_directory(directory):
-    """Create DIR and DIR/records durably; refuse what cannot hold a store."""
-    records = os.path.join(directory, "records")
+    """Make the data directory durably; refuse what cannot hold a store."""
     try:
-        os.makedirs(records, mode=0o700, exist_ok=True)
+        os.makedirs(directory, mode=0o700, exist_ok=True)
     except OSError as error:
-        raise StoreError(f"cannot create {records}: {error.strerror}") from error
+        raise StoreError(f"cannot create {directory}: {error.strerror}") from error
     cdef statfs_t info
     encoded = os.fsencode(directory)
     if statfs_of(encoded, &info) == 0:
         refuse_network_filesystem(info.f_type, directory)
     sync_directory(directory)
     sync_directory(os.path.dirname(os.path.abspath(directory)))
-    return records

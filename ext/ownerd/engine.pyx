@@ -23,7 +23,7 @@ from ownerd.changes cimport (
 )
 from ownerd.clock cimport Clock, clock_now
 from ownerd.containers cimport string
-from ownerd.lmdb_api cimport MDB_SUCCESS, MDB_envinfo, lmdb
+from ownerd.lmdb_api cimport MDB_CORRUPTED, MDB_SUCCESS, MDB_envinfo, lmdb
 from ownerd.rules cimport NEVER_NS
 from ownerd.snapshot cimport Snapshot, SnapshotRequest
 from ownerd.store cimport (
@@ -51,6 +51,7 @@ DIAL_METHODS = ("Claim", "ClaimBatch", "ReportAttempt", "ReportAttemptBatch", "G
 DEFAULT_MAP_BYTES = 256 << 30         # sparse: only address space until it is used
 DEFAULT_RESERVE_BYTES = 64 << 20
 DEFAULT_QUEUE_LIMIT = 65_536
+DEFAULT_SETTLE_STEP_NS = 200_000
 LISTLESS_KINDS = (UPSERT_CAMPAIGN, SIGNAL_CAMPAIGN, UPSERT_CODE, DELETE_CODE)
 
 
@@ -128,6 +129,7 @@ cdef class Engine:
         queue_limit: records that may wait; more are refused with RESOURCE_EXHAUSTED.
         reserve_bytes: room that is kept for releases; grants are refused first.
         settle_interval_s: how often expired records are swept up.
+        settle_step_ns: how long one step of the settler may keep the writer from dials.
         background: run the settler's thread; False leaves settling to `settle()`.
 
     Raises:
@@ -141,7 +143,7 @@ cdef class Engine:
     def __init__(
         self, str directory, Clock clock=None, *, map_bytes=DEFAULT_MAP_BYTES,
         queue_limit=DEFAULT_QUEUE_LIMIT, reserve_bytes=DEFAULT_RESERVE_BYTES,
-        settle_interval_s=900.0, background=True,
+        settle_interval_s=900.0, settle_step_ns=DEFAULT_SETTLE_STEP_NS, background=True,
     ):
         if self.core != NULL:
             raise RuntimeError("an engine is opened once")
@@ -152,6 +154,7 @@ cdef class Engine:
         self.core = core_open(store, (<Clock> self.clock).state)
         self.core.queue_limit = queue_limit
         self.core.settle_interval_ms = <int> (settle_interval_s * 1000)
+        self.core.settle.step_ns = settle_step_ns
         start_writer(self.core, &self.writer)
         if background:
             start_settler(self.core, &self.settler)
@@ -485,6 +488,8 @@ cdef class Engine:
         """What ended the store, or None while it works."""
         if self.core.failure_code == MDB_SUCCESS:
             return None
+        if self.core.failure_code == MDB_CORRUPTED:
+            return f"a row in {self.directory} fails its checksum; see 'ownerd verify'"
         reason = lmdb.strerror(self.core.failure_code).decode(errors="replace")
         return f"a commit to {self.directory} failed: {reason}"
 
@@ -495,12 +500,17 @@ cdef class Engine:
 
     def settle(self):
         """Sweep the whole store now: fold old events, drop expired records, cut the log."""
+        more = self.settle_step(sweep=True)
+        while more:
+            more = self.settle_step()
+
+    def settle_step(self, *, bint sweep=False):
+        """Do one step of settling; True if there is more to do. `sweep` begins with every list."""
         cdef bint more
         self._store()
         with nogil:
-            more = run_settle_step(self.core, True)
-            while more:
-                more = run_settle_step(self.core, False)
+            more = run_settle_step(self.core, sweep)
+        return bool(more)
 
     def stats(self):
         """Return counters and sizes as a dict; see the keys."""
@@ -509,7 +519,7 @@ cdef class Engine:
         cdef MDB_envinfo info
         with Reading(self):
             lmdb.env_info(store.env, &info)
-            lists, campaigns, records, events = entry_count(store)
+            lists, campaigns, records, events, requests = entry_count(store)
         used = (info.me_last_pgno + 1) * store.page_bytes
         disk = os.fstatvfs(store.data_fd)
         counters = core.counters
@@ -524,6 +534,7 @@ cdef class Engine:
             "campaign_count": campaigns,
             "record_count": records,
             "unsettled_event_count": events,
+            "request_count": requests,
             "store_bytes": used,
             "map_bytes": store.map_bytes,
             "map_free_bytes": store.map_bytes - min(store.map_bytes, used),

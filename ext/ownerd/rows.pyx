@@ -2,12 +2,14 @@
 
 A key is the list's number, then the record id: canonical decimal integers first, in numeric order,
 then other texts by their bytes. A value is the campaign with two flags, the list event it was last
-brought up to, and each span that the record has.
+brought up to, and each span that the record has. Every value of every table ends with its seal: the
+CRC-32C of key and value, since LMDB has no checksums of its own.
 """
 
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memset
 
+from ownerd.checksum cimport crc32c
 from ownerd.rules cimport hold_owned, hold_reserved
 
 cdef enum:
@@ -39,6 +41,31 @@ cdef void put_be64(char *at, uint64_t value) noexcept nogil:
 
 cdef uint64_t get_be64(const char *at) noexcept nogil:
     return <uint64_t> get_be32(at) << 32 | get_be32(at + 4)
+
+
+cdef uint32_t checksum_of(
+    const char *key, size_t key_size, const char *value, size_t size
+) noexcept nogil:
+    return crc32c(crc32c(0, key, key_size), value, size)
+
+
+cdef void seal_row(Slice key, char *value, size_t size) noexcept nogil:
+    """Write the seal behind a value of `size` bytes."""
+    cdef uint32_t checksum = checksum_of(key.data, key.size, value, size)
+    memcpy(value + size, &checksum, SEAL_BYTES)
+
+
+cdef bint open_row(const MDB_val *key, MDB_val *value) noexcept nogil:
+    """Check the seal of a stored value and cut it off; False if the row is damaged."""
+    cdef uint32_t checksum
+    cdef const char *data = <const char *> value.mv_data
+    if value.mv_size < SEAL_BYTES:
+        return False
+    value.mv_size -= SEAL_BYTES
+    memcpy(&checksum, data + value.mv_size, SEAL_BYTES)
+    return checksum == checksum_of(
+        <const char *> key.mv_data, key.mv_size, data, value.mv_size
+    )
 
 
 cdef bint canonical_integer(Slice text, int64_t *value) noexcept nogil:

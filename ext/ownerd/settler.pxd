@@ -13,6 +13,7 @@ cdef cppclass SettleState:
     uint64_t sweep                    # bumped to have every list walked for expired records
     string after                      # the last key visited
     bint requests_due
+    int64_t step_ns                   # how long a step may keep the writer, beside its commit
 
 
 # One step asked of the engine.

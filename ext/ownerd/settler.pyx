@@ -15,17 +15,19 @@ from libc.string cimport memcmp, memcpy
 from ownerd.changes cimport finish_counts, is_full
 from ownerd.clock cimport clock_elapsed
 from ownerd.lmdb_api cimport (
-    MDB_NEXT, MDB_SET_RANGE, MDB_SUCCESS, MDB_cursor, MDB_val, lmdb,
+    MDB_CORRUPTED, MDB_NEXT, MDB_SET_RANGE, MDB_SUCCESS, MDB_cursor, MDB_val, lmdb,
 )
 from ownerd.rules cimport Hold, hold_alive
-from ownerd.rows cimport VALUE_BYTES, hold_decode, hold_encode, put_be32, slice_of, text_slice
+from ownerd.rows cimport (
+    SEAL_BYTES, VALUE_BYTES, hold_decode, hold_encode, open_row, put_be32, seal_row, slice_of,
+    text_slice,
+)
 from ownerd.store cimport (
     EVENTS, GRAVES, RECORDS, REQUESTS, REQUEST_MEMORY_NS, List, RequestRow, count_release,
     delete_row, fold_events, load_list, store_abort, store_begin, store_commit,
 )
 
 cdef enum:
-    STEP_NS = 200_000                 # how long a step may keep the writer, beside its commit
     RECORDS_PER_LOOK = 32             # records visited between two looks at the clock
     REQUESTS_PER_STEP = 1024
     MDB_CURRENT = 0x40
@@ -76,20 +78,22 @@ cdef bint begin_at(MDB_cursor *cursor, SettleState *state, MDB_val *key, MDB_val
 
 
 cdef bint settle_record(
-    Store *store, SettleState *state, MDB_cursor *cursor, const MDB_val *value, int64_t now_ns
+    Store *store, SettleState *state, MDB_cursor *cursor, MDB_val *value, int64_t now_ns
 ) noexcept nogil:
     """Rewrite or delete the record under the cursor if it is behind or over; True if it was."""
     cdef List *lst
     cdef Hold hold
-    cdef char row[VALUE_BYTES]
+    cdef char row[VALUE_BYTES + SEAL_BYTES]
     cdef MDB_val written, key
     cdef size_t size = 0
     cdef int released_by
     cdef bint behind
+    key.mv_data = <void *> state.after.data()
+    key.mv_size = state.after.size()
     if not state.burying:
         lst = walked_list(store, state)
-        if not hold_decode(value, &hold):
-            store.error = -30796      # MDB_CORRUPTED
+        if not open_row(&key, value) or not hold_decode(value, &hold):
+            store.error = MDB_CORRUPTED
             return False
         behind = hold.event_seq != lst.head_seq
         if not behind and hold_alive(&hold, now_ns):
@@ -100,10 +104,9 @@ cdef bint settle_record(
     if size == 0:
         store.error = lmdb.cursor_del(cursor, 0)
         return True
+    seal_row(text_slice(state.after), row, size)
     written.mv_data = row
-    written.mv_size = size
-    key.mv_data = <void *> state.after.data()
-    key.mv_size = state.after.size()
+    written.mv_size = size + SEAL_BYTES
     store.error = lmdb.cursor_put(cursor, &key, &written, MDB_CURRENT)
     return True
 
@@ -114,7 +117,7 @@ cdef bint walk_on(Store *store, SettleState *state, SettleTask *step, int64_t no
     cdef MDB_val key, value
     cdef char prefix[4]
     cdef int visits = 0
-    cdef int64_t end_ns = clock_elapsed() + STEP_NS
+    cdef int64_t end_ns = clock_elapsed() + state.step_ns
     cdef bint found
     put_be32(prefix, state.number)
     store.error = lmdb.cursor_open(store.txn, store.tables[<int> RECORDS], &cursor)
@@ -190,6 +193,9 @@ cdef void forget_requests(Store *store, int64_t now_ns) noexcept nogil:
         return
     while deleted < REQUESTS_PER_STEP \
             and lmdb.cursor_get(cursor, &key, &value, MDB_NEXT) == MDB_SUCCESS:
+        if not open_row(&key, &value):
+            store.error = MDB_CORRUPTED
+            break
         memcpy(&row, value.mv_data, sizeof(row))
         if now_ns - row.time_ns >= REQUEST_MEMORY_NS:
             store.error = lmdb.cursor_del(cursor, 0)

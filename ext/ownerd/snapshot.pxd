@@ -16,6 +16,7 @@ cdef cppclass SnapshotRequest:
     uint64_t revision
     int64_t time_ns
     size_t campaign_count
+    bint damaged                      # a row that was read fails its checksum
 
 
 cdef int snapshot_take(Store *store, SnapshotRequest *request, int64_t now_ns) noexcept nogil

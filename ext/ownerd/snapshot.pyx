@@ -22,12 +22,14 @@ from ownerd.lmdb_api cimport (
 )
 from ownerd.rules cimport NEVER_NS, NOBODY, Hold, Holder, hold_owned, hold_reserved, rules_holder
 from ownerd.rows cimport (
-    KEY_BYTES, hold_decode, put_be32, record_id_text, record_key, slice_of, text_slice,
+    KEY_BYTES, hold_decode, open_row, put_be32, record_id_text, record_key, slice_of,
+    text_slice,
 )
 from ownerd.store cimport CAMPAIGNS, NOT_RELEASED, RECORDS, find_list, fold_events
 from ownerd.wire cimport RECORD_ID_BYTES
 
 from ownerd.calls import Refused
+from ownerd.directory import StoreError
 
 
 
@@ -59,17 +61,21 @@ cdef struct Walk:
     char prefix[4]
     Hold hold
     int released_by
+    size_t campaign_count
+    bint damaged                      # the walk ended at a row that cannot be right
 
 
 cdef bint walk_step(Walk *walk, const List *lst, int operation) noexcept nogil:
     """Move to the next record of the list and bring its state up to date; False at the end."""
-    while lmdb.cursor_get(walk.cursor, &walk.key, &walk.value, operation) == MDB_SUCCESS:
-        operation = MDB_NEXT
+    if lmdb.cursor_get(walk.cursor, &walk.key, &walk.value, operation) == MDB_SUCCESS:
         if walk.key.mv_size < 4 or memcmp(walk.key.mv_data, walk.prefix, 4) != 0:
             return False
-        if hold_decode(&walk.value, &walk.hold):
-            walk.released_by = fold_events(&lst.events, lst.head_seq, &walk.hold)
-            return True
+        if not open_row(&walk.key, &walk.value) or not hold_decode(&walk.value, &walk.hold) \
+                or walk.hold.campaign >= walk.campaign_count:
+            walk.damaged = True
+            return False
+        walk.released_by = fold_events(&lst.events, lst.head_seq, &walk.hold)
+        return True
     return False
 
 
@@ -80,6 +86,8 @@ cdef bint walk_open(
     cdef bint found
     put_be32(walk.prefix, request.list.number)
     walk.cursor = NULL
+    walk.campaign_count = request.campaign_count
+    walk.damaged = False
     if lmdb.cursor_open(
         request.txn, store.tables[<int> RECORDS], &walk.cursor
     ) != MDB_SUCCESS:
@@ -96,7 +104,8 @@ cdef bint walk_open(
     return found
 
 
-cdef void walk_close(Walk *walk) noexcept nogil:
+cdef void walk_close(Walk *walk, SnapshotRequest *request) noexcept nogil:
+    request.damaged |= walk.damaged
     if walk.cursor != NULL:
         lmdb.cursor_close(walk.cursor)
 
@@ -121,7 +130,7 @@ cdef void count_owners(
         if hold_reserved(&walk.hold, request.time_ns):
             count.reserved += 1
         more = walk_step(&walk, &request.list, MDB_NEXT)
-    walk_close(&walk)
+    walk_close(&walk, request)
 
 
 cdef int64_t count_owned(
@@ -134,7 +143,7 @@ cdef int64_t count_owned(
         if hold_owned(&walk.hold, request.time_ns) and chosen[0][walk.hold.campaign]:
             total += 1
         more = walk_step(&walk, &request.list, MDB_NEXT)
-    walk_close(&walk)
+    walk_close(&walk, request)
     return total
 
 
@@ -150,7 +159,7 @@ cdef int64_t count_unwritten_releases(
                 and request.list.events[walk.released_by].entry_id == entry_id:
             total += 1
         more = walk_step(&walk, &request.list, MDB_NEXT)
-    walk_close(&walk)
+    walk_close(&walk, request)
     return total
 
 
@@ -174,7 +183,7 @@ cdef void read_page(
             row.hold = walk.hold
             rows.push_back(row)
         more = walk_step(&walk, &request.list, MDB_NEXT)
-    walk_close(&walk)
+    walk_close(&walk, request)
 
 
 
@@ -188,6 +197,12 @@ cdef SnapshotRequest *opened(Snapshot snapshot) except NULL:
     return snapshot.request
 
 
+cdef refuse_damaged(SnapshotRequest *request):
+    """Raise StoreError rather than answer from what a damaged row left out."""
+    if request.damaged:
+        raise StoreError("a record fails its checksum: the store is damaged")
+
+
 cdef tuple campaign_of(Snapshot snapshot, uint32_t number):
     """Return (id, name) of a campaign as of the snapshot."""
     cdef char buffer[4]
@@ -198,8 +213,8 @@ cdef tuple campaign_of(Snapshot snapshot, uint32_t number):
     key.mv_size = 4
     if lmdb.get(
         snapshot.request.txn, snapshot.store.tables[<int> CAMPAIGNS], &key, &value
-    ) != MDB_SUCCESS:
-        raise RuntimeError(f"campaign number {number} is missing from the store")
+    ) != MDB_SUCCESS or not open_row(&key, &value):
+        raise StoreError(f"campaign number {number} is missing or damaged")
     at = <const unsigned char *> value.mv_data
     text = (<const char *> at)[1:value.mv_size]
     return text[:at[0]].decode(), text[at[0]:].decode()
@@ -299,6 +314,7 @@ cdef class Snapshot:
             for i in range(request.campaign_count):
                 counts.push_back(nothing)
             count_owners(self.store, request, &counts)
+        refuse_damaged(request)
         found = [
             (*campaign_of(self, <uint32_t> i), counts[i].owned, counts[i].reserved,
              expiry_of(counts[i].earliest_ns))
@@ -314,6 +330,7 @@ cdef class Snapshot:
         choose(self, campaign_ids, &chosen)
         with nogil:
             total = count_owned(self.store, request, &chosen, at_most)
+        refuse_damaged(request)
         return total
 
     def count_released(self, uint64_t entry_id):
@@ -326,6 +343,7 @@ cdef class Snapshot:
             for i in range(request.list.events.size()):
                 if request.list.events[i].entry_id == entry_id:
                     total += request.list.events[i].released_count
+        refuse_damaged(request)
         return total
 
     def records(self, bytes after, size_t limit, campaign_ids=None):
@@ -344,6 +362,7 @@ cdef class Snapshot:
         with nogil:
             rows.reserve(limit)
             read_page(self.store, request, &chosen, start, limit, &rows)
+        refuse_damaged(request)
         names = {}
         page = [row_of(self, &rows[i], names) for i in range(rows.size())]
         if rows.size() < limit:
@@ -369,9 +388,11 @@ cdef class Snapshot:
             key.mv_data = buffer
             if lmdb.get(
                 request.txn, self.store.tables[<int> RECORDS], &key, &value
-            ) != MDB_SUCCESS or not hold_decode(&value, &hold):
+            ) != MDB_SUCCESS:
                 found.append(None)
                 continue
+            request.damaged |= not open_row(&key, &value) or not hold_decode(&value, &hold)
+            refuse_damaged(request)
             fold_events(&request.list.events, request.list.head_seq, &hold)
             holder = rules_holder(&hold, request.time_ns)
             found.append(None if holder.kind == NOBODY else (

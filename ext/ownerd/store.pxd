@@ -24,6 +24,8 @@ cdef enum:
     NOT_RELEASED = -1
     REQUEST_MEMORY_NS = 86_400_000_000_000   # R20: repeats are recognised for 24 h
 
+cdef const char *TABLE_NAMES[TABLE_COUNT]   # in the order of Table
+
 # --- rows: the fixed part of each value; strings follow it --------------------------------------
 
 cdef struct StateRow:                 # META "state", written by every commit
@@ -155,14 +157,17 @@ cdef struct Scan:
     MDB_cursor *cursor
     MDB_val key
     MDB_val value
+    bint damaged                      # the scan ended at a row that fails its checksum
 
 cdef int scan_open(Store *store, Table table, Scan *scan) noexcept nogil
+cdef bint scan_step(Scan *scan, int operation) noexcept nogil
 cdef bint scan_seek(Scan *scan, Slice first) noexcept nogil
 cdef bint scan_next(Scan *scan) noexcept nogil
-cdef void scan_close(Scan *scan) noexcept nogil
+cdef int scan_close(Scan *scan) noexcept nogil
 cdef void list_from_row(List *lst, const MDB_val *key, const MDB_val *value) noexcept nogil
 
 # --- opening, from Python -------------------------------------------------------------------------
 
+cdef refuse_truncated(MDB_env *env, str records)
 cdef Store *store_open(str directory, uint64_t map_bytes, uint64_t reserve_bytes) except NULL
 cdef void store_close(Store *store) noexcept

@@ -16,28 +16,31 @@ It decides nothing and knows no gRPC.
 """
 
 import os
+import shutil
 
 from cython.operator cimport dereference, preincrement
 from libc.string cimport memcpy, memset
 
 from ownerd.directory cimport take_lock
 from ownerd.lmdb_api cimport (
-    MDB_CREATE, MDB_NEXT, MDB_NORDAHEAD, MDB_NOTFOUND, MDB_NOTLS, MDB_RDONLY, MDB_SET_RANGE,
-    MDB_SUCCESS, MDB_stat, lmdb,
+    MDB_CORRUPTED, MDB_CREATE, MDB_NEXT, MDB_NORDAHEAD, MDB_NOTFOUND, MDB_NOTLS, MDB_RDONLY, MDB_SET_RANGE,
+    MDB_SUCCESS, MDB_envinfo, MDB_stat, lmdb,
 )
 from ownerd.rows cimport (
-    VALUE_BYTES, empty_slice, get_be32, hold_decode, hold_encode, put_be32, slice_of,
-    text_slice,
+    SEAL_BYTES, VALUE_BYTES, empty_slice, get_be32, hold_decode, hold_encode, open_row,
+    put_be32, seal_row, slice_of, text_slice,
 )
 from ownerd.rules cimport rules_apply_event
 
-from ownerd.directory import StoreError, StoreInUseError, prepare_directory, sync_directory
+from ownerd.directory import StoreError, prepare_directory, sync_directory
 
 cdef enum:
     FORMAT = 1
+    NEW_MAP_BYTES = 1 << 20           # more than a new store needs
+    SMALL_ROW_BYTES = 128             # rows up to here are put together on the stack
     READERS = 254                     # snapshots and reads in flight; each is short
 
-cdef const char **TABLE_NAMES = [
+TABLE_NAMES[:] = [
     "meta", "lists", "graves", "events", "campaigns", "codes", "records", "audit", "requests",
 ]
 
@@ -140,6 +143,8 @@ cdef bint get_row(Store *store, Table table, Slice key, Slice *value) noexcept n
     """Look up a row in the open transaction; the value is valid until its next write."""
     cdef MDB_val where = val_of(key), found
     cdef int code = lmdb.get(store.txn, store.tables[<int> table], &where, &found)
+    if code == MDB_SUCCESS and not open_row(&where, &found):
+        code = MDB_CORRUPTED
     if code == MDB_SUCCESS:
         value[0] = slice_of(found.mv_data, found.mv_size)
         return True
@@ -149,17 +154,23 @@ cdef bint get_row(Store *store, Table table, Slice key, Slice *value) noexcept n
 
 
 cdef void put_row(Store *store, Table table, Slice key, Slice fixed, Slice rest) noexcept nogil:
-    """Write a row made of a fixed part and the bytes after it."""
+    """Write a sealed row made of a fixed part and the bytes after it."""
+    cdef char small[SMALL_ROW_BYTES]
+    cdef char *whole = small
+    cdef string large
+    cdef size_t size = fixed.size + rest.size
     cdef MDB_val where = val_of(key), value
-    cdef string whole
     if store.error != MDB_SUCCESS:
         return
-    if rest.size == 0:
-        value = val_of(fixed)
-    else:
-        whole.assign(fixed.data, fixed.size)
-        whole.append(rest.data, rest.size)
-        value = val_of(text_slice(whole))
+    if size + SEAL_BYTES > SMALL_ROW_BYTES:
+        large.resize(size + SEAL_BYTES)
+        whole = &large[0]
+    if fixed.size != 0:
+        memcpy(whole, fixed.data, fixed.size)
+    if rest.size != 0:
+        memcpy(whole + fixed.size, rest.data, rest.size)
+    seal_row(key, whole, size)
+    value = val_of(slice_of(whole, size + SEAL_BYTES))
     note_error(store, lmdb.put(store.txn, store.tables[<int> table], &where, &value, 0))
 
 
@@ -288,7 +299,7 @@ cdef int record_load(
         raw = val_of(value)
         if hold_decode(&raw, hold):
             return fold_events(&lst.events, lst.head_seq, hold)
-        note_error(store, -30796)     # MDB_CORRUPTED
+        note_error(store, MDB_CORRUPTED)
     memset(hold, 0, sizeof(Hold))
     hold.event_seq = lst.head_seq
     return NOT_RELEASED
@@ -323,7 +334,9 @@ cdef void record_store(
 # --- reading the catalog --------------------------------------------------------------------------
 
 cdef int scan_open(Store *store, Table table, Scan *scan) noexcept nogil:
-    cdef int code = lmdb.txn_begin(store.env, NULL, MDB_RDONLY, &scan.txn)
+    cdef int code
+    scan.damaged = False
+    code = lmdb.txn_begin(store.env, NULL, MDB_RDONLY, &scan.txn)
     if code != MDB_SUCCESS:
         return code
     code = lmdb.cursor_open(scan.txn, store.tables[<int> table], &scan.cursor)
@@ -332,18 +345,28 @@ cdef int scan_open(Store *store, Table table, Scan *scan) noexcept nogil:
     return code
 
 
-cdef void scan_close(Scan *scan) noexcept nogil:
+cdef int scan_close(Scan *scan) noexcept nogil:
+    """End the scan; MDB_CORRUPTED if it was ended by a damaged row, else 0."""
     lmdb.cursor_close(scan.cursor)
     lmdb.txn_abort(scan.txn)
+    return MDB_CORRUPTED if scan.damaged else MDB_SUCCESS
+
+
+cdef bint scan_step(Scan *scan, int operation) noexcept nogil:
+    """Move the cursor; False at the end, and at a damaged row."""
+    if lmdb.cursor_get(scan.cursor, &scan.key, &scan.value, operation) != MDB_SUCCESS:
+        return False
+    scan.damaged = not open_row(&scan.key, &scan.value)
+    return not scan.damaged
 
 
 cdef bint scan_seek(Scan *scan, Slice first) noexcept nogil:
     scan.key = val_of(first)
-    return lmdb.cursor_get(scan.cursor, &scan.key, &scan.value, MDB_SET_RANGE) == MDB_SUCCESS
+    return scan_step(scan, MDB_SET_RANGE)
 
 
 cdef bint scan_next(Scan *scan) noexcept nogil:
-    return lmdb.cursor_get(scan.cursor, &scan.key, &scan.value, MDB_NEXT) == MDB_SUCCESS
+    return scan_step(scan, MDB_NEXT)
 
 
 cdef void list_from_row(List *lst, const MDB_val *key, const MDB_val *value) noexcept nogil:
@@ -397,10 +420,10 @@ cdef int load_list(Store *store, Slice list_id) noexcept nogil:
     if code != MDB_SUCCESS:
         return code
     code = lmdb.get(scan.txn, store.tables[<int> LISTS], &key, &value)
-    if code == MDB_SUCCESS:
+    scan.damaged = code == MDB_SUCCESS and not open_row(&key, &value)
+    if code == MDB_SUCCESS and not scan.damaged:
         load_events(store, keep_list(store, &key, &value), &scan)
-    scan_close(&scan)
-    return code
+    return scan_close(&scan) or code
 
 
 cdef int load_lists(Store *store) noexcept nogil:
@@ -410,11 +433,10 @@ cdef int load_lists(Store *store) noexcept nogil:
         return code
     code = scan_open(store, EVENTS, &events)
     if code == MDB_SUCCESS:
-        while scan_next(&lists):
+        while not events.damaged and scan_next(&lists):
             load_events(store, keep_list(store, &lists.key, &lists.value), &events)
-        scan_close(&events)
-    scan_close(&lists)
-    return code
+        code = scan_close(&events)
+    return scan_close(&lists) or code
 
 
 cdef int load_campaigns(Store *store) noexcept nogil:
@@ -436,8 +458,7 @@ cdef int load_campaigns(Store *store) noexcept nogil:
             <const char *> value + 1 + value[0], scan.value.mv_size - 1 - value[0]
         )
         store.campaign_numbers[campaign.id] = number
-    scan_close(&scan)
-    return MDB_SUCCESS
+    return scan_close(&scan)
 
 
 cdef int load_codes(Store *store) noexcept nogil:
@@ -451,8 +472,7 @@ cdef int load_codes(Store *store) noexcept nogil:
         code.counts_as_attempt = (<const char *> scan.value.mv_data)[0]
         code.success = (<const char *> scan.value.mv_data)[1]
         store.codes[string(<const char *> scan.key.mv_data, scan.key.mv_size)] = code
-    scan_close(&scan)
-    return MDB_SUCCESS
+    return scan_close(&scan)
 
 
 cdef int load_graves(Store *store) noexcept nogil:
@@ -462,13 +482,17 @@ cdef int load_graves(Store *store) noexcept nogil:
         return code
     while scan_next(&scan):
         store.graves.push_back(get_be32(<const char *> scan.key.mv_data))
-    scan_close(&scan)
-    return MDB_SUCCESS
+    return scan_close(&scan)
 
 
 # --- opening and closing --------------------------------------------------------------------------
 
 cdef check(int code, str action):
+    if code == MDB_CORRUPTED:
+        raise StoreError(
+            f"{action}: a row fails its checksum, the store is damaged; 'ownerd verify' says what "
+            "is, a copy must be restored"
+        )
     if code != MDB_SUCCESS:
         reason = lmdb.strerror(code).decode(errors="replace")
         raise StoreError(f"{action}: {reason}")
@@ -481,15 +505,15 @@ cdef Store *store_open(str directory, uint64_t map_bytes, uint64_t reserve_bytes
         StoreInUseError: another process has it.
         StoreError: it cannot be created, read or understood.
     """
-    records = prepare_directory(directory)
+    prepare_directory(directory)
+    records = os.path.join(directory, "records")
+    cdef int lock_fd = take_lock(directory)
     cdef Store *store = new Store()
-    store.env = NULL
-    store.txn = NULL
-    store.lock_fd = -1
+    store.lock_fd = lock_fd
     try:
-        store.lock_fd = take_lock(directory)
+        if not os.path.exists(records):
+            _create(directory, records)
         _open_environment(store, records, map_bytes)
-        sync_directory(records)
         store.map_bytes = map_bytes
         store.reserve_bytes = min(reserve_bytes, map_bytes // 4)
         _load(store, directory)
@@ -497,6 +521,44 @@ cdef Store *store_open(str directory, uint64_t map_bytes, uint64_t reserve_bytes
         store_close(store)
         raise
     return store
+
+
+cdef _create(str directory, str records):
+    """Make a new store under another name and move it into place once it is on disk.
+
+    LMDB writes the header of a new file without a sync, so a power cut during the very first start
+    could leave a file that is not empty and cannot be opened either.
+    """
+    unfinished = records + ".new"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    os.mkdir(unfinished, 0o700)
+    cdef Store *store = new Store()
+    store.lock_fd = -1
+    try:
+        _open_environment(store, unfinished, NEW_MAP_BYTES)
+        _open_tables(store, directory)
+        _write_first_commit(store)
+    finally:
+        store_close(store)
+    sync_directory(unfinished)
+    os.rename(unfinished, records)
+    sync_directory(directory)
+
+
+cdef refuse_truncated(MDB_env *env, str records):
+    """Raise StoreError if the data file ends before its last page: reading that would be SIGBUS."""
+    cdef MDB_envinfo info
+    cdef MDB_stat stat
+    cdef int fd
+    lmdb.env_info(env, &info)
+    lmdb.env_stat(env, &stat)
+    lmdb.env_get_fd(env, &fd)
+    needed = (info.me_last_pgno + 1) * stat.ms_psize
+    found = os.fstat(fd).st_size
+    if found < needed:
+        raise StoreError(
+            f"{records}/data.mdb is truncated: {found} of {needed} bytes are there; restore a copy"
+        )
 
 
 cdef _open_environment(Store *store, str records, uint64_t map_bytes):
@@ -511,6 +573,7 @@ cdef _open_environment(Store *store, str records, uint64_t map_bytes):
         lmdb.env_open(store.env, os.fsencode(records), MDB_NOTLS | MDB_NORDAHEAD, 0o600),
         f"cannot open the store in {records}",
     )
+    refuse_truncated(store.env, records)
     lmdb.reader_check(store.env, NULL)
     lmdb.env_get_fd(store.env, &store.data_fd)
     lmdb.env_stat(store.env, &stat)
@@ -521,20 +584,22 @@ cdef _open_environment(Store *store, str records, uint64_t map_bytes):
 
 cdef _load(Store *store, str directory):
     cdef Slice value
-    cdef bint fresh
+    cdef bint found
     _open_tables(store, directory)
     check(store_begin(store), "cannot begin a transaction")
-    fresh = not get_row(store, META, slice_of(b"state", 5), &value)
-    if fresh:
-        _create(store)
-    else:
+    found = get_row(store, META, slice_of(b"state", 5), &value)
+    if found:
         memcpy(&store.state, value.data, min(value.size, sizeof(StateRow)))
-        store_abort(store)
-        if value.size != sizeof(StateRow) or store.state.format != FORMAT:
-            raise StoreError(
-                f"the store in {directory} has format {store.state.format}, this program reads "
-                f"{FORMAT}; open it with the version that wrote it"
-            )
+    code = store.error
+    store_abort(store)
+    check(code, f"cannot read the store in {directory}")
+    if not found:
+        raise StoreError(f"{directory}/records is not a store of this program: its state is missing")
+    if value.size != sizeof(StateRow) or store.state.format != FORMAT:
+        raise StoreError(
+            f"the store in {directory} has format {store.state.format}, this program reads "
+            f"{FORMAT}; open it with the version that wrote it"
+        )
     for code in (load_lists(store), load_campaigns(store), load_codes(store), load_graves(store)):
         check(code, f"cannot read the catalog in {directory}")
 
@@ -551,10 +616,11 @@ cdef _open_tables(Store *store, str directory):
     store.txn = NULL
 
 
-cdef _create(Store *store):
+cdef _write_first_commit(Store *store):
     """Write the first commit of a new store: its format, the wrap-up codes."""
     cdef char flags[2]
     memset(&store.state, 0, sizeof(StateRow))
+    check(store_begin(store), "cannot begin a transaction")
     store.state.format = FORMAT
     store.next_entry = store.next_list = 1
     for code, counts, success in DEFAULT_CODES:

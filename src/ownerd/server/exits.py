@@ -12,6 +12,7 @@ USAGE = 2
 STORE_IN_USE = 3
 STORE_FAILED = 4
 CANNOT_LISTEN = 5
+STORE_DAMAGED = 6
 
 MEANINGS = {
     OK: "done; `serve` was asked to stop and answered every call that it had taken",
@@ -20,6 +21,7 @@ MEANINGS = {
     STORE_IN_USE: "another server uses the data directory",
     STORE_FAILED: "the store cannot be opened, or the storage failed while serving",
     CANNOT_LISTEN: "an address is in use or cannot be listened on",
+    STORE_DAMAGED: "`verify` found damage",
 }
 
 
@@ -51,3 +53,9 @@ class CannotListen(Stop):
     """An address cannot be listened on."""
 
     exit_code = CANNOT_LISTEN
+
+
+class StoreDamaged(Stop):
+    """The store can be opened, and something in it is not what was written."""
+
+    exit_code = STORE_DAMAGED

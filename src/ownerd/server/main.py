@@ -1,4 +1,4 @@
-"""The program `ownerd`: serve, demo, config.
+"""The program `ownerd`: serve, demo, config, verify.
 
 Every failure is one line on stderr that says what to do, and an exit code of its own
 (`ownerd.server.exits`):
@@ -9,6 +9,7 @@ Every failure is one line on stderr that says what to do, and an exit code of it
     3  another server uses the data directory
     4  the store cannot be opened, or the storage failed while serving
     5  an address is in use or cannot be listened on
+    6  verify found damage
 """
 
 import dataclasses
@@ -129,6 +130,20 @@ def show_config(
     else:
         _print_table(loaded)
     return exits.OK
+
+
+@app.command
+def verify(data: Path) -> int:
+    """Walk a store that no server has open and say whether it is sound.
+
+    Every row's checksum is checked. Exit code 6 and a line that says what is damaged, if any is.
+
+    Args:
+        data: Directory of the store.
+    """
+    from ownerd.server import verify
+
+    return verify.check(str(data))
 
 
 def _load(flags: Any, file: Path | None) -> config.Loaded:

@@ -1,0 +1,89 @@
+"""`ownerd verify`: says whether a store that no server has open is sound, and what is not.
+
+The walk itself runs in a child process: LMDB trusts its pages, and walking a torn file can end the
+process that does it. This module is both sides: `check` is the parent, `main` the child.
+"""
+
+import json
+import signal
+import subprocess
+import sys
+from typing import Any, TypedDict
+
+from rich.console import Console
+from rich.table import Table
+
+from ownerd.server import exits
+
+
+class Finding(TypedDict):
+    """What the walk over one table found."""
+
+    table: str
+    rows: int
+    damaged: int
+    keys: list[str]
+    error: str | None
+
+
+def check(directory: str) -> int:
+    """Walk the store in a child process, print what it finds, return the exit code.
+
+    Raises:
+        exits.StoreInUse: a server has the store open.
+        exits.StoreFailed: there is no store, or it cannot be opened.
+    """
+    child = subprocess.run(
+        [sys.executable, "-m", "ownerd.server.verify", directory],
+        stdout=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    if child.returncode < 0:
+        name = signal.Signals(-child.returncode).name
+        raise exits.StoreDamaged(
+            f"the store in {directory} is torn: reading it ended with {name}; restore a copy"
+        )
+    report = json.loads(child.stdout)
+    if "refused" in report:
+        refusal = exits.StoreInUse if report["in_use"] else exits.StoreFailed
+        raise refusal(report["refused"])
+    findings: list[Finding] = report["findings"]
+    _print(findings)
+    bad = [finding for finding in findings if finding["damaged"] or finding["error"]]
+    if bad:
+        names = ", ".join(finding["table"] for finding in bad)
+        raise exits.StoreDamaged(
+            f"the store in {directory} is damaged ({names}); restore a copy, do not serve it"
+        )
+    return exits.OK
+
+
+def _print(findings: list[Finding]) -> None:
+    table = Table("table", box=None)
+    for column in ("rows", "damaged"):
+        table.add_column(column, justify="right")
+    table.add_column("")
+    for finding in findings:
+        what = finding["error"] or " ".join(finding["keys"][:3])
+        table.add_row(finding["table"], f"{finding['rows']:,}", f"{finding['damaged']:,}", what)
+    Console().print(table)
+
+
+def _report(directory: str) -> dict[str, Any]:
+    from ownerd.directory import StoreError, StoreInUseError
+    from ownerd.verify import verify
+
+    try:
+        findings = verify(directory)
+    except StoreError as error:
+        return {"refused": str(error), "in_use": isinstance(error, StoreInUseError)}
+    names = ("table", "rows", "damaged", "keys", "error")
+    return {
+        "findings": [
+            dict(zip(names, (*counts, [key.hex() for key in keys], error), strict=True))
+            for *counts, keys, error in findings
+        ]
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(_report(sys.argv[1])))

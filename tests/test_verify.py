@@ -1,0 +1,105 @@
+"""Damage at rest: `ownerd verify` finds it, and the engine never answers from it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ownerd.engine import CLAIM, Engine, Policy, Refused, StoreError
+from ownerd.v1 import dial_pb2
+
+FOREVER = Policy(True, None, None, 300 * 10**9)
+RECORD_COUNT = 2_000
+CLEAN, IN_USE, UNUSABLE, DAMAGED = 0, 3, 4, 6
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A closed store with a list of owned records."""
+    with Engine(str(tmp_path), map_bytes=1 << 26, background=False) as engine:
+        engine.create_list("list", FOREVER)
+        rows = [(str(number), "A", "Campaign A", None) for number in range(RECORD_COUNT)]
+        engine.import_rows("list", rows, 1)
+    return tmp_path
+
+
+def verify(store: Path) -> tuple[int, str]:
+    """Run `ownerd verify` and return its exit code and all that it printed."""
+    command = [sys.executable, "-m", "ownerd.server.main", "verify", str(store)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return run.returncode, run.stdout + run.stderr
+
+
+def record_key(number: int) -> bytes:
+    """Return the key of a record of the first list."""
+    return b"\0\0\0\1\1" + (number + 2**63).to_bytes(8, "big")
+
+
+def flip(store: Path, after: bytes, bit: int) -> None:
+    """Flip one bit, counted from the end of the last place where `after` stands in the file."""
+    file = store / "records" / "data.mdb"
+    data = bytearray(file.read_bytes())
+    place = data.rfind(after) + len(after)
+    assert place > len(after)
+    data[place + bit // 8] ^= 1 << bit % 8
+    file.write_bytes(data)
+
+
+def claim(record_id: str) -> bytes:
+    """Return a claim of campaign B."""
+    request = dial_pb2.ClaimRequest(list_id="list", record_id=record_id, campaign_id="B")
+    return request.SerializeToString()
+
+
+def test_a_sound_store_passes_and_shows_its_tables(store: Path) -> None:
+    code, shown = verify(store)
+    assert code == CLEAN, shown
+    assert f"{RECORD_COUNT:,}" in shown
+
+
+@pytest.mark.parametrize("bit", [0, 37, 77, 150])
+def test_a_flipped_bit_in_a_record_is_found(store: Path, bit: int) -> None:
+    flip(store, record_key(1_234), bit)
+    code, shown = verify(store)
+    assert (code, record_key(1_234).hex() in shown) == (DAMAGED, True), shown
+
+
+def test_a_flipped_bit_in_the_catalog_is_found_and_not_served(store: Path) -> None:
+    flip(store, b"Campaign ", 1)
+    assert verify(store)[0] == DAMAGED
+    with pytest.raises(StoreError, match="checksum"):
+        Engine(str(store), map_bytes=1 << 26, background=False)
+
+
+def test_a_truncated_file_is_refused_before_it_is_read(store: Path) -> None:
+    file = store / "records" / "data.mdb"
+    file.write_bytes(file.read_bytes()[:40_960])
+    assert verify(store)[0] == UNUSABLE
+    with pytest.raises(StoreError, match="truncated"):
+        Engine(str(store), map_bytes=1 << 26, background=False)
+
+
+def test_a_store_in_use_or_not_there_is_not_walked(store: Path) -> None:
+    with Engine(str(store), map_bytes=1 << 26, background=False):
+        assert verify(store)[0] == IN_USE
+    code, shown = verify(store / "elsewhere")
+    assert (code, "no store" in shown) == (UNUSABLE, True), shown
+
+
+def test_nobody_is_answered_from_a_damaged_record(store: Path) -> None:
+    flip(store, record_key(7), 40)
+    with Engine(str(store), map_bytes=1 << 26, background=False) as engine:
+        with engine.snapshot("list") as snapshot:
+            with pytest.raises(StoreError, match="damaged"):
+                snapshot.owners()
+            with pytest.raises(StoreError, match="damaged"):
+                snapshot.records(b"", 100)
+            with pytest.raises(StoreError, match="damaged"):
+                snapshot.holders(["7"])
+        engine.dial(CLAIM, claim("8"))
+        with pytest.raises(Refused) as caught:
+            engine.dial(CLAIM, claim("7"))
+        assert caught.value.code == 14  # UNAVAILABLE
+        assert engine.failed is not None
+        assert "checksum" in engine.failed
