@@ -1,7 +1,7 @@
 """The administrator's reads of the small tables: lists, campaigns, codes, audit, answered requests.
 
-Each function opens a short read transaction of its own, so it shows committed state only, and copies
-everything out before it ends. Called with the GIL, from any thread.
+Each function opens a short read transaction of its own, so it shows committed state only, and
+copies everything out before it ends. Called with the GIL, from any thread.
 
 It does not read records (snapshot) and changes nothing.
 """

@@ -227,7 +227,9 @@ cdef bint read_audit(Store *store, uint64_t entry_id, AuditRow *row, string *not
     return True
 
 
-cdef void put_audit(Store *store, uint64_t entry_id, AuditRow *row, const string &note) noexcept nogil:
+cdef void put_audit(
+    Store *store, uint64_t entry_id, AuditRow *row, const string &note
+) noexcept nogil:
     cdef char key[8]
     put_be64(key, entry_id)
     put_row(store, AUDIT, slice_of(key, 8), slice_of(row, sizeof(AuditRow)), text_slice(note))

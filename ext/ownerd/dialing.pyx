@@ -23,7 +23,7 @@ from ownerd.store cimport (
 )
 
 
-# What one call is decided with; `campaign` is the number a new campaign would get until it is added.
+# What one call is decided with; a new campaign has the number that it would get until it is added.
 cdef struct Dialing:
     Store *store
     List *list

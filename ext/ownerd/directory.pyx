@@ -66,10 +66,20 @@ cdef int take_lock(str directory) except -1:
     return fd
 
 
+def make_directories(path):
+    """Make a directory and those above it that are missing, each durable in the one above it."""
+    if os.path.isdir(path):
+        return
+    parent = os.path.dirname(path)
+    make_directories(parent)
+    os.mkdir(path, 0o700)
+    sync_directory(parent)
+
+
 def prepare_directory(directory):
     """Make the data directory durably; refuse what cannot hold a store."""
     try:
-        os.makedirs(directory, mode=0o700, exist_ok=True)
+        make_directories(os.path.abspath(directory))
     except OSError as error:
         raise StoreError(f"cannot create {directory}: {error.strerror}") from error
     cdef statfs_t info

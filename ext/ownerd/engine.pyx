@@ -10,7 +10,7 @@ import time
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from ownerd.calls cimport (
-    CALL_KIND_COUNT, FAILED_PRECONDITION, INVALID_ARGUMENT, OK, TASK_CHANGE, TASK_SNAPSHOT, UNAVAILABLE, DialCall,
+    CALL_KIND_COUNT, FAILED_PRECONDITION, INVALID_ARGUMENT, OK, TASK_CHANGE, UNAVAILABLE, DialCall,
     Task, call_clear, call_init, task_clear,
 )
 from ownerd.catalog cimport (
@@ -30,7 +30,8 @@ from ownerd.store cimport (
     COUNT_PENDING, store_begin, store_close, store_commit, store_open,
 )
 from ownerd.wire cimport (
-    BATCH_RECORDS, CAMPAIGN_ID_BYTES, LIST_ID_BYTES, RECORD_ID_BYTES, WRAP_UP_CODE_BYTES, wire_decode,
+    BATCH_RECORDS, CAMPAIGN_ID_BYTES, LIST_ID_BYTES, RECORD_ID_BYTES, WRAP_UP_CODE_BYTES,
+    wire_decode,
 )
 from ownerd.writer cimport (
     DRAINING, change_state, core_open, run_and_wait, run_settle_step, start_settler, start_writer,
@@ -563,7 +564,9 @@ cdef class Engine:
     def _alarms(self):
         alarms = []
         if self.core.store.disk_full:
-            alarms.append(("disk_full", "the disk is full; grants are refused until space is freed"))
+            alarms.append((
+                "disk_full", "the disk is full; grants are refused until space is freed",
+            ))
         if self.core.store.map_full:
             alarms.append((
                 "map_full",

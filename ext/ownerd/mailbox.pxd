@@ -1,5 +1,7 @@
 """Interface of mailbox: answers of the engine delivered to an asyncio loop."""
 
+from libc.stdint cimport int64_t
+
 from ownerd.calls cimport Task
 from ownerd.containers cimport mutex
 from ownerd.engine cimport Engine
@@ -14,5 +16,15 @@ cdef cppclass Inbox:
 cdef class Mailbox:
     cdef Engine engine
     cdef Inbox *inbox
-    cdef Py_ssize_t waiting
+    cdef Py_ssize_t under_way         # submitted to the engine, not yet delivered
+    cdef Py_ssize_t laid_out          # waiting for company
+    cdef Py_ssize_t expected          # as many calls can be expected soon
+    cdef Task *first_laid_out
+    cdef Task *last_laid_out
+    cdef int timer_fd
+    cdef bint timer_armed
+    cdef int64_t longest_wait_ns
     cdef Py_ssize_t taken
+
+    cdef hand_over(self, Task *task)
+    cdef void arm(self, int64_t wait_ns) noexcept

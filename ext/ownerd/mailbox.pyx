@@ -1,4 +1,10 @@
-"""Delivers the engine's answers to futures of one asyncio loop, many per wake-up.
+"""Takes calls to the engine and its answers to futures of one asyncio loop, many at a time.
+
+A commit costs the same for one call as for many, and an event loop brings calls no faster than a
+disk syncs them: the writer would find one or two at a time. So calls are laid out and submitted
+together, as soon as there are as many as can be expected soon: those that were answered last, whose
+callers come back, and those that came meanwhile. Nobody waits longer than the longest wait, a
+caller that is alone does not wait, and neither does a batch. (The engine itself has no timer.)
 
 The writer thread pushes answered calls onto an inbox and writes the eventfd only when the inbox was
 empty; the loop reads the eventfd once and resolves every future that is ready. Everything but the
@@ -11,12 +17,14 @@ disk all the same.
 import os
 
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 
-from ownerd.calls cimport CALL_KIND_COUNT, OK, DialCall, call_clear, call_init
+from ownerd.calls cimport (
+    CALL_CLAIM_BATCH, CALL_KIND_COUNT, CALL_REPORT_BATCH, OK, DialCall, call_clear, call_init,
+)
 from ownerd.wire cimport wire_decode
-from ownerd.writer cimport engine_submit
+from ownerd.writer cimport engine_submit_all
 
 from ownerd.calls import Refused
 
@@ -26,6 +34,21 @@ cdef extern from "<sys/eventfd.h>" nogil:
     int EFD_CLOEXEC
     int eventfd_write(int, uint64_t)
     int eventfd_read(int, uint64_t *)
+
+cdef extern from "<sys/timerfd.h>" nogil:
+    struct timespec:
+        long tv_sec
+        long tv_nsec
+    struct itimerspec:
+        timespec it_interval
+        timespec it_value
+    int CLOCK_MONOTONIC
+    int TFD_NONBLOCK
+    int TFD_CLOEXEC
+    int timerfd_create(int, int)
+    int timerfd_settime(int, int, const itimerspec *, itimerspec *)
+
+DEFAULT_LONGEST_WAIT_US = 2_000
 
 
 cdef struct Letter:                   # a call with what has to live as long as it does
@@ -83,55 +106,98 @@ cdef resolve(Letter *letter):
 cdef class Mailbox:
     """The asyncio side of an engine's data plane; one for each loop.
 
-    Register `deliver` with `loop.add_reader(mailbox.fileno(), mailbox.deliver)`.
+    `attach` it to the loop before the first call.
+
+    Args:
+        engine: where the calls go.
+        longest_wait_us: how long a call may wait for company, in microseconds; 0: not at all.
     """
 
-    def __cinit__(self, Engine engine):
+    def __cinit__(self, Engine engine, *, longest_wait_us=DEFAULT_LONGEST_WAIT_US):
         self.engine = engine
+        self.expected = 1
+        self.longest_wait_ns = longest_wait_us * 1_000
         self.inbox = new Inbox()
         self.inbox.done = NULL
         self.inbox.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
-        if self.inbox.fd < 0:
-            raise OSError("cannot make an eventfd")
+        self.timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)
+        if self.inbox.fd < 0 or self.timer_fd < 0:
+            raise OSError("cannot make an eventfd and a timerfd")
 
     def __dealloc__(self):
+        if self.timer_fd >= 0:
+            os.close(self.timer_fd)
         # With calls under way the writer still needs the inbox; it is left to the process's end.
-        if self.inbox != NULL and self.waiting == 0:
+        if self.inbox != NULL and self.under_way == 0:
             if self.inbox.fd >= 0:
                 os.close(self.inbox.fd)
             del self.inbox
 
-    def fileno(self):
-        """Return the eventfd that is readable while answers wait."""
-        return self.inbox.fd
+    def attach(self, loop):
+        """Have an event loop deliver the answers and watch the longest wait."""
+        loop.add_reader(self.inbox.fd, self.deliver)
+        loop.add_reader(self.timer_fd, self.send)
+
+    def detach(self, loop):
+        """Undo `attach`."""
+        loop.remove_reader(self.inbox.fd)
+        loop.remove_reader(self.timer_fd)
 
     @property
     def pending(self):
         """How many calls are not answered yet."""
-        return self.waiting
+        return self.under_way + self.laid_out
 
     @property
     def received(self):
-        """How many calls were ever submitted, refused ones included."""
+        """How many calls were ever taken, refused ones included."""
         return self.taken
 
     def dial(self, int kind, bytes body, future):
-        """Submit a request; `future` gets the response bytes, or Refused as its exception."""
+        """Take a request; `future` gets the response bytes, or Refused as its exception."""
         cdef Letter *letter
         if not 0 <= kind < CALL_KIND_COUNT:
             raise ValueError(f"kind is {kind}")
         self.taken += 1
         letter = new_letter(self, <uint8_t> kind, body, future)
-        if wire_decode(&letter.call, <const char *> body, len(body)) \
-                and engine_submit(self.engine.core, &letter.call.task):
-            self.waiting += 1
+        if not wire_decode(&letter.call, <const char *> body, len(body)):
+            resolve(letter)
+            free_letter(letter)
             return
-        resolve(letter)
-        free_letter(letter)
+        if self.last_laid_out == NULL:
+            self.first_laid_out = &letter.call.task
+        else:
+            self.last_laid_out.next = &letter.call.task
+        self.last_laid_out = &letter.call.task
+        self.laid_out += 1
+        if self.laid_out >= self.expected or self.longest_wait_ns == 0 \
+                or kind == CALL_CLAIM_BATCH or kind == CALL_REPORT_BATCH:
+            self.send()
+        elif not self.timer_armed:
+            self.arm(self.longest_wait_ns)
+
+    def send(self):
+        """Submit what is laid out now."""
+        cdef Task *after
+        cdef Task *refused = self.first_laid_out
+        if self.timer_armed:
+            self.arm(0)
+        if refused == NULL:
+            return
+        self.under_way += self.laid_out
+        self.laid_out = 0
+        self.first_laid_out = self.last_laid_out = NULL
+        with nogil:
+            refused = engine_submit_all(self.engine.core, refused)
+        while refused != NULL:
+            after = refused.next
+            self.hand_over(refused)
+            refused = after
 
     def deliver(self):
         """Resolve the futures of all calls answered so far, in the order of their answers."""
         cdef uint64_t ignored
+        cdef Py_ssize_t answered = 0
         cdef Task *task
         cdef Task *after
         cdef Task *ordered = NULL
@@ -147,7 +213,22 @@ cdef class Mailbox:
             task = after
         while ordered != NULL:
             after = ordered.next
-            self.waiting -= 1
-            resolve(<Letter *> ordered)
-            free_letter(<Letter *> ordered)
+            self.hand_over(ordered)
+            answered += 1
             ordered = after
+        self.expected = answered + self.laid_out
+
+    cdef hand_over(self, Task *task):
+        """Resolve the future of a call that is done, and free the call."""
+        self.under_way -= 1
+        resolve(<Letter *> task)
+        free_letter(<Letter *> task)
+
+    cdef void arm(self, int64_t wait_ns) noexcept:
+        """Set the timer of the longest wait; 0 stops it, and it is no longer readable either."""
+        cdef itimerspec when
+        when.it_interval.tv_sec = when.it_interval.tv_nsec = 0
+        when.it_value.tv_sec = wait_ns // 1_000_000_000
+        when.it_value.tv_nsec = wait_ns % 1_000_000_000
+        timerfd_settime(self.timer_fd, 0, &when, NULL)
+        self.timer_armed = wait_ns != 0

@@ -17,8 +17,9 @@ cdef extern from "<fcntl.h>" nogil:
 
 cdef extern from "<errno.h>" nogil:
     int errno_now "errno"
-    int ENOSPC
-    int EDQUOT
+    int EINTR
+    int EOPNOTSUPP
+    int ENOSYS
 
 cdef extern from "<sys/statvfs.h>" nogil:
     ctypedef struct statvfs_t "struct statvfs":
@@ -66,11 +67,11 @@ cdef void allocate_ahead(Store *store, uint64_t used_bytes) noexcept nogil:
         )
         if code == 0:
             store.allocated_bytes += ALLOCATE_BYTES
-        elif errno_now == ENOSPC or errno_now == EDQUOT:
+        elif errno_now == EOPNOTSUPP or errno_now == ENOSYS:
+            store.can_allocate = False    # this filesystem cannot: statvfs has to do
+        elif errno_now != EINTR:          # no space, over a quota or a size limit
             store.disk_full = True
             return
-        else:
-            store.can_allocate = False
 
 
 cdef void count_free(Store *store, int64_t now_ns) noexcept nogil:

@@ -13,7 +13,9 @@ cdef inline void _end_reservation(Hold *hold, int64_t now_ns, Ruling *ruling) no
         ruling.changed = True
 
 
-cdef inline void _own(Hold *hold, uint32_t campaign, int64_t now_ns, int64_t until_ns) noexcept nogil:
+cdef inline void _own(
+    Hold *hold, uint32_t campaign, int64_t now_ns, int64_t until_ns
+) noexcept nogil:
     hold.campaign = campaign
     hold.owned_since_ns = now_ns
     hold.owned_until_ns = until_ns
@@ -30,7 +32,9 @@ cdef inline Ruling _ruling(uint8_t answer) noexcept nogil:
     return ruling
 
 
-cdef inline bint _held_by_another(const Hold *hold, uint32_t campaign, int64_t now_ns) noexcept nogil:
+cdef inline bint _held_by_another(
+    const Hold *hold, uint32_t campaign, int64_t now_ns
+) noexcept nogil:
     return hold.campaign != campaign and hold_alive(hold, now_ns)
 
 

@@ -60,7 +60,9 @@ cdef List *walked_list(Store *store, SettleState *state) noexcept nogil:
     return store.lists_by_number[state.number]
 
 
-cdef bint begin_at(MDB_cursor *cursor, SettleState *state, MDB_val *key, MDB_val *value) noexcept nogil:
+cdef bint begin_at(
+    MDB_cursor *cursor, SettleState *state, MDB_val *key, MDB_val *value
+) noexcept nogil:
     """Move to the first record after the last one visited."""
     cdef char prefix[4]
     put_be32(prefix, state.number)
@@ -111,7 +113,9 @@ cdef bint settle_record(
     return True
 
 
-cdef bint walk_on(Store *store, SettleState *state, SettleTask *step, int64_t now_ns) noexcept nogil:
+cdef bint walk_on(
+    Store *store, SettleState *state, SettleTask *step, int64_t now_ns
+) noexcept nogil:
     """Visit the next records; True when the walk has reached the list's end."""
     cdef MDB_cursor *cursor
     cdef MDB_val key, value

@@ -50,7 +50,7 @@ cdef struct ListRow:                  # LISTS, by list id
 cdef struct EventRow:                 # EVENTS, by list number and seq
     Event event
     uint64_t entry_id                 # the audit entry that reports the count
-    int64_t released_count            # records it was applied to on disk and whose ownership it ended
+    int64_t released_count            # records written since whose ownership it ended
     uint64_t counted                  # the audit entry has its final count
 
 cdef struct AuditRow:                 # AUDIT, by entry id; the note follows

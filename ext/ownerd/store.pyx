@@ -23,8 +23,8 @@ from libc.string cimport memcpy, memset
 
 from ownerd.directory cimport take_lock
 from ownerd.lmdb_api cimport (
-    MDB_CORRUPTED, MDB_CREATE, MDB_NEXT, MDB_NORDAHEAD, MDB_NOTFOUND, MDB_NOTLS, MDB_RDONLY, MDB_SET_RANGE,
-    MDB_SUCCESS, MDB_envinfo, MDB_stat, lmdb,
+    MDB_CORRUPTED, MDB_CREATE, MDB_NEXT, MDB_NORDAHEAD, MDB_NOTFOUND, MDB_NOTLS, MDB_RDONLY,
+    MDB_SET_RANGE, MDB_SUCCESS, MDB_envinfo, MDB_stat, lmdb,
 )
 from ownerd.rows cimport (
     SEAL_BYTES, VALUE_BYTES, empty_slice, get_be32, hold_decode, hold_encode, open_row,
@@ -594,7 +594,7 @@ cdef _load(Store *store, str directory):
     store_abort(store)
     check(code, f"cannot read the store in {directory}")
     if not found:
-        raise StoreError(f"{directory}/records is not a store of this program: its state is missing")
+        raise StoreError(f"{directory}/records is no store of this program: its state is missing")
     if value.size != sizeof(StateRow) or store.state.format != FORMAT:
         raise StoreError(
             f"the store in {directory} has format {store.state.format}, this program reads "

@@ -61,5 +61,6 @@ cdef void change_state(EngineCore *engine, int state) noexcept nogil
 cdef void stop(EngineCore *engine) noexcept nogil
 cdef void wait_thread(pthread_t thread) noexcept nogil
 cdef bint engine_submit(EngineCore *engine, Task *task) noexcept nogil
+cdef Task *engine_submit_all(EngineCore *engine, Task *first) noexcept nogil
 cdef void run_and_wait(EngineCore *engine, Task *task) noexcept nogil
 cdef bint run_settle_step(EngineCore *engine, bint sweep) noexcept nogil

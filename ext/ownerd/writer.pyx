@@ -108,25 +108,46 @@ cdef bint admit(EngineCore *engine, Task *task) noexcept nogil:
     return False
 
 
+cdef void enqueue(EngineCore *engine, Task *task) noexcept nogil:
+    """Append an admitted task. Called with the guard held."""
+    task.next = NULL
+    engine.queued_records += task.record_count
+    if engine.last == NULL:
+        engine.first = task
+        pthread_cond_signal(&engine.arrived)
+    else:
+        engine.last.next = task
+    engine.last = task
+
+
 cdef bint engine_submit(EngineCore *engine, Task *task) noexcept nogil:
     """Queue a task; its `on_done` runs on the writer thread once it is done.
 
     False if it is refused at once: then code and message are set and `on_done` is not called.
     """
-    cdef bint admitted
     task.next = NULL
+    return engine_submit_all(engine, task) == NULL
+
+
+cdef Task *engine_submit_all(EngineCore *engine, Task *first) noexcept nogil:
+    """Queue a chain of tasks in order, so that the writer finds all of them at once.
+
+    Returns the chain of those that are refused at once, as by `engine_submit`; NULL if none is.
+    """
+    cdef Task *task = first
+    cdef Task *after
+    cdef Task *refused = NULL
     pthread_mutex_lock(&engine.guard)
-    admitted = admit(engine, task)
-    if admitted:
-        engine.queued_records += task.record_count
-        if engine.last == NULL:
-            engine.first = task
-            pthread_cond_signal(&engine.arrived)
+    while task != NULL:
+        after = task.next
+        if admit(engine, task):
+            enqueue(engine, task)
         else:
-            engine.last.next = task
-        engine.last = task
+            task.next = refused
+            refused = task
+        task = after
     pthread_mutex_unlock(&engine.guard)
-    return admitted
+    return refused
 
 
 cdef Task *take_all(EngineCore *engine) noexcept nogil:
@@ -356,7 +377,7 @@ cdef void *settler_main(void *argument) noexcept nogil:
     return NULL
 
 
-# --- threads ---------------------------------------------------------------------------------------
+# --- threads --------------------------------------------------------------------------------------
 
 cdef EngineCore *core_open(Store *store, ClockState *clock) except NULL:
     """Return the writer's state over an open store, its threads not yet started."""

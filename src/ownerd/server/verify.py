@@ -69,7 +69,7 @@ def _print(findings: list[Finding]) -> None:
 
 
 def _report(directory: str) -> dict[str, Any]:
-    from ownerd.directory import StoreError, StoreInUseError
+    from ownerd.engine import StoreError, StoreInUseError
     from ownerd.verify import verify
 
     try:

@@ -101,7 +101,7 @@ class _Server:
             await stop_all(self._listeners, 0)
             if self._page is not None:
                 self._page.close()
-            self._loop.remove_reader(self._mailbox.fileno())
+            self._mailbox.detach(self._loop)
             self._calls.close()
 
     def _build(self) -> None:
@@ -111,7 +111,7 @@ class _Server:
         self._failed = asyncio.Event()
         self._page: Page | None = None
         self._mailbox = Mailbox(self._engine)
-        self._loop.add_reader(self._mailbox.fileno(), self._mailbox.deliver)
+        self._mailbox.attach(self._loop)
         self._calls = Calls()
         self._metrics = Metrics(self._engine)
         self._health = health.HealthServicer()
@@ -225,6 +225,7 @@ class _Server:
     async def _drain(self, code: int) -> int:
         """Answer what is in flight and refuse the rest; return the final exit code."""
         await self._health.enter_graceful_shutdown()
+        self._mailbox.send()
         self._engine.begin_drain()
         self._calls.begin_drain()
         # A failed engine answers everything at once, and nothing is gained by waiting for more.

@@ -7,6 +7,7 @@ name where the file system allows that (O_TMPFILE), so a crash leaves nothing; w
 One thread at a time; `close` may come from another one, and rows appended after it are dropped.
 """
 
+import contextlib
 import struct
 import tempfile
 from collections.abc import Iterator
@@ -56,12 +57,20 @@ class Spool:
                 raise
 
     def rows(self) -> Iterator[admin_pb2.OwnershipRow]:
-        """Yield every row from the first on; may be called again."""
-        self._file.seek(0)
+        """Yield every row from the first on; may be called again.
+
+        Raises:
+            SpoolFailed: what was appended last cannot be written.
+        """
+        try:
+            self._file.seek(0)            # writes what is still buffered
+        except OSError:
+            raise SpoolFailed from None
         while head := self._file.read(_LENGTH.size):
             (size_bytes,) = _LENGTH.unpack(head)
             yield from admin_pb2.ImportOwnershipRequest.FromString(self._file.read(size_bytes)).rows
 
     def close(self) -> None:
         """Drop the rows; may be called again."""
-        self._file.close()
+        with contextlib.suppress(OSError):    # of writing what is still buffered
+            self._file.close()
