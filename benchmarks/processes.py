@@ -1,0 +1,170 @@
+"""The processes of a benchmark: started pinned, measured from /proc, ended by their pid.
+
+The server side of a run is pinned to one core and everything else to another, so that a contender
+is not slowed by the client that measures it. Children inherit the affinity of the moment in which
+they are started.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+START_DEADLINE_S = 20.0
+STOP_DEADLINE_S = 15.0
+RUN_DEADLINE_S = 120.0
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+class Cores(NamedTuple):
+    """Which cores the servers and the clients run on; the same set where there is only one."""
+
+    server: frozenset[int]
+    client: frozenset[int]
+
+    @property
+    def text(self) -> str:
+        """What the report says about it."""
+        if self.server == self.client:
+            return f"servers and clients share cores {sorted(self.server)}"
+        return f"servers on core {sorted(self.server)}, clients on core {sorted(self.client)}"
+
+
+def choose_cores(pinned: bool) -> Cores:
+    """Return one core for the servers and another for the clients, or all for both."""
+    every = sorted(os.sched_getaffinity(0))
+    if not pinned or len(every) < 2:
+        return Cores(frozenset(every), frozenset(every))
+    return Cores(frozenset(every[:1]), frozenset(every[1:2]))
+
+
+@contextmanager
+def pinned_to(cores: frozenset[int]) -> Iterator[None]:
+    """Run this thread, and what it starts meanwhile, on `cores`."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def start_module(
+    module: str, arguments: Sequence[str] = (), **options: Any
+) -> subprocess.Popen[bytes]:
+    """Start `python -m module` from the repository's root, without this user's OWNERD_ settings."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("OWNERD_")}
+    environment["OWNERD_LOG_FORMAT"] = "json"
+    process: subprocess.Popen[bytes] = subprocess.Popen(
+        [sys.executable, "-m", module, *arguments], cwd=ROOT, env=environment, **options
+    )
+    return process
+
+
+def run_module(module: str, stdin: bytes) -> bytes:
+    """Run `python -m module` to its end with `stdin`; return what it wrote to stdout.
+
+    Raises:
+        RuntimeError: it failed; it has said why on stderr.
+    """
+    process = start_module(module, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        answer, _ = process.communicate(stdin, timeout=RUN_DEADLINE_S)
+    finally:
+        if process.poll() is None:
+            stop(process)
+    if process.returncode != 0:
+        raise RuntimeError(f"{module} failed; see the lines above")
+    return answer
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process: asked first, killed if it does not listen."""
+    process.terminate()
+    try:
+        process.wait(STOP_DEADLINE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(STOP_DEADLINE_S)
+
+
+class Memory(NamedTuple):
+    """Resident bytes of a process: its own, and pages of mapped files (the store's cache)."""
+
+    own_bytes: int
+    file_bytes: int
+
+
+class Server:
+    """A contender: a server process that writes a JSON line `listening` for each listener."""
+
+    def __init__(self, name: str, process: subprocess.Popen[bytes], log_path: Path) -> None:
+        self.name = name
+        self.pid = process.pid
+        self._process = process
+        self._log_path = log_path
+        self.addresses: dict[str, str] = {}
+
+    def wait_until_it_listens(self, listeners: Sequence[str]) -> None:
+        """Block until the log names every listener's address.
+
+        Raises:
+            RuntimeError: the process ended, or took too long; the message has the end of its log.
+        """
+        deadline_s = time.monotonic() + START_DEADLINE_S
+        while not all(name in self.addresses for name in listeners):
+            if self._process.poll() is not None or time.monotonic() > deadline_s:
+                end = self._log_path.read_text("utf-8", "replace")[-2_000:]
+                raise RuntimeError(f"the {self.name} server does not listen; its log ends:\n{end}")
+            time.sleep(0.02)
+            self.addresses = _listening(self._log_path)
+
+    def cpu_s(self) -> float:
+        """Return the processor time that the process has used."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+    def memory(self) -> Memory:
+        """Return what the process keeps in memory now."""
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        kib = {key: value.split()[0] for key, _, value in (line.partition(":") for line in lines)
+               if key in ("RssAnon", "RssFile", "RssShmem")}  # fmt: skip
+        return Memory(int(kib["RssAnon"]) << 10, (int(kib["RssFile"]) + int(kib["RssShmem"])) << 10)
+
+
+@contextmanager
+def serving(
+    name: str,
+    module: str,
+    arguments: Sequence[str],
+    listeners: Sequence[str],
+    cores: Cores,
+    directory: Path,
+) -> Iterator[Server]:
+    """Run a contender in a fresh process while the context lasts."""
+    log_path = directory / f"{name.replace(' ', '-')}.log"
+    with log_path.open("wb") as log, pinned_to(cores.server):
+        process = start_module(module, arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        server = Server(name, process, log_path)
+        server.wait_until_it_listens(listeners)
+        yield server
+    finally:
+        stop(process)
+
+
+def _listening(log_path: Path) -> dict[str, str]:
+    found = {}
+    for line in log_path.read_text("utf-8", "replace").splitlines():
+        if line.startswith("{") and line.endswith("}"):
+            event = json.loads(line)
+            if event.get("event") == "listening":
+                found[event["listener"]] = event["address"]
+    return found
