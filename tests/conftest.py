@@ -1,0 +1,90 @@
+"""Fixtures that several test modules share: server processes, stubs, subjects and unique names."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from harness import ServerProcess
+from hypothesis import HealthCheck, settings
+from model import Model
+from scene import Scene, TimedScene
+from subject_engine import EngineSubject
+from subject_grpc import GrpcSubject
+
+from ownerd.v1 import admin_pb2_grpc, dial_pb2_grpc
+
+_numbers = itertools.count(1)
+
+# A failure prints what reproduces it; nothing is kept in the source tree between runs.
+settings.register_profile(
+    "ownerd", database=None, deadline=None, print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+settings.load_profile("ownerd")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
+    """A server of the test's own, on an empty data directory; the test may kill or restart it."""
+    with ServerProcess(tmp_path / "data") as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """One server for the whole run: a test uses lists and campaigns named by `unique`."""
+    with ServerProcess(tmp_path_factory.mktemp("shared") / "data") as process:
+        yield process
+
+
+@pytest.fixture
+def unique() -> str:
+    """A name that no other test uses, fit for list, campaign and request ids."""
+    return f"test-{next(_numbers)}"
+
+
+@pytest.fixture(scope="session")
+def dial(shared_server: ServerProcess) -> dial_pb2_grpc.DialServiceStub:
+    """DialService on the shared server's dial port."""
+    return shared_server.dial_stub()
+
+
+@pytest.fixture(scope="session")
+def admin(shared_server: ServerProcess) -> admin_pb2_grpc.AdminServiceStub:
+    """AdminService on the shared server."""
+    return shared_server.admin_stub()
+
+
+@pytest.fixture(scope="session")
+def dial_on_admin(shared_server: ServerProcess) -> dial_pb2_grpc.DialServiceStub:
+    """DialService on the shared server's admin port, which serves it too."""
+    return shared_server.dial_stub(shared_server.admin_address)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[EngineSubject]:
+    """An engine in process, on a manual clock and an empty data directory."""
+    subject = EngineSubject(tmp_path / "data")
+    yield subject
+    subject.close()
+
+
+@pytest.fixture(params=["model", "engine", "grpc-dial-port", "grpc-admin-port"])
+def scene(request: pytest.FixtureRequest, unique: str) -> Scene:
+    """A list, not yet opened, on every implementation of the rules in turn."""
+    name = str(request.param)
+    if name == "model":
+        return Scene(Model(), unique)
+    if name == "engine":
+        return Scene(request.getfixturevalue("engine"), unique)
+    stub = request.getfixturevalue("dial" if name == "grpc-dial-port" else "dial_on_admin")
+    return Scene(GrpcSubject(stub, request.getfixturevalue("admin")), unique)
+
+
+@pytest.fixture(params=["model", "engine"])
+def timed(request: pytest.FixtureRequest, unique: str) -> TimedScene:
+    """A list, not yet opened, on every implementation whose clock can be moved."""
+    if request.param == "model":
+        return TimedScene(Model(), unique)
+    return TimedScene(request.getfixturevalue("engine"), unique)

@@ -1,0 +1,155 @@
+"""Import and export over gRPC: many rows, round trips, bounded memory."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import ServerProcess
+from model import key_order
+from subject import DAY, OVERWRITE, SKIP, Policy, Row, Tally
+from subject_engine import expire_ns
+from subject_grpc import GrpcSubject, call, import_messages, row_message
+
+from ownerd.v1 import admin_pb2
+
+MANY = 50_000
+MILLION = 1_000_000
+
+
+@pytest.fixture
+def subject(dial: Any, admin: Any) -> GrpcSubject:
+    """The shared server, spoken to through its stubs."""
+    return GrpcSubject(dial, admin)
+
+
+def _export(subject: GrpcSubject, list_id: str, *campaigns: str) -> list[Row]:
+    request = admin_pb2.ExportOwnershipRequest(list_id=list_id, campaign_ids=campaigns)
+    return [
+        Row(row.record_id, row.campaign_id, row.campaign_name, expire_ns(row))
+        for message in subject.admin.ExportOwnership(request, timeout=60)
+        for row in message.rows
+    ]
+
+
+def _rows(count: int, campaign: str, end_ns: int) -> list[Row]:
+    """Rows with numeric and textual ids, half of them without an end, in no order."""
+    rows = [
+        Row(
+            str(number) if number % 3 else f"contact-{number}",
+            f"{campaign}-{number % 4}",
+            f"Campaign {number % 4}",
+            None if number % 2 else end_ns + number,
+        )
+        for number in range(count)
+    ]
+    random.Random(count).shuffle(rows)
+    return rows
+
+
+def test_what_is_imported_is_exported_in_key_order(subject: GrpcSubject, unique: str) -> None:
+    subject.create_list(unique, Policy(True, DAY))
+    end_ns = subject.status().time.ToNanoseconds() + DAY
+    rows = _rows(MANY, unique, end_ns)
+    assert subject.import_rows(unique, rows) == Tally(MANY, 0, 0, 0)
+    assert _export(subject, unique) == sorted(rows, key=lambda row: key_order(row.record_id))
+    owners = subject.owners(unique)
+    assert [owner.owned_count for owner in owners] == [MANY // 4] * 4
+    assert [owner.name for owner in owners] == [f"Campaign {number}" for number in range(4)]
+    one = _export(subject, unique, f"{unique}-1")
+    assert one == [row for row in _export(subject, unique) if row.campaign_id == f"{unique}-1"]
+
+
+def test_an_export_makes_the_same_list_elsewhere(subject: GrpcSubject, unique: str) -> None:
+    subject.create_list(unique, Policy(True, DAY))
+    end_ns = subject.status().time.ToNanoseconds() + DAY
+    subject.import_rows(unique, _rows(3_000, unique, end_ns))
+    copied = _export(subject, unique)
+    subject.create_list(f"{unique}-copy", Policy(True, DAY))
+    assert subject.import_rows(f"{unique}-copy", copied) == Tally(3_000, 0, 0, 0)
+    assert _export(subject, f"{unique}-copy") == copied
+    assert subject.import_rows(f"{unique}-copy", copied) == Tally(3_000, 0, 0, 0)
+
+
+def test_a_large_import_counts_every_row_once(subject: GrpcSubject, unique: str) -> None:
+    subject.create_list(unique, Policy(True, DAY))
+    campaign = f"{unique}-c"
+    subject.import_rows(unique, [Row(str(number), campaign) for number in range(6_000)])
+    other = f"{unique}-d"
+    ends_ns = [1, *[None] * 9] * 1_200
+    rows = [Row(str(number), other, "", end_ns) for number, end_ns in enumerate(ends_ns)]
+    assert subject.import_rows(unique, rows, SKIP) == Tally(5_400, 5_400, 0, 1_200)
+    assert subject.import_rows(unique, rows, OVERWRITE) == Tally(5_400, 0, 5_400, 1_200)
+    counts = {owner.campaign_id: owner.owned_count for owner in subject.owners(unique)}
+    assert counts == {campaign: 600, other: 10_800}
+
+
+def test_a_conflict_in_the_last_row_of_a_large_import_leaves_nothing(
+    subject: GrpcSubject, unique: str
+) -> None:
+    subject.create_list(unique, Policy(True, DAY))
+    subject.import_rows(unique, [Row("held", f"{unique}-c")])
+    before = subject.revision()
+    ids = [*map(str, range(12_000)), "held"]
+    rows = [Row(record_id, f"{unique}-d") for record_id in ids]
+    with pytest.raises(Exception, match="row 12001"):
+        subject.import_rows(unique, rows)
+    assert subject.revision() == before
+    assert [record.record_id for record in subject.owned(unique)] == ["held"]
+
+
+def test_a_record_named_twice_is_imported_twice_in_order(
+    subject: GrpcSubject, unique: str
+) -> None:
+    subject.create_list(unique, Policy(True, DAY))
+    campaign = f"{unique}-c"
+    rows = [Row("1", campaign), Row("1", campaign, "", 2**62), Row("1", f"{unique}-d")]
+    assert subject.import_rows(unique, rows, OVERWRITE) == Tally(2, 0, 1, 0)
+    assert [(r.campaign_id, r.expire_ns) for r in subject.owned(unique)] == [(f"{unique}-d", None)]
+
+
+def test_an_export_of_nothing_is_one_message(subject: GrpcSubject, unique: str) -> None:
+    subject.create_list(unique)
+    request = admin_pb2.ExportOwnershipRequest(list_id=unique)
+    messages = list(subject.admin.ExportOwnership(request, timeout=30))
+    assert [len(message.rows) for message in messages] == [0]
+    assert messages[0].revision == subject.revision()
+
+
+def test_an_empty_import_changes_no_ownership(subject: GrpcSubject, unique: str) -> None:
+    subject.create_list(unique)
+    assert subject.import_rows(unique, []) == Tally(0, 0, 0, 0)
+    assert subject.owned(unique) == []
+
+
+def test_a_million_rows_are_imported_in_one_call_with_bounded_memory(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        subject = GrpcSubject(server.dial_stub(), server.admin_stub())
+        subject.create_list("list", Policy(True, DAY))
+        before_bytes = _memory_bytes(server)
+        peaks_bytes: list[int] = []
+        answer = subject.admin.ImportOwnership(_million(server, peaks_bytes), timeout=300)
+        assert answer.imported_count == MILLION
+        peaks_bytes.append(_memory_bytes(server))
+        assert max(peaks_bytes) - before_bytes < 100 << 20
+        assert [owner.owned_count for owner in subject.owners("list")] == [MILLION // 4] * 4
+        release = admin_pb2.ReleaseOwnershipRequest(list_id="list", all_campaigns=True)
+        assert call(subject.admin.ReleaseOwnership, release).released_count == MILLION
+
+
+def _million(server: ServerProcess, peaks_bytes: list[int]) -> Iterator[Any]:
+    """The messages of the import; the server's memory is noted on the way."""
+    yield from import_messages("list", [], OVERWRITE)
+    for start in range(0, MILLION, 5_000):
+        rows = [Row(str(number), f"c{number % 4}") for number in range(start, start + 5_000)]
+        yield admin_pb2.ImportOwnershipRequest(rows=map(row_message, rows))
+        if start % 50_000 == 0:
+            peaks_bytes.append(_memory_bytes(server))
+
+
+def _memory_bytes(server: ServerProcess) -> int:
+    """Private memory of the server, without the pages of the store that it has mapped."""
+    status = Path(f"/proc/{server.pid}/status").read_text()
+    found = [line.split() for line in status.splitlines() if line.startswith("RssAnon")]
+    return int(found[0][1]) * 1024

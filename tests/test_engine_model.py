@@ -1,0 +1,220 @@
+"""The engine against the plain-Python model: the same random calls, every answer compared."""
+
+import random
+import shutil
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+from machine import Comparison
+from model import Model, Record, Span
+from subject import DAY, HOUR, SKIP, Answer, Holder, Owned, Policy, Row, TimedSubject
+from subject_engine import EngineSubject
+
+
+class EngineComparison(Comparison):
+    """The engine under test, on a data directory of its own."""
+
+    background = False
+
+    def make_subject(self) -> TimedSubject:
+        self.directory = tempfile.mkdtemp(prefix="ownerd-test-")
+        return EngineSubject(self.directory, background=self.background)
+
+    def look_further(self, list_id: str) -> None:
+        """The snapshot's other reads agree with each other."""
+        subject = self.subject
+        assert isinstance(subject, EngineSubject)
+        owned = self.model.owned(list_id)
+        assert subject.count_owned(list_id) == len(owned)
+        ids = [record.record_id for record in owned]
+        assert subject.holders(list_id, ids) == [self.model.holder(list_id, name) for name in ids]
+
+    def teardown(self) -> None:
+        assert isinstance(self.subject, EngineSubject)
+        self.subject.close()
+        shutil.rmtree(self.directory)
+
+
+class SettlingEngineComparison(EngineComparison):
+    """The engine with its settler at work at any moment."""
+
+    background = True
+
+
+def test_the_engine_and_the_model_give_the_same_answers() -> None:
+    run_state_machine_as_test(
+        EngineComparison, settings=settings(max_examples=200, stateful_step_count=40)
+    )
+
+
+def test_the_engine_gives_the_same_answers_while_it_settles() -> None:
+    run_state_machine_as_test(
+        SettlingEngineComparison, settings=settings(max_examples=100, stateful_step_count=40)
+    )
+
+
+# ---- the comparison itself: a model with one mistake in it must be told from a right one
+
+
+class EndsTooLate(Model):
+    """`<=` where `<` is meant: a hold still exists at its expiration."""
+
+    def _record(self, list_id: str, record_id: str) -> Record | None:
+        self.time_ns -= 1
+        try:
+            return super()._record(list_id, record_id)
+        finally:
+            self.time_ns += 1
+
+
+class DeniesNobody(Model):
+    """A reservation does not keep others out."""
+
+    def claim(self, list_id: str, record_id: str, campaign_id: str) -> Answer:
+        holder = self.holder(list_id, record_id)
+        if holder is not None and holder.kind == "RESERVED":
+            self.lists[list_id].records.pop(record_id)
+        return super().claim(list_id, record_id, campaign_id)
+
+
+class CountsFromTheAcquisition(Model):
+    """A duration change counts from the acquisition, not from the change."""
+
+    def update_policy(self, list_id: str, policy: Policy) -> int:
+        result = super().update_policy(list_id, policy)
+        for record in self.lists[list_id].records.values():
+            if record.ownership is not None and policy.duration_ns is not None:
+                start_ns = record.ownership.start_ns
+                record.ownership = Span(start_ns, start_ns + policy.duration_ns)
+        return result
+
+
+class ReleaseEndsReservations(Model):
+    """A release ends dials in progress without being asked."""
+
+    def release(
+        self, list_id: str, campaign_ids: list[str] | None = None, reservations: bool = False
+    ) -> int:
+        return super().release(list_id, campaign_ids, True)
+
+
+class StopEndsOwnership(Model):
+    """A stop releases what the campaign owns."""
+
+    def signal(self, campaign_id: str, what: str, list_id: str = "") -> None:
+        super().signal(campaign_id, what, list_id)
+        for name in [list_id] if list_id else list(self.lists):
+            if what == "STOPPED" and any(o.campaign_id == campaign_id for o in self.owners(name)):
+                super().release(name, [campaign_id])
+
+
+class SuccessRenews(Model):
+    """A success renews like any other valid attempt."""
+
+    def _renew(self, record: Record, policy: Policy, code: object) -> str:
+        return super()._renew(record, policy, self.code_table["Busy"])
+
+
+class OldNames(Model):
+    """A denial shows the campaign's id where it should show its name."""
+
+    def _holder(self, record: Record) -> Holder:
+        return super()._holder(record)._replace(name=record.campaign_id)
+
+
+class ForgetsTheRevision(Model):
+    """The revision starts again after a restart."""
+
+    def reopen(self) -> None:
+        self.revision_count = 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [EndsTooLate, DeniesNobody, CountsFromTheAcquisition, ReleaseEndsReservations,
+     StopEndsOwnership, SuccessRenews, OldNames, ForgetsTheRevision],
+)  # fmt: skip
+def test_the_comparison_catches_a_wrong_model(wrong: type[Model]) -> None:
+    class WrongComparison(Comparison):
+        def make_subject(self) -> TimedSubject:
+            return wrong()
+
+    generate_only = settings(
+        max_examples=500, stateful_step_count=40, phases=[Phase.generate], print_blob=False
+    )
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(WrongComparison, settings=generate_only)
+
+
+def test_the_comparison_finds_no_fault_in_a_right_model() -> None:
+    class RightComparison(Comparison):
+        def make_subject(self) -> TimedSubject:
+            return Model()
+
+    run_state_machine_as_test(
+        RightComparison, settings=settings(max_examples=30, stateful_step_count=40)
+    )
+
+
+# ---- many records: the settler's walk is cut into steps, and everything happens between them
+
+
+def test_r12_many_records_are_settled_under_way_without_a_trace() -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    with tempfile.TemporaryDirectory(prefix="ownerd-test-") as directory:
+        subject, model = EngineSubject(directory, background=True), Model()
+        try:
+            for each in (subject, model):
+                each.create_list("list", Policy(True, DAY, None, HOUR))
+            for _ in range(50):
+                # In bursts, so that calls come while the settler is in the middle of a walk.
+                burst = [_bulk_call(chance) for _ in range(chance.randrange(1, 6))]
+                found = [_said(call(subject)) for call in burst]
+                assert found == [_said(call(model)) for call in burst]
+                assert subject.owners("list") == model.owners("list")
+            assert _all_owned(subject) == model.owned("list")
+            subject.settle()
+            assert _all_owned(subject) == model.owned("list")
+            assert subject.engine.stats()["unsettled_event_count"] == 0
+            assert subject.engine.stats()["record_count"] == len(model.lists["list"].records)
+        finally:
+            subject.close()
+
+
+def _bulk_call(chance: random.Random) -> Callable[[TimedSubject], Any]:
+    """Return a call on many records of a list of 20,000."""
+    start = chance.randrange(20_000)
+    ids = [str(number % 20_000) for number in range(start, start + chance.randrange(1, 2_000))]
+    campaign_id = chance.choice("ABC")
+    attempts = [(name, chance.choice(("Busy", "Busy", "No Lines"))) for name in ids]
+    policy = Policy(True, chance.choice((None, HOUR, DAY)), None, HOUR)
+    rows = [Row(name, campaign_id) for name in ids]
+    delta_ns = chance.choice((1, HOUR // 2, HOUR, DAY))
+    calls: list[tuple[int, Callable[[TimedSubject], Any]]] = [
+        (6, lambda s: s.claim_batch("list", campaign_id, ids)),
+        (12, lambda s: s.attempt_batch("list", campaign_id, attempts)),
+        (2, lambda s: s.update_policy("list", policy)),
+        (2, lambda s: s.release("list", [campaign_id] if campaign_id in s.campaigns() else None)),
+        (1, lambda s: s.release("list", None, start % 2 == 0)),
+        (1, lambda s: s.release_records("list", ids)),
+        (2, lambda s: s.signal(campaign_id, "STOPPED") if campaign_id in s.campaigns() else None),
+        (2, lambda s: s.import_rows("list", rows, SKIP)),
+        (2, lambda s: s.advance_ns(delta_ns)),
+        (1, lambda s: s.reopen()),
+    ]
+    return chance.choices([call for _, call in calls], [weight for weight, _ in calls])[0]
+
+
+def _said(answer: Any) -> Any:
+    return getattr(answer, "what", answer)
+
+
+def _all_owned(subject: EngineSubject) -> list[Owned]:
+    with subject.engine.snapshot("list") as snapshot:
+        return [Owned(*record) for record in snapshot.records(b"", 1_000_000, None)[0]]
