@@ -7,7 +7,9 @@ import random
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 
+import grpc
 import pytest
 from harness import ServerProcess
 from history import Op, Settings, violations
@@ -44,6 +46,38 @@ def test_r1_no_history_of_many_clients_shows_two_holders(
     assert [error for dialer in dialers for error in dialer.errors] == []
     _assert_rich(history)
     assert violations(history, POLICY) == []
+    assert violations(_doctored(history, seed), POLICY) != [], "the checks see nothing"
+
+
+def test_r3_holds_outlast_kills_and_restarts(server: ServerProcess) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    policy = Policy(True, POLICY.duration_ns, 0, POLICY.reservation_ttl_ns)
+    GrpcSubject(server.dial_stub(), server.admin_stub()).create_list("list", policy)
+    history: list[Op] = []
+    for life in range(4):
+        dialers = _dialers(server, "list", seed + 100 * life)
+        with Threads(*(dialer.run for dialer in dialers)) as threads:
+            threads.stopping.wait(1.2)
+            server.kill()
+        history += [op for dialer in dialers for op in dialer.history]
+        errors = {error for dialer in dialers for error in dialer.errors}
+        assert errors <= {grpc.StatusCode.UNAVAILABLE}
+        server.start()
+    said = Counter(op.what for op in history)
+    print(len(history), "calls:", dict(said))
+    assert said["OWNERSHIP_ACQUIRED"] > 10 and said["DENIED"] > 100 and said[None] > 0
+    assert violations(history, POLICY) == []
+
+
+def _doctored(history: list[Op], seed: int) -> list[Op]:
+    """The same history with five denials turned into grants."""
+    denied = [index for index, op in enumerate(history) if op.what == "DENIED"]
+    changed = set(random.Random(seed).sample(denied, 5))
+    return [
+        replace(op, what="GRANTED", holder=None) if index in changed else op
+        for index, op in enumerate(history)
+    ]
 
 
 def _dialers(server: ServerProcess, list_id: str, seed: int) -> list[Dialer]:
