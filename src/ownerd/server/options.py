@@ -12,8 +12,9 @@ _MINUTE_MS = 60 * _SECOND_MS
 _COMMON: dict[str, int] = {
     # Two servers on one port would share it silently.
     "grpc.so_reuseport": 0,
-    # Needed with gRPC's own counting against rapid resets.
-    "grpc.max_concurrent_streams": 256,
+    # Needed with gRPC's own counting against rapid resets. A stream counts until it is closed on
+    # both sides, so a dialer with 256 calls in flight is refused some at a limit of 256.
+    "grpc.max_concurrent_streams": 1_024,
     # Answers are bounded by batch and page sizes; refusing one after its commit would help nobody.
     "grpc.max_send_message_length": -1,
     "grpc.max_metadata_size": 8 << 10,
