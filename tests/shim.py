@@ -1,5 +1,6 @@
 """Faults of the disk on demand: a preloaded fdatasync that waits or fails when told."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -24,7 +25,9 @@ class SyncShim:
         library = directory / "shim.so"
         command = [compiler, "-shared", "-fPIC", "-Wall", "-o", str(library), str(SOURCE), "-ldl"]
         subprocess.run(command, check=True, timeout=60)
-        self.environment = {"LD_PRELOAD": str(library), "SYNC_SHIM_DIR": str(directory)}
+        # Behind what is preloaded already: a sanitizer's runtime has to come first.
+        preload = f"{os.environ.get('LD_PRELOAD', '')} {library}".strip()
+        self.environment = {"LD_PRELOAD": preload, "SYNC_SHIM_DIR": str(directory)}
 
     @contextmanager
     def holding(self) -> Iterator[None]:

@@ -1,5 +1,6 @@
 """The engine in process, beside the rules: counts, settling, repeats, threads, closing."""
 
+import gc
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -292,3 +293,14 @@ def test_a_snapshot_stays_as_it_was_while_others_write(owned: EngineSubject) -> 
     with pytest.raises(ValueError, match=".*"):
         snapshot.owners()
     assert owned.owners("list")[0].campaign_id == "B"
+
+
+def test_an_engine_that_is_dropped_ends_its_threads_and_frees_its_directory(
+    tmp_path: Path,
+) -> None:
+    engine = native.Engine(str(tmp_path), map_bytes=1 << 26)
+    engine.create_list("list", native.Policy(True, None, None, SECOND))
+    del engine
+    gc.collect()
+    with native.Engine(str(tmp_path), map_bytes=1 << 26) as engine:
+        assert [info.list_id for info in engine.lists("", 10)] == ["list"]

@@ -169,6 +169,13 @@ cdef class Engine:
         self.close()
 
     def __dealloc__(self):
+        if not self.closed:           # dropped without close(): the threads still use the core
+            stop(self.core)
+            with nogil:
+                if self.background:
+                    wait_thread(self.settler)
+                wait_thread(self.writer)
+            store_close(self.core.store)
         if self.core != NULL:
             os.close(self.core.failure_fd)
             os.close(self.core.settle_fd)
