@@ -282,8 +282,8 @@ cdef class Engine:
             if owned and not force:
                 raise Refused(
                     FAILED_PRECONDITION,
-                    f'contact list "{list_id}" has live ownership (owned records: {owned}); release '
-                    "it first, or delete with force",
+                    f'contact list "{list_id}" has live ownership (owned records: {owned}); '
+                    "release it first, or delete with force",
                 )
         pending = Pending(DELETE_LIST, list_id, note, request_id, memo)
         pending.change.force = force
