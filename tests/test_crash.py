@@ -17,7 +17,7 @@ from subject_grpc import GrpcSubject
 from ownerd import engine as native
 from ownerd.v1 import admin_pb2, dial_pb2
 
-ROUNDS = 20
+ROUNDS = (20, pytest.param(200, marks=pytest.mark.long))
 LEDGERS = 4
 HELD = Policy(True, None, None, DAY)
 
@@ -40,13 +40,16 @@ def _acknowledged_count(ledgers: list[Ledger]) -> int:
     return sum(ledger.acknowledged_count for ledger in ledgers)
 
 
-def test_r18_a_kill_loses_nothing_that_was_answered_and_invents_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rounds", ROUNDS)
+def test_r18_a_kill_loses_nothing_that_was_answered_and_invents_nothing(
+    tmp_path: Path, rounds: int
+) -> None:
     seed = random.randrange(2**32)
     chance = random.Random(seed)
     server = ServerProcess(tmp_path, "--settle-interval-s", "1")
     with server:
         ledgers = _ledgers(server, seed)
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             enough = _acknowledged_count(ledgers) + chance.randrange(20, 400)
             with Threads(*(ledger.run for ledger in ledgers)) as threads:
                 poll(
