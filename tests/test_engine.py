@@ -304,3 +304,25 @@ def test_an_engine_that_is_dropped_ends_its_threads_and_frees_its_directory(
     gc.collect()
     with native.Engine(str(tmp_path), map_bytes=1 << 26) as engine:
         assert [info.list_id for info in engine.lists("", 10)] == ["list"]
+
+
+class Raced(native.Engine):
+    """An engine on which a dial ends in the moment between a delete's check and the delete."""
+
+    def snapshot(self, list_id: str) -> Any:
+        snapshot = super().snapshot(list_id)
+        attempt = dial_pb2.ReportAttemptRequest(
+            list_id=list_id, record_id="1", campaign_id="A", wrap_up_code="Busy"
+        )
+        self.dial(native.REPORT_ATTEMPT, attempt.SerializeToString())
+        return snapshot
+
+
+def test_a_list_that_is_acquired_from_while_it_is_deleted_stays(tmp_path: Path) -> None:
+    with Raced(str(tmp_path), map_bytes=1 << 26) as engine:
+        engine.create_list("list", native.Policy(True, None, None, SECOND))
+        with pytest.raises(native.Refused, match="being dialed"):
+            engine.delete_list("list", force=False)
+        assert engine.get_list("list") is not None
+        engine.delete_list("list", force=True)
+        assert engine.get_list("list") is None
