@@ -32,7 +32,11 @@ _PACED_CALLS_MAX = 512
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What to send where. `rate_per_s` 0 is a closed load of `in_flight` calls for `seconds`."""
+    """What to send where. `rate_per_s` 0 is a closed load of `in_flight` calls for `seconds`.
+
+    `path` and `bodies_path` are for a server that is not ownerd: the rpc's full name, and a file
+    with a msgpack list of encoded requests.
+    """
 
     target: str
     method: str
@@ -48,6 +52,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     connections: int = 4
     batch_records: int = 1
     bodies: int = 50_000
+    path: str = ""
+    bodies_path: str = ""
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,7 +151,7 @@ class _Client:
             grpc.aio.insecure_channel(job.target, options=alone) for _ in range(job.connections)
         ]
         await asyncio.gather(*(channel.channel_ready() for channel in channels))
-        path = f"/ownerd.v1.DialService/{job.method}"
+        path = job.path or f"/ownerd.v1.DialService/{job.method}"
         calls = [channel.unary_unary(path) for channel in channels]
         gc.collect()
         gc.freeze()
@@ -203,6 +209,8 @@ class _Client:
 
 
 def _bodies(job: Job) -> list[bytes]:
+    if job.bodies_path:
+        return msgspec.msgpack.decode(Path(job.bodies_path).read_bytes(), type=list[bytes])
     known = records.Records(job.seed, job.record_count)
     if job.batch_records > 1:
         return records.claim_batches(

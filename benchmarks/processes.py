@@ -95,6 +95,32 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         process.wait(STOP_DEADLINE_S)
 
 
+def cpu_s(pid: int) -> float:
+    """Return the processor time of a process, of its children, and of those it has waited for."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return sum(map(int, fields[11:15])) / _TICKS_PER_S + sum(map(cpu_s, _children(pid)))
+
+
+def own_bytes(pid: int) -> int:
+    """Return the memory of a process and its children that is no file's; what they share, once."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    kib = sum(int(line.split()[1]) for line in lines if line.startswith(("Pss_Anon", "Pss_Shmem")))
+    return (kib << 10) + sum(map(own_bytes, _children(pid)))
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
 class Memory(NamedTuple):
     """Resident bytes of a process: its own, and pages of mapped files (the store's cache)."""
 
@@ -128,8 +154,7 @@ class Server:
 
     def cpu_s(self) -> float:
         """Return the processor time that the process has used."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+        return cpu_s(self.pid)
 
     def memory(self) -> Memory:
         """Return what the process keeps in memory now."""
