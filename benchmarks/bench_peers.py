@@ -13,8 +13,8 @@ etcd) is Python and often the limit itself. The engine is called from Python thr
 process, so it pays for no transport, and its CPU and memory are its callers' too. Memory is taken
 after the load, when PostgreSQL's backends have ended. A record drawn twice is denied by Redis and
 etcd, which write nothing for it, as `granted share` shows; ownerd and PostgreSQL renew the claim
-and write again. The p50 and p99 of pipelined Redis are until the first
-answer of a thousand, of other batches until the last.
+and write again. The p50 and p99 of pipelined Redis are until the first answer of a thousand, of
+other batches until the last.
 """
 
 import shutil
