@@ -20,7 +20,7 @@ from ownerd.rules cimport (
     ALL_CAMPAIGNS, EVENT_DURATION, EVENT_RELEASE, EVENT_RESERVATIONS_END, Event, Hold,
     hold_alive, hold_owned, rules_import,
 )
-from ownerd.room cimport store_has_room
+from ownerd.room cimport ROOM_FOR_GRANTS, store_room
 from ownerd.rows cimport (
     KEY_BYTES, empty_slice, put_be32, put_be64, record_key, slice_of, text_slice,
 )
@@ -343,7 +343,7 @@ cdef void import_rows(Store *store, Change *change, int64_t now_ns) noexcept nog
     cdef size_t i
     if not known_list(store, change):
         return
-    if not store_has_room(store, now_ns):
+    if store_room(store, now_ns) < ROOM_FOR_GRANTS:
         refuse_full(store, &change.task)
         return
     for i in range(change.rows.size()):

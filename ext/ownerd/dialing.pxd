@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t
 
 from ownerd.calls cimport DialCall
+from ownerd.room cimport Room
 from ownerd.store cimport Store
 
-cdef bint dial_decide(Store *store, DialCall *call, int64_t now_ns, bint has_room) noexcept nogil
+cdef bint dial_decide(Store *store, DialCall *call, int64_t now_ns, Room room) noexcept nogil

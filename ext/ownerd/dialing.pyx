@@ -14,6 +14,7 @@ from ownerd.calls cimport (
     INVALID_ARGUMENT, MESSAGE_BYTES, OK, DialItem, Slice, printable, task_refuse,
 )
 from ownerd.changes cimport refuse_full, refuse_unknown_list
+from ownerd.room cimport ROOM_FOR_GRANTS, ROOM_FOR_REPORTS
 from ownerd.rules cimport (
     NOBODY, OWNERSHIP_ACQUIRED, Code, Hold, Ruling, rules_attempt, rules_claim, rules_holder,
 )
@@ -123,11 +124,12 @@ cdef void decide_items(Dialing *dialing) noexcept nogil:
         decide_item(dialing, &dialing.call.items[i])
 
 
-cdef bint dial_decide(Store *store, DialCall *call, int64_t now_ns, bint has_room) noexcept nogil:
+cdef bint dial_decide(Store *store, DialCall *call, int64_t now_ns, Room room) noexcept nogil:
     """Decide a call; True if it changed anything. Refusals are in `call.task`.
 
-    Without room a claim that would be granted anew is refused, and so is its whole batch; denials,
-    attempts and look-ups are answered to the end.
+    Without room for them, a claim that would be granted anew and, later, an attempt that would
+    change anything are refused, and so is their whole batch; what writes nothing is answered to the
+    end.
     """
     cdef Dialing dialing
     cdef bint claims = call.call_kind == CALL_CLAIM or call.call_kind == CALL_CLAIM_BATCH
@@ -137,7 +139,7 @@ cdef bint dial_decide(Store *store, DialCall *call, int64_t now_ns, bint has_roo
     dialing.now_ns = now_ns
     dialing.changed = False
     dialing.code_text.size = 0
-    dialing.dry = claims and not has_room
+    dialing.dry = room < (ROOM_FOR_GRANTS if claims else ROOM_FOR_REPORTS)
     dialing.list = find_list(store, call.list_id)
     if dialing.list == NULL:
         refuse_unknown_list(&call.task, call.list_id.data, call.list_id.size)

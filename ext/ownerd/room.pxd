@@ -1,7 +1,12 @@
-"""C interface of room: whether the store still takes grants."""
+"""C interface of room: what the store still has room for."""
 
 from libc.stdint cimport int64_t
 
 from ownerd.store cimport Store
 
-cdef bint store_has_room(Store *store, int64_t now_ns) noexcept nogil
+cdef enum Room:                       # each includes those before it
+    ROOM_FOR_CHANGES                  # releases and other changes of the control plane, settling
+    ROOM_FOR_REPORTS                  # attempts: less than the reserve is left
+    ROOM_FOR_GRANTS                   # claims and imports
+
+cdef Room store_room(Store *store, int64_t now_ns) noexcept nogil

@@ -1,8 +1,9 @@
 """Room in the map and on the disk: grants are refused before the store is full.
 
-LMDB needs free pages even to delete (copy on write), so a reserve is kept that only releases and
-attempts may use. The data file's blocks are reserved on the disk ahead of need, so that a full disk
-shows here, where nothing is lost, and not as a failed commit. Runs on the writer thread.
+LMDB needs free pages even to delete (copy on write), so a reserve is kept: grants may not touch
+it, attempts may use half of it, and the rest is for releases and settling, which make room again.
+The data file's blocks are reserved on the disk ahead of need, so that a full disk shows here, where
+nothing is lost, and not as a failed commit. Runs on the writer thread.
 """
 
 from libc.stdint cimport uint64_t
@@ -50,18 +51,21 @@ cdef uint64_t free_page_count(Store *store) noexcept nogil:
     return total
 
 
-cdef void allocate_ahead(Store *store, uint64_t used_bytes) noexcept nogil:
-    """Reserve disk blocks for the data file before they are needed.
+cdef uint64_t bytes_ahead(Store *store, uint64_t used_bytes) noexcept nogil:
+    """Return how much disk to reserve beyond what is used.
 
     A group dirties no more pages than the tree has, and some for new records, so a small store need
     not reserve much.
     """
+    return min(store.reserve_bytes, used_bytes + ALLOCATE_BYTES)
+
+
+cdef void allocate_ahead(Store *store, uint64_t used_bytes) noexcept nogil:
+    """Reserve disk blocks for the data file before they are needed."""
     cdef int code
-    cdef uint64_t ahead = min(store.reserve_bytes, used_bytes + ALLOCATE_BYTES)
+    cdef uint64_t wanted = min(used_bytes + bytes_ahead(store, used_bytes), store.map_bytes)
     store.disk_full = False
-    while store.can_allocate and store.allocated_bytes < min(
-        used_bytes + ahead, store.map_bytes
-    ):
+    while store.can_allocate and store.allocated_bytes < wanted:
         code = fallocate(
             store.data_fd, 0, <long> store.allocated_bytes, ALLOCATE_BYTES
         )
@@ -84,22 +88,26 @@ cdef void count_free(Store *store, int64_t now_ns) noexcept nogil:
     store.free_bytes = free_page_count(store) * store.page_bytes
 
 
-cdef bint store_has_room(Store *store, int64_t now_ns) noexcept nogil:
-    """Tell whether grants may be written; False once only the reserve is left."""
+cdef Room store_room(Store *store, int64_t now_ns) noexcept nogil:
+    """Tell what may still be written; asked before each group."""
     cdef MDB_envinfo info
     cdef statvfs_t disk
     cdef uint64_t used, left
+    cdef uint64_t reserve = store.reserve_bytes
     lmdb.env_info(store.env, &info)
     used = (info.me_last_pgno + 1) * store.page_bytes
     allocate_ahead(store, used)
     left = store.map_bytes - min(store.map_bytes, used)
     if store.disk_full:
+        reserve = bytes_ahead(store, used)
         left = min(left, store.allocated_bytes - min(store.allocated_bytes, used))
     elif not store.can_allocate and fstatvfs(store.data_fd, &disk) == 0:
-        store.disk_full = <uint64_t> disk.f_bavail * disk.f_frsize < store.reserve_bytes
+        store.disk_full = <uint64_t> disk.f_bavail * disk.f_frsize < reserve
         left = min(left, <uint64_t> disk.f_bavail * disk.f_frsize)
-    if left < store.reserve_bytes:
+    if left < reserve:
         count_free(store, now_ns)
         left += store.free_bytes
-    store.map_full = left < store.reserve_bytes and not store.disk_full
-    return left >= store.reserve_bytes
+    store.map_full = left < reserve and not store.disk_full
+    if left >= reserve:
+        return ROOM_FOR_GRANTS
+    return ROOM_FOR_REPORTS if left >= reserve // 2 else ROOM_FOR_CHANGES

@@ -30,7 +30,7 @@ from ownerd.changes cimport Change, change_run, is_full, refuse_full
 from ownerd.clock cimport clock_elapsed, clock_now, clock_start_from
 from ownerd.dialing cimport dial_decide
 from ownerd.lmdb_api cimport MDB_SUCCESS
-from ownerd.room cimport store_has_room
+from ownerd.room cimport Room, store_room
 from ownerd.settler cimport SettleTask, settle_step
 from ownerd.snapshot cimport SnapshotRequest, snapshot_take
 from ownerd.store cimport store_abort, store_begin, store_commit
@@ -236,14 +236,14 @@ cdef int decide_group(EngineCore *engine, size_t start, size_t end) noexcept nog
     """Decide group[start:end] at one instant and commit; an LMDB error code, or 0."""
     cdef Store *store = engine.store
     cdef int64_t now_ns = clock_now(engine.clock)
-    cdef bint has_room = store_has_room(store, now_ns)
+    cdef Room room = store_room(store, now_ns)
     cdef bint changed = False
     cdef size_t i
     cdef int code = store_begin(store)
     if code != MDB_SUCCESS:
         return code
     for i in range(start, end):
-        changed |= dial_decide(store, engine.group[i], now_ns, has_room)
+        changed |= dial_decide(store, engine.group[i], now_ns, room)
     if changed or store.error != MDB_SUCCESS:
         return commit_group(engine, now_ns)
     store_abort(store)
