@@ -11,7 +11,6 @@ cdef extern from "<string>" namespace "std" nogil:
         string(const char *, size_t)
         string(const string &)
         const char *data()
-        const char *c_str()
         size_t size()
         bint empty()
         void clear()
@@ -20,21 +19,14 @@ cdef extern from "<string>" namespace "std" nogil:
         string &append(const char *, size_t)
         string &append(const string &)
         string &assign(const char *, size_t)
-        void push_back(char)
         char &operator[](size_t)
         bint operator==(const string &)
-        bint operator<(const string &)
-        int compare(const string &)
-        void swap(string &)
-
-    string to_string(unsigned long long)
 
 cdef extern from "<vector>" namespace "std" nogil:
     cdef cppclass vector[T]:
         vector()
         T &operator[](size_t)
         T &back()
-        T *data()
         size_t size()
         bint empty()
         void push_back(const T &)
@@ -42,7 +34,6 @@ cdef extern from "<vector>" namespace "std" nogil:
         void clear()
         void resize(size_t)
         void reserve(size_t)
-        void swap(vector[T] &)
 
 cdef extern from "<utility>" namespace "std" nogil:
     cdef cppclass pair[T, U]:

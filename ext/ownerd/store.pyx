@@ -313,8 +313,18 @@ cdef void count_release(Store *store, List *lst, int released_by) noexcept nogil
     undo.list = lst
     undo.index = <size_t> released_by
     undo.released_count = lst.events[undo.index].released_count
-    store.undo.push_back(undo)
+    if not noted(store, &undo):
+        store.undo.push_back(undo)
     lst.events[undo.index].released_count += 1
+
+
+cdef bint noted(Store *store, const Undo *undo) noexcept nogil:
+    """Tell whether the transaction counts this event already; its row is written once."""
+    cdef size_t i
+    for i in range(store.undo.size()):
+        if store.undo[i].list == undo.list and store.undo[i].index == undo.index:
+            return True
+    return False
 
 
 cdef void record_store(
