@@ -5,6 +5,8 @@ UBSan (run Python with libasan preloaded then).
 """
 
 import os
+import shlex
+import subprocess
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -24,18 +26,43 @@ if SANITIZE:
     COMPILE_ARGS += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
     LINK_ARGS += ["-fsanitize=address,undefined"]
 
+# Rooms that speak HTTP/2. Without the system's libnghttp2 they are left out: grpcio serves the dial
+# port then.
+HTTP2_ROOMS = {"listener", "load_http2"}
+
+
+def package_flags(package):
+    """Return (compile, link) flags of a system library, or None where it is not installed."""
+    try:
+        return [
+            shlex.split(subprocess.run(
+                ["pkg-config", flag, package], capture_output=True, text=True, check=True
+            ).stdout)
+            for flag in ("--cflags", "--libs")
+        ]
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
 
 def native_extensions():
-    return [
-        Extension(
-            f"ownerd.{source.stem}",
-            [str(source.relative_to(ROOT))],
-            language="c++",
-            extra_compile_args=COMPILE_ARGS,
-            extra_link_args=LINK_ARGS,
+    http2 = package_flags("libnghttp2")
+    if http2 is None:
+        print("ownerd: libnghttp2 was not found (Debian: libnghttp2-dev): no native dial listener")
+    extensions = []
+    for source in sorted((ROOT / "ext" / "ownerd").glob("*.pyx")):
+        if source.stem in HTTP2_ROOMS and http2 is None:
+            continue
+        compile_flags, link_flags = http2 if source.stem in HTTP2_ROOMS else ([], [])
+        extensions.append(
+            Extension(
+                f"ownerd.{source.stem}",
+                [str(source.relative_to(ROOT))],
+                language="c++",
+                extra_compile_args=COMPILE_ARGS + compile_flags,
+                extra_link_args=LINK_ARGS + link_flags,
+            )
         )
-        for source in sorted((ROOT / "ext" / "ownerd").glob("*.pyx"))
-    ]
+    return extensions
 
 
 class BuildNative(build_ext):
