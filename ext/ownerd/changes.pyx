@@ -1,7 +1,8 @@
 """The control plane's changes: each is decided and written in one commit of its own.
 
-A change writes its rows and records, its audit entry (R21) and its request id (R20) in the same transaction;
-the catalog in memory is brought up to date after the commit. A refused change leaves no trace.
+A change writes its rows, its records, its audit entry (R21) and its request id (R20) in the same
+transaction; the catalog in memory is brought up to date after the commit. A refused change leaves
+no trace.
 Runs on the writer thread only.
 
 It does not queue, wait or answer (engine), and does not judge records (rules).
@@ -505,7 +506,8 @@ cdef int change_run(Store *store, Change *change, int64_t now_ns) noexcept nogil
     if replay(store, change, now_ns):
         store_abort(store)
         return MDB_SUCCESS
-    change.revision = store.state.revision + 1
+    # A count says what a change that is in force did; like settling, it makes no revision.
+    change.revision = store.state.revision + (change.kind != FINISH_COUNT)
     change.time_ns = now_ns
     if change.entry_id == 0:
         change.entry_id = store.next_entry

@@ -172,9 +172,13 @@ cdef class Engine:
         self.core.group_records = max(
             1, min(GROUP_RECORDS, store.reserve_bytes // GROUP_BYTES_PER_RECORD)
         )
-        self.core.settle.step_records = max(1, min(
-            STEP_RECORDS, store.reserve_bytes // (store.environment.page_bytes * PAGES_PER_RECORD)
-        ))
+        page_bytes = store.environment.page_bytes
+        self.core.settle.step_records = max(
+            1, min(STEP_RECORDS, store.reserve_bytes // (page_bytes * PAGES_PER_RECORD))
+        )
+        self.core.settle.step_bytes = (
+            self.core.settle.step_records * page_bytes * PAGES_PER_RECORD
+        )
         start_writer(self.core, &self.writer)
         if background:
             start_settler(self.core, &self.settler)

@@ -13,12 +13,11 @@ from ownerd.changes cimport FINISH_COUNT, Change
 from ownerd.clock cimport clock_elapsed
 from ownerd.lmdb_api cimport MDB_CORRUPTED, MDB_SUCCESS
 from ownerd.settler cimport (
-    WORK_COUNT, WORK_MERGE, WORK_NOTHING, WORK_WALK, PlanTask, SettleState, merge_step, walk_step,
+    WORK_COUNT, WORK_MERGE, WORK_NOTHING, WORK_WALK, PlanTask, SettleState, merge_step, trim_step,
+    walk_step,
 )
 from ownerd.snapshot cimport SnapshotRequest, count_release, request_free, request_new
-from ownerd.store cimport (
-    Store, drop_settled, freeze, store_begin, store_commit, trim_journal,
-)
+from ownerd.store cimport Store, drop_settled, freeze
 from ownerd.writer cimport STOPPED, engine_fail, run_and_wait, start_thread
 
 cdef extern from "<sys/eventfd.h>" nogil:
@@ -42,10 +41,9 @@ cdef enum:
     STUCK_PAUSE_US = 100_000
     READER_PAUSE_US = 1_000
     READER_PATIENCE_NS = 5_000_000_000
-    CLOSING_TRIM = 65_536
 
 
-# --- one step ---------------------------------------------------------------------------------------
+# --- one step -------------------------------------------------------------------------------------
 
 cdef int do_work(EngineCore *engine, PlanTask *plan, int64_t most_ns) noexcept nogil:
     """Do one step of what was planned; an error code that ends the store, or 0."""
@@ -125,7 +123,7 @@ cdef int count_and_store(
     return MDB_SUCCESS
 
 
-# --- the thread -------------------------------------------------------------------------------------
+# --- the thread -----------------------------------------------------------------------------------
 
 cdef bint running(EngineCore *engine) noexcept nogil:
     return engine.state < STOPPED
@@ -201,7 +199,7 @@ cdef start_settler(EngineCore *core, pthread_t *thread):
     start_thread(thread, settler_main, core)
 
 
-# --- at a clean stop --------------------------------------------------------------------------------
+# --- at a clean stop ------------------------------------------------------------------------------
 
 cdef int settle_all(EngineCore *engine, int64_t now_ns) noexcept nogil:
     """Bring everything into the tree and trim the journal, with no thread running any more.
@@ -219,7 +217,7 @@ cdef int settle_all(EngineCore *engine, int64_t now_ns) noexcept nogil:
         code = merge_step(state, store, store.frozen, PRESSED_STEP_NS)
         drop_settled(store)
     if code == MDB_SUCCESS:
-        store_begin(store)
-        trim_journal(store, CLOSING_TRIM)
-        code = store_commit(store, store.state.revision, now_ns)
+        code = trim_step(store, now_ns)
+    while code == MDB_SUCCESS and store.journal_first <= store.tree.settled_revision.load():
+        code = trim_step(store, now_ns)
     return code

@@ -1,4 +1,4 @@
-"""Opens a data directory: lock, both environments, catalog, and the journal since the last settling.
+"""Opens a data directory: lock, both environments, catalog, the journal since the last settling.
 
     DIR/LOCK       locked by the one process that has the store
     DIR/journal/   LMDB: journal, catalog, audit, requests
@@ -23,10 +23,12 @@ from ownerd.calls cimport Slice
 from ownerd.containers cimport string, unordered_map
 from ownerd.directory cimport take_lock
 from ownerd.environment cimport check, environment_close, environment_open, open_tables
-from ownerd.journal cimport journal_count, journal_replay
-from ownerd.lmdb_api cimport MDB_CORRUPTED, MDB_SUCCESS, lmdb
+from ownerd.journal cimport (
+    JournalPlace, journal_count, journal_follows, journal_replay, journal_revision,
+)
+from ownerd.lmdb_api cimport MDB_SUCCESS, lmdb
 from ownerd.overlay cimport Layer, frozen_run, layer_has_room, layer_new
-from ownerd.rows cimport empty_slice, get_be64, put_be64, slice_of
+from ownerd.rows cimport empty_slice, put_be64, slice_of
 from ownerd.rules cimport NEVER_NS
 from ownerd.scans cimport (
     Scan, load_campaigns, load_codes, load_graves, load_lists, scan_close, scan_next, scan_open,
@@ -34,7 +36,7 @@ from ownerd.scans cimport (
 )
 from ownerd.store cimport (
     CODES, JOURNAL, META, TABLE_COUNT, TABLE_NAMES, List, StateRow, get_row, put_row,
-    store_abort, store_begin,
+    store_abort, store_begin, store_room,
 )
 from ownerd.tree cimport tree_close, tree_create, tree_merge, tree_open
 
@@ -76,13 +78,14 @@ cdef Store *store_open(
         store.environment = environment_open(os.path.join(directory, "journal"), map_bytes)
         _load(store, directory)
         _replay(store, directory)
+        store_room(store, 0)          # reserves disk blocks before they are needed
     except BaseException:
         store_close(store)
         raise
     return store
 
 
-# --- a new store ------------------------------------------------------------------------------------
+# --- a new store ----------------------------------------------------------------------------------
 
 def _make_if_new(directory):
     """Make what a store consists of, unless it is there; a power cut meanwhile leaves no half."""
@@ -145,7 +148,7 @@ cdef _put_first_state(Store *store, uint64_t store_id):
     )
 
 
-# --- the catalog ------------------------------------------------------------------------------------
+# --- the catalog ----------------------------------------------------------------------------------
 
 cdef _load(Store *store, str directory):
     cdef int code
@@ -179,7 +182,7 @@ cdef _load_state(Store *store, str directory):
         )
 
 
-# --- the journal ------------------------------------------------------------------------------------
+# --- the journal ----------------------------------------------------------------------------------
 
 cdef refuse_journal(str directory, str what):
     raise StoreError(
@@ -191,37 +194,35 @@ cdef refuse_journal(str directory, str what):
 cdef _replay(Store *store, str directory):
     """Put every change that the tree does not have into the active layer."""
     cdef Scan scan
+    cdef JournalPlace place
     cdef char key[8]
-    cdef uint64_t settled = store.tree.settled_revision.load()
-    cdef uint64_t revision = settled
     cdef bint more
-    if settled > store.state.revision:
+    place.revision = store.tree.settled_revision.load()
+    place.more = False
+    if place.revision > store.state.revision:
         refuse_journal(directory, f"ends at revision {store.state.revision}, the records are at "
-                       f"{settled}")
+                       f"{place.revision}")
     check(scan_open(store, JOURNAL, &scan), f"cannot read the journal in {directory}")
     try:
         more = scan_next(&scan)
-        store.journal_first = get_be64(<const char *> scan.key.mv_data) if more \
-            else store.state.revision + 1
-        put_be64(key, settled + 1)
+        store.journal_first = journal_revision(&scan.key) if more else store.state.revision + 1
+        put_be64(key, place.revision + 1)
         more = more and scan_seek(&scan, slice_of(key, 8))
-        while more and get_be64(<const char *> scan.key.mv_data) == revision + 1:
-            revision += 1
-            if not _replay_value(store, &scan, revision):
-                refuse_journal(directory, f"cannot be read at revision {revision}")
-            with nogil:
-                more = scan_next(&scan)
+        while more and journal_follows(&place, &scan.key, &scan.value):
+            if not _replay_row(store, &scan, place.revision):
+                refuse_journal(directory, f"cannot be read at revision {place.revision}")
+            more = scan_next(&scan)
+        if more or place.more or place.revision != store.state.revision or scan.damaged:
+            refuse_journal(directory, f"is damaged or incomplete at revision {place.revision}")
     finally:
-        code = scan_close(&scan)
-    if code != MDB_SUCCESS or revision != store.state.revision:
-        refuse_journal(directory, f"is damaged or incomplete after revision {revision}")
+        scan_close(&scan)
     store.journal_next = store.journal_first
 
 
-cdef bint _replay_value(Store *store, Scan *scan, uint64_t revision) except *:
-    """Replay one value; when the layer is full, which holds what came before, it is settled."""
+cdef bint _replay_row(Store *store, Scan *scan, uint64_t revision) except *:
+    """Replay one row; when the layer is full, which holds what came before, it is settled."""
     cdef int64_t count = journal_count(&scan.value)
-    if count > 0 and not layer_has_room(store.active.get(), count):
+    if not layer_has_room(store.active.get(), count):
         settle_replayed(store, revision - 1)
     return journal_replay(&scan.value, store.active.get())
 
@@ -242,7 +243,7 @@ cdef settle_replayed(Store *store, uint64_t revision):
     store.active = shared_ptr[Layer](layer_new(store.layer_bytes))
 
 
-# --- closing ----------------------------------------------------------------------------------------
+# --- closing --------------------------------------------------------------------------------------
 
 cdef void store_close(Store *store) noexcept:
     """Close both environments, free the catalog and let go of the lock."""

@@ -181,7 +181,7 @@ cdef void layer_rollback(Layer *layer) noexcept nogil:
     layer.growth_bytes = layer.marked_growth_bytes
 
 
-# --- in key order -----------------------------------------------------------------------------------
+# --- in key order ---------------------------------------------------------------------------------
 
 # An entry with the first 16 bytes of its key as numbers: most keys differ there.
 cdef struct SortItem:

@@ -31,6 +31,7 @@ cdef extern from "<sys/statvfs.h>" nogil:
 
 cdef enum:
     FREE_COUNT_INTERVAL_NS = 1_000_000_000
+    PAGES_PER_CHANGE = 32             # a generous bound on what a small commit writes
     ALLOCATE_BYTES = 0x400000         # 4 MiB: the data file's blocks are reserved in such steps
 
 
@@ -62,11 +63,11 @@ cdef uint64_t bytes_ahead(uint64_t reserve_bytes, uint64_t used) noexcept nogil:
 
 
 cdef void allocate_ahead(
-    Environment *environment, uint64_t reserve_bytes, uint64_t used
+    Environment *environment, uint64_t ahead, uint64_t used
 ) noexcept nogil:
     """Reserve disk blocks for the data file before they are needed."""
     cdef int code
-    cdef uint64_t wanted = min(used + bytes_ahead(reserve_bytes, used), environment.map_bytes)
+    cdef uint64_t wanted = min(used + ahead, environment.map_bytes)
     environment.disk_full = False
     while environment.can_allocate and environment.allocated_bytes < wanted:
         code = fallocate(
@@ -93,10 +94,27 @@ cdef void count_free(Environment *environment, int64_t now_ns) noexcept nogil:
     environment.free_bytes = free_page_count(environment) * environment.page_bytes
 
 
+cdef uint64_t environment_left(
+    Environment *environment, uint64_t reserve_bytes, int64_t now_ns
+) noexcept nogil:
+    """Return how many bytes of single pages may be written, having reserved them on the disk."""
+    cdef uint64_t used = used_bytes(environment), left
+    environment.guard.lock()
+    allocate_ahead(environment, bytes_ahead(reserve_bytes, used), used)
+    left = environment.map_bytes - min(environment.map_bytes, used)
+    if environment.disk_full:
+        left = min(left, environment.allocated_bytes - min(environment.allocated_bytes, used))
+    if left < reserve_bytes:
+        count_free(environment, now_ns)
+        left += environment.free_bytes
+    environment.guard.unlock()
+    return left
+
+
 cdef Room environment_room(
     Environment *environment, uint64_t reserve_bytes, uint64_t promised_bytes, int64_t now_ns
 ) noexcept nogil:
-    """Tell what may still be written; asked before each group and each step of settling."""
+    """Tell what may still be written; asked before each group."""
     cdef Room room
     environment.guard.lock()
     room = measure(environment, reserve_bytes, promised_bytes, now_ns)
@@ -110,7 +128,7 @@ cdef Room measure(
     cdef statvfs_t disk
     cdef uint64_t used = used_bytes(environment)
     cdef uint64_t left = environment.map_bytes - min(environment.map_bytes, used)
-    allocate_ahead(environment, reserve, used)
+    allocate_ahead(environment, bytes_ahead(reserve, used) + promised, used)
     if environment.disk_full:
         reserve = bytes_ahead(reserve, used)
         left = min(left, environment.allocated_bytes - min(environment.allocated_bytes, used))
@@ -124,4 +142,7 @@ cdef Room measure(
     environment.map_full = left < reserve and not environment.disk_full
     if left >= reserve:
         return ROOM_FOR_GRANTS
-    return ROOM_FOR_REPORTS if left >= reserve // 2 else ROOM_FOR_CHANGES
+    if left >= reserve // 2:
+        return ROOM_FOR_REPORTS
+    return ROOM_FOR_CHANGES if left >= PAGES_PER_CHANGE * environment.page_bytes \
+        else ROOM_FOR_NOTHING

@@ -77,7 +77,7 @@ cdef void list_from_row(List *lst, const MDB_val *key, const MDB_val *value) noe
     lst.update_revision = row.update_revision
 
 
-# --- into the catalog -------------------------------------------------------------------------------
+# --- into the catalog -----------------------------------------------------------------------------
 
 cdef List *keep_list(Store *store, const MDB_val *key, const MDB_val *value) noexcept nogil:
     """Put a list's row into the catalog, in place if it is there (its events stay)."""

@@ -32,6 +32,7 @@ cdef cppclass SettleState:
     bint requests_due
     int64_t step_ns                   # how long a step may take, beside its commit
     uint64_t step_records             # how many records it may write
+    uint64_t step_bytes               # and how many bytes that takes, at most
     atomic[bint] stuck                # the last step found no room in the tree
     uint64_t merged_count             # records brought into the tree
     uint64_t walked_count             # records rewritten or dropped by walks
@@ -49,6 +50,7 @@ cdef cppclass PlanTask:
 cdef int settle_plan(
     Store *store, SettleState *state, PlanTask *plan, int64_t now_ns
 ) noexcept nogil
+cdef int trim_step(Store *store, int64_t now_ns) noexcept nogil
 cdef int merge_step(
     SettleState *state, Store *store, shared_ptr[Layer] layer, int64_t most_ns
 ) noexcept nogil

@@ -21,16 +21,17 @@ from libc.string cimport memcpy
 from ownerd.changes cimport is_full
 from ownerd.clock cimport clock_elapsed
 from ownerd.lmdb_api cimport (
-    MDB_CORRUPTED, MDB_NEXT, MDB_SUCCESS, MDB_cursor, MDB_val, lmdb,
+    MDB_CORRUPTED, MDB_MAP_FULL, MDB_NEXT, MDB_SUCCESS, MDB_cursor, MDB_val, lmdb,
 )
 from ownerd.overlay cimport frozen_run
-from ownerd.room cimport environment_room
+from ownerd.room cimport ROOM_FOR_NOTHING, environment_left
 from ownerd.rows cimport open_row, put_be32, slice_of, text_slice
 from ownerd.rules cimport EVENT_RELEASE
 from ownerd.scans cimport load_list
 from ownerd.store cimport (
     EVENTS, GRAVES, REQUESTS, REQUEST_MEMORY_NS, List, RequestRow, delete_row, drop_settled,
-    freeze, is_settled, note_error, open_txn, store_abort, store_begin, store_commit, trim_journal,
+    freeze, is_settled, note_error, open_txn, store_abort, store_begin, store_commit,
+    store_room, trim_journal,
 )
 from ownerd.tree cimport tree_merge, tree_walk
 
@@ -39,7 +40,7 @@ cdef enum:
     TRIMMED_PER_STEP = 1024
 
 
-# --- the plan: on the writer thread -----------------------------------------------------------------
+# --- the plan: on the writer thread ---------------------------------------------------------------
 
 cdef List *walked_list(Store *store, SettleState *state) noexcept nogil:
     if store.lists_by_number.count(state.walk.number) == 0:
@@ -166,13 +167,11 @@ cdef int finish_walk(Store *store, SettleState *state, int64_t now_ns) noexcept 
     return load_list(store, text_slice(lst.id))
 
 
-cdef int trim(Store *store, int64_t now_ns) noexcept nogil:
-    """Commit a step of trimming the journal."""
-    cdef int code
+cdef int trim_step(Store *store, int64_t now_ns) noexcept nogil:
+    """Commit a step of trimming the journal; an LMDB error code, or 0."""
     store_begin(store)
     trim_journal(store, TRIMMED_PER_STEP)
-    code = store_commit(store, store.state.revision, now_ns)
-    return MDB_SUCCESS if is_full(code) else code
+    return store_commit(store, store.state.revision, now_ns)
 
 
 cdef void delete_old_requests(
@@ -217,6 +216,10 @@ cdef int settle_plan(
 ) noexcept nogil:
     """Say what is to be done next, doing what is small; an error code that ends the store, or 0."""
     cdef int code = MDB_SUCCESS
+    if store_room(store, now_ns) == ROOM_FOR_NOTHING:
+        state.stuck.store(True)       # not even to cut or trim
+        plan.work = WORK_NOTHING
+        return MDB_SUCCESS
     if plan.sweep:
         state.sweep += 1
         state.requests_due = state.flush_due = True
@@ -230,7 +233,11 @@ cdef int settle_plan(
         plan.work = WORK_MERGE
         plan.layer = store.frozen
     elif store.journal_first <= store.tree.settled_revision.load():
-        return trim(store, now_ns)
+        code = trim_step(store, now_ns)
+        if is_full(code):
+            plan.work = WORK_NOTHING
+            return MDB_SUCCESS
+        return code
     elif state.walking and (state.walk.bury or walked_list(store, state) != NULL):
         plan.work = WORK_WALK
         state.walk.now_ns = judged_at(store, state, now_ns)
@@ -246,7 +253,7 @@ cdef int settle_plan(
     return MDB_SUCCESS
 
 
-# --- the work: on whichever thread settles ----------------------------------------------------------
+# --- the work: on whichever thread settles --------------------------------------------------------
 
 cdef int judged(SettleState *state, Store *store, int code) noexcept nogil:
     """Tell a lack of room, which is waited out, from what ends the store."""
@@ -254,9 +261,14 @@ cdef int judged(SettleState *state, Store *store, int code) noexcept nogil:
     return MDB_SUCCESS if is_full(code) else code
 
 
-cdef void make_way(Store *store) noexcept nogil:
-    """Reserve the disk blocks that a step of settling may need."""
-    environment_room(store.tree.environment, store.reserve_bytes, 0, clock_elapsed())
+cdef uint64_t records_allowed(SettleState *state, Store *store) noexcept nogil:
+    """Return how many records a step may write into what is left of map and disk."""
+    cdef uint64_t left = environment_left(
+        store.tree.environment, store.reserve_bytes, clock_elapsed()
+    )
+    if left >= state.step_bytes:
+        return state.step_records
+    return left * state.step_records // (2 * state.step_bytes)
 
 
 cdef int merge_step(
@@ -268,15 +280,18 @@ cdef int merge_step(
     """
     cdef uint64_t last_revision = layer.get().last_revision
     cdef int code = MDB_SUCCESS
+    cdef uint64_t most
     state.guard.lock()
-    make_way(store)
-    if last_revision > store.tree.settled_revision.load():
+    most = records_allowed(state, store)
+    if most == 0:
+        code = MDB_MAP_FULL
+    elif last_revision > store.tree.settled_revision.load():
         if state.layer.get() != layer.get():
             state.layer = layer
             state.run = frozen_run(layer.get())
             state.position = 0
         code = tree_merge(
-            store.tree, layer.get(), state.run.get(), &state.position, state.step_records,
+            store.tree, layer.get(), state.run.get(), &state.position, most,
             clock_elapsed() + most_ns, &state.merged_count,
         )
     if last_revision <= store.tree.settled_revision.load():
@@ -289,13 +304,14 @@ cdef int merge_step(
 cdef int walk_step(SettleState *state, Store *store, int64_t most_ns) noexcept nogil:
     """Visit the next records of the walk; an error code that ends the store, or 0."""
     cdef uint64_t written = state.walk.written
-    cdef int code
+    cdef uint64_t most
+    cdef int code = MDB_MAP_FULL
     state.guard.lock()
-    make_way(store)
-    code = tree_walk(
-        store.tree, &state.walk, state.step_records, clock_elapsed() + most_ns,
-        &state.walk_finished,
-    )
+    most = records_allowed(state, store)
+    if most > 0:
+        code = tree_walk(
+            store.tree, &state.walk, most, clock_elapsed() + most_ns, &state.walk_finished
+        )
     state.guard.unlock()
     if code != MDB_SUCCESS:           # what the aborted step visited is to be visited again
         state.walk.after.clear()

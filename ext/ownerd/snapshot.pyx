@@ -29,7 +29,7 @@ from ownerd.calls import Refused
 from ownerd.directory import StoreError
 
 
-# --- asking for one -----------------------------------------------------------------------------------
+# --- asking for one -------------------------------------------------------------------------------
 
 cdef SnapshotRequest *request_new() noexcept nogil:
     """Return a request to be given a list id and submitted."""
@@ -67,7 +67,7 @@ cdef int snapshot_take(Store *store, SnapshotRequest *request, int64_t now_ns) n
     return MDB_SUCCESS
 
 
-# --- scans ------------------------------------------------------------------------------------------
+# --- scans ----------------------------------------------------------------------------------------
 
 cdef struct OwnerCount:
     int64_t owned
@@ -156,7 +156,7 @@ cdef void read_page(
     walk_close(&walk)
 
 
-# --- for Python -------------------------------------------------------------------------------------
+# --- for Python -----------------------------------------------------------------------------------
 
 cdef expiry_of(int64_t until_ns):
     return None if until_ns == NEVER_NS else until_ns

@@ -34,7 +34,7 @@ cdef enum:
 
 cdef const char *TABLE_NAMES[TABLE_COUNT]   # in the order of Table
 
-# --- rows: the fixed part of each value; strings follow it --------------------------------------
+# --- rows: the fixed part of each value; strings follow it ----------------------------------------
 
 cdef struct StateRow:                 # META "state", written by every commit
     uint64_t revision
@@ -167,5 +167,5 @@ cdef int fold_events(
 cdef bint freeze(Store *store) noexcept nogil
 cdef void drop_settled(Store *store) noexcept nogil
 cdef bint is_settled(Store *store) noexcept nogil
-cdef bint trim_journal(Store *store, int most) noexcept nogil
+cdef void trim_journal(Store *store, int most) noexcept nogil
 cdef Room store_room(Store *store, int64_t now_ns) noexcept nogil

@@ -1,15 +1,15 @@
-"""What is stored: the catalog with its tables, the records, and the one transaction that changes both.
+"""What is stored: the catalog with its tables, the records, and the transaction that changes both.
 
 A transaction decides against the catalog in memory and against each record as it was last: in the
 active layer, else in the frozen one, else in the record tree. What it writes becomes rows of the
-catalog's tables, entries of the active layer and one value of the journal. Its commit is one LMDB
+catalog's tables, entries of the active layer and a row of the journal. Its commit is one LMDB
 transaction of the journal's environment: journal, catalog, audit and time go to disk as one.
 
 Invariants:
 - The catalog and the layers change only on the writer thread. `store_abort`, and a commit that
   fails, put back what the transaction changed in them.
 - Once an LMDB call inside a transaction fails, `error` is set and the transaction cannot commit.
-- Every revision has a value in the journal, from `journal_first` on without a gap, until the tree
+- Every revision has a row in the journal, from `journal_first` on without a gap, until the tree
   has settled it.
 - Numbers of lists and campaigns are never used twice.
 - Rows are the machine's own byte order (x86-64 and arm64 Linux are both little-endian); keys that
@@ -21,9 +21,11 @@ It decides nothing and knows no gRPC. `opening` opens it, `scans` reads its tabl
 from cython.operator cimport dereference
 from libc.string cimport memcpy, memset
 
-from ownerd.journal cimport journal_add, journal_begin, journal_seal
+from ownerd.journal cimport (
+    JOURNAL_KEY_BYTES, journal_add, journal_begin, journal_key, journal_revision, journal_seal,
+)
 from ownerd.lmdb_api cimport (
-    MDB_APPEND, MDB_CORRUPTED, MDB_NOTFOUND, MDB_SUCCESS, lmdb,
+    MDB_APPEND, MDB_CORRUPTED, MDB_FIRST, MDB_NEXT, MDB_NOTFOUND, MDB_SUCCESS, MDB_cursor, lmdb,
 )
 from ownerd.overlay cimport (
     Entry, entry_value, layer_find, layer_mark, layer_new, layer_put, layer_rollback,
@@ -31,7 +33,7 @@ from ownerd.overlay cimport (
 )
 from ownerd.room cimport environment_room
 from ownerd.rows cimport (
-    SEAL_BYTES, VALUE_BYTES, empty_slice, hold_decode, hold_encode, open_row, put_be32, put_be64,
+    SEAL_BYTES, VALUE_BYTES, empty_slice, hold_decode, hold_encode, open_row, put_be32,
     record_key, seal_row, slice_of, text_slice,
 )
 from ownerd.rules cimport rules_apply_event
@@ -82,7 +84,7 @@ cdef MDB_txn *open_txn(Store *store) noexcept nogil:
 
 
 cdef void store_begin(Store *store) noexcept nogil:
-    """Begin a transaction; LMDB's own begins with its first row, since most groups need no other."""
+    """Begin a transaction; LMDB's own begins with its first row, since many groups write none."""
     store.error = MDB_SUCCESS
     store.next_entry = store.state.next_entry
     store.next_list = store.state.next_list
@@ -101,31 +103,49 @@ cdef void put_released_counts(Store *store) noexcept nogil:
 
 
 cdef void put_journal(Store *store, uint64_t revision, int64_t time_ns) noexcept nogil:
-    """Append the transaction's value to the journal."""
-    cdef char key[8]
+    """Append the transaction's rows to the journal."""
+    cdef char key[JOURNAL_KEY_BYTES]
+    cdef Slice whole
     cdef MDB_val where, value
-    cdef Slice sealed
-    put_be64(key, revision)
-    sealed = journal_seal(&store.journal, key, 8, time_ns)
-    if open_txn(store) == NULL:
-        return
-    where = val_of(slice_of(key, 8))
-    value = val_of(sealed)
-    note_error(
-        store, lmdb.put(store.txn, store.tables[<int> JOURNAL], &where, &value, MDB_APPEND)
-    )
+    cdef size_t part
+    for part in range(store.journal.used):
+        if open_txn(store) == NULL:
+            return
+        whole = slice_of(key, journal_key(key, revision, part))
+        where = val_of(whole)
+        value = val_of(journal_seal(&store.journal, part, whole, time_ns))
+        note_error(
+            store, lmdb.put(store.txn, store.tables[<int> JOURNAL], &where, &value, MDB_APPEND)
+        )
 
 
-cdef bint trim_journal(Store *store, int most) noexcept nogil:
-    """Remove values that the tree has settled from the journal; True if there are more."""
-    cdef char key[8]
+cdef void trim_journal(Store *store, int most) noexcept nogil:
+    """Remove up to `most` revisions that the tree has settled from the journal."""
+    cdef MDB_cursor *cursor
+    cdef MDB_val key, value
     cdef uint64_t settled = store.tree.settled_revision.load()
-    while most > 0 and store.journal_next <= settled:
-        put_be64(key, store.journal_next)
-        delete_row(store, JOURNAL, slice_of(key, 8))
-        store.journal_next += 1
-        most -= 1
-    return store.journal_next <= settled
+    cdef int code
+    if store.journal_first > settled or open_txn(store) == NULL:
+        return
+    note_error(store, lmdb.cursor_open(store.txn, store.tables[<int> JOURNAL], &cursor))
+    if store.error != MDB_SUCCESS:
+        return
+    code = lmdb.cursor_get(cursor, &key, &value, MDB_FIRST)
+    while code == MDB_SUCCESS and journal_revision(&key) <= settled:
+        if key.mv_size == 8:          # a first part: the others go with it
+            most -= 1
+            if most < 0:
+                break
+        code = lmdb.cursor_del(cursor, 0)
+        if code == MDB_SUCCESS:
+            code = lmdb.cursor_get(cursor, &key, &value, MDB_NEXT)
+    if code == MDB_SUCCESS:
+        store.journal_next = journal_revision(&key)
+    elif code == MDB_NOTFOUND:        # all of it is settled
+        store.journal_next = settled + 1
+    else:
+        note_error(store, code)
+    lmdb.cursor_close(cursor)
 
 
 cdef void put_state(Store *store, StateRow *state) noexcept nogil:
@@ -416,7 +436,7 @@ cdef void record_store(Store *store, List *lst, Record *record, int64_t now_ns) 
     layer.record_delta += (size != 0) - <int> record.existed
 
 
-# --- layers -----------------------------------------------------------------------------------------
+# --- layers ---------------------------------------------------------------------------------------
 
 cdef bint is_settled(Store *store) noexcept nogil:
     """Tell whether the tree has everything that was ever committed."""

@@ -124,7 +124,7 @@ cdef void tree_close(Tree *tree) noexcept:
     del tree
 
 
-# --- look-ups of the writer thread ------------------------------------------------------------------
+# --- look-ups of the writer thread ----------------------------------------------------------------
 
 cdef int tree_find(
     Tree *tree, const char *key, size_t key_size, MDB_val *value
@@ -167,7 +167,7 @@ cdef int64_t record_count(Tree *tree, MDB_txn *txn) noexcept nogil:
     return <int64_t> stat.ms_entries
 
 
-# --- the settler's steps ----------------------------------------------------------------------------
+# --- the settler's steps --------------------------------------------------------------------------
 
 cdef int put_state(Tree *tree, MDB_txn *txn, uint64_t settled_revision) noexcept nogil:
     cdef char row[STATE_ROW_BYTES]

@@ -17,13 +17,15 @@ from ownerd.calls cimport Slice
 from ownerd.containers cimport string, unordered_map, vector
 from ownerd.directory cimport take_lock
 from ownerd.environment cimport check, refuse_truncated
-from ownerd.journal cimport journal_replay
+from ownerd.journal cimport (
+    JournalPlace, journal_follows, journal_replay, journal_revision,
+)
 from ownerd.lmdb_api cimport (
     MDB_NEXT, MDB_NOTFOUND, MDB_NOTLS, MDB_RDONLY, MDB_SUCCESS, MDB_cursor, MDB_dbi, MDB_env,
     MDB_stat, MDB_txn, MDB_val, lmdb,
 )
 from ownerd.overlay cimport compare_keys
-from ownerd.rows cimport get_be32, get_be64, hold_decode, open_row, slice_of
+from ownerd.rows cimport get_be32, hold_decode, open_row, slice_of
 from ownerd.rules cimport Hold
 from ownerd.store cimport (
     CAMPAIGNS, GRAVES, JOURNAL, LISTS, META, TABLE_COUNT, TABLE_NAMES, ListRow, StateRow,
@@ -53,13 +55,13 @@ cdef cppclass Known:
     StateRow state
     TreeState tree_state
     uint64_t journal_first            # the revision that the journal begins with; 0: it is empty
-    uint64_t journal_next             # the revision that it goes on with
+    JournalPlace journal              # where it ends
 
 
 ctypedef bint (*RowCheck)(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil
 
 
-# --- rows, each without its seal --------------------------------------------------------------------
+# --- rows, each without its seal ------------------------------------------------------------------
 
 cdef bint any_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
     return True
@@ -109,21 +111,16 @@ cdef bint record_row(Known *known, const MDB_val *key, const MDB_val *value) noe
 
 
 cdef bint journal_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
-    """Tell whether a value can be replayed and follows the one before it."""
-    cdef uint64_t revision
-    if key.mv_size != 8:
-        return False
-    revision = get_be64(<const char *> key.mv_data)
+    """Tell whether a row can be replayed and follows the one before it."""
+    cdef bint follows
     if known.journal_first == 0:
-        known.journal_first = revision
-    if known.journal_next not in (0, revision):
-        known.journal_next = revision + 1
-        return False
-    known.journal_next = revision + 1
-    return journal_replay(value, NULL)
+        known.journal_first = journal_revision(key)
+        known.journal.revision = known.journal_first - 1
+    follows = journal_follows(&known.journal, key, value)
+    return follows and journal_replay(value, NULL)
 
 
-# --- tables -----------------------------------------------------------------------------------------
+# --- tables ---------------------------------------------------------------------------------------
 
 cdef void note(Finding *finding, Slice key) noexcept nogil:
     finding.damaged += 1
@@ -233,7 +230,8 @@ cdef object pair_fault(Known *known):
     if settled > known.state.revision:
         return f"the records are at revision {settled}, the journal ends at {known.state.revision}"
     if settled < known.state.revision and (
-        known.journal_first > settled + 1 or known.journal_next != known.state.revision + 1
+        known.journal_first > settled + 1 or known.journal.revision != known.state.revision
+        or known.journal.more
     ):
         return f"the journal does not hold revisions {settled + 1} to {known.state.revision}"
     return None
@@ -251,7 +249,8 @@ def verify(directory):
     """
     cdef Known known
     cdef int i
-    known.campaign_count = known.journal_first = known.journal_next = 0
+    known.campaign_count = known.journal_first = known.journal.revision = 0
+    known.journal.more = False
     known.state.revision = known.state.store_id = 0
     known.tree_state.settled_revision = known.tree_state.store_id = 0
     if not os.path.isdir(directory):

@@ -60,7 +60,7 @@ cdef void prepare(View *view) noexcept nogil:
     view.prepared = True
 
 
-# --- a walk -----------------------------------------------------------------------------------------
+# --- a walk ---------------------------------------------------------------------------------------
 
 cdef void walk_open(ViewWalk *walk, View *view) noexcept nogil:
     """Set a walk up; `walk_first` begins it, `walk_close` ends it."""
@@ -208,7 +208,7 @@ cdef bint walk_next(ViewWalk *walk) noexcept nogil:
     return settle_on(walk)
 
 
-# --- one record -------------------------------------------------------------------------------------
+# --- one record -----------------------------------------------------------------------------------
 
 cdef bint view_find(View *view, const char *key, size_t key_size, Hold *hold) noexcept nogil:
     """Look one record up; False if nothing of it is stored."""

@@ -33,8 +33,8 @@ from ownerd.clock cimport clock_elapsed, clock_now, clock_start_from
 from ownerd.dialing cimport dial_decide
 from ownerd.lmdb_api cimport MDB_SUCCESS
 from ownerd.overlay cimport Layer, layer_has_room
-from ownerd.room cimport ROOM_FOR_CHANGES, Room
-from ownerd.settler cimport PlanTask, merge_step, settle_plan
+from ownerd.room cimport ROOM_FOR_CHANGES, ROOM_FOR_GRANTS, ROOM_FOR_NOTHING, Room
+from ownerd.settler cimport PlanTask, merge_step, settle_plan, trim_step
 from ownerd.snapshot cimport SnapshotRequest, snapshot_take
 from ownerd.store cimport (
     drop_settled, freeze, store_abort, store_begin, store_commit, store_room,
@@ -72,12 +72,8 @@ cdef extern from "<sys/eventfd.h>" nogil:
     int EFD_CLOEXEC
     int eventfd_write(int, uint64_t)
 
-cdef extern from "<unistd.h>" nogil:
-    int usleep(unsigned int)
-
 cdef enum:
-    SETTLED_POLL_US = 200             # how often a writer that waits for the settler looks
-    INLINE_STEP_NS = 20_000_000
+    URGENT_STEP_NS = 20_000_000       # of settling, when the writer waits for it
 
 
 # --- the queue ------------------------------------------------------------------------------------
@@ -229,21 +225,23 @@ cdef int commit_group(EngineCore *engine, int64_t now_ns) noexcept nogil:
     return code
 
 
-# --- room in memory ---------------------------------------------------------------------------------
+# --- room in memory -------------------------------------------------------------------------------
 
 cdef bint await_merge(EngineCore *engine) noexcept nogil:
-    """Wait until the frozen layer is in the tree; False if there is no room for it, or no store."""
+    """Have the frozen layer merged; False if there is no room for it, or no store.
+
+    The settler may be waiting for the writer's plan, so the writer does not wait for it: they take
+    turns at the steps.
+    """
     cdef Store *store = engine.store
     cdef int64_t begun_ns = clock_elapsed()
     cdef int code
+    engine.settle.stuck.store(False)
     while store.frozen.get() != NULL and not engine.settle.stuck.load() \
             and engine.failure_code.load() == MDB_SUCCESS:
-        if engine.background:
-            usleep(SETTLED_POLL_US)
-        else:
-            code = merge_step(&engine.settle, store, store.frozen, INLINE_STEP_NS)
-            if code != MDB_SUCCESS:
-                engine_fail(engine, code)
+        code = merge_step(&engine.settle, store, store.frozen, URGENT_STEP_NS)
+        if code != MDB_SUCCESS:
+            engine_fail(engine, code)
         drop_settled(store)
     engine.counters.waited_ns += <uint64_t> (clock_elapsed() - begun_ns)
     return store.frozen.get() == NULL
@@ -269,7 +267,26 @@ cdef bint make_room(EngineCore *engine, uint64_t records) noexcept nogil:
     return True
 
 
-# --- groups of dials --------------------------------------------------------------------------------
+cdef Room settled_room(EngineCore *engine, int64_t now_ns) noexcept nogil:
+    """Tell what may still be written; have the layers settled before grants are refused for them.
+
+    What the layers promise to need is an upper bound, and settling finds out what it is.
+    """
+    cdef Store *store = engine.store
+    cdef Room room = store_room(store, now_ns)
+    cdef int code = MDB_SUCCESS
+    if room >= ROOM_FOR_GRANTS or room == ROOM_FOR_NOTHING:
+        return room
+    if await_merge(engine) and freeze(store):
+        await_merge(engine)
+    while code == MDB_SUCCESS and store.journal_first <= store.tree.settled_revision.load():
+        code = trim_step(store, now_ns)
+    if code != MDB_SUCCESS and not is_full(code):
+        engine_fail(engine, code)
+    return store_room(store, now_ns)
+
+
+# --- groups of dials ------------------------------------------------------------------------------
 
 cdef void count_group(EngineCore *engine, uint64_t records) noexcept nogil:
     """Count a committed group by the power of two of its size."""
@@ -291,7 +308,7 @@ cdef int decide_group(EngineCore *engine, size_t start, size_t end) noexcept nog
     cdef int code
     for i in range(start, end):
         records += engine.group[i].item_count
-    room = store_room(store, clock_now(engine.clock))
+    room = settled_room(engine, clock_now(engine.clock))
     if not make_room(engine, records):
         room = ROOM_FOR_CHANGES
     now_ns = clock_now(engine.clock)  # not before the wait
@@ -342,7 +359,8 @@ cdef Task *gather_group(EngineCore *engine, Task *task) noexcept nogil:
 cdef int run_change(EngineCore *engine, Change *change) noexcept nogil:
     """Run a change of the control plane; it may change records, one for each row or id in it."""
     cdef int code
-    if not make_room(engine, change.rows.size() + change.record_ids.size()):
+    if store_room(engine.store, clock_now(engine.clock)) == ROOM_FOR_NOTHING \
+            or not make_room(engine, change.rows.size() + change.record_ids.size()):
         refuse_full(engine.store, &change.task)
         return MDB_SUCCESS
     code = change_run(engine.store, change, clock_now(engine.clock))
