@@ -133,8 +133,10 @@ cdef void picker_init(
     Picker *picker, const PlanCore *plan, uint32_t index, uint32_t count
 ) noexcept nogil:
     """Make the picker of thread `index` of `count`."""
-    picker.chance = plan.pick_seed + index
-    picker.chance = chance_next(&picker.chance)     # neighbouring seeds, distant sequences
+    # Mixed twice, so that neither neighbouring seeds nor neighbouring threads share a sequence.
+    picker.chance = plan.pick_seed
+    picker.chance = chance_next(&picker.chance) + index
+    picker.chance = chance_next(&picker.chance)
     picker.place = plan.record_count * index // count
     picker.turn = index
 
