@@ -32,7 +32,9 @@ def test_a_fill_sends_every_record_once(engine, campaigns):
     assert sum(owned.values()) == 2_500 and set(owned) == set(names)
 
 
-@pytest.mark.parametrize(("in_flight", "threads", "batch_records"), [(1, 1, 1), (17, 2, 1), (3, 1, 100)])
+@pytest.mark.parametrize(
+    ("in_flight", "threads", "batch_records"), [(1, 1, 1), (17, 2, 1), (3, 1, 100)]
+)
 def test_a_closed_load_counts_what_the_engine_decided(engine, in_flight, threads, batch_records):
     plan = Plan("L", record_count=1_000, claims=2, attempts=1, batch_records=batch_records)
     found = drive(engine, plan, in_flight=in_flight, threads=threads, **SHORT)

@@ -18,11 +18,14 @@ from libc.stdlib cimport calloc, free, malloc
 from ownerd.calls cimport (
     CALL_CLAIM, CALL_CLAIM_BATCH, OK, UNAVAILABLE, DialCall, Task, call_clear, call_init,
 )
+from ownerd.clock cimport (
+    CLOCK_MONOTONIC, CLOCK_PROCESS_CPUTIME_ID, clock_read, clockid_t, timespec,
+)
 from ownerd.engine cimport Engine
 from ownerd.load_plan cimport Picker, Plan, PlanCore, picker_init, plan_bound, plan_encode
 from ownerd.load_tally cimport (
-    CLOCK_MONOTONIC, CLOCK_PROCESS_CPUTIME_ID, ANSWER_COUNT, Tally, clock_ns, clockid_t,
-    load_result, tally_answer, tally_clear, tally_counts, tally_init, tally_mark, tally_merge,
+    ANSWER_COUNT, Tally, load_result, tally_answer, tally_clear, tally_counts, tally_init,
+    tally_mark, tally_merge,
 )
 from ownerd.load_thread cimport Worker, run_workers, worker_stop, worker_stopping
 from ownerd.wire cimport wire_decode
@@ -32,11 +35,6 @@ from ownerd.load_tally import LoadResult
 
 cdef extern from "<pthread.h>" nogil:
     int pthread_getcpuclockid(pthread_t, clockid_t *)
-
-cdef extern from "<time.h>" nogil:
-    struct timespec:
-        long tv_sec
-        long tv_nsec
 
 cdef extern from "<semaphore.h>" nogil:
     ctypedef struct sem_t:
@@ -210,7 +208,7 @@ cdef void collect(EngineWorker *worker) noexcept nogil:
     """Take all answers that are there."""
     cdef Task *task = take(&worker.answered)
     cdef Task *after
-    cdef int64_t now_ns = clock_ns(CLOCK_MONOTONIC)
+    cdef int64_t now_ns = clock_read(CLOCK_MONOTONIC)
     while task != NULL:
         after = task.next
         worker.under_way -= 1
@@ -225,8 +223,8 @@ cdef void mark(EngineWorker *worker, int64_t now_ns) noexcept nogil:
     tally_mark(tally, now_ns)
     if worker.worker.index != 0 or (begun == tally.begun and ended == tally.ended):
         return
-    worker.writer_ns = clock_ns(worker.writer_clock) - worker.writer_ns
-    worker.process_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - worker.process_ns
+    worker.writer_ns = clock_read(worker.writer_clock) - worker.writer_ns
+    worker.process_ns = clock_read(CLOCK_PROCESS_CPUTIME_ID) - worker.process_ns
 
 
 cdef void drive_main(Worker *head) noexcept nogil:
@@ -237,7 +235,7 @@ cdef void drive_main(Worker *head) noexcept nogil:
     if worker.gap_ns != 0:
         prctl(PR_SET_TIMERSLACK, SLACK_NS)
     while not worker_stopping(head):
-        now_ns = clock_ns(CLOCK_MONOTONIC)
+        now_ns = clock_read(CLOCK_MONOTONIC)
         mark(worker, now_ns)
         if head.tally.ended or (worker.records_left == 0 and worker.under_way == 0):
             break
@@ -286,7 +284,7 @@ cdef class Team:
     def run(self, double seconds, double warm_up_s, double rate_per_s, uint64_t record_limit):
         """Run the load; return an EngineLoad."""
         cdef Tally total
-        cdef int64_t now_ns = clock_ns(CLOCK_MONOTONIC)
+        cdef int64_t now_ns = clock_read(CLOCK_MONOTONIC)
         cdef int64_t begin_ns = now_ns + <int64_t> (warm_up_s * 1e9)
         cdef int64_t end_ns = begin_ns + <int64_t> (seconds * 1e9)
         cdef uint32_t i

@@ -2,29 +2,13 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-cdef extern from *:
-    """
-    #include <cstdint>
-    #include <ctime>
-
-    static inline int64_t ownerd_clock_ns(clockid_t clock) {
-        struct timespec now;
-        clock_gettime(clock, &now);
-        return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-    }
-    """
-    ctypedef int clockid_t
-    int64_t clock_ns "ownerd_clock_ns"(clockid_t clock) noexcept nogil
-    clockid_t CLOCK_MONOTONIC
-    clockid_t CLOCK_THREAD_CPUTIME_ID
-    clockid_t CLOCK_PROCESS_CPUTIME_ID
-
 cdef enum:
     SUB_BITS = 7                      # buckets of an octave, as a power of two: error below 1/128
     VALUE_BITS = 42                   # over an hour in nanoseconds; what is longer counts as that
     BUCKET_COUNT = (VALUE_BITS - SUB_BITS + 1) << SUB_BITS
     ANSWER_COUNT = 8
     STATUS_COUNT = 18                 # gRPC's, and what is none
+    STATUS_UNKNOWN = 2
     STATUS_LOST = 17                  # the connection ended before the answer
 
 cdef struct Histogram:                # of nanoseconds

@@ -12,6 +12,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from ownerd.calls cimport OK
+from ownerd.clock cimport CLOCK_THREAD_CPUTIME_ID, clock_read
 
 DECISIONS = ("unspecified", "granted", "denied", "uncontrolled")
 OUTCOMES = (
@@ -48,7 +49,7 @@ cdef uint64_t bucket_end(uint32_t bucket) noexcept nogil:
 
 
 cdef void histogram_add(Histogram *into, const Histogram *other) noexcept nogil:
-    cdef uint32_t i
+    cdef int i
     into.count += other.count
     into.sum_ns += other.sum_ns
     into.max_ns = max(into.max_ns, other.max_ns)
@@ -58,10 +59,10 @@ cdef void histogram_add(Histogram *into, const Histogram *other) noexcept nogil:
 
 cdef uint64_t histogram_quantile(const Histogram *histogram, double share) noexcept nogil:
     cdef uint64_t left = <uint64_t> (share * histogram.count)
-    cdef uint32_t i
+    cdef int i
     for i in range(BUCKET_COUNT):
         if histogram.buckets[i] > left:
-            return min(bucket_end(i), histogram.max_ns)
+            return min(bucket_end(<uint32_t> i), histogram.max_ns)
         left -= histogram.buckets[i]
     return histogram.max_ns
 
@@ -102,7 +103,7 @@ cdef class Latencies:
     @property
     def mean_ns(self):
         """The arithmetic mean; 0.0 if there are none."""
-        return self.histogram.sum_ns / max(1, self.histogram.count)
+        return self.histogram.sum_ns / max(<uint64_t> 1, self.histogram.count)
 
 
 # --- one thread's count ---------------------------------------------------------------------------
@@ -113,7 +114,7 @@ cdef bint tally_init(Tally *tally, int64_t begin_ns, int64_t end_ns) noexcept no
     tally.begin_ns = begin_ns
     tally.end_ns = end_ns
     tally.seconds = <uint32_t> ((end_ns - begin_ns + 999_999_999) // 1_000_000_000)
-    tally.records_by_second = <uint64_t *> calloc(max(1, tally.seconds), sizeof(uint64_t))
+    tally.records_by_second = <uint64_t *> calloc(tally.seconds + 1, sizeof(uint64_t))
     return tally.records_by_second != NULL
 
 
@@ -126,10 +127,10 @@ cdef bint tally_mark(Tally *tally, int64_t now_ns) noexcept nogil:
     """Read the thread's CPU clock as the span begins and as it ends; True once it has ended."""
     if not tally.begun and now_ns >= tally.begin_ns:
         tally.begun = True
-        tally.cpu_begin_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID)
+        tally.cpu_begin_ns = clock_read(CLOCK_THREAD_CPUTIME_ID)
     if not tally.ended and now_ns >= tally.end_ns:
         tally.ended = True
-        tally.cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) - tally.cpu_begin_ns
+        tally.cpu_ns = clock_read(CLOCK_THREAD_CPUTIME_ID) - tally.cpu_begin_ns
     return tally.ended
 
 
@@ -137,9 +138,12 @@ cdef void tally_answer(
     Tally *tally, int64_t due_ns, int64_t now_ns, int status, uint32_t records
 ) noexcept nogil:
     """Count one answer that came now to a call that was due at `due_ns`."""
+    cdef uint64_t *counter = &tally.statuses[STATUS_UNKNOWN]
     if not tally_counts(tally, now_ns):
         return
-    tally.statuses[status if 0 <= status < STATUS_COUNT else 2] += 1
+    if 0 <= status < STATUS_COUNT:
+        counter = &tally.statuses[status]
+    counter[0] += 1
     if status != OK:
         return
     tally.calls += 1
@@ -150,7 +154,8 @@ cdef void tally_answer(
 
 cdef void tally_merge(Tally *into, const Tally *tally) noexcept nogil:
     """Add the count of another thread over the same span."""
-    cdef uint32_t i
+    cdef int i
+    cdef uint32_t second
     into.calls += tally.calls
     into.records += tally.records
     into.cpu_ns += tally.cpu_ns
@@ -159,8 +164,8 @@ cdef void tally_merge(Tally *into, const Tally *tally) noexcept nogil:
         into.outcomes[i] += tally.outcomes[i]
     for i in range(STATUS_COUNT):
         into.statuses[i] += tally.statuses[i]
-    for i in range(into.seconds):
-        into.records_by_second[i] += tally.records_by_second[i]
+    for second in range(into.seconds):
+        into.records_by_second[second] += tally.records_by_second[second]
     histogram_add(&into.latency, &tally.latency)
 
 
