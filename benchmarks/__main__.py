@@ -17,11 +17,15 @@ if not __package__:
 
 import cyclopts
 
-from benchmarks import bench_engine, processes
+from benchmarks import bench_dial, bench_engine, bench_peers
 from benchmarks.report import Report, facts
 from benchmarks.run import FULL, QUICK, Run, scratch
 
-PARTS = {"engine": bench_engine.measure}
+PARTS = {
+    "engine": bench_engine.measure,
+    "dial": bench_dial.measure,
+    "peers": bench_peers.measure,
+}
 
 
 def main(
@@ -57,8 +61,7 @@ def main(
         raise SystemExit(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
     report = Report("ownerd")
     with scratch(directory) as path:
-        cores = processes.choose_cores(False)
-        run = Run(scale, seed, path, cores, report)
+        run = Run(scale, seed, path, report)
         report.show_facts(facts(path) | {"seed": seed, "scale": scale._asdict()})
         for part in parts:
             PARTS[part](run)

@@ -64,7 +64,7 @@ class Postgres:
             _program("initdb"), "-D", str(data), "-U", "bench", "-A", "trust", "-E", "UTF8",
             "--no-locale", "--no-sync",
         ]  # fmt: skip
-        peers.run_tool(initialise, task.cores.client, user, cwd=task.directory)
+        peers.run_tool(initialise, user, cwd=task.directory)
         port = str(peers.free_port())
         with peers.running(_server_command(task, data, port), _READY, task, user) as pid:
             _prepare(task, port)
@@ -138,7 +138,7 @@ def _prepare(task: peers.Task, port: str) -> None:
             script += f"{number}\t{{{ids}}}\n"
         script += "\\.\nVACUUM ANALYZE batches;\n"
     command = [_program("psql"), *_at(port), "-d", "postgres", "-q", "-v", "ON_ERROR_STOP=1"]
-    peers.run_tool(command, task.cores.client, input=script)
+    peers.run_tool(command, input=script)
 
 
 def _load(task: peers.Task, port: str, pid: int, length: Sequence[str]) -> _Load:
@@ -148,11 +148,11 @@ def _load(task: peers.Task, port: str, pid: int, length: Sequence[str]) -> _Load
     log = f"calls{length[0]}"
     command = [
         _program("pgbench"), *_at(port), "-n", "-M", "prepared", "-f", str(script),
-        "-c", str(task.shape.in_flight), *length, "-l", "--log-prefix", str(task.directory / log),
+        "-c", str(task.shape.in_flight), "-j", "2", *length, "-l", "--log-prefix", str(task.directory / log),
         f"--random-seed={task.seed}", "postgres",
     ]  # fmt: skip
     cpu_s, begin_s = processes.cpu_s(pid), time.monotonic()
-    peers.run_tool(command, task.cores.client)
+    peers.run_tool(command)
     wall_s = time.monotonic() - begin_s
     return _Load(
         _read_log(next(task.directory.glob(f"{log}.*"))), wall_s, processes.cpu_s(pid) - cpu_s

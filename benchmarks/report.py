@@ -116,6 +116,20 @@ class Report:
         """Return what was added under `key`."""
         return self.data.get(key, [])
 
+    def keep_medians(self, key: str, subject: Sequence[str], figure: str) -> None:
+        """Of the rows under `key` with the same `subject` members keep that of the median `figure`.
+
+        The figures of all of them stay in it, under `rounds`.
+        """
+        rounds: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+        for row in self.rows(key):
+            rounds.setdefault(tuple(row[name] for name in subject), []).append(row)
+        self.data[key] = [
+            sorted(rows, key=lambda row: float(row[figure]))[(len(rows) - 1) // 2]
+            | {"rounds": [row[figure] for row in rows]}
+            for rows in rounds.values()
+        ]
+
     def show(self, key: str, caption: str) -> None:
         """Print the rows under `key`: a column for each text and figure, none for the rest."""
         if not (rows := self.rows(key)):

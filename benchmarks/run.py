@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from benchmarks import inprocess, processes
+from benchmarks import inprocess, processes, records
 from benchmarks.report import Report
 
 
@@ -41,13 +41,10 @@ QUICK = Scale((10_000, 100_000, 300_000), 1.0, 0.3, 4.0, 50_000, 1)
 class Run:
     """What every part of the benchmark is given."""
 
-    def __init__(
-        self, scale: Scale, seed: int, directory: Path, cores: processes.Cores, report: Report
-    ) -> None:
+    def __init__(self, scale: Scale, seed: int, directory: Path, report: Report) -> None:
         self.scale = scale
         self.seed = seed
         self.directory = directory
-        self.cores = cores
         self.report = report
         self._numbers = itertools.count(1)
         self._filled: dict[tuple[int, bool], Path] = {}
@@ -55,6 +52,11 @@ class Run:
     def pick_seed(self) -> int:
         """Return a seed for a load's picks that no other load of the run has."""
         return self.seed * 1_000_000 + next(self._numbers)
+
+    @property
+    def known(self) -> records.Records:
+        """The records of the largest list."""
+        return records.Records(self.seed, self.scale.largest)
 
     @contextmanager
     def fresh(self) -> Iterator[Path]:
