@@ -17,12 +17,22 @@ if not __package__:
 
 import cyclopts
 
-from benchmarks import bench_dial, bench_engine, bench_peers
+from benchmarks import (
+    bench_changes,
+    bench_dial,
+    bench_engine,
+    bench_limits,
+    bench_peers,
+    plots,
+    targets,
+)
 from benchmarks.report import Report, facts
 from benchmarks.run import FULL, QUICK, Run, scratch
 
 PARTS = {
     "engine": bench_engine.measure,
+    "limits": bench_limits.measure,
+    "changes": bench_changes.measure,
     "dial": bench_dial.measure,
     "peers": bench_peers.measure,
 }
@@ -38,6 +48,7 @@ def main(
     seed: int = 1,
     directory: Path | None = None,
     json: Path | None = None,
+    plots_directory: Annotated[Path | None, cyclopts.Parameter(name="--plots")] = None,
 ) -> None:
     """Measure ownerd beside its peers and its targets.
 
@@ -50,6 +61,7 @@ def main(
         seed: Seed of record ids and picks.
         directory: Where to put the temporary stores; it decides which disk is measured.
         json: File to write everything to.
+        plots_directory: Directory to write pictures to.
     """
     scale = QUICK if quick else FULL
     scale = scale._replace(
@@ -65,8 +77,12 @@ def main(
         report.show_facts(facts(path) | {"seed": seed, "scale": scale._asdict()})
         for part in parts:
             PARTS[part](run)
+    targets.show(report, scale.largest, scale.sizes[0])
     if json is not None:
         report.write(json)
+    if plots_directory is not None:
+        for path in plots.draw(report, plots_directory):
+            report.note(f"drawn: {path}")
 
 
 if __name__ == "__main__":

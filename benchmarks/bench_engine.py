@@ -13,7 +13,10 @@ BATCH = 1_000
 BATCHES_IN_FLIGHT = 8
 IN_FLIGHT = (1, 16, 256)
 MIXES = ((3, 1), (1, 1))
-SUSTAINED = "sustained"
+SUSTAINED = "batches, random, sustained"
+BATCHES_RANDOM = "batches, random"
+ENGINE = "engine in process"
+SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
 def measure(run: Run) -> None:
@@ -22,7 +25,7 @@ def measure(run: Run) -> None:
         run.filled(size)
     run.report.show("fills", "Filled in key order, in batches of 10,000")
     for size in run.scale.sizes:
-        _row(run, "batches, random", size)
+        _row(run, BATCHES_RANDOM, size)
     _row(run, "batches, in key order", run.scale.largest, in_order=True)
     for claims, attempts in MIXES:
         name = f"batches, {claims} claims : {attempts} attempts"
@@ -42,9 +45,27 @@ def measure(run: Run) -> None:
         "engine", f"The engine in process; batches of {BATCH:,}, {BATCHES_IN_FLIGHT} in flight"
     )
     run.report.show_groups("engine", "Commits by records in them")
+    _measure_offered(run)
 
 
-def _row(run: Run, name: str, size: int, **more: Any) -> None:
+def _measure_offered(run: Run) -> None:
+    """Claim at shares of the peak rate, whether or not earlier calls were answered."""
+    peak = next(row["decisions/s"] for row in run.report.rows("engine")
+                if row["load"] == f"Claim, {IN_FLIGHT[-1]} in flight")  # fmt: skip
+    for share in SHARES:
+        found = _drive(
+            run, run.scale.largest, batch_records=1, in_flight=4 * IN_FLIGHT[-1],
+            rate_per_s=share * peak,
+        )  # fmt: skip
+        run.report.add("engine offered", {
+            "contender": ENGINE, "share": share, "offered/s": share * peak,
+            "decisions/s": found.decisions_per_s, "p50 ms": found.p50_ms, "p99 ms": found.p99_ms,
+            "p99.9 ms": found.p999_ms, "max ms": found.max_ms, "engine us": found.engine_cpu_us,
+        })  # fmt: skip
+    run.report.show("engine offered", "The engine in process, latency at a share of the peak rate")
+
+
+def _drive(run: Run, size: int, **more: Any) -> inprocess.Driven:
     settings = {
         "in_flight": BATCHES_IN_FLIGHT, "batch_records": BATCH, "seconds": run.scale.seconds,
         "warm_up_s": run.scale.warm_up_s,
@@ -54,10 +75,14 @@ def _row(run: Run, name: str, size: int, **more: Any) -> None:
         **settings,
     )  # fmt: skip
     found: inprocess.Driven = run.do(job, inprocess.Driven)
-    run.report.add("engine", engine_row(name, size, found))
+    return found
 
 
-def engine_row(name: str, size: int, found: inprocess.Driven) -> dict[str, Any]:
+def _row(run: Run, name: str, size: int, **more: Any) -> None:
+    run.report.add("engine", _engine_row(name, size, _drive(run, size, **more)))
+
+
+def _engine_row(name: str, size: int, found: inprocess.Driven) -> dict[str, Any]:
     """Return a result under the names that the report prints."""
     return {
         "load": name, "records": size, "decisions/s": found.decisions_per_s,

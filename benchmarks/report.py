@@ -105,12 +105,16 @@ class Report:
                 value = ", ".join(f"{name} {version}" for name, version in value.items())
             self.note(f"  {key}: {value}")
 
+    def keep(self, key: str, row: Mapping[str, Any]) -> None:
+        """Keep a row under `key`."""
+        self.data.setdefault(key, []).append(dict(row))
+
     def add(self, key: str, row: Mapping[str, Any]) -> None:
         """Keep a row under `key`, and say on one line that it is there."""
-        self.data.setdefault(key, []).append(dict(row))
-        shown = [f"{name} {_spelt(value)}" for name, value in row.items() if _is_figure(value)]
-        self.note(f"  . {' '.join(str(v) for v in row.values() if isinstance(v, str))}: "
-                  f"{', '.join(shown[:5])}")  # fmt: skip
+        self.keep(key, row)
+        subject = " ".join(value for value in row.values() if isinstance(value, str))
+        figures = [f"{name} {_spelt(value)}" for name, value in row.items() if _is_figure(value)]
+        self.note(f"  . {subject}: {', '.join(figures[:5])}")
 
     def rows(self, key: str) -> list[dict[str, Any]]:
         """Return what was added under `key`."""
@@ -134,9 +138,8 @@ class Report:
         """Print the rows under `key`: a column for each text and figure, none for the rest."""
         if not (rows := self.rows(key)):
             return
-        table = Table(
-            title=caption, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0)
-        )
+        self.note(f"\n[bold]{caption}[/bold]")
+        table = Table(box=None, padding=(0, 2, 0, 0))
         names = [n for n, v in rows[0].items() if isinstance(v, str) or _is_figure(v)]
         for name in names:
             justify = "left" if isinstance(rows[0][name], str) else "right"

@@ -86,11 +86,9 @@ class Run:
             })  # fmt: skip
         return self._filled[key]
 
-    def drop_stores(self) -> None:
-        """Remove the filled stores; the next part that asks has them filled anew."""
-        for store in self._filled.values():
-            shutil.rmtree(store)
-        self._filled.clear()
+    def drop_store(self, record_count: int, *, owned: bool = False) -> None:
+        """Remove a filled store; the next part that asks has it filled anew."""
+        shutil.rmtree(self._filled.pop((record_count, owned)))
 
 
 @contextmanager
