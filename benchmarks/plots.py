@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks import bench_engine
 from benchmarks.report import Report
 
-_SIZE = (8.0, 5.0)
+_SIZE = (10.0, 5.0)
 _DPI = 120
 _PERCENTILES = (("p50 ms", "-"), ("p99 ms", "--"), ("p99.9 ms", ":"))
 
@@ -68,7 +68,7 @@ def _by_size(report: Report) -> tuple[str, Any] | None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     _plain_numbers(axes.xaxis, axes.yaxis)
-    axes.legend()
+    figure.legend(loc="outside right upper")
     return "throughput-by-size", figure
 
 
@@ -85,7 +85,7 @@ def _by_offered(report: Report) -> tuple[str, Any] | None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     _plain_numbers(axes.xaxis, axes.yaxis)
-    axes.legend()
+    figure.legend(loc="outside right upper")
     return "latency-by-load", figure
 
 
@@ -111,6 +111,7 @@ def _by_second(report: Report) -> tuple[str, Any] | None:
     )  # fmt: skip
     seconds = rows[0]["by second"]
     axes.step(range(1, len(seconds) + 1), seconds, where="mid")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.1 * max(seconds))
+    axes.xaxis.get_major_locator().set_params(integer=True)
     _plain_numbers(axes.yaxis)
     return "sustained", figure

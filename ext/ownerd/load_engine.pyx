@@ -68,6 +68,7 @@ cdef extern from *:
     Task *take "ownerd_take"(Task **head) noexcept nogil              # newest first
 
 cdef enum:
+    TOGETHER_NS = 100_000             # calls due within so long go out together, a little late
     SLACK_NS = 1_000                  # how late the kernel may wake a thread that sends at a rate
     BACK_OFF_NS = 200_000             # after a refusal, with no answer to wait for
 
@@ -199,7 +200,7 @@ cdef void wait_for_more(EngineWorker *worker, bint admitted, int64_t now_ns) noe
     if worker.under_way == 0 and not admitted:
         until_ns = now_ns + BACK_OFF_NS
     elif worker.gap_ns != 0 and worker.idle != NULL:
-        until_ns = min(until_ns, <int64_t> worker.due_ns + 1)
+        until_ns = min(until_ns, max(<int64_t> worker.due_ns + 1, now_ns + TOGETHER_NS))
     if until_ns > now_ns:
         wait_until(worker, until_ns)
 
