@@ -13,7 +13,7 @@ BATCH = 1_000
 BATCHES_IN_FLIGHT = 8
 IN_FLIGHT = (1, 16, 256)
 MIXES = ((3, 1), (1, 1))
-SUSTAINED = "batches, random, sustained"
+SUSTAINED = "sustained"
 BATCHES_RANDOM = "batches, random"
 ENGINE = "engine in process"
 SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -40,12 +40,19 @@ def measure(run: Run) -> None:
             run, f"Claim, {IN_FLIGHT[-1]} in flight", size, batch_records=1,
             in_flight=IN_FLIGHT[-1],
         )  # fmt: skip
-    _row(run, SUSTAINED, run.scale.largest, seconds=run.scale.sustained_s)
     run.report.show(
         "engine", f"The engine in process; batches of {BATCH:,}, {BATCHES_IN_FLIGHT} in flight"
     )
     run.report.show_groups("engine", "Commits by records in them")
     _measure_offered(run)
+
+
+def measure_sustained(run: Run) -> None:
+    """Measure and report batches on the largest list for long enough to settle several times."""
+    found = _drive(run, run.scale.largest, seconds=run.scale.sustained_s)
+    run.report.add(SUSTAINED, _engine_row(BATCHES_RANDOM, run.scale.largest, found))
+    run.report.show(SUSTAINED, f"The engine in process, sustained {run.scale.sustained_s:g} s")
+    run.report.show_groups(SUSTAINED, "Commits by records in them")
 
 
 def _measure_offered(run: Run) -> None:

@@ -171,6 +171,8 @@ def _watched(
     make: Callable[[Engine], Any],
 ) -> Change:  # fmt: skip
     """Make a change under load; hold the claims meanwhile against those just before."""
+    with Claims(engine, plans, rate_per_s):
+        time.sleep(job.quiet_s / 2)  # what went before is over, caches are warm
     with Claims(engine, plans, rate_per_s) as before:
         time.sleep(job.quiet_s)
     counted_ms = count = None

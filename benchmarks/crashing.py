@@ -19,7 +19,8 @@ from ownerd.load_engine import drive
 BATCH = 1_000
 IN_FLIGHT = 8
 
-_SLICE_S = 0.1
+_SLICE_S = 0.25
+_STUCK_SLICES = 20
 _LIMIT_S = 60.0
 
 
@@ -60,12 +61,11 @@ def crash(job: Crash) -> None:
     )
     engine = Engine(job.store, background=False)
     deadline_s = time.monotonic() + _LIMIT_S
-    done = 0
-    while done < job.operations and time.monotonic() < deadline_s:
-        found = drive(engine, plan, in_flight=IN_FLIGHT, seconds=_SLICE_S, warm_up_s=0.0)
-        if not found.records:
-            break  # the engine takes no more until it settles
-        done = engine.stats()["records"]
+    done = stuck = 0
+    while done < job.operations and stuck < _STUCK_SLICES and time.monotonic() < deadline_s:
+        drive(engine, plan, in_flight=IN_FLIGHT, seconds=_SLICE_S, warm_up_s=0.0)
+        before, done = done, engine.stats()["records"]
+        stuck = stuck + 1 if done == before else 0  # refused: it takes no more until it settles
     died = Died(operations=done, revision=engine.revision)
     sys.stdout.buffer.write(msgspec.json.encode(died))
     sys.stdout.buffer.flush()

@@ -102,7 +102,7 @@ def _draw_percentiles(
 
 def _by_second(report: Report) -> tuple[str, Any] | None:
     """Draw the sustained run, second by second."""
-    rows = [row for row in report.rows("engine") if row["load"] == bench_engine.SUSTAINED]
+    rows = report.rows(bench_engine.SUSTAINED)
     if not rows:
         return None
     figure, axes = _axes(

@@ -47,6 +47,7 @@ def facts(directory: Path) -> dict[str, Any]:
             "ownerd": ownerd.__version__,
             **{name: metadata.version(name) for name in ("grpcio", "lmdb", "protobuf")},
         },
+        "file system": _file_system(directory),
         "append and fdatasync of 4 KiB, us": round(_sync_us(directory), 1),
     }
 
@@ -70,6 +71,14 @@ def _cpu_model() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def _file_system(directory: Path) -> str:
+    """Return the type of the file system that a directory is on; tmpfs makes nothing durable."""
+    mounts = [line.split()[1:3] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    held = [(len(place), kind) for place, kind in mounts if directory.is_relative_to(place)]
+    kind = max(held)[1] if held else "unknown"
+    return f"{kind} (in memory: no figure of this run is durable)" if kind == "tmpfs" else kind
 
 
 def _sync_us(directory: Path) -> float:
