@@ -38,15 +38,19 @@ class Shape(NamedTuple):
 
 
 class Task(NamedTuple):
-    """One measurement: what to claim, for how long, in which fresh directory, on which cores."""
+    """One measurement: what to claim, for how long, in which fresh directory.
+
+    `store` is ownerd's: one in which every record exists.
+    """
 
     shape: Shape
     record_count: int
     seed: int
+    pick_seed: int
     seconds: float
     warm_up_s: float
     directory: Path
-    cores: processes.Cores
+    store: Path
 
     @property
     def known(self) -> records.Records:
@@ -74,8 +78,8 @@ class Figures(NamedTuple):
             "decisions/s": self.decisions_per_s,
             "p50 ms": self.p50_ms,
             "p99 ms": self.p99_ms,
-            "server CPU us/decision": self.server_cpu_us,
-            "granted share": self.granted_share,
+            "server us": self.server_cpu_us,
+            "granted": self.granted_share,
             "own MiB": self.own_bytes / (1 << 20),
         }
 
@@ -121,20 +125,18 @@ def free_port() -> int:
 
 def run_tool(
     command: Sequence[str],
-    cores: frozenset[int] | None = None,
     user: str | None = None,
     **options: Any,
 ) -> str:
-    """Run a program of a peer to its end, on any core if none is named; return its stdout.
+    """Run a program of a peer to its end; return its stdout.
 
     Raises:
         RuntimeError: it failed; the message has the end of what it said.
     """
-    with processes.pinned_to(cores or frozenset(os.sched_getaffinity(0))):
-        done: subprocess.CompletedProcess[str] = subprocess.run(
-            command, capture_output=True, text=True, timeout=TOOL_DEADLINE_S, check=False,
-            **options, **_as_user(user),
-        )  # fmt: skip
+    done: subprocess.CompletedProcess[str] = subprocess.run(
+        command, capture_output=True, text=True, timeout=TOOL_DEADLINE_S, check=False,
+        **options, **_as_user(user),
+    )  # fmt: skip
     if done.returncode != 0:
         said = (done.stdout + done.stderr)[-_LOG_END:]
         raise RuntimeError(f"{command[0]} failed with exit code {done.returncode}:\n{said}")
@@ -166,7 +168,7 @@ def running(
         RuntimeError: it does not get ready; the message has the end of its log.
     """
     log_path = task.directory / "server.log"
-    with log_path.open("wb") as log, processes.pinned_to(task.cores.server):
+    with log_path.open("wb") as log:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=task.directory,
             **_as_user(user),

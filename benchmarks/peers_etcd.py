@@ -1,19 +1,18 @@
 """etcd: a transaction that puts the record if it has never been created, with no lease.
 
-The load is the client that measures ownerd over grpcio, with etcd's requests in place of ownerd's.
+The load is the native one that measures ownerd's dial port, with etcd's requests in place of
+ownerd's.
 """
 
 from collections.abc import Sequence
 
-import msgspec
-
 from benchmarks import peers, processes, records
-from benchmarks.load import Job, Load
-from benchmarks.report import percentile
+from ownerd import load_http2
 
 _PACKAGE = "etcd-server"
 _READY = "ready to serve client requests"
 _BODIES = 200_000
+_CONNECTIONS = 4
 _VARINT, _BYTES = 0, 2  # wire types of protobuf
 _EQUAL, _CREATE = 0, 1  # Compare.CompareResult, Compare.CompareTarget
 
@@ -38,25 +37,23 @@ class Etcd:
         """See `peers.Contender`."""
         address = f"127.0.0.1:{peers.free_port()}"
         picks = task.known.picks(task.seed, _BODIES)
-        bodies = task.directory / "bodies"
-        bodies.write_bytes(msgspec.msgpack.encode([_transaction(pick) for pick in picks]))
-        job = Job(
-            target=address, method="Txn", path="/etcdserverpb.KV/Txn", bodies_path=str(bodies),
-            samples_path=str(task.directory / "samples"), list_ids=[], seed=task.seed,
-            record_count=task.record_count, pick_seed=task.seed, in_flight=task.shape.in_flight,
-            seconds=task.seconds, warm_up_s=task.warm_up_s,
-        )  # fmt: skip
+        bodies = [_transaction(pick) for pick in picks]
         with peers.running(_server_command(task, address), _READY, task) as pid:
             cpu_s = processes.cpu_s(pid)
-            summary, samples = Load(job, task.cores).finish()
+            found = load_http2.drive_requests(
+                address, "/etcdserverpb.KV/Txn", bodies, in_flight=task.shape.in_flight,
+                connections=min(task.shape.in_flight, _CONNECTIONS), seconds=task.seconds,
+                warm_up_s=task.warm_up_s,
+            )  # fmt: skip
             cpu_s = processes.cpu_s(pid) - cpu_s
             own_bytes = processes.own_bytes(pid)
-        calls = len(samples.between(0, summary.end_ns))
-        latencies_ns = samples.between(summary.begin_ns, summary.end_ns)
+        if found.errors:
+            raise RuntimeError(f"etcd answered with errors: {found.errors}")
+        calls = round(found.calls * (task.seconds + task.warm_up_s) / task.seconds)
         return peers.Figures(
-            decisions_per_s=len(latencies_ns) / ((summary.end_ns - summary.begin_ns) / 1e9),
-            p50_ms=percentile(latencies_ns, 0.5) / 1e6,
-            p99_ms=percentile(latencies_ns, 0.99) / 1e6,
+            decisions_per_s=found.calls / found.seconds,
+            p50_ms=found.latency.quantile_ns(0.5) / 1e6,
+            p99_ms=found.latency.quantile_ns(0.99) / 1e6,
             server_cpu_us=cpu_s / calls * 1e6,
             granted_share=_first_time_share(picks, calls),
             own_bytes=own_bytes,

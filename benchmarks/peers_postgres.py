@@ -11,7 +11,7 @@ import math
 import random
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ _PACKAGE = "postgresql"
 _ACCOUNT = "postgres"
 _READY = "database system is ready to accept connections"
 _BATCHES = 1_000
+_THREADS = 2  # of pgbench
 _SCHEMA = """
 CREATE TABLE claims (list_id text, record_id text, campaign_id text NOT NULL,
   expire_time timestamptz NOT NULL, PRIMARY KEY (list_id, record_id));
@@ -64,7 +65,7 @@ class Postgres:
             _program("initdb"), "-D", str(data), "-U", "bench", "-A", "trust", "-E", "UTF8",
             "--no-locale", "--no-sync",
         ]  # fmt: skip
-        peers.run_tool(initialise, task.cores.client, user, cwd=task.directory)
+        peers.run_tool(initialise, user, cwd=task.directory)
         port = str(peers.free_port())
         with peers.running(_server_command(task, data, port), _READY, task, user) as pid:
             _prepare(task, port)
@@ -138,7 +139,7 @@ def _prepare(task: peers.Task, port: str) -> None:
             script += f"{number}\t{{{ids}}}\n"
         script += "\\.\nVACUUM ANALYZE batches;\n"
     command = [_program("psql"), *_at(port), "-d", "postgres", "-q", "-v", "ON_ERROR_STOP=1"]
-    peers.run_tool(command, task.cores.client, input=script)
+    peers.run_tool(command, input=script)
 
 
 def _load(task: peers.Task, port: str, pid: int, length: Sequence[str]) -> _Load:
@@ -148,14 +149,14 @@ def _load(task: peers.Task, port: str, pid: int, length: Sequence[str]) -> _Load
     log = f"calls{length[0]}"
     command = [
         _program("pgbench"), *_at(port), "-n", "-M", "prepared", "-f", str(script),
-        "-c", str(task.shape.in_flight), *length, "-l", "--log-prefix", str(task.directory / log),
-        f"--random-seed={task.seed}", "postgres",
+        "-c", str(task.shape.in_flight), "-j", str(_THREADS), *length, "-l", "--log-prefix",
+        str(task.directory / log), f"--random-seed={task.seed}", "postgres",
     ]  # fmt: skip
     cpu_s, begin_s = processes.cpu_s(pid), time.monotonic()
-    peers.run_tool(command, task.cores.client)
+    peers.run_tool(command)
     wall_s = time.monotonic() - begin_s
     return _Load(
-        _read_log(next(task.directory.glob(f"{log}.*"))), wall_s, processes.cpu_s(pid) - cpu_s
+        _read_logs(task.directory.glob(f"{log}.*")), wall_s, processes.cpu_s(pid) - cpu_s
     )
 
 
@@ -169,7 +170,10 @@ def _script(task: peers.Task) -> str:
     return f"\\set pick random(0, {last})\n{claim}"
 
 
-def _read_log(path: Path) -> list[tuple[int, int]]:
-    """Read a line per transaction: client, number, latency in us, script, end in s and in us."""
-    lines = (line.split() for line in path.read_text("utf-8").splitlines())
+def _read_logs(paths: Iterable[Path]) -> list[tuple[int, int]]:
+    """Read the logs of pgbench's threads, in the order in which transactions ended.
+
+    A line per transaction: client, number, latency in us, script, end in s and in us.
+    """
+    lines = (line.split() for path in paths for line in path.read_text("utf-8").splitlines())
     return sorted((int(line[4]) * 1_000_000 + int(line[5]), int(line[2])) for line in lines)

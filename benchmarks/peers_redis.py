@@ -75,11 +75,11 @@ def _load(task: peers.Task, port: str, count: int) -> dict[str, str]:
         "SET", f"{records.OPEN_LIST}:__rand_int__", records.CLAIMER, "NX", "EX",
         str(peers.RESERVATION_S),
     ]  # fmt: skip
-    said = peers.run_tool(command, task.cores.client)
+    said = peers.run_tool(command)
     return next(csv.DictReader(line for line in said.splitlines() if line.startswith('"')))
 
 
 def _held(task: peers.Task, port: str) -> int:
     """Return how many records are held."""
     command = [peers.find("redis-cli", _PACKAGE), "-h", "127.0.0.1", "-p", port, "dbsize"]
-    return int(peers.run_tool(command, task.cores.client).split()[-1])
+    return int(peers.run_tool(command).split()[-1])

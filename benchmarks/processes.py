@@ -1,8 +1,6 @@
-"""The processes of a benchmark: started pinned, measured from /proc, ended by their pid.
+"""The processes of a benchmark: started, measured from /proc, ended by their pid.
 
-The server side of a run is pinned to one core and everything else to another, so that a contender
-is not slowed by the client that measures it. Children inherit the affinity of the moment in which
-they are started.
+Servers and their load share all cores: a client costs what it costs, on the same machine.
 """
 
 import json
@@ -18,42 +16,9 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 START_DEADLINE_S = 20.0
 STOP_DEADLINE_S = 15.0
-RUN_DEADLINE_S = 120.0
+RUN_DEADLINE_S = 1_200.0
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-
-
-class Cores(NamedTuple):
-    """Which cores the servers and the clients run on; the same set where there is only one."""
-
-    server: frozenset[int]
-    client: frozenset[int]
-
-    @property
-    def text(self) -> str:
-        """What the report says about it."""
-        if self.server == self.client:
-            return f"servers and clients share cores {sorted(self.server)}"
-        return f"servers on core {sorted(self.server)}, clients on core {sorted(self.client)}"
-
-
-def choose_cores(pinned: bool) -> Cores:
-    """Return one core for the servers and another for the clients, or all for both."""
-    every = sorted(os.sched_getaffinity(0))
-    if not pinned or len(every) < 2:
-        return Cores(frozenset(every), frozenset(every))
-    return Cores(frozenset(every[:1]), frozenset(every[1:2]))
-
-
-@contextmanager
-def pinned_to(cores: frozenset[int]) -> Iterator[None]:
-    """Run this thread, and what it starts meanwhile, on `cores`."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 def start_module(
@@ -166,16 +131,11 @@ class Server:
 
 @contextmanager
 def serving(
-    name: str,
-    module: str,
-    arguments: Sequence[str],
-    listeners: Sequence[str],
-    cores: Cores,
-    directory: Path,
+    name: str, module: str, arguments: Sequence[str], listeners: Sequence[str], directory: Path
 ) -> Iterator[Server]:
     """Run a contender in a fresh process while the context lasts."""
     log_path = directory / f"{name.replace(' ', '-')}.log"
-    with log_path.open("wb") as log, pinned_to(cores.server):
+    with log_path.open("wb") as log:
         process = start_module(module, arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
         server = Server(name, process, log_path)

@@ -22,7 +22,7 @@ from rich.table import Table
 import ownerd
 from benchmarks.processes import ROOT
 
-_WIDTH_MIN = 120
+_WIDTH_MIN = 200  # a narrower terminal wraps lines; that is better than cells cut short
 _SYNCS = 100
 
 
@@ -47,6 +47,7 @@ def facts(directory: Path) -> dict[str, Any]:
             "ownerd": ownerd.__version__,
             **{name: metadata.version(name) for name in ("grpcio", "lmdb", "protobuf")},
         },
+        "file system": _file_system(directory),
         "append and fdatasync of 4 KiB, us": round(_sync_us(directory), 1),
     }
 
@@ -72,6 +73,14 @@ def _cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
+def _file_system(directory: Path) -> str:
+    """Return the type of the file system that a directory is on; tmpfs makes nothing durable."""
+    mounts = [line.split()[1:3] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    held = [(len(place), kind) for place, kind in mounts if directory.is_relative_to(place)]
+    kind = max(held)[1] if held else "unknown"
+    return f"{kind} (in memory: no figure of this run is durable)" if kind == "tmpfs" else kind
+
+
 def _sync_us(directory: Path) -> float:
     """Return the median time of appending a page to a file and syncing it, on the store's disk."""
     took_ns = []
@@ -85,7 +94,7 @@ def _sync_us(directory: Path) -> float:
 
 
 class Report:
-    """The output of one run; also kept as data for `--json`."""
+    """The output of one run: tables as they come, and all of it as data for `--json`."""
 
     def __init__(self, title: str) -> None:
         console = Console()
@@ -95,7 +104,7 @@ class Report:
 
     def note(self, text: str) -> None:
         """Print a line."""
-        self._console.print(text, highlight=False)
+        self._console.print(text, highlight=False, soft_wrap=True)
 
     def show_facts(self, found: Mapping[str, Any]) -> None:
         """Print and keep the conditions of the run."""
@@ -105,36 +114,68 @@ class Report:
                 value = ", ".join(f"{name} {version}" for name, version in value.items())
             self.note(f"  {key}: {value}")
 
-    def show_table(
-        self, key: str, caption: str, heading: Sequence[str], subjects: Sequence[Mapping[str, Any]]
-    ) -> None:
-        """Print what was measured of each subject, a column each; keep it under `key`.
+    def keep(self, key: str, row: Mapping[str, Any]) -> None:
+        """Keep a row under `key`."""
+        self.data.setdefault(key, []).append(dict(row))
 
-        Args:
-            heading: the members that head a subject's column; the others are rows, apart from
-                those that hold more than one value.
+    def add(self, key: str, row: Mapping[str, Any]) -> None:
+        """Keep a row under `key`, and say on one line that it is there."""
+        self.keep(key, row)
+        subject = " ".join(value for value in row.values() if isinstance(value, str))
+        figures = [f"{name} {_spelt(value)}" for name, value in row.items() if _is_figure(value)]
+        self.note(f"  . {subject}: {', '.join(figures[:5])}")
+
+    def rows(self, key: str) -> list[dict[str, Any]]:
+        """Return what was added under `key`."""
+        return self.data.get(key, [])
+
+    def keep_medians(self, key: str, subject: Sequence[str], figure: str) -> None:
+        """Of the rows under `key` with the same `subject` members keep that of the median `figure`.
+
+        The figures of all of them stay in it, under `rounds`.
         """
-        self.data[key] = list(subjects)
-        table = Table(title=caption, title_justify="left", title_style="bold")
-        table.add_column("")
-        for subject in subjects:
-            table.add_column("\n".join(str(subject[part]) for part in heading), justify="right")
-        for name, value in subjects[0].items():
-            if name not in heading and not isinstance(value, list):
-                table.add_row(name, *(_spelt(subject[name]) for subject in subjects))
+        rounds: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+        for row in self.rows(key):
+            rounds.setdefault(tuple(row[name] for name in subject), []).append(row)
+        self.data[key] = [
+            sorted(rows, key=lambda row: float(row[figure]))[(len(rows) - 1) // 2]
+            | {"rounds": [row[figure] for row in rows]}
+            for rows in rounds.values()
+        ]
+
+    def show(self, key: str, caption: str) -> None:
+        """Print the rows under `key`: a column for each text and figure, none for the rest."""
+        if not (rows := self.rows(key)):
+            return
+        self.note(f"\n[bold]{caption}[/bold]")
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        names = [n for n, v in rows[0].items() if isinstance(v, str) or _is_figure(v)]
+        for name in names:
+            justify = "left" if isinstance(rows[0][name], str) else "right"
+            table.add_column(name, justify=justify, no_wrap=True)
+        for row in rows:
+            table.add_row(*(_spelt(row.get(name)) for name in names))
         self._console.print(table)
 
-    def show_verdict(self, name: str, value: float, target: str, reached: bool) -> None:
-        """Print a figure beside its target, and keep it."""
-        self.data.setdefault("verdicts", {})[name] = {
-            "value": value, "target": target, "reached": reached
-        }  # fmt: skip
-        mark = "[green]reached[/green]" if reached else "[red]missed[/red]"
-        self.note(f"{name}: [bold]{_spelt(value)}[/bold] (target: {target}) {mark}")
+    def show_groups(self, key: str, caption: str) -> None:
+        """Print how many commits had so many records, where the engine counts them."""
+        rows = [row for row in self.rows(key) if row["group sizes"]]
+        if not rows:
+            return
+        self._console.print(f"[bold]{caption}[/bold] (share of commits by power of two)")
+        for row in rows:
+            total = max(1, sum(row["group sizes"]))
+            shares = [f"{1 << power:,}+: {count / total:.0%}"
+                      for power, count in enumerate(row["group sizes"]) if count]  # fmt: skip
+            self.note(f"  {row['load']} of {row['records']:,}: {', '.join(shares)}")
 
     def write(self, path: Path) -> None:
         """Write everything as JSON."""
         path.write_text(json.dumps(self.data, indent=2) + "\n", "utf-8")
+
+
+def _is_figure(value: Any) -> bool:
+    return value is None or isinstance(value, int | float)
 
 
 def _spelt(value: Any) -> str:

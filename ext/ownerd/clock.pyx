@@ -7,26 +7,9 @@ step of the wall clock moves no hold. Any thread may read it.
 It does not store the time: the store writes it with every commit.
 """
 
-cdef extern from "<time.h>" nogil:
-    ctypedef int clockid_t
-    ctypedef long time_t
-    struct timespec:
-        time_t tv_sec
-        long tv_nsec
-    clockid_t CLOCK_REALTIME
-    clockid_t CLOCK_BOOTTIME
-    clockid_t CLOCK_MONOTONIC
-    int clock_gettime(clockid_t, timespec *)
-
 cdef enum:
     SLEW_DIVISOR = 1000          # 1 ms per second
     SLEW_STEP_NS = 1_000_000     # shorter steps would round the slew to nothing
-
-
-cdef inline int64_t _read_ns(clockid_t which) noexcept nogil:
-    cdef timespec now
-    clock_gettime(which, &now)
-    return <int64_t> now.tv_sec * 1_000_000_000 + now.tv_nsec
 
 
 cdef class Clock:
@@ -39,9 +22,9 @@ cdef class Clock:
     def __cinit__(self):
         self.state = new ClockState()
         self.state.manual = False
-        self.state.boot_ns = _read_ns(CLOCK_BOOTTIME)
+        self.state.boot_ns = clock_read(CLOCK_BOOTTIME)
         self.state.slewed_at_ns = self.state.boot_ns
-        self.state.time_ns = _read_ns(CLOCK_REALTIME)
+        self.state.time_ns = clock_read(CLOCK_REALTIME)
 
     def __dealloc__(self):
         del self.state
@@ -62,7 +45,7 @@ cdef class Clock:
         """Return server time minus wall clock in nanoseconds; 0 for a manual clock."""
         if self.state.manual:
             return 0
-        return clock_now(self.state) - _read_ns(CLOCK_REALTIME)
+        return clock_now(self.state) - clock_read(CLOCK_REALTIME)
 
     def advance_ns(self, int64_t delta_ns):
         """Move a manual clock forward by `delta_ns` (0 or more).
@@ -84,7 +67,7 @@ cdef int64_t clock_now(ClockState *state) noexcept nogil:
     cdef int64_t result
     state.guard.lock()
     if not state.manual:
-        clock_advance(state, _read_ns(CLOCK_BOOTTIME), _read_ns(CLOCK_REALTIME))
+        clock_advance(state, clock_read(CLOCK_BOOTTIME), clock_read(CLOCK_REALTIME))
     result = state.time_ns
     state.guard.unlock()
     return result
@@ -92,7 +75,7 @@ cdef int64_t clock_now(ClockState *state) noexcept nogil:
 
 cdef int64_t clock_elapsed() noexcept nogil:
     """Return nanoseconds since some fixed instant, for measuring how long something takes."""
-    return _read_ns(CLOCK_MONOTONIC)
+    return clock_read(CLOCK_MONOTONIC)
 
 
 cdef void clock_start_from(ClockState *state, int64_t highest_stored_ns) noexcept nogil:

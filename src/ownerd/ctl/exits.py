@@ -35,6 +35,7 @@ class Exit(IntEnum):
     INPUT_FILE = 12, "the input file is broken or unreadable; nothing was imported"
     INTERNAL = 13, "a defect in ownerctl or the server"
     OUTPUT_FILE = 14, "the output could not be written"
+    NOT_BUILT = 15, "ownerd was installed without a part that the command needs"
     INTERRUPTED = 130, "interrupted by Ctrl-C"
 
 

@@ -17,6 +17,7 @@ import ownerd
 from ownerd import durations
 from ownerd.ctl import (
     audits,
+    bench,
     campaigns,
     exits,
     exports,
@@ -62,6 +63,7 @@ app.command(audits.audit, help_epilogue="")
 app.command(imports.import_ownership, name="import", help_epilogue="")
 app.command(exports.export, help_epilogue="")
 app.command(statuses.status, help_epilogue="")
+app.command(bench.bench, help_epilogue="")
 
 
 @app.command(name="--install-completion", help_epilogue="")

@@ -1,0 +1,98 @@
+"""`ownerd serve` as the benchmarks run it: on a store, by either kind of dial listener.
+
+The load is native and runs in the benchmark's own process; processor time and memory are the
+server process's.
+"""
+
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks import processes, records
+from ownerd import load_http2
+from ownerd.server.config import Settings
+
+CONNECTIONS = 8
+NATIVE, GRPCIO = "native", "grpcio"
+# More than the records of all calls in flight, so that no call of a load is refused.
+QUEUE_LIMIT = 1_000_000
+
+
+class Dialled(NamedTuple):
+    """What a load of the dial port measured; times of processors are microseconds a decision."""
+
+    decisions_per_s: float
+    calls_per_s: float
+    p50_ms: float
+    p99_ms: float
+    p999_ms: float
+    max_ms: float
+    server_cpu_us: float
+    client_cores: float
+    error_count: int
+    answers: dict[str, int]
+
+    def row(self) -> dict[str, Any]:
+        """Return the figures under the names that the report prints."""
+        return {
+            "decisions/s": self.decisions_per_s, "calls/s": self.calls_per_s,
+            "p50 ms": self.p50_ms, "p99 ms": self.p99_ms, "p99.9 ms": self.p999_ms,
+            "max ms": self.max_ms, "server us": self.server_cpu_us,
+            "client cores": self.client_cores, "errors": self.error_count,
+            "answers": self.answers,
+        }  # fmt: skip
+
+
+def kinds() -> list[str]:
+    """Return the kinds of dial listener that this build has, the default one first."""
+    found = [NATIVE] if importlib.util.find_spec("ownerd.listener") else []
+    return [*found, GRPCIO]
+
+
+@contextmanager
+def serving(store: Path, kind: str, directory: Path) -> Iterator[processes.Server]:
+    """Run a server on a store while the context lasts; its addresses are `dial` and `admin`."""
+    arguments = ["serve", "--data", str(store), "--metrics-listen", ""]
+    arguments += ["--dial-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
+    arguments += ["--queue-limit", str(QUEUE_LIMIT)]
+    if "dial_listener" in Settings.__struct_fields__:
+        arguments += ["--dial-listener", kind]
+    with processes.serving(
+        f"ownerd-{kind}", "ownerd.server.main", arguments, ("dial", "admin"), directory
+    ) as server:
+        yield server
+
+
+def drive(
+    server: processes.Server, known: records.Records, *, in_flight: int, seconds: float,
+    warm_up_s: float, pick_seed: int, batch_records: int = 1, rate_per_s: float = 0.0,
+) -> Dialled:  # fmt: skip
+    """Load a server's dial port with claims on the open list.
+
+    Warms up first and measures then, so that the server's processor time is that of the calls
+    which count.
+    """
+    plan = known.plan(records.OPEN_LIST, batch_records=batch_records, pick_seed=pick_seed)
+    load = {
+        "in_flight": in_flight, "connections": min(CONNECTIONS, in_flight),
+        "rate_per_s": rate_per_s,
+    }  # fmt: skip
+    address = server.addresses["dial"]
+    load_http2.drive(address, plan, seconds=warm_up_s, warm_up_s=0.0, **load)
+    cpu_s = server.cpu_s()
+    found = load_http2.drive(address, plan, seconds=seconds, warm_up_s=0.0, **load)
+    cpu_s = server.cpu_s() - cpu_s
+    if not found.calls:
+        raise RuntimeError(f"no call was answered with OK: {found.errors}")
+
+    def ms(share: float) -> float:
+        return found.latency.quantile_ns(share) / 1e6
+
+    return Dialled(
+        decisions_per_s=found.records / found.seconds, calls_per_s=found.calls / found.seconds,
+        p50_ms=ms(0.5), p99_ms=ms(0.99), p999_ms=ms(0.999), max_ms=found.latency.max_ns / 1e6,
+        server_cpu_us=cpu_s / found.records * 1e6, client_cores=found.load_cpu_s / found.seconds,
+        error_count=sum(found.errors.values()), answers=found.decisions | found.errors,
+    )  # fmt: skip

@@ -1,0 +1,74 @@
+"""C interface of load_channel: one HTTP/2 connection of a client, and the calls on it."""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+
+from ownerd.nghttp2_api cimport nghttp2_session, ssize_t
+
+cdef extern from "<sys/socket.h>" nogil:
+    ctypedef unsigned int socklen_t
+    struct sockaddr:
+        pass
+    struct sockaddr_storage:
+        unsigned short ss_family
+
+cdef enum:
+    GRPC_PREFIX_BYTES = 5             # a flag and the message's length
+    NO_STATUS = -1
+    TRANSPORT_WAIT = -1               # neither bytes nor room now
+    TRANSPORT_ENDED = -2
+
+# How bytes pass, once there is a socket. TLS is another pair of functions and a state for them.
+cdef struct Transport:
+    ssize_t (*receive)(Channel *channel, char *buffer, size_t size) noexcept nogil
+    ssize_t (*send)(Channel *channel, const char *data, size_t size) noexcept nogil
+
+# One call, used again and again, always on the same channel.
+cdef struct Exchange:
+    Exchange *next
+    Channel *channel
+    bint under_way
+    int64_t due_ns
+    uint8_t call_kind
+    uint32_t records
+    char *request                     # the gRPC prefix, then the message
+    size_t request_size
+    size_t request_sent
+    char *answer                      # as it came, the prefix before it; grows as needed
+    size_t answer_size
+    size_t answer_capacity
+    int status                        # gRPC's; NO_STATUS until it has come
+    int http_status
+
+ctypedef void (*OnEnded)(Exchange *exchange) noexcept nogil
+
+cdef struct Channel:
+    nghttp2_session *session          # NULL while there is no connection
+    int fd
+    bint draining                     # the server said GOAWAY: no new calls
+    int64_t again_ns                  # when to connect again
+    sockaddr_storage address
+    socklen_t address_size
+    const char *authority
+    const Transport *transport
+    void *transport_state
+    char *out                         # bytes for the socket: [out_at, out_size) are to be sent
+    size_t out_at
+    size_t out_size
+    bint watched_for_room             # by whoever waits on the socket
+    Exchange *exchanges               # all of them
+    uint32_t exchange_count
+    Exchange *idle
+    OnEnded on_ended                  # once for each call, with its status set
+    void *context
+
+
+cdef Transport PLAIN                  # filled when the module is imported
+
+cdef bint channel_make(Channel *channel, uint32_t in_flight, size_t request_bytes) noexcept nogil
+cdef void channel_free(Channel *channel) noexcept nogil
+cdef bint channel_connect(Channel *channel) noexcept nogil
+cdef void channel_lose(Channel *channel, int status) noexcept nogil
+cdef void channel_close(Channel *channel) noexcept nogil
+cdef bint channel_receive(Channel *channel) noexcept nogil
+cdef bint channel_flush(Channel *channel) noexcept nogil
+cdef bint channel_call(Channel *channel, Exchange *exchange, const char *path) noexcept nogil

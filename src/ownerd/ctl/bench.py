@@ -1,0 +1,257 @@
+"""`ownerctl bench`: how many calls a second a server's dial listener answers, and how soon.
+
+Makes a contact list of its own through AdminService, loads the dial listener natively, and deletes
+the list at the end, also after an error or Ctrl-C. A list that exists is somebody's: its records
+are claimed only if that is asked for.
+"""
+
+import random
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from cyclopts import Parameter, validators
+
+from ownerd import durations
+from ownerd.ctl import progress
+from ownerd.ctl.exits import CtlError, Exit
+from ownerd.ctl.options import InSession, ListId, Session
+from ownerd.ctl.output import Column, Kind, Row, warn
+from ownerd.load_plan import Plan
+from ownerd.v1 import admin_pb2 as pb
+
+DEFAULT_DIAL = "127.0.0.1:7411"
+CAMPAIGN = "ownerctl-bench"
+REASON = "ownerctl bench"
+DAY_NS = 86_400 * durations.NS_PER_SECOND
+ID_BITS = 44
+
+COLUMNS = (
+    Column("list_id", "List"),
+    Column("dial", "Dial address"),
+    Column("seconds", "Measured", Kind.LENGTH),
+    Column("calls_per_s", "Calls/s", Kind.COUNT),
+    Column("decisions_per_s", "Decisions/s", Kind.COUNT),
+    Column("lowest_second", "Lowest second", Kind.COUNT),
+    Column("p50", "p50", Kind.ROUGH_LENGTH, absent="-"),
+    Column("p99", "p99", Kind.ROUGH_LENGTH, absent="-"),
+    Column("p999", "p99.9", Kind.ROUGH_LENGTH, absent="-"),
+    Column("max", "Longest", Kind.ROUGH_LENGTH, absent="-"),
+    Column("answers", "Answers", Kind.TEXTS),
+    Column("error_count", "Errors", Kind.COUNT),
+    Column("errors", "", Kind.TEXTS),
+    Column("client_cpu_percent", "Client CPU, % of a core", Kind.COUNT),
+)
+
+
+def read_mix(type_: Any, tokens: Any) -> tuple[int, int]:
+    """Convert `3:1` to so many claims for so many attempts."""
+    text = tokens[0].value
+    claims, colon, attempts = text.partition(":")
+    if colon and claims.isdecimal() and attempts.isdecimal() and int(claims) + int(attempts):
+        return int(claims), int(attempts)
+    raise ValueError(f'"{text}" is no mix; give claims:attempts, such as 3:1 or 1:0')
+
+
+Positive = Parameter(validator=validators.Number(gte=1))
+Mix = Annotated[
+    tuple[int, int],
+    Parameter(converter=read_mix, n_tokens=1, metavar="C:A", negative="", show_default="1:0"),
+]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class LoadOptions:
+    """What to send; see `ownerd.load_http2.drive`."""
+
+    connections: Annotated[int, Positive, Parameter(help="Connections to the dial listener.")] = 8
+    in_flight: Annotated[int, Positive, Parameter(help="Calls under way, over all of them.")] = 256
+    threads: Annotated[int, Positive, Parameter(help="Native threads that share them.")] = 1
+    records: Annotated[
+        int,
+        Parameter(
+            help="Records of the list to choose from.",
+            validator=validators.Number(gte=1, lte=1 << ID_BITS),
+        ),
+    ] = 1_000_000
+    batch: Annotated[
+        int,
+        Parameter(help="Records in a call.", validator=validators.Number(gte=1, lte=10_000)),
+    ] = 1
+    mix: Annotated[Mix, Parameter(help="Claims : reported attempts.")] = (1, 0)
+    seconds: Annotated[
+        float, Parameter(help="How long to measure.", validator=validators.Number(gt=0, lte=86_400))
+    ] = 10.0
+    warm_up: Annotated[
+        float,
+        Parameter(help="Seconds of load before that.", validator=validators.Number(gte=0, lte=600)),
+    ] = 1.0
+    rate: Annotated[
+        float,
+        Parameter(
+            help="Calls due each second, whether or not earlier ones were answered; 0: each call"
+            " follows an answer.",
+            validator=validators.Number(gte=0),
+        ),
+    ] = 0.0
+    seed: Annotated[int, Parameter(help="Seed of record ids and picks.")] = 1
+
+
+def bench(
+    list_id: ListId = "",
+    /,
+    *,
+    dial: Annotated[
+        str,
+        Parameter(
+            env_var="OWNERD_DIAL",
+            help="Dial address of the same server, host:port or unix:path, without TLS.",
+        ),
+    ] = DEFAULT_DIAL,
+    load: LoadOptions = LoadOptions(),
+    use_existing: Annotated[
+        bool,
+        Parameter(negative="", help="Claim the records of a list that exists, and leave it."),
+    ] = False,
+    session: InSession,
+) -> None:
+    """Load a server's dial listener and show its rate and latencies.
+
+    Makes a contact list for it (LIST_ID, by default a name that nobody has) and deletes it.
+
+    Every call changes a record and is synced to disk; other dialers wait longer meanwhile.
+    """
+    driver = _driver()
+    if use_existing and not list_id:
+        raise CtlError(Exit.USAGE, "--use-existing needs the name of the list")
+    list_id = list_id or f"ownerctl-bench-{uuid.uuid4().hex[:8]}"
+    plan = _plan(list_id, load)
+    with _list_lent(list_id, use_existing, session):
+        with progress.progress_bar(f"Loading {dial}", None, of_bytes=False):
+            found = _drive(driver, dial, plan, load)
+    session.printer.thing(COLUMNS, bench_row(list_id, dial, found))
+
+
+def _driver() -> Any:
+    """Return the native HTTP/2 load."""
+    try:
+        from ownerd import load_http2
+    except ImportError as error:
+        raise CtlError(
+            Exit.NOT_BUILT,
+            "ownerd was installed without libnghttp2, which bench needs; install it (Debian:"
+            " apt-get install libnghttp2-dev pkg-config), then ownerd again",
+        ) from error
+    return load_http2
+
+
+def _plan(list_id: str, load: LoadOptions) -> Plan:
+    chance = random.Random(load.seed)
+    claims, attempts = load.mix
+    try:
+        return Plan(
+            list_id, record_count=load.records, factor=chance.randrange(1 << ID_BITS) | 1,
+            shift=chance.randrange(1 << ID_BITS), batch_records=load.batch, claims=claims,
+            attempts=attempts, campaign_ids=(CAMPAIGN,), pick_seed=load.seed & (1 << 64) - 1,
+        )  # fmt: skip
+    except ValueError as error:
+        raise CtlError(Exit.USAGE, str(error)) from error
+
+
+@contextmanager
+def _list_lent(list_id: str, use_existing: bool, session: Session) -> Iterator[None]:
+    """Make the list, lend it, delete it; or check that it exists, and leave it."""
+    connection = session.connection
+    if use_existing:
+        connection.ask(connection.admin.GetContactList, pb.GetContactListRequest(list_id=list_id))
+        yield
+        return
+    _make(list_id, session)
+    try:
+        yield
+    finally:
+        _delete(list_id, session)
+
+
+def _make(list_id: str, session: Session) -> None:
+    # A reservation outlasts any ownership and an attempt is always within the renewal window, so
+    # that every call writes.
+    policy = pb.OwnershipPolicy(
+        enabled=True,
+        duration=durations.to_message(DAY_NS),
+        renewal_window=durations.to_message(DAY_NS),
+        reservation_ttl=durations.to_message(2 * DAY_NS),
+    )
+    request = pb.CreateContactListRequest(list_id=list_id, policy=policy, reason=REASON)
+    try:
+        session.connection.change(session.connection.admin.CreateContactList, request)
+    except CtlError as error:
+        if error.exit_code is not Exit.ALREADY_EXISTS:
+            raise
+        raise CtlError(
+            Exit.ALREADY_EXISTS,
+            f"list {list_id} exists, and a load would claim its records; give another name, or"
+            " --use-existing if that is what you want",
+        ) from error
+
+
+def _delete(list_id: str, session: Session) -> None:
+    request = pb.DeleteContactListRequest(list_id=list_id, force=True, reason=REASON)
+    try:
+        session.connection.change(session.connection.admin.DeleteContactList, request)
+    except CtlError as error:  # what was measured, or went wrong before, is to be seen all the same
+        warn(f"ownerctl: list {list_id} is left behind: {error}")
+
+
+def _drive(driver: Any, dial: str, plan: Plan, load: LoadOptions) -> Any:
+    """Return the LoadResult."""
+    try:
+        found = driver.drive(
+            dial, plan, connections=min(load.connections, load.in_flight), seconds=load.seconds,
+            in_flight=load.in_flight, warm_up_s=load.warm_up, rate_per_s=load.rate,
+            threads=min(load.threads, load.connections, load.in_flight),
+        )  # fmt: skip
+    except (OSError, ValueError) as error:
+        raise CtlError(
+            Exit.UNAVAILABLE,
+            f'cannot reach a dial listener at "{dial}" ({error}); name the dial address of the'
+            " server with --dial or OWNERD_DIAL",
+        ) from error
+    if not found.calls:
+        raise CtlError(
+            Exit.UNAVAILABLE,
+            f"no call was answered with OK ({', '.join(_counts(found.errors)) or 'no answer'}); is"
+            f" {dial} the dial address of the server that --server names, without TLS?",
+        )
+    return found
+
+
+def bench_row(list_id: str, dial: str, found: Any) -> Row:
+    """Return a LoadResult as raw values under the keys of COLUMNS."""
+
+    def latency(share: float) -> int | None:
+        return found.latency.quantile_ns(share) if found.calls else None
+
+    return {
+        "list_id": list_id,
+        "dial": dial,
+        "seconds": round(found.seconds * durations.NS_PER_SECOND),
+        "calls_per_s": round(found.calls / found.seconds),
+        "decisions_per_s": round(found.records / found.seconds),
+        "lowest_second": min(found.records_by_second[: int(found.seconds)], default=None),
+        "p50": latency(0.5),
+        "p99": latency(0.99),
+        "p999": latency(0.999),
+        "max": found.latency.max_ns if found.calls else None,
+        "answers": _counts(found.decisions | found.outcomes),
+        "error_count": sum(found.errors.values()),
+        "errors": _counts(found.errors),
+        "client_cpu_percent": round(100 * found.load_cpu_s / found.seconds),
+    }
+
+
+def _counts(counts: dict[str, int]) -> list[str]:
+    return [f"{name} {count}" for name, count in counts.items()]
