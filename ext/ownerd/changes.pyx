@@ -210,7 +210,7 @@ cdef void release_records(Store *store, Change *change, int64_t now_ns) noexcept
     if not known_list(store, change):
         return
     for i in range(change.record_ids.size()):
-        record_load(store, change.list, text_slice(change.record_ids[i]), &record)
+        record_load(store, change.list, text_slice(change.record_ids[i]), NULL, &record)
         if hold_owned(&record.hold, now_ns):
             record.hold.owned_since_ns = record.hold.owned_until_ns = 0
             record_store(store, change.list, &record, now_ns)
@@ -363,7 +363,7 @@ cdef bint import_row(Store *store, Change *change, ImportRow *row, int64_t now_n
     cdef Record record
     cdef uint32_t number = find_campaign(store, text_slice(row.campaign_id))
     cdef bint taken
-    record_load(store, change.list, text_slice(row.record_id), &record)
+    record_load(store, change.list, text_slice(row.record_id), NULL, &record)
     taken = hold_alive(&record.hold, now_ns) and record.hold.campaign != number
     if not rules_import(
         &record.hold, number, row.until_ns, change.strategy == IMPORT_OVERWRITE, now_ns

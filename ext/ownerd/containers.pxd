@@ -39,6 +39,7 @@ cdef extern from "<vector>" namespace "std" nogil:
         void pop_back()
         void clear()
         void resize(size_t)
+        void resize(size_t, const T &)
         void reserve(size_t)
 
 cdef extern from "<utility>" namespace "std" nogil:

@@ -6,4 +6,5 @@ from ownerd.calls cimport DialCall
 from ownerd.room cimport Room
 from ownerd.store cimport Store
 
+cdef void look_ahead(Store *store, DialCall *const *calls, size_t count) noexcept nogil
 cdef bint dial_decide(Store *store, DialCall *call, int64_t now_ns, Room room) noexcept nogil

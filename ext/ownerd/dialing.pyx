@@ -14,14 +14,22 @@ from ownerd.calls cimport (
     INVALID_ARGUMENT, MESSAGE_BYTES, OK, DialItem, Slice, printable, task_refuse,
 )
 from ownerd.changes cimport refuse_full, refuse_unknown_list
+from ownerd.lookahead cimport (
+    Seen, lookahead_add, lookahead_read, lookahead_skip,
+)
+from ownerd.overlay cimport Layer, layer_prefetch
 from ownerd.room cimport ROOM_FOR_GRANTS, ROOM_FOR_REPORTS
 from ownerd.rules cimport (
     NOBODY, OWNERSHIP_ACQUIRED, Code, Ruling, rules_attempt, rules_claim, rules_holder,
 )
 from ownerd.rows cimport text_slice
 from ownerd.store cimport (
-    List, Record, add_campaign, find_campaign, find_code, find_list, record_load, record_store,
+    List, Record, add_campaign, find_campaign, find_code, find_list, note_error, record_load,
+    record_store,
 )
+
+cdef enum:
+    PREFETCHED = 8                    # records between asking for a slot and writing to it
 
 
 # What one call is decided with; a new campaign has the number that it would get until it is added.
@@ -31,6 +39,7 @@ cdef struct Dialing:
     DialCall *call
     uint32_t campaign
     int64_t now_ns
+    const Seen *seen                  # what looking ahead saw of the next record; or NULL
     bint dry                          # decide without writing
     bint changed
     Slice code_text                   # the wrap-up code last looked up
@@ -79,11 +88,11 @@ cdef void name_holder(Store *store, DialItem *item) noexcept nogil:
         item.holder_name = text_slice(store.campaigns[item.holder.campaign].name)
 
 
-cdef void decide_item(Dialing *dialing, DialItem *item) noexcept nogil:
+cdef void decide_item(Dialing *dialing, DialItem *item, const Seen *seen) noexcept nogil:
     cdef Store *store = dialing.store
     cdef Record record
     cdef Ruling ruling
-    record_load(store, dialing.list, item.record_id, &record)
+    record_load(store, dialing.list, item.record_id, seen, &record)
     if dialing.call.call_kind == CALL_GET_HOLDER:
         item.holder = rules_holder(&record.hold, dialing.now_ns)
         name_holder(store, item)
@@ -117,9 +126,40 @@ cdef void write_item(Dialing *dialing, Record *record, int answer) noexcept nogi
 
 
 cdef void decide_items(Dialing *dialing) noexcept nogil:
-    cdef uint32_t i
-    for i in range(dialing.call.item_count):
-        decide_item(dialing, &dialing.call.items[i])
+    cdef Layer *layer = dialing.store.active.get()
+    cdef uint32_t i, count = dialing.call.item_count
+    for i in range(count):
+        if dialing.seen != NULL and i + PREFETCHED < count:
+            layer_prefetch(layer, dialing.seen[PREFETCHED].hash)
+        decide_item(dialing, &dialing.call.items[i], dialing.seen)
+        if dialing.seen != NULL:
+            dialing.seen += 1
+
+
+cdef const Seen *take_seen(Store *store, DialCall *call) noexcept nogil:
+    """Return what looking ahead saw of the next call's records, NULL if it did not look."""
+    cdef size_t first = store.ahead.next
+    if store.ahead.records.size() < first + call.item_count:
+        return NULL
+    store.ahead.next += call.item_count
+    return &store.ahead.records[first]
+
+
+cdef void look_ahead(Store *store, DialCall *const *calls, size_t count) noexcept nogil:
+    """Look the records of the next calls up together, in the open transaction."""
+    cdef size_t i
+    cdef uint32_t item
+    cdef List *lst
+    for i in range(count):
+        lst = find_list(store, calls[i].list_id)
+        if lst == NULL:
+            lookahead_skip(&store.ahead, calls[i].item_count)
+            continue
+        for item in range(calls[i].item_count):
+            lookahead_add(&store.ahead, lst.number, calls[i].items[item].record_id)
+    note_error(store, lookahead_read(
+        &store.ahead, store.tree, store.active.get(), store.frozen.get()
+    ))
 
 
 cdef bint dial_decide(Store *store, DialCall *call, int64_t now_ns, Room room) noexcept nogil:
@@ -137,6 +177,7 @@ cdef bint dial_decide(Store *store, DialCall *call, int64_t now_ns, Room room) n
     dialing.now_ns = now_ns
     dialing.changed = False
     dialing.code_text.size = 0
+    dialing.seen = take_seen(store, call)
     dialing.dry = room < (ROOM_FOR_GRANTS if claims else ROOM_FOR_REPORTS)
     dialing.list = find_list(store, call.list_id)
     if dialing.list == NULL:

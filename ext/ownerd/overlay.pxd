@@ -1,6 +1,7 @@
 """C interface of overlay: layers of records changed since the last settling, in memory."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 from libcpp.memory cimport shared_ptr
 
 from ownerd.calls cimport Slice
@@ -71,6 +72,31 @@ cdef inline const char *entry_key(const Entry *entry) noexcept nogil:
 
 cdef inline const char *entry_value(const Entry *entry) noexcept nogil:
     return <const char *> (entry + 1) + entry.key_size
+
+
+cdef extern from *:
+    uint64_t byte_swap "__builtin_bswap64"(uint64_t value) noexcept nogil
+    void prefetch "__builtin_prefetch"(const void *at) noexcept nogil
+
+
+cdef inline uint64_t big_endian(const char *key, size_t size) noexcept nogil:
+    """Return the first 8 of `size` bytes as a number that sorts like them."""
+    cdef uint64_t word = 0
+    memcpy(&word, key, min(size, <size_t> 8))
+    return byte_swap(word)
+
+
+cdef inline uint64_t key_high(const char *key, size_t size) noexcept nogil:
+    return big_endian(key, size)
+
+
+cdef inline uint64_t key_low(const char *key, size_t size) noexcept nogil:
+    return big_endian(key + 8, size - 8) if size > 8 else 0
+
+
+cdef inline void layer_prefetch(Layer *layer, uint32_t hash) noexcept nogil:
+    """Have the processor fetch the slot of a record that is looked up soon."""
+    prefetch(&layer.slots[hash & layer.slot_mask])
 
 
 cdef Layer *layer_new(uint64_t layer_bytes) noexcept nogil

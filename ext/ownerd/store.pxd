@@ -8,6 +8,7 @@ from ownerd.calls cimport Slice
 from ownerd.containers cimport string, unordered_map, vector
 from ownerd.environment cimport Environment
 from ownerd.journal cimport Journal
+from ownerd.lookahead cimport Lookahead, Seen
 from ownerd.lmdb_api cimport MDB_dbi, MDB_txn, MDB_val
 from ownerd.overlay cimport Layer
 from ownerd.room cimport Room
@@ -114,6 +115,7 @@ cdef cppclass Store:
     uint64_t layer_bytes
     atomic[int64_t] unsettled_count   # records that the layers hold; for whoever asks
     atomic[int64_t] unsettled_delta   # by how many they raise the number of records
+    Lookahead ahead                   # what the open transaction is about to decide
     Journal journal                   # of the open transaction
     uint64_t journal_first            # the first revision that the journal table holds
     uint64_t journal_next             # that, as of the open transaction
@@ -156,7 +158,9 @@ cdef void put_event(Store *store, uint32_t number, EventRow *row) noexcept nogil
 cdef void put_campaign(Store *store, uint32_t number, Slice campaign_id, Slice name) noexcept nogil
 cdef void forget_list(Store *store, Slice list_id) noexcept nogil
 
-cdef void record_load(Store *store, List *lst, Slice record_id, Record *record) noexcept nogil
+cdef void record_load(
+    Store *store, List *lst, Slice record_id, const Seen *seen, Record *record
+) noexcept nogil
 cdef void record_store(Store *store, List *lst, Record *record, int64_t now_ns) noexcept nogil
 cdef int fold_events(
     const vector[EventRow] *events, uint32_t head_seq, Hold *hold

@@ -24,6 +24,7 @@ from libc.string cimport memcpy, memset
 from ownerd.journal cimport (
     JOURNAL_KEY_BYTES, journal_add, journal_begin, journal_key, journal_revision, journal_seal,
 )
+from ownerd.lookahead cimport SIGHT_FOUND, SIGHT_NONE, lookahead_clear
 from ownerd.lmdb_api cimport (
     MDB_APPEND, MDB_CORRUPTED, MDB_FIRST, MDB_NEXT, MDB_NOTFOUND, MDB_SUCCESS, MDB_cursor, lmdb,
 )
@@ -91,6 +92,7 @@ cdef void store_begin(Store *store) noexcept nogil:
     store.committed_campaigns = store.campaigns.size()
     store.undo.clear()
     journal_begin(&store.journal)
+    lookahead_clear(&store.ahead)
     layer_mark(store.active.get())
 
 
@@ -370,7 +372,7 @@ cdef int fold_events(
     return released_by
 
 
-cdef bint find_row(Store *store, Record *record, MDB_val *value) noexcept nogil:
+cdef bint find_row(Store *store, const Record *record, MDB_val *value) noexcept nogil:
     """Find a record's newest row: in the active layer, in the frozen one, in the tree."""
     cdef const Entry *entry
     cdef int code
@@ -386,18 +388,33 @@ cdef bint find_row(Store *store, Record *record, MDB_val *value) noexcept nogil:
     return code == MDB_SUCCESS
 
 
-cdef void record_load(Store *store, List *lst, Slice record_id, Record *record) noexcept nogil:
-    """Read a record brought up to its list's last event; an absent one is nobody's."""
+cdef void record_load(
+    Store *store, List *lst, Slice record_id, const Seen *seen, Record *record
+) noexcept nogil:
+    """Read a record brought up to its list's last event; an absent one is nobody's.
+
+    `seen` is what looking ahead saw of it, or NULL.
+    """
     cdef MDB_val value
-    record.key_size = record_key(record.key, lst.number, record_id)
-    record.hash = record_hash(record.key, record.key_size)
+    if seen != NULL and seen.key_size != 0:
+        record.key_size = seen.key_size
+        record.hash = seen.hash
+        memcpy(record.key, store.ahead.keys.data() + seen.key_at, seen.key_size)
+    else:
+        record.key_size = record_key(record.key, lst.number, record_id)
+        record.hash = record_hash(record.key, record.key_size)
+    if seen != NULL and seen.sight != SIGHT_NONE:
+        record.existed = seen.sight == SIGHT_FOUND
+        record.hold = seen.hold
+    else:
+        record.existed = find_row(store, record, &value)
+        if record.existed and not hold_decode(&value, &record.hold):
+            note_error(store, MDB_CORRUPTED)
+            record.existed = False
     record.released_by = NOT_RELEASED
-    record.existed = find_row(store, record, &value)
     if record.existed:
-        if hold_decode(&value, &record.hold):
-            record.released_by = fold_events(&lst.events, lst.head_seq, &record.hold)
-            return
-        note_error(store, MDB_CORRUPTED)
+        record.released_by = fold_events(&lst.events, lst.head_seq, &record.hold)
+        return
     memset(&record.hold, 0, sizeof(Hold))
     record.hold.event_seq = lst.head_seq
 

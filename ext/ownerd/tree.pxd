@@ -46,6 +46,7 @@ cdef cppclass TreeWalk:
 cdef Tree *tree_open(str path, uint64_t map_bytes) except NULL
 cdef tree_create(str path, uint64_t store_id)
 cdef void tree_close(Tree *tree) noexcept
+cdef int tree_read(Tree *tree) noexcept nogil
 cdef int tree_find(
     Tree *tree, const char *key, size_t key_size, MDB_val *value
 ) noexcept nogil

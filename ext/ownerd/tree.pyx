@@ -20,7 +20,7 @@ from ownerd.lmdb_api cimport (
     MDB_CORRUPTED, MDB_CURRENT, MDB_NEXT, MDB_NOTFOUND, MDB_RDONLY, MDB_SET, MDB_SET_RANGE,
     MDB_SUCCESS, MDB_stat, lmdb,
 )
-from ownerd.overlay cimport Entry, entry_key, entry_value
+from ownerd.overlay cimport Entry, entry_key, entry_value, prefetch
 from ownerd.rows cimport (
     SEAL_BYTES, VALUE_BYTES, hold_decode, hold_encode, open_row, put_be32, seal_row, slice_of,
 )
@@ -32,6 +32,7 @@ cdef enum:
     TREE_FORMAT = 2
     STATE_ROW_BYTES = 32              # a TreeState and its seal
     NEW_MAP_BYTES = 1 << 20           # more than a new tree needs
+    PREFETCHED = 12                   # entries lie in the order in which they were written
     RECORDS_PER_LOOK = 32             # records handled between two looks at the clock
 
 TREE_TABLE_NAMES[:] = ["meta", "records"]
@@ -126,17 +127,23 @@ cdef void tree_close(Tree *tree) noexcept:
 
 # --- look-ups of the writer thread ----------------------------------------------------------------
 
+cdef int tree_read(Tree *tree) noexcept nogil:
+    """Begin the writer's reading, unless it has begun; an LMDB error code, or 0."""
+    cdef int code = MDB_SUCCESS
+    if not tree.reading:
+        code = lmdb.txn_renew(tree.reader)
+        tree.reading = code == MDB_SUCCESS
+    return code
+
+
 cdef int tree_find(
     Tree *tree, const char *key, size_t key_size, MDB_val *value
 ) noexcept nogil:
     """Look a record up; MDB_NOTFOUND if it is not there. The value is valid until `tree_rest`."""
     cdef MDB_val where = val_of(key, key_size)
-    cdef int code
-    if not tree.reading:
-        code = lmdb.txn_renew(tree.reader)
-        if code != MDB_SUCCESS:
-            return code
-        tree.reading = True
+    cdef int code = tree_read(tree)
+    if code != MDB_SUCCESS:
+        return code
     code = lmdb.get(tree.reader, tree.tables[<int> TREE_RECORDS], &where, value)
     if code == MDB_SUCCESS and not open_row(&where, value):
         return MDB_CORRUPTED
@@ -227,6 +234,8 @@ cdef int tree_merge(
         count = record_count(tree, txn)
         while code == MDB_SUCCESS and at < run.entries.size() \
                 and not pause_due(at - position[0], most, end_ns):
+            if at + PREFETCHED < run.entries.size():
+                prefetch(run.entries[at + PREFETCHED])
             code = merge_entry(cursor, run.entries[at])
             at += 1
         count = record_count(tree, txn) - count

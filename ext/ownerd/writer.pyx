@@ -30,7 +30,7 @@ from ownerd.calls cimport (
 )
 from ownerd.changes cimport Change, change_run, is_full, refuse_full
 from ownerd.clock cimport clock_elapsed, clock_now, clock_start_from
-from ownerd.dialing cimport dial_decide
+from ownerd.dialing cimport dial_decide, look_ahead
 from ownerd.lmdb_api cimport MDB_SUCCESS
 from ownerd.overlay cimport Layer, layer_has_room
 from ownerd.room cimport ROOM_FOR_CHANGES, ROOM_FOR_GRANTS, ROOM_FOR_NOTHING, Room
@@ -73,6 +73,7 @@ cdef extern from "<sys/eventfd.h>" nogil:
     int eventfd_write(int, uint64_t)
 
 cdef enum:
+    LOOKAHEAD_RECORDS = 16            # smaller groups are decided record by record
     URGENT_STEP_NS = 20_000_000       # of settling, when the writer waits for it
 
 
@@ -313,6 +314,8 @@ cdef int decide_group(EngineCore *engine, size_t start, size_t end) noexcept nog
         room = ROOM_FOR_CHANGES
     now_ns = clock_now(engine.clock)  # not before the wait
     store_begin(store)
+    if records >= LOOKAHEAD_RECORDS:
+        look_ahead(store, &engine.group[start], end - start)
     for i in range(start, end):
         changed |= dial_decide(store, engine.group[i], now_ns, room)
     if not changed and store.error == MDB_SUCCESS:
