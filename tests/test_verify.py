@@ -36,9 +36,9 @@ def record_key(number: int) -> bytes:
     return b"\0\0\0\1\1" + (number + 2**63).to_bytes(8, "big")
 
 
-def flip(store: Path, after: bytes, bit: int) -> None:
+def flip(store: Path, after: bytes, bit: int, environment: str = "records") -> None:
     """Flip one bit, counted from the end of the last place where `after` stands in the file."""
-    file = store / "records" / "data.mdb"
+    file = store / environment / "data.mdb"
     data = bytearray(file.read_bytes())
     place = data.rfind(after) + len(after)
     assert place > len(after)
@@ -66,7 +66,7 @@ def test_a_flipped_bit_in_a_record_is_found(store: Path, bit: int) -> None:
 
 
 def test_a_flipped_bit_in_the_catalog_is_found_and_not_served(store: Path) -> None:
-    flip(store, b"Campaign ", 1)
+    flip(store, b"Campaign ", 1, "journal")
     assert verify(store)[0] == DAMAGED
     with pytest.raises(StoreError, match="checksum"):
         Engine(str(store), map_bytes=1 << 26, background=False)

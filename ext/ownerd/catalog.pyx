@@ -15,12 +15,15 @@ from ownerd.lmdb_api cimport (
 )
 from ownerd.rules cimport DEFAULT_WINDOW, EVENT_RELEASE, NEVER_NS
 from ownerd.rows cimport get_be32, get_be64, put_be64, slice_of
-from ownerd.store cimport (
-    AUDIT, CAMPAIGNS, CODES, COUNT_PENDING, EVENTS, LISTS, RECORDS, REQUESTS, REQUEST_MEMORY_NS,
-    AuditRow, EventRow, List, RequestRow, Scan, Table, list_from_row, scan_close, scan_next,
-    scan_open, scan_seek, scan_step,
+from ownerd.scans cimport (
+    Scan, list_from_row, scan_close, scan_next, scan_open, scan_seek, scan_step,
 )
-from ownerd.store import StoreError
+from ownerd.store cimport (
+    AUDIT, CAMPAIGNS, CODES, COUNT_PENDING, EVENTS, LISTS, REQUESTS, REQUEST_MEMORY_NS, AuditRow,
+    EventRow, List, RequestRow, Table,
+)
+
+from ownerd.directory import StoreError
 
 PolicyTuple = namedtuple("Policy", "enabled duration_ns renewal_window_ns reservation_ttl_ns")
 PolicyTuple.__doc__ = """A list's policy; nanoseconds. `duration_ns` None: no expiration;
@@ -217,12 +220,12 @@ cdef list uncounted_releases(Store *store):
 
 
 cdef list entry_count(Store *store):
-    """Return the number of rows of LISTS, CAMPAIGNS, RECORDS, EVENTS and REQUESTS."""
+    """Return the number of rows of LISTS, CAMPAIGNS, EVENTS and REQUESTS."""
     cdef Scan scan
     cdef MDB_stat stat
     counts = []
     _begin(store, LISTS, &scan)
-    for table in (LISTS, CAMPAIGNS, RECORDS, EVENTS, REQUESTS):
+    for table in (LISTS, CAMPAIGNS, EVENTS, REQUESTS):
         lmdb.stat(scan.txn, store.tables[<int> table], &stat)
         counts.append(stat.ms_entries)
     _end(&scan)

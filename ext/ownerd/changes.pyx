@@ -1,7 +1,8 @@
 """The control plane's changes: each is decided and written in one commit of its own.
 
-A change writes its rows, its audit entry (R21) and its request id (R20) in the same transaction;
-the catalog in memory is brought up to date after the commit. A refused change leaves no trace.
+A change writes its rows, its records, its audit entry (R21) and its request id (R20) in the same
+transaction; the catalog in memory is brought up to date after the commit. A refused change leaves
+no trace.
 Runs on the writer thread only.
 
 It does not queue, wait or answer (engine), and does not judge records (rules).
@@ -17,18 +18,17 @@ from ownerd.calls cimport (
 )
 from ownerd.lmdb_api cimport MDB_MAP_FULL, MDB_SUCCESS, MDB_TXN_FULL
 from ownerd.rules cimport (
-    ALL_CAMPAIGNS, EVENT_DURATION, EVENT_RELEASE, EVENT_RESERVATIONS_END, Event, Hold,
+    ALL_CAMPAIGNS, EVENT_DURATION, EVENT_RELEASE, EVENT_RESERVATIONS_END, Event,
     hold_alive, hold_owned, rules_import,
 )
-from ownerd.room cimport ROOM_FOR_GRANTS, store_room
-from ownerd.rows cimport (
-    KEY_BYTES, empty_slice, put_be32, put_be64, record_key, slice_of, text_slice,
-)
+from ownerd.room cimport ROOM_FOR_GRANTS
+from ownerd.rows cimport empty_slice, put_be32, put_be64, slice_of, text_slice
+from ownerd.scans cimport load_codes, load_list
 from ownerd.store cimport (
     AUDIT, CODES, COUNT_PENDING, EVENTS, GRAVES, LISTS, REQUESTS, REQUEST_MEMORY_NS, AuditRow,
-    EventRow, List, RequestRow, Store, add_campaign, delete_row, find_campaign, find_list,
-    forget_list, get_row, load_codes, load_list, put_campaign, put_event, put_list, put_row,
-    record_load, record_store, store_abort, store_begin, store_commit,
+    EventRow, List, Record, RequestRow, Store, add_campaign, delete_row, find_campaign, find_list,
+    forget_list, get_row, put_campaign, put_event, put_list, put_row, record_load, record_store,
+    rename_campaign, store_abort, store_begin, store_commit, store_room,
 )
 
 
@@ -39,12 +39,16 @@ cdef bint is_full(int code) noexcept nogil:
     return code == MDB_MAP_FULL or code == MDB_TXN_FULL
 
 
+cdef bint disk_full(Store *store) noexcept nogil:
+    return store.environment.disk_full or store.tree.environment.disk_full
+
+
 cdef void refuse_full(Store *store, Task *task) noexcept nogil:
     snprintf(
         task_refuse(task, RESOURCE_EXHAUSTED), MESSAGE_BYTES,
         "the store is full (%s); nothing was changed: release ownership, delete lists, or give it "
         "more room, then try again",
-        b"no disk space is left" if store.disk_full else b"its map has reached map_bytes",
+        b"no disk space is left" if disk_full(store) else b"its map has reached map_bytes",
     )
 
 
@@ -201,18 +205,15 @@ cdef void release(Store *store, Change *change, int64_t now_ns) noexcept nogil:
 
 cdef void release_records(Store *store, Change *change, int64_t now_ns) noexcept nogil:
     """R15 for single records, each written at once; those that nobody owns are left alone."""
-    cdef char key[KEY_BYTES]
-    cdef size_t size, i
-    cdef Hold hold
-    cdef int released_by
+    cdef size_t i
+    cdef Record record
     if not known_list(store, change):
         return
     for i in range(change.record_ids.size()):
-        size = record_key(key, change.list.number, text_slice(change.record_ids[i]))
-        released_by = record_load(store, change.list, key, size, &hold)
-        if hold_owned(&hold, now_ns):
-            hold.owned_since_ns = hold.owned_until_ns = 0
-            record_store(store, change.list, key, size, &hold, released_by, now_ns)
+        record_load(store, change.list, text_slice(change.record_ids[i]), &record)
+        if hold_owned(&record.hold, now_ns):
+            record.hold.owned_since_ns = record.hold.owned_until_ns = 0
+            record_store(store, change.list, &record, now_ns)
             change.count += 1
 
 
@@ -359,18 +360,17 @@ cdef void import_rows(Store *store, Change *change, int64_t now_ns) noexcept nog
 
 cdef bint import_row(Store *store, Change *change, ImportRow *row, int64_t now_ns) noexcept nogil:
     """Write one row; False if another campaign's hold forbids it."""
-    cdef char key[KEY_BYTES]
-    cdef Hold hold
-    cdef size_t size = record_key(key, change.list.number, text_slice(row.record_id))
-    cdef int released_by = record_load(store, change.list, key, size, &hold)
+    cdef Record record
     cdef uint32_t number = find_campaign(store, text_slice(row.campaign_id))
-    cdef bint taken = hold_alive(&hold, now_ns) and hold.campaign != number
+    cdef bint taken
+    record_load(store, change.list, text_slice(row.record_id), &record)
+    taken = hold_alive(&record.hold, now_ns) and record.hold.campaign != number
     if not rules_import(
-        &hold, number, row.until_ns, change.strategy == IMPORT_OVERWRITE, now_ns
+        &record.hold, number, row.until_ns, change.strategy == IMPORT_OVERWRITE, now_ns
     ):
         return False
     ensure_campaign(store, change, row.campaign_id, row.campaign_name)
-    record_store(store, change.list, key, size, &hold, released_by, now_ns)
+    record_store(store, change.list, &record, now_ns)
     change.tally[<int> TALLY_OVERWRITTEN if taken else <int> TALLY_IMPORTED] += 1
     return True
 
@@ -476,7 +476,7 @@ cdef int refresh_catalog(Store *store, Change *change) noexcept nogil:
     cdef uint32_t number
     cdef int code = MDB_SUCCESS
     for i in range(change.renames.size()):
-        store.campaigns[change.renames[i].number].name = change.renames[i].name
+        rename_campaign(store, change.renames[i].number, change.renames[i].name)
     if change.kind == UPSERT_CODE or change.kind == DELETE_CODE:
         return load_codes(store)
     elif change.kind == DELETE_LIST:
@@ -501,13 +501,13 @@ cdef int change_run(Store *store, Change *change, int64_t now_ns) noexcept nogil
     The outcome is in `change`: a refusal with code and message, a replayed answer, or the change's
     own, durable by then.
     """
-    cdef int code = store_begin(store)
-    if code != MDB_SUCCESS:
-        return code
+    cdef int code
+    store_begin(store)
     if replay(store, change, now_ns):
         store_abort(store)
         return MDB_SUCCESS
-    change.revision = store.state.revision + 1
+    # A count says what a change that is in force did; like settling, it makes no revision.
+    change.revision = store.state.revision + (change.kind != FINISH_COUNT)
     change.time_ns = now_ns
     if change.entry_id == 0:
         change.entry_id = store.next_entry

@@ -24,8 +24,14 @@ cdef extern from "<string>" namespace "std" nogil:
 
 cdef extern from "<vector>" namespace "std" nogil:
     cdef cppclass vector[T]:
+        cppclass iterator:
+            iterator()
         vector()
         T &operator[](size_t)
+        iterator begin()
+        iterator end()
+        iterator insert(iterator, const T &)
+        iterator erase(iterator)
         T &back()
         size_t size()
         bint empty()

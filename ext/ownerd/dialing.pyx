@@ -16,11 +16,11 @@ from ownerd.calls cimport (
 from ownerd.changes cimport refuse_full, refuse_unknown_list
 from ownerd.room cimport ROOM_FOR_GRANTS, ROOM_FOR_REPORTS
 from ownerd.rules cimport (
-    NOBODY, OWNERSHIP_ACQUIRED, Code, Hold, Ruling, rules_attempt, rules_claim, rules_holder,
+    NOBODY, OWNERSHIP_ACQUIRED, Code, Ruling, rules_attempt, rules_claim, rules_holder,
 )
-from ownerd.rows cimport KEY_BYTES, record_key, text_slice
+from ownerd.rows cimport text_slice
 from ownerd.store cimport (
-    List, add_campaign, find_campaign, find_code, find_list, record_load, record_store,
+    List, Record, add_campaign, find_campaign, find_code, find_list, record_load, record_store,
 )
 
 
@@ -81,21 +81,21 @@ cdef void name_holder(Store *store, DialItem *item) noexcept nogil:
 
 cdef void decide_item(Dialing *dialing, DialItem *item) noexcept nogil:
     cdef Store *store = dialing.store
-    cdef char key[KEY_BYTES]
-    cdef Hold hold
+    cdef Record record
     cdef Ruling ruling
-    cdef size_t size = record_key(key, dialing.list.number, item.record_id)
-    cdef int released_by = record_load(store, dialing.list, key, size, &hold)
+    record_load(store, dialing.list, item.record_id, &record)
     if dialing.call.call_kind == CALL_GET_HOLDER:
-        item.holder = rules_holder(&hold, dialing.now_ns)
+        item.holder = rules_holder(&record.hold, dialing.now_ns)
         name_holder(store, item)
         return
     if dialing.call.call_kind == CALL_CLAIM or dialing.call.call_kind == CALL_CLAIM_BATCH:
-        ruling = rules_claim(&hold, &dialing.list.policy, dialing.campaign, dialing.now_ns)
+        ruling = rules_claim(
+            &record.hold, &dialing.list.policy, dialing.campaign, dialing.now_ns
+        )
     else:
         lookup_code(dialing, item.wrap_up_code)
         ruling = rules_attempt(
-            &hold, &dialing.list.policy, &dialing.code, dialing.campaign, dialing.now_ns
+            &record.hold, &dialing.list.policy, &dialing.code, dialing.campaign, dialing.now_ns
         )
     item.answer = ruling.answer
     item.holder = ruling.holder
@@ -104,18 +104,16 @@ cdef void decide_item(Dialing *dialing, DialItem *item) noexcept nogil:
         return
     dialing.changed = True
     if not dialing.dry:
-        write_item(dialing, key, size, &hold, released_by, ruling.answer)
+        write_item(dialing, &record, ruling.answer)
 
 
-cdef void write_item(
-    Dialing *dialing, const char *key, size_t size, Hold *hold, int released_by, int answer
-) noexcept nogil:
+cdef void write_item(Dialing *dialing, Record *record, int answer) noexcept nogil:
     cdef Store *store = dialing.store
     if dialing.campaign == store.campaigns.size():
         add_campaign(store, dialing.call.campaign_id)
     if dialing.call.call_kind >= CALL_REPORT and answer == OWNERSHIP_ACQUIRED:
         dialing.list.acquire_revision = store.state.revision + 1
-    record_store(store, dialing.list, key, size, hold, released_by, dialing.now_ns)
+    record_store(store, dialing.list, record, dialing.now_ns)
 
 
 cdef void decide_items(Dialing *dialing) noexcept nogil:

@@ -18,24 +18,28 @@ from ownerd.catalog cimport (
     list_page, policy_from, uncounted_releases,
 )
 from ownerd.changes cimport (
-    CREATE_LIST, DELETE_CODE, DELETE_LIST, FINISH_COUNT, IMPORT_ROWS, RELEASE, RELEASE_RECORDS,
+    CREATE_LIST, DELETE_CODE, DELETE_LIST, IMPORT_ROWS, RELEASE, RELEASE_RECORDS,
     SIGNAL_CAMPAIGN, UPDATE_POLICY, UPSERT_CAMPAIGN, UPSERT_CODE, Change, ImportRow,
 )
 from ownerd.clock cimport Clock, clock_now
 from ownerd.containers cimport string
-from ownerd.lmdb_api cimport MDB_CORRUPTED, MDB_SUCCESS, MDB_envinfo, lmdb
+from ownerd.lmdb_api cimport MDB_CORRUPTED, MDB_SUCCESS, lmdb
 from ownerd.rules cimport NEVER_NS
-from ownerd.snapshot cimport Snapshot, SnapshotRequest
-from ownerd.store cimport (
-    COUNT_PENDING, store_begin, store_close, store_commit, store_open,
+from ownerd.environment cimport check, used_bytes
+from ownerd.housekeeper cimport (
+    count_and_store, run_settle_step, settle_all, start_settler,
 )
+from ownerd.opening cimport store_close, store_open
+from ownerd.snapshot cimport Snapshot, SnapshotRequest
+from ownerd.store cimport COUNT_PENDING
+from ownerd.tree cimport tree_count
 from ownerd.wire cimport (
     BATCH_RECORDS, CAMPAIGN_ID_BYTES, LIST_ID_BYTES, RECORD_ID_BYTES, WRAP_UP_CODE_BYTES,
     wire_decode,
 )
 from ownerd.writer cimport (
-    DRAINING, change_state, core_open, run_and_wait, run_settle_step, start_settler, start_writer,
-    stop, wait_thread,
+    DRAINING, GROUP_SIZE_CLASSES, change_state, core_open, run_and_wait, start_writer, stop,
+    wait_thread,
 )
 
 from ownerd.calls import Refused
@@ -46,13 +50,18 @@ from ownerd.directory import StoreError, StoreInUseError
 cdef enum:
     NAME_BYTES = 256
     REQUEST_ID_BYTES = 128
+    GROUP_RECORDS = 16_384            # more would only wait longer
+    GROUP_BYTES_PER_RECORD = 256      # what one record takes in the journal, at most
+    STEP_RECORDS = 4_096              # of settling: 16 MiB of dirty pages at most
+    PAGES_PER_RECORD = 4              # a generous bound on what one random record dirties
 
 CLAIM, CLAIM_BATCH, REPORT_ATTEMPT, REPORT_ATTEMPT_BATCH, GET_HOLDER = range(CALL_KIND_COUNT)
 DIAL_METHODS = ("Claim", "ClaimBatch", "ReportAttempt", "ReportAttemptBatch", "GetHolder")
 DEFAULT_MAP_BYTES = 256 << 30         # sparse: only address space until it is used
 DEFAULT_RESERVE_BYTES = 64 << 20
 DEFAULT_QUEUE_LIMIT = 65_536
-DEFAULT_SETTLE_STEP_NS = 200_000
+DEFAULT_SETTLE_STEP_NS = 5_000_000
+DEFAULT_OVERLAY_BYTES = 88 << 20
 LISTLESS_KINDS = (UPSERT_CAMPAIGN, SIGNAL_CAMPAIGN, UPSERT_CODE, DELETE_CODE)
 
 
@@ -130,7 +139,8 @@ cdef class Engine:
         queue_limit: records that may wait; more are refused with RESOURCE_EXHAUSTED.
         reserve_bytes: room that is kept for releases; grants are refused first.
         settle_interval_s: how often expired records are swept up.
-        settle_step_ns: how long one step of the settler may keep the writer from dials.
+        settle_step_ns: how long one step of the settler may take, beside its commit.
+        overlay_bytes: memory for records that are not settled yet; more makes settling cheaper.
         background: run the settler's thread; False leaves settling to `settle()`.
 
     Raises:
@@ -144,18 +154,31 @@ cdef class Engine:
     def __init__(
         self, str directory, Clock clock=None, *, map_bytes=DEFAULT_MAP_BYTES,
         queue_limit=DEFAULT_QUEUE_LIMIT, reserve_bytes=DEFAULT_RESERVE_BYTES,
-        settle_interval_s=900.0, settle_step_ns=DEFAULT_SETTLE_STEP_NS, background=True,
+        settle_interval_s=900.0, settle_step_ns=DEFAULT_SETTLE_STEP_NS,
+        overlay_bytes=DEFAULT_OVERLAY_BYTES, background=True,
     ):
         if self.core != NULL:
             raise RuntimeError("an engine is opened once")
         self.directory = directory
         self.clock = Clock() if clock is None else clock
         self.background = background
-        cdef Store *store = store_open(directory, map_bytes, reserve_bytes)
+        cdef Store *store = store_open(directory, map_bytes, reserve_bytes, overlay_bytes)
         self.core = core_open(store, (<Clock> self.clock).state)
         self.core.queue_limit = queue_limit
         self.core.settle_interval_ms = <int> (settle_interval_s * 1000)
         self.core.settle.step_ns = settle_step_ns
+        self.core.background = background
+        # A group's value fits into the journal's reserve, a step's dirty pages into the tree's.
+        self.core.group_records = max(
+            1, min(GROUP_RECORDS, store.reserve_bytes // GROUP_BYTES_PER_RECORD)
+        )
+        page_bytes = store.environment.page_bytes
+        self.core.settle.step_records = max(
+            1, min(STEP_RECORDS, store.reserve_bytes // (page_bytes * PAGES_PER_RECORD))
+        )
+        self.core.settle.step_bytes = (
+            self.core.settle.step_records * page_bytes * PAGES_PER_RECORD
+        )
         start_writer(self.core, &self.writer)
         if background:
             start_settler(self.core, &self.settler)
@@ -186,7 +209,7 @@ cdef class Engine:
         change_state(self.core, DRAINING)
 
     def close(self, timeout_s=10.0):
-        """Answer what is queued, store the time, let go of the directory. May be called again.
+        """Answer what is queued, settle all, let go of the directory. May be called again.
 
         Waits up to `timeout_s` for reads and open snapshots; if one stays open, the files stay
         mapped until the process ends, which harms nothing that is on disk.
@@ -200,20 +223,15 @@ cdef class Engine:
             if self.background:
                 wait_thread(self.settler)
             wait_thread(self.writer)
-        self._store_time()
+        if core.failure_code.load() == MDB_SUCCESS:
+            with nogil:
+                settle_all(core, clock_now(core.clock))
         deadline = time.monotonic() + timeout_s
         while self.readers and time.monotonic() < deadline:
             time.sleep(0.01)
         if not self.readers:
             store_close(core.store)
             core.store = NULL
-
-    def _store_time(self):
-        """Commit the time, so that a restart on an earlier wall clock does not go back (R19)."""
-        cdef Store *store = self.core.store
-        if self.core.failure_code != MDB_SUCCESS or store_begin(store) != MDB_SUCCESS:
-            return
-        store_commit(store, store.state.revision, clock_now(self.core.clock))
 
     def _begin_read(self):
         self._store()
@@ -323,19 +341,18 @@ cdef class Engine:
         Exact whenever it is called: records written since the release were counted as they were
         written. Raises KeyError for an unknown entry.
         """
-        cdef Pending pending
+        cdef string name
+        cdef int code
         known = self._audit_count(entry_id)
         if known is not None:
             return known
         list_id = self._list_of_release(entry_id)
         if list_id is None:           # settled or deleted in the meantime: the count is stored
             return self._audit_count(entry_id)
-        with self.snapshot(list_id) as snapshot:
-            count = snapshot.count_released(entry_id)
-        pending = Pending(FINISH_COUNT, list_id, b"", "", b"")
-        pending.change.entry_id = entry_id
-        pending.change.count = count
-        self._run(pending)
+        assign(&name, list_id, "list_id", 1, LIST_ID_BYTES)
+        with nogil:
+            code = count_and_store(self.core, name, entry_id)
+        check(code, f"cannot count what list {list_id} released")
         return self._audit_count(entry_id)
 
     def pending_counts(self):
@@ -469,7 +486,7 @@ cdef class Engine:
                 run_and_wait(self.core, &request.task)
             if request.task.code != OK:
                 raise refusal(&request.task)
-            snapshot.open(self.core.store)
+            snapshot.open()
         return snapshot
 
     def _list_of_release(self, uint64_t entry_id):
@@ -494,11 +511,11 @@ cdef class Engine:
     @property
     def failed(self):
         """What ended the store, or None while it works."""
-        if self.core.failure_code == MDB_SUCCESS:
+        if self.core.failure_code.load() == MDB_SUCCESS:
             return None
-        if self.core.failure_code == MDB_CORRUPTED:
+        if self.core.failure_code.load() == MDB_CORRUPTED:
             return f"a row in {self.directory} fails its checksum; see 'ownerd verify'"
-        reason = lmdb.strerror(self.core.failure_code).decode(errors="replace")
+        reason = lmdb.strerror(self.core.failure_code.load()).decode(errors="replace")
         return f"a commit to {self.directory} failed: {reason}"
 
     @property
@@ -524,12 +541,15 @@ cdef class Engine:
         """Return counters and sizes as a dict; see the keys."""
         cdef EngineCore *core = self.core
         cdef Store *store = self._store()
-        cdef MDB_envinfo info
         with Reading(self):
-            lmdb.env_info(store.env, &info)
-            lists, campaigns, records, events, requests = entry_count(store)
-        used = (info.me_last_pgno + 1) * store.page_bytes
-        disk = os.fstatvfs(store.data_fd)
+            lists, campaigns, events, requests = entry_count(store)
+            records = max(0, (
+                <int64_t> tree_count(store.tree) + store.unsettled_delta.load()
+                - store.tree.merging_delta.load()
+            ))
+            journal_bytes = used_bytes(store.environment)
+            tree_bytes = used_bytes(store.tree.environment)
+        disk = os.fstatvfs(store.environment.data_fd)
         counters = core.counters
         return {
             "revision": store.state.revision,
@@ -543,9 +563,10 @@ cdef class Engine:
             "record_count": records,
             "unsettled_event_count": events,
             "request_count": requests,
-            "store_bytes": used,
-            "map_bytes": store.map_bytes,
-            "map_free_bytes": store.map_bytes - min(store.map_bytes, used),
+            "store_bytes": journal_bytes + tree_bytes,
+            "journal_bytes": journal_bytes,
+            "map_bytes": store.environment.map_bytes,
+            "map_free_bytes": store.environment.map_bytes - max(journal_bytes, tree_bytes),
             "disk_free_bytes": disk.f_bavail * disk.f_frsize,
             "groups": counters.groups,
             "changed_groups": counters.changed_groups,
@@ -563,18 +584,23 @@ cdef class Engine:
             },
             "refused": {"queue_full": core.queue_refusals, "store_full": counters.refused_full},
             "commit_ns_total": counters.commit_ns,
-            "settled_records": counters.settled,
+            "settler_wait_ns_total": counters.waited_ns,
+            "group_sizes": [counters.group_sizes[i] for i in range(GROUP_SIZE_CLASSES)],
+            "settled_revision": store.tree.settled_revision.load(),
+            "unsettled_record_count": store.unsettled_count.load(),
+            "merged_records": core.settle.merged_count,
+            "settled_records": core.settle.walked_count,
             "alarms": self._alarms(),
-            "failed": core.failure_code != MDB_SUCCESS,
+            "failed": core.failure_code.load() != MDB_SUCCESS,
         }
 
     def _alarms(self):
         alarms = []
-        if self.core.store.disk_full:
+        if self.core.store.environment.disk_full or self.core.store.tree.environment.disk_full:
             alarms.append((
                 "disk_full", "the disk is full; grants are refused until space is freed",
             ))
-        if self.core.store.map_full:
+        if self.core.store.environment.map_full or self.core.store.tree.environment.map_full:
             alarms.append((
                 "map_full",
                 "the store has reached map_bytes; grants are refused until records are released "

@@ -31,6 +31,7 @@ cdef enum:
     MDB_NORDAHEAD = 0x800000
     MDB_CREATE = 0x40000
     MDB_APPEND = 0x20000
+    MDB_CURRENT = 0x40
 
 cdef enum:  # MDB_cursor_op, by position in LMDB's enum
     MDB_FIRST = 0
@@ -38,6 +39,7 @@ cdef enum:  # MDB_cursor_op, by position in LMDB's enum
     MDB_LAST = 6
     MDB_NEXT = 8
     MDB_PREV = 12
+    MDB_SET = 15
     MDB_SET_RANGE = 17
 
 cdef enum:
@@ -64,6 +66,8 @@ cdef struct LmdbApi:
     int (*txn_begin)(MDB_env *, MDB_txn *, unsigned int, MDB_txn **) noexcept nogil
     int (*txn_commit)(MDB_txn *) noexcept nogil
     void (*txn_abort)(MDB_txn *) noexcept nogil
+    void (*txn_reset)(MDB_txn *) noexcept nogil
+    int (*txn_renew)(MDB_txn *) noexcept nogil
     int (*dbi_open)(MDB_txn *, const char *, unsigned int, MDB_dbi *) noexcept nogil
     int (*stat)(MDB_txn *, MDB_dbi, MDB_stat *) noexcept nogil
     int (*get)(MDB_txn *, MDB_dbi, MDB_val *, MDB_val *) noexcept nogil

@@ -3,29 +3,30 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from ownerd.calls cimport Task
-from ownerd.containers cimport string
-from ownerd.lmdb_api cimport MDB_txn
-from ownerd.store cimport List, Store
+from ownerd.containers cimport string, vector
+from ownerd.store cimport Campaign, Store
+from ownerd.view cimport View
 
 # Asked of the engine, filled in by its writer between two groups.
 cdef cppclass SnapshotRequest:
     Task task
     string list_id
-    MDB_txn *txn                      # a read transaction; whoever asked ends it
-    List list                         # a copy: policy and events as of the revision
+    View view                         # whoever asked closes it
     uint64_t revision
     int64_t time_ns
-    size_t campaign_count
-    bint damaged                      # a row that was read fails its checksum
+    vector[Campaign *] campaigns      # by number, as they were; they live as long as the store
 
 
+cdef SnapshotRequest *request_new() noexcept nogil
+cdef void request_free(SnapshotRequest *request) noexcept nogil
 cdef int snapshot_take(Store *store, SnapshotRequest *request, int64_t now_ns) noexcept nogil
+cdef int64_t count_release(SnapshotRequest *request, uint64_t entry_id) noexcept nogil
 
 
 cdef class Snapshot:
-    cdef Store *store                 # NULL until it is open and once it is closed
+    cdef bint is_open
     cdef SnapshotRequest *request
     cdef object engine                # whose files it keeps open
 
     cdef SnapshotRequest *ask(self, engine)
-    cdef open(self, Store *store)
+    cdef open(self)

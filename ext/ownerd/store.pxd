@@ -1,11 +1,19 @@
-"""C interface of store: the data directory, its catalog in memory, and one write transaction."""
+"""C interface of store: the catalog in memory, the records, and one write transaction."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libcpp.atomic cimport atomic
+from libcpp.memory cimport shared_ptr
 
 from ownerd.calls cimport Slice
 from ownerd.containers cimport string, unordered_map, vector
-from ownerd.lmdb_api cimport MDB_cursor, MDB_dbi, MDB_env, MDB_txn, MDB_val
+from ownerd.environment cimport Environment
+from ownerd.journal cimport Journal
+from ownerd.lmdb_api cimport MDB_dbi, MDB_txn, MDB_val
+from ownerd.overlay cimport Layer
+from ownerd.room cimport Room
+from ownerd.rows cimport KEY_BYTES
 from ownerd.rules cimport Code, Event, Hold, Policy
+from ownerd.tree cimport Tree
 
 cdef enum Table:
     META
@@ -14,9 +22,9 @@ cdef enum Table:
     EVENTS
     CAMPAIGNS
     CODES
-    RECORDS
     AUDIT
     REQUESTS
+    JOURNAL
     TABLE_COUNT
 
 cdef enum:
@@ -26,10 +34,11 @@ cdef enum:
 
 cdef const char *TABLE_NAMES[TABLE_COUNT]   # in the order of Table
 
-# --- rows: the fixed part of each value; strings follow it --------------------------------------
+# --- rows: the fixed part of each value; strings follow it ----------------------------------------
 
 cdef struct StateRow:                 # META "state", written by every commit
     uint64_t revision
+    uint64_t store_id                 # the same in the record tree
     int64_t time_ns                   # R19: the highest time ever stored
     uint64_t next_entry
     uint32_t next_list
@@ -87,87 +96,76 @@ cdef struct Undo:
     size_t index
     int64_t released_count
 
+# One record as a decision sees it, and as it is written afterwards.
+cdef struct Record:
+    size_t key_size
+    uint32_t hash
+    bint existed                      # something of it was stored
+    int released_by                   # index of the event that released it, or NOT_RELEASED
+    Hold hold
+    char key[KEY_BYTES]
+
 cdef cppclass Store:
-    MDB_env *env
+    Environment *environment          # the journal and the catalog
     MDB_dbi tables[TABLE_COUNT]
-    MDB_txn *txn                      # the one write transaction, between begin and commit
-    int error                         # the first LMDB error inside it; it cannot be committed then
+    Tree *tree                        # the records, as settled
+    shared_ptr[Layer] active          # what was committed since
+    shared_ptr[Layer] frozen          # what is being settled; or none
+    uint64_t layer_bytes
+    atomic[int64_t] unsettled_count   # records that the layers hold; for whoever asks
+    atomic[int64_t] unsettled_delta   # by how many they raise the number of records
+    Journal journal                   # of the open transaction
+    uint64_t journal_first            # the first revision that the journal table holds
+    uint64_t journal_next             # that, as of the open transaction
+    MDB_txn *txn                      # begun by the first row that is written or read
+    int error                         # the first error inside it; it cannot be committed then
     int lock_fd
-    int data_fd
     StateRow state                    # as committed
     uint64_t next_entry               # as of the open transaction
     uint32_t next_list
     unordered_map[string, List *] lists
     unordered_map[uint32_t, List *] lists_by_number
     vector[Campaign *] campaigns      # by number
+    vector[Campaign *] former         # as they were before a rename; snapshots may show them
     unordered_map[string, uint32_t] campaign_numbers
     unordered_map[string, Code] codes
     vector[uint32_t] graves           # numbers of deleted lists that still have records
     size_t committed_campaigns
     vector[Undo] undo
-    uint64_t map_bytes
     uint64_t reserve_bytes
-    uint64_t allocated_bytes          # the data file's blocks are reserved up to here
-    uint64_t page_bytes
-    uint64_t free_bytes               # in LMDB's free list, as last counted
-    int64_t free_counted_ns           # when that was
-    uint64_t free_counted_revision
-    bint can_allocate
-    bint disk_full
-    bint map_full
 
-# --- one write transaction; called from the writer thread only -----------------------------------
+# --- one transaction; called from the writer thread only ------------------------------------------
 
-cdef int store_begin(Store *store) noexcept nogil
+cdef void store_begin(Store *store) noexcept nogil
 cdef int store_commit(Store *store, uint64_t revision, int64_t now_ns) noexcept nogil
 cdef void store_abort(Store *store) noexcept nogil
 
 cdef bint get_row(Store *store, Table table, Slice key, Slice *value) noexcept nogil
 cdef void put_row(Store *store, Table table, Slice key, Slice fixed, Slice rest) noexcept nogil
 cdef void delete_row(Store *store, Table table, Slice key) noexcept nogil
+cdef MDB_txn *open_txn(Store *store) noexcept nogil
+cdef void note_error(Store *store, int code) noexcept nogil
 
 cdef List *find_list(Store *store, Slice list_id) noexcept nogil
 cdef uint32_t find_campaign(Store *store, Slice campaign_id) noexcept nogil
 cdef uint32_t add_campaign(Store *store, Slice campaign_id) noexcept nogil
+cdef void rename_campaign(Store *store, uint32_t number, const string &name) noexcept nogil
 cdef bint find_code(Store *store, Slice code, Code *found) noexcept nogil
+cdef void put_list(Store *store, List *lst) noexcept nogil
+cdef void put_event(Store *store, uint32_t number, EventRow *row) noexcept nogil
+cdef void put_campaign(Store *store, uint32_t number, Slice campaign_id, Slice name) noexcept nogil
+cdef void forget_list(Store *store, Slice list_id) noexcept nogil
 
-cdef int record_load(
-    Store *store, List *lst, const char *key, size_t key_size, Hold *hold
-) noexcept nogil
-cdef void record_store(
-    Store *store, List *lst, const char *key, size_t key_size, Hold *hold, int released_by,
-    int64_t now_ns
-) noexcept nogil
-cdef void count_release(Store *store, List *lst, int released_by) noexcept nogil
+cdef void record_load(Store *store, List *lst, Slice record_id, Record *record) noexcept nogil
+cdef void record_store(Store *store, List *lst, Record *record, int64_t now_ns) noexcept nogil
 cdef int fold_events(
     const vector[EventRow] *events, uint32_t head_seq, Hold *hold
 ) noexcept nogil
 
-cdef void put_list(Store *store, List *lst) noexcept nogil
-cdef void put_event(Store *store, uint32_t number, EventRow *row) noexcept nogil
-cdef void put_campaign(Store *store, uint32_t number, Slice campaign_id, Slice name) noexcept nogil
-cdef int load_list(Store *store, Slice list_id) noexcept nogil
-cdef int load_codes(Store *store) noexcept nogil
-cdef void forget_list(Store *store, Slice list_id) noexcept nogil
+# --- layers; called from the writer thread only ---------------------------------------------------
 
-# --- reading with a transaction of one's own; any thread ------------------------------------------
-
-cdef struct Scan:
-    MDB_txn *txn
-    MDB_cursor *cursor
-    MDB_val key
-    MDB_val value
-    bint damaged                      # the scan ended at a row that fails its checksum
-
-cdef int scan_open(Store *store, Table table, Scan *scan) noexcept nogil
-cdef bint scan_step(Scan *scan, int operation) noexcept nogil
-cdef bint scan_seek(Scan *scan, Slice first) noexcept nogil
-cdef bint scan_next(Scan *scan) noexcept nogil
-cdef int scan_close(Scan *scan) noexcept nogil
-cdef void list_from_row(List *lst, const MDB_val *key, const MDB_val *value) noexcept nogil
-
-# --- opening, from Python -------------------------------------------------------------------------
-
-cdef refuse_truncated(MDB_env *env, str records)
-cdef Store *store_open(str directory, uint64_t map_bytes, uint64_t reserve_bytes) except NULL
-cdef void store_close(Store *store) noexcept
+cdef bint freeze(Store *store) noexcept nogil
+cdef void drop_settled(Store *store) noexcept nogil
+cdef bint is_settled(Store *store) noexcept nogil
+cdef void trim_journal(Store *store, int most) noexcept nogil
+cdef Room store_room(Store *store, int64_t now_ns) noexcept nogil

@@ -1,47 +1,51 @@
-"""What is on disk: one LMDB environment with every table, and the catalog read from it.
+"""What is stored: the catalog with its tables, the records, and the transaction that changes both.
 
-Owns the data directory (DIR/LOCK, DIR/records/), the layout of every row, the one write transaction
-and the in-memory catalog: lists with their events, campaigns, codes.
+A transaction decides against the catalog in memory and against each record as it was last: in the
+active layer, else in the frozen one, else in the record tree. What it writes becomes rows of the
+catalog's tables, entries of the active layer and a row of the journal. Its commit is one LMDB
+transaction of the journal's environment: journal, catalog, audit and time go to disk as one.
 
 Invariants:
-- DIR/LOCK is locked before LMDB opens and until it is closed; one process per directory.
-- The catalog changes only while a write transaction is open or right after its commit, and always
-  on the writer thread. `store_abort` puts back what a transaction changed in it.
+- The catalog and the layers change only on the writer thread. `store_abort`, and a commit that
+  fails, put back what the transaction changed in them.
 - Once an LMDB call inside a transaction fails, `error` is set and the transaction cannot commit.
+- Every revision has a row in the journal, from `journal_first` on without a gap, until the tree
+  has settled it.
 - Numbers of lists and campaigns are never used twice.
 - Rows are the machine's own byte order (x86-64 and arm64 Linux are both little-endian); keys that
   must sort are big-endian.
 
-It decides nothing and knows no gRPC.
+It decides nothing and knows no gRPC. `opening` opens it, `scans` reads its tables elsewhere.
 """
 
-import os
-import shutil
-
-from cython.operator cimport dereference, preincrement
+from cython.operator cimport dereference
 from libc.string cimport memcpy, memset
 
-from ownerd.directory cimport take_lock
-from ownerd.lmdb_api cimport (
-    MDB_CORRUPTED, MDB_CREATE, MDB_NEXT, MDB_NORDAHEAD, MDB_NOTFOUND, MDB_NOTLS, MDB_RDONLY,
-    MDB_SET_RANGE, MDB_SUCCESS, MDB_envinfo, MDB_stat, lmdb,
+from ownerd.journal cimport (
+    JOURNAL_KEY_BYTES, journal_add, journal_begin, journal_key, journal_revision, journal_seal,
 )
+from ownerd.lmdb_api cimport (
+    MDB_APPEND, MDB_CORRUPTED, MDB_FIRST, MDB_NEXT, MDB_NOTFOUND, MDB_SUCCESS, MDB_cursor, lmdb,
+)
+from ownerd.overlay cimport (
+    Entry, entry_value, layer_find, layer_mark, layer_new, layer_put, layer_rollback,
+    record_hash,
+)
+from ownerd.room cimport environment_room
 from ownerd.rows cimport (
-    SEAL_BYTES, VALUE_BYTES, empty_slice, get_be32, hold_decode, hold_encode, open_row,
-    put_be32, seal_row, slice_of, text_slice,
+    SEAL_BYTES, VALUE_BYTES, empty_slice, hold_decode, hold_encode, open_row, put_be32,
+    record_key, seal_row, slice_of, text_slice,
 )
 from ownerd.rules cimport rules_apply_event
-
-from ownerd.directory import StoreError, prepare_directory, sync_directory
+from ownerd.tree cimport tree_find, tree_rest
 
 cdef enum:
-    FORMAT = 1
-    NEW_MAP_BYTES = 1 << 20           # more than a new store needs
     SMALL_ROW_BYTES = 128             # rows up to here are put together on the stack
-    READERS = 254                     # snapshots and reads in flight; each is short
+    TRIMMED_PER_COMMIT = 4            # so that the journal shrinks faster than it grows
+    SPLIT_PAGES = 2                   # a page that is split is half full
 
 TABLE_NAMES[:] = [
-    "meta", "lists", "graves", "events", "campaigns", "codes", "records", "audit", "requests",
+    "meta", "lists", "graves", "events", "campaigns", "codes", "audit", "requests", "journal",
 ]
 
 # Wrap-up codes of a new store: (code, counts as attempt, success). Each is its own category.
@@ -60,7 +64,7 @@ DEFAULT_CODES = tuple(
 
 # --- one write transaction ------------------------------------------------------------------------
 
-cdef inline void note_error(Store *store, int code) noexcept nogil:
+cdef void note_error(Store *store, int code) noexcept nogil:
     if code != MDB_SUCCESS and store.error == MDB_SUCCESS:
         store.error = code
 
@@ -72,13 +76,22 @@ cdef inline MDB_val val_of(Slice slice) noexcept nogil:
     return value
 
 
-cdef int store_begin(Store *store) noexcept nogil:
-    store.error = lmdb.txn_begin(store.env, NULL, 0, &store.txn)
+cdef MDB_txn *open_txn(Store *store) noexcept nogil:
+    """Return the write transaction, begun now if it is not open; NULL once anything has failed."""
+    if store.error == MDB_SUCCESS and store.txn == NULL:
+        note_error(store, lmdb.txn_begin(store.environment.env, NULL, 0, &store.txn))
+    return store.txn if store.error == MDB_SUCCESS else NULL
+
+
+cdef void store_begin(Store *store) noexcept nogil:
+    """Begin a transaction; LMDB's own begins with its first row, since many groups write none."""
+    store.error = MDB_SUCCESS
     store.next_entry = store.state.next_entry
     store.next_list = store.state.next_list
     store.committed_campaigns = store.campaigns.size()
     store.undo.clear()
-    return store.error
+    journal_begin(&store.journal)
+    layer_mark(store.active.get())
 
 
 cdef void put_released_counts(Store *store) noexcept nogil:
@@ -89,22 +102,76 @@ cdef void put_released_counts(Store *store) noexcept nogil:
         put_event(store, undo.list.number, &undo.list.events[undo.index])
 
 
+cdef void put_journal(Store *store, uint64_t revision, int64_t time_ns) noexcept nogil:
+    """Append the transaction's rows to the journal."""
+    cdef char key[JOURNAL_KEY_BYTES]
+    cdef Slice whole
+    cdef MDB_val where, value
+    cdef size_t part
+    for part in range(store.journal.used):
+        if open_txn(store) == NULL:
+            return
+        whole = slice_of(key, journal_key(key, revision, part))
+        where = val_of(whole)
+        value = val_of(journal_seal(&store.journal, part, whole, time_ns))
+        note_error(
+            store, lmdb.put(store.txn, store.tables[<int> JOURNAL], &where, &value, MDB_APPEND)
+        )
+
+
+cdef void trim_journal(Store *store, int most) noexcept nogil:
+    """Remove up to `most` revisions that the tree has settled from the journal."""
+    cdef MDB_cursor *cursor
+    cdef MDB_val key, value
+    cdef uint64_t settled = store.tree.settled_revision.load()
+    cdef int code
+    if store.journal_first > settled or open_txn(store) == NULL:
+        return
+    note_error(store, lmdb.cursor_open(store.txn, store.tables[<int> JOURNAL], &cursor))
+    if store.error != MDB_SUCCESS:
+        return
+    code = lmdb.cursor_get(cursor, &key, &value, MDB_FIRST)
+    while code == MDB_SUCCESS and journal_revision(&key) <= settled:
+        if key.mv_size == 8:          # a first part: the others go with it
+            most -= 1
+            if most < 0:
+                break
+        code = lmdb.cursor_del(cursor, 0)
+        if code == MDB_SUCCESS:
+            code = lmdb.cursor_get(cursor, &key, &value, MDB_NEXT)
+    if code == MDB_SUCCESS:
+        store.journal_next = journal_revision(&key)
+    elif code == MDB_NOTFOUND:        # all of it is settled
+        store.journal_next = settled + 1
+    else:
+        note_error(store, code)
+    lmdb.cursor_close(cursor)
+
+
+cdef void put_state(Store *store, StateRow *state) noexcept nogil:
+    put_row(
+        store, META, slice_of(b"state", 5), slice_of(state, sizeof(StateRow)), empty_slice()
+    )
+
+
 cdef int store_commit(Store *store, uint64_t revision, int64_t now_ns) noexcept nogil:
     """Commit with the state row; 0 means that everything is on disk (R18).
 
-    On an error the transaction is gone and the catalog as before. An error of the commit itself
-    (not a full map) leaves the outcome unknown: the caller must stop the engine.
+    On an error the transaction is gone, catalog and layer are as before. An error of the commit
+    itself (not a full map) leaves the outcome unknown: the caller must stop the engine.
     """
     cdef StateRow state = store.state
     cdef int code
+    tree_rest(store.tree)
     state.revision = revision
     state.time_ns = max(now_ns, state.time_ns)
     state.next_entry = store.next_entry
     state.next_list = store.next_list
     put_released_counts(store)
-    put_row(
-        store, META, slice_of(b"state", 5), slice_of(&state, sizeof(state)), empty_slice()
-    )
+    put_state(store, &state)
+    if revision != store.state.revision:
+        put_journal(store, revision, now_ns)
+    trim_journal(store, TRIMMED_PER_COMMIT)
     if store.error != MDB_SUCCESS:
         code = store.error
         store_abort(store)
@@ -112,15 +179,20 @@ cdef int store_commit(Store *store, uint64_t revision, int64_t now_ns) noexcept 
     code = lmdb.txn_commit(store.txn)
     store.txn = NULL
     if code != MDB_SUCCESS:
-        roll_back_catalog(store)
+        roll_back(store)
         return code
     store.state = state
+    store.journal_first = store.journal_next
+    publish_counts(store)
     return MDB_SUCCESS
 
 
-cdef void roll_back_catalog(Store *store) noexcept nogil:
+cdef void roll_back(Store *store) noexcept nogil:
+    """Put back what the transaction changed in memory."""
     cdef Campaign *campaign
     cdef Undo *undo
+    layer_rollback(store.active.get())
+    store.journal_next = store.journal_first
     while store.campaigns.size() > store.committed_campaigns:
         campaign = store.campaigns.back()
         store.campaign_numbers.erase(campaign.id)
@@ -133,16 +205,20 @@ cdef void roll_back_catalog(Store *store) noexcept nogil:
 
 
 cdef void store_abort(Store *store) noexcept nogil:
+    tree_rest(store.tree)
     if store.txn != NULL:
         lmdb.txn_abort(store.txn)
         store.txn = NULL
-    roll_back_catalog(store)
+    roll_back(store)
 
 
 cdef bint get_row(Store *store, Table table, Slice key, Slice *value) noexcept nogil:
     """Look up a row in the open transaction; the value is valid until its next write."""
     cdef MDB_val where = val_of(key), found
-    cdef int code = lmdb.get(store.txn, store.tables[<int> table], &where, &found)
+    cdef int code
+    if open_txn(store) == NULL:
+        return False
+    code = lmdb.get(store.txn, store.tables[<int> table], &where, &found)
     if code == MDB_SUCCESS and not open_row(&where, &found):
         code = MDB_CORRUPTED
     if code == MDB_SUCCESS:
@@ -160,7 +236,7 @@ cdef void put_row(Store *store, Table table, Slice key, Slice fixed, Slice rest)
     cdef string large
     cdef size_t size = fixed.size + rest.size
     cdef MDB_val where = val_of(key), value
-    if store.error != MDB_SUCCESS:
+    if open_txn(store) == NULL:
         return
     if size + SEAL_BYTES > SMALL_ROW_BYTES:
         large.resize(size + SEAL_BYTES)
@@ -177,7 +253,7 @@ cdef void put_row(Store *store, Table table, Slice key, Slice fixed, Slice rest)
 cdef void delete_row(Store *store, Table table, Slice key) noexcept nogil:
     cdef MDB_val where = val_of(key)
     cdef int code
-    if store.error != MDB_SUCCESS:
+    if open_txn(store) == NULL:
         return
     code = lmdb.delete(store.txn, store.tables[<int> table], &where, NULL)
     if code != MDB_NOTFOUND:
@@ -213,6 +289,15 @@ cdef uint32_t add_campaign(Store *store, Slice campaign_id) noexcept nogil:
     store.campaign_numbers[campaign.id] = number
     put_campaign(store, number, campaign_id, campaign_id)
     return number
+
+
+cdef void rename_campaign(Store *store, uint32_t number, const string &name) noexcept nogil:
+    """Show a campaign under another name from now on; snapshots keep showing the one they saw."""
+    cdef Campaign *renamed = new Campaign()
+    store.former.push_back(store.campaigns[number])
+    renamed.id = store.campaigns[number].id
+    renamed.name = name
+    store.campaigns[number] = renamed
 
 
 cdef bint find_code(Store *store, Slice code, Code *found) noexcept nogil:
@@ -285,24 +370,36 @@ cdef int fold_events(
     return released_by
 
 
-cdef int record_load(
-    Store *store, List *lst, const char *key, size_t key_size, Hold *hold
-) noexcept nogil:
-    """Read a record brought up to its list's last event; an absent one is nobody's.
+cdef bint find_row(Store *store, Record *record, MDB_val *value) noexcept nogil:
+    """Find a record's newest row: in the active layer, in the frozen one, in the tree."""
+    cdef const Entry *entry
+    cdef int code
+    entry = layer_find(store.active.get(), record.hash, record.key, record.key_size)
+    if entry == NULL and store.frozen.get() != NULL:
+        entry = layer_find(store.frozen.get(), record.hash, record.key, record.key_size)
+    if entry != NULL:
+        value[0] = val_of(slice_of(entry_value(entry), entry.value_size))
+        return entry.value_size != 0
+    code = tree_find(store.tree, record.key, record.key_size, value)
+    if code != MDB_SUCCESS and code != MDB_NOTFOUND:
+        note_error(store, code)
+    return code == MDB_SUCCESS
 
-    Returns the index of the event that released its ownership (to be counted if the record is
-    written), or NOT_RELEASED.
-    """
-    cdef Slice value
-    cdef MDB_val raw
-    if get_row(store, RECORDS, slice_of(key, key_size), &value):
-        raw = val_of(value)
-        if hold_decode(&raw, hold):
-            return fold_events(&lst.events, lst.head_seq, hold)
+
+cdef void record_load(Store *store, List *lst, Slice record_id, Record *record) noexcept nogil:
+    """Read a record brought up to its list's last event; an absent one is nobody's."""
+    cdef MDB_val value
+    record.key_size = record_key(record.key, lst.number, record_id)
+    record.hash = record_hash(record.key, record.key_size)
+    record.released_by = NOT_RELEASED
+    record.existed = find_row(store, record, &value)
+    if record.existed:
+        if hold_decode(&value, &record.hold):
+            record.released_by = fold_events(&lst.events, lst.head_seq, &record.hold)
+            return
         note_error(store, MDB_CORRUPTED)
-    memset(hold, 0, sizeof(Hold))
-    hold.event_seq = lst.head_seq
-    return NOT_RELEASED
+    memset(&record.hold, 0, sizeof(Hold))
+    record.hold.event_seq = lst.head_seq
 
 
 cdef void count_release(Store *store, List *lst, int released_by) noexcept nogil:
@@ -327,334 +424,69 @@ cdef bint noted(Store *store, const Undo *undo) noexcept nogil:
     return False
 
 
-cdef void record_store(
-    Store *store, List *lst, const char *key, size_t key_size, Hold *hold, int released_by,
-    int64_t now_ns
-) noexcept nogil:
-    """Write a record's state, or delete it if nothing of it is left."""
+cdef void record_store(Store *store, List *lst, Record *record, int64_t now_ns) noexcept nogil:
+    """Write a record's state; nothing, if nothing of it is left."""
     cdef char value[VALUE_BYTES]
-    cdef size_t size = hold_encode(hold, now_ns, value)
-    count_release(store, lst, released_by)
-    if size == 0:
-        delete_row(store, RECORDS, slice_of(key, key_size))
-    else:
-        put_row(store, RECORDS, slice_of(key, key_size), slice_of(value, size), empty_slice())
+    cdef size_t size = hold_encode(&record.hold, now_ns, value)
+    cdef Slice key = slice_of(record.key, record.key_size)
+    cdef Layer *layer = store.active.get()
+    count_release(store, lst, record.released_by)
+    journal_add(&store.journal, key, slice_of(value, size))
+    layer_put(layer, record.hash, key, slice_of(value, size))
+    layer.record_delta += (size != 0) - <int> record.existed
 
 
-# --- reading the catalog --------------------------------------------------------------------------
+# --- layers ---------------------------------------------------------------------------------------
 
-cdef int scan_open(Store *store, Table table, Scan *scan) noexcept nogil:
-    cdef int code
-    scan.damaged = False
-    code = lmdb.txn_begin(store.env, NULL, MDB_RDONLY, &scan.txn)
-    if code != MDB_SUCCESS:
-        return code
-    code = lmdb.cursor_open(scan.txn, store.tables[<int> table], &scan.cursor)
-    if code != MDB_SUCCESS:
-        lmdb.txn_abort(scan.txn)
-    return code
+cdef bint is_settled(Store *store) noexcept nogil:
+    """Tell whether the tree has everything that was ever committed."""
+    return store.tree.settled_revision.load() >= store.state.revision
 
 
-cdef int scan_close(Scan *scan) noexcept nogil:
-    """End the scan; MDB_CORRUPTED if it was ended by a damaged row, else 0."""
-    lmdb.cursor_close(scan.cursor)
-    lmdb.txn_abort(scan.txn)
-    return MDB_CORRUPTED if scan.damaged else MDB_SUCCESS
+cdef bint freeze(Store *store) noexcept nogil:
+    """Freeze the active layer and begin another, between two transactions; True if it did.
 
-
-cdef bint scan_step(Scan *scan, int operation) noexcept nogil:
-    """Move the cursor; False at the end, and at a damaged row."""
-    if lmdb.cursor_get(scan.cursor, &scan.key, &scan.value, operation) != MDB_SUCCESS:
+    Not while another layer is frozen, nor when there is nothing that the tree does not have.
+    """
+    if store.frozen.get() != NULL or is_settled(store):
         return False
-    scan.damaged = not open_row(&scan.key, &scan.value)
-    return not scan.damaged
+    store.active.get().last_revision = store.state.revision
+    store.frozen = store.active
+    store.active = shared_ptr[Layer](layer_new(store.layer_bytes))
+    return True
 
 
-cdef bint scan_seek(Scan *scan, Slice first) noexcept nogil:
-    scan.key = val_of(first)
-    return scan_step(scan, MDB_SET_RANGE)
+cdef void drop_settled(Store *store) noexcept nogil:
+    """Let go of the frozen layer once the tree has it."""
+    if store.frozen.get() != NULL \
+            and store.tree.settled_revision.load() >= store.frozen.get().last_revision:
+        store.frozen.reset()
+        store.tree.merging_delta.store(0)
+        publish_counts(store)
 
 
-cdef bint scan_next(Scan *scan) noexcept nogil:
-    return scan_step(scan, MDB_NEXT)
-
-
-cdef void list_from_row(List *lst, const MDB_val *key, const MDB_val *value) noexcept nogil:
-    cdef ListRow row
-    memcpy(&row, value.mv_data, sizeof(row))
-    lst.id.assign(<const char *> key.mv_data, key.mv_size)
-    lst.number = row.number
-    lst.head_seq = row.head_seq
-    lst.policy.enabled = row.enabled
-    lst.policy.duration_ns = row.duration_ns
-    lst.policy.renewal_window_ns = row.renewal_window_ns
-    lst.policy.reservation_ttl_ns = row.reservation_ttl_ns
-    lst.create_ns = row.create_ns
-    lst.update_ns = row.update_ns
-    lst.update_revision = row.update_revision
-
-
-cdef List *keep_list(Store *store, const MDB_val *key, const MDB_val *value) noexcept nogil:
-    """Put a list's row into the catalog, in place if it is there (its events stay)."""
-    cdef List *lst = find_list(store, slice_of(key.mv_data, key.mv_size))
-    if lst == NULL:
-        lst = new List()
-        lst.acquire_revision = 0
-        lst.swept = 0
-        list_from_row(lst, key, value)
-        store.lists[lst.id] = lst
-        store.lists_by_number[lst.number] = lst
-    else:
-        list_from_row(lst, key, value)
-    return lst
-
-
-cdef void load_events(Store *store, List *lst, Scan *scan) noexcept nogil:
-    cdef EventRow row
-    cdef char prefix[4]
-    cdef bint more
-    put_be32(prefix, lst.number)
-    lst.events.clear()
-    more = scan_seek(scan, slice_of(prefix, 4))
-    while more and get_be32(<const char *> scan.key.mv_data) == lst.number:
-        memcpy(&row, scan.value.mv_data, sizeof(row))
-        lst.events.push_back(row)
-        more = scan_next(scan)
-
-
-cdef int load_list(Store *store, Slice list_id) noexcept nogil:
-    """Bring one list of the catalog, with its events, to what was committed."""
-    cdef Scan scan
-    cdef MDB_val key = val_of(list_id), value
-    cdef int code = scan_open(store, EVENTS, &scan)
-    if code != MDB_SUCCESS:
-        return code
-    code = lmdb.get(scan.txn, store.tables[<int> LISTS], &key, &value)
-    scan.damaged = code == MDB_SUCCESS and not open_row(&key, &value)
-    if code == MDB_SUCCESS and not scan.damaged:
-        load_events(store, keep_list(store, &key, &value), &scan)
-    return scan_close(&scan) or code
-
-
-cdef int load_lists(Store *store) noexcept nogil:
-    cdef Scan lists, events
-    cdef int code = scan_open(store, LISTS, &lists)
-    if code != MDB_SUCCESS:
-        return code
-    code = scan_open(store, EVENTS, &events)
-    if code == MDB_SUCCESS:
-        while not events.damaged and scan_next(&lists):
-            load_events(store, keep_list(store, &lists.key, &lists.value), &events)
-        code = scan_close(&events)
-    return scan_close(&lists) or code
-
-
-cdef int load_campaigns(Store *store) noexcept nogil:
-    """Read the campaigns, which are never deleted."""
-    cdef Scan scan
-    cdef const unsigned char *value
-    cdef Campaign *campaign
-    cdef uint32_t number
-    cdef int code = scan_open(store, CAMPAIGNS, &scan)
-    if code != MDB_SUCCESS:
-        return code
-    while scan_next(&scan):
-        number = get_be32(<const char *> scan.key.mv_data)
-        value = <const unsigned char *> scan.value.mv_data
-        campaign = new Campaign()
-        store.campaigns.push_back(campaign)
-        campaign.id.assign(<const char *> value + 1, value[0])
-        campaign.name.assign(
-            <const char *> value + 1 + value[0], scan.value.mv_size - 1 - value[0]
-        )
-        store.campaign_numbers[campaign.id] = number
-    return scan_close(&scan)
-
-
-cdef int load_codes(Store *store) noexcept nogil:
-    cdef Scan scan
-    cdef Code code
-    cdef int status = scan_open(store, CODES, &scan)
-    if status != MDB_SUCCESS:
-        return status
-    store.codes.clear()
-    while scan_next(&scan):
-        code.counts_as_attempt = (<const char *> scan.value.mv_data)[0]
-        code.success = (<const char *> scan.value.mv_data)[1]
-        store.codes[string(<const char *> scan.key.mv_data, scan.key.mv_size)] = code
-    return scan_close(&scan)
-
-
-cdef int load_graves(Store *store) noexcept nogil:
-    cdef Scan scan
-    cdef int code = scan_open(store, GRAVES, &scan)
-    if code != MDB_SUCCESS:
-        return code
-    while scan_next(&scan):
-        store.graves.push_back(get_be32(<const char *> scan.key.mv_data))
-    return scan_close(&scan)
-
-
-# --- opening and closing --------------------------------------------------------------------------
-
-cdef check(int code, str action):
-    if code == MDB_CORRUPTED:
-        raise StoreError(
-            f"{action}: a row fails its checksum, the store is damaged; 'ownerd verify' says what "
-            "is, a copy must be restored"
-        )
-    if code != MDB_SUCCESS:
-        reason = lmdb.strerror(code).decode(errors="replace")
-        raise StoreError(f"{action}: {reason}")
-
-
-cdef Store *store_open(str directory, uint64_t map_bytes, uint64_t reserve_bytes) except NULL:
-    """Lock, open or create the store in `directory` and load its catalog.
-
-    Raises:
-        StoreInUseError: another process has it.
-        StoreError: it cannot be created, read or understood.
-    """
-    prepare_directory(directory)
-    records = os.path.join(directory, "records")
-    cdef int lock_fd = take_lock(directory)
-    cdef Store *store = new Store()
-    store.lock_fd = lock_fd
-    try:
-        if not os.path.exists(records):
-            _create(directory, records)
-        _open_environment(store, records, map_bytes)
-        store.map_bytes = map_bytes
-        store.reserve_bytes = min(reserve_bytes, map_bytes // 4)
-        _load(store, directory)
-    except BaseException:
-        store_close(store)
-        raise
-    return store
-
-
-cdef _create(str directory, str records):
-    """Make a new store under another name and move it into place once it is on disk.
-
-    LMDB writes the header of a new file without a sync, so a power cut during the very first start
-    could leave a file that is not empty and cannot be opened either.
-    """
-    unfinished = records + ".new"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    os.mkdir(unfinished, 0o700)
-    cdef Store *store = new Store()
-    store.lock_fd = -1
-    try:
-        _open_environment(store, unfinished, NEW_MAP_BYTES)
-        _open_tables(store, directory)
-        _write_first_commit(store)
-    finally:
-        store_close(store)
-    sync_directory(unfinished)
-    os.rename(unfinished, records)
-    sync_directory(directory)
-
-
-cdef refuse_truncated(MDB_env *env, str records):
-    """Raise StoreError if the data file ends before its last page: reading that would be SIGBUS."""
-    cdef MDB_envinfo info
-    cdef MDB_stat stat
-    cdef int fd
-    lmdb.env_info(env, &info)
-    lmdb.env_stat(env, &stat)
-    lmdb.env_get_fd(env, &fd)
-    needed = (info.me_last_pgno + 1) * stat.ms_psize
-    found = os.fstat(fd).st_size
-    if found < needed:
-        raise StoreError(
-            f"{records}/data.mdb is truncated: {found} of {needed} bytes are there; restore a copy"
-        )
-
-
-cdef _open_environment(Store *store, str records, uint64_t map_bytes):
-    cdef MDB_stat stat
-    check(lmdb.env_create(&store.env), "cannot set up LMDB")
-    check(lmdb.env_set_mapsize(store.env, map_bytes), "cannot reserve the map")
-    check(lmdb.env_set_maxdbs(store.env, TABLE_COUNT), "cannot set up LMDB")
-    check(lmdb.env_set_maxreaders(store.env, READERS), "cannot set up LMDB")
-    # NOTLS: a snapshot is begun by the writer thread and read by another.
-    # NORDAHEAD: look-ups are random, read-ahead would fill the page cache with strangers.
-    check(
-        lmdb.env_open(store.env, os.fsencode(records), MDB_NOTLS | MDB_NORDAHEAD, 0o600),
-        f"cannot open the store in {records}",
+cdef void publish_counts(Store *store) noexcept nogil:
+    """Let other threads see how much is not settled."""
+    cdef Layer *frozen = store.frozen.get()
+    store.unsettled_count.store(
+        store.active.get().record_count + (frozen.record_count if frozen != NULL else 0)
     )
-    refuse_truncated(store.env, records)
-    lmdb.reader_check(store.env, NULL)
-    lmdb.env_get_fd(store.env, &store.data_fd)
-    lmdb.env_stat(store.env, &stat)
-    store.page_bytes = stat.ms_psize
-    store.allocated_bytes = os.fstat(store.data_fd).st_size
-    store.can_allocate = True
+    store.unsettled_delta.store(
+        store.active.get().record_delta + (frozen.record_delta if frozen != NULL else 0)
+    )
 
 
-cdef _load(Store *store, str directory):
-    cdef Slice value
-    cdef bint found
-    _open_tables(store, directory)
-    check(store_begin(store), "cannot begin a transaction")
-    found = get_row(store, META, slice_of(b"state", 5), &value)
-    if found:
-        memcpy(&store.state, value.data, min(value.size, sizeof(StateRow)))
-    code = store.error
-    store_abort(store)
-    check(code, f"cannot read the store in {directory}")
-    if not found:
-        raise StoreError(f"{directory}/records is no store of this program: its state is missing")
-    if value.size != sizeof(StateRow) or store.state.format != FORMAT:
-        raise StoreError(
-            f"the store in {directory} has format {store.state.format}, this program reads "
-            f"{FORMAT}; open it with the version that wrote it"
-        )
-    for code in (load_lists(store), load_campaigns(store), load_codes(store), load_graves(store)):
-        check(code, f"cannot read the catalog in {directory}")
+cdef Room store_room(Store *store, int64_t now_ns) noexcept nogil:
+    """Tell what may still be written; asked before each group.
 
-
-cdef _open_tables(Store *store, str directory):
-    cdef int i
-    check(store_begin(store), "cannot begin a transaction")
-    for i in range(TABLE_COUNT):
-        check(
-            lmdb.dbi_open(store.txn, TABLE_NAMES[i], MDB_CREATE, &store.tables[i]),
-            f"cannot open table {TABLE_NAMES[i].decode()} in {directory}",
-        )
-    check(lmdb.txn_commit(store.txn), "cannot create the tables")
-    store.txn = NULL
-
-
-cdef _write_first_commit(Store *store):
-    """Write the first commit of a new store: its format, the wrap-up codes."""
-    cdef char flags[2]
-    memset(&store.state, 0, sizeof(StateRow))
-    check(store_begin(store), "cannot begin a transaction")
-    store.state.format = FORMAT
-    store.next_entry = store.next_list = 1
-    for code, counts, success in DEFAULT_CODES:
-        encoded = code.encode()
-        flags[0], flags[1] = counts, success
-        put_row(
-            store, CODES, slice_of(<const char *> encoded, len(encoded)), slice_of(flags, 2),
-            slice_of(<const char *> encoded, len(encoded)),
-        )
-    check(store_commit(store, 1, 0), "cannot write the new store")
-
-
-cdef void store_close(Store *store) noexcept:
-    """Close the environment, free the catalog and let go of the lock."""
-    cdef unordered_map[string, List *].iterator lst
-    cdef size_t i
-    if store.env != NULL:
-        lmdb.env_close(store.env)
-    if store.lock_fd >= 0:
-        os.close(store.lock_fd)
-    lst = store.lists.begin()
-    while lst != store.lists.end():
-        del dereference(lst).second
-        preincrement(lst)
-    for i in range(store.campaigns.size()):
-        del store.campaigns[i]
-    del store
+    What the layers hold is promised room in the tree.
+    """
+    cdef uint64_t promised = store.active.get().growth_bytes
+    if store.frozen.get() != NULL:
+        promised += store.frozen.get().growth_bytes
+    return min(
+        environment_room(store.environment, store.reserve_bytes, 0, now_ns),
+        environment_room(
+            store.tree.environment, store.reserve_bytes, promised * SPLIT_PAGES, now_ns
+        ),
+    )

@@ -31,7 +31,7 @@ cdef enum:
     HOLDER_BYTES = 512                # a Holder with its longest fields fits
 
 
-# --- reading ---------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------
 
 cdef struct Reader:
     const char *at
@@ -148,7 +148,7 @@ cdef bint utf8_valid(const unsigned char *text, size_t size) noexcept nogil:
     return True
 
 
-# --- the requests ----------------------------------------------------------------------------
+# --- the requests ---------------------------------------------------------------------------------
 
 cdef bint malformed(DialCall *call) noexcept nogil:
     snprintf(
@@ -358,7 +358,7 @@ cdef bint wire_decode(DialCall *call, const char *body, size_t size) noexcept no
     return items_ok(call)
 
 
-# --- the responses ---------------------------------------------------------------------------
+# --- the responses --------------------------------------------------------------------------------
 
 cdef inline char *put_varint(char *at, uint64_t value) noexcept nogil:
     while value >= 0x80:

@@ -1,6 +1,7 @@
 """C interface of writer: submit tasks from any thread, be called back when they are done."""
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
+from libcpp.atomic cimport atomic
 
 from ownerd.calls cimport DialCall, Task
 from ownerd.clock cimport ClockState
@@ -15,6 +16,9 @@ cdef extern from "<pthread.h>" nogil:
         pass
     ctypedef struct pthread_cond_t:
         pass
+
+cdef enum:
+    GROUP_SIZE_CLASSES = 20           # group sizes are counted by power of two
 
 cdef enum EngineState:
     RUNNING
@@ -32,7 +36,8 @@ cdef struct Counters:
     uint64_t outcomes[7]              # by AttemptOutcome
     uint64_t refused_full
     uint64_t commit_ns
-    uint64_t settled
+    uint64_t waited_ns                # for the settler to make room in memory
+    uint64_t group_sizes[GROUP_SIZE_CLASSES]  # committed groups of 2^i to 2^(i+1) - 1 records
 
 cdef cppclass EngineCore:
     Store *store
@@ -45,22 +50,25 @@ cdef cppclass EngineCore:
     uint64_t queue_limit
     uint64_t queue_refusals
     int state
-    int failure_code                  # the error that ended the store
+    atomic[int] failure_code          # the error that ended the store
     int failure_fd                    # eventfd, readable once it has
     int settle_fd                     # eventfd that wakes the settler's thread
     int settle_interval_ms
     Counters counters
+    bint background                   # the settler has a thread
+    atomic[bint] pressed              # memory for unsettled records is running out
+    uint64_t group_records            # most records that are decided together
     SettleState settle
     vector[DialCall *] group
 
 
 cdef EngineCore *core_open(Store *store, ClockState *clock) except NULL
+cdef start_thread(pthread_t *thread, void *(*main)(void *) noexcept nogil, EngineCore *core)
 cdef start_writer(EngineCore *core, pthread_t *thread)
-cdef start_settler(EngineCore *core, pthread_t *thread)
+cdef void engine_fail(EngineCore *engine, int code) noexcept nogil
 cdef void change_state(EngineCore *engine, int state) noexcept nogil
 cdef void stop(EngineCore *engine) noexcept nogil
 cdef void wait_thread(pthread_t thread) noexcept nogil
 cdef bint engine_submit(EngineCore *engine, Task *task) noexcept nogil
 cdef Task *engine_submit_all(EngineCore *engine, Task *first) noexcept nogil
 cdef void run_and_wait(EngineCore *engine, Task *task) noexcept nogil
-cdef bint run_settle_step(EngineCore *engine, bint sweep) noexcept nogil

@@ -2,14 +2,16 @@
 
 Any thread submits tasks without the GIL. One writer thread takes all that is waiting, decides the
 dials in order against current state, commits once and answers them: greedy group commit, no timer.
-A group in which nothing changed is not committed. Changes of the control plane, snapshots and steps
-of the settler run between groups, each by itself, in the order they came.
+A group in which nothing changed is not committed. Changes of the control plane, snapshots and plans
+of the settler run between groups, each by itself, in the order they came. Before a group is decided
+the active layer has room for it; when the settler has not kept up, the writer waits for it, and the
+queue fills.
 
 Invariants:
 - An answer that changed state is given after its commit returned (R18); a commit that failed, other
   than for want of room, stops the store for good: everything is answered UNAVAILABLE from then on
   and `failure_fd` becomes readable. A sync is never tried again.
-- Only the writer thread touches the store's write side and catalog.
+- Only the writer thread touches the catalog, the layers and the journal.
 - `revision` grows by one with each commit that changed something.
 
 It knows no Python objects, no sockets and no gRPC: a waiter is a C callback. `engine` wraps it for
@@ -24,16 +26,19 @@ from libc.string cimport memset
 
 from ownerd.calls cimport (
     CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, MESSAGE_BYTES, OK, RESOURCE_EXHAUSTED,
-    TASK_CHANGE, TASK_DIAL, TASK_SETTLE, TASK_SNAPSHOT, UNAVAILABLE, task_clear, task_refuse,
+    TASK_CHANGE, TASK_DIAL, TASK_SNAPSHOT, UNAVAILABLE, task_refuse,
 )
 from ownerd.changes cimport Change, change_run, is_full, refuse_full
 from ownerd.clock cimport clock_elapsed, clock_now, clock_start_from
 from ownerd.dialing cimport dial_decide
 from ownerd.lmdb_api cimport MDB_SUCCESS
-from ownerd.room cimport Room, store_room
-from ownerd.settler cimport SettleTask, settle_step
+from ownerd.overlay cimport Layer, layer_has_room
+from ownerd.room cimport ROOM_FOR_CHANGES, ROOM_FOR_GRANTS, ROOM_FOR_NOTHING, Room
+from ownerd.settler cimport PlanTask, merge_step, settle_plan, trim_step
 from ownerd.snapshot cimport SnapshotRequest, snapshot_take
-from ownerd.store cimport store_abort, store_begin, store_commit
+from ownerd.store cimport (
+    drop_settled, freeze, store_abort, store_begin, store_commit, store_room,
+)
 from ownerd.wire cimport wire_encode
 
 cdef extern from "<pthread.h>" nogil:
@@ -66,21 +71,9 @@ cdef extern from "<sys/eventfd.h>" nogil:
     int EFD_NONBLOCK
     int EFD_CLOEXEC
     int eventfd_write(int, uint64_t)
-    int eventfd_read(int, uint64_t *)
-
-cdef extern from "<poll.h>" nogil:
-    struct pollfd:
-        int fd
-        short events
-        short revents
-    int POLLIN
-    int poll(pollfd *, unsigned long, int)
-
-cdef extern from "<unistd.h>" nogil:
-    int usleep(unsigned int)
 
 cdef enum:
-    PAGES_PER_RECORD = 4              # a generous bound on what one random record dirties
+    URGENT_STEP_NS = 20_000_000       # of settling, when the writer waits for it
 
 
 # --- the queue ------------------------------------------------------------------------------------
@@ -182,9 +175,9 @@ cdef void refuse_failed(Task *task) noexcept nogil:
     )
 
 
-cdef void fail(EngineCore *engine, int code) noexcept nogil:
-    """Stop granting for good after a failed commit (R18)."""
-    engine.failure_code = code
+cdef void engine_fail(EngineCore *engine, int code) noexcept nogil:
+    """Stop granting for good after a failed commit or a damaged row (R18); any thread."""
+    engine.failure_code.store(code)
     change_state(engine, FAILED)
     eventfd_write(engine.failure_fd, 1)
 
@@ -232,22 +225,103 @@ cdef int commit_group(EngineCore *engine, int64_t now_ns) noexcept nogil:
     return code
 
 
+# --- room in memory -------------------------------------------------------------------------------
+
+cdef bint await_merge(EngineCore *engine) noexcept nogil:
+    """Have the frozen layer merged; False if there is no room for it, or no store.
+
+    The settler may be waiting for the writer's plan, so the writer does not wait for it: they take
+    turns at the steps.
+    """
+    cdef Store *store = engine.store
+    cdef int64_t begun_ns = clock_elapsed()
+    cdef int code
+    engine.settle.stuck.store(False)
+    while store.frozen.get() != NULL and not engine.settle.stuck.load() \
+            and engine.failure_code.load() == MDB_SUCCESS:
+        code = merge_step(&engine.settle, store, store.frozen, URGENT_STEP_NS)
+        if code != MDB_SUCCESS:
+            engine_fail(engine, code)
+        drop_settled(store)
+    engine.counters.waited_ns += <uint64_t> (clock_elapsed() - begun_ns)
+    return store.frozen.get() == NULL
+
+
+cdef bint make_room(EngineCore *engine, uint64_t records) noexcept nogil:
+    """Have the active layer take so many records; False if it cannot."""
+    cdef Store *store = engine.store
+    cdef Layer *layer
+    drop_settled(store)
+    if not layer_has_room(store.active.get(), records):
+        engine.pressed.store(True)
+        if store.frozen.get() != NULL and not await_merge(engine):
+            return False
+        freeze(store)
+        eventfd_write(engine.settle_fd, 1)
+    layer = store.active.get()
+    engine.pressed.store(
+        store.frozen.get() != NULL
+        and 2 * max(layer.record_count * layer.end_limit, layer.end * layer.record_limit)
+        > layer.record_limit * layer.end_limit
+    )
+    return True
+
+
+cdef Room settled_room(EngineCore *engine, int64_t now_ns) noexcept nogil:
+    """Tell what may still be written; have the layers settled before grants are refused for them.
+
+    What the layers promise to need is an upper bound, and settling finds out what it is.
+    """
+    cdef Store *store = engine.store
+    cdef Room room = store_room(store, now_ns)
+    cdef int code = MDB_SUCCESS
+    if room >= ROOM_FOR_GRANTS or room == ROOM_FOR_NOTHING:
+        return room
+    if await_merge(engine) and freeze(store):
+        await_merge(engine)
+    while code == MDB_SUCCESS and store.journal_first <= store.tree.settled_revision.load():
+        code = trim_step(store, now_ns)
+    if code != MDB_SUCCESS and not is_full(code):
+        engine_fail(engine, code)
+    return store_room(store, now_ns)
+
+
+# --- groups of dials ------------------------------------------------------------------------------
+
+cdef void count_group(EngineCore *engine, uint64_t records) noexcept nogil:
+    """Count a committed group by the power of two of its size."""
+    cdef int size_class = 0
+    while records > 1 and size_class < GROUP_SIZE_CLASSES - 1:
+        records //= 2
+        size_class += 1
+    engine.counters.group_sizes[size_class] += 1
+
+
 cdef int decide_group(EngineCore *engine, size_t start, size_t end) noexcept nogil:
     """Decide group[start:end] at one instant and commit; an LMDB error code, or 0."""
     cdef Store *store = engine.store
-    cdef int64_t now_ns = clock_now(engine.clock)
-    cdef Room room = store_room(store, now_ns)
+    cdef int64_t now_ns
+    cdef Room room
     cdef bint changed = False
+    cdef uint64_t records = 0
     cdef size_t i
-    cdef int code = store_begin(store)
-    if code != MDB_SUCCESS:
-        return code
+    cdef int code
+    for i in range(start, end):
+        records += engine.group[i].item_count
+    room = settled_room(engine, clock_now(engine.clock))
+    if not make_room(engine, records):
+        room = ROOM_FOR_CHANGES
+    now_ns = clock_now(engine.clock)  # not before the wait
+    store_begin(store)
     for i in range(start, end):
         changed |= dial_decide(store, engine.group[i], now_ns, room)
-    if changed or store.error != MDB_SUCCESS:
-        return commit_group(engine, now_ns)
-    store_abort(store)
-    return MDB_SUCCESS
+    if not changed and store.error == MDB_SUCCESS:
+        store_abort(store)
+        return MDB_SUCCESS
+    code = commit_group(engine, now_ns)
+    if code == MDB_SUCCESS:
+        count_group(engine, records)
+    return code
 
 
 cdef void run_group(EngineCore *engine) noexcept nogil:
@@ -267,22 +341,31 @@ cdef void run_group(EngineCore *engine) noexcept nogil:
             elif code != MDB_SUCCESS:
                 break
     if code != MDB_SUCCESS and not is_full(code):
-        fail(engine, code)
-    answer_group(engine, engine.failure_code != MDB_SUCCESS)
+        engine_fail(engine, code)
+    answer_group(engine, engine.failure_code.load() != MDB_SUCCESS)
 
 
 cdef Task *gather_group(EngineCore *engine, Task *task) noexcept nogil:
     """Move the dials at the head of the list into the group; return what comes after them."""
     cdef uint64_t records = 0
-    cdef uint64_t limit = max(
-        <uint64_t> 1, engine.store.reserve_bytes // (engine.store.page_bytes * PAGES_PER_RECORD)
-    )
     engine.group.clear()
-    while task != NULL and task.kind == TASK_DIAL and records < limit:
+    while task != NULL and task.kind == TASK_DIAL and records < engine.group_records:
         records += task.record_count
         engine.group.push_back(<DialCall *> task)
         task = task.next
     return task
+
+
+cdef int run_change(EngineCore *engine, Change *change) noexcept nogil:
+    """Run a change of the control plane; it may change records, one for each row or id in it."""
+    cdef int code
+    if store_room(engine.store, clock_now(engine.clock)) == ROOM_FOR_NOTHING \
+            or not make_room(engine, change.rows.size() + change.record_ids.size()):
+        refuse_full(engine.store, &change.task)
+        return MDB_SUCCESS
+    code = change_run(engine.store, change, clock_now(engine.clock))
+    eventfd_write(engine.settle_fd, 1)
+    return code
 
 
 cdef void run_task(EngineCore *engine, Task *task) noexcept nogil:
@@ -290,15 +373,13 @@ cdef void run_task(EngineCore *engine, Task *task) noexcept nogil:
     cdef int64_t now_ns = clock_now(engine.clock)
     cdef int code
     if task.kind == TASK_CHANGE:
-        code = change_run(engine.store, <Change *> task.body, now_ns)
-        eventfd_write(engine.settle_fd, 1)
+        code = run_change(engine, <Change *> task.body)
     elif task.kind == TASK_SNAPSHOT:
         code = snapshot_take(engine.store, <SnapshotRequest *> task.body, now_ns)
     else:
-        code = settle_step(engine.store, &engine.settle, <SettleTask *> task.body, now_ns)
-        engine.counters.settled += (<SettleTask *> task.body).written
+        code = settle_plan(engine.store, &engine.settle, <PlanTask *> task.body, now_ns)
     if code != MDB_SUCCESS:
-        fail(engine, code)
+        engine_fail(engine, code)
         refuse_failed(task)
     finish(task)
 
@@ -310,7 +391,7 @@ cdef void *writer_main(void *argument) noexcept nogil:
     while task != NULL:
         while task != NULL:
             after = task.next
-            if engine.failure_code != MDB_SUCCESS:
+            if engine.failure_code.load() != MDB_SUCCESS:
                 refuse_failed(task)
                 finish(task)
             elif task.kind == TASK_DIAL:
@@ -341,42 +422,6 @@ cdef void run_and_wait(EngineCore *engine, Task *task) noexcept nogil:
     sem_destroy(&done)
 
 
-# --- the settler's thread -------------------------------------------------------------------------
-
-cdef bint run_settle_step(EngineCore *engine, bint sweep) noexcept nogil:
-    """Run one step on the writer; True if there is more to do at once."""
-    cdef SettleTask step
-    memset(&step, 0, sizeof(step))
-    step.task.kind = TASK_SETTLE
-    step.task.body = &step
-    step.sweep = sweep
-    run_and_wait(engine, &step.task)
-    task_clear(&step.task)
-    return step.more and step.task.code == OK
-
-
-cdef void *settler_main(void *argument) noexcept nogil:
-    """Step while there is work, at a quarter of the writer's time; sweep every interval."""
-    cdef EngineCore *engine = <EngineCore *> argument
-    cdef pollfd wake
-    cdef uint64_t ignored
-    cdef bint timed_out
-    cdef int64_t begun_ns
-    wake.fd = engine.settle_fd
-    wake.events = <short> POLLIN
-    while engine.state < STOPPED:
-        timed_out = poll(&wake, 1, engine.settle_interval_ms) == 0
-        eventfd_read(engine.settle_fd, &ignored)
-        begun_ns = clock_elapsed()
-        while engine.state < STOPPED and run_settle_step(engine, timed_out):
-            timed_out = False
-            usleep(<unsigned int> min(
-                <int64_t> 20_000, 100 + 3 * (clock_elapsed() - begun_ns) // 1000
-            ))
-            begun_ns = clock_elapsed()
-    return NULL
-
-
 # --- threads --------------------------------------------------------------------------------------
 
 cdef EngineCore *core_open(Store *store, ClockState *clock) except NULL:
@@ -386,6 +431,9 @@ cdef EngineCore *core_open(Store *store, ClockState *clock) except NULL:
     core.clock = clock
     core.failure_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
     core.settle_fd = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC)
+    core.failure_code.store(MDB_SUCCESS)
+    core.pressed.store(False)
+    core.settle.stuck.store(False)
     pthread_mutex_init(&core.guard, NULL)
     pthread_cond_init(&core.arrived, NULL)
     clock_start_from(clock, store.state.time_ns)
@@ -405,10 +453,6 @@ cdef start_thread(pthread_t *thread, void *(*main)(void *) noexcept nogil, Engin
 
 cdef start_writer(EngineCore *core, pthread_t *thread):
     start_thread(thread, writer_main, core)
-
-
-cdef start_settler(EngineCore *core, pthread_t *thread):
-    start_thread(thread, settler_main, core)
 
 
 cdef void stop(EngineCore *engine) noexcept nogil:

@@ -1,0 +1,352 @@
+"""The overlay: what was committed to the journal and is not in the record tree yet.
+
+A layer is an append-only arena of entries with a hash index of the newest entry of each record.
+One layer is active: the writer thread appends to it. When it is full, or settling begins, it is
+frozen: nothing changes in it any more, and it is dropped once the record tree has what it holds.
+
+Invariants:
+- An entry that was committed never changes or moves while its layer lives, so that a snapshot is a
+  layer with the place where it ended: everything before that place stays as it was. What a
+  transaction appended can be rolled back until it commits.
+- Only the writer touches the index and appends; the sorted runs are made by whoever needs them.
+- A layer's memory is bounded when it is made; `layer_has_room` is asked before a group is decided.
+
+It reads no store and judges no record.
+"""
+
+import os
+
+from libc.stdlib cimport abort, calloc, malloc
+from libc.string cimport memcmp, memcpy
+from libcpp.algorithm cimport sort
+
+cdef enum:
+    UNIT_BYTES = 8
+    CHUNK_BYTES = 1 << 18
+    CHUNK_UNITS = CHUNK_BYTES // UNIT_BYTES
+    LONGEST_ENTRY_BYTES = 184         # 6 + 133 + 40, in whole units
+    SLOTS_MIN = 1 << 15               # the largest batch fits into an empty layer
+    ARENA_BYTES_MIN = 1 << 20
+    BYTES_PER_SLOT = 40               # how a layer's bytes are shared between index and arena
+    RUN_UNITS_MIN = 1 << 13           # shorter tails are sorted for one snapshot only
+    TREE_ROW_BYTES = 14               # LMDB's node header and pointer, our seal
+
+cdef uint64_t hash_seed = int.from_bytes(os.urandom(8), "little")
+
+
+cdef Layer *layer_new(uint64_t layer_bytes) noexcept nogil:
+    """Return an empty layer that takes about `layer_bytes` of memory when it is full."""
+    cdef Layer *layer = new Layer()
+    cdef uint64_t slot_count = SLOTS_MIN
+    while slot_count * 2 * BYTES_PER_SLOT <= layer_bytes:
+        slot_count *= 2
+    # calloc: untouched pages of a large index take no memory.
+    layer.slots = <Slot *> calloc(slot_count, sizeof(Slot))
+    if layer.slots == NULL:
+        abort()
+    layer.blocks.all.push_back(layer.slots)
+    layer.slot_mask = slot_count - 1
+    layer.record_limit = slot_count * 7 // 10
+    layer.end_limit = max(
+        <uint64_t> ARENA_BYTES_MIN,
+        layer_bytes - min(layer_bytes, slot_count * sizeof(Slot)),
+    ) // UNIT_BYTES
+    layer.end = layer.run_end = 0
+    layer.record_count = layer.last_revision = layer.growth_bytes = 0
+    layer.record_delta = 0
+    layer_mark(layer)
+    return layer
+
+
+cdef uint32_t record_hash(const char *key, size_t size) noexcept nogil:
+    """Return a key's hash, seeded anew in each process so that ids cannot be made to collide."""
+    cdef uint64_t hash = hash_seed ^ size
+    cdef uint64_t word
+    while size >= 8:
+        memcpy(&word, key, 8)
+        hash = mix(hash ^ word)
+        key += 8
+        size -= 8
+    word = 0
+    memcpy(&word, key, size)
+    return <uint32_t> (mix(hash ^ word) >> 32)
+
+
+cdef inline uint64_t mix(uint64_t value) noexcept nogil:
+    """Spread a 64-bit value's bits (the finalizer of SplitMix64)."""
+    value = (value ^ (value >> 30)) * <uint64_t> 0xBF58476D1CE4E5B9
+    value = (value ^ (value >> 27)) * <uint64_t> 0x94D049BB133111EB
+    return value ^ (value >> 31)
+
+
+cdef inline const Entry *entry_at(const vector[char *] *chunks, uint64_t place) noexcept nogil:
+    return <const Entry *> (chunks[0][place // CHUNK_UNITS] + place % CHUNK_UNITS * UNIT_BYTES)
+
+
+cdef inline uint64_t entry_units(size_t key_size, size_t value_size) noexcept nogil:
+    return (sizeof(Entry) + key_size + value_size + UNIT_BYTES - 1) // UNIT_BYTES
+
+
+cdef bint layer_has_room(Layer *layer, uint64_t record_count) noexcept nogil:
+    """Tell whether a group of so many records may be put; an empty layer takes any batch."""
+    if layer.end == 0:
+        return True
+    return layer.record_count + record_count <= layer.record_limit and layer.end < layer.end_limit
+
+
+cdef const Entry *layer_find(
+    Layer *layer, uint32_t hash, const char *key, size_t key_size
+) noexcept nogil:
+    """Return the newest entry of a record, or NULL."""
+    cdef uint64_t at = hash & layer.slot_mask
+    cdef const Entry *entry
+    while layer.slots[at].place != 0:
+        if layer.slots[at].hash == hash:
+            entry = entry_at(&layer.chunks, layer.slots[at].place - 1)
+            if entry.key_size == key_size and memcmp(entry_key(entry), key, key_size) == 0:
+                return entry
+        at = (at + 1) & layer.slot_mask
+    return NULL
+
+
+cdef Entry *append_entry(Layer *layer, uint64_t units) noexcept nogil:
+    """Return the place for an entry at the end of the arena, in a new chunk if need be."""
+    cdef uint64_t left = CHUNK_UNITS - layer.end % CHUNK_UNITS
+    cdef char *chunk
+    cdef Entry *entry
+    if left < units:                  # mark the rest of the chunk as unused
+        (<Entry *> entry_at(&layer.chunks, layer.end)).key_size = 0
+        layer.end += left
+    if layer.end // CHUNK_UNITS == layer.chunks.size():
+        chunk = <char *> malloc(CHUNK_BYTES)
+        if chunk == NULL:
+            abort()
+        layer.blocks.all.push_back(chunk)
+        layer.chunks.push_back(chunk)
+    entry = <Entry *> entry_at(&layer.chunks, layer.end)
+    layer.end += units
+    return entry
+
+
+cdef void layer_put(
+    Layer *layer, uint32_t hash, Slice key, Slice value
+) noexcept nogil:
+    """Append a record's new state, which is found from now on; an empty value: it is gone."""
+    cdef Entry *entry = append_entry(layer, entry_units(key.size, value.size))
+    cdef uint64_t place, at = hash & layer.slot_mask
+    cdef const Entry *there
+    cdef SlotUndo undo
+    entry.hash = hash
+    entry.key_size = <uint8_t> key.size
+    entry.value_size = <uint8_t> value.size
+    memcpy(<char *> entry_key(entry), key.data, key.size)
+    if value.size != 0:
+        memcpy(<char *> entry_value(entry), value.data, value.size)
+    place = layer.end - entry_units(key.size, value.size)
+    while layer.slots[at].place != 0:
+        if layer.slots[at].hash == hash:
+            there = entry_at(&layer.chunks, layer.slots[at].place - 1)
+            if there.key_size == key.size and memcmp(entry_key(there), key.data, key.size) == 0:
+                break
+        at = (at + 1) & layer.slot_mask
+    undo.slot = at
+    undo.before = layer.slots[at]
+    layer.undo.push_back(undo)
+    if layer.slots[at].place == 0:
+        layer.record_count += 1
+        layer.growth_bytes += key.size + value.size + TREE_ROW_BYTES
+    layer.slots[at].hash = hash
+    layer.slots[at].place = <uint32_t> place + 1
+
+
+cdef void layer_mark(Layer *layer) noexcept nogil:
+    """Remember the state that `layer_rollback` goes back to."""
+    layer.undo.clear()
+    layer.marked_end = layer.end
+    layer.marked_record_count = layer.record_count
+    layer.marked_record_delta = layer.record_delta
+    layer.marked_growth_bytes = layer.growth_bytes
+
+
+cdef void layer_rollback(Layer *layer) noexcept nogil:
+    """Undo everything put since the mark."""
+    cdef SlotUndo *undo
+    while not layer.undo.empty():
+        undo = &layer.undo.back()
+        layer.slots[undo.slot] = undo.before
+        layer.undo.pop_back()
+    layer.end = layer.marked_end
+    layer.record_count = layer.marked_record_count
+    layer.record_delta = layer.marked_record_delta
+    layer.growth_bytes = layer.marked_growth_bytes
+
+
+# --- in key order ---------------------------------------------------------------------------------
+
+# An entry with the first 16 bytes of its key as numbers: most keys differ there.
+cdef struct SortItem:
+    uint64_t high
+    uint64_t low
+    const Entry *entry
+    uint64_t place
+
+
+cdef int compare_keys(
+    const char *left, size_t left_size, const char *right, size_t right_size
+) noexcept nogil:
+    """Compare as LMDB does: by bytes, a prefix before what continues it."""
+    cdef int order = memcmp(left, right, min(left_size, right_size))
+    if order != 0:
+        return order
+    return (left_size > right_size) - (left_size < right_size)
+
+
+cdef inline uint64_t big_endian(const char *key, size_t size) noexcept nogil:
+    """Return the first 8 of `size` bytes as a number that sorts like them."""
+    cdef uint64_t word = 0
+    memcpy(&word, key, min(size, <size_t> 8))
+    return byte_swap(word)
+
+
+cdef extern from *:
+    uint64_t byte_swap "__builtin_bswap64"(uint64_t value) noexcept nogil
+
+
+cdef bint item_before(const SortItem &left, const SortItem &right) noexcept nogil:
+    """Order by key, the newest entry of a record first."""
+    cdef int order
+    if left.high != right.high:
+        return left.high < right.high
+    if left.low != right.low:
+        return left.low < right.low
+    order = compare_keys(
+        entry_key(left.entry), left.entry.key_size, entry_key(right.entry), right.entry.key_size
+    )
+    return order < 0 if order != 0 else left.place > right.place
+
+
+cdef bint same_key(const Entry *left, const Entry *right) noexcept nogil:
+    return left.key_size == right.key_size \
+        and memcmp(entry_key(left), entry_key(right), left.key_size) == 0
+
+
+cdef void collect_items(
+    const vector[char *] *chunks, uint64_t start, uint64_t end, vector[SortItem] *items
+) noexcept nogil:
+    cdef SortItem item
+    cdef const Entry *entry
+    while start < end:
+        entry = entry_at(chunks, start)
+        if entry.key_size == 0:
+            start += CHUNK_UNITS - start % CHUNK_UNITS
+            continue
+        item.high = big_endian(entry_key(entry), entry.key_size)
+        item.low = big_endian(entry_key(entry) + 8, entry.key_size - 8) \
+            if entry.key_size > 8 else 0
+        item.entry = entry
+        item.place = start
+        items.push_back(item)
+        start += entry_units(entry.key_size, entry.value_size)
+
+
+cdef Run *sort_run(const vector[char *] *chunks, uint64_t start, uint64_t end) noexcept nogil:
+    """Return the records of a stretch of the arena in key order, each as it was last."""
+    cdef Run *run = new Run()
+    cdef vector[SortItem] items
+    cdef size_t i
+    collect_items(chunks, start, end, &items)
+    sort(items.begin(), items.end(), item_before)
+    run.entries.reserve(items.size())
+    for i in range(items.size()):
+        if i == 0 or not same_key(items[i - 1].entry, items[i].entry):
+            run.entries.push_back(items[i].entry)
+    return run
+
+
+cdef Run *merge_runs(const Run *newer, const Run *older) noexcept nogil:
+    """Return one run for two; a record that is in both is taken from the newer."""
+    cdef Run *merged = new Run()
+    cdef size_t i = 0, j = 0
+    cdef const Entry *left
+    cdef const Entry *right
+    cdef int order
+    merged.entries.reserve(newer.entries.size() + older.entries.size())
+    while i < newer.entries.size() and j < older.entries.size():
+        left, right = newer.entries[i], older.entries[j]
+        order = compare_keys(
+            entry_key(left), left.key_size, entry_key(right), right.key_size
+        )
+        merged.entries.push_back(right if order > 0 else left)
+        i += order <= 0
+        j += order >= 0
+    while i < newer.entries.size():
+        merged.entries.push_back(newer.entries[i])
+        i += 1
+    while j < older.entries.size():
+        merged.entries.push_back(older.entries[j])
+        j += 1
+    return merged
+
+
+cdef void extend_runs(Layer *layer, const vector[char *] *chunks, uint64_t end) noexcept nogil:
+    """Cover the arena up to `end`; runs of like size are merged, so there are only a few."""
+    cdef shared_ptr[Run] merged
+    layer.runs.insert(
+        layer.runs.begin(), shared_ptr[Run](sort_run(chunks, layer.run_end, end))
+    )
+    layer.run_end = end
+    while layer.runs.size() > 1 \
+            and 2 * layer.runs[0].get().entries.size() >= layer.runs[1].get().entries.size():
+        merged = shared_ptr[Run](merge_runs(layer.runs[0].get(), layer.runs[1].get()))
+        layer.runs.erase(layer.runs.begin())
+        layer.runs[0] = merged
+
+
+cdef void layer_runs(
+    Layer *layer, const vector[char *] *chunks, uint64_t end, Runs *runs
+) noexcept nogil:
+    """Append the runs that show the arena as it was when it ended at `end`, newest first.
+
+    `chunks` is the layer's own list, or a copy taken by the writer when that was the end.
+    """
+    cdef uint64_t start = 0
+    cdef size_t i
+    cdef Runs known
+    layer.guard.lock()
+    if layer.run_end <= end:
+        if end - layer.run_end >= RUN_UNITS_MIN:
+            extend_runs(layer, chunks, end)
+        start = layer.run_end
+        known = layer.runs
+    layer.guard.unlock()              # else: later entries are mixed in, so sort for ourselves
+    if start < end:
+        runs.push_back(shared_ptr[Run](sort_run(chunks, start, end)))
+    for i in range(known.size()):
+        runs.push_back(known[i])
+
+
+cdef shared_ptr[Run] frozen_run(Layer *layer) noexcept nogil:
+    """Return a frozen layer's records as one run."""
+    cdef shared_ptr[Run] run
+    layer.guard.lock()
+    if layer.runs.size() != 1 or layer.run_end != layer.end:
+        layer.runs.clear()
+        layer.runs.push_back(shared_ptr[Run](sort_run(&layer.chunks, 0, layer.end)))
+        layer.run_end = layer.end
+    run = layer.runs[0]
+    layer.guard.unlock()
+    return run
+
+
+cdef size_t run_seek(const Run *run, const char *key, size_t key_size) noexcept nogil:
+    """Return the index of the first entry whose key is not before `key`."""
+    cdef size_t low = 0, high = run.entries.size(), middle
+    cdef const Entry *entry
+    while low < high:
+        middle = (low + high) // 2
+        entry = run.entries[middle]
+        if compare_keys(entry_key(entry), entry.key_size, key, key_size) < 0:
+            low = middle + 1
+        else:
+            high = middle
+    return low
