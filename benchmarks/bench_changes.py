@@ -54,7 +54,8 @@ def _measure_crash(run: Run) -> None:
     if opened.revision < died.revision:
         raise RuntimeError(f"revision {died.revision} was answered, {opened.revision} is there")
     run.report.add("restart", {
-        "what": "start after kill -9", "operations": died.operations, "seconds": opened.seconds,
+        "what": "start after kill -9", "operations": died.operations,
+        "unsettled records": died.unsettled, "seconds": opened.seconds,
     })  # fmt: skip
     run.report.show("restart", f"Start after a crash, {run.scale.largest:,} records in the store")
 

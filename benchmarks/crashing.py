@@ -22,6 +22,7 @@ IN_FLIGHT = 8
 _SLICE_S = 0.25
 _STUCK_SLICES = 20
 _LIMIT_S = 60.0
+_OVERLAY_BYTES = 1 << 30  # room for all of them, so that none is settled before the kill
 
 
 class Crash(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -48,9 +49,13 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Died(msgspec.Struct, frozen=True, kw_only=True):
-    """Operations answered, and the revision of the last, before the kill."""
+    """What was answered before the kill, the last revision, and records not settled by then.
+
+    A record that was claimed twice counts once among them.
+    """
 
     operations: int
+    unsettled: int
     revision: int
 
 
@@ -59,14 +64,15 @@ def crash(job: Crash) -> None:
     plan = records.Records(job.seed, job.record_count).plan(
         records.OPEN_LIST, batch_records=BATCH, pick_seed=job.pick_seed
     )
-    engine = Engine(job.store, background=False)
+    engine = Engine(job.store, background=False, overlay_bytes=_OVERLAY_BYTES)
     deadline_s = time.monotonic() + _LIMIT_S
     done = stuck = 0
     while done < job.operations and stuck < _STUCK_SLICES and time.monotonic() < deadline_s:
         drive(engine, plan, in_flight=IN_FLIGHT, seconds=_SLICE_S, warm_up_s=0.0)
         before, done = done, engine.stats()["records"]
         stuck = stuck + 1 if done == before else 0  # refused: it takes no more until it settles
-    died = Died(operations=done, revision=engine.revision)
+    unsettled = engine.stats()["unsettled_record_count"]
+    died = Died(operations=done, unsettled=unsettled, revision=engine.revision)
     sys.stdout.buffer.write(msgspec.json.encode(died))
     sys.stdout.buffer.flush()
     os.kill(os.getpid(), signal.SIGKILL)

@@ -14,7 +14,7 @@ from libc.string cimport memcmp, memcpy, memmove, strlen
 
 from ownerd.nghttp2_api cimport (
     NGHTTP2_CANCEL, NGHTTP2_DATA_FLAG_EOF, NGHTTP2_ERR_CALLBACK_FAILURE, NGHTTP2_FLAG_NONE,
-    NGHTTP2_GOAWAY, NGHTTP2_HEADERS, NGHTTP2_NO_ERROR, NGHTTP2_NV_FLAG_NO_COPY_NAME,
+    NGHTTP2_GOAWAY, NGHTTP2_NO_ERROR, NGHTTP2_NV_FLAG_NO_COPY_NAME,
     NGHTTP2_NV_FLAG_NO_COPY_VALUE, NGHTTP2_REFUSED_STREAM, NGHTTP2_SETTINGS_ENABLE_PUSH,
     NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, nghttp2_data_provider, nghttp2_data_source,
     nghttp2_frame, nghttp2_nv, nghttp2_option, nghttp2_option_del, nghttp2_option_new,

@@ -24,10 +24,9 @@ from ownerd.clock cimport (
 from ownerd.engine cimport Engine
 from ownerd.load_plan cimport Picker, Plan, PlanCore, picker_init, plan_bound, plan_encode
 from ownerd.load_tally cimport (
-    ANSWER_COUNT, Tally, load_result, tally_answer, tally_clear, tally_counts, tally_init,
-    tally_mark, tally_merge,
+    ANSWER_COUNT, Tally, tally_answer, tally_clear, tally_counts, tally_mark,
 )
-from ownerd.load_thread cimport Worker, run_workers, worker_stop, worker_stopping
+from ownerd.load_thread cimport TOGETHER_NS, Worker, run_load, worker_stop, worker_stopping
 from ownerd.wire cimport wire_decode
 from ownerd.writer cimport EngineCore, engine_submit_all, pthread_t
 
@@ -44,10 +43,6 @@ cdef extern from "<semaphore.h>" nogil:
     int sem_clockwait(sem_t *, clockid_t, const timespec *)
     int sem_post(sem_t *)
     int sem_destroy(sem_t *)
-
-cdef extern from "<sys/prctl.h>" nogil:
-    int prctl(int, unsigned long)
-    int PR_SET_TIMERSLACK
 
 cdef extern from *:
     """
@@ -68,8 +63,6 @@ cdef extern from *:
     Task *take "ownerd_take"(Task **head) noexcept nogil              # newest first
 
 cdef enum:
-    TOGETHER_NS = 100_000             # calls due within so long go out together, a little late
-    SLACK_NS = 1_000                  # how late the kernel may wake a thread that sends at a rate
     BACK_OFF_NS = 200_000             # after a refusal, with no answer to wait for
 
 EngineLoad = namedtuple("EngineLoad", LoadResult._fields + ("writer_cpu_s", "process_cpu_s"))
@@ -88,7 +81,7 @@ cdef struct Slot:                     # one call, used again and again
     int64_t due_ns
 
 cdef struct EngineWorker:
-    Worker worker                     # first: a Worker* of ours is an EngineWorker*
+    Worker head                       # first: a Worker* of ours is an EngineWorker*
     EngineCore *engine
     const PlanCore *plan
     Picker picker
@@ -99,8 +92,6 @@ cdef struct EngineWorker:
     Task *idle                        # calls that it has not
     Task *answered                    # pushed by the writer, newest first
     sem_t arrived                     # posted when `answered` was empty
-    double gap_ns                     # between calls that are due; 0: as fast as they are answered
-    double due_ns                     # when the next one is
     uint64_t records_left             # to be sent in all
     clockid_t writer_clock            # the first thread reads these two for all
     int64_t writer_ns
@@ -134,7 +125,7 @@ cdef Task *prepare(EngineWorker *worker, Slot *slot, Task *chain) noexcept nogil
 
 cdef void settle_slot(EngineWorker *worker, Slot *slot, int64_t now_ns) noexcept nogil:
     """Count an answered or refused call and let its slot be used again."""
-    cdef Tally *tally = &worker.worker.tally
+    cdef Tally *tally = &worker.head.tally
     cdef DialCall *call = &slot.call
     cdef uint64_t *answers
     cdef uint32_t i
@@ -146,7 +137,7 @@ cdef void settle_slot(EngineWorker *worker, Slot *slot, int64_t now_ns) noexcept
         for i in range(call.item_count):
             answers[call.items[i].answer % ANSWER_COUNT] += 1
     elif call.task.code == UNAVAILABLE:
-        worker_stop(&worker.worker)   # the engine has ended; asking on would only burn time
+        worker_stop(&worker.head)   # the engine has ended; asking on would only burn time
     call_clear(call)
     call.task.next = worker.idle
     worker.idle = &call.task
@@ -157,14 +148,14 @@ cdef Task *take_due(EngineWorker *worker, int64_t now_ns) noexcept nogil:
     cdef Task *chain = NULL
     cdef Slot *slot
     while worker.idle != NULL and worker.records_left > 0:
-        if worker.gap_ns != 0 and worker.due_ns > now_ns:
+        if worker.head.gap_ns != 0 and worker.head.due_ns > now_ns:
             break
         slot = <Slot *> worker.idle
         worker.idle = slot.call.task.next
         slot.due_ns = now_ns
-        if worker.gap_ns != 0:
-            slot.due_ns = <int64_t> worker.due_ns
-            worker.due_ns += worker.gap_ns
+        if worker.head.gap_ns != 0:
+            slot.due_ns = <int64_t> worker.head.due_ns
+            worker.head.due_ns += worker.head.gap_ns
         chain = prepare(worker, slot, chain)
     return chain
 
@@ -196,11 +187,11 @@ cdef void wait_until(EngineWorker *worker, int64_t time_ns) noexcept nogil:
 
 cdef void wait_for_more(EngineWorker *worker, bint admitted, int64_t now_ns) noexcept nogil:
     """Sleep until there is something to do: an answer, a call that is due, the end."""
-    cdef int64_t until_ns = worker.worker.tally.end_ns
+    cdef int64_t until_ns = worker.head.tally.end_ns
     if worker.under_way == 0 and not admitted:
         until_ns = now_ns + BACK_OFF_NS
-    elif worker.gap_ns != 0 and worker.idle != NULL:
-        until_ns = min(until_ns, max(<int64_t> worker.due_ns + 1, now_ns + TOGETHER_NS))
+    elif worker.head.gap_ns != 0 and worker.idle != NULL:
+        until_ns = min(until_ns, max(<int64_t> worker.head.due_ns + 1, now_ns + TOGETHER_NS))
     if until_ns > now_ns:
         wait_until(worker, until_ns)
 
@@ -219,10 +210,10 @@ cdef void collect(EngineWorker *worker) noexcept nogil:
 
 cdef void mark(EngineWorker *worker, int64_t now_ns) noexcept nogil:
     """Read the CPU clocks as the span begins and as it ends."""
-    cdef Tally *tally = &worker.worker.tally
+    cdef Tally *tally = &worker.head.tally
     cdef bint begun = tally.begun, ended = tally.ended
     tally_mark(tally, now_ns)
-    if worker.worker.index != 0 or (begun == tally.begun and ended == tally.ended):
+    if worker.head.index != 0 or (begun == tally.begun and ended == tally.ended):
         return
     worker.writer_ns = clock_read(worker.writer_clock) - worker.writer_ns
     worker.process_ns = clock_read(CLOCK_PROCESS_CPUTIME_ID) - worker.process_ns
@@ -233,8 +224,6 @@ cdef void drive_main(Worker *head) noexcept nogil:
     cdef EngineWorker *worker = <EngineWorker *> head
     cdef int64_t now_ns
     cdef bint admitted
-    if worker.gap_ns != 0:
-        prctl(PR_SET_TIMERSLACK, SLACK_NS)
     while not worker_stopping(head):
         now_ns = clock_read(CLOCK_MONOTONIC)
         mark(worker, now_ns)
@@ -267,7 +256,7 @@ cdef class Team:
             raise MemoryError()
         self.count = threads
         for i in range(threads):
-            self.heads[i] = &self.workers[i].worker
+            self.heads[i] = &self.workers[i].head
             if not make_worker(
                 &self.workers[i], engine.core, plan.core, i, threads,
                 in_flight // threads + (i < in_flight % threads),
@@ -284,25 +273,9 @@ cdef class Team:
 
     def run(self, double seconds, double warm_up_s, double rate_per_s, uint64_t record_limit):
         """Run the load; return an EngineLoad."""
-        cdef Tally total
-        cdef int64_t now_ns = clock_read(CLOCK_MONOTONIC)
-        cdef int64_t begin_ns = now_ns + <int64_t> (warm_up_s * 1e9)
-        cdef int64_t end_ns = begin_ns + <int64_t> (seconds * 1e9)
-        cdef uint32_t i
         for i in range(self.count):
-            if not tally_init(&self.workers[i].worker.tally, begin_ns, end_ns):
-                raise MemoryError()
             self.workers[i].records_left = record_limit
-            if rate_per_s > 0:
-                self.workers[i].gap_ns = 1e9 * self.count / rate_per_s
-                self.workers[i].due_ns = now_ns + self.workers[i].gap_ns * i / self.count
-        run_workers(self.heads, self.count)
-        if not tally_init(&total, begin_ns, end_ns):
-            raise MemoryError()
-        for i in range(self.count):
-            tally_merge(&total, &self.workers[i].worker.tally)
-        result = load_result(&total, self.count)
-        tally_clear(&total)
+        result = run_load(self.heads, self.count, seconds, warm_up_s, rate_per_s)
         return EngineLoad(
             *result, self.workers[0].writer_ns / 1e9, self.workers[0].process_ns / 1e9
         )
@@ -315,8 +288,8 @@ cdef bint make_worker(
     """Fill in a zeroed worker with every slot idle; False for want of memory."""
     cdef size_t bound = plan_bound(plan)
     cdef uint32_t i
-    worker.worker.main = drive_main
-    worker.worker.index = index
+    worker.head.main = drive_main
+    worker.head.index = index
     worker.engine = engine
     worker.plan = plan
     worker.slot_count = in_flight
@@ -335,7 +308,7 @@ cdef bint make_worker(
 
 
 cdef void free_worker(EngineWorker *worker) noexcept nogil:
-    tally_clear(&worker.worker.tally)
+    tally_clear(&worker.head.tally)
     if worker.slots != NULL:
         sem_destroy(&worker.arrived)
     free(worker.slots)

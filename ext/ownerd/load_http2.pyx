@@ -27,10 +27,10 @@ from ownerd.load_channel cimport (
 )
 from ownerd.load_plan cimport Picker, Plan, PlanCore, picker_init, plan_bound, plan_encode
 from ownerd.load_tally cimport (
-    ANSWER_COUNT, STATUS_LOST, Tally, load_result, tally_answer, tally_clear, tally_counts,
-    tally_init, tally_mark, tally_merge,
+    ANSWER_COUNT, STATUS_LOST, STATUS_UNKNOWN, Tally, tally_answer, tally_clear, tally_counts,
+    tally_mark,
 )
-from ownerd.load_thread cimport Worker, run_workers, worker_stopping
+from ownerd.load_thread cimport TOGETHER_NS, Worker, run_load, worker_stopping
 
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:
@@ -55,22 +55,15 @@ cdef extern from "<poll.h>" nogil:
     int POLLIN
     int ppoll(pollfd *, unsigned long, const timespec *, void *)
 
-cdef extern from "<sys/prctl.h>" nogil:
-    int prctl(int, unsigned long)
-    int PR_SET_TIMERSLACK
-
 cdef extern from "<sys/socket.h>" nogil:
     int getpeername(int, sockaddr *, socklen_t *)
 
 cdef enum:
     EVENTS = 64
-    TOGETHER_NS = 100_000             # calls due within so long go out together, a little late
-    SLACK_NS = 1_000                  # how late the kernel may wake a thread that sends at a rate
     LONGEST_WAIT_NS = 50_000_000      # so that a stop is heeded
     AGAIN_NS = 100_000_000            # before a lost connection is made again
     DRAIN_NS = 2_000_000_000          # for the answers that are still to come at the end
     STATUS_DEADLINE = 4
-    STATUS_UNKNOWN = 2
     STATUS_INTERNAL = 13
     HTTP_OK = 200
     CONNECT_S = 5
@@ -95,7 +88,7 @@ cdef cppclass Aim:
 
 
 cdef struct HttpWorker:
-    Worker worker                     # first: a Worker* of ours is an HttpWorker*
+    Worker head                       # first: a Worker* of ours is an HttpWorker*
     Aim *aim
     Picker picker
     size_t turn                       # of the requests without a plan
@@ -103,11 +96,8 @@ cdef struct HttpWorker:
     uint32_t channel_count
     uint32_t next_channel             # whose turn it is, at a rate
     uint32_t under_way
-    uint64_t lost                     # connections
     int epoll_fd
     int64_t now_ns
-    double gap_ns                     # between calls that are due; 0: as fast as they are answered
-    double due_ns                     # when the next one is
 
 
 # --- answers --------------------------------------------------------------------------------------
@@ -149,7 +139,7 @@ cdef bint count_answers(
 
 cdef int check_answer(HttpWorker *worker, Exchange *exchange) noexcept nogil:
     """Return the status of an ended call; count what is decided in its answer."""
-    cdef Tally *tally = &worker.worker.tally
+    cdef Tally *tally = &worker.head.tally
     cdef const uint8_t *message = <const uint8_t *> exchange.answer
     cdef uint64_t *answers = tally.outcomes
     cdef uint64_t size
@@ -173,7 +163,7 @@ cdef void on_ended(Exchange *exchange) noexcept nogil:
     cdef HttpWorker *worker = <HttpWorker *> exchange.channel.context
     worker.under_way -= 1
     tally_answer(
-        &worker.worker.tally, exchange.due_ns, worker.now_ns, check_answer(worker, exchange),
+        &worker.head.tally, exchange.due_ns, worker.now_ns, check_answer(worker, exchange),
         exchange.records,
     )
 
@@ -237,11 +227,13 @@ cdef bint call_on_next(HttpWorker *worker, int64_t due_ns) noexcept nogil:
 
 cdef void send_due(HttpWorker *worker) noexcept nogil:
     """Make the calls that are due; those that find no idle exchange wait, and are late."""
-    if worker.gap_ns == 0:
+    if worker.head.gap_ns == 0:
         send_at_once(worker)
         return
-    while worker.due_ns <= worker.now_ns and call_on_next(worker, <int64_t> worker.due_ns):
-        worker.due_ns += worker.gap_ns
+    while worker.head.due_ns <= worker.now_ns:
+        if not call_on_next(worker, <int64_t> worker.head.due_ns):
+            return
+        worker.head.due_ns += worker.head.gap_ns
 
 
 # --- connections ----------------------------------------------------------------------------------
@@ -256,7 +248,6 @@ cdef void watch(HttpWorker *worker, uint32_t index, int operation, bint room) no
 
 
 cdef void lose(HttpWorker *worker, Channel *channel) noexcept nogil:
-    worker.lost += 1
     channel.again_ns = worker.now_ns + AGAIN_NS
     channel_lose(channel, STATUS_LOST)
 
@@ -298,7 +289,7 @@ cdef int wait_events(HttpWorker *worker, epoll_event *events, int64_t until_ns) 
     cdef pollfd ready
     cdef timespec left
     cdef int64_t wait_ns = max(<int64_t> 0, until_ns - worker.now_ns)
-    if worker.gap_ns == 0:
+    if worker.head.gap_ns == 0:
         return epoll_wait(
             worker.epoll_fd, events, EVENTS, <int> ((wait_ns + 999_999) // 1_000_000)
         )
@@ -333,10 +324,10 @@ cdef void drain(HttpWorker *worker) noexcept nogil:
     """Wait a while for the last answers; those that never come are counted as such."""
     cdef int64_t end_ns = worker.now_ns + DRAIN_NS
     cdef uint32_t i
-    while worker.under_way > 0 and worker.now_ns < end_ns and not worker_stopping(&worker.worker):
+    while worker.under_way > 0 and worker.now_ns < end_ns and not worker_stopping(&worker.head):
         tend_all(worker)
         receive_until(worker, end_ns)
-    worker.worker.tally.statuses[STATUS_DEADLINE] += worker.under_way
+    worker.head.tally.statuses[STATUS_DEADLINE] += worker.under_way
     for i in range(worker.channel_count):
         channel_close(&worker.channels[i])
 
@@ -344,18 +335,16 @@ cdef void drain(HttpWorker *worker) noexcept nogil:
 cdef void drive_main(Worker *head) noexcept nogil:
     cdef HttpWorker *worker = <HttpWorker *> head
     cdef int64_t until_ns
-    if worker.gap_ns != 0:
-        prctl(PR_SET_TIMERSLACK, SLACK_NS)
     worker.now_ns = clock_read(CLOCK_MONOTONIC)
     tend_all(worker)
     while not worker_stopping(head) and not tally_mark(&head.tally, worker.now_ns):
         send_due(worker)
         tend_all(worker)
         until_ns = head.tally.end_ns
-        if worker.gap_ns != 0 and worker.due_ns > worker.now_ns:
-            until_ns = min(until_ns, max(
-                <int64_t> worker.due_ns + 1, worker.now_ns + TOGETHER_NS
-            ))
+        if head.gap_ns != 0 and head.due_ns > worker.now_ns:
+            until_ns = min(
+                until_ns, max(<int64_t> head.due_ns + 1, worker.now_ns + TOGETHER_NS)
+            )
         receive_until(worker, until_ns)
     drain(worker)
 
@@ -367,8 +356,8 @@ cdef bint make_worker(
     """Fill in a zeroed worker with its share of the connections and calls; False on failure."""
     cdef uint32_t i, whole
     cdef Channel *channel
-    worker.worker.main = drive_main
-    worker.worker.index = index
+    worker.head.main = drive_main
+    worker.head.index = index
     worker.aim = aim
     worker.turn = index * 7919        # threads do not send the same requests side by side
     worker.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
@@ -395,7 +384,7 @@ cdef bint make_worker(
 
 cdef void free_worker(HttpWorker *worker) noexcept nogil:
     cdef uint32_t i
-    tally_clear(&worker.worker.tally)
+    tally_clear(&worker.head.tally)
     for i in range(worker.channel_count):
         channel_free(&worker.channels[i])
     free(worker.channels)
@@ -440,7 +429,7 @@ cdef class Team:
             raise MemoryError()
         size = max(map(len, requests), default=0) if plan is None else plan_bound(plan.core)
         for i in range(threads):
-            self.heads[i] = &self.workers[i].worker
+            self.heads[i] = &self.workers[i].head
             self.count += 1
             if not make_worker(
                 &self.workers[i], self.aim, i, threads, connections, in_flight, size
@@ -474,25 +463,7 @@ cdef class Team:
 
     def run(self, double seconds, double warm_up_s, double rate_per_s):
         """Run the load; return a LoadResult."""
-        cdef Tally total
-        cdef int64_t now_ns = clock_read(CLOCK_MONOTONIC)
-        cdef int64_t begin_ns = now_ns + <int64_t> (warm_up_s * 1e9)
-        cdef int64_t end_ns = begin_ns + <int64_t> (seconds * 1e9)
-        cdef uint32_t i
-        for i in range(self.count):
-            if not tally_init(&self.workers[i].worker.tally, begin_ns, end_ns):
-                raise MemoryError()
-            if rate_per_s > 0:
-                self.workers[i].gap_ns = 1e9 * self.count / rate_per_s
-                self.workers[i].due_ns = now_ns + self.workers[i].gap_ns * i / self.count
-        run_workers(self.heads, self.count)
-        if not tally_init(&total, begin_ns, end_ns):
-            raise MemoryError()
-        for i in range(self.count):
-            tally_merge(&total, &self.workers[i].worker.tally)
-        result = load_result(&total, self.count)
-        tally_clear(&total)
-        return result
+        return run_load(self.heads, self.count, seconds, warm_up_s, rate_per_s)
 
 
 def drive(

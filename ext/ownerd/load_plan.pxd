@@ -1,6 +1,6 @@
 """C interface of load_plan: which call of a load comes next, and its bytes."""
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from ownerd.containers cimport string, vector
 

@@ -13,7 +13,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from ownerd.calls cimport CALL_CLAIM, CALL_CLAIM_BATCH, CALL_REPORT, CALL_REPORT_BATCH
-from ownerd.containers cimport string, vector
+from ownerd.containers cimport string
 from ownerd.wire cimport (
     BATCH_RECORDS, CAMPAIGN_ID_BYTES, LIST_ID_BYTES, WRAP_UP_CODE_BYTES,
 )

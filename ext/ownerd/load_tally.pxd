@@ -1,6 +1,6 @@
 """C interface of load_tally: what came back of a load, and how long it took."""
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 cdef enum:
     SUB_BITS = 7                      # buckets of an octave, as a power of two: error below 1/128

@@ -1,14 +1,17 @@
-"""Runs the threads of a load: starts them, heeds signals while they work, joins them.
+"""Runs the threads of a load for a time: starts them, heeds signals, joins them, adds up.
 
-`run_workers` is called with the GIL and lets go of it; a signal handler that raises (Ctrl-C) stops
-the threads, which end within their own bounds, before the exception goes on.
+`run_load` is called with the GIL and lets go of it; a signal handler that raises (Ctrl-C) stops the
+threads, which end within their own bounds, before the exception goes on. What a thread does until
+its tally has ended is its own: see load_engine and load_http2.
 """
 
 import os
 
-from libc.stdint cimport uint32_t
-
 from cpython.exc cimport PyErr_CheckSignals
+from libc.stdint cimport int64_t, uint32_t
+
+from ownerd.clock cimport CLOCK_MONOTONIC, clock_read
+from ownerd.load_tally cimport Tally, load_result, tally_clear, tally_init, tally_merge
 
 cdef extern from "<pthread.h>" nogil:
     ctypedef struct sigset_t:
@@ -21,6 +24,10 @@ cdef extern from "<signal.h>" nogil:
     int pthread_sigmask(int, const sigset_t *, sigset_t *)
     int SIG_SETMASK
 
+cdef extern from "<sys/prctl.h>" nogil:
+    int prctl(int, unsigned long)
+    int PR_SET_TIMERSLACK
+
 cdef extern from "<unistd.h>" nogil:
     int usleep(unsigned int)
 
@@ -31,6 +38,7 @@ cdef extern from *:
 
 cdef enum:
     LOOK_US = 5_000                   # how often signals and ends are looked for
+    SLACK_NS = 1_000                  # how late the kernel may wake a thread that sends at a rate
 
 
 cdef bint worker_stopping(Worker *worker) noexcept nogil:
@@ -44,6 +52,8 @@ cdef void worker_stop(Worker *worker) noexcept nogil:
 
 cdef void *worker_main(void *argument) noexcept nogil:
     cdef Worker *worker = <Worker *> argument
+    if worker.gap_ns != 0:
+        prctl(PR_SET_TIMERSLACK, SLACK_NS)
     worker.main(worker)
     store_flag(&worker.done, 1, RELAXED)
     return NULL
@@ -97,3 +107,31 @@ cdef run_workers(Worker **workers, uint32_t count):
             join(workers, started, not finished)
     if code != 0:
         raise OSError(code, f"cannot start a thread: {os.strerror(code)}")
+
+
+cdef run_load(
+    Worker **workers, uint32_t count, double seconds, double warm_up_s, double rate_per_s
+):
+    """Run a load for `seconds` after a warm-up, at a rate unless that is 0; return its LoadResult.
+
+    The workers are filled in but for their tallies and their share of the rate, and are run once.
+    """
+    cdef Tally total
+    cdef int64_t now_ns = clock_read(CLOCK_MONOTONIC)
+    cdef int64_t begin_ns = now_ns + <int64_t> (warm_up_s * 1e9)
+    cdef int64_t end_ns = begin_ns + <int64_t> (seconds * 1e9)
+    cdef uint32_t i
+    for i in range(count):
+        if not tally_init(&workers[i].tally, begin_ns, end_ns):
+            raise MemoryError()
+        if rate_per_s > 0:
+            workers[i].gap_ns = 1e9 * count / rate_per_s
+            workers[i].due_ns = now_ns + workers[i].gap_ns * i / count
+    run_workers(workers, count)
+    if not tally_init(&total, begin_ns, end_ns):
+        raise MemoryError()
+    for i in range(count):
+        tally_merge(&total, &workers[i].tally)
+    result = load_result(&total, count)
+    tally_clear(&total)
+    return result
