@@ -144,7 +144,7 @@ def test_the_comparison_catches_a_wrong_model(wrong: type[Model]) -> None:
             return wrong()
 
     generate_only = settings(
-        max_examples=500, stateful_step_count=40, phases=[Phase.generate], print_blob=False
+        max_examples=3_000, stateful_step_count=40, phases=[Phase.generate], print_blob=False
     )
     with pytest.raises(AssertionError):
         run_state_machine_as_test(WrongComparison, settings=generate_only)
