@@ -15,7 +15,7 @@ PYTHON = sorted(SRC.rglob("*.py"))
 NATIVE_NAMES = {path.stem for path in NATIVE}
 
 # Through these modules the Python package uses the native core; the rest is the core's own.
-DOORS = ("engine", "mailbox", "clock", "store", "directory", "verify", "lmdb_api")
+DOORS = ("engine", "mailbox", "clock", "store", "directory", "verify", "lmdb_api", "listener")
 # What each room of the Python package may import of ours.
 ROOMS = {
     "server": {"server", "errors", "v1", "demo", *DOORS},
