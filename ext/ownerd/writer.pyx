@@ -24,7 +24,8 @@ from libc.string cimport memset
 
 from ownerd.calls cimport (
     CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, DEADLINE_EXCEEDED, MESSAGE_BYTES, OK,
-    RESOURCE_EXHAUSTED, TASK_CHANGE, TASK_DIAL, TASK_SETTLE, TASK_SNAPSHOT, UNAVAILABLE, task_clear, task_refuse,
+    RESOURCE_EXHAUSTED, TASK_CHANGE, TASK_DIAL, TASK_SETTLE, TASK_SNAPSHOT, UNAVAILABLE,
+    task_clear, task_refuse,
 )
 from ownerd.changes cimport Change, change_run, is_full, refuse_full
 from ownerd.clock cimport clock_elapsed, clock_now, clock_start_from
