@@ -51,7 +51,7 @@ from ownerd.nghttp2_api cimport (
     nghttp2_session_set_local_window_size, nghttp2_session_set_stream_user_data,
     nghttp2_session_terminate_session, nghttp2_session_want_read, nghttp2_session_want_write,
     nghttp2_settings_entry, nghttp2_submit_goaway, nghttp2_submit_ping, nghttp2_submit_rst_stream,
-    nghttp2_submit_settings, nghttp2_submit_shutdown_notice, ssize_t,
+    nghttp2_submit_settings, nghttp2_submit_shutdown_notice, ownerd_set_reset_limit, ssize_t,
 )
 from ownerd.sockets cimport (
     EAGAIN, EINTR, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, MSG_NOSIGNAL, SHUT_WR, close,
@@ -64,6 +64,7 @@ cdef enum:
     RESET_BURST_S = 10                # resets of as many seconds may come at once
     HEADERS_CUT_FACTOR = 4            # past as many times the limit the connection is cut
     MOST_CONTINUATIONS = 16
+    NO_LIMIT = 1 << 30
 
 cdef enum:
     AGAIN = -1
@@ -250,6 +251,8 @@ cdef nghttp2_option *connection_options() noexcept nogil:
     if nghttp2_option_new(&options) != 0:
         abort()
     nghttp2_option_set_no_closed_streams(options, 1)
+    # Ours is a setting, and counts the resets that a peer provokes too.
+    ownerd_set_reset_limit(options, NO_LIMIT, NO_LIMIT)
     return options
 
 
@@ -310,7 +313,6 @@ cdef void connection_close(Connection *connection) noexcept nogil:
     while connection.exchanges != NULL:
         exchange_close(connection.exchanges)
     nghttp2_session_del(connection.session)
-    close(connection.fd)
     free(connection.unsent)
     if connection.previous != NULL:
         connection.previous.next = connection.next
@@ -321,6 +323,7 @@ cdef void connection_close(Connection *connection) noexcept nogil:
     loop.counts.connections -= 1
     loop.counts.closed += 1
     loop.counts.ended[connection.ending] += 1
+    close(connection.fd)
     free(connection)
 
 

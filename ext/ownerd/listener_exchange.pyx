@@ -200,7 +200,7 @@ cdef void exchange_headers_done(Exchange *exchange) noexcept nogil:
         refuse(exchange, GRPC_UNIMPLEMENTED, "200", "Method not found!")
     elif seen & SEEN_BAD_TIMEOUT:
         refuse(
-            exchange, INVALID_ARGUMENT, "200",
+            exchange, GRPC_INTERNAL, "200",
             "grpc-timeout: found no 1 to 8 digits with one of the units H, M, S, m, u, n",
         )
     elif seen & SEEN_ENCODING:
