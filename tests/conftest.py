@@ -12,7 +12,7 @@ from scene import Scene, TimedScene
 from subject_engine import EngineSubject
 from subject_grpc import GrpcSubject
 
-from ownerd.v1 import admin_pb2_grpc, dial_pb2_grpc
+from ownerd.v1 import admin_pb2_grpc
 
 _numbers = itertools.count(1)
 
@@ -63,21 +63,9 @@ def unique() -> str:
 
 
 @pytest.fixture(scope="session")
-def dial(shared_server: ServerProcess) -> dial_pb2_grpc.DialServiceStub:
-    """DialService on the shared server's dial port."""
-    return shared_server.dial_stub()
-
-
-@pytest.fixture(scope="session")
 def admin(shared_server: ServerProcess) -> admin_pb2_grpc.AdminServiceStub:
     """AdminService on the shared server."""
     return shared_server.admin_stub()
-
-
-@pytest.fixture(scope="session")
-def dial_on_admin(shared_server: ServerProcess) -> dial_pb2_grpc.DialServiceStub:
-    """DialService on the shared server's admin port, which serves it too."""
-    return shared_server.dial_stub(shared_server.admin_address)
 
 
 @pytest.fixture

@@ -441,3 +441,20 @@ def test_asyncio_clients_get_every_answer(shared_server: ServerProcess, channels
         return sum(answer.decision == dial_pb2.CLAIM_DECISION_GRANTED for answer in answers)
 
     assert asyncio.run(main()) == 3_000
+
+
+def test_the_metrics_page_shows_the_dial_listener(
+    held: tuple[ServerProcess, SyncShim, GrpcSubject],
+) -> None:
+    server, _, subject = held
+    before = _metric(server, "ownerd_dial_calls_received_total")
+    subject.claim(LIST, "1", "A")
+    with RawClient(server.dial_address) as client:
+        assert client.call(DIAL + "Unknown", b"").code == 12
+        assert _metric(server, "ownerd_dial_connections") == 2
+    assert _metric(server, "ownerd_dial_calls_received_total") == before + 2
+    assert _metric(server, "ownerd_dial_calls_refused_total") == 1
+    poll(
+        lambda: _metric(server, 'ownerd_dial_connections_ended_total{reason="peer"}') == 1,
+        "the connection to be counted",
+    )
