@@ -71,8 +71,10 @@ cdef struct DialCall:
     DialItem *items                   # &single for the unary calls, malloc'd for batches
     DialItem single
     uint64_t revision                 # the revision it was decided at
-    char *answer                      # malloc'd; the encoded response, once done with code OK
+    char *answer                      # the encoded response, once done with code OK
     size_t answer_size
+    char *room                        # where the answer goes if it fits; else it is malloc'd
+    size_t room_bytes
 
 
 cdef void task_clear(Task *task) noexcept nogil

@@ -27,8 +27,9 @@ from ownerd.grpc_words cimport (
     words_escape, words_is_grpc, words_message_bytes, words_put_prefix, words_target,
     words_timeout_ns,
 )
+from ownerd.handover cimport stack_busy, stack_idle, stack_push
 from ownerd.listener_state cimport (
-    ANSWERED, INLINE_BYTES, RECEIVING, SERVE, UNDER_WAY, Connection, Exchange, Inbox, Loop,
+    ANSWER_BYTES, ANSWERED, INLINE_BYTES, RECEIVING, SERVE, UNDER_WAY, Connection, Exchange, Inbox, Loop,
 )
 from ownerd.nghttp2_api cimport (
     NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM, NGHTTP2_NV_FLAG_NO_COPY_NAME,
@@ -71,13 +72,15 @@ cdef Exchange *exchange_open(Connection *connection, int32_t stream_id) noexcept
         exchange = <Exchange *> malloc(sizeof(Exchange))
         if exchange == NULL:
             abort()
-    memset(exchange, 0, sizeof(Exchange) - INLINE_BYTES)
+    memset(exchange, 0, sizeof(Exchange) - INLINE_BYTES - ANSWER_BYTES)
     call_init(&exchange.call, CALL_KIND_COUNT)
     exchange.call.task.on_done = on_decided
     exchange.loop = loop
     exchange.stream_id = stream_id
     exchange.target = TARGET_UNKNOWN
     exchange.timeout_ns = -1
+    exchange.call.room = exchange.inline_answer
+    exchange.call.room_bytes = ANSWER_BYTES
     exchange.body = exchange.inline_body
     exchange.body_capacity = INLINE_BYTES
     link_exchange(connection, exchange)
@@ -304,14 +307,10 @@ cdef void decode(Exchange *exchange) noexcept nogil:
 cdef void on_decided(Task *task) noexcept nogil:
     """Leave an answered call in its loop's inbox; on the engine's writer thread."""
     cdef Inbox *inbox = &(<Exchange *> task).loop.inbox
-    cdef bint first
-    inbox.guard.lock()
-    first = inbox.answered == NULL
-    task.next = inbox.answered
-    inbox.answered = task
-    inbox.guard.unlock()
-    if first:
+    stack_busy(&inbox.busy)
+    if stack_push(<void **> &inbox.answered, task, <void **> &task.next):
         eventfd_write(inbox.fd, 1)
+    stack_idle(&inbox.busy)
 
 
 cdef void exchange_decided(Exchange *exchange) noexcept nogil:
@@ -471,9 +470,7 @@ cdef void answer_health(Exchange *exchange) noexcept nogil:
             "ownerd.v1.AdminService, or empty for the server as a whole",
         )
     else:
-        exchange.call.answer = <char *> malloc(2)
-        if exchange.call.answer == NULL:
-            abort()
+        exchange.call.answer = exchange.inline_answer
         exchange.call.answer[0] = 1 << 3   # field 1, a varint
         exchange.call.answer[1] = SERVING if serving else NOT_SERVING
         exchange.call.answer_size = 2

@@ -22,6 +22,7 @@ from libc.string cimport memset
 
 from ownerd.calls cimport Task
 from ownerd.clock cimport clock_elapsed
+from ownerd.handover cimport stack_is_idle, stack_take
 from ownerd.listener_connection cimport (
     connection_callbacks, connection_close, connection_end, connection_leave, connection_look,
     connection_mark, connection_open, connection_options, connection_read,
@@ -50,12 +51,16 @@ cdef extern from "<signal.h>" nogil:
     int pthread_sigmask(int, const sigset_t *, sigset_t *)
     int SIG_SETMASK
 
+cdef extern from "<unistd.h>" nogil:
+    int usleep(unsigned int)
+
 cdef enum:
     EVENTS = 256                      # taken from epoll at once
     ACCEPTS = 64                      # connections accepted in one wake-up
     NS_PER_MS = 1_000_000
     ACCEPT_PAUSE_MS = 100             # when no connection can be taken
     CLOSING_LOOK_MS = 20
+    BUSY_WAIT_US = 100
 
 
 # --- the inbox ------------------------------------------------------------------------------------
@@ -86,9 +91,8 @@ cdef void take_inbox(Loop *loop) noexcept nogil:
     cdef size_t i
     cdef uint64_t ignored
     eventfd_read(loop.inbox.fd, &ignored)
+    task = <Task *> stack_take(<void **> &loop.inbox.answered)
     loop.inbox.guard.lock()
-    task = loop.inbox.answered
-    loop.inbox.answered = NULL
     for i in range(loop.inbox.arrivals.size()):
         connection_open(loop, loop.inbox.arrivals[i])
     loop.inbox.arrivals.clear()
@@ -315,6 +319,7 @@ cdef Loop *loop_new(EngineCore *engine, const Limits *limits) except NULL:
     loop.limits = limits[0]
     loop.order = loop.inbox.order = SERVE
     loop.inbox.answered = NULL
+    loop.inbox.busy = 0
     memset(&loop.counts, 0, sizeof(loop.counts))
     loop.connections = loop.dirty = NULL
     loop.spare = NULL
@@ -342,6 +347,8 @@ cdef Loop *loop_new(EngineCore *engine, const Limits *limits) except NULL:
 cdef void loop_free(Loop *loop) noexcept nogil:
     """Free a loop whose thread is over, or was never started."""
     cdef size_t i
+    while not stack_is_idle(&loop.inbox.busy):
+        usleep(BUSY_WAIT_US)
     for i in range(loop.listening.size()):
         close(loop.listening[i])
     exchanges_free_spare(loop)

@@ -15,6 +15,7 @@ from ownerd.writer cimport EngineCore
 
 cdef enum:
     INLINE_BYTES = 512                # a unary request with its longest fields fits
+    ANSWER_BYTES = 576                # a unary answer too
     READ_BYTES = 64 << 10             # most that one connection is read in one wake-up
     WRITE_BYTES = 256 << 10           # most that is written to one connection at once
 
@@ -92,7 +93,8 @@ cdef struct Exchange:
     size_t body_size
     size_t body_capacity
     size_t sent_bytes                 # of prefix and answer
-    char inline_body[INLINE_BYTES]
+    char inline_body[INLINE_BYTES]    # this and the next are the last, and not cleared
+    char inline_answer[ANSWER_BYTES]
 
 cdef enum Farewell:
     STAYING
@@ -131,8 +133,9 @@ cdef struct Connection:
     int64_t resets_ns                 # the reset budget, as an instant; see connection
 
 cdef cppclass Inbox:                  # what other threads leave for a loop
-    mutex guard
-    Task *answered                    # newest first
+    Task *answered                    # newest first; see handover
+    int busy                          # threads of the engine that are leaving something
+    mutex guard                       # what follows
     vector[int] arrivals              # accepted sockets
     int order                         # an Order
     int64_t order_deadline_ns

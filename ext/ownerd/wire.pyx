@@ -475,7 +475,10 @@ cdef void wire_encode(DialCall *call) noexcept nogil:
     """Encode the answer of a decided call into `call.answer`."""
     cdef char *at
     cdef uint32_t holder_field = 1 if call.call_kind == CALL_GET_HOLDER else 2
-    call.answer = <char *> malloc(answer_bound(call))
+    cdef size_t bound = answer_bound(call)
+    call.answer = call.room
+    if bound > call.room_bytes:
+        call.answer = <char *> malloc(bound)
     if call.answer == NULL:
         abort()
     if is_batch(call):
