@@ -27,7 +27,7 @@ ROOMS = {
     "__init__": set(),
 }
 # A native room never imports one that stands to its right in the data's way.
-NATIVE_ORDER = ("lmdb_api", "clock", "rules", "wire", "store", "engine", "mailbox")
+NATIVE_ORDER = ("lmdb_api", "clock", "rules", "wire", "store", "engine", "mailbox", "listener")
 
 _CIMPORT = re.compile(r"^\s*(?:from\s+ownerd\.(\w+)\s+c?import|c?import\s+ownerd\.(\w+))", re.M)
 
@@ -84,6 +84,18 @@ def test_rules_imports_nothing_of_ours_and_reads_no_clock() -> None:
 def test_only_the_clock_reads_a_clock() -> None:
     readers = [path.name for path in NATIVE if "clock_gettime" in path.read_text()]
     assert readers and set(readers) <= {"clock.pyx", "clock.pxd"}
+
+
+def test_the_build_knows_which_rooms_need_nghttp2() -> None:
+    rooms = re.search(r"HTTP2_ROOMS = \{(.*?)\}", (ROOT / "setup.py").read_text(), re.S)
+    assert rooms is not None
+    named = set(re.findall(r'"(\w+)"', rooms[1]))
+    users = {path.stem for path in EXT.glob("*.pyx") if "nghttp2_api" in _native_imports(path)}
+    assert users <= named
+    # What is built without it must not import what is not.
+    for path in EXT.glob("*.pyx"):
+        if path.stem not in named:
+            assert not _native_imports(path) & (named | {"nghttp2_api"}), path.name
 
 
 def test_the_native_rooms_depend_one_way() -> None:

@@ -369,14 +369,31 @@ def test_a_server_out_of_descriptors_goes_on_and_recovers(tmp_path: Path) -> Non
         subject = GrpcSubject(server.dial_stub(), server.admin_stub())
         subject.create_list(LIST, HELD)
         assert subject.claim(LIST, "1", "A").what == "GRANTED"
-        host, port = server.dial_address.split(":")
-        many = [socket.create_connection((host, int(port))) for _ in range(150)]
+        many = [socket.create_connection(_pair(server.admin_address)) for _ in range(60)]
+        many += [socket.create_connection(_pair(server.dial_address)) for _ in range(100)]
         assert subject.claim(LIST, "1", "A").what == "GRANTED"
         for each in many:
             each.close()
         with RawClient(server.dial_address) as client:
             assert client.call(GET, holder_request("1")).code == 0
         assert server.stop() == 0
+
+
+def test_dialers_leave_descriptors_for_the_administrators(tmp_path: Path) -> None:
+    limit = ("sh", "-c", 'ulimit -n 100; exec "$@"', "sh")
+    with ServerProcess(tmp_path / "data", command=limit) as server:
+        many = [socket.create_connection(_pair(server.dial_address)) for _ in range(150)]
+        subject = GrpcSubject(server.dial_stub(server.admin_address), server.admin_stub())
+        subject.create_list(LIST, HELD)
+        assert subject.claim(LIST, "1", "A").what == "GRANTED"
+        for each in many:
+            each.close()
+        assert "fewer_connections" in server.log_text
+
+
+def _pair(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host, int(port)
 
 
 def test_several_threads_share_the_connections(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Everything here runs on Python's side and returns at once; calls of DialService 
 It binds no socket and reads no configuration: the server does.
 """
 
+from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
@@ -83,11 +84,14 @@ cdef class Listener:
 
     def __dealloc__(self):
         cdef size_t i
-        # A loop whose thread still runs is left to the process's end, as the engine may use it.
-        if self.threads.size() == 0 or self.ended:
-            self._join()
-            for i in range(self.loops.size()):
-                loop_free(self.loops[i])
+        if not self.ended:
+            # The engine may use the loops still, and they the engine: both stay to the process's
+            # end.
+            Py_INCREF(self.engine)    # never given back
+            return
+        self._join()
+        for i in range(self.loops.size()):
+            loop_free(self.loops[i])
 
     def start(self, sockets):
         """Serve connections to `sockets` from now on: descriptors that listen, closed by us."""

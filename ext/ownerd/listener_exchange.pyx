@@ -29,13 +29,13 @@ from ownerd.grpc_words cimport (
 )
 from ownerd.handover cimport stack_busy, stack_idle, stack_push
 from ownerd.listener_state cimport (
-    ANSWER_BYTES, ANSWERED, INLINE_BYTES, RECEIVING, SERVE, UNDER_WAY, Connection, Exchange, Inbox, Loop,
+    ANSWER_BYTES, ANSWERED, INLINE_BYTES, RECEIVING, SERVE, UNDER_WAY, Connection, Exchange, Inbox,
+    Loop,
 )
 from ownerd.nghttp2_api cimport (
     NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM, NGHTTP2_NV_FLAG_NO_COPY_NAME,
-    NGHTTP2_NV_FLAG_NO_COPY_VALUE, NGHTTP2_NV_FLAG_NONE, nghttp2_data_provider,
-    nghttp2_data_source, nghttp2_nv, nghttp2_session, nghttp2_submit_response,
-    nghttp2_submit_trailer, ssize_t,
+    NGHTTP2_NV_FLAG_NO_COPY_VALUE, NGHTTP2_NV_FLAG_NONE, nghttp2_data_provider, nghttp2_data_source,
+    nghttp2_nv, nghttp2_session, nghttp2_submit_response, nghttp2_submit_trailer, ssize_t,
 )
 from ownerd.sockets cimport eventfd_write
 from ownerd.wire cimport wire_decode, wire_read_text

@@ -25,8 +25,8 @@ from ownerd.clock cimport clock_elapsed
 from ownerd.handover cimport stack_is_idle, stack_take
 from ownerd.listener_connection cimport (
     connection_callbacks, connection_close, connection_end, connection_leave, connection_look,
-    connection_mark, connection_open, connection_options, connection_read,
-    connection_say_farewell, connection_write,
+    connection_mark, connection_open, connection_options, connection_read, connection_say_farewell,
+    connection_write,
 )
 from ownerd.listener_exchange cimport exchange_decided, exchanges_free_spare
 from ownerd.listener_state cimport (
@@ -34,9 +34,9 @@ from ownerd.listener_state cimport (
 )
 from ownerd.nghttp2_api cimport nghttp2_option_del, nghttp2_session_callbacks_del
 from ownerd.sockets cimport (
-    EAGAIN, EFD_CLOEXEC, EFD_NONBLOCK, EINTR, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL,
-    EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, IPPROTO_TCP, SOCK_CLOEXEC, SOCK_NONBLOCK, TCP_NODELAY,
-    accept4, close, epoll_create1, epoll_ctl, epoll_event, epoll_wait, errno, eventfd,
+    EAGAIN, ECONNABORTED, EFD_CLOEXEC, EFD_NONBLOCK, EINTR, EPOLL_CLOEXEC, EPOLL_CTL_ADD,
+    EPOLL_CTL_DEL, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, IPPROTO_TCP, SOCK_CLOEXEC, SOCK_NONBLOCK,
+    TCP_NODELAY, accept4, close, epoll_create1, epoll_ctl, epoll_event, epoll_wait, errno, eventfd,
     eventfd_read, eventfd_write, setsockopt,
 )
 from ownerd.writer cimport EngineCore, engine_submit_all, pthread_t
@@ -205,8 +205,8 @@ cdef bint accept_one(Loop *loop, int listening_fd) noexcept nogil:
         return False
     fd = accept4(listening_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
     if fd < 0:
-        # Whatever it is, EMFILE and its like or a peer that has left, it is looked at again.
-        if errno != EAGAIN and errno != EINTR:
+        # EMFILE and its like: what waits is accepted when there is room again.
+        if errno != EAGAIN and errno != EINTR and errno != ECONNABORTED:
             pause_listening(loop)
         return False
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))   # no use on a Unix socket

@@ -8,11 +8,8 @@ cdef extern from "<sys/types.h>" nogil:
 cdef extern from "<errno.h>" nogil:
     int errno
     int EAGAIN
+    int ECONNABORTED
     int EINTR
-    int EMFILE
-    int ENFILE
-    int ENOBUFS
-    int ENOMEM
 
 cdef extern from "<sys/socket.h>" nogil:
     ctypedef unsigned int socklen_t

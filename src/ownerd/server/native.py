@@ -7,11 +7,14 @@ listening sockets until the native side takes them, and the socket files of Unix
 import asyncio
 import errno
 import os
+import resource
 import socket
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
+
+import structlog
 
 from ownerd.engine import Engine
 from ownerd.server import addresses
@@ -30,8 +33,12 @@ _POLL_S = 0.005
 _CLOSING_S = 1.0
 _MOST_THREADS = 4
 _CPUS_PER_THREAD = 2
+# For the store, the admin listener with its clients, the metrics page and the log.
+_OTHER_DESCRIPTORS = 512
 
 BUILT = _Loops is not None
+
+log = structlog.get_logger("ownerd.listeners")
 
 
 def wanted(settings: Settings) -> bool:
@@ -56,7 +63,7 @@ class NativeListener:
         self._loops: Any = _Loops(
             engine,
             threads=settings.dial_threads or _threads(),
-            max_connections=settings.dial_max_connections,
+            max_connections=_connections(settings.dial_max_connections),
             max_streams=settings.dial_max_streams,
             max_header_bytes=settings.dial_max_header_bytes,
             max_message_bytes=settings.max_message_bytes,
@@ -163,6 +170,23 @@ def _threads() -> int:
     """Return how many loops suit this machine: the writer and the dialers need processors too."""
     cpus = len(os.sched_getaffinity(0))
     return max(1, min(_MOST_THREADS, cpus // _CPUS_PER_THREAD))
+
+
+def _connections(wanted: int) -> int:
+    """Return how many connections there can be, once as many descriptors are allowed as may be.
+
+    Some are left for everything else in the process: dialers must not lock the administrators out.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + _OTHER_DESCRIPTORS
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return wanted
+    possible = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))
+    if possible < needed:
+        wanted = max(possible - _OTHER_DESCRIPTORS, possible // 2)
+        log.warning("fewer_connections", dial_max_connections=wanted, open_files=possible)
+    return wanted
 
 
 def _remove_stale(path: str) -> None:
