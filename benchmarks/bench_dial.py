@@ -157,6 +157,7 @@ def _measure(run: Run) -> None:
     run.report.show_facts(found)
     arguments = ["serve", "--data", str(run.store), "--metrics-listen", ""]
     arguments += ["--dial-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
+    arguments += ["--dial-listener", "grpcio"]
     with processes.serving(
         "ownerd", "ownerd.server.main", arguments, ("dial", "admin"), run.cores, run.directory
     ) as ownerd:

@@ -18,7 +18,8 @@ from ownerd.v1 import dial_pb2
 LIST = "list"
 LIMITS: dict[str, Any] = {
     "threads": 1, "max_connections": 1_000, "max_streams": 1_024, "max_header_bytes": 16_384,
-    "max_message_bytes": 4 << 20, "max_held_bytes": 32 << 20, "max_resets_per_s": 200,
+    "max_message_bytes": 4 << 20, "max_held_bytes": 32 << 20,
+    "max_memory_bytes": 1 << 30, "max_resets_per_s": 200,
     "handshake_timeout_s": 10, "keepalive_time_s": 60, "keepalive_timeout_s": 10,
     "max_idle_s": 1_800, "max_age_s": 1_800, "max_age_grace_s": 60,
 }  # fmt: skip

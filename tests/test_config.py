@@ -120,6 +120,7 @@ def test_variables_that_are_not_settings_of_the_server_are_left_alone(variable):
         ("dial_max_streams", "0"),
         ("dial_max_header_bytes", "100"),
         ("dial_max_held_bytes", "1KiB"),
+        ("dial_max_memory_bytes", "1KiB"),
         ("dial_max_resets_per_s", "0"),
         ("dial_handshake_timeout_s", "0"),
         ("dial_keepalive_time_s", "0.01"),

@@ -343,23 +343,21 @@ def test_a_reset_storm_is_told_to_calm_down_and_others_are_served(loopback: Loop
 
 
 def test_resets_that_the_peer_makes_the_server_send_count_too(loopback: Loopback) -> None:
-    """The way around a count of the peer's own resets: frames that oblige the server to reset."""
+    """The way around a count of the peer's own resets: requests that oblige the server to reset."""
     before = loopback.ended("resets")
     with loopback.client() as client:
-        try:
-            for _ in range(20_000):
-                stream = client.new_stream()
-                frames = client.call_frames(stream, GET, b"")
-                client.send(frames[0], WindowUpdateFrame(stream, window_increment=0))
-                client.read(0)
-                if client.closed:
-                    break
-        except (OSError, ValueError):
-            pass
-    poll(
-        lambda: loopback.stats()["connections"] == 0 or loopback.ended("resets") > before,
-        "the connection to end",
-    )
+        for _ in range(20_000):
+            headers = request_headers(GET, te="gzip")
+            try:
+                client.send(client.call_frames(client.new_stream(), GET, b"", headers=headers)[0])
+            except OSError:
+                break
+            client.read(0)
+            if client.closed:
+                break
+        assert {frame.error_code for frame in client.came(RstStreamFrame)} == {PROTOCOL_ERROR}
+        assert client._next_stream < 10_000
+    poll(lambda: loopback.ended("resets") == before + 1, "the connection to be counted")
 
 
 @pytest.mark.parametrize("kind", ["ping", "settings", "data"])
@@ -436,6 +434,41 @@ def test_a_peer_that_opens_no_window_is_refused_more_calls(tmp_path: Path) -> No
             assert codes[0] is None, "the first answer waits for its window"
             assert codes[-1] == str(RESOURCE_EXHAUSTED)
         listener.wait_empty()
+
+
+def test_requests_that_grow_side_by_side_are_bounded(tmp_path: Path) -> None:
+    """Each is within the limit of a message, and none ends."""
+    limits = {"max_message_bytes": 1 << 20, "max_held_bytes": 2 << 20}
+    with Loopback(tmp_path, **limits) as listener:
+        with listener.client() as client:
+            block = client.encoder.encode(request_headers(DIAL + "ClaimBatch"))
+            streams = range(1, 61, 2)
+            client.send(*(HeadersFrame(each, data=block, flags=["END_HEADERS"]) for each in streams))
+            piece = b"\0\0\x0f\0\0" + b"x" * 16_000
+            for _ in range(20):
+                client.send(*(DataFrame(each, data=piece) for each in streams))
+                client.read(0)
+            client.wait(lambda: len(client.headers) >= 20, "20 refusals")
+            codes = {found["grpc-status"] for found in client.headers.values()}
+            assert codes == {str(RESOURCE_EXHAUSTED)}
+        listener.wait_empty()
+
+
+def test_all_connections_together_are_bounded(tmp_path: Path) -> None:
+    limits = {"max_message_bytes": 65_536, "max_memory_bytes": 1}
+    with Loopback(tmp_path, **limits) as listener:
+        clients = [listener.client() for _ in range(20)]
+        codes = []
+        for client in clients:
+            frames = client.call_frames(1, DIAL + "ClaimBatch", framed(b"x" * 60_000))
+            client.send(*frames[:-1])
+            client.read(0.05)
+            codes.append(client.headers.get(1, {}).get("grpc-status"))
+        assert codes[0] is None and codes[-1] == str(RESOURCE_EXHAUSTED)
+        for client in clients:
+            client.socket.close()
+        listener.wait_empty()
+        assert listener.serves()
 
 
 def test_peers_side_by_side_do_not_wait_for_a_busy_one(loopback: Loopback) -> None:

@@ -46,7 +46,7 @@ cdef class Listener:
         engine: what decides the calls; it must stay open until `ended`.
         threads: how many loops.
         max_connections, max_streams, max_header_bytes, max_message_bytes, max_held_bytes,
-        max_resets_per_s, handshake_timeout_s, keepalive_time_s, keepalive_timeout_s, max_idle_s,
+        max_memory_bytes, max_resets_per_s, handshake_timeout_s, keepalive_time_s, keepalive_timeout_s, max_idle_s,
         max_age_s, max_age_grace_s: limits, as the server's settings describe them.
     """
 
@@ -58,8 +58,9 @@ cdef class Listener:
 
     def __init__(
         self, Engine engine, *, threads, max_connections, max_streams, max_header_bytes,
-        max_message_bytes, max_held_bytes, max_resets_per_s, handshake_timeout_s,
-        keepalive_time_s, keepalive_timeout_s, max_idle_s, max_age_s, max_age_grace_s,
+        max_message_bytes, max_held_bytes, max_memory_bytes, max_resets_per_s,
+        handshake_timeout_s, keepalive_time_s, keepalive_timeout_s, max_idle_s, max_age_s,
+        max_age_grace_s,
     ):
         self.engine = engine
         memset(&self.limits, 0, sizeof(Limits))
@@ -67,7 +68,9 @@ cdef class Listener:
         self.limits.max_streams = max_streams
         self.limits.max_header_bytes = max_header_bytes
         self.limits.max_message_bytes = max_message_bytes
-        self.limits.max_held_bytes = max_held_bytes
+        # The largest message must have a place, also while its buffer grows.
+        self.limits.max_held_bytes = max(max_held_bytes, 2 * max_message_bytes)
+        self.limits.max_loop_bytes = max(max_memory_bytes // threads, 4 * max_message_bytes)
         self.limits.max_resets_per_s = max_resets_per_s
         self.limits.handshake_timeout_ns = ns(handshake_timeout_s)
         self.limits.keepalive_time_ns = ns(keepalive_time_s)

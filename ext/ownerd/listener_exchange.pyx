@@ -7,7 +7,8 @@ Errors are answered as trailers only.
 Invariants:
 - An exchange that the engine has (UNDER_WAY) stays where it is until `exchange_decided`, whatever
   becomes of its stream: `exchange_close` only detaches it then.
-- Whatever an exchange holds beyond its own struct is counted in its connection's `held_bytes`.
+- Whatever an exchange holds beyond its own struct is counted in `held_bytes` of its connection until
+  its stream is gone, and of its loop until it is freed.
 
 All functions run on the loop's thread, except for the hand-over from the engine's writer, which
 touches the inbox only. Nothing here reads or writes a socket, or decides about a connection.
@@ -130,6 +131,7 @@ cdef void free_exchange(Exchange *exchange) noexcept nogil:
     if exchange.body != exchange.inline_body:
         free(exchange.body)
     loop.counts.exchanges -= 1
+    loop.held_bytes -= exchange.held_bytes
     if loop.spare_count == SPARE_EXCHANGES:
         free(exchange)
         return
@@ -151,6 +153,15 @@ cdef void exchanges_free_spare(Loop *loop) noexcept nogil:
 cdef inline void hold(Exchange *exchange, size_t size) noexcept nogil:
     exchange.held_bytes += size
     exchange.connection.held_bytes += size
+    exchange.loop.held_bytes += size
+
+
+cdef inline bint holds_too_much(const Exchange *exchange, size_t more) noexcept nogil:
+    """Tell whether there is no place for `more` bytes of a request."""
+    return (
+        exchange.connection.held_bytes + more > exchange.loop.limits.max_held_bytes
+        or exchange.loop.held_bytes + more > exchange.loop.limits.max_loop_bytes
+    )
 
 
 # --- the request ----------------------------------------------------------------------------------
@@ -208,12 +219,8 @@ cdef void exchange_headers_done(Exchange *exchange) noexcept nogil:
         )
     elif seen & SEEN_ENCODING:
         refuse_encoding(exchange)
-    elif connection.held_bytes > exchange.loop.limits.max_held_bytes:
-        refuse(
-            exchange, RESOURCE_EXHAUSTED, "200",
-            "this connection has too many bytes of requests and answers under way; take answers "
-            "faster, or send less at a time",
-        )
+    elif holds_too_much(exchange, 0):
+        refuse_held(exchange)
     elif exchange.timeout_ns >= 0:
         exchange.call.task.deadline_ns = deadline(exchange.loop.now_ns, exchange.timeout_ns)
 
@@ -249,6 +256,9 @@ cdef bint grow_body(Exchange *exchange, size_t wanted) noexcept nogil:
         refuse_size(exchange, max(
             <size_t> words_message_bytes(exchange.body), wanted - PREFIX_BYTES
         ))
+        return False
+    if holds_too_much(exchange, capacity):
+        refuse_held(exchange)
         return False
     exchange.body = <char *> realloc(NULL if is_inline else exchange.body, capacity)
     if exchange.body == NULL:
@@ -430,6 +440,14 @@ cdef void refuse_size(Exchange *exchange, size_t found) noexcept nogil:
         found, exchange.loop.limits.max_message_bytes,
     )
     refuse(exchange, RESOURCE_EXHAUSTED, "200", message)
+
+
+cdef void refuse_held(Exchange *exchange) noexcept nogil:
+    refuse(
+        exchange, RESOURCE_EXHAUSTED, "200",
+        "this connection, or all together, have too many bytes of requests and answers under way; "
+        "take answers faster, or send less at a time",
+    )
 
 
 cdef void refuse_encoding(Exchange *exchange) noexcept nogil:

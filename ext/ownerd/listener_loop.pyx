@@ -324,6 +324,7 @@ cdef Loop *loop_new(EngineCore *engine, const Limits *limits) except NULL:
     loop.connections = loop.dirty = NULL
     loop.spare = NULL
     loop.spare_count = 0
+    loop.held_bytes = 0
     loop.first_ready = loop.last_ready = NULL
     loop.listening_paused = loop.ended = False
     loop.next_peer = 0

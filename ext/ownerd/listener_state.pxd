@@ -29,7 +29,8 @@ cdef struct Limits:
     uint32_t max_streams
     uint32_t max_header_bytes
     size_t max_message_bytes
-    size_t max_held_bytes
+    size_t max_held_bytes             # by one connection
+    size_t max_loop_bytes             # by all exchanges of one loop
     uint32_t max_resets_per_s
     int64_t handshake_timeout_ns
     int64_t keepalive_time_ns
@@ -88,7 +89,7 @@ cdef struct Exchange:
     bint encoding_refused
     uint32_t header_bytes
     int64_t timeout_ns                # -1: none given
-    size_t held_bytes                 # counted in the connection's
+    size_t held_bytes                 # counted in the connection's and the loop's
     char *body                        # prefix and message; inline_body, or malloc'd
     size_t body_size
     size_t body_capacity
@@ -165,6 +166,7 @@ cdef cppclass Loop:
     nghttp2_option *options
     Connection *connections
     Connection *dirty
+    size_t held_bytes                 # of every exchange, those whose stream is gone included
     Exchange *spare
     uint32_t spare_count
     Task *first_ready                 # decoded in this wake-up, not yet submitted

@@ -106,6 +106,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             le=64 << 30,
         ),
     ] = 32 << 20
+    dial_max_memory_bytes: Annotated[
+        int,
+        _about(
+            "As dial_max_held_bytes, for all dial connections together (native only).",
+            f"{sizes.ALLOWED}; from 1MiB to 1TiB",
+            ge=1 << 20,
+            le=1 << 40,
+        ),
+    ] = 1 << 30
     dial_max_resets_per_s: Annotated[
         int,
         _about(
@@ -404,4 +413,5 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "max_message_bytes": _read_size,
     "dial_max_header_bytes": _read_size,
     "dial_max_held_bytes": _read_size,
+    "dial_max_memory_bytes": _read_size,
 } | {name: _read_seconds for name in KEYS if name.endswith("_s")}
