@@ -5,6 +5,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import hpack
@@ -343,8 +344,11 @@ def test_a_reset_storm_is_told_to_calm_down_and_others_are_served(loopback: Loop
 
 
 def test_resets_that_the_peer_makes_the_server_send_count_too(loopback: Loopback) -> None:
-    """The way around a count of the peer's own resets: requests that oblige the server to reset."""
-    before = loopback.ended("resets")
+    """The way around a count of the peer's own resets: requests that oblige the server to reset.
+
+    nghttp2 itself ends a connection for which too many resets wait at once.
+    """
+    before = loopback.ended("resets") + loopback.ended("broken")
     with loopback.client() as client:
         for _ in range(20_000):
             headers = request_headers(GET, te="gzip")
@@ -357,7 +361,10 @@ def test_resets_that_the_peer_makes_the_server_send_count_too(loopback: Loopback
                 break
         assert {frame.error_code for frame in client.came(RstStreamFrame)} == {PROTOCOL_ERROR}
         assert client._next_stream < 10_000
-    poll(lambda: loopback.ended("resets") == before + 1, "the connection to be counted")
+    poll(
+        lambda: loopback.ended("resets") + loopback.ended("broken") == before + 1,
+        "the connection to be counted",
+    )
 
 
 @pytest.mark.parametrize("kind", ["ping", "settings", "data"])
@@ -414,7 +421,7 @@ def _send_until_stuck(client: RawClient, body: bytes) -> int:
 
 
 def test_a_peer_that_opens_no_window_is_refused_more_calls(tmp_path: Path) -> None:
-    with Loopback(tmp_path, max_held_bytes=100_000) as listener:
+    with Loopback(tmp_path, max_message_bytes=50_000, max_held_bytes=100_000) as listener:
         ids = [f"held-{number}" for number in range(1_000)]
         listener.subject.claim_batch("list", "A", ids)
         request = dial_pb2.ClaimBatchRequest(list_id="list", campaign_id="B", record_ids=ids)
@@ -443,7 +450,8 @@ def test_requests_that_grow_side_by_side_are_bounded(tmp_path: Path) -> None:
         with listener.client() as client:
             block = client.encoder.encode(request_headers(DIAL + "ClaimBatch"))
             streams = range(1, 61, 2)
-            client.send(*(HeadersFrame(each, data=block, flags=["END_HEADERS"]) for each in streams))
+            for each in streams:
+                client.send(HeadersFrame(each, data=block, flags=["END_HEADERS"]))
             piece = b"\0\0\x0f\0\0" + b"x" * 16_000
             for _ in range(20):
                 client.send(*(DataFrame(each, data=piece) for each in streams))
@@ -457,16 +465,14 @@ def test_requests_that_grow_side_by_side_are_bounded(tmp_path: Path) -> None:
 def test_all_connections_together_are_bounded(tmp_path: Path) -> None:
     limits = {"max_message_bytes": 65_536, "max_memory_bytes": 1}
     with Loopback(tmp_path, **limits) as listener:
-        clients = [listener.client() for _ in range(20)]
-        codes = []
-        for client in clients:
-            frames = client.call_frames(1, DIAL + "ClaimBatch", framed(b"x" * 60_000))
-            client.send(*frames[:-1])
-            client.read(0.05)
-            codes.append(client.headers.get(1, {}).get("grpc-status"))
-        assert codes[0] is None and codes[-1] == str(RESOURCE_EXHAUSTED)
-        for client in clients:
-            client.socket.close()
+        with ExitStack() as stack:
+            clients = [stack.enter_context(listener.client()) for _ in range(20)]
+            for client in clients:
+                frames = client.call_frames(1, DIAL + "ClaimBatch", framed(b"x" * 60_000))
+                client.send(*frames[:-1])
+            assert clients[-1].reply(1).code == RESOURCE_EXHAUSTED
+            clients[0].read(0.1)
+            assert 1 not in clients[0].headers, "the first one waits for the rest of its request"
         listener.wait_empty()
         assert listener.serves()
 

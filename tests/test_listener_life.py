@@ -273,7 +273,9 @@ def test_a_message_over_the_limit_is_refused_before_it_is_all_there(tmp_path: Pa
         frames = client.call_frames(1, GET, framed(b"x" * 100_001))
         client.send(*frames[:2])
         assert client.reply(1).code == 8
-        client.send(*client.call_frames(3, GET, framed(b"\x0a\xfe\x8c\x06" + b"x" * 99_966)))
+        greatest = dial_pb2.GetHolderRequest(list_id="x" * 99_996).SerializeToString()
+        assert len(greatest) == 100_000
+        client.send(*client.call_frames(3, GET, framed(greatest)))
         assert client.reply(3).code == 3, "a message of the greatest size is read"
 
 
@@ -293,11 +295,14 @@ def test_health_knows_the_services_and_no_others(shared_server: ServerProcess) -
 
 
 def test_a_message_with_any_characters_reaches_the_client(shared_server: ServerProcess) -> None:
-    request = dial_pb2.GetHolderRequest(list_id="ünbekannt 100% \n", record_id="1")
+    request = dial_pb2.GetHolderRequest(list_id="ünbekannt 100%41 \n", record_id="1")
     for address in (shared_server.dial_address, shared_server.admin_address):
         with pytest.raises(grpc.RpcError) as failure:
             shared_server.dial_stub(address).GetHolder(request, timeout=10)
-        assert "ünbekannt 100% " in failure.value.details()
+        assert '"ünbekannt 100%41 \n"' in failure.value.details()
+    with RawClient(shared_server.dial_address) as client:
+        reply = client.call(GET, request.SerializeToString())
+    assert "%C3%BCnbekannt 100%2541 %0A" in reply.headers["grpc-message"]
 
 
 # ---- addresses and connections

@@ -46,8 +46,9 @@ cdef class Listener:
         engine: what decides the calls; it must stay open until `ended`.
         threads: how many loops.
         max_connections, max_streams, max_header_bytes, max_message_bytes, max_held_bytes,
-        max_memory_bytes, max_resets_per_s, handshake_timeout_s, keepalive_time_s, keepalive_timeout_s, max_idle_s,
-        max_age_s, max_age_grace_s: limits, as the server's settings describe them.
+        max_memory_bytes, max_resets_per_s, handshake_timeout_s, keepalive_time_s,
+        keepalive_timeout_s, max_idle_s, max_age_s, max_age_grace_s: limits, as the server's
+        settings describe them.
     """
 
     cdef Engine engine

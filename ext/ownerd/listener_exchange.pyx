@@ -7,8 +7,8 @@ Errors are answered as trailers only.
 Invariants:
 - An exchange that the engine has (UNDER_WAY) stays where it is until `exchange_decided`, whatever
   becomes of its stream: `exchange_close` only detaches it then.
-- Whatever an exchange holds beyond its own struct is counted in `held_bytes` of its connection until
-  its stream is gone, and of its loop until it is freed.
+- Whatever an exchange holds beyond its own struct is counted in `held_bytes`: of its connection
+  until its stream is gone, of its loop until it is freed.
 
 All functions run on the loop's thread, except for the hand-over from the engine's writer, which
 touches the inbox only. Nothing here reads or writes a socket, or decides about a connection.
