@@ -12,7 +12,7 @@ from scene import Scene, TimedScene
 from subject_engine import EngineSubject
 from subject_grpc import GrpcSubject
 
-from ownerd.v1 import admin_pb2_grpc
+from ownerd.v1 import admin_pb2_grpc, dial_pb2_grpc
 
 _numbers = itertools.count(1)
 
@@ -60,6 +60,12 @@ def dial_listener(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 def unique() -> str:
     """A name that no other test uses, fit for list, campaign and request ids."""
     return f"test-{next(_numbers)}"
+
+
+@pytest.fixture(scope="session")
+def dial(shared_server: ServerProcess) -> dial_pb2_grpc.DialServiceStub:
+    """DialService on the shared server's dial port."""
+    return shared_server.dial_stub()
 
 
 @pytest.fixture(scope="session")
