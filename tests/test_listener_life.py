@@ -480,3 +480,25 @@ def test_the_metrics_page_shows_the_dial_listener(
         lambda: _metric(server, 'ownerd_dial_connections_ended_total{reason="peer"}') == 1,
         "the connection to be counted",
     )
+
+
+@pytest.mark.usefixtures("dial_listener")
+def test_connections_are_renewed_under_load_without_a_failed_call(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "data", "--dial-max-age-s", "0.2") as server:
+        GrpcSubject(server.dial_stub(), server.admin_stub()).create_list(LIST, HELD)
+
+        async def dial(stub: dial_pb2_grpc.DialServiceStub, number: int) -> int:
+            request = dial_pb2.ClaimRequest(list_id=LIST, record_id=str(number), campaign_id="A")
+            end = asyncio.get_running_loop().time() + 1.5
+            count = 0
+            while asyncio.get_running_loop().time() < end:
+                await stub.Claim(request, timeout=10)
+                count += 1
+            return count
+
+        async def main() -> int:
+            async with grpc.aio.insecure_channel(server.dial_address) as channel:
+                stub = dial_pb2_grpc.DialServiceStub(channel)
+                return sum(await asyncio.gather(*(dial(stub, number) for number in range(20))))
+
+        assert asyncio.run(main()) > 100

@@ -352,6 +352,8 @@ cdef void loop_free(Loop *loop) noexcept nogil:
         usleep(BUSY_WAIT_US)
     for i in range(loop.listening.size()):
         close(loop.listening[i])
+    for i in range(loop.inbox.arrivals.size()):
+        close(loop.inbox.arrivals[i])   # accepted when this loop was over already
     exchanges_free_spare(loop)
     nghttp2_session_callbacks_del(loop.callbacks)
     nghttp2_option_del(loop.options)
