@@ -28,7 +28,10 @@ if SANITIZE:
 
 # Rooms that speak HTTP/2. Without the system's libnghttp2 they are left out: grpcio serves the dial
 # port then.
-HTTP2_ROOMS = {"listener", "load_channel", "load_http2"}
+HTTP2_ROOMS = {
+    "listener", "listener_connection", "listener_exchange", "listener_loop", "load_channel",
+    "load_http2",
+}
 
 
 def package_flags(package):

@@ -38,6 +38,24 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerPr
         yield process
 
 
+@pytest.fixture(scope="session")
+def grpcio_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """As `shared_server`, with the dial listener that serves where no native one was built."""
+    directory = tmp_path_factory.mktemp("grpcio") / "data"
+    with ServerProcess(directory, "--dial-listener", "grpcio") as process:
+        yield process
+
+
+@pytest.fixture(params=["native", "grpcio"])
+def dial_listener(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Have the servers that the test starts use each dial listener in turn."""
+    name = str(request.param)
+    if name == "native":
+        pytest.importorskip("ownerd.listener", reason="built without libnghttp2")
+    monkeypatch.setenv("OWNERD_DIAL_LISTENER", name)
+    return name
+
+
 @pytest.fixture
 def unique() -> str:
     """A name that no other test uses, fit for list, campaign and request ids."""
@@ -56,12 +74,6 @@ def admin(shared_server: ServerProcess) -> admin_pb2_grpc.AdminServiceStub:
     return shared_server.admin_stub()
 
 
-@pytest.fixture(scope="session")
-def dial_on_admin(shared_server: ServerProcess) -> dial_pb2_grpc.DialServiceStub:
-    """DialService on the shared server's admin port, which serves it too."""
-    return shared_server.dial_stub(shared_server.admin_address)
-
-
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[EngineSubject]:
     """An engine in process, on a manual clock and an empty data directory."""
@@ -70,7 +82,9 @@ def engine(tmp_path: Path) -> Iterator[EngineSubject]:
     subject.close()
 
 
-@pytest.fixture(params=["model", "engine", "grpc-dial-port", "grpc-admin-port"])
+@pytest.fixture(
+    params=["model", "engine", "native-dial-port", "grpcio-dial-port", "grpcio-admin-port"]
+)
 def scene(request: pytest.FixtureRequest, unique: str) -> Scene:
     """A list, not yet opened, on every implementation of the rules in turn."""
     name = str(request.param)
@@ -78,8 +92,12 @@ def scene(request: pytest.FixtureRequest, unique: str) -> Scene:
         return Scene(Model(), unique)
     if name == "engine":
         return Scene(request.getfixturevalue("engine"), unique)
-    stub = request.getfixturevalue("dial" if name == "grpc-dial-port" else "dial_on_admin")
-    return Scene(GrpcSubject(stub, request.getfixturevalue("admin")), unique)
+    if name == "native-dial-port":
+        pytest.importorskip("ownerd.listener", reason="built without libnghttp2")
+    server = "grpcio_server" if name == "grpcio-dial-port" else "shared_server"
+    process: ServerProcess = request.getfixturevalue(server)
+    address = process.admin_address if name == "grpcio-admin-port" else process.dial_address
+    return Scene(GrpcSubject(process.dial_stub(address), process.admin_stub()), unique)
 
 
 @pytest.fixture(params=["model", "engine"])

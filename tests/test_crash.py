@@ -92,6 +92,7 @@ def test_r18_revisions_never_repeat_across_kills(tmp_path: Path) -> None:
     assert given == sorted(set(given))
 
 
+@pytest.mark.usefixtures("dial_listener")
 def test_r18_sigterm_under_load_answers_every_call_and_exits_with_0(server: ServerProcess) -> None:
     ledgers = _ledgers(server, random.randrange(2**32))
     with Threads(*(ledger.run for ledger in ledgers)) as threads:
@@ -135,6 +136,7 @@ def shim(tmp_path: Path) -> SyncShim:
     return SyncShim(tmp_path / "shim")
 
 
+@pytest.mark.usefixtures("dial_listener")
 def test_r18_a_failed_sync_stops_the_server(tmp_path: Path, shim: SyncShim) -> None:
     server = ServerProcess(tmp_path / "data", environment=shim.environment)
     with server:
@@ -171,6 +173,7 @@ def test_r18_a_failed_sync_of_an_admin_change_stops_the_server_too(
         assert server.wait() == 4
 
 
+@pytest.mark.usefixtures("dial_listener")
 def test_r18_no_answer_comes_before_its_sync_and_nobody_sees_what_is_not_on_disk(
     tmp_path: Path, shim: SyncShim
 ) -> None:
@@ -195,6 +198,7 @@ def test_r18_no_answer_comes_before_its_sync_and_nobody_sees_what_is_not_on_disk
         assert subject.holder("list", "1") is not None
 
 
+@pytest.mark.usefixtures("dial_listener")
 def test_r18_a_client_that_gives_up_does_not_take_its_commit_back(
     tmp_path: Path, shim: SyncShim
 ) -> None:
@@ -213,6 +217,7 @@ def test_r18_a_client_that_gives_up_does_not_take_its_commit_back(
         assert "Traceback" not in server.log_text
 
 
+@pytest.mark.usefixtures("dial_listener")
 def test_r18_a_kill_while_a_sync_waits_leaves_a_store_that_opens(
     tmp_path: Path, shim: SyncShim
 ) -> None:
@@ -232,6 +237,7 @@ def test_r18_a_kill_while_a_sync_waits_leaves_a_store_that_opens(
         assert subject.claim("list", "in doubt", "A").what == "GRANTED"
 
 
+@pytest.mark.usefixtures("dial_listener")
 def test_sigterm_while_a_sync_waits_still_answers_the_call(tmp_path: Path, shim: SyncShim) -> None:
     with ServerProcess(tmp_path / "data", environment=shim.environment) as server:
         _subject(server).create_list("list", HELD)

@@ -15,7 +15,7 @@ PYTHON = sorted(SRC.rglob("*.py"))
 NATIVE_NAMES = {path.stem for path in NATIVE}
 
 # Through these modules the Python package uses the native core; the rest is the core's own.
-DOORS = ("engine", "mailbox", "clock", "store", "directory", "verify", "lmdb_api")
+DOORS = ("engine", "mailbox", "clock", "store", "directory", "verify", "lmdb_api", "listener")
 # What each room of the Python package may import of ours.
 ROOMS = {
     "server": {"server", "errors", "v1", "demo", *DOORS},
@@ -27,7 +27,7 @@ ROOMS = {
     "__init__": set(),
 }
 # A native room never imports one that stands to its right in the data's way.
-NATIVE_ORDER = ("lmdb_api", "clock", "rules", "wire", "store", "engine", "mailbox")
+NATIVE_ORDER = ("lmdb_api", "clock", "rules", "wire", "store", "engine", "mailbox", "listener")
 # The load generator stands beside the data's way: nothing on it may import these.
 LOAD_NAMES = {name for name in NATIVE_NAMES if name.startswith("load_")}
 
@@ -86,6 +86,18 @@ def test_rules_imports_nothing_of_ours_and_reads_no_clock() -> None:
 def test_only_the_clock_reads_a_clock() -> None:
     readers = [path.name for path in NATIVE if "clock_gettime" in path.read_text()]
     assert readers and set(readers) <= {"clock.pyx", "clock.pxd"}
+
+
+def test_the_build_knows_which_rooms_need_nghttp2() -> None:
+    rooms = re.search(r"HTTP2_ROOMS = \{(.*?)\}", (ROOT / "setup.py").read_text(), re.S)
+    assert rooms is not None
+    named = set(re.findall(r'"(\w+)"', rooms[1]))
+    users = {path.stem for path in EXT.glob("*.pyx") if "nghttp2_api" in _native_imports(path)}
+    assert users <= named
+    # What is built without it must not import what is not.
+    for path in EXT.glob("*.pyx"):
+        if path.stem not in named:
+            assert not _native_imports(path) & (named | {"nghttp2_api"}), path.name
 
 
 def test_the_native_rooms_depend_one_way() -> None:

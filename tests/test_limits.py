@@ -135,6 +135,7 @@ def _grants(subject: GrpcSubject, record_id: str) -> bool:
         return False
 
 
+@pytest.mark.usefixtures("dial_listener")
 def test_a_full_queue_is_refused_at_once_and_the_queued_calls_are_answered(tmp_path: Path) -> None:
     shim = SyncShim(tmp_path / "shim")
     with ServerProcess(

@@ -4,13 +4,14 @@ A call belongs to whoever made it. From `engine_submit` until its `on_answer` ru
 touches it; everything that its slices point to stays where it is for as long.
 """
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from ownerd.rules cimport Holder
 
 cdef enum StatusCode:                 # gRPC's numbers
     OK = 0
     INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
     NOT_FOUND = 5
     ALREADY_EXISTS = 6
     RESOURCE_EXHAUSTED = 8
@@ -37,6 +38,7 @@ cdef struct Task:
     void *body                        # what the task is, by kind; a dial is its own body
     uint8_t kind
     uint32_t record_count             # what it counts against the queue's bound
+    int64_t deadline_ns               # of clock_elapsed; a dial not decided by then is dropped
     int code                          # StatusCode, once done
     char *message                     # malloc'd; NULL unless code is an error
 
@@ -69,8 +71,10 @@ cdef struct DialCall:
     DialItem *items                   # &single for the unary calls, malloc'd for batches
     DialItem single
     uint64_t revision                 # the revision it was decided at
-    char *answer                      # malloc'd; the encoded response, once done with code OK
+    char *answer                      # the encoded response, once done with code OK
     size_t answer_size
+    char *room                        # where the answer goes if it fits; else it is malloc'd
+    size_t room_bytes
 
 
 cdef void task_clear(Task *task) noexcept nogil

@@ -52,7 +52,8 @@ cdef void call_clear(DialCall *call) noexcept nogil:
     task_clear(&call.task)
     if call.items != &call.single:
         free(call.items)
-    free(call.answer)
+    if call.answer != call.room:
+        free(call.answer)
     call.items = &call.single
     call.answer = NULL
 

@@ -4,7 +4,7 @@ Names are nghttp2's own. A callback returns 0, or an error: NGHTTP2_ERR_CALLBACK
 session, NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE only the stream.
 """
 
-from libc.stdint cimport int32_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 
 cdef extern from "<sys/types.h>" nogil:
     ctypedef long ssize_t
@@ -155,11 +155,11 @@ cdef extern from "<nghttp2/nghttp2.h>" nogil:
     int32_t nghttp2_session_get_last_proc_stream_id(nghttp2_session *)
     int nghttp2_session_terminate_session(nghttp2_session *, uint32_t)
 
-    int nghttp2_submit_settings(
-        nghttp2_session *, uint8_t, const nghttp2_settings_entry *, size_t)
     int32_t nghttp2_submit_request(
         nghttp2_session *, const nghttp2_priority_spec *, const nghttp2_nv *, size_t,
         const nghttp2_data_provider *, void *)
+    int nghttp2_submit_settings(
+        nghttp2_session *, uint8_t, const nghttp2_settings_entry *, size_t)
     int nghttp2_submit_response(
         nghttp2_session *, int32_t, const nghttp2_nv *, size_t, const nghttp2_data_provider *)
     int nghttp2_submit_trailer(nghttp2_session *, int32_t, const nghttp2_nv *, size_t)
@@ -169,3 +169,17 @@ cdef extern from "<nghttp2/nghttp2.h>" nogil:
     int nghttp2_submit_goaway(
         nghttp2_session *, uint8_t, int32_t, uint32_t, const uint8_t *, size_t)
     const char *nghttp2_strerror(int)
+
+# Versions from 1.57 on (and older ones of some distributions) count a peer's resets themselves.
+# This sets their limit, and does nothing where the library that is loaded has none.
+cdef extern from *:
+    """
+    extern "C" void nghttp2_option_set_stream_reset_rate_limit(
+        nghttp2_option *option, uint64_t burst, uint64_t rate) __attribute__((weak));
+    static inline void ownerd_set_reset_limit(
+        nghttp2_option *option, uint64_t burst, uint64_t rate) {
+      if (nghttp2_option_set_stream_reset_rate_limit)
+        nghttp2_option_set_stream_reset_rate_limit(option, burst, rate);
+    }
+    """
+    void ownerd_set_reset_limit(nghttp2_option *, uint64_t, uint64_t) noexcept nogil

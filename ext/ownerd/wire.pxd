@@ -1,6 +1,8 @@
 """C interface of wire: the messages of DialService to and from bytes."""
 
-from ownerd.calls cimport DialCall
+from libc.stdint cimport uint32_t
+
+from ownerd.calls cimport DialCall, Slice
 
 cdef enum:
     LIST_ID_BYTES = 128
@@ -12,4 +14,7 @@ cdef enum:
 
 cdef bint wire_decode(DialCall *call, const char *body, size_t size) noexcept nogil
 cdef void wire_encode(DialCall *call) noexcept nogil
+cdef bint wire_read_text(
+    const char *body, size_t size, uint32_t number, Slice *text
+) noexcept nogil
 cdef bint utf8_valid(const unsigned char *text, size_t size) noexcept nogil

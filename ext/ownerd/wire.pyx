@@ -358,6 +358,28 @@ cdef bint wire_decode(DialCall *call, const char *body, size_t size) noexcept no
     return items_ok(call)
 
 
+cdef bint wire_read_text(
+    const char *body, size_t size, uint32_t number, Slice *text
+) noexcept nogil:
+    """Read one text field of a message that has no other of interest; empty if it is not there.
+
+    False if the bytes are no message, or the text is not UTF-8.
+    """
+    cdef Reader reader
+    cdef uint32_t found, wire_type
+    reader.at, reader.end = body, body + size
+    text.data, text.size = body, 0
+    while reader.at < reader.end:
+        if not read_tag(&reader, &found, &wire_type):
+            return False
+        if found == number and wire_type == WIRE_BYTES:
+            if not read_text(&reader, text):
+                return False
+        elif not skip_field(&reader, found, wire_type):
+            return False
+    return utf8_valid(<const unsigned char *> text.data, text.size)
+
+
 # --- the responses --------------------------------------------------------------------------------
 
 cdef inline char *put_varint(char *at, uint64_t value) noexcept nogil:
@@ -453,7 +475,10 @@ cdef void wire_encode(DialCall *call) noexcept nogil:
     """Encode the answer of a decided call into `call.answer`."""
     cdef char *at
     cdef uint32_t holder_field = 1 if call.call_kind == CALL_GET_HOLDER else 2
-    call.answer = <char *> malloc(answer_bound(call))
+    cdef size_t bound = answer_bound(call)
+    call.answer = call.room
+    if bound > call.room_bytes:
+        call.answer = <char *> malloc(bound)
     if call.answer == NULL:
         abort()
     if is_batch(call):

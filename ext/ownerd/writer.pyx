@@ -25,8 +25,8 @@ from libc.stdio cimport snprintf
 from libc.string cimport memset
 
 from ownerd.calls cimport (
-    CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, MESSAGE_BYTES, OK, RESOURCE_EXHAUSTED,
-    TASK_CHANGE, TASK_DIAL, TASK_SNAPSHOT, UNAVAILABLE, task_refuse,
+    CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, DEADLINE_EXCEEDED, MESSAGE_BYTES, OK,
+    RESOURCE_EXHAUSTED, TASK_CHANGE, TASK_DIAL, TASK_SNAPSHOT, UNAVAILABLE, task_refuse,
 )
 from ownerd.changes cimport Change, change_run, is_full, refuse_full
 from ownerd.clock cimport clock_elapsed, clock_now, clock_start_from
@@ -348,14 +348,31 @@ cdef void run_group(EngineCore *engine) noexcept nogil:
     answer_group(engine, engine.failure_code.load() != MDB_SUCCESS)
 
 
+cdef void refuse_late(Task *task) noexcept nogil:
+    snprintf(
+        task_refuse(task, DEADLINE_EXCEEDED), MESSAGE_BYTES,
+        "the deadline passed before the call was decided; nothing changed",
+    )
+
+
 cdef Task *gather_group(EngineCore *engine, Task *task) noexcept nogil:
-    """Move the dials at the head of the list into the group; return what comes after them."""
+    """Move the dials at the head of the list into the group; return what comes after them.
+
+    Those whose deadline has passed are refused instead: nobody waits for them any more.
+    """
     cdef uint64_t records = 0
+    cdef Task *after
+    cdef int64_t elapsed_ns = clock_elapsed()
     engine.group.clear()
     while task != NULL and task.kind == TASK_DIAL and records < engine.group_records:
-        records += task.record_count
-        engine.group.push_back(<DialCall *> task)
-        task = task.next
+        after = task.next
+        if task.deadline_ns != 0 and task.deadline_ns <= elapsed_ns:
+            refuse_late(task)
+            finish(task)
+        else:
+            records += task.record_count
+            engine.group.push_back(<DialCall *> task)
+        task = after
     return task
 
 
@@ -399,7 +416,8 @@ cdef void *writer_main(void *argument) noexcept nogil:
                 finish(task)
             elif task.kind == TASK_DIAL:
                 after = gather_group(engine, task)
-                run_group(engine)
+                if not engine.group.empty():
+                    run_group(engine)
             else:
                 run_task(engine, task)
             task = after

@@ -23,6 +23,7 @@ PREFIX = "OWNERD_"
 CONFIG_VARIABLE = "OWNERD_CONFIG"
 PAGE_BYTES = 4096
 LARGEST_BATCH = 10_000
+_SECONDS = "a number of seconds from 0.1 to 86,400"
 
 # Variables with our prefix that are not settings of the server: the path of the file, build
 # switches, the address that ownerctl uses, and what Kubernetes sets in every container when a
@@ -52,6 +53,119 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             min_length=1,
         ),
     ] = ("127.0.0.1:7411",)
+    dial_listener: Annotated[
+        Literal["auto", "native", "grpcio"],
+        _about(
+            "What serves the dial addresses; auto is native where it was built, else grpcio.",
+            "auto, native or grpcio",
+        ),
+    ] = "auto"
+    dial_threads: Annotated[
+        int,
+        _about(
+            "Threads of the native dial listener; 0: half as many as processors, 1 to 4.",
+            "a whole number from 0 to 64",
+            ge=0,
+            le=64,
+        ),
+    ] = 0
+    dial_max_connections: Annotated[
+        int,
+        _about(
+            "Most connections of dialers; further ones wait to be accepted (native only).",
+            "a whole number from 1 to 1,000,000",
+            ge=1,
+            le=1_000_000,
+        ),
+    ] = 10_000
+    dial_max_streams: Annotated[
+        int,
+        _about(
+            "Most calls in flight on one dial connection.",
+            "a whole number from 1 to 1,000,000",
+            ge=1,
+            le=1_000_000,
+        ),
+    ] = 1_024
+    dial_max_header_bytes: Annotated[
+        int,
+        _about(
+            "Most bytes of a call's headers; more are RESOURCE_EXHAUSTED.",
+            f"{sizes.ALLOWED}; from 1KiB to 1MiB",
+            ge=1 << 10,
+            le=1 << 20,
+        ),
+    ] = 16 << 10
+    dial_max_held_bytes: Annotated[
+        int,
+        _about(
+            "Most bytes of requests and answers that one dial connection may have under way; "
+            "calls beyond are RESOURCE_EXHAUSTED. At least twice max_message_bytes (native only).",
+            f"{sizes.ALLOWED}; from 64KiB to 64GiB",
+            ge=64 << 10,
+            le=64 << 30,
+        ),
+    ] = 32 << 20
+    dial_max_memory_bytes: Annotated[
+        int,
+        _about(
+            "As dial_max_held_bytes, for all dial connections together (native only).",
+            f"{sizes.ALLOWED}; from 1MiB to 1TiB",
+            ge=1 << 20,
+            le=1 << 40,
+        ),
+    ] = 1 << 30
+    dial_max_resets_per_s: Annotated[
+        int,
+        _about(
+            "Calls a second that one dial connection may give up, ten times as many at once; one "
+            "beyond is closed (native only).",
+            "a whole number from 1 to 1,000,000",
+            ge=1,
+            le=1_000_000,
+        ),
+    ] = 200
+    dial_handshake_timeout_s: Annotated[
+        float,
+        _about("Seconds a new dial connection has to speak HTTP/2.", _SECONDS, ge=0.1, le=86_400),
+    ] = 10.0
+    dial_keepalive_time_s: Annotated[
+        float,
+        _about("Seconds of silence before a dialer is pinged.", _SECONDS, ge=0.1, le=86_400),
+    ] = 60.0
+    dial_keepalive_timeout_s: Annotated[
+        float,
+        _about(
+            "Seconds a pinged dialer has to answer before it is dropped.",
+            _SECONDS,
+            ge=0.1,
+            le=86_400,
+        ),
+    ] = 10.0
+    dial_max_idle_s: Annotated[
+        float,
+        _about(
+            "Seconds without calls before a dial connection is closed.", _SECONDS, ge=0.1, le=86_400
+        ),
+    ] = 1_800.0
+    dial_max_age_s: Annotated[
+        float,
+        _about(
+            "Seconds before a dial connection is renewed, give or take a tenth.",
+            _SECONDS,
+            ge=0.1,
+            le=86_400,
+        ),
+    ] = 1_800.0
+    dial_max_age_grace_s: Annotated[
+        float,
+        _about(
+            "Seconds that calls in flight are given on a dial connection that is being closed.",
+            _SECONDS,
+            ge=0.1,
+            le=86_400,
+        ),
+    ] = 60.0
     admin_listen: Annotated[
         str,
         _about(
@@ -297,6 +411,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "map_bytes": _read_size,
     "reserve_bytes": _read_size,
     "max_message_bytes": _read_size,
-    "settle_interval_s": _read_seconds,
-    "drain_timeout_s": _read_seconds,
-}
+    "dial_max_header_bytes": _read_size,
+    "dial_max_held_bytes": _read_size,
+    "dial_max_memory_bytes": _read_size,
+} | {name: _read_seconds for name in KEYS if name.endswith("_s")}

@@ -42,11 +42,22 @@ class Listener(Protocol):
     async def start(self) -> None:
         """Take calls from now on."""
 
+    def begin_drain(self) -> None:
+        """Prepare the clients for `stop`; calls on their way are still answered, or refused."""
+
     async def stop(self, grace_s: float) -> None:
         """Take no more calls, and end after at most `grace_s` seconds. May be called again."""
 
     async def failed(self) -> None:
         """Return when the listener takes no calls any more without having been stopped."""
+
+    @property
+    def pending(self) -> int:
+        """How many dials of this listener the engine has yet to answer."""
+
+    @property
+    def received(self) -> int:
+        """How many dials this listener has ever handed on; refused ones may be included."""
 
 
 class GrpcioListener:
@@ -89,6 +100,10 @@ class GrpcioListener:
     async def start(self) -> None:
         await self._server.start()
 
+    def begin_drain(self) -> None:
+        # grpc.aio has no farewell without a stop; the engine refuses new calls meanwhile.
+        pass
+
     async def stop(self, grace_s: float) -> None:
         self._stopping = True
         await self._server.stop(grace_s)
@@ -102,6 +117,9 @@ class GrpcioListener:
             log.error("listener_ended", listener=self.name, cause=cause)
             if not await self._started_again():
                 return
+
+    # The mailbox counts for every grpcio listener.
+    pending = received = 0
 
     async def _ended(self) -> str:
         """Return why the gRPC server is over, once it is."""

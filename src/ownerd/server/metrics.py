@@ -6,7 +6,7 @@ from a daemon thread; nothing in it blocks the event loop.
 """
 
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from threading import Thread
 from typing import Any
 
@@ -54,6 +54,24 @@ _LABELED = (
 )
 
 
+# Key of NativeListener.stats, name of the metric, help.
+_DIAL_GAUGES = (
+    ("connections", "ownerd_dial_connections", "Connections of dialers that are open."),
+    ("exchanges", "ownerd_dial_calls_in_memory", "Calls in memory, answered ones included."),
+    ("under_way", "ownerd_dial_calls_in_flight", "Calls that the engine has yet to answer."),
+)
+_DIAL_COUNTERS = (
+    ("accepted", "ownerd_dial_connections_accepted", "Connections of dialers accepted."),
+    ("received", "ownerd_dial_calls_received", "Calls begun by dialers, refused ones included."),
+    ("given_up", "ownerd_dial_calls_given_up", "Calls whose dialer left before the answer."),
+    ("refused", "ownerd_dial_calls_refused", "Calls refused before they came to the engine."),
+    ("health_checks", "ownerd_dial_health_checks", "Health checks on the dial listener."),
+    ("accept_pauses", "ownerd_dial_accept_pauses", "Times that no connection could be accepted."),
+    ("wakeups", "ownerd_dial_wakeups", "Times that a thread of the listener woke up."),
+    ("writes", "ownerd_dial_writes", "Writes to sockets of dialers."),
+)
+
+
 class EngineCollector(Collector):
     """What `Engine.stats` says, as metrics; read anew for each scrape."""
 
@@ -90,6 +108,24 @@ class EngineCollector(Collector):
         yield InfoMetricFamily("ownerd", "What runs here.", value={"version": ownerd.__version__})
 
 
+class DialCollector(Collector):
+    """What the native dial listener counts, as metrics; read anew for each scrape."""
+
+    def __init__(self, stats: Callable[[], dict[str, Any]]) -> None:
+        self._stats = stats
+
+    def collect(self) -> Iterator[Metric]:
+        stats = self._stats()
+        for key, name, text in _DIAL_GAUGES:
+            yield GaugeMetricFamily(name, text, value=stats[key])
+        for key, name, text in _DIAL_COUNTERS:
+            yield CounterMetricFamily(name, text, value=stats[key])
+        ended = CounterMetricFamily(
+            "ownerd_dial_connections_ended", "Connections that ended, by reason.", labels=["reason"]
+        )
+        yield _labeled(ended, stats["ended"])
+
+
 class Metrics:
     """The registry of one server, and the meter of its admin calls."""
 
@@ -104,6 +140,10 @@ class Metrics:
             buckets=_BUCKETS_S,
             registry=self.registry,
         )
+
+    def watch(self, stats: Callable[[], dict[str, Any]]) -> None:
+        """Show what the native dial listener counts; `stats` is called for each scrape."""
+        self.registry.register(DialCollector(stats))
 
     def observe(self, rpc: str, code: str, seconds: float) -> None:
         """Count one admin call."""

@@ -32,21 +32,31 @@ _COMMON: dict[str, int] = {
     "grpc.enable_channelz": 0,
 }
 
-# Dial calls end in milliseconds, so long-lived connections can be renewed without cutting one.
-_DIAL = {
-    "grpc.max_connection_age_ms": 30 * _MINUTE_MS,
-    "grpc.max_connection_age_grace_ms": _MINUTE_MS,
-}
-
 
 def dial_options(settings: Settings) -> list[tuple[str, int]]:
-    """Return the options of the dial listener."""
-    return list((_COMMON | _DIAL | _size(settings)).items())
+    """Return the options of the dial listener, where grpcio serves it."""
+    # Dial calls end in milliseconds, so long-lived connections can be renewed without cutting one.
+    dial = {
+        "grpc.max_concurrent_streams": settings.dial_max_streams,
+        "grpc.max_metadata_size": settings.dial_max_header_bytes // 2,
+        "grpc.absolute_max_metadata_size": settings.dial_max_header_bytes,
+        "grpc.server_handshake_timeout_ms": _ms(settings.dial_handshake_timeout_s),
+        "grpc.keepalive_time_ms": _ms(settings.dial_keepalive_time_s),
+        "grpc.keepalive_timeout_ms": _ms(settings.dial_keepalive_timeout_s),
+        "grpc.max_connection_idle_ms": _ms(settings.dial_max_idle_s),
+        "grpc.max_connection_age_ms": _ms(settings.dial_max_age_s),
+        "grpc.max_connection_age_grace_ms": _ms(settings.dial_max_age_grace_s),
+    }
+    return list((_COMMON | dial | _size(settings)).items())
 
 
 def admin_options(settings: Settings) -> list[tuple[str, int]]:
     """Return the options of the admin listener; imports and exports may last, so no age limit."""
     return list((_COMMON | _size(settings)).items())
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * _SECOND_MS)
 
 
 def _size(settings: Settings) -> dict[str, int]:

@@ -22,7 +22,7 @@ from grpc_health.v1.health import aio as health
 import ownerd
 from ownerd.engine import Engine, StoreError, StoreInUseError
 from ownerd.mailbox import Mailbox
-from ownerd.server import addresses, dial, exits, options
+from ownerd.server import addresses, dial, exits, native, options
 from ownerd.server.admin import service, spool
 from ownerd.server.admin.calls import Calls
 from ownerd.server.admin.desk import Desk
@@ -118,6 +118,10 @@ class _Server:
         self._listeners = [self._dial_listener(), self._admin_listener()]
 
     def _dial_listener(self) -> Listener:
+        if native.wanted(self._settings):
+            listener = native.NativeListener("dial", self._engine, self._settings)
+            self._metrics.watch(listener.stats)
+            return listener
         return GrpcioListener(
             "dial",
             options.dial_options(self._settings),
@@ -227,6 +231,8 @@ class _Server:
         await self._health.enter_graceful_shutdown()
         self._mailbox.send()
         self._engine.begin_drain()
+        for listener in self._listeners:
+            listener.begin_drain()
         self._calls.begin_drain()
         # A failed engine answers everything at once, and nothing is gained by waiting for more.
         patience_s = _LAST_WORDS_S if self._failed.is_set() else self._settings.drain_timeout_s
@@ -252,7 +258,7 @@ class _Server:
 
     async def _quiet(self) -> None:
         await self._calls.idle()
-        while self._mailbox.pending:
+        while self._mailbox.pending or any(each.pending for each in self._listeners):
             await asyncio.sleep(_POLL_S)
         with suppress(TimeoutError):
             async with asyncio.timeout(_HUSH_PATIENCE_S):
@@ -261,9 +267,12 @@ class _Server:
     async def _hush(self) -> None:
         """Return once no dial has come for a moment."""
         received = -1
-        while received != self._mailbox.received:
-            received = self._mailbox.received
+        while received != (now := self._received()):
+            received = now
             await asyncio.sleep(_HUSH_S)
+
+    def _received(self) -> int:
+        return self._mailbox.received + sum(each.received for each in self._listeners)
 
 
 async def _cancelled(tasks: Iterable["asyncio.Task[object]"]) -> None:
