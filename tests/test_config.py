@@ -107,6 +107,8 @@ def test_variables_that_are_not_settings_of_the_server_are_left_alone(variable):
         ("map_bytes", "65TiB"),
         ("map_bytes", "-1"),
         ("reserve_bytes", "65GiB"),
+        ("overlay_bytes", "4MiB"),
+        ("verify_at_start", "maybe"),
         ("queue_limit", "9999"),
         ("queue_limit", "many"),
         ("settle_interval_s", "0"),

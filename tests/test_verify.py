@@ -1,16 +1,19 @@
 """Damage at rest: `ownerd verify` finds it, and the engine never answers from it."""
 
+import random
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from harness import ServerDidNotStart, ServerProcess
 
 from ownerd.engine import CLAIM, Engine, Policy, Refused, StoreError
 from ownerd.v1 import dial_pb2
 
 FOREVER = Policy(True, None, None, 300 * 10**9)
 RECORD_COUNT = 2_000
+PAGE_BYTES = 4096
 CLEAN, IN_USE, UNUSABLE, DAMAGED = 0, 3, 4, 6
 
 
@@ -103,3 +106,90 @@ def test_nobody_is_answered_from_a_damaged_record(store: Path) -> None:
         assert caught.value.code == 14  # UNAVAILABLE
         assert engine.failed is not None
         assert "checksum" in engine.failed
+
+
+# ---- each file, each kind of damage: found, and never served
+
+
+def rewrite(file: Path, damage: str, chance: random.Random) -> None:
+    """Damage a page in the middle of a file, past LMDB's two heads."""
+    data = bytearray(file.read_bytes())
+    used = len(data.rstrip(b"\0")) // PAGE_BYTES
+    start = chance.randrange(2, used) * PAGE_BYTES
+    if damage == "bits":
+        for _ in range(64):
+            data[start + chance.randrange(PAGE_BYTES)] ^= 1 << chance.randrange(8)
+    elif damage == "zeros":
+        data[start : start + PAGE_BYTES] = bytes(PAGE_BYTES)
+    else:
+        data = data[:start]
+    file.write_bytes(data)
+
+
+def answers_of(store: Path) -> list[bytes]:
+    """Return what every record and the catalog answer; raise if the store is found damaged."""
+    with Engine(str(store), map_bytes=1 << 26, background=False) as engine:
+        with engine.snapshot("list") as snapshot:
+            owned, _ = snapshot.records(b"", 10 * RECORD_COUNT)
+            holders = snapshot.holders([str(number) for number in range(RECORD_COUNT)])
+        return [repr(owned).encode(), repr(holders).encode(), repr(engine.codes("", 99)).encode()]
+
+
+@pytest.mark.parametrize("environment", ["journal", "records"])
+@pytest.mark.parametrize("damage", ["bits", "zeros", "truncated"])
+def test_a_damaged_page_is_found_or_holds_nothing_of_the_store(
+    store: Path, environment: str, damage: str
+) -> None:
+    """A page may be free; then the store is sound, and answers as if nothing had happened."""
+    sound = answers_of(store)
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    file = store / environment / "data.mdb"
+    whole = file.read_bytes()
+    found = 0
+    for number in range(8):
+        file.write_bytes(whole)
+        rewrite(file, damage, random.Random(seed + number))
+        code, shown = verify(store)
+        found += code != CLEAN
+        if code == CLEAN:
+            assert answers_of(store) == sound, shown
+        whole = whole if code != CLEAN else file.read_bytes()
+    assert found > 0 or damage != "truncated"
+
+
+def test_a_damaged_store_is_not_served(store: Path) -> None:
+    flip(store, record_key(1_234), 37)
+    with pytest.raises(ServerDidNotStart) as failure:
+        ServerProcess(store).start()
+    assert failure.value.exit_code == DAMAGED
+    assert "restore a copy" in failure.value.log_text
+    with ServerProcess(store, "--verify-at-start", "no") as server:
+        assert server.stop() == 0
+
+
+def test_a_journal_with_a_gap_is_refused(tmp_path: Path) -> None:
+    engine = Engine(str(tmp_path), map_bytes=1 << 26, background=False)
+    engine.create_list("list", FOREVER)
+    for number in range(20):
+        engine.dial(CLAIM, claim(str(number)))
+    files = {name: (tmp_path / name / "data.mdb").read_bytes() for name in ("journal", "records")}
+    engine.close()
+    for name, content in files.items():  # as a kill would have left them
+        (tmp_path / name / "data.mdb").write_bytes(content)
+    assert verify(tmp_path)[0] == CLEAN
+    remove_row(tmp_path / "journal", "journal", (12).to_bytes(8, "big"))
+    assert verify(tmp_path)[0] == DAMAGED
+    with pytest.raises(StoreError, match="journal"):
+        Engine(str(tmp_path), map_bytes=1 << 26, background=False)
+
+
+def remove_row(path: Path, table: str, key: bytes) -> None:
+    """Remove a row behind the store's back, in a process of its own."""
+    code = (
+        "import lmdb, sys; env = lmdb.open(sys.argv[1], max_dbs=16); "
+        "db = env.open_db(sys.argv[2].encode(), create=False); txn = env.begin(write=True); "
+        "assert txn.delete(bytes.fromhex(sys.argv[3]), db=db); txn.commit()"
+    )
+    command = [sys.executable, "-c", code, str(path), table, key.hex()]
+    subprocess.run(command, check=True, timeout=60)

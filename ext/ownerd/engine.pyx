@@ -170,11 +170,11 @@ cdef class Engine:
         self.core.background = background
         # A group's value fits into the journal's reserve, a step's dirty pages into the tree's.
         self.core.group_records = max(
-            1, min(GROUP_RECORDS, store.reserve_bytes // GROUP_BYTES_PER_RECORD)
+            <uint64_t> 1, min(<uint64_t> GROUP_RECORDS, store.reserve_bytes // GROUP_BYTES_PER_RECORD)
         )
         page_bytes = store.environment.page_bytes
         self.core.settle.step_records = max(
-            1, min(STEP_RECORDS, store.reserve_bytes // (page_bytes * PAGES_PER_RECORD))
+            <uint64_t> 1, min(<uint64_t> STEP_RECORDS, store.reserve_bytes // (page_bytes * PAGES_PER_RECORD))
         )
         self.core.settle.step_bytes = (
             self.core.settle.step_records * page_bytes * PAGES_PER_RECORD
@@ -541,9 +541,11 @@ cdef class Engine:
         """Return counters and sizes as a dict; see the keys."""
         cdef EngineCore *core = self.core
         cdef Store *store = self._store()
+        cdef int64_t records = 0
+        cdef uint64_t journal_bytes = 0, tree_bytes = 0
         with Reading(self):
             lists, campaigns, events, requests = entry_count(store)
-            records = max(0, (
+            records = max(records, (
                 <int64_t> tree_count(store.tree) + store.unsettled_delta.load()
                 - store.tree.merging_delta.load()
             ))

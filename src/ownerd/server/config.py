@@ -211,6 +211,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             le=64 << 30,
         ),
     ] = 64 << 20
+    overlay_bytes: Annotated[
+        int,
+        _about(
+            "Memory for records that are not settled yet; more makes settling cheaper, and a start "
+            "after a crash longer.",
+            f"{sizes.ALLOWED}; from 8MiB to 16GiB",
+            ge=8 << 20,
+            le=16 << 30,
+        ),
+    ] = 88 << 20
+    verify_at_start: Annotated[
+        Literal["yes", "no"],
+        _about("Whether serve walks the whole store before it answers from it.", "yes or no"),
+    ] = "yes"
     queue_limit: Annotated[
         int,
         _about(
@@ -410,6 +424,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "metrics_listen": _read_http_address,
     "map_bytes": _read_size,
     "reserve_bytes": _read_size,
+    "overlay_bytes": _read_size,
     "max_message_bytes": _read_size,
     "dial_max_header_bytes": _read_size,
     "dial_max_held_bytes": _read_size,

@@ -32,7 +32,20 @@ def check(directory: str) -> int:
     Raises:
         exits.StoreInUse: a server has the store open.
         exits.StoreFailed: there is no store, or it cannot be opened.
+        exits.StoreDamaged: something in it is not as it was written.
     """
+    findings = _walk(directory)
+    _print(findings)
+    _refuse_damaged(directory, findings)
+    return exits.OK
+
+
+def refuse_damaged(directory: str) -> None:
+    """Raise as `check` does unless the store is sound; print nothing."""
+    _refuse_damaged(directory, _walk(directory))
+
+
+def _walk(directory: str) -> list[Finding]:
     child = subprocess.run(
         [sys.executable, "-m", "ownerd.server.verify", directory],
         stdout=subprocess.PIPE, text=True, check=False,
@@ -47,14 +60,17 @@ def check(directory: str) -> int:
         refusal = exits.StoreInUse if report["in_use"] else exits.StoreFailed
         raise refusal(report["refused"])
     findings: list[Finding] = report["findings"]
-    _print(findings)
+    return findings
+
+
+def _refuse_damaged(directory: str, findings: list[Finding]) -> None:
     bad = [finding for finding in findings if finding["damaged"] or finding["error"]]
     if bad:
         names = ", ".join(finding["table"] for finding in bad)
         raise exits.StoreDamaged(
-            f"the store in {directory} is damaged ({names}); restore a copy, do not serve it"
+            f"the store in {directory} is damaged ({names}): restore a copy, do not serve it; "
+            "'ownerd verify' shows what is damaged"
         )
-    return exits.OK
 
 
 def _print(findings: list[Finding]) -> None:

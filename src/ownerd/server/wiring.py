@@ -22,7 +22,7 @@ from grpc_health.v1.health import aio as health
 import ownerd
 from ownerd.engine import Engine, StoreError, StoreInUseError
 from ownerd.mailbox import Mailbox
-from ownerd.server import addresses, dial, exits, native, options
+from ownerd.server import addresses, dial, exits, native, options, verify
 from ownerd.server.admin import service, spool
 from ownerd.server.admin.calls import Calls
 from ownerd.server.admin.desk import Desk
@@ -58,17 +58,22 @@ def serve(settings: Settings) -> int:
 
 
 def open_engine(settings: Settings) -> Engine:
-    """Open the store and start its writer.
+    """Open the store, once it is found sound, and start its writer.
 
     Raises:
-        exits.StoreInUse, exits.StoreFailed
+        exits.StoreInUse, exits.StoreFailed, exits.StoreDamaged
     """
+    data = Path(settings.data)
+    unfinished = not (data / "records").is_dir() or (data / "CREATING").exists()
+    if settings.verify_at_start == "yes" and not unfinished:
+        verify.refuse_damaged(settings.data)
     try:
         engine = Engine(
             settings.data,
             map_bytes=settings.map_bytes,
             queue_limit=settings.queue_limit,
             reserve_bytes=settings.reserve_bytes,
+            overlay_bytes=settings.overlay_bytes,
             settle_interval_s=settings.settle_interval_s,
         )
     except StoreInUseError as error:
