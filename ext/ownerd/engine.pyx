@@ -52,7 +52,7 @@ cdef enum:
     REQUEST_ID_BYTES = 128
     GROUP_RECORDS = 16_384            # more would only wait longer
     GROUP_BYTES_PER_RECORD = 256      # what one record takes in the journal, at most
-    STEP_RECORDS = 4_096              # of settling: 16 MiB of dirty pages at most
+    STEP_RECORDS = 8_192              # of settling: 32 MiB of dirty pages at most
     PAGES_PER_RECORD = 4              # a generous bound on what one random record dirties
 
 CLAIM, CLAIM_BATCH, REPORT_ATTEMPT, REPORT_ATTEMPT_BATCH, GET_HOLDER = range(CALL_KIND_COUNT)
@@ -61,7 +61,7 @@ DEFAULT_MAP_BYTES = 256 << 30         # sparse: only address space until it is u
 DEFAULT_RESERVE_BYTES = 64 << 20
 DEFAULT_QUEUE_LIMIT = 65_536
 DEFAULT_SETTLE_STEP_NS = 5_000_000
-DEFAULT_OVERLAY_BYTES = 88 << 20
+DEFAULT_OVERLAY_BYTES = 132 << 20
 LISTLESS_KINDS = (UPSERT_CAMPAIGN, SIGNAL_CAMPAIGN, UPSERT_CODE, DELETE_CODE)
 
 

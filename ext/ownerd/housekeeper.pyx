@@ -1,9 +1,9 @@
 """Has the settler's steps done: plan by plan, with pauses, on a thread of its own.
 
 A step is planned on the writer thread and done here. Steps are short and the pauses between them
-three times as long, so that settling takes a quarter of a core and of the disk; when memory for
-unsettled records runs out it takes all it can get. While somebody reads a snapshot, whose pages
-cannot be used again, a step that is not urgent waits for a while.
+three times as long, so that settling takes a quarter of a core and of the disk. A merge that would
+not be done by the time the active layer is half full makes no pauses. While somebody reads a
+snapshot, whose pages cannot be used again, a step that is not urgent waits for a while.
 """
 
 from libc.string cimport memset
@@ -36,7 +36,8 @@ cdef extern from "<unistd.h>" nogil:
 
 cdef enum:
     STEPS_PER_PLAN = 64
-    PRESSED_STEP_NS = 20_000_000
+    URGENT_STEP_NS = 20_000_000
+    UNHURRIED_PERMILLE = 20           # an active layer that is hardly filled hurries nobody
     LONGEST_PAUSE_US = 20_000
     STUCK_PAUSE_US = 100_000
     READER_PAUSE_US = 1_000
@@ -129,10 +130,23 @@ cdef bint running(EngineCore *engine) noexcept nogil:
     return engine.state < STOPPED
 
 
+cdef bint is_urgent(EngineCore *engine) noexcept nogil:
+    """Tell whether the merge is behind: less far than twice what the active layer is filled."""
+    cdef SettleState *state = &engine.settle
+    cdef uint64_t fill = engine.fill_permille.load(), size, done
+    if not engine.merge_waits.load() or fill < UNHURRIED_PERMILLE:
+        return False
+    state.guard.lock()                # the writer may be merging, too
+    size = state.run.get().entries.size() if state.run.get() != NULL else 0
+    done = state.position
+    state.guard.unlock()
+    return size == 0 or done * 1000 // size < 2 * fill
+
+
 cdef void spare_readers(EngineCore *engine) noexcept nogil:
-    """Wait while somebody reads a snapshot, unless memory runs out or it takes too long."""
+    """Wait while somebody reads a snapshot, unless a merge is urgent or it takes too long."""
     cdef int64_t end_ns = clock_elapsed() + READER_PATIENCE_NS
-    while running(engine) and not engine.pressed.load() and clock_elapsed() < end_ns \
+    while running(engine) and not is_urgent(engine) and clock_elapsed() < end_ns \
             and engine.store.tree.view_count.load() > 0:
         usleep(READER_PAUSE_US)
 
@@ -141,7 +155,7 @@ cdef void pause_after(EngineCore *engine, int64_t begun_ns) noexcept nogil:
     """Leave core and disk to the dials after a step."""
     if engine.settle.stuck.load():
         usleep(STUCK_PAUSE_US)
-    elif not engine.pressed.load():
+    elif not is_urgent(engine):
         usleep(<unsigned int> min(
             <int64_t> LONGEST_PAUSE_US, 100 + 3 * (clock_elapsed() - begun_ns) // 1000
         ))
@@ -159,11 +173,13 @@ cdef bint carry_out(EngineCore *engine, bint sweep) noexcept nogil:
         spare_readers(engine)
         begun_ns = clock_elapsed()
         code = do_work(
-            engine, &plan, PRESSED_STEP_NS if engine.pressed.load() else engine.settle.step_ns
+            engine, &plan, URGENT_STEP_NS if is_urgent(engine) else engine.settle.step_ns
         )
         steps += 1
         pause_after(engine, begun_ns)
-        if not work_left(engine, &plan):
+        if not work_left(engine, &plan) or (
+            plan.work == WORK_WALK and engine.merge_waits.load()
+        ):
             break
     if code != MDB_SUCCESS:
         engine_fail(engine, code)
@@ -214,7 +230,7 @@ cdef int settle_all(EngineCore *engine, int64_t now_ns) noexcept nogil:
     drop_settled(store)
     while code == MDB_SUCCESS and not state.stuck.load() \
             and (store.frozen.get() != NULL or freeze(store)):
-        code = merge_step(state, store, store.frozen, PRESSED_STEP_NS)
+        code = merge_step(state, store, store.frozen, URGENT_STEP_NS)
         drop_settled(store)
     if code == MDB_SUCCESS:
         code = trim_step(store, now_ns)

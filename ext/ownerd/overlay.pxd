@@ -47,7 +47,7 @@ cdef cppclass Layer:
     uint64_t end                      # place after the last entry, in units of 8 bytes
     uint64_t end_limit                # the layer counts as full from here on
     Slot *slots
-    uint64_t slot_mask
+    uint64_t slot_count
     uint64_t record_count             # records with an entry
     uint64_t record_limit
     uint64_t last_revision            # the highest revision that has an entry here
@@ -94,13 +94,19 @@ cdef inline uint64_t key_low(const char *key, size_t size) noexcept nogil:
     return big_endian(key + 8, size - 8) if size > 8 else 0
 
 
+cdef inline uint64_t first_slot(const Layer *layer, uint32_t hash) noexcept nogil:
+    """Return where the search for a hash begins: the hash scaled to the number of slots."""
+    return hash * layer.slot_count >> 32
+
+
 cdef inline void layer_prefetch(Layer *layer, uint32_t hash) noexcept nogil:
     """Have the processor fetch the slot of a record that is looked up soon."""
-    prefetch(&layer.slots[hash & layer.slot_mask])
+    prefetch(&layer.slots[first_slot(layer, hash)])
 
 
 cdef Layer *layer_new(uint64_t layer_bytes) noexcept nogil
 cdef uint32_t record_hash(const char *key, size_t size) noexcept nogil
+cdef uint64_t layer_fill(Layer *layer) noexcept nogil
 cdef bint layer_has_room(Layer *layer, uint64_t record_count) noexcept nogil
 cdef const Entry *layer_find(
     Layer *layer, uint32_t hash, const char *key, size_t key_size

@@ -33,9 +33,10 @@ cdef enum:
     CHUNK_BYTES = 1 << 18
     CHUNK_UNITS = CHUNK_BYTES // UNIT_BYTES
     LONGEST_ENTRY_BYTES = 184         # 6 + 133 + 40, in whole units
+    COMMON_ENTRY_UNITS = 6            # of a record with a number as its id and one span
     SLOTS_MIN = 1 << 15               # the largest batch fits into an empty layer
     ARENA_BYTES_MIN = 1 << 20
-    BYTES_PER_SLOT = 40               # how a layer's bytes are shared between index and arena
+    BYTES_PER_SLOT = 46               # a slot, and four fifths of a common entry
     RUN_UNITS_MIN = 1 << 13           # shorter tails are sorted for one snapshot only
     TREE_ROW_BYTES = 14               # LMDB's node header and pointer, our seal
 
@@ -44,9 +45,9 @@ cdef uint64_t hash_seed = int.from_bytes(os.urandom(8), "little")
 
 cdef Slot *slots_new(Layer *layer, uint64_t slot_count) noexcept nogil:
     """Return free slots. Large pages make random look-ups cheaper, where the kernel gives them."""
-    cdef void *slots = aligned_alloc(HUGE_PAGE_BYTES, max(
-        <uint64_t> HUGE_PAGE_BYTES, slot_count * sizeof(Slot)
-    ))
+    cdef void *slots = aligned_alloc(
+        HUGE_PAGE_BYTES, (slot_count * sizeof(Slot) // HUGE_PAGE_BYTES + 1) * HUGE_PAGE_BYTES
+    )
     if slots == NULL:
         abort()
     layer.blocks.all.push_back(slots)
@@ -58,12 +59,10 @@ cdef Slot *slots_new(Layer *layer, uint64_t slot_count) noexcept nogil:
 cdef Layer *layer_new(uint64_t layer_bytes) noexcept nogil:
     """Return an empty layer that takes about `layer_bytes` of memory when it is full."""
     cdef Layer *layer = new Layer()
-    cdef uint64_t slot_count = SLOTS_MIN
-    while slot_count * 2 * BYTES_PER_SLOT <= layer_bytes:
-        slot_count *= 2
+    cdef uint64_t slot_count = max(<uint64_t> SLOTS_MIN, layer_bytes // BYTES_PER_SLOT)
     layer.slots = slots_new(layer, slot_count)
-    layer.slot_mask = slot_count - 1
-    layer.record_limit = slot_count * 7 // 10
+    layer.slot_count = slot_count
+    layer.record_limit = slot_count * 4 // 5
     layer.end_limit = max(
         <uint64_t> ARENA_BYTES_MIN,
         layer_bytes - min(layer_bytes, slot_count * sizeof(Slot)),
@@ -111,18 +110,25 @@ cdef bint layer_has_room(Layer *layer, uint64_t record_count) noexcept nogil:
     return layer.record_count + record_count <= layer.record_limit and layer.end < layer.end_limit
 
 
+cdef uint64_t layer_fill(Layer *layer) noexcept nogil:
+    """Return how full a layer is, in thousandths."""
+    return max(
+        layer.record_count * 1000 // layer.record_limit, layer.end * 1000 // layer.end_limit
+    )
+
+
 cdef const Entry *layer_find(
     Layer *layer, uint32_t hash, const char *key, size_t key_size
 ) noexcept nogil:
     """Return the newest entry of a record, or NULL."""
-    cdef uint64_t at = hash & layer.slot_mask
+    cdef uint64_t at = first_slot(layer, hash)
     cdef const Entry *entry
     while layer.slots[at].place != 0:
         if layer.slots[at].hash == hash:
             entry = entry_at(&layer.chunks, layer.slots[at].place - 1)
             if entry.key_size == key_size and memcmp(entry_key(entry), key, key_size) == 0:
                 return entry
-        at = (at + 1) & layer.slot_mask
+        at = at + 1 if at + 1 < layer.slot_count else 0
     return NULL
 
 
@@ -150,7 +156,7 @@ cdef void layer_put(
 ) noexcept nogil:
     """Append a record's new state, which is found from now on; an empty value: it is gone."""
     cdef Entry *entry = append_entry(layer, entry_units(key.size, value.size))
-    cdef uint64_t place, at = hash & layer.slot_mask
+    cdef uint64_t place, at = first_slot(layer, hash)
     cdef const Entry *there
     cdef SlotUndo undo
     entry.hash = hash
@@ -165,7 +171,7 @@ cdef void layer_put(
             there = entry_at(&layer.chunks, layer.slots[at].place - 1)
             if there.key_size == key.size and memcmp(entry_key(there), key.data, key.size) == 0:
                 break
-        at = (at + 1) & layer.slot_mask
+        at = at + 1 if at + 1 < layer.slot_count else 0
     undo.slot = at
     undo.before = layer.slots[at]
     layer.undo.push_back(undo)
@@ -259,6 +265,7 @@ cdef Run *sort_run(const vector[char *] *chunks, uint64_t start, uint64_t end) n
     cdef Run *run = new Run()
     cdef vector[SortItem] items
     cdef size_t i
+    items.reserve((end - start) // COMMON_ENTRY_UNITS)   # growing would take twice as much
     collect_items(chunks, start, end, &items)
     sort(items.begin(), items.end(), item_before)
     run.entries.reserve(items.size())

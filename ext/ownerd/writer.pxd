@@ -56,7 +56,8 @@ cdef cppclass EngineCore:
     int settle_interval_ms
     Counters counters
     bint background                   # the settler has a thread
-    atomic[bint] pressed              # memory for unsettled records is running out
+    atomic[bint] merge_waits          # a layer is frozen and not in the tree yet
+    atomic[uint64_t] fill_permille    # how full the active layer is
     uint64_t group_records            # most records that are decided together
     SettleState settle
     vector[DialCall *] group

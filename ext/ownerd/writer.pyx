@@ -32,7 +32,7 @@ from ownerd.changes cimport Change, change_run, is_full, refuse_full
 from ownerd.clock cimport clock_elapsed, clock_now, clock_start_from
 from ownerd.dialing cimport dial_decide, look_ahead
 from ownerd.lmdb_api cimport MDB_SUCCESS
-from ownerd.overlay cimport Layer, layer_has_room
+from ownerd.overlay cimport layer_fill, layer_has_room
 from ownerd.room cimport ROOM_FOR_CHANGES, ROOM_FOR_GRANTS, ROOM_FOR_NOTHING, Room
 from ownerd.settler cimport PlanTask, merge_step, settle_plan, trim_step
 from ownerd.snapshot cimport SnapshotRequest, snapshot_take
@@ -251,20 +251,14 @@ cdef bint await_merge(EngineCore *engine) noexcept nogil:
 cdef bint make_room(EngineCore *engine, uint64_t records) noexcept nogil:
     """Have the active layer take so many records; False if it cannot."""
     cdef Store *store = engine.store
-    cdef Layer *layer
     drop_settled(store)
     if not layer_has_room(store.active.get(), records):
-        engine.pressed.store(True)
         if store.frozen.get() != NULL and not await_merge(engine):
             return False
         freeze(store)
         eventfd_write(engine.settle_fd, 1)
-    layer = store.active.get()
-    engine.pressed.store(
-        store.frozen.get() != NULL
-        and 2 * max(layer.record_count * layer.end_limit, layer.end * layer.record_limit)
-        > layer.record_limit * layer.end_limit
-    )
+    engine.merge_waits.store(store.frozen.get() != NULL)
+    engine.fill_permille.store(layer_fill(store.active.get()))
     return True
 
 
@@ -453,7 +447,8 @@ cdef EngineCore *core_open(Store *store, ClockState *clock) except NULL:
     core.failure_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
     core.settle_fd = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC)
     core.failure_code.store(MDB_SUCCESS)
-    core.pressed.store(False)
+    core.merge_waits.store(False)
+    core.fill_permille.store(0)
     core.settle.stuck.store(False)
     pthread_mutex_init(&core.guard, NULL)
     pthread_cond_init(&core.arrived, NULL)
