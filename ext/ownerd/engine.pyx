@@ -169,13 +169,13 @@ cdef class Engine:
         self.core.settle.step_ns = settle_step_ns
         self.core.background = background
         # A group's value fits into the journal's reserve, a step's dirty pages into the tree's.
-        self.core.group_records = max(
-            <uint64_t> 1, min(<uint64_t> GROUP_RECORDS, store.reserve_bytes // GROUP_BYTES_PER_RECORD)
-        )
+        self.core.group_records = max(<uint64_t> 1, min(
+            <uint64_t> GROUP_RECORDS, store.reserve_bytes // GROUP_BYTES_PER_RECORD
+        ))
         page_bytes = store.environment.page_bytes
-        self.core.settle.step_records = max(
-            <uint64_t> 1, min(<uint64_t> STEP_RECORDS, store.reserve_bytes // (page_bytes * PAGES_PER_RECORD))
-        )
+        self.core.settle.step_records = max(<uint64_t> 1, min(
+            <uint64_t> STEP_RECORDS, store.reserve_bytes // (page_bytes * PAGES_PER_RECORD)
+        ))
         self.core.settle.step_bytes = (
             self.core.settle.step_records * page_bytes * PAGES_PER_RECORD
         )
