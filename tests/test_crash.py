@@ -1,8 +1,11 @@
 """R18: what was answered is on the disk, whatever happens to the process or to its disk."""
 
 import random
+import signal
 import subprocess
 import sys
+import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from subject_engine import EngineSubject
 from subject_grpc import GrpcSubject
 
 from ownerd import engine as native
+from ownerd.failpoints import FAILPOINTS
 from ownerd.v1 import admin_pb2, dial_pb2
 
 ROUNDS = (20, pytest.param(200, marks=pytest.mark.long))
@@ -75,6 +79,38 @@ def _check_after_restart(server: ServerProcess, ledgers: list[Ledger], seen: int
         ledger.reconcile(_subject(server))
     subject.upsert_campaign("A", "")
     assert subject.revision() > revision
+
+
+@pytest.mark.parametrize("point", FAILPOINTS)
+def test_r18_a_crash_at_any_step_of_commit_and_settling_loses_nothing_that_was_answered(
+    tmp_path: Path, point: str
+) -> None:
+    """The server is killed at a named place, by itself, after the place was passed a few times."""
+    seed = random.randrange(2**32)
+    quick = ("--settle-interval-s", "1", "--overlay-bytes", "8MiB")
+    server = ServerProcess(tmp_path, *quick)
+    with server:
+        ledgers = _ledgers(server, seed)
+        for passes in (0, random.Random(seed).randrange(1, 5)):
+            seen = _subject(server).revision()
+            assert server.stop() == 0
+            server.environment["OWNERD_FAILPOINT"] = f"{point}:{passes}"
+            server.launch()
+            with Threads(*(partial(_run_once_up, ledger, server) for ledger in ledgers)) as threads:
+                poll(lambda: threads.failures or server.exit_code is not None, "the crash", 60)
+                assert not threads.failures and server.wait() == -signal.SIGKILL
+            del server.environment["OWNERD_FAILPOINT"]
+            _check_after_restart(server.start(), ledgers, seen)
+
+
+def _run_once_up(ledger: Ledger, server: ServerProcess, stopping: threading.Event) -> None:
+    """Run a ledger on a server that may end before it even listens."""
+    try:
+        poll(lambda: server.address("dial") and server.address("admin"), "the listeners", 5)
+    except TimeoutError:
+        return
+    ledger.subject = _subject(server)
+    ledger.run(stopping)
 
 
 def test_r18_revisions_never_repeat_across_kills(tmp_path: Path) -> None:

@@ -21,6 +21,10 @@ It decides nothing and knows no gRPC. `opening` opens it, `scans` reads its tabl
 from cython.operator cimport dereference
 from libc.string cimport memcpy, memset
 
+from ownerd.failpoints cimport (
+    FAIL_AFTER_COMMIT, FAIL_AFTER_FREEZE, FAIL_AFTER_TRIM, FAIL_BEFORE_COMMIT, FAIL_BEFORE_FREEZE,
+    FAIL_BEFORE_TRIM, fail_at,
+)
 from ownerd.journal cimport (
     JOURNAL_KEY_BYTES, journal_add, journal_begin, journal_key, journal_revision, journal_seal,
 )
@@ -129,6 +133,7 @@ cdef void trim_journal(Store *store, int most) noexcept nogil:
     cdef int code
     if store.journal_first > settled or open_txn(store) == NULL:
         return
+    fail_at(FAIL_BEFORE_TRIM)
     note_error(store, lmdb.cursor_open(store.txn, store.tables[<int> JOURNAL], &cursor))
     if store.error != MDB_SUCCESS:
         return
@@ -148,6 +153,7 @@ cdef void trim_journal(Store *store, int most) noexcept nogil:
     else:
         note_error(store, code)
     lmdb.cursor_close(cursor)
+    fail_at(FAIL_AFTER_TRIM)
 
 
 cdef void put_state(Store *store, StateRow *state) noexcept nogil:
@@ -178,7 +184,9 @@ cdef int store_commit(Store *store, uint64_t revision, int64_t now_ns) noexcept 
         code = store.error
         store_abort(store)
         return code
+    fail_at(FAIL_BEFORE_COMMIT)
     code = lmdb.txn_commit(store.txn)
+    fail_at(FAIL_AFTER_COMMIT)
     store.txn = NULL
     if code != MDB_SUCCESS:
         roll_back(store)
@@ -467,9 +475,11 @@ cdef bint freeze(Store *store) noexcept nogil:
     """
     if store.frozen.get() != NULL or is_settled(store):
         return False
+    fail_at(FAIL_BEFORE_FREEZE)
     store.active.get().last_revision = store.state.revision
     store.frozen = store.active
     store.active = shared_ptr[Layer](layer_new(store.layer_bytes))
+    fail_at(FAIL_AFTER_FREEZE)
     return True
 
 

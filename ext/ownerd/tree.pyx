@@ -16,6 +16,10 @@ from libc.string cimport memcmp, memcpy, memset
 
 from ownerd.clock cimport clock_elapsed
 from ownerd.environment cimport check, environment_close, environment_open, open_tables
+from ownerd.failpoints cimport (
+    FAIL_AFTER_MERGE_COMMIT, FAIL_AFTER_WALK_COMMIT, FAIL_BEFORE_MERGE_COMMIT,
+    FAIL_BEFORE_WALK_COMMIT, fail_at,
+)
 from ownerd.lmdb_api cimport (
     MDB_CORRUPTED, MDB_CURRENT, MDB_NEXT, MDB_NOTFOUND, MDB_RDONLY, MDB_SET, MDB_SET_RANGE,
     MDB_SUCCESS, MDB_stat, lmdb,
@@ -247,7 +251,9 @@ cdef int tree_merge(
     if code != MDB_SUCCESS:
         lmdb.txn_abort(txn)
         return code
+    fail_at(FAIL_BEFORE_MERGE_COMMIT)
     code = lmdb.txn_commit(txn)
+    fail_at(FAIL_AFTER_MERGE_COMMIT)
     if code == MDB_SUCCESS:
         written[0] += at - position[0]
         position[0] = at
@@ -349,4 +355,7 @@ cdef int tree_walk(
     if code != MDB_SUCCESS or walk.written == written:
         lmdb.txn_abort(txn)
         return code
-    return lmdb.txn_commit(txn)
+    fail_at(FAIL_BEFORE_WALK_COMMIT)
+    code = lmdb.txn_commit(txn)
+    fail_at(FAIL_AFTER_WALK_COMMIT)
+    return code

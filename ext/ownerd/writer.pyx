@@ -30,6 +30,7 @@ from ownerd.calls cimport (
 )
 from ownerd.changes cimport Change, change_run, is_full, refuse_full
 from ownerd.clock cimport clock_elapsed, clock_now, clock_start_from
+from ownerd.failpoints cimport FAIL_AFTER_ANSWER, FAIL_BEFORE_ANSWER, fail_at
 from ownerd.dialing cimport dial_decide, look_ahead
 from ownerd.lmdb_api cimport MDB_SUCCESS
 from ownerd.overlay cimport layer_fill, layer_has_room
@@ -184,7 +185,9 @@ cdef void engine_fail(EngineCore *engine, int code) noexcept nogil:
 
 
 cdef void finish(Task *task) noexcept nogil:
+    fail_at(FAIL_BEFORE_ANSWER)
     task.on_done(task)
+    fail_at(FAIL_AFTER_ANSWER)
 
 
 cdef void answer(EngineCore *engine, DialCall *call) noexcept nogil:

@@ -25,11 +25,11 @@ PAGE_BYTES = 4096
 LARGEST_BATCH = 10_000
 _SECONDS = "a number of seconds from 0.1 to 86,400"
 
-# Variables with our prefix that are not settings of the server: the path of the file, build
-# switches, the address that ownerctl uses, and what Kubernetes sets in every container when a
+# Variables with our prefix that are not settings of the server: the path of the file, build and
+# test switches, the address that ownerctl uses, and what Kubernetes sets in every container when a
 # service is called ownerd.
 _FOREIGN = re.compile(
-    r"OWNERD_(CONFIG|DEBUG|SANITIZE|SERVER"
+    r"OWNERD_(CONFIG|DEBUG|FAILPOINT|SANITIZE|SERVER"
     r"|([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[A-Z0-9_]+)?))"
 )
 
