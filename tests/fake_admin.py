@@ -174,6 +174,8 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
             else:
                 self.requests.append(request)
             rows += request.rows
+        if not context.is_active():  # a cancelled stream just ends, too
+            return pb.ImportOwnershipResponse()
         self.rows[head.list_id].update({row.record_id: row for row in rows})
         return pb.ImportOwnershipResponse(
             imported_count=len(rows), revision=self._next_revision()
