@@ -43,9 +43,18 @@ class SyncShim:
         """Return when a sync waits."""
         poll((self.directory / "waiting").exists, "a sync to begin")
 
-    def fail(self) -> None:
-        """Make every sync fail from now on."""
-        (self.directory / "fail").touch()
+    def fail(self, what: str = "fail") -> None:
+        """Make every sync fail from now on; `fail-meta`: every write through O_DSYNC."""
+        (self.directory / what).touch()
+
+    @contextmanager
+    def slow(self) -> Iterator[None]:
+        """Make every sync in the block take half a second longer."""
+        (self.directory / "slow").touch()
+        try:
+            yield
+        finally:
+            (self.directory / "slow").unlink()
 
     @property
     def failed_count(self) -> int:

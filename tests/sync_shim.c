@@ -1,7 +1,10 @@
-/* fdatasync that a test can make fail or wait: files in $SYNC_SHIM_DIR are the switches.
+/* fdatasync that a test can make fail, wait or slow, and writes through O_DSYNC that it can make
+ * fail (LMDB's last write of a commit is one): files in $SYNC_SHIM_DIR are the switches.
  *
  * hold: every sync waits until the file is gone; before it waits, it makes the file `waiting`.
  * fail: every sync fails with EIO; each failed call adds one byte to the file `failed`.
+ * fail-meta: every pwrite to a file that is open with O_DSYNC fails the same way.
+ * slow: every sync takes half a second longer.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -45,10 +48,34 @@ int fdatasync(int file)
         while (switched_on("hold"))
             usleep(1000);
     }
+    if (switched_on("slow"))
+        usleep(500 * 1000);
     if (switched_on("fail")) {
         add_byte("failed");
         errno = EIO;
         return -1;
     }
     return real(file);
+}
+
+static ssize_t write_at(const char *name, int file, const void *data, size_t size, off_t offset)
+{
+    ssize_t (*real)(int, const void *, size_t, off_t)
+        = (ssize_t (*)(int, const void *, size_t, off_t)) dlsym(RTLD_NEXT, name);
+    if (switched_on("fail-meta") && (fcntl(file, F_GETFL) & O_DSYNC)) {
+        add_byte("failed");
+        errno = EIO;
+        return -1;
+    }
+    return real(file, data, size, offset);
+}
+
+ssize_t pwrite(int file, const void *data, size_t size, off_t offset)
+{
+    return write_at("pwrite", file, data, size, offset);
+}
+
+ssize_t pwrite64(int file, const void *data, size_t size, off_t offset)
+{
+    return write_at("pwrite64", file, data, size, offset);
 }

@@ -173,13 +173,16 @@ def shim(tmp_path: Path) -> SyncShim:
 
 
 @pytest.mark.usefixtures("dial_listener")
-def test_r18_a_failed_sync_stops_the_server(tmp_path: Path, shim: SyncShim) -> None:
+@pytest.mark.parametrize("what", ["fail", "fail-meta"])
+def test_r18_a_failed_sync_or_last_write_stops_the_server(
+    tmp_path: Path, shim: SyncShim, what: str
+) -> None:
     server = ServerProcess(tmp_path / "data", environment=shim.environment)
     with server:
         subject = _subject(server)
         subject.create_list("list", HELD)
         granted = [str(n) for n in range(50) if subject.claim("list", str(n), "A").what]
-        shim.fail()
+        shim.fail(what)
         with pytest.raises(Refusal) as refusal:
             subject.claim("list", "in doubt", "A")
         assert refusal.value.code == "UNAVAILABLE"
@@ -210,6 +213,35 @@ def test_r18_a_failed_sync_of_an_admin_change_stops_the_server_too(
 
 
 @pytest.mark.usefixtures("dial_listener")
+def test_r18_a_failed_sync_of_the_settler_stops_the_server(tmp_path: Path, shim: SyncShim) -> None:
+    quick = ("--settle-interval-s", "1")
+    with ServerProcess(tmp_path / "data", *quick, environment=shim.environment) as server:
+        subject = _subject(server)
+        subject.create_list("list", HELD)
+        granted = [str(n) for n in range(50) if subject.claim("list", str(n), "A").what]
+        shim.fail()
+        assert server.wait() == 4
+        assert shim.failed_count == 1, "a failed sync is never tried again"
+    with ServerProcess(server.directory) as again:
+        assert all(_subject(again).holder("list", record_id) for record_id in granted)
+
+
+def test_r18_slow_syncs_make_slow_answers_and_nothing_worse(tmp_path: Path, shim: SyncShim) -> None:
+    with ServerProcess(
+        tmp_path / "data", "--queue-limit", "10000", environment=shim.environment
+    ) as server:
+        subject = _subject(server)
+        subject.create_list("list", HELD)
+        request = dial_pb2.ClaimRequest(list_id="list", record_id="late", campaign_id="A")
+        with shim.slow():
+            assert subject.claim("list", "1", "A").what == "GRANTED"
+            hasty = server.dial_stub().Claim.future(request, timeout=0.1)
+            assert hasty.exception(30).code().name == "DEADLINE_EXCEEDED"
+            assert subject.claim("list", "1", "B").what == "DENIED"
+        assert subject.claim("list", "late", "A").what == "GRANTED"
+        assert server.stop() == 0
+
+
 def test_r18_no_answer_comes_before_its_sync_and_nobody_sees_what_is_not_on_disk(
     tmp_path: Path, shim: SyncShim
 ) -> None:

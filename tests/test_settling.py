@@ -153,3 +153,34 @@ def test_r2_expired_records_are_dropped_by_a_sweep_and_live_ones_stay(
     engine.settle()
     assert engine.stats()["record_count"] == RECORD_COUNT
     assert owned(engine) == {"A": RECORD_COUNT // 2, "B": RECORD_COUNT // 2}
+
+
+def test_a_snapshot_that_stays_open_makes_neither_file_grow(tmp_path: Path) -> None:
+    """An idle reader keeps LMDB from using pages again; the journal has none, the tree waits."""
+    with Engine(str(tmp_path), map_bytes=1 << 30, reserve_bytes=1 << 20) as engine:
+        engine.create_list("list", Policy(True, None, None, 300 * SECOND_NS))
+        engine.import_rows("list", [(str(number), "A", "", None) for number in range(10_000)], 1)
+        engine.settle()
+        before = engine.stats()
+        with engine.snapshot("list") as snapshot:
+            for number in range(2_000):
+                request = dial_pb2.ClaimRequest(
+                    list_id="list", record_id=f"new {number % 50}", campaign_id="A"
+                )
+                engine.dial(CLAIM, request.SerializeToString())
+            after = engine.stats()
+            assert len(snapshot.records(b"", 20_000)[0]) == 10_000
+        tree_grew = (after["store_bytes"] - after["journal_bytes"]) - (
+            before["store_bytes"] - before["journal_bytes"]
+        )
+        assert after["revision"] == before["revision"] + 2_000
+        assert tree_grew == 0
+        # A page of the journal for each commit at most: there are no more than these to trim.
+        assert after["journal_bytes"] - before["journal_bytes"] < 2_000 * 4_096
+        engine.settle()
+        for number in range(2_000):
+            request = dial_pb2.ClaimRequest(
+                list_id="list", record_id=f"new {number % 50}", campaign_id="A"
+            )
+            engine.dial(CLAIM, request.SerializeToString())
+        assert engine.stats()["journal_bytes"] <= after["journal_bytes"] + (1 << 20)
