@@ -1,0 +1,126 @@
+"""Opening: what the journal holds is there again, and what does not belong together is refused."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ownerd.engine import CLAIM_BATCH, Engine, Policy, StoreError
+from ownerd.v1 import dial_pb2
+
+HELD = Policy(True, None, None, 86_400 * 10**9)
+BATCH = 10_000
+RECORD_COUNT = 6 * BATCH
+SMALL_OVERLAY = 2 << 20  # two layers of some 26,000 records
+
+
+def claim(engine: Engine, campaign_id: str, first: int, count: int = BATCH) -> set[int]:
+    """Claim records and return the decisions that were made."""
+    request = dial_pb2.ClaimBatchRequest(
+        list_id="list", campaign_id=campaign_id,
+        record_ids=[str(number) for number in range(first, first + count)],
+    )  # fmt: skip
+    answer = engine.dial(CLAIM_BATCH, request.SerializeToString())
+    return set(dial_pb2.ClaimBatchResponse.FromString(answer).decisions)
+
+
+def owners(engine: Engine) -> list[tuple[str, int]]:
+    """Return the reserved records of each campaign."""
+    with engine.snapshot("list") as snapshot:
+        return [(campaign_id, reserved) for campaign_id, _, _, reserved, _ in snapshot.owners()]
+
+
+@pytest.fixture
+def crashed(tmp_path: Path) -> Iterator[Path]:
+    """A store as a kill leaves it: nothing settled, every claim in the journal only."""
+    directory, copy = tmp_path / "store", tmp_path / "crashed"
+    with Engine(str(directory), background=False) as engine:
+        engine.create_list("list", HELD)
+        for first in range(0, RECORD_COUNT, BATCH):
+            claim(engine, "A", first)
+        assert engine.stats()["settled_revision"] == 0
+        shutil.copytree(directory, copy)
+        yield copy
+
+
+@pytest.mark.parametrize("overlay_bytes", [SMALL_OVERLAY, 64 << 20])
+def test_r18_what_only_the_journal_holds_is_replayed_whatever_memory_there_is(
+    crashed: Path, overlay_bytes: int
+) -> None:
+    with Engine(str(crashed), overlay_bytes=overlay_bytes, background=False) as engine:
+        assert owners(engine) == [("A", RECORD_COUNT)]
+        for first in range(0, RECORD_COUNT, BATCH):
+            assert claim(engine, "B", first) == {dial_pb2.CLAIM_DECISION_DENIED}
+        engine.settle()
+        assert engine.stats()["record_count"] == RECORD_COUNT
+        assert owners(engine) == [("A", RECORD_COUNT)]
+    with Engine(str(crashed), background=False) as engine:
+        assert engine.stats()["unsettled_record_count"] == 0
+        assert owners(engine) == [("A", RECORD_COUNT)]
+
+
+def test_more_than_memory_holds_is_settled_on_the_way(tmp_path: Path) -> None:
+    with Engine(str(tmp_path), overlay_bytes=SMALL_OVERLAY, background=False) as engine:
+        engine.create_list("list", HELD)
+        for first in range(0, RECORD_COUNT, BATCH):
+            claim(engine, "A", first)
+            assert engine.stats()["unsettled_record_count"] <= 2 * 26_214 + BATCH
+        assert engine.stats()["merged_records"] > 0
+        assert owners(engine) == [("A", RECORD_COUNT)]
+        assert claim(engine, "B", 0) == {dial_pb2.CLAIM_DECISION_DENIED}
+
+
+def test_a_record_that_comes_twice_in_one_group_is_decided_in_order(tmp_path: Path) -> None:
+    with Engine(str(tmp_path), background=False) as engine:
+        engine.create_list("list", HELD)
+        claim(engine, "A", 0, 100)
+        engine.settle()
+        request = dial_pb2.ReportAttemptBatchRequest(list_id="list", campaign_id="A")
+        for number in range(100):
+            for code in ("Busy", "No Lines", "Busy"):
+                request.attempts.add(record_id=str(number), wrap_up_code=code)
+        answer = engine.dial(3, request.SerializeToString())
+        outcomes = dial_pb2.ReportAttemptBatchResponse.FromString(answer).outcomes
+        acquired = dial_pb2.ATTEMPT_OUTCOME_OWNERSHIP_ACQUIRED
+        kept = dial_pb2.ATTEMPT_OUTCOME_OWNERSHIP_KEPT
+        assert list(outcomes) == [acquired, kept, kept] * 100
+
+
+def test_environments_of_two_stores_are_refused(crashed: Path, tmp_path: Path) -> None:
+    with Engine(str(tmp_path / "other"), background=False) as engine:
+        engine.create_list("list", HELD)
+    shutil.rmtree(crashed / "records")
+    shutil.copytree(tmp_path / "other" / "records", crashed / "records")
+    with pytest.raises(StoreError, match="two stores"):
+        Engine(str(crashed), background=False)
+
+
+@pytest.mark.parametrize("missing", ["journal", "records"])
+def test_half_a_store_is_refused_and_left_as_it_is(crashed: Path, missing: str) -> None:
+    shutil.rmtree(crashed / missing)
+    with pytest.raises(StoreError, match="half a store"):
+        Engine(str(crashed), background=False)
+    assert not (crashed / missing).exists()
+
+
+def test_records_ahead_of_the_journal_are_refused(tmp_path: Path) -> None:
+    directory, copy = tmp_path / "store", tmp_path / "copy"
+    with Engine(str(directory), background=False) as engine:
+        engine.create_list("list", HELD)
+        claim(engine, "A", 0, 10)
+        shutil.copytree(directory / "journal", copy / "journal")
+        claim(engine, "A", 10, 10)
+        engine.settle()
+        shutil.copytree(directory / "records", copy / "records")
+    with pytest.raises(StoreError, match="journal"):
+        Engine(str(copy), background=False)
+
+
+def test_a_store_that_was_not_made_to_its_end_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "CREATING").touch()
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records" / "data.mdb").write_bytes(b"torn")
+    with Engine(str(tmp_path), background=False) as engine:
+        assert engine.lists("", 10) == []
+    assert not (tmp_path / "CREATING").exists()
