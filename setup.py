@@ -26,31 +26,35 @@ if SANITIZE:
     COMPILE_ARGS += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
     LINK_ARGS += ["-fsanitize=address,undefined"]
 
-# Rooms that speak HTTP/2. Without the system's libnghttp2 they are left out: grpcio serves the dial
-# port then.
+# Rooms that speak HTTP/2, by the system's libnghttp2 and OpenSSL. Without these they are left out:
+# grpcio serves the dial port then.
+HTTP2_LIBRARIES = {"libnghttp2": "libnghttp2-dev", "openssl": "libssl-dev"}
 HTTP2_ROOMS = {
     "listener", "listener_connection", "listener_exchange", "listener_loop", "load_channel",
     "load_http2",
 }
 
 
-def package_flags(package):
-    """Return (compile, link) flags of a system library, or None where it is not installed."""
+def package_flags(packages):
+    """Return (compile, link) flags of system libraries; None, and a line, where one is missing."""
     try:
         return [
             shlex.split(subprocess.run(
-                ["pkg-config", flag, package], capture_output=True, text=True, check=True
+                ["pkg-config", flag, *packages], capture_output=True, text=True, check=True
             ).stdout)
             for flag in ("--cflags", "--libs")
         ]
     except (OSError, subprocess.CalledProcessError):
+        wanted = " or ".join(packages)
+        print(
+            f"ownerd: pkg-config or {wanted} was not found (Debian: pkg-config, "
+            f"{', '.join(packages.values())}): no native dial listener"
+        )
         return None
 
 
 def native_extensions():
-    http2 = package_flags("libnghttp2")
-    if http2 is None:
-        print("ownerd: libnghttp2 was not found (Debian: libnghttp2-dev): no native dial listener")
+    http2 = package_flags(HTTP2_LIBRARIES)
     extensions = []
     for source in sorted((ROOT / "ext" / "ownerd").glob("*.pyx")):
         if source.stem in HTTP2_ROOMS and http2 is None:

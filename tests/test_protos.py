@@ -25,7 +25,7 @@ from grpc_tools import protoc
 
 PROTOS = Path(__file__).resolve().parent.parent / "protos"
 TIMESTAMP = ".google.protobuf.Timestamp"
-READING_RPC = re.compile("Get|List|Export|Claim|Report")
+READING_RPC = re.compile("Get|List|Check|Export|Claim|Report")
 
 # Field numbers in descriptor.proto, the first halves of the steps of a path.
 SYNTAX = FileDescriptorProto.SYNTAX_FIELD_NUMBER

@@ -110,6 +110,8 @@ cdef struct Connection:
     Connection *next_dirty
     int fd
     nghttp2_session *session
+    char *peer_names                  # of its certificate, as in Principal, each with a NUL behind
+    size_t peer_names_size
     Exchange *exchanges               # open streams
     Exchange *receiving               # the one that the last frame was for, or NULL
     uint32_t exchange_count

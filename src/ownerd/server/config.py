@@ -23,6 +23,7 @@ PREFIX = "OWNERD_"
 CONFIG_VARIABLE = "OWNERD_CONFIG"
 PAGE_BYTES = 4096
 LARGEST_BATCH = 10_000
+_YES_OR_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 _SECONDS = "a number of seconds from 0.1 to 86,400"
 
 # Variables with our prefix that are not settings of the server: the path of the file, build and
@@ -180,6 +181,56 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "host:port or [IPv6]:port, or empty for no metrics page",
         ),
     ] = "127.0.0.1:7413"
+    tls_certificate: Annotated[
+        str,
+        _about(
+            "PEM file with the server's certificate and those that lead to its CA; with it every "
+            "listener speaks TLS (1.2 or later), except on Unix sockets. Read again when it "
+            "changes.",
+            "a path, or empty for no TLS",
+        ),
+    ] = ""
+    tls_key: Annotated[
+        str,
+        _about("PEM file with the private key of tls_certificate.", "a path, or empty for no TLS"),
+    ] = ""
+    dial_client_ca: Annotated[
+        str,
+        _about(
+            "PEM file with the CAs of dialers' certificates; with it the dial listener takes only "
+            "connections with one. Needs tls_certificate.",
+            "a path, or empty for none",
+        ),
+    ] = ""
+    admin_client_ca: Annotated[
+        str,
+        _about("As dial_client_ca, for the admin listener.", "a path, or empty for none"),
+    ] = ""
+    metrics_client_ca: Annotated[
+        str,
+        _about("As dial_client_ca, for the metrics page.", "a path, or empty for none"),
+    ] = ""
+    no_auth: Annotated[
+        bool,
+        _about(
+            "Ask nobody who they are, and let everybody do everything; on loopback addresses "
+            "only, or together with insecure.",
+            "yes or no",
+        ),
+    ] = False
+    insecure: Annotated[
+        bool,
+        _about(
+            "Allow addresses that other machines can reach without TLS, and with no_auth.",
+            "yes or no",
+        ),
+    ] = False
+    core_dumps: Annotated[
+        bool,
+        _about(
+            "Whether a crash may leave a core file; tokens and keys are in it.", "yes or no"
+        ),
+    ] = False
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         _about("Least severe log events to write.", "debug, info, warning or error"),
@@ -222,9 +273,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 132 << 20
     verify_at_start: Annotated[
-        Literal["yes", "no"],
+        bool,
         _about("Whether serve walks the whole store before it answers from it.", "yes or no"),
-    ] = "yes"
+    ] = True
     queue_limit: Annotated[
         int,
         _about(
@@ -307,6 +358,8 @@ def spell(name: str, value: Any) -> str:
     """Return a setting's value as an operator would write it."""
     if name.endswith("_bytes"):
         return sizes.spell(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:g}"
     return ",".join(value) if isinstance(value, tuple) else str(value)
@@ -384,7 +437,7 @@ def _read(key: Key, value: Any, source: str) -> Any:
             value = reader(value)
         # A file has types of its own; flags and variables are text.
         return msgspec.convert(value, key.type, strict=source.startswith("file "))
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         pass
     raise ConfigError(f"{key.name}: found {value!r} ({source}); allowed: {key.allowed}")
 
@@ -408,6 +461,12 @@ def _read_http_address(value: Any) -> str:
     return str(address)
 
 
+def _read_yes_or_no(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    return _YES_OR_NO[value.lower()]
+
+
 def _read_size(value: Any) -> Any:
     return sizes.parse(value) if isinstance(value, str) else value
 
@@ -429,4 +488,8 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "dial_max_header_bytes": _read_size,
     "dial_max_held_bytes": _read_size,
     "dial_max_memory_bytes": _read_size,
-} | {name: _read_seconds for name in KEYS if name.endswith("_s")}
+} | {
+    name: _read_yes_or_no for name, value in defaults().items() if isinstance(value, bool)
+} | {
+    name: _read_seconds for name in KEYS if name.endswith("_s") and not name.endswith("_per_s")
+}

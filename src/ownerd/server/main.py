@@ -45,13 +45,14 @@ app.register_install_completion_command()
 
 def _flag(key: config.Key) -> tuple[str, Any, Any]:
     """Return a flag for one setting; its text is read and checked with all other sources."""
-    several = key.name == "dial_listen"
-    kind = list[str] | None if several else str | None
-    default = config.spell(key.name, config.defaults()[key.name])
+    value = config.defaults()[key.name]
+    kinds: dict[type, Any] = {tuple: list[str] | None, bool: bool | None}
+    kind = kinds.get(type(value), str | None)
+    default = config.spell(key.name, value)
     about = Parameter(
         help=f"{key.help_text} [{key.variable}] [default: {default or 'none'}]",
         show_default=False,
-        negative=(),
+        negative=f"--no-{key.flag.removeprefix('--')}" if value is True else (),
         # The last one counts, so that a wrapper's flag can be overridden.
         allow_repeating=True,
     )

@@ -65,7 +65,7 @@ def open_engine(settings: Settings) -> Engine:
     """
     data = Path(settings.data)
     unfinished = not (data / "records").is_dir() or (data / "CREATING").exists()
-    if settings.verify_at_start == "yes" and not unfinished:
+    if settings.verify_at_start and not unfinished:
         verify.refuse_damaged(settings.data)
     try:
         engine = Engine(
