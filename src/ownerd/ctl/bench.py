@@ -16,13 +16,13 @@ from cyclopts import Parameter, validators
 
 from ownerd import durations
 from ownerd.ctl import progress
+from ownerd.ctl.access import DEFAULT_DIAL
 from ownerd.ctl.exits import CtlError, Exit
 from ownerd.ctl.options import InSession, ListId, Session
 from ownerd.ctl.output import Column, Kind, Row, warn
 from ownerd.load_plan import Plan
 from ownerd.v1 import admin_pb2 as pb
 
-DEFAULT_DIAL = "127.0.0.1:7411"
 CAMPAIGN = "ownerctl-bench"
 REASON = "ownerctl bench"
 DAY_NS = 86_400 * durations.NS_PER_SECOND
@@ -107,10 +107,10 @@ def bench(
     dial: Annotated[
         str,
         Parameter(
-            env_var="OWNERD_DIAL",
-            help="Dial address of the same server, host:port or unix:path, without TLS.",
+            help="Dial address of the same server, host:port or unix:path. [OWNERD_DIAL]"
+            f" [default: {DEFAULT_DIAL}]",
         ),
-    ] = DEFAULT_DIAL,
+    ] = "",
     load: LoadOptions = LoadOptions(),
     use_existing: Annotated[
         bool,
@@ -127,6 +127,7 @@ def bench(
     driver = _driver()
     if use_existing and not list_id:
         raise CtlError(Exit.USAGE, "--use-existing needs the name of the list")
+    dial = dial or session.connection.access.dial
     list_id = list_id or f"ownerctl-bench-{uuid.uuid4().hex[:8]}"
     plan = _plan(list_id, load)
     with _list_lent(list_id, use_existing, session):
