@@ -22,12 +22,6 @@ TOKEN = "ownerd_" + "A" * 43
 OTHER = "ownerd_" + "B" * 43
 
 
-@pytest.fixture(autouse=True)
-def no_token_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OWNERD_TOKEN", raising=False)
-    monkeypatch.delenv("OWNERD_TOKEN_FILE", raising=False)
-
-
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return Certificates(tmp_path_factory.mktemp("certificates"))

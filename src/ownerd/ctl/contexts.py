@@ -65,7 +65,7 @@ def add(
 
     Files are kept by their absolute names.
     """
-    if not NAME.fullmatch(name):
+    if not NAME.fullmatch(name) or masked(name) != name:
         raise CtlError(
             Exit.USAGE, f'"{name}" is no name; give up to 64 letters, digits and any of _.-'
         )

@@ -27,13 +27,11 @@ def complaint(server: str, tls: Tls | None, is_ready: Callable[[], bool]) -> str
     address = host.strip("[]"), int(port)
     try:
         socket.create_connection(address, PROBE_TIMEOUT_S).close()
-        if is_ready():
-            return ""
-        if tls is not None:
-            return _tls_complaint(address, tls)
-        if _speaks_tls(address):
+        if tls is not None and (found := _tls_complaint(address, tls)):
+            return found
+        if tls is None and _speaks_tls(address):
             return "it speaks TLS; name the CAs to trust it by with --ca, or say --tls"
-        return "what listens there does not speak gRPC"
+        return "" if is_ready() else "what listens there does not speak gRPC"
     except OSError as error:
         return error.strerror or str(error)
 
@@ -45,14 +43,18 @@ def _tls_complaint(address: tuple[str, int], tls: Tls) -> str:
         with socket.create_connection(address, PROBE_TIMEOUT_S) as plain:
             name = tls.server_name or address[0]
             with context.wrap_socket(plain, server_hostname=name) as secured:
-                secured.recv(1)  # a server that wants a certificate says so only now
+                if secured.recv(1):
+                    return ""
     except TimeoutError:
         return ""
     except ssl.SSLCertVerificationError as error:
         return f"its certificate is not trusted: {error.verify_message}"
     except ssl.SSLError as error:
-        return f"no TLS with it: {(error.reason or str(error)).replace('_', ' ').lower()}"
-    return "what listens there does not speak gRPC"
+        return f"no TLS with it, {(error.reason or str(error)).replace('_', ' ').lower()}"
+    # After the handshake, which is when a server looks at the client's certificate.
+    if tls.cert_file is None:
+        return "it hung up; perhaps it wants your certificate, see --cert and --key"
+    return f"it hung up; perhaps it does not trust the certificate {tls.cert_file}"
 
 
 def _speaks_tls(address: tuple[str, int]) -> bool:
