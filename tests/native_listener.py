@@ -13,6 +13,7 @@ from raw_http2 import DIAL, RawClient
 from subject import DAY, Policy
 from subject_engine import EngineSubject
 
+from ownerd.access import Access
 from ownerd.v1 import dial_pb2
 
 LIST = "list"
@@ -43,7 +44,7 @@ class Loopback:
         listening = socket.create_server(("127.0.0.1", 0), backlog=1_024)
         listening.setblocking(False)
         self.address = "127.0.0.1:{}".format(listening.getsockname()[1])
-        self.listener = Listener(self.subject.engine, **(LIMITS | limits))
+        self.listener = Listener(self.subject.engine, Access(open=True), **(LIMITS | limits))
         self.listener.start([listening.detach()])
 
     def __enter__(self) -> Self:
