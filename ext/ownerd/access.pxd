@@ -69,6 +69,7 @@ cdef class Access:
     cdef AccessCore *core
 
 cdef class Identity:
+    cdef Access access                # whose budgets the table points to
     cdef shared_ptr[AccessTable] table
     cdef const Principal *principal
 

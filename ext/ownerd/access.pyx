@@ -439,7 +439,7 @@ cdef class Access:
     def anybody(self):
         """Return the Identity that everybody has on an open server, else None."""
         cdef shared_ptr[AccessTable] table = access_table(self.core)
-        return identity(table, &table.get().principals[0]) if table.get().open else None
+        return identity(self, table, &table.get().principals[0]) if table.get().open else None
 
     def by_token(self, bytes digest, int64_t now_ns):
         """Return the Identity whose token has this SHA-256 and is valid at that time, or None."""
@@ -448,14 +448,14 @@ cdef class Access:
         if len(digest) != DIGEST_BYTES:
             raise ValueError("a digest is 32 bytes")
         return identity(
-            table, access_by_token(table.get(), <const char *> digest, now_ns, &until_ns)
+            self, table, access_by_token(table.get(), <const char *> digest, now_ns, &until_ns)
         )
 
     def by_name(self, str name):
         """Return the Identity that a certificate's name stands for, or None."""
         cdef shared_ptr[AccessTable] table = access_table(self.core)
         text = name.encode()
-        return identity(table, access_by_name(table.get(), slice_from(text)))
+        return identity(self, table, access_by_name(table.get(), slice_from(text)))
 
     def by_id(self, str principal_id):
         """Return the Identity with this id, or None."""
@@ -465,7 +465,7 @@ cdef class Access:
         cdef Slice wanted = slice_from(text)
         for i in range(table.get().principals.size()):
             if same(text_of(&table.get().principals[i].id), wanted):
-                return identity(table, &table.get().principals[i])
+                return identity(self, table, &table.get().principals[i])
         return None
 
     def turn_away(self, int refusal, str principal_id, str peer, str action):
@@ -515,11 +515,12 @@ cdef bint same(Slice one, Slice other) noexcept nogil:
     return one.size == other.size and memcmp(one.data, other.data, one.size) == 0
 
 
-cdef identity(shared_ptr[AccessTable] table, const Principal *principal):
+cdef identity(Access access, shared_ptr[AccessTable] table, const Principal *principal):
     cdef Identity found
     if principal == NULL:
         return None
     found = Identity.__new__(Identity)
+    found.access = access
     found.table = table
     found.principal = principal
     return found

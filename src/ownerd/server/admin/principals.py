@@ -215,16 +215,16 @@ def _write(
     principal: Principal,
     before: Principal | None,
     answer: Any,
-    **detail: Any,
+    detail: Mapping[str, Any],
 ) -> Any:
-    """Check and write a principal; return the filled answer."""
+    """Check and write a principal; return the filled answer. `detail` is for the audit."""
     desk.principals.check(principal, before)
     answer.principal.CopyFrom(_message(principal, desk.engine.time_ns))
     put: Callable[..., Any] = change.make
     return desk.principals.write(
         principal,
         put,
-        detail=detail or {"principal": _described(principal)},
+        detail=detail,
         answer=answer,
     )
 
@@ -249,8 +249,9 @@ def _create(
         if token:
             principal = with_token(principal, token, now_ns, _end(now_ns, ttl_ns))
         answer = _write(
-            desk, change, principal, None, admin_pb2.CreatePrincipalResponse()
-        )
+            desk, change, principal, None, admin_pb2.CreatePrincipalResponse(),
+            {"principal": _described(principal)},
+        )  # fmt: skip
     answer.token = token
     return answer
 
@@ -303,7 +304,7 @@ def _update(
         )
         return _write(
             desk, change, principal, before, admin_pb2.UpdatePrincipalResponse(),
-            before=_described(before), after=_described(principal),
+            {"before": _described(before), "after": _described(principal)},
         )  # fmt: skip
 
 
@@ -346,8 +347,11 @@ def _rotate(
         principal = with_token(before, token, now_ns, _end(now_ns, ttl_ns))
         answer = _write(
             desk, change, principal, before, admin_pb2.RotateTokenResponse(),
-            principal_id=before.principal_id, token_id=principal.tokens[-1].token_id,
-            ended_token_ids=_ended(before, principal, now_ns),
+            {
+                "principal_id": before.principal_id,
+                "token_id": principal.tokens[-1].token_id,
+                "ended_token_ids": _ended(before, principal, now_ns),
+            },
         )  # fmt: skip
     answer.token = token
     return answer
@@ -381,7 +385,7 @@ def _revoke(
         return _write(
             desk, change, principal, before,
             admin_pb2.RevokeTokensResponse(revoked_count=len(ended)),
-            principal_id=before.principal_id, ended_token_ids=ended,
+            {"principal_id": before.principal_id, "ended_token_ids": ended},
         )  # fmt: skip
 
 
