@@ -103,26 +103,36 @@ def open_principals(settings: Settings, engine: Engine) -> Principals:
         exits.StoreFailed: the administrator's token cannot be written.
     """
     principals = Principals(engine, Access(open=settings.no_auth))
-    if settings.no_auth or not principals.is_empty:
-        return principals
-    try:
-        path = make_admin(principals, Path(settings.data), "first start")
-    except OSError as error:
-        raise exits.StoreFailed(
-            f"cannot write the first administrator's token to {settings.data}: {error.strerror}"
-        ) from None
-    log.info("admin_token_written", path=str(path))
+    if not settings.no_auth and principals.is_empty:
+        path = _make_admin(principals, settings, "CreatePrincipal", "first start")
+        log.info("admin_token_written", path=str(path))
     return principals
 
 
-def make_admin(principals: Principals, data_dir: Path, reason: str) -> Path:
-    """Give the principal `admin` every right and a new token; return the token's file.
+def renew_admin(settings: Settings) -> Path:
+    """Make a new token for `admin` of a store that no server has open; return its file.
 
     Raises:
-        OSError: the file cannot be written.
+        exits.StoreInUse, exits.StoreFailed, exits.StoreDamaged
     """
-    entry = admin_pb2.AuditEntry(principal="ownerd", action="CreatePrincipal", reason=reason)
-    return principals.make_admin(data_dir, entry.SerializeToString(deterministic=True))
+    engine = open_engine(settings)
+    try:
+        principals = Principals(engine, Access())
+        return _make_admin(principals, settings, "RotateToken", "asked for on the server itself")
+    finally:
+        engine.close()
+
+
+def _make_admin(principals: Principals, settings: Settings, action: str, reason: str) -> Path:
+    """Give the principal `admin` every right and a new token; return the token's file."""
+    entry = admin_pb2.AuditEntry(principal="ownerd", action=action, reason=reason)
+    note = entry.SerializeToString(deterministic=True)
+    try:
+        return principals.make_admin(Path(settings.data), note)
+    except OSError as error:
+        raise exits.StoreFailed(
+            f"cannot write the administrator's token to {settings.data}: {error.strerror}"
+        ) from None
 
 
 def _forbid_core_dumps() -> None:
