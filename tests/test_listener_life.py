@@ -145,7 +145,7 @@ def test_a_listener_that_was_never_started_is_freed(tmp_path: Path) -> None:
     from ownerd.listener import Listener
 
     with Loopback(tmp_path) as listener:
-        assert Listener(listener.subject.engine, **LIMITS).ended
+        assert Listener(listener.subject.engine, Access(open=True), **LIMITS).ended
 
 
 # ---- callers who give up
