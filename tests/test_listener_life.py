@@ -19,6 +19,7 @@ from shim import SyncShim
 from subject import DAY, Policy
 from subject_grpc import GrpcSubject
 
+from ownerd.access import Access
 from ownerd.v1 import dial_pb2, dial_pb2_grpc
 
 pytest.importorskip("ownerd.listener", reason="built without libnghttp2")
