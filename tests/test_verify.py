@@ -174,7 +174,7 @@ def test_a_damaged_store_is_not_served(store: Path) -> None:
         ServerProcess(store).start()
     assert failure.value.exit_code == DAMAGED
     assert "restore a copy" in failure.value.log_text
-    with ServerProcess(store, "--verify-at-start", "no") as server:
+    with ServerProcess(store, "--no-verify-at-start") as server:
         assert server.stop() == 0
 
 
