@@ -160,7 +160,7 @@ cdef void delete_list(Store *store, Change *change, int64_t now_ns) noexcept nog
     """Remove the list at once; its records are buried by the settler.
 
     Whether ownership is alive was looked up at `acquire_revision`; if any was acquired since, the
-    caller looks again.
+    caller looks again. The caller has had every release counted (R15), which needs the records.
     """
     cdef char key[8]
     cdef size_t i
@@ -173,7 +173,13 @@ cdef void delete_list(Store *store, Change *change, int64_t now_ns) noexcept nog
             printable(change.list_id.data(), change.list_id.size()), change.list_id.data(),
         )
         return
-    finish_counts(store, change.list, change.list.head_seq)
+    if counts_pending(change.list):
+        snprintf(
+            task_refuse(&change.task, FAILED_PRECONDITION), MESSAGE_BYTES,
+            "contact list \"%.*s\" was released a moment ago and is still counted; try again",
+            printable(change.list_id.data(), change.list_id.size()), change.list_id.data(),
+        )
+        return
     put_be32(key, change.list.number)
     for i in range(change.list.events.size()):
         put_be32(key + 4, change.list.events[i].event.seq)
@@ -245,20 +251,13 @@ cdef void set_count(Store *store, uint64_t entry_id, int64_t count) noexcept nog
         put_audit(store, entry_id, &row, note)
 
 
-cdef void finish_counts(Store *store, List *lst, uint32_t last_seq) noexcept nogil:
-    """Report the releases up to `last_seq`, whose events every record has now seen."""
-    cdef size_t i = 0
-    cdef int64_t count
-    cdef uint64_t entry_id
-    while i < lst.events.size() and lst.events[i].event.seq <= last_seq:
-        entry_id = lst.events[i].entry_id
-        count = 0
-        # The events of one release are neighbours: they were committed together.
-        while i < lst.events.size() and lst.events[i].entry_id == entry_id:
-            count += lst.events[i].released_count
-            i += 1
-        if lst.events[i - 1].event.kind == EVENT_RELEASE and not lst.events[i - 1].counted:
-            set_count(store, entry_id, count)
+cdef bint counts_pending(const List *lst) noexcept nogil:
+    """Tell whether a release of the list is still to be counted."""
+    cdef size_t i
+    for i in range(lst.events.size()):
+        if lst.events[i].event.kind == EVENT_RELEASE and not lst.events[i].counted:
+            return True
+    return False
 
 
 cdef void finish_count(Store *store, Change *change, int64_t now_ns) noexcept nogil:

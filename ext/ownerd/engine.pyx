@@ -308,6 +308,7 @@ cdef class Engine:
                     f'contact list "{list_id}" has live ownership (owned records: {owned}); '
                     "release it first, or delete with force",
                 )
+            self._count_releases(list_id)
         pending = Pending(DELETE_LIST, list_id, note, request_id, memo)
         pending.change.force = force
         pending.change.acquire_revision = revision
@@ -530,6 +531,15 @@ cdef class Engine:
                 if info.number == numbers[0]:
                     return info.list_id
         return None
+
+    def _count_releases(self, list_id):
+        """Count what the list's releases ended, as long as its records are there."""
+        info = self.get_list(list_id)
+        with Reading(self):
+            releases = uncounted_releases(self.core.store)
+        for number, entry_id in releases:
+            if info is not None and number == info.number:
+                self.count_released(entry_id)
 
     def _audit_count(self, uint64_t entry_id):
         with Reading(self):

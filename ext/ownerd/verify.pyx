@@ -1,8 +1,8 @@
 """Walks a whole store that no server has open, and says what is damaged.
 
 Checks that every table can be walked to its end, in key order and with as many rows as LMDB counts;
-that every row carries the checksum it was written with; that records, in the tree and in the
-journal, belong to a list and a campaign that exist; and that the journal has no gap. Read-only.
+that every row carries the checksum it was written with; that settled records belong to a list and a
+campaign that exist; and that the journal can be replayed and has no gap. Read-only.
 
 LMDB trusts its pages: a torn file can end the process with SIGBUS or SIGSEGV while it is walked.
 Run this in a process of its own (`ownerd verify` does).
