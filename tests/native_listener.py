@@ -13,6 +13,7 @@ from raw_http2 import DIAL, RawClient
 from subject import DAY, Policy
 from subject_engine import EngineSubject
 
+from ownerd.access import Access
 from ownerd.v1 import dial_pb2
 
 LIST = "list"
@@ -31,10 +32,11 @@ class Loopback:
 
     Args:
         directory: of the engine's store.
+        access: who may make calls; None: everybody.
         limits: what differs from LIMITS.
     """
 
-    def __init__(self, directory: Path, **limits: Any) -> None:
+    def __init__(self, directory: Path, access: Access | None = None, **limits: Any) -> None:
         # Imported here: where it was not built, the tests that need it are skipped.
         from ownerd.listener import Listener
 
@@ -43,7 +45,9 @@ class Loopback:
         listening = socket.create_server(("127.0.0.1", 0), backlog=1_024)
         listening.setblocking(False)
         self.address = "127.0.0.1:{}".format(listening.getsockname()[1])
-        self.listener = Listener(self.subject.engine, **(LIMITS | limits))
+        self.listener = Listener(
+            self.subject.engine, access or Access(open=True), **(LIMITS | limits)
+        )
         self.listener.start([listening.detach()])
 
     def __enter__(self) -> Self:

@@ -295,6 +295,16 @@ def test_a_snapshot_stays_as_it_was_while_others_write(owned: EngineSubject) -> 
     assert owned.owners("list")[0].campaign_id == "B"
 
 
+def test_r17_a_snapshot_shows_campaigns_as_they_were_named_then(owned: EngineSubject) -> None:
+    with owned.engine.snapshot("list") as before:
+        owned.upsert_campaign("A", "Renamed")
+        with owned.engine.snapshot("list") as after:
+            for snapshot, name in ((before, "A"), (after, "Renamed"), (before, "A")):
+                assert [owner[1] for owner in snapshot.owners()] == [name]
+                assert {row[2] for row in snapshot.records(b"", 100)[0]} == {name}
+                assert snapshot.holders(["1"])[0][2] == name
+
+
 def test_an_engine_that_is_dropped_ends_its_threads_and_frees_its_directory(
     tmp_path: Path,
 ) -> None:

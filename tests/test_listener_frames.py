@@ -477,6 +477,19 @@ def test_all_connections_together_are_bounded(tmp_path: Path) -> None:
         assert listener.serves()
 
 
+def test_what_answered_calls_held_is_given_back(tmp_path: Path) -> None:
+    """Together they are many times what a connection, and all of them, may have at once."""
+    limits = {"max_message_bytes": 10_000, "max_held_bytes": 20_000, "max_memory_bytes": 1}
+    request = dial_pb2.ClaimBatchRequest(list_id="list", campaign_id="A")
+    request.record_ids.extend(f"record-{number:03}" for number in range(500))
+    with Loopback(tmp_path, **limits) as listener:
+        for _ in range(3):
+            with listener.client() as client:
+                for _ in range(10):
+                    assert client.call(DIAL + "ClaimBatch", request.SerializeToString()).code == 0
+        listener.wait_empty()
+
+
 def test_peers_side_by_side_do_not_wait_for_a_busy_one(loopback: Loopback) -> None:
     """A peer that sends as fast as it can costs another one milliseconds, not seconds."""
     stop = threading.Event()

@@ -19,6 +19,7 @@ from shim import SyncShim
 from subject import DAY, Policy
 from subject_grpc import GrpcSubject
 
+from ownerd.access import Access
 from ownerd.v1 import dial_pb2, dial_pb2_grpc
 
 pytest.importorskip("ownerd.listener", reason="built without libnghttp2")
@@ -93,6 +94,24 @@ def test_a_busy_connection_is_not_idle(tmp_path: Path) -> None:
             client.wait(lambda: bool(client.goaways()), "a GOAWAY", deadline_s=1.0)
 
 
+def test_an_old_connection_whose_call_does_not_end_is_cut_after_the_grace(tmp_path: Path) -> None:
+    with Loopback(tmp_path, max_age_s=0.1, max_age_grace_s=0.2) as listener:
+        with listener.client() as client:
+            client.send(client.call_frames(1, GET, framed(b""))[0])
+            client.wait_closed()
+            assert len(client.goaways()) == 2
+        poll(lambda: listener.ended("age") == 1, "the connection to be counted")
+        listener.wait_empty()
+
+
+def test_a_peer_that_never_closes_its_end_is_dropped(tmp_path: Path) -> None:
+    with Loopback(tmp_path) as listener, listener.client(greet=False) as client:
+        client.socket.sendall(b"GET / HTTP/1.1\r\n\r\n" + b" " * 64)
+        client.wait_closed()
+        poll(lambda: listener.ended("broken") == 1, "the connection to end")
+        assert listener.stats()["connections"] == 0
+
+
 # ---- drain
 
 
@@ -145,7 +164,7 @@ def test_a_listener_that_was_never_started_is_freed(tmp_path: Path) -> None:
     from ownerd.listener import Listener
 
     with Loopback(tmp_path) as listener:
-        assert Listener(listener.subject.engine, **LIMITS).ended
+        assert Listener(listener.subject.engine, Access(open=True), **LIMITS).ended
 
 
 # ---- callers who give up

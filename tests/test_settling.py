@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ownerd.clock import Clock
-from ownerd.engine import CLAIM, REPORT_ATTEMPT, Engine, Policy
+from ownerd.engine import CLAIM, REPORT_ATTEMPT, Engine, Policy, Refused
 from ownerd.v1 import dial_pb2
 
 START_NS = 1_800_000_000 * 10**9
@@ -73,6 +73,25 @@ def test_r12_a_duration_change_in_the_middle_of_a_walk_reaches_every_record(
     assert owned(engine) == {}
 
 
+def test_r12_what_is_prolonged_in_the_middle_of_a_walk_is_not_dropped_at_its_old_end(
+    engine: Engine, clock: Clock
+) -> None:
+    """The walk does not know the second change, and by its own events all is over."""
+    engine.update_policy("list", Policy(True, DAY_NS, None, 300 * SECOND_NS))
+    while engine.stats()["settled_records"] == 0:
+        assert engine.settle_step()
+    assert engine.stats()["settled_records"] < RECORD_COUNT
+    clock.advance_ns(DAY_NS - 1)
+    engine.update_policy("list", Policy(True, 2 * DAY_NS, None, 300 * SECOND_NS))
+    clock.advance_ns(2)
+    finish(engine)
+    assert owned(engine) == {"A": RECORD_COUNT // 2, "B": RECORD_COUNT // 2}
+    clock.advance_ns(2 * DAY_NS - 3)
+    assert owned(engine) == {"A": RECORD_COUNT // 2, "B": RECORD_COUNT // 2}
+    clock.advance_ns(1)
+    assert owned(engine) == {}
+
+
 @pytest.mark.parametrize("steps", [0, 1, 5, 1_000])
 def test_r15_the_count_is_the_same_however_far_settling_is(engine: Engine, steps: int) -> None:
     entry_id = engine.release("list", ["A"], False).entry_id
@@ -101,6 +120,27 @@ def test_r15_records_dialed_between_release_and_count_are_counted_once(engine: E
     assert engine.count_released(entry_id) == RECORD_COUNT // 2
     finish(engine)
     assert owned(engine) == {"B": RECORD_COUNT // 2, "C": 50}
+
+
+def test_r15_a_refused_change_leaves_the_count_of_a_release_as_it_was(engine: Engine) -> None:
+    entry_id = engine.release("list", ["A"], False).entry_id
+    rows = [(record_id, "C", "", None) for record_id in ("0", "2", "4", "1")]
+    with pytest.raises(Refused, match="rows\\[3\\]"):  # B owns the record 1
+        engine.import_rows("list", rows, 1)
+    assert engine.count_released(entry_id) == RECORD_COUNT // 2
+
+
+@pytest.mark.parametrize("dialed", [0, 30])
+def test_r15_deleting_the_list_does_not_take_the_count_of_its_release(
+    engine: Engine, dialed: int
+) -> None:
+    entry_id = engine.release("list", ["A"], False).entry_id
+    rows = [(str(2 * number), "C", "", None) for number in range(dialed)]
+    engine.import_rows("list", rows, 1)
+    engine.delete_list("list", force=True)
+    assert engine.count_released(entry_id) == RECORD_COUNT // 2
+    assert engine.pending_counts() == []
+    assert engine.stats()["unsettled_event_count"] == 0
 
 
 def test_lists_deleted_while_others_are_buried_all_go(engine: Engine) -> None:
@@ -139,6 +179,16 @@ def test_r20_old_request_ids_are_swept(engine: Engine, clock: Clock) -> None:
     engine.settle()
     assert engine.stats()["request_count"] == 1
     assert engine.request("young") is not None
+
+
+def test_r20_more_old_request_ids_than_one_step_takes_are_all_swept(
+    engine: Engine, clock: Clock
+) -> None:
+    for number in range(1_200):
+        engine.upsert_campaign("A", "", request_id=f"old {number}")
+    clock.advance_ns(DAY_NS)
+    engine.settle()
+    assert engine.stats()["request_count"] == 0
 
 
 def test_r2_expired_records_are_dropped_by_a_sweep_and_live_ones_stay(

@@ -68,6 +68,16 @@ def test_a_flipped_bit_in_a_record_is_found(store: Path, bit: int) -> None:
     assert (code, record_key(1_234).hex() in shown) == (DAMAGED, True), shown
 
 
+def test_rows_that_changed_places_are_found(store: Path) -> None:
+    """Each is whole by itself: the checksum says which key a value belongs to."""
+    swap_rows(store / "records", "records", record_key(7), record_key(8))
+    code, shown = verify(store)
+    assert (code, record_key(7).hex() in shown) == (DAMAGED, True), shown
+    with Engine(str(store), map_bytes=1 << 26, background=False) as engine:
+        with pytest.raises(Refused):
+            engine.dial(CLAIM, claim("7"))
+
+
 def test_a_flipped_bit_in_the_catalog_is_found_and_not_served(store: Path) -> None:
     flip(store, b"Campaign ", 1, "journal")
     assert verify(store)[0] == DAMAGED
@@ -164,7 +174,7 @@ def test_a_damaged_store_is_not_served(store: Path) -> None:
         ServerProcess(store).start()
     assert failure.value.exit_code == DAMAGED
     assert "restore a copy" in failure.value.log_text
-    with ServerProcess(store, "--verify-at-start", "no") as server:
+    with ServerProcess(store, "--no-verify-at-start") as server:
         assert server.stop() == 0
 
 
@@ -178,18 +188,25 @@ def test_a_journal_with_a_gap_is_refused(tmp_path: Path) -> None:
     for name, content in files.items():  # as a kill would have left them
         (tmp_path / name / "data.mdb").write_bytes(content)
     assert verify(tmp_path)[0] == CLEAN
-    remove_row(tmp_path / "journal", "journal", (12).to_bytes(8, "big"))
+    edit(tmp_path / "journal", "journal", "txn.delete(keys[0])", (12).to_bytes(8, "big"))
     assert verify(tmp_path)[0] == DAMAGED
     with pytest.raises(StoreError, match="journal"):
         Engine(str(tmp_path), map_bytes=1 << 26, background=False)
 
 
-def remove_row(path: Path, table: str, key: bytes) -> None:
-    """Remove a row behind the store's back, in a process of its own."""
+def swap_rows(path: Path, table: str, *keys: bytes) -> None:
+    """Exchange the values of two rows behind the store's back."""
+    edit(path, table, "a, b = map(txn.get, keys); txn.put(keys[0], b), txn.put(keys[1], a)", *keys)
+
+
+def edit(path: Path, table: str, change: str, *keys: bytes) -> None:
+    """Change rows behind the store's back, in a process of its own."""
     code = (
         "import lmdb, sys; env = lmdb.open(sys.argv[1], max_dbs=16); "
-        "db = env.open_db(sys.argv[2].encode(), create=False); txn = env.begin(write=True); "
-        "assert txn.delete(bytes.fromhex(sys.argv[3]), db=db); txn.commit()"
+        "db = env.open_db(sys.argv[2].encode(), create=False); "
+        "keys = [bytes.fromhex(key) for key in sys.argv[3:]]; txn = env.begin(db, write=True); "
+        "assert all(txn.get(key) is not None for key in keys); "
+        f"{change}; txn.commit()"
     )
-    command = [sys.executable, "-c", code, str(path), table, key.hex()]
+    command = [sys.executable, "-c", code, str(path), table, *(key.hex() for key in keys)]
     subprocess.run(command, check=True, timeout=60)

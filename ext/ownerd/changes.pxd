@@ -19,6 +19,9 @@ cdef enum ChangeKind:
     DELETE_CODE
     IMPORT_ROWS
     FINISH_COUNT
+    PUT_PRINCIPAL
+    DELETE_PRINCIPAL
+    NOTE_REFUSALS
 
 cdef enum ImportStrategy:             # the numbers of admin.proto
     IMPORT_FAIL = 1
@@ -63,6 +66,7 @@ cdef cppclass Change:
     string name
     string code
     string category
+    string principal
     string note
     string request_id
     string memo
@@ -82,4 +86,3 @@ cdef int change_run(Store *store, Change *change, int64_t now_ns) noexcept nogil
 cdef bint is_full(int code) noexcept nogil
 cdef void refuse_full(Store *store, Task *task) noexcept nogil
 cdef void refuse_unknown_list(Task *task, const char *list_id, size_t size) noexcept nogil
-cdef void finish_counts(Store *store, List *lst, uint32_t last_seq) noexcept nogil

@@ -25,7 +25,7 @@ from ownerd.room cimport ROOM_FOR_GRANTS
 from ownerd.rows cimport empty_slice, put_be32, put_be64, slice_of, text_slice
 from ownerd.scans cimport load_codes, load_list
 from ownerd.store cimport (
-    AUDIT, CODES, COUNT_PENDING, EVENTS, GRAVES, LISTS, REQUESTS, REQUEST_MEMORY_NS, AuditRow,
+    AUDIT, CODES, COUNT_PENDING, EVENTS, GRAVES, LISTS, PRINCIPALS, REQUESTS, REQUEST_MEMORY_NS, AuditRow,
     EventRow, List, Record, RequestRow, Store, add_campaign, delete_row, find_campaign, find_list,
     forget_list, get_row, put_campaign, put_event, put_list, put_row, record_load, record_store,
     rename_campaign, store_abort, store_begin, store_commit, store_room,
@@ -160,7 +160,7 @@ cdef void delete_list(Store *store, Change *change, int64_t now_ns) noexcept nog
     """Remove the list at once; its records are buried by the settler.
 
     Whether ownership is alive was looked up at `acquire_revision`; if any was acquired since, the
-    caller looks again.
+    caller looks again. The caller has had every release counted (R15), which needs the records.
     """
     cdef char key[8]
     cdef size_t i
@@ -173,7 +173,13 @@ cdef void delete_list(Store *store, Change *change, int64_t now_ns) noexcept nog
             printable(change.list_id.data(), change.list_id.size()), change.list_id.data(),
         )
         return
-    finish_counts(store, change.list, change.list.head_seq)
+    if counts_pending(change.list):
+        snprintf(
+            task_refuse(&change.task, FAILED_PRECONDITION), MESSAGE_BYTES,
+            "contact list \"%.*s\" was released a moment ago and is still counted; try again",
+            printable(change.list_id.data(), change.list_id.size()), change.list_id.data(),
+        )
+        return
     put_be32(key, change.list.number)
     for i in range(change.list.events.size()):
         put_be32(key + 4, change.list.events[i].event.seq)
@@ -245,20 +251,13 @@ cdef void set_count(Store *store, uint64_t entry_id, int64_t count) noexcept nog
         put_audit(store, entry_id, &row, note)
 
 
-cdef void finish_counts(Store *store, List *lst, uint32_t last_seq) noexcept nogil:
-    """Report the releases up to `last_seq`, whose events every record has now seen."""
-    cdef size_t i = 0
-    cdef int64_t count
-    cdef uint64_t entry_id
-    while i < lst.events.size() and lst.events[i].event.seq <= last_seq:
-        entry_id = lst.events[i].entry_id
-        count = 0
-        # The events of one release are neighbours: they were committed together.
-        while i < lst.events.size() and lst.events[i].entry_id == entry_id:
-            count += lst.events[i].released_count
-            i += 1
-        if lst.events[i - 1].event.kind == EVENT_RELEASE and not lst.events[i - 1].counted:
-            set_count(store, entry_id, count)
+cdef bint counts_pending(const List *lst) noexcept nogil:
+    """Tell whether a release of the list is still to be counted."""
+    cdef size_t i
+    for i in range(lst.events.size()):
+        if lst.events[i].event.kind == EVENT_RELEASE and not lst.events[i].counted:
+            return True
+    return False
 
 
 cdef void finish_count(Store *store, Change *change, int64_t now_ns) noexcept nogil:
@@ -338,6 +337,21 @@ cdef void delete_code(Store *store, Change *change) noexcept nogil:
     delete_row(store, CODES, text_slice(change.code))
 
 
+# --- principals -----------------------------------------------------------------------------------
+
+cdef void put_principal(Store *store, Change *change) noexcept nogil:
+    """Write what the server keeps of a principal; it means nothing here."""
+    put_row(
+        store, PRINCIPALS, text_slice(change.name), empty_slice(), text_slice(change.principal)
+    )
+
+
+cdef void note_refusals(Store *store, Change *change, int64_t now_ns) noexcept nogil:
+    """Leave an audit entry only; not out of what is kept for releases."""
+    if store_room(store, now_ns) < ROOM_FOR_GRANTS:
+        refuse_full(store, &change.task)
+
+
 # --- import ---------------------------------------------------------------------------------------
 
 cdef void import_rows(Store *store, Change *change, int64_t now_ns) noexcept nogil:
@@ -410,6 +424,12 @@ cdef void apply(Store *store, Change *change, int64_t now_ns) noexcept nogil:
         import_rows(store, change, now_ns)
     elif change.kind == FINISH_COUNT:
         finish_count(store, change, now_ns)
+    elif change.kind == PUT_PRINCIPAL:
+        put_principal(store, change)
+    elif change.kind == DELETE_PRINCIPAL:
+        delete_row(store, PRINCIPALS, text_slice(change.name))
+    elif change.kind == NOTE_REFUSALS:
+        note_refusals(store, change, now_ns)
 
 
 cdef bint replay(Store *store, Change *change, int64_t now_ns) noexcept nogil:
@@ -495,6 +515,12 @@ cdef int refresh_catalog(Store *store, Change *change) noexcept nogil:
     return code
 
 
+cdef bint is_revision(const Change *change) noexcept nogil:
+    """Tell whether the change makes a revision: a count and a refusal say what was, like settling.
+    """
+    return change.kind != FINISH_COUNT and change.kind != NOTE_REFUSALS
+
+
 cdef int change_run(Store *store, Change *change, int64_t now_ns) noexcept nogil:
     """Decide and commit one change; 0 unless the store has failed and must stop.
 
@@ -506,8 +532,7 @@ cdef int change_run(Store *store, Change *change, int64_t now_ns) noexcept nogil
     if replay(store, change, now_ns):
         store_abort(store)
         return MDB_SUCCESS
-    # A count says what a change that is in force did; like settling, it makes no revision.
-    change.revision = store.state.revision + (change.kind != FINISH_COUNT)
+    change.revision = store.state.revision + is_revision(change)
     change.time_ns = now_ns
     if change.entry_id == 0:
         change.entry_id = store.next_entry

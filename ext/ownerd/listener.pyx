@@ -10,6 +10,7 @@ from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
+from ownerd.access cimport Access
 from ownerd.clock cimport clock_elapsed
 from ownerd.containers cimport vector
 from ownerd.engine cimport Engine
@@ -44,6 +45,7 @@ cdef class Listener:
 
     Args:
         engine: what decides the calls; it must stay open until `ended`.
+        access: who may make them.
         threads: how many loops.
         max_connections, max_streams, max_header_bytes, max_message_bytes, max_held_bytes,
         max_memory_bytes, max_resets_per_s, handshake_timeout_s, keepalive_time_s,
@@ -52,18 +54,20 @@ cdef class Listener:
     """
 
     cdef Engine engine
+    cdef Access access
     cdef Limits limits
     cdef vector[Loop *] loops
     cdef vector[pthread_t] threads
     cdef bint joined
 
     def __init__(
-        self, Engine engine, *, threads, max_connections, max_streams, max_header_bytes,
+        self, Engine engine not None, Access access not None, *, threads, max_connections, max_streams, max_header_bytes,
         max_message_bytes, max_held_bytes, max_memory_bytes, max_resets_per_s,
         handshake_timeout_s, keepalive_time_s, keepalive_timeout_s, max_idle_s, max_age_s,
         max_age_grace_s,
     ):
         self.engine = engine
+        self.access = access
         memset(&self.limits, 0, sizeof(Limits))
         self.limits.max_connections = max_connections
         self.limits.max_streams = max_streams
@@ -84,7 +88,7 @@ cdef class Listener:
         )
         self.limits.sweep_ns = max(SHORTEST_SWEEP_NS, min(LONGEST_SWEEP_NS, ns(shortest / 4)))
         for _ in range(threads):
-            self.loops.push_back(loop_new(engine.core, &self.limits))
+            self.loops.push_back(loop_new(engine.core, access.core, &self.limits))
 
     def __dealloc__(self):
         cdef size_t i
@@ -92,6 +96,7 @@ cdef class Listener:
             # The engine may use the loops still, and they the engine: both stay to the process's
             # end.
             Py_INCREF(self.engine)    # never given back
+            Py_INCREF(self.access)
             return
         self._join()
         for i in range(self.loops.size()):

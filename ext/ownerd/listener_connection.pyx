@@ -57,6 +57,9 @@ from ownerd.sockets cimport (
     epoll_ctl, epoll_event, errno, recv, send, shutdown,
 )
 
+cdef extern from "<openssl/crypto.h>" nogil:
+    void OPENSSL_cleanse(void *, size_t)
+
 cdef enum:
     STREAM_WINDOW_BYTES = 1 << 20
     CONNECTION_WINDOW_BYTES = 4 << 20
@@ -323,6 +326,8 @@ cdef void connection_close(Connection *connection) noexcept nogil:
     loop.counts.closed += 1
     loop.counts.ended[connection.ending] += 1
     close(connection.fd)
+    free(connection.peer_names)
+    OPENSSL_cleanse(connection, sizeof(Connection))   # its token
     free(connection)
 
 

@@ -20,9 +20,11 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport abort, free, malloc
 from libc.string cimport memset
 
+from ownerd.access cimport AccessCore
 from ownerd.calls cimport Task
 from ownerd.clock cimport clock_elapsed
 from ownerd.handover cimport stack_is_idle, stack_take
+from ownerd.listener_access cimport access_refresh
 from ownerd.listener_connection cimport (
     connection_callbacks, connection_close, connection_end, connection_leave, connection_look,
     connection_mark, connection_open, connection_options, connection_read, connection_say_farewell,
@@ -286,6 +288,7 @@ cdef void wake_up(Loop *loop) noexcept nogil:
     cdef int count = epoll_wait(loop.epoll_fd, events, EVENTS, patience_ms(loop))
     loop.now_ns = clock_elapsed()
     loop.counts.wakeups += 1
+    access_refresh(loop)
     for i in range(count):
         mail |= events[i].data.ptr == NULL
         take_event(loop, &events[i])
@@ -312,10 +315,15 @@ cdef void *loop_main(void *argument) noexcept nogil:
 
 # --- life -----------------------------------------------------------------------------------------
 
-cdef Loop *loop_new(EngineCore *engine, const Limits *limits) except NULL:
+cdef Loop *loop_new(
+    EngineCore *engine, AccessCore *access, const Limits *limits
+) except NULL:
     """Return a loop that is not started yet."""
     cdef Loop *loop = new Loop()
     loop.engine = engine
+    loop.access = access
+    loop.table_number = 0
+    access_refresh(loop)
     loop.limits = limits[0]
     loop.order = loop.inbox.order = SERVE
     loop.inbox.answered = NULL

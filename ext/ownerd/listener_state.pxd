@@ -6,6 +6,9 @@ their loop. Other threads reach a loop only through its `Inbox`.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
+from libcpp.memory cimport shared_ptr
+
+from ownerd.access cimport DIGEST_BYTES, AccessCore, AccessTable, Principal
 from ownerd.calls cimport DialCall, Task
 from ownerd.containers cimport mutex, vector
 from ownerd.nghttp2_api cimport (
@@ -18,6 +21,7 @@ cdef enum:
     ANSWER_BYTES = 576                # a unary answer too
     READ_BYTES = 64 << 10             # most that one connection is read in one wake-up
     WRITE_BYTES = 256 << 10           # most that is written to one connection at once
+    TOKEN_BYTES = 50                  # `ownerd_` and 256 bits in base64url
 
 cdef struct Connection
 cdef struct Exchange
@@ -68,6 +72,11 @@ cdef struct Counts:
     uint64_t writes
     uint64_t ended[ENDING_COUNT]
 
+cdef enum Credential:
+    CREDENTIAL_NONE
+    CREDENTIAL_TOKEN                  # something that could be a token; `digest` is its SHA-256
+    CREDENTIAL_BAD                    # something that could not, or more than one
+
 cdef enum ExchangeState:
     RECEIVING                         # the request is not whole yet
     UNDER_WAY                         # the engine has it
@@ -87,6 +96,10 @@ cdef struct Exchange:
     uint8_t seen                      # headers
     bint request_ended
     bint encoding_refused
+    uint8_t credential
+    char digest[DIGEST_BYTES]
+    const Principal *principal        # who makes the call, by the table with that number
+    uint64_t principal_table
     uint32_t header_bytes
     int64_t timeout_ns                # -1: none given
     size_t held_bytes                 # counted in the connection's and the loop's
@@ -112,6 +125,11 @@ cdef struct Connection:
     nghttp2_session *session
     char *peer_names                  # of its certificate, as in Principal, each with a NUL behind
     size_t peer_names_size
+    char token[TOKEN_BYTES]           # the last one that came
+    char token_digest[DIGEST_BYTES]
+    const Principal *token_principal  # whose it is, by the table with that number
+    uint64_t token_table
+    int64_t token_until_ns            # server time
     Exchange *exchanges               # open streams
     Exchange *receiving               # the one that the last frame was for, or NULL
     uint32_t exchange_count
@@ -151,6 +169,10 @@ cdef enum Order:
 
 cdef cppclass Loop:
     EngineCore *engine
+    AccessCore *access
+    shared_ptr[AccessTable] table     # as of this wake-up
+    uint64_t table_number
+    int64_t server_ns                 # server time of this wake-up; 0: not read yet
     Limits limits
     Inbox inbox
     Counts counts

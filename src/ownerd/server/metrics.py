@@ -126,6 +126,21 @@ class DialCollector(Collector):
         yield _labeled(ended, stats["ended"])
 
 
+class RefusalCollector(Collector):
+    """How many callers were turned away, as a metric."""
+
+    def __init__(self, counts: Mapping[str, int]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        family = CounterMetricFamily(
+            "ownerd_turned_away",
+            "Calls by callers who are not known, or lack a right, by reason.",
+            labels=["reason"],
+        )
+        yield _labeled(family, dict(self._counts))
+
+
 class Metrics:
     """The registry of one server, and the meter of its admin calls."""
 
@@ -144,6 +159,10 @@ class Metrics:
     def watch(self, stats: Callable[[], dict[str, Any]]) -> None:
         """Show what the native dial listener counts; `stats` is called for each scrape."""
         self.registry.register(DialCollector(stats))
+
+    def watch_refusals(self, counts: Mapping[str, int]) -> None:
+        """Show how many callers were turned away, by reason."""
+        self.registry.register(RefusalCollector(counts))
 
     def observe(self, rpc: str, code: str, seconds: float) -> None:
         """Count one admin call."""

@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from ownerd.access import Access
 from ownerd.engine import Engine
 from ownerd.server import addresses
 from ownerd.server.addresses import Address
@@ -58,10 +59,11 @@ def wanted(settings: Settings) -> bool:
 class NativeListener:
     """DialService and health on native threads; see `listeners.Listener` for the methods."""
 
-    def __init__(self, name: str, engine: Engine, settings: Settings) -> None:
+    def __init__(self, name: str, engine: Engine, access: Access, settings: Settings) -> None:
         self.name = name
         self._loops: Any = _Loops(
             engine,
+            access,
             threads=settings.dial_threads or _threads(),
             max_connections=_connections(settings.dial_max_connections),
             max_streams=settings.dial_max_streams,

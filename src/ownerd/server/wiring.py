@@ -8,6 +8,7 @@ nothing may: neither gRPC nor LMDB survives it.
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 import threading
@@ -20,15 +21,20 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health
 
 import ownerd
+from ownerd.access import Access
 from ownerd.engine import Engine, StoreError, StoreInUseError
 from ownerd.mailbox import Mailbox
 from ownerd.server import addresses, dial, exits, native, options, verify
 from ownerd.server.admin import service, spool
 from ownerd.server.admin.calls import Calls
 from ownerd.server.admin.desk import Desk
+from ownerd.server.auth import Authenticator
 from ownerd.server.config import Settings
 from ownerd.server.listeners import GrpcioListener, Listener, stop_all
 from ownerd.server.metrics import Metrics, Page
+from ownerd.server.principals import Principals
+from ownerd.server.refusals import Refusals
+from ownerd.v1 import admin_pb2
 
 # Answers that are being sent, and health watchers, get this long once all calls are decided.
 _LAST_WORDS_S = 0.5
@@ -49,10 +55,13 @@ def serve(settings: Settings) -> int:
     Raises:
         exits.Stop: the store cannot be opened, or an address cannot be listened on.
     """
+    if not settings.core_dumps:
+        _forbid_core_dumps()
     engine = open_engine(settings)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     try:
-        return asyncio.run(_Server(settings, engine).run())
+        principals = open_principals(settings, engine)
+        return asyncio.run(_Server(settings, engine, principals).run())
     finally:
         engine.close()
 
@@ -87,12 +96,62 @@ def open_engine(settings: Settings) -> Engine:
     return engine
 
 
+def open_principals(settings: Settings, engine: Engine) -> Principals:
+    """Return who may make calls; a store without anybody gets an administrator first.
+
+    Raises:
+        exits.StoreFailed: the administrator's token cannot be written.
+    """
+    principals = Principals(engine, Access(open=settings.no_auth))
+    if not settings.no_auth and principals.is_empty:
+        path = _make_admin(principals, settings, "CreatePrincipal", "first start")
+        log.info("admin_token_written", path=str(path))
+    return principals
+
+
+def renew_admin(settings: Settings) -> Path:
+    """Make a new token for `admin` of a store that no server has open; return its file.
+
+    Raises:
+        exits.StoreInUse, exits.StoreFailed, exits.StoreDamaged
+    """
+    engine = open_engine(settings)
+    try:
+        principals = Principals(engine, Access())
+        return _make_admin(principals, settings, "RotateToken", "asked for on the server itself")
+    finally:
+        engine.close()
+
+
+def _make_admin(principals: Principals, settings: Settings, action: str, reason: str) -> Path:
+    """Give the principal `admin` every right and a new token; return the token's file."""
+    entry = admin_pb2.AuditEntry(principal="ownerd", action=action, reason=reason)
+    note = entry.SerializeToString(deterministic=True)
+    try:
+        return principals.make_admin(Path(settings.data), note)
+    except OSError as error:
+        raise exits.StoreFailed(
+            f"cannot write the administrator's token to {settings.data}: {error.strerror}"
+        ) from None
+
+
+def _forbid_core_dumps() -> None:
+    """Leave no core file, and nothing in one that is made all the same."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+    # A program that takes cores by a pipe is not bound by the limit.
+    with suppress(OSError):
+        Path("/proc/self/coredump_filter").write_text("0")
+
+
 class _Server:
     """One run of the server, on one event loop."""
 
-    def __init__(self, settings: Settings, engine: Engine) -> None:
+    def __init__(self, settings: Settings, engine: Engine, principals: Principals) -> None:
         self._settings = settings
         self._engine = engine
+        self._principals = principals
+        self._access = principals.access
         self._start_ns: int = engine.stats()["time_ns"]
 
     async def run(self) -> int:
@@ -115,34 +174,49 @@ class _Server:
         self._hurried = asyncio.Event()
         self._failed = asyncio.Event()
         self._page: Page | None = None
-        self._mailbox = Mailbox(self._engine)
+        self._mailbox = Mailbox(self._engine, self._access)
         self._mailbox.attach(self._loop)
         self._calls = Calls()
+        self._authenticator = Authenticator(self._access, self._engine)
+        self._refusals = Refusals(self._engine, self._access, self._calls)
         self._metrics = Metrics(self._engine)
+        self._metrics.watch_refusals(self._refusals.counts)
         self._health = health.HealthServicer()
         self._listeners = [self._dial_listener(), self._admin_listener()]
 
     def _dial_listener(self) -> Listener:
         if native.wanted(self._settings):
-            listener = native.NativeListener("dial", self._engine, self._settings)
+            listener = native.NativeListener(
+                "dial", self._engine, self._access, self._settings
+            )
             self._metrics.watch(listener.stats)
             return listener
         return GrpcioListener(
             "dial",
             options.dial_options(self._settings),
-            [dial.generic_handler(self._mailbox, self._loop)],
+            [dial.generic_handler(self._mailbox, self._authenticator, self._loop)],
             self._health,
         )
 
     def _admin_listener(self) -> Listener:
         desk = Desk(
-            self._engine, Path(self._settings.data), self._start_ns, threading.Lock()
+            self._engine,
+            Path(self._settings.data),
+            self._start_ns,
+            self._principals,
+            tuple,
+            threading.Lock(),
         )
-        admin = service.AdminService(desk, self._calls, self._metrics.observe)
+        admin = service.AdminService(
+            desk, self._calls, self._authenticator, self._metrics.observe
+        )
         return GrpcioListener(
             "admin",
             options.admin_options(self._settings),
-            [admin.generic_handler(), dial.generic_handler(self._mailbox, self._loop)],
+            [
+                admin.generic_handler(),
+                dial.generic_handler(self._mailbox, self._authenticator, self._loop),
+            ],
             self._health,
             reflected=(dial.SERVICE, service.SERVICE),
         )
@@ -204,7 +278,10 @@ class _Server:
 
     async def _until_asked_to_stop(self) -> int:
         """Return the exit code that the first reason to stop asks for."""
-        counting = asyncio.create_task(self._finish_counts())
+        background = [
+            asyncio.create_task(self._finish_counts()),
+            asyncio.create_task(self._refusals.watch()),
+        ]
         broken = [asyncio.create_task(listener.failed()) for listener in self._listeners]
         asked = asyncio.create_task(self._asked.wait())
         failed = asyncio.create_task(self._failed.wait())
@@ -214,7 +291,7 @@ class _Server:
             for listener, task in zip(self._listeners, broken, strict=True)
             if task.done()
         ]
-        await _cancelled([counting, asked, failed, *broken])
+        await _cancelled([*background, asked, failed, *broken])
         if self._failed.is_set():
             return exits.STORE_FAILED
         if ended and not self._asked.is_set():
@@ -242,6 +319,8 @@ class _Server:
         # A failed engine answers everything at once, and nothing is gained by waiting for more.
         patience_s = _LAST_WORDS_S if self._failed.is_set() else self._settings.drain_timeout_s
         answered = await self._all_answered(patience_s)
+        if not self._failed.is_set():
+            await self._refusals.tell_rest()
         await stop_all(self._listeners, _LAST_WORDS_S if answered else 0)
         if not answered:
             log.error("calls_left_unanswered", at_once=self._hurried.is_set())

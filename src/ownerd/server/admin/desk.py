@@ -1,7 +1,7 @@
 """What the handlers of AdminService work with."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 
 from ownerd.engine import Engine
 from ownerd.server.admin.changes import Answer, Caller, Change
+from ownerd.server.principals import Principals
 
 
 class Desk(NamedTuple):
@@ -18,12 +19,16 @@ class Desk(NamedTuple):
         engine: the one engine of this process.
         data_dir: where imports are spooled.
         start_ns: server time at which the process began to serve.
+        principals: who may make calls.
+        alarms: what is wrong beside what the engine knows, as (name, text).
         policy_lock: held from reading a policy to writing what was made of it.
     """
 
     engine: Engine
     data_dir: Path
     start_ns: int
+    principals: Principals
+    alarms: Callable[[], Iterable[tuple[str, str]]]
     policy_lock: threading.Lock
 
     def change(
