@@ -77,7 +77,7 @@ class GuardedServer(ServerProcess):
     """A server that asks who one is, with its first administrator."""
 
     def __init__(self, directory: Path, *arguments: str, **options: Any) -> None:
-        super().__init__(directory, *arguments, **options)
+        super().__init__(directory, *arguments, auth=True, **options)
         self._shared: dict[str, grpc.Channel] = {}
 
     @property
