@@ -161,7 +161,7 @@ def test_r1_a_run_on_a_small_list_of_ones_own_is_exclusive_and_keeps_its_files(
     for expected in (
         "40 contacts of contacts.csv",
         "Spring Renewals asks as Card Upgrade:",
-        "refused: 'renewals-dialer' lacks the right dial on list",
+        'refused: "renewals-dialer" lacks the right dial on list',
         "Shorten the duration from 2d3h to 1h",
         "Release ",
         "released records have a new owner",

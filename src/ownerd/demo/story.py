@@ -132,7 +132,9 @@ class Story:
         try:
             await one.client.claim(LIST_ID, self._called[0], other.campaign_id)
         except PermissionDenied as refused:
-            self._console.print(f"  refused: {refused}", markup=False, highlight=False)
+            self._console.print(
+                f"  refused: {refused}", markup=False, highlight=False, soft_wrap=True
+            )
         else:
             raise NotRefused(f"{one.name} could claim a record in the name of {other.name}")
 
