@@ -62,9 +62,9 @@ cdef class Listener:
 
     def __init__(
         self, Engine engine not None, Access access not None, *, threads, max_connections,
-        max_streams, max_header_bytes, max_message_bytes, max_held_bytes, max_memory_bytes, max_resets_per_s,
-        handshake_timeout_s, keepalive_time_s, keepalive_timeout_s, max_idle_s, max_age_s,
-        max_age_grace_s,
+        max_streams, max_header_bytes, max_message_bytes, max_held_bytes, max_memory_bytes,
+        max_resets_per_s, handshake_timeout_s, keepalive_time_s, keepalive_timeout_s, max_idle_s,
+        max_age_s, max_age_grace_s,
     ):
         self.engine = engine
         self.access = access
