@@ -22,13 +22,15 @@ from grpc_health.v1.health import aio as health
 import ownerd
 from ownerd.engine import Engine, StoreError, StoreInUseError
 from ownerd.mailbox import Mailbox
-from ownerd.server import addresses, dial, exits, native, options, verify
+from ownerd.server import addresses, dial, exits, native, options, tls, verify
 from ownerd.server.admin import service, spool
 from ownerd.server.admin.calls import Calls
 from ownerd.server.admin.desk import Desk
+from ownerd.server.alarms import AlarmBoard
 from ownerd.server.config import Settings
 from ownerd.server.listeners import GrpcioListener, Listener, stop_all
-from ownerd.server.metrics import Metrics, Page
+from ownerd.server.metrics import Metrics
+from ownerd.server.page import Page
 
 # Answers that are being sent, and health watchers, get this long once all calls are decided.
 _LAST_WORDS_S = 0.5
@@ -47,12 +49,15 @@ def serve(settings: Settings) -> int:
     """Serve until a signal or a failure; return the exit code.
 
     Raises:
-        exits.Stop: the store cannot be opened, or an address cannot be listened on.
+        exits.Stop: the settings do not go together, the store cannot be opened, or an address
+            cannot be listened on.
     """
+    tls.refuse_unprotected(settings)
+    material = tls.load(settings)
     engine = open_engine(settings)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     try:
-        return asyncio.run(_Server(settings, engine).run())
+        return asyncio.run(_Server(settings, engine, material).run())
     finally:
         engine.close()
 
@@ -90,9 +95,12 @@ def open_engine(settings: Settings) -> Engine:
 class _Server:
     """One run of the server, on one event loop."""
 
-    def __init__(self, settings: Settings, engine: Engine) -> None:
+    def __init__(
+        self, settings: Settings, engine: Engine, material: tls.Material | None
+    ) -> None:
         self._settings = settings
         self._engine = engine
+        self._material = material
         self._start_ns: int = engine.stats()["time_ns"]
 
     async def run(self) -> int:
@@ -104,6 +112,7 @@ class _Server:
             return await self._drain(code)
         finally:
             await stop_all(self._listeners, 0)
+            await _cancelled([self._watching] if self._watching is not None else [])
             if self._page is not None:
                 self._page.close()
             self._mailbox.detach(self._loop)
@@ -115,16 +124,20 @@ class _Server:
         self._hurried = asyncio.Event()
         self._failed = asyncio.Event()
         self._page: Page | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._mailbox = Mailbox(self._engine)
         self._mailbox.attach(self._loop)
         self._calls = Calls()
-        self._metrics = Metrics(self._engine)
+        self._alarms = AlarmBoard()
+        self._metrics = Metrics(self._engine, self._alarms.up)
         self._health = health.HealthServicer()
         self._listeners = [self._dial_listener(), self._admin_listener()]
 
     def _dial_listener(self) -> Listener:
         if native.wanted(self._settings):
-            listener = native.NativeListener("dial", self._engine, self._settings)
+            listener = native.NativeListener(
+                "dial", self._engine, self._settings, self._material
+            )
             self._metrics.watch(listener.stats)
             return listener
         return GrpcioListener(
@@ -132,12 +145,14 @@ class _Server:
             options.dial_options(self._settings),
             [dial.generic_handler(self._mailbox, self._loop)],
             self._health,
+            material=self._material,
         )
 
     def _admin_listener(self) -> Listener:
         desk = Desk(
-            self._engine, Path(self._settings.data), self._start_ns, threading.Lock()
-        )
+            self._engine, Path(self._settings.data), self._start_ns, threading.Lock(),
+            self._alarms.up,
+        )  # fmt: skip
         admin = service.AdminService(desk, self._calls, self._metrics.observe)
         return GrpcioListener(
             "admin",
@@ -145,6 +160,7 @@ class _Server:
             [admin.generic_handler(), dial.generic_handler(self._mailbox, self._loop)],
             self._health,
             reflected=(dial.SERVICE, service.SERVICE),
+            material=self._material,
         )
 
     async def _start(self) -> None:
@@ -154,7 +170,12 @@ class _Server:
             for listener, wanted in zip(self._listeners, texts, strict=True)
         ]
         if self._settings.metrics_listen:
-            self._page = Page(self._metrics, addresses.parse(self._settings.metrics_listen))
+            self._page = Page(
+                self._metrics.registry,
+                addresses.parse(self._settings.metrics_listen),
+                self._material,
+            )
+        self._watch_tls()
         for listener in self._listeners:
             await listener.start()
         for name in (dial.SERVICE, service.SERVICE):
@@ -163,6 +184,17 @@ class _Server:
         self._loop.add_signal_handler(signal.SIGINT, self._on_signal, "SIGINT")
         self._loop.add_reader(self._engine.failure_fd, self._on_failure)
         self._announce(bound)
+
+    def _watch_tls(self) -> None:
+        """Have the listeners follow the files of the certificate, if there is one."""
+        if self._material is None:
+            return
+        users = [listener.use_tls for listener in self._listeners]
+        if self._page is not None:
+            users.append(self._page.use_tls)
+        watch = tls.Watch(self._settings, self._material, users, self._alarms)
+        self._metrics.watch_tls(watch)
+        self._watching = asyncio.create_task(watch.run())
 
     def _announce(self, bound: Iterable[tuple[Listener, list[addresses.Address]]]) -> None:
         log.info(
@@ -176,14 +208,15 @@ class _Server:
         if self._page is not None:
             found.append(("metrics", self._page.address))
         for name, address in found:
-            log.info("listening", listener=name, address=str(address))
-            if not address.is_local:
+            secure = self._material is not None and not address.path
+            log.info("listening", listener=name, address=str(address), tls=secure)
+            if not address.is_local and not (secure and not self._settings.no_auth):
                 log.warning(
                     "listening_without_protection",
                     listener=name,
                     address=str(address),
-                    advice="other machines can reach this address and nobody has to say who they "
-                    "are; put a proxy with TLS in front, or listen on a loopback address",
+                    advice="other machines can reach this address, without TLS or without being "
+                    "asked who they are, as insecure allows; put a proxy in front",
                 )
 
     def _on_signal(self, name: str) -> None:

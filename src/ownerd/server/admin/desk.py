@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from google.protobuf.message import Message
 
 from ownerd.engine import Engine
+from ownerd.server import alarms
 from ownerd.server.admin.changes import Answer, Caller, Change
 
 
@@ -19,12 +20,14 @@ class Desk(NamedTuple):
         data_dir: where imports are spooled.
         start_ns: server time at which the process began to serve.
         policy_lock: held from reading a policy to writing what was made of it.
+        more_alarms: those besides the engine's.
     """
 
     engine: Engine
     data_dir: Path
     start_ns: int
     policy_lock: threading.Lock
+    more_alarms: alarms.Alarms = alarms.none
 
     def change(
         self,
