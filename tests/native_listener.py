@@ -31,10 +31,13 @@ class Loopback:
 
     Args:
         directory: of the engine's store.
+        tls: certificate, key and, if clients need a certificate, their CA, as PEM; None: plaintext.
         limits: what differs from LIMITS.
     """
 
-    def __init__(self, directory: Path, **limits: Any) -> None:
+    def __init__(
+        self, directory: Path, *, tls: tuple[bytes, ...] | None = None, **limits: Any
+    ) -> None:
         # Imported here: where it was not built, the tests that need it are skipped.
         from ownerd.listener import Listener
 
@@ -44,7 +47,11 @@ class Loopback:
         listening.setblocking(False)
         self.address = "127.0.0.1:{}".format(listening.getsockname()[1])
         self.listener = Listener(self.subject.engine, **(LIMITS | limits))
-        self.listener.start([listening.detach()])
+        if tls is None:
+            self.listener.start([listening.detach()])
+        else:
+            self.listener.use_tls(*tls)
+            self.listener.start([], [listening.detach()])
 
     def __enter__(self) -> Self:
         return self
@@ -79,9 +86,9 @@ class Loopback:
             "the listener to be empty",
         )
 
-    def serves(self) -> bool:
+    def serves(self, **options: Any) -> bool:
         """Whether a new, well-behaved client is served."""
-        with self.client() as client:
+        with self.client(**options) as client:
             reply = client.call(DIAL + "GetHolder", holder_request("nobody's"))
             return reply.code == 0 and not parsed_holder(reply.message).HasField("holder")
 

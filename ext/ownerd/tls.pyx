@@ -227,27 +227,35 @@ cdef void add_general_name(string *names, const GENERAL_NAME *name) noexcept nog
     )
 
 
-cdef void tls_peer_names(const SSL *session, char **names, size_t *size) noexcept nogil:
-    """Give the subject alternative names of the peer's certificate, malloc'd; NULL if it has none.
+cdef void add_names(string *names, const X509 *certificate) noexcept nogil:
+    """Append the subject alternative names of a certificate, each with a NUL behind it.
 
-    Each as `DNS:name`, `URI:...`, `email:...` or `IP:...`, with a NUL behind it.
+    As `DNS:name`, `URI:...`, `email:...` or `IP:...`; other kinds are left out.
+    """
+    cdef int i
+    cdef GENERAL_NAMES *found = <GENERAL_NAMES *> X509_get_ext_d2i(
+        certificate, NID_subject_alt_name, NULL, NULL
+    )
+    if found == NULL:
+        return
+    for i in range(sk_GENERAL_NAME_num(found)):
+        add_general_name(names, sk_GENERAL_NAME_value(found, i))
+    GENERAL_NAMES_free(found)
+
+
+cdef void tls_peer_names(const SSL *session, char **names, size_t *size) noexcept nogil:
+    """Give the names in the peer's certificate, as `add_names` spells them; malloc'd.
+
+    NULL if it has none, or the peer no certificate.
     """
     cdef string found
-    cdef GENERAL_NAMES *all_names = NULL
     cdef X509 *certificate = ownerd_peer_certificate(session)
-    cdef int i
     names[0] = NULL
     size[0] = 0
-    if certificate != NULL:
-        all_names = <GENERAL_NAMES *> X509_get_ext_d2i(
-            certificate, NID_subject_alt_name, NULL, NULL
-        )
-        X509_free(certificate)
-    if all_names == NULL:
+    if certificate == NULL:
         return
-    for i in range(sk_GENERAL_NAME_num(all_names)):
-        add_general_name(&found, sk_GENERAL_NAME_value(all_names, i))
-    GENERAL_NAMES_free(all_names)
+    add_names(&found, certificate)
+    X509_free(certificate)
     if found.empty():
         return
     names[0] = <char *> malloc(found.size())
@@ -255,6 +263,20 @@ cdef void tls_peer_names(const SSL *session, char **names, size_t *size) noexcep
         abort()
     memcpy(names[0], found.data(), found.size())
     size[0] = found.size()
+
+
+def names_in(bytes certificate_pem):
+    """Return the subject alternative names in a certificate, spelt as for a connection's peer.
+
+    Raises:
+        ValueError: it is no certificate in PEM.
+    """
+    cdef string found
+    certificates = certificates_of(certificate_pem, "certificate")
+    add_names(&found, <const X509 *> <size_t> certificates[0])
+    free_certificates(certificates)
+    text = <bytes> found.data()[:found.size()]
+    return [name.decode("utf-8", "replace") for name in text.split(b"\0")[:-1]]
 
 
 # --- contexts -------------------------------------------------------------------------------------

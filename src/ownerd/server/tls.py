@@ -34,7 +34,7 @@ SOON_S = 14 * 86_400
 
 LISTENERS = ("dial", "admin", "metrics")
 
-_POLL_S = 0.75
+_POLL_S = 0.5
 _MOST_BYTES = 1 << 20
 _DAY_S = 86_400
 
