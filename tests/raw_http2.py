@@ -82,6 +82,9 @@ class RawClient:
             self.socket.connect((host, int(port)) if family == socket.AF_INET else address[5:])
             if tls is not None:
                 self.socket = tls.wrap_socket(self.socket, server_hostname=host)
+            if greet:
+                settings_frame = SettingsFrame(0, settings=settings or {})
+                self.socket.sendall(PREFACE + settings_frame.serialize())
         except OSError:
             self.socket.close()
             raise
@@ -93,9 +96,6 @@ class RawClient:
         self.headers: dict[int, dict[str, str]] = {}
         self._buffer = b""
         self._next_stream = 1
-        if greet:
-            self.socket.sendall(PREFACE)
-            self.send(SettingsFrame(0, settings=settings or {}))
 
     def __enter__(self) -> Self:
         return self

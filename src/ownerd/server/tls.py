@@ -289,6 +289,7 @@ class Watch:
         self._fault: str | None = None
         self._seen: object = None     # contents, or why they cannot be read, at the last look
         self._done: object = None     # what was acted on
+        self._warned = False
         self._show_expiry()
 
     async def run(self) -> None:
@@ -336,8 +337,12 @@ class Watch:
     def _show_expiry(self) -> None:
         left_s = self.material.expiry_s - time.time()
         if left_s > SOON_S:
+            self._warned = False
             self._alarms.set(EXPIRES_SOON, None)
             return
+        if not self._warned:
+            self._warned = True
+            log.warning("tls_certificate_expires", expiry=_spelt(self.material.expiry_s))
         when = _spelt(self.material.expiry_s)
         what = "has ended" if left_s <= 0 else f"ends in {left_s / _DAY_S:.1f} days"
         self._alarms.set(
