@@ -33,10 +33,14 @@ class Loopback:
     Args:
         directory: of the engine's store.
         access: who may make calls; None: everybody.
+        tls: certificate, key and, if clients need a certificate, their CA, as PEM; None: plaintext.
         limits: what differs from LIMITS.
     """
 
-    def __init__(self, directory: Path, access: Access | None = None, **limits: Any) -> None:
+    def __init__(
+        self, directory: Path, access: Access | None = None, *,
+        tls: tuple[bytes, ...] | None = None, **limits: Any,
+    ) -> None:  # fmt: skip
         # Imported here: where it was not built, the tests that need it are skipped.
         from ownerd.listener import Listener
 
@@ -48,7 +52,11 @@ class Loopback:
         self.listener = Listener(
             self.subject.engine, access or Access(open=True), **(LIMITS | limits)
         )
-        self.listener.start([listening.detach()])
+        if tls is None:
+            self.listener.start([listening.detach()])
+        else:
+            self.listener.use_tls(*tls)
+            self.listener.start([], [listening.detach()])
 
     def __enter__(self) -> Self:
         return self
@@ -83,9 +91,9 @@ class Loopback:
             "the listener to be empty",
         )
 
-    def serves(self) -> bool:
+    def serves(self, **options: Any) -> bool:
         """Whether a new, well-behaved client is served."""
-        with self.client() as client:
+        with self.client(**options) as client:
             reply = client.call(DIAL + "GetHolder", holder_request("nobody's"))
             return reply.code == 0 and not parsed_holder(reply.message).HasField("holder")
 

@@ -311,7 +311,7 @@ def create(principal_id: str = "p", **fields: Any) -> admin_pb2.CreatePrincipalR
         (create(grants=[admin_pb2.Grant(right=5, lists=["x"])]), "grants[0]"),
         (create(certificate_names=["example.com"]), "certificate_names[0]"),
         (create(certificate_names=["DNS:"]), "certificate_names[0]"),
-        (create(certificate_names=["DNS:x"] + [f"DNS:{n}" for n in range(20)]), "certificate_names"),
+        (create(certificate_names=[f"DNS:{n}" for n in range(21)]), "certificate_names"),
         (create(calls_per_s=-1), "calls_per_s"), (create(records_per_s=10**10), "records_per_s"),
         (admin_pb2.CreatePrincipalRequest(
             principal=admin_pb2.Principal(principal_id="p"), token_ttl={"nanos": 5}
@@ -376,9 +376,8 @@ def test_an_update_changes_what_its_mask_names_and_insists_on_its_etag(
 def test_a_certificate_name_stands_for_one_principal(server: GuardedServer, unique: str) -> None:
     name = f"URI:spiffe://{unique}"
     server.root.admin("CreatePrincipal", create(unique, certificate_names=[name]))
-    code, message = status(
-        lambda: server.root.admin("CreatePrincipal", create(f"{unique}-2", certificate_names=[name]))
-    )
+    second = create(f"{unique}-2", certificate_names=[name])
+    code, message = status(lambda: server.root.admin("CreatePrincipal", second))
     assert code == "FAILED_PRECONDITION" and unique in message
 
 
@@ -469,11 +468,11 @@ def test_r21_those_turned_away_are_in_the_audit_in_bounded_number(fresh: Guarded
     fresh.open_list(LIST)
     dialer = fresh.principal("dialer", *grants(["dial"], [LIST], ["own"]))
     stranger = fresh.caller("ownerd_" + "x" * 43)
+    owners = admin_pb2.ListOwnersRequest(list_id=LIST)
     for _ in range(300):
         assert claims(stranger) == "UNAUTHENTICATED"
         assert claims(dialer, "1", "other") == "PERMISSION_DENIED"
-        code, _ = status(lambda: dialer.admin("ListOwners", admin_pb2.ListOwnersRequest(list_id=LIST)))
-        assert code == "PERMISSION_DENIED"
+        assert status(lambda: dialer.admin("ListOwners", owners))[0] == "PERMISSION_DENIED"
     poll(lambda: len(refusals(fresh)) >= 3, "refusals in the audit")
     assert len(refusals(fresh)) < 30
     fresh.restart()                     # the end tells what was held back

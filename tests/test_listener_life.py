@@ -355,7 +355,7 @@ def test_an_address_in_use_ends_the_server_with_5(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         for address in (f"127.0.0.1:{port}", f"unix:{path}", "192.0.2.1:0", "no.such.host:1"):
             with pytest.raises(ServerDidNotStart) as failure:
-                ServerProcess(tmp_path / "data", "--dial-listen", address).start()
+                ServerProcess(tmp_path / "data", "--insecure", "--dial-listen", address).start()
             assert failure.value.exit_code == 5
             assert "dial_listen" in failure.value.log_text
             assert address in failure.value.log_text

@@ -215,7 +215,8 @@ def test_every_cell_of_the_table(
         send = caller.dial if method in DIAL_RULES else caller.admin
         for list_id in (IN, OUT):
             for campaign_id in (IN, OUT):
-                code, message = status(lambda: send(method, build(list_id, campaign_id)))  # noqa: B023
+                request = build(list_id, campaign_id)
+                code, message = status(lambda: send(method, request))  # noqa: B023
                 expected = is_allowed(method, who, list_id, campaign_id)
                 assert (code != "PERMISSION_DENIED") is expected, (who, list_id, campaign_id, code)
                 assert code not in ("UNAUTHENTICATED", "INTERNAL", "UNKNOWN", "INVALID_ARGUMENT")

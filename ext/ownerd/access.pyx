@@ -548,7 +548,7 @@ cdef class Identity:
 
 
 def peer_host(str peer):
-    """Return a peer as gRPC spells it without its port, which is another one for each connection."""
+    """Return a peer as gRPC spells it, without its port: that differs between connections."""
     kind, colon, rest = unquote(peer).partition(":")
     return kind + colon + rest.rpartition(":")[0] if kind in ("ipv4", "ipv6") else kind + colon
 

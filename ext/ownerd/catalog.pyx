@@ -19,8 +19,8 @@ from ownerd.scans cimport (
     Scan, list_from_row, scan_close, scan_next, scan_open, scan_seek, scan_step,
 )
 from ownerd.store cimport (
-    AUDIT, CAMPAIGNS, CODES, COUNT_PENDING, EVENTS, LISTS, PRINCIPALS, REQUESTS, REQUEST_MEMORY_NS, AuditRow,
-    EventRow, List, RequestRow, Table,
+    AUDIT, CAMPAIGNS, CODES, COUNT_PENDING, EVENTS, LISTS, PRINCIPALS, REQUESTS, REQUEST_MEMORY_NS,
+    AuditRow, EventRow, List, RequestRow, Table,
 )
 
 from ownerd.directory import StoreError

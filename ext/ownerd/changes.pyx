@@ -25,10 +25,10 @@ from ownerd.room cimport ROOM_FOR_GRANTS
 from ownerd.rows cimport empty_slice, put_be32, put_be64, slice_of, text_slice
 from ownerd.scans cimport load_codes, load_list
 from ownerd.store cimport (
-    AUDIT, CODES, COUNT_PENDING, EVENTS, GRAVES, LISTS, PRINCIPALS, REQUESTS, REQUEST_MEMORY_NS, AuditRow,
-    EventRow, List, Record, RequestRow, Store, add_campaign, delete_row, find_campaign, find_list,
-    forget_list, get_row, put_campaign, put_event, put_list, put_row, record_load, record_store,
-    rename_campaign, store_abort, store_begin, store_commit, store_room,
+    AUDIT, CODES, COUNT_PENDING, EVENTS, GRAVES, LISTS, PRINCIPALS, REQUESTS, REQUEST_MEMORY_NS,
+    AuditRow, EventRow, List, Record, RequestRow, Store, add_campaign, delete_row, find_campaign,
+    find_list, forget_list, get_row, put_campaign, put_event, put_list, put_row, record_load,
+    record_store, rename_campaign, store_abort, store_begin, store_commit, store_room,
 )
 
 

@@ -4,10 +4,11 @@ from libc.stdint cimport int64_t
 
 from ownerd.access cimport AccessCore
 from ownerd.listener_state cimport Limits, Loop
+from ownerd.tls cimport TlsMaterial
 from ownerd.writer cimport EngineCore, pthread_t
 
 cdef Loop *loop_new(
-    EngineCore *engine, AccessCore *access, const Limits *limits
+    EngineCore *engine, AccessCore *access, const Limits *limits, TlsMaterial *tls
 ) except NULL
 cdef void loop_free(Loop *loop) noexcept nogil
 cdef int loop_start(Loop *loop, pthread_t *thread) except -1

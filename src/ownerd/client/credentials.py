@@ -178,14 +178,21 @@ class Tls:
                 ) from None
         return context
 
+    def contents(self) -> tuple[bytes | None, bytes | None, bytes | None]:
+        """Return what is in the CAs', the certificate's and the key's file.
+
+        Raises:
+            OSError: A file cannot be read.
+        """
+        ca = _bytes(self.ca_file) if self.ca_file else _system_roots()
+        cert = _bytes(self.cert_file) if self.cert_file else None
+        return ca, cert, _bytes(self.key_file) if self.key_file else None
+
     def credentials(self) -> grpc.ChannelCredentials:
         """Return the credentials of a channel; errors as in `context`."""
         self.context()
-        return grpc.ssl_channel_credentials(
-            root_certificates=_bytes(self.ca_file) if self.ca_file else _system_roots(),
-            private_key=_bytes(self.key_file) if self.key_file else None,
-            certificate_chain=_bytes(self.cert_file) if self.cert_file else None,
-        )
+        ca, cert, key = self.contents()
+        return grpc.ssl_channel_credentials(ca, private_key=key, certificate_chain=cert)
 
     def options(self) -> list[tuple[str, str]]:
         """Return the options of a channel."""

@@ -12,7 +12,7 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,15 +23,18 @@ from grpc_health.v1.health import aio as health
 import ownerd
 from ownerd.access import Access
 from ownerd.engine import Engine, StoreError, StoreInUseError
+from ownerd.errors import PermissionDenied
 from ownerd.mailbox import Mailbox
-from ownerd.server import addresses, dial, exits, native, options, verify
+from ownerd.server import addresses, dial, exits, native, options, rights, tls, verify
 from ownerd.server.admin import service, spool
 from ownerd.server.admin.calls import Calls
 from ownerd.server.admin.desk import Desk
+from ownerd.server.alarms import AlarmBoard
 from ownerd.server.auth import Authenticator
 from ownerd.server.config import Settings
 from ownerd.server.listeners import GrpcioListener, Listener, stop_all
-from ownerd.server.metrics import Metrics, Page
+from ownerd.server.metrics import Metrics
+from ownerd.server.page import Page
 from ownerd.server.principals import Principals
 from ownerd.server.refusals import Refusals
 from ownerd.v1 import admin_pb2
@@ -53,15 +56,18 @@ def serve(settings: Settings) -> int:
     """Serve until a signal or a failure; return the exit code.
 
     Raises:
-        exits.Stop: the store cannot be opened, or an address cannot be listened on.
+        exits.Stop: the settings do not go together, the store cannot be opened, or an address
+            cannot be listened on.
     """
+    tls.refuse_unprotected(settings)
+    material = tls.load(settings)
     if not settings.core_dumps:
         _forbid_core_dumps()
     engine = open_engine(settings)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     try:
         principals = open_principals(settings, engine)
-        return asyncio.run(_Server(settings, engine, principals).run())
+        return asyncio.run(_Server(settings, engine, principals, material).run())
     finally:
         engine.close()
 
@@ -147,11 +153,18 @@ def _forbid_core_dumps() -> None:
 class _Server:
     """One run of the server, on one event loop."""
 
-    def __init__(self, settings: Settings, engine: Engine, principals: Principals) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        principals: Principals,
+        material: tls.Material | None,
+    ) -> None:
         self._settings = settings
         self._engine = engine
         self._principals = principals
         self._access = principals.access
+        self._material = material
         self._start_ns: int = engine.stats()["time_ns"]
 
     async def run(self) -> int:
@@ -163,6 +176,7 @@ class _Server:
             return await self._drain(code)
         finally:
             await stop_all(self._listeners, 0)
+            await _cancelled([self._watching] if self._watching is not None else [])
             if self._page is not None:
                 self._page.close()
             self._mailbox.detach(self._loop)
@@ -174,12 +188,14 @@ class _Server:
         self._hurried = asyncio.Event()
         self._failed = asyncio.Event()
         self._page: Page | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._mailbox = Mailbox(self._engine, self._access)
         self._mailbox.attach(self._loop)
         self._calls = Calls()
         self._authenticator = Authenticator(self._access, self._engine)
         self._refusals = Refusals(self._engine, self._access, self._calls)
-        self._metrics = Metrics(self._engine)
+        self._alarms = AlarmBoard()
+        self._metrics = Metrics(self._engine, self._alarms.up)
         self._metrics.watch_refusals(self._refusals.counts)
         self._health = health.HealthServicer()
         self._listeners = [self._dial_listener(), self._admin_listener()]
@@ -187,7 +203,7 @@ class _Server:
     def _dial_listener(self) -> Listener:
         if native.wanted(self._settings):
             listener = native.NativeListener(
-                "dial", self._engine, self._access, self._settings
+                "dial", self._engine, self._access, self._settings, self._material
             )
             self._metrics.watch(listener.stats)
             return listener
@@ -196,6 +212,7 @@ class _Server:
             options.dial_options(self._settings),
             [dial.generic_handler(self._mailbox, self._authenticator, self._loop)],
             self._health,
+            material=self._material,
         )
 
     def _admin_listener(self) -> Listener:
@@ -204,8 +221,8 @@ class _Server:
             Path(self._settings.data),
             self._start_ns,
             self._principals,
-            tuple,
             threading.Lock(),
+            self._alarms.up,
         )
         admin = service.AdminService(
             desk, self._calls, self._authenticator, self._metrics.observe
@@ -219,6 +236,7 @@ class _Server:
             ],
             self._health,
             reflected=(dial.SERVICE, service.SERVICE),
+            material=self._material,
         )
 
     async def _start(self) -> None:
@@ -228,7 +246,13 @@ class _Server:
             for listener, wanted in zip(self._listeners, texts, strict=True)
         ]
         if self._settings.metrics_listen:
-            self._page = Page(self._metrics, addresses.parse(self._settings.metrics_listen))
+            self._page = Page(
+                self._metrics.registry,
+                addresses.parse(self._settings.metrics_listen),
+                self._may_scrape,
+                self._material,
+            )
+        self._watch_tls()
         for listener in self._listeners:
             await listener.start()
         for name in (dial.SERVICE, service.SERVICE):
@@ -237,6 +261,32 @@ class _Server:
         self._loop.add_signal_handler(signal.SIGINT, self._on_signal, "SIGINT")
         self._loop.add_reader(self._engine.failure_fd, self._on_failure)
         self._announce(bound)
+
+    def _watch_tls(self) -> None:
+        """Have the listeners follow the files of the certificate, if there is one."""
+        if self._material is None:
+            return
+        users = [listener.use_tls for listener in self._listeners]
+        if self._page is not None:
+            users.append(self._page.use_tls)
+        watch = tls.Watch(self._settings, self._material, users, self._alarms)
+        self._metrics.watch_tls(watch)
+        self._watching = asyncio.create_task(watch.run())
+
+    def _may_scrape(self, authorization: str | None, names: Sequence[str], peer: str) -> None:
+        """Turn away whoever may not see the metrics; on a thread of the page.
+
+        Raises:
+            Unauthenticated, PermissionDenied, RateLimited
+        """
+        what = "metrics"
+        identity = self._authenticator.of_request(authorization, names, peer, what)
+        self._authenticator.spend(identity)
+        try:
+            rights.require(identity, rights.METRICS_RULE.rights[0], None, None)
+        except PermissionDenied as error:
+            self._authenticator.denied(error, peer, what)
+            raise
 
     def _announce(self, bound: Iterable[tuple[Listener, list[addresses.Address]]]) -> None:
         log.info(
@@ -250,14 +300,15 @@ class _Server:
         if self._page is not None:
             found.append(("metrics", self._page.address))
         for name, address in found:
-            log.info("listening", listener=name, address=str(address))
-            if not address.is_local:
+            secure = self._material is not None and not address.path
+            log.info("listening", listener=name, address=str(address), tls=secure)
+            if not address.is_local and not (secure and not self._settings.no_auth):
                 log.warning(
                     "listening_without_protection",
                     listener=name,
                     address=str(address),
-                    advice="other machines can reach this address and nobody has to say who they "
-                    "are; put a proxy with TLS in front, or listen on a loopback address",
+                    advice="other machines can reach this address, without TLS or without being "
+                    "asked who they are, as insecure allows; put a proxy in front",
                 )
 
     def _on_signal(self, name: str) -> None:

@@ -1,13 +1,14 @@
 """What the handlers of AdminService work with."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
 
 from ownerd.engine import Engine
+from ownerd.server import alarms
 from ownerd.server.admin.changes import Answer, Caller, Change
 from ownerd.server.principals import Principals
 
@@ -20,16 +21,16 @@ class Desk(NamedTuple):
         data_dir: where imports are spooled.
         start_ns: server time at which the process began to serve.
         principals: who may make calls.
-        alarms: what is wrong beside what the engine knows, as (name, text).
         policy_lock: held from reading a policy to writing what was made of it.
+        more_alarms: those besides the engine's.
     """
 
     engine: Engine
     data_dir: Path
     start_ns: int
     principals: Principals
-    alarms: Callable[[], Iterable[tuple[str, str]]]
     policy_lock: threading.Lock
+    more_alarms: alarms.Alarms = alarms.none
 
     def change(
         self,

@@ -35,7 +35,7 @@ def _get(
         clock_offset=convert.duration_of(stats["clock_offset_ns"]),
         alarms=[
             admin_pb2.Alarm(name=name.upper(), message=text)
-            for name, text in (*stats["alarms"], *desk.alarms())
+            for name, text in (*stats["alarms"], *desk.more_alarms())
         ],
         **{name: stats[name] for name in _COPIED},
     )
