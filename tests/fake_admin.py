@@ -1,8 +1,8 @@
 """A small ownerd server for tests of its clients: the real rpcs over real gRPC, dicts behind them.
 
-It keeps every request and the token that came with it, and `fail_next` makes the next calls of an rpc fail, so that a test can see
-what a client sends and how it takes errors. It knows little of the ownership rules: that is tested
-against the real server.
+It keeps every request and the token that came with it, and `fail_next` makes the next calls of an
+rpc fail, so that a test can see what a client sends and how it takes errors. It knows little of the
+ownership rules: that is tested against the real server.
 """
 
 import time

@@ -38,7 +38,9 @@ def secured(certificates: Certificates) -> Iterator[FakeServer]:
 # Tokens
 
 
-def test_every_kind_of_call_carries_the_token(fake: FakeServer, connect: Callable[..., Any]) -> None:
+def test_every_kind_of_call_carries_the_token(
+    fake: FakeServer, connect: Callable[..., Any]
+) -> None:
     client = connect(fake.address, token=TOKEN)
     client.claim("L", "1", "C")
     client.claim_batch("L", ["1"], "C")

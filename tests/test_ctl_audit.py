@@ -154,14 +154,15 @@ def test_a_server_that_is_away_is_waited_for_and_nothing_is_missed(ctl, fake, lo
 
 
 def test_it_ends_when_the_server_is_away_too_long_or_says_no(ctl, fake, looks):
-    looks += [lambda: fake.fail_next("ListAuditEntries", grpc.StatusCode.RESOURCE_EXHAUSTED, "x")] * 5
+    exhausted = grpc.StatusCode.RESOURCE_EXHAUSTED
+    looks += [lambda: fake.fail_next("ListAuditEntries", exhausted, "x")] * 5
     code, _, err = ctl("audit", "-f")
     assert code == Exit.EXHAUSTED and err.count("trying again") == 1
     denied = grpc.StatusCode.PERMISSION_DENIED
     looks[:] = [lambda: fake.fail_next("ListAuditEntries", denied, "needs view")]
     assert ctl("audit", "-f") == (Exit.PERMISSION, "", "ownerctl: needs view\n")
     looks.clear()
-    fake.fail_next("ListAuditEntries", grpc.StatusCode.RESOURCE_EXHAUSTED, "x")
+    fake.fail_next("ListAuditEntries", exhausted, "x")
     assert ctl("audit", "-f")[0] == Exit.EXHAUSTED  # not even the first answer
 
 

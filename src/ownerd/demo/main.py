@@ -2,7 +2,8 @@
 
 A real server on a fresh store and free ports, which asks everybody who they are; three campaigns
 that dial one list at once through the real client, each with a token that lets it speak for itself
-alone; a shortened duration, a release, and a check of the campaigns' own logs. `run` is called from the main thread of a program that has not used gRPC yet.
+alone; a shortened duration, a release, and a check of the campaigns' own logs. `run` is called
+from the main thread of a program that has not used gRPC yet.
 """
 
 import asyncio
@@ -48,7 +49,8 @@ def run(
 
     Returns:
         0: no record was dialed by two campaigns while one held it. 1: one was, a campaign could
-        speak for another, or the demo could not be run to its end. 2: the contacts cannot be read. 130: interrupted.
+        speak for another, or the demo could not be run to its end. 2: the contacts cannot be
+        read. 130: interrupted.
     """
     if not 2 <= campaigns <= 20 or not seconds > 0:
         raise ValueError(f"{campaigns} campaigns, {seconds} s: give 2 to 20, and more than 0 s")
