@@ -41,7 +41,8 @@ def table(*principals: Known) -> Access:
         ("?", "é", True), ("??", "é", False), ("?", "", False), ("a?c", "a💡c", True),
         ("\\*", "*", True), ("\\*", "x", False), ("\\?", "?", True), ("\\\\", "\\", True),
         ("a\\", "a\\", True), ("*a*b", "xaxxb", True), ("*a*b", "xbxxa", False),
-        ("abc", "ab", False), ("ab", "abc", False), ("[ab]", "a", False), ("[ab]", "[ab]", True), ("**", "x", True),
+        ("abc", "ab", False), ("ab", "abc", False), ("[ab]", "a", False), ("[ab]", "[ab]", True),
+        ("**", "x", True),
         ("ABC", "abc", False),
     ],
 )  # fmt: skip
