@@ -169,7 +169,8 @@ def test_sockets_that_speak_tls_need_material(tmp_path: Path) -> None:
 
     with Loopback(tmp_path) as listener, socket.create_server(("127.0.0.1", 0)) as listening:
         with pytest.raises(ValueError, match="use_tls"):
-            Listener(listener.subject.engine, Access(open=True), **LIMITS).start([], [listening.fileno()])
+            made = Listener(listener.subject.engine, Access(open=True), **LIMITS)
+            made.start([], [listening.fileno()])
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,8 @@ class Secure:
 
 def _made(secure: Secure) -> Iterator[Secure]:
     with secure.process:
-        secure.create_list(CLIENT_CA.issue("x.example") if secure.files.client_ca.exists() else None)
+        asks = secure.files.client_ca.exists()
+        secure.create_list(CLIENT_CA.issue("x.example") if asks else None)
         yield secure
 
 

@@ -17,8 +17,8 @@ cdef enum:
     TRANSPORT_WAIT = -1               # neither bytes nor room now
     TRANSPORT_ENDED = -2
 
-# How bytes pass, once there is a socket. `begin` is False for want of memory; `end` is called before
-# the socket is closed, also where nothing was begun.
+# How bytes pass, once there is a socket. `begin` is False for want of memory; `end` is called
+# before the socket is closed, also where nothing was begun.
 cdef struct Transport:
     bint (*begin)(Channel *channel) noexcept nogil
     ssize_t (*receive)(Channel *channel, char *buffer, size_t size) noexcept nogil
