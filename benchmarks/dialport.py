@@ -59,6 +59,8 @@ def serving(store: Path, kind: str, directory: Path) -> Iterator[processes.Serve
     arguments += ["--queue-limit", str(QUEUE_LIMIT)]
     if "dial_listener" in Settings.__struct_fields__:
         arguments += ["--dial-listener", kind]
+    if "no_auth" in Settings.__struct_fields__:
+        arguments += ["--no-auth"]
     with processes.serving(
         f"ownerd-{kind}", "ownerd.server.main", arguments, ("dial", "admin"), directory
     ) as server:

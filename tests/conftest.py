@@ -1,6 +1,7 @@
 """Fixtures that several test modules share: server processes, stubs, subjects and unique names."""
 
 import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,10 @@ from subject_grpc import GrpcSubject
 from ownerd.v1 import admin_pb2_grpc, dial_pb2_grpc
 
 _numbers = itertools.count(1)
+
+# Whoever runs the tests may have servers of their own; these say nothing about the tests'.
+for _name in ("CONTEXT", "SERVER", "DIAL", "TOKEN", "TOKEN_FILE", "CA", "CERT", "KEY"):
+    os.environ.pop(f"OWNERD_{_name}", None)
 
 # A failure prints what reproduces it; nothing is kept in the source tree between runs.
 settings.register_profile(

@@ -31,6 +31,13 @@ def ctl(fake, capsys, monkeypatch):
     return run
 
 
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    """The path of the contexts' file, in a configuration directory of the test's own."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return tmp_path / "config" / "ownerd" / "contexts.json"
+
+
 def own(fake, list_id, count, campaign_id="C1", expire_s=None):
     """Let a campaign own records of a list of the fake."""
     for _ in range(count):

@@ -1,8 +1,8 @@
 """A small ownerd server for tests of its clients: the real rpcs over real gRPC, dicts behind them.
 
-It keeps every request, and `fail_next` makes the next calls of an rpc fail, so that a test can see
-what a client sends and how it takes errors. It knows little of the ownership rules: that is tested
-against the real server.
+It keeps every request and the token that came with it, and `fail_next` makes the next calls of an
+rpc fail, so that a test can see what a client sends and how it takes errors. It knows little of the
+ownership rules: that is tested against the real server.
 """
 
 import time
@@ -35,6 +35,12 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
         self.requests: list[Any] = []
         self.failures: dict[str, list[tuple[grpc.StatusCode, str]]] = defaultdict(list)
         self.export_breaks = False  # after its first message
+        self.principals: dict[str, pb.Principal] = {}
+        self.answers = pb.CheckAccessResponse(allowed=True, explanation="as the test says")
+        self.authorizations: list[str | None] = []  # one for each request
+        self.valid_tokens: set[str] | None = None  # None: nobody is asked
+        self.token_is_lost = False  # of the next answer with one
+        self.trailers: tuple[tuple[str, str], ...] = ()  # of failures
         self.revision = 0
 
     def fail_next(self, rpc: str, code: grpc.StatusCode, details: str, count: int = 1) -> None:
@@ -47,11 +53,23 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
 
     def _enter(self, rpc: str, request: Any, context: grpc.ServicerContext) -> None:
         self.requests.append(request)
+        self._check_caller(context)
         if self.failures[rpc]:
+            context.set_trailing_metadata(self.trailers)
             context.abort(*self.failures[rpc].pop(0))
         list_id = getattr(request, "list_id", "")
-        if list_id and list_id not in self.lists and rpc != "CreateContactList":
+        named_only = ("CreateContactList", "CheckAccess")
+        if list_id and list_id not in self.lists and rpc not in named_only:
             context.abort(grpc.StatusCode.NOT_FOUND, f'list_id: no contact list "{list_id}"')
+
+    def _check_caller(self, context: grpc.ServicerContext) -> None:
+        given = dict(context.invocation_metadata()).get("authorization")
+        self.authorizations.append(given)
+        if self.valid_tokens is not None:
+            token = (given or "").removeprefix("Bearer ")
+            if token not in self.valid_tokens:
+                what = "the token is not valid" if token else "no token and no certificate"
+                context.abort(grpc.StatusCode.UNAUTHENTICATED, what)
 
     def _next_revision(self) -> int:
         self.revision += 1
@@ -224,8 +242,103 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
         return pb.DeleteWrapUpCodeResponse(revision=self._next_revision())
 
     def ListAuditEntries(self, request, context):
+        """Return entries newest first; as a page token the id that the next page is below."""
         self._enter("ListAuditEntries", request, context)
-        return pb.ListAuditEntriesResponse(entries=self.entries)
+        below = int(request.page_token or 2**62)
+        entries = [e for e in self.entries if e.entry_id < below and _fits(e, request.filter)]
+        entries.sort(key=lambda entry: -entry.entry_id)
+        size = request.page_size or 100
+        token = str(entries[size - 1].entry_id) if len(entries) > size else ""
+        return pb.ListAuditEntriesResponse(entries=entries[:size], next_page_token=token)
+
+    def add_entry(self, **fields: Any) -> pb.AuditEntry:
+        """Write an audit entry, a second after the one before."""
+        number = len(self.entries) + 1
+        entry = pb.AuditEntry(entry_id=number, revision=number, **fields)
+        entry.time.seconds = NOW_S + number
+        self.entries.append(entry)
+        return entry
+
+    def CreatePrincipal(self, request, context):
+        self._enter("CreatePrincipal", request, context)
+        principal_id = request.principal.principal_id
+        if principal_id in self.principals:
+            context.abort(grpc.StatusCode.ALREADY_EXISTS, f'principal "{principal_id}" exists')
+        made = pb.Principal()
+        made.CopyFrom(request.principal)
+        made.create_time.seconds = made.update_time.seconds = NOW_S
+        made.etag = str(self._next_revision())
+        self.principals[principal_id] = made
+        token = "" if request.no_token else self._new_token(made, request)
+        return pb.CreatePrincipalResponse(principal=made, token=token, revision=self.revision)
+
+    def _new_token(self, principal: pb.Principal, request: Any) -> str:
+        number = self._next_revision()
+        token = principal.tokens.add(token_id=f"{number:016x}")
+        token.create_time.seconds = NOW_S
+        if request.HasField("token_ttl"):
+            token.expire_time.seconds = NOW_S + request.token_ttl.seconds
+        del principal.tokens[:-2]
+        lost, self.token_is_lost = self.token_is_lost, False
+        return "" if lost else token_text(number)
+
+    def GetPrincipal(self, request, context):
+        self._enter("GetPrincipal", request, context)
+        return pb.GetPrincipalResponse(principal=self._principal(request.principal_id, context))
+
+    def _principal(self, principal_id: str, context: grpc.ServicerContext) -> pb.Principal:
+        if principal_id not in self.principals:
+            context.abort(grpc.StatusCode.NOT_FOUND, f'no principal "{principal_id}"')
+        return self.principals[principal_id]
+
+    def ListPrincipals(self, request, context):
+        self._enter("ListPrincipals", request, context)
+        shown, token = self._page(sorted(self.principals), request)
+        principals = [self.principals[name] for name in shown]
+        return pb.ListPrincipalsResponse(principals=principals, next_page_token=token)
+
+    def UpdatePrincipal(self, request, context):
+        self._enter("UpdatePrincipal", request, context)
+        principal = self._principal(request.principal.principal_id, context)
+        if request.etag not in ("", principal.etag):
+            context.abort(grpc.StatusCode.ABORTED, "etag: the principal has changed")
+        for path in request.update_mask.paths:
+            principal.ClearField(path)
+        changed = pb.Principal()
+        request.update_mask.MergeMessage(request.principal, changed)
+        principal.MergeFrom(changed)
+        principal.etag = str(self._next_revision())
+        return pb.UpdatePrincipalResponse(principal=principal, revision=self.revision)
+
+    def DeletePrincipal(self, request, context):
+        self._enter("DeletePrincipal", request, context)
+        self._principal(request.principal_id, context)
+        del self.principals[request.principal_id]
+        return pb.DeletePrincipalResponse(revision=self._next_revision())
+
+    def RotateToken(self, request, context):
+        self._enter("RotateToken", request, context)
+        principal = self._principal(request.principal_id, context)
+        token = self._new_token(principal, request)
+        return pb.RotateTokenResponse(principal=principal, token=token, revision=self.revision)
+
+    def RevokeTokens(self, request, context):
+        self._enter("RevokeTokens", request, context)
+        principal = self._principal(request.principal_id, context)
+        left = [
+            token for token in principal.tokens
+            if not request.all_tokens and token.token_id not in request.token_ids
+        ]  # fmt: skip
+        count = len(principal.tokens) - len(left)
+        del principal.tokens[:]
+        principal.tokens.extend(left)
+        revision = self._next_revision()
+        return pb.RevokeTokensResponse(principal=principal, revoked_count=count, revision=revision)
+
+    def CheckAccess(self, request, context):
+        self._enter("CheckAccess", request, context)
+        self._principal(request.principal_id, context)
+        return self.answers
 
     def GetServerStatus(self, request, context):
         self._enter("GetServerStatus", request, context)
@@ -254,14 +367,37 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
         return dial_pb2.GetHolderResponse(holder=holder, revision=self.revision)
 
 
+def token_text(number: int) -> str:
+    """Return the token that the fake makes as its n-th change."""
+    return f"ownerd_{number:043x}"
+
+
+def _fits(entry: pb.AuditEntry, wanted: pb.AuditFilter) -> bool:
+    for name in ("list_id", "principal", "action"):
+        if getattr(wanted, name) not in ("", getattr(entry, name)):
+            return False
+    time_ns = entry.time.ToNanoseconds()
+    if time_ns < wanted.start_time.ToNanoseconds():
+        return False
+    return not wanted.HasField("end_time") or time_ns < wanted.end_time.ToNanoseconds()
+
+
 @contextmanager
-def fake_server() -> Iterator[FakeServer]:
-    """Run a FakeServer on a free loopback port."""
-    fake = FakeServer()
+def fake_server(
+    credentials: grpc.ServerCredentials | None = None,
+    fake: FakeServer | None = None,
+    address: str = "127.0.0.1:0",
+) -> Iterator[FakeServer]:
+    """Run a FakeServer on a free loopback port, or at `address`; with credentials over TLS."""
+    fake = fake or FakeServer()
     server = grpc.server(futures.ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)])
     admin_pb2_grpc.add_AdminServiceServicer_to_server(fake, server)
     dial_pb2_grpc.add_DialServiceServicer_to_server(fake, server)
-    fake.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    if credentials is None:
+        port = server.add_insecure_port(address)
+    else:
+        port = server.add_secure_port(address, credentials)
+    fake.address = f"127.0.0.1:{port}"
     server.start()
     try:
         yield fake

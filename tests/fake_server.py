@@ -31,11 +31,21 @@ HANDLER_MAKERS = {
 class FakeServer:
     """Both services on a free loopback port; a context manager.
 
-    `requests` has the requests of each rpc by its name, a streamed one as the list of its messages.
+    `requests` has the requests of each rpc by its name, a streamed one as the list of its messages;
+    `authorizations` and `peers` have what came with each request, in the order of the calls.
+    With credentials it speaks TLS.
     """
 
-    def __init__(self, services: tuple[ServiceDescriptor, ...] = SERVICES) -> None:
+    def __init__(
+        self,
+        services: tuple[ServiceDescriptor, ...] = SERVICES,
+        credentials: grpc.ServerCredentials | None = None,
+        address: str = "127.0.0.1:0",
+    ) -> None:
         self.requests: dict[str, list[Any]] = defaultdict(list)
+        self.authorizations: list[str | None] = []
+        self.peers: list[str] = []
+        self.trailers: tuple[tuple[str, str], ...] = ()  # of failures
         self._answers: dict[str, Callable[[Any], Any]] = {}
         self._failures: deque[tuple[grpc.StatusCode, str]] = deque()
         self._held: set[str] = set()
@@ -45,7 +55,11 @@ class FakeServer:
             handlers = {method.name: self._handler(method) for method in service.methods}
             generic = grpc.method_handlers_generic_handler(service.full_name, handlers)
             self._server.add_generic_rpc_handlers((generic,))
-        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        if credentials is None:
+            port = self._server.add_insecure_port(address)
+        else:
+            port = self._server.add_secure_port(address, credentials)
+        self.address = f"127.0.0.1:{port}" if not address.startswith("unix:") else address
 
     def __enter__(self) -> "FakeServer":
         self._server.start()
@@ -87,7 +101,10 @@ class FakeServer:
         if method.client_streaming:
             request = list(request)
         self.requests[method.name].append(request)
+        self.authorizations.append(dict(context.invocation_metadata()).get("authorization"))
+        self.peers.append(context.peer())
         if self._failures:
+            context.set_trailing_metadata(self.trailers)
             context.abort(*self._failures.popleft())
         if method.name in self._held:
             self._let_go.wait(30)

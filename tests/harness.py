@@ -66,6 +66,7 @@ class ServerProcess:
         arguments: further arguments of `ownerd serve`.
         environment: variables set on top of this process's own.
         command: words put in front of the Python executable, such as `strace ...`.
+        auth: whether it asks who one is; then the stubs carry the first administrator's token.
     """
 
     def __init__(
@@ -74,9 +75,11 @@ class ServerProcess:
         *arguments: str,
         environment: Mapping[str, str] | None = None,
         command: Sequence[str] = (),
+        auth: bool = False,
     ) -> None:
         self.directory = Path(directory)
-        self.arguments = arguments
+        self.arguments = arguments if auth else (*arguments, "--no-auth")
+        self.auth = auth
         self.environment = dict(environment or {})
         self.command = tuple(command)
         self.log_lines: list[str] = []
@@ -219,13 +222,23 @@ class ServerProcess:
         self._channels.append(channel)
         return channel
 
+    @property
+    def token(self) -> str:
+        """The first administrator's token; needs `auth`."""
+        return (self.directory / "admin.token").read_text().strip()
+
+    def _known_channel(self, address: str) -> grpc.Channel:
+        """Return a new channel to `address`, whose calls are the first administrator's."""
+        channel = self.channel(address)
+        return grpc.intercept_channel(channel, _Bearer(self.token)) if self.auth else channel
+
     def dial_stub(self, address: str | None = None) -> dial_pb2_grpc.DialServiceStub:
         """Return a stub of DialService on a channel of its own, by default on the dial port."""
-        return dial_pb2_grpc.DialServiceStub(self.channel(address or self.dial_address))
+        return dial_pb2_grpc.DialServiceStub(self._known_channel(address or self.dial_address))
 
     def admin_stub(self) -> admin_pb2_grpc.AdminServiceStub:
         """Return a stub of AdminService on a channel of its own."""
-        return admin_pb2_grpc.AdminServiceStub(self.channel(self.admin_address))
+        return admin_pb2_grpc.AdminServiceStub(self._known_channel(self.admin_address))
 
     # ---- private
 
@@ -248,6 +261,23 @@ class ServerProcess:
         with process.stderr:
             for line in process.stderr:
                 lines.append(line.rstrip("\n"))
+
+
+class _Bearer(
+    grpc.UnaryUnaryClientInterceptor,
+    grpc.UnaryStreamClientInterceptor,
+    grpc.StreamUnaryClientInterceptor,
+):
+    """Sends a token with every call."""
+
+    def __init__(self, token: str) -> None:
+        self._header = ("authorization", f"Bearer {token}")
+
+    def _intercept(self, go_on: Callable[..., Any], details: Any, request: Any) -> Any:
+        metadata = [*(details.metadata or ()), self._header]
+        return go_on(details._replace(metadata=metadata), request)
+
+    intercept_unary_unary = intercept_unary_stream = intercept_stream_unary = _intercept
 
 
 def _parse_line(line: str) -> dict[str, Any] | None:

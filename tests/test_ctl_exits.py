@@ -120,7 +120,7 @@ def run_process(fake, *arguments, **streams):
     [
         (["re"], {"record", "release"}),
         (["list", "cr"], {"create"}),
-        (["owners", "L", "-o", ""], {"table", "json", "csv"}),
+        (["owners", "L", "-o", ""], {"table", "json", "jsonl", "csv"}),
         (["policy", "set", "L", "--no"], {"--no-expiration"}),
     ],
 )

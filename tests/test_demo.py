@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ownerd.client import AsyncClient, Claim, Decision
+from ownerd.client import AsyncClient, Claim, Decision, PermissionDenied
 from ownerd.demo.contacts import ContactsError, read_contacts, write_sample
 from ownerd.demo.main import run
 
@@ -160,6 +160,8 @@ def test_r1_a_run_on_a_small_list_of_ones_own_is_exclusive_and_keeps_its_files(
     assert process.returncode == 0, output
     for expected in (
         "40 contacts of contacts.csv",
+        "Spring Renewals asks as Card Upgrade:",
+        'refused: "renewals-dialer" lacks the right dial on list',
         "Shorten the duration from 2d3h to 1h",
         "Release ",
         "released records have a new owner",
@@ -172,8 +174,11 @@ def test_r1_a_run_on_a_small_list_of_ones_own_is_exclusive_and_keeps_its_files(
     assert denied[1] != "0"
     kept = re.search(r"kept: (\S+)", output)
     assert kept is not None
-    assert (Path(kept[1]) / "store").is_dir()
+    assert (Path(kept[1]) / "store" / "admin.token").is_file()
     assert len(list((Path(kept[1]) / "logs").glob("*.jsonl"))) == 4
+    logs = [*Path(kept[1]).glob("logs/*"), Path(kept[1]) / "server.log"]
+    for text in (output, *(log.read_text() for log in logs)):
+        assert not re.search(r"ownerd_[A-Za-z0-9_-]{43}", text)
     assert has_ended(pid_of_the_server(output))
 
 
@@ -192,6 +197,24 @@ def test_r1_a_run_in_which_denials_are_ignored_ends_with_exit_code_1(
     output = capsys.readouterr().out
     assert "VIOLATED" in output
     assert "dialed by two campaigns at once" in output
+
+
+def test_a_run_in_which_a_campaign_can_speak_for_another_ends_with_exit_code_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really_claim = AsyncClient.claim
+
+    async def claim_as_anybody(*arguments: Any) -> Claim:
+        try:
+            return await really_claim(*arguments)
+        except PermissionDenied:
+            return Claim(Decision.GRANTED, None, 1)
+
+    monkeypatch.setattr(AsyncClient, "claim", claim_as_anybody)
+    path = write(tmp_path, "i3_identity\n1\n2\n")
+    assert run(path, seconds=1.0) == 1
+    said = "demo: Spring Renewals could claim a record in the name of Card Upgrade\n"
+    assert capsys.readouterr().err == said
 
 
 def test_a_run_that_is_told_to_stop_ends_its_server_and_leaves_nothing(tmp_path: Path) -> None:

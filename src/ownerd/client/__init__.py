@@ -5,9 +5,10 @@
             ...  # dial
             client.report("customers", "42", "spring", "Busy")
 
-Everything public is here. `results` are the values, `errors` the exceptions, `calls` and
-`admin_calls` build requests and read responses for both clients, `channel` is the transport. This
-package needs the generated stubs and grpcio only, nothing of the server.
+Everything public is here. `results` are the values, `errors` the exceptions; `calls`, `admin_calls`
+and `principal_calls` build requests and read responses for both clients; `channel` is the
+transport, `credentials` are tokens and TLS. This package needs the generated stubs and grpcio only,
+nothing of the server.
 """
 
 from ownerd.client.aio import AsyncClient
@@ -28,13 +29,16 @@ from ownerd.client.errors import (
 from ownerd.client.results import (
     BATCH_LIMIT,
     UNCHANGED,
+    Access,
     Claim,
     ClaimBatch,
     ContactList,
     Decision,
+    Grant,
     Holder,
     HoldKind,
     Imported,
+    Issued,
     OnConflict,
     Outcome,
     OwnedRecord,
@@ -42,10 +46,13 @@ from ownerd.client.results import (
     Owners,
     OwnershipRow,
     Policy,
+    Principal,
     Released,
     Report,
     ReportBatch,
+    Right,
     Signal,
+    Token,
 )
 from ownerd.client.sync import Client
 
@@ -53,6 +60,7 @@ __all__ = [
     "BATCH_LIMIT",
     "UNCHANGED",
     "Aborted",
+    "Access",
     "AlreadyExists",
     "AsyncClient",
     "Claim",
@@ -63,10 +71,12 @@ __all__ = [
     "DeadlineExceeded",
     "Decision",
     "FailedPrecondition",
+    "Grant",
     "HoldKind",
     "Holder",
     "Imported",
     "InvalidArgument",
+    "Issued",
     "NotFound",
     "OnConflict",
     "Outcome",
@@ -76,11 +86,14 @@ __all__ = [
     "OwnershipRow",
     "PermissionDenied",
     "Policy",
+    "Principal",
     "Released",
     "Report",
     "ReportBatch",
     "ResourceExhausted",
+    "Right",
     "Signal",
+    "Token",
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",

@@ -17,10 +17,10 @@ from ownerd.client.calls import (
     Call,
     Chunks,
     Page,
-    campaign_list,
     checked_ids,
     chunk_note,
     fresh_request_id,
+    id_list,
     read_length,
     read_time,
     write_length,
@@ -194,7 +194,7 @@ def release(
     request = admin_pb2.ReleaseOwnershipRequest(
         list_id=list_id,
         all_campaigns=all_campaigns,
-        campaign_ids=campaign_list(campaign_ids),
+        campaign_ids=id_list(campaign_ids),
         include_reservations=include_reservations,
         reason=reason,
         dry_run=dry_run,
@@ -237,7 +237,7 @@ def owned_records_page(
     """Build one page of `ListOwnedRecords`."""
     request = admin_pb2.ListOwnedRecordsRequest(
         list_id=list_id,
-        campaign_ids=campaign_list(campaign_ids),
+        campaign_ids=id_list(campaign_ids),
         page_size=PAGE_SIZE,
         page_token=token,
     )
@@ -356,7 +356,7 @@ def export_ownership(
 ) -> Call[list[results.OwnershipRow]]:
     """Build `ExportOwnership`; `read` takes one message of the stream."""
     request = admin_pb2.ExportOwnershipRequest(
-        list_id=list_id, campaign_ids=campaign_list(campaign_ids)
+        list_id=list_id, campaign_ids=id_list(campaign_ids)
     )
     return Call(ADMIN, "ExportOwnership", request, _read_rows)
 

@@ -13,32 +13,38 @@ from typing import Any, Self, TypeVar
 import grpc
 import grpc.aio
 
-from ownerd.client import admin_calls, calls
+from ownerd.client import admin_calls, calls, principal_calls
 from ownerd.client.calls import Call, Chunks, Page
 from ownerd.client.channel import (
     ADMIN_TIMEOUT_S,
     DEFAULT_TARGET,
     DIAL_TIMEOUT_S,
-    OPTIONS,
+    Identity,
     Stubs,
     to_client_error,
 )
+from ownerd.client.credentials import StrPath
 from ownerd.client.errors import ClientError
 from ownerd.client.results import (
     UNCHANGED,
+    Access,
     Claim,
     ClaimBatch,
     ContactList,
+    Grant,
     Holder,
     Imported,
+    Issued,
     OnConflict,
     OwnedRecord,
     Owners,
     OwnershipRow,
     Policy,
+    Principal,
     Released,
     Report,
     ReportBatch,
+    Right,
     Signal,
     Unchanged,
 )
@@ -61,8 +67,18 @@ class AsyncClient:
         admin_target: str | None = None,
         timeout_s: float = DIAL_TIMEOUT_S,
         admin_timeout_s: float = ADMIN_TIMEOUT_S,
+        token: str | None = None,
+        token_file: StrPath | None = None,
+        tls: bool | None = None,
+        ca_file: StrPath | None = None,
+        cert_file: StrPath | None = None,
+        key_file: StrPath | None = None,
+        server_name: str | None = None,
     ) -> None:
         self._timeouts_s = {calls.DIAL: timeout_s, calls.ADMIN: admin_timeout_s}
+        self._identity = Identity(
+            token, token_file, tls, ca_file, cert_file, key_file, server_name
+        )
         self._target = target
         self._admin_target = admin_target or target
         self._channels: dict[str, grpc.aio.Channel] = {}
@@ -88,7 +104,7 @@ class AsyncClient:
         # Not in __init__: a grpc.aio channel binds itself to the loop that is running.
         for address in (self._target, self._admin_target):
             if address not in self._channels:
-                self._channels[address] = grpc.aio.insecure_channel(address, OPTIONS)
+                self._channels[address] = self._identity.open(grpc.aio, address)
         return Stubs(self._channels[self._target], self._channels[self._admin_target])
 
     def _send(self, call: Call[Any], timeout_s: float | None) -> Any:
@@ -96,7 +112,8 @@ class AsyncClient:
             self._stubs = self._connect()
         if timeout_s is None:
             timeout_s = self._timeouts_s[call.service]
-        return self._stubs.method(call)(call.request, timeout=timeout_s)
+        metadata = self._identity.metadata()
+        return self._stubs.method(call)(call.request, timeout=timeout_s, metadata=metadata)
 
     async def _run(self, call: Call[Result], timeout_s: float | None) -> Result:
         try:
@@ -242,7 +259,7 @@ class AsyncClient:
         timeout_s: float | None = None,
     ) -> AsyncGenerator[OwnedRecord, None]:
         """See `Client.owned_records`."""
-        wanted = calls.campaign_list(campaign_ids)
+        wanted = calls.id_list(campaign_ids)
         return self._run_pages(
             lambda token: admin_calls.owned_records_page(list_id, wanted, token), timeout_s
         )
@@ -341,3 +358,121 @@ class AsyncClient:
             raise to_client_error(call, error) from None
         finally:
             responses.cancel()
+
+    # Principals; each of these calls needs the right admin
+
+    async def create_principal(
+        self,
+        principal_id: str,
+        grants: Iterable[Grant] = (),
+        *,
+        hide_holders: bool = False,
+        certificate_names: Iterable[str] = (),
+        calls_per_s: int = 0,
+        records_per_s: int = 0,
+        no_token: bool = False,
+        token_ttl: timedelta | None = None,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Issued:
+        """See `Client.create_principal`."""
+        settings = {
+            "hide_holders": hide_holders,
+            "certificate_names": certificate_names,
+            "calls_per_s": calls_per_s,
+            "records_per_s": records_per_s,
+        }
+        call = principal_calls.create_principal(
+            principal_id, grants, settings, no_token, token_ttl, reason, request_id
+        )
+        return await self._run(call, timeout_s)
+
+    async def get_principal(
+        self, principal_id: str, *, timeout_s: float | None = None
+    ) -> Principal:
+        """See `Client.get_principal`."""
+        return await self._run(principal_calls.get_principal(principal_id), timeout_s)
+
+    def principals(self, *, timeout_s: float | None = None) -> AsyncGenerator[Principal, None]:
+        """See `Client.principals`."""
+        return self._run_pages(principal_calls.principals_page, timeout_s)
+
+    async def set_principal(
+        self,
+        principal_id: str,
+        *,
+        grants: Iterable[Grant] | Unchanged = UNCHANGED,
+        hide_holders: bool | Unchanged = UNCHANGED,
+        certificate_names: Iterable[str] | Unchanged = UNCHANGED,
+        calls_per_s: int | Unchanged = UNCHANGED,
+        records_per_s: int | Unchanged = UNCHANGED,
+        etag: str = "",
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Principal:
+        """See `Client.set_principal`."""
+        settings = {
+            "grants": grants,
+            "hide_holders": hide_holders,
+            "certificate_names": certificate_names,
+            "calls_per_s": calls_per_s,
+            "records_per_s": records_per_s,
+        }
+        call = principal_calls.set_principal(principal_id, settings, etag, reason, request_id)
+        return await self._run(call, timeout_s)
+
+    async def delete_principal(
+        self,
+        principal_id: str,
+        *,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> int:
+        """See `Client.delete_principal`."""
+        call = principal_calls.delete_principal(principal_id, reason, request_id)
+        return await self._run(call, timeout_s)
+
+    async def rotate_token(
+        self,
+        principal_id: str,
+        *,
+        token_ttl: timedelta | None = None,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Issued:
+        """See `Client.rotate_token`."""
+        call = principal_calls.rotate_token(principal_id, token_ttl, reason, request_id)
+        return await self._run(call, timeout_s)
+
+    async def revoke_tokens(
+        self,
+        principal_id: str,
+        token_ids: str | Iterable[str] = (),
+        *,
+        all_tokens: bool = False,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> int:
+        """See `Client.revoke_tokens`."""
+        call = principal_calls.revoke_tokens(
+            principal_id, token_ids, all_tokens, reason, request_id
+        )
+        return await self._run(call, timeout_s)
+
+    async def check_access(
+        self,
+        principal_id: str,
+        right: Right,
+        *,
+        list_id: str = "",
+        campaign_id: str = "",
+        timeout_s: float | None = None,
+    ) -> Access:
+        """See `Client.check_access`."""
+        call = principal_calls.check_access(principal_id, right, list_id, campaign_id)
+        return await self._run(call, timeout_s)

@@ -88,21 +88,21 @@ def fresh_request_id(given: str | None) -> str:
     return uuid.uuid4().hex if given is None else given
 
 
-def campaign_list(given: str | Iterable[str]) -> list[str]:
-    """Return a list of campaign ids; a lone string is one id, not its letters."""
+def id_list(given: str | Iterable[str]) -> list[str]:
+    """Return a list of ids; a lone string is one id, not its letters."""
     return [given] if isinstance(given, str) else list(given)
 
 
-def _members(enum_class: Any) -> Callable[[int], Any]:
+def members(enum_class: Any) -> Callable[[int], Any]:
     """Return a fast reader of an enum's number, with UNKNOWN for one from a newer server."""
     by_number = {member.value: member for member in enum_class}
     unknown = enum_class.UNKNOWN
     return lambda number: by_number.get(number, unknown)
 
 
-_decision = _members(results.Decision)
-_outcome = _members(results.Outcome)
-_hold_kind = _members(results.HoldKind)
+_decision = members(results.Decision)
+_outcome = members(results.Outcome)
+_hold_kind = members(results.HoldKind)
 
 
 def _read_holder(message: Any) -> results.Holder:

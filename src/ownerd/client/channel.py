@@ -1,4 +1,4 @@
-"""How the clients reach a server: channel options, the retry policy, and turning errors around.
+"""How the clients reach a server: channels, the retry policy, and turning errors around.
 
 Retries live in the gRPC service config, so that they are made by the transport, within the call's
 deadline. They are safe on every rpc: claims and reports may be sent again, and admin changes carry
@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 
 from ownerd.client.calls import ADMIN, Call
+from ownerd.client.credentials import Metadata, StrPath, tls_of, token_source
 from ownerd.client.errors import ClientError, from_rpc_error
 from ownerd.v1 import admin_pb2_grpc, dial_pb2_grpc
 
@@ -46,6 +47,45 @@ OPTIONS = [
     ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
 ]
+
+
+def open_channel(
+    kind: Any, address: str, credentials: grpc.ChannelCredentials | None, options: list[Any]
+) -> Any:
+    """Return a channel to an address; one to a Unix socket is plain, as the server's end is.
+
+    `kind` is the module that makes it: `grpc` or `grpc.aio`.
+    """
+    if credentials is None or address.startswith("unix:"):
+        return kind.insecure_channel(address, options)
+    return kind.secure_channel(address, credentials, options)
+
+
+class Identity:
+    """Who one client is, and how its connections are secured. See `Client` for the arguments."""
+
+    def __init__(
+        self,
+        token: str | None,
+        token_file: StrPath | None,
+        tls: bool | None,
+        ca_file: StrPath | None,
+        cert_file: StrPath | None,
+        key_file: StrPath | None,
+        server_name: str | None,
+    ) -> None:
+        self._token = token_source(token, token_file)
+        found = tls_of(tls, ca_file, cert_file, key_file, server_name)
+        self._credentials = found.credentials() if found else None
+        self._options = [*OPTIONS, *(found.options() if found else ())]
+
+    def open(self, kind: Any, address: str) -> Any:
+        """Return a channel to an address, see `open_channel`."""
+        return open_channel(kind, address, self._credentials, self._options)
+
+    def metadata(self) -> Metadata | None:
+        """Return the metadata of a call that begins now."""
+        return None if self._token is None else self._token.metadata()
 
 
 class Stubs:

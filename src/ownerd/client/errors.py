@@ -60,15 +60,20 @@ class PermissionDenied(ClientError):
 
 
 class Unauthenticated(ClientError):
-    """The server does not know the caller."""
+    """The server does not know the caller: no token, or one that is over or wrong."""
 
     code = grpc.StatusCode.UNAUTHENTICATED
 
 
 class ResourceExhausted(ClientError):
-    """The server's queue or store is full. Nothing changed; wait before the next try."""
+    """The server's queue or store is full, or the caller is over its rate limit. Nothing changed.
+
+    `retry_after_s` is how many seconds to wait before the next try, where the server says so: it
+    does for a rate limit. None: wait as long as you see fit.
+    """
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    retry_after_s: float | None = None
 
 
 class Unavailable(ClientError):
@@ -92,6 +97,8 @@ class Unimplemented(ClientError):
     code = grpc.StatusCode.UNIMPLEMENTED
 
 
+PUSHBACK_KEY = "grpc-retry-pushback-ms"
+
 _CLASSES = {
     error_class.code: error_class
     for error_class in ClientError.__subclasses__()
@@ -107,4 +114,15 @@ def from_rpc_error(error: grpc.RpcError, note: str = "") -> ClientError:
     message = error.details() or f"the call ended with {code.name} and no message"
     if note:
         message = f"{message} ({note})"
-    return _CLASSES.get(code, ClientError)(message, code)
+    found = _CLASSES.get(code, ClientError)(message, code)
+    if isinstance(found, ResourceExhausted):
+        found.retry_after_s = retry_after_s(error)
+    return found
+
+
+def retry_after_s(error: grpc.RpcError) -> float | None:
+    """Return how many seconds the server asks to wait, None where it does not."""
+    for key, value in error.trailing_metadata() or ():
+        if key == PUSHBACK_KEY and value.isdecimal():
+            return int(value) / 1_000
+    return None

@@ -5,7 +5,7 @@ newer server knows and this client does not reads as `UNKNOWN`, which never allo
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, IntEnum
 from typing import TypeVar, overload
@@ -273,3 +273,74 @@ class Imported:
     overwritten_count: int
     expired_count: int
     revision: int
+
+
+class Right(IntEnum):
+    """What a principal may be allowed to do."""
+
+    UNKNOWN = 0
+    DIAL = 1
+    """Ask before dials and report them."""
+    VIEW = 2
+    """Look at lists, records, campaigns, codes and status; with all of them also at the audit."""
+    CONFIGURE = 3
+    """Change lists, policies, campaigns and codes, and import ownership."""
+    OWNERSHIP_CONTROL = 4
+    """See who owns how much, and release it."""
+    ADMIN = 5
+    """Manage principals."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One right, and the lists and campaigns that it is for: patterns with * and ?; empty = all."""
+
+    right: Right
+    lists: tuple[str, ...] = ()
+    campaigns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """How a valid token is known without showing it. `expire_time` None: until it is revoked."""
+
+    token_id: str
+    create_time: datetime | None
+    expire_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Somebody who may make calls. The rates are per second, 0 = no limit."""
+
+    principal_id: str
+    grants: tuple[Grant, ...]
+    hide_holders: bool
+    certificate_names: tuple[str, ...]
+    calls_per_s: int
+    records_per_s: int
+    tokens: tuple[Token, ...]
+    etag: str
+    create_time: datetime | None
+    update_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A principal and the token that was made for it, which the server shows this once.
+
+    `token` is empty where none was asked for, and where a broken connection had the client ask
+    twice: the token is lost then, `rotate_token` makes another.
+    """
+
+    principal: Principal
+    token: str = field(repr=False)
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Whether a principal has a right, and why, for people."""
+
+    allowed: bool
+    explanation: str

@@ -11,32 +11,38 @@ from typing import Any, Self, TypeVar
 
 import grpc
 
-from ownerd.client import admin_calls, calls
+from ownerd.client import admin_calls, calls, principal_calls
 from ownerd.client.calls import Call, Chunks, Page
 from ownerd.client.channel import (
     ADMIN_TIMEOUT_S,
     DEFAULT_TARGET,
     DIAL_TIMEOUT_S,
-    OPTIONS,
+    Identity,
     Stubs,
     to_client_error,
 )
+from ownerd.client.credentials import StrPath
 from ownerd.client.errors import ClientError
 from ownerd.client.results import (
     UNCHANGED,
+    Access,
     Claim,
     ClaimBatch,
     ContactList,
+    Grant,
     Holder,
     Imported,
+    Issued,
     OnConflict,
     OwnedRecord,
     Owners,
     OwnershipRow,
     Policy,
+    Principal,
     Released,
     Report,
     ReportBatch,
+    Right,
     Signal,
     Unchanged,
 )
@@ -52,9 +58,19 @@ class Client:
     `timeout_s` for claims and reports, `admin_timeout_s` for the rest; a call's own `timeout_s`
     overrides it. A long batch is several rpcs, each with that deadline.
 
-    Every call raises a `ClientError`: `Unavailable` when the server could not be reached in several
-    tries, `DeadlineExceeded`, `InvalidArgument`, `NotFound`; others where they are named. No call
-    does harm when it is repeated after an error (R20).
+    Who you are: `token` is a bearer token, `token_file` a file that holds it, read again when it
+    changes, so that a new token needs no restart. Neither: OWNERD_TOKEN or OWNERD_TOKEN_FILE of the
+    environment counts; an empty `token` is none. TLS: `ca_file` has the CAs to trust the server by,
+    `tls=True` alone trusts the machine's; `cert_file` and `key_file` are a client certificate and
+    its key, `server_name` is the name in the server's certificate, where that is not the host of
+    the target. All these files are PEM, and read once, now. Without TLS a token is sent as it is:
+    use that on loopback only.
+
+    Making a client raises OSError where such a file cannot be read, ValueError where it does not
+    hold what it should or the arguments contradict each other. Every call raises a `ClientError`:
+    `Unavailable` when the server could not be reached in several tries, `DeadlineExceeded`,
+    `Unauthenticated`, `PermissionDenied`, `ResourceExhausted`, `InvalidArgument`, `NotFound`;
+    others where they are named. No call does harm when it is repeated after an error (R20).
     """
 
     def __init__(
@@ -64,10 +80,20 @@ class Client:
         admin_target: str | None = None,
         timeout_s: float = DIAL_TIMEOUT_S,
         admin_timeout_s: float = ADMIN_TIMEOUT_S,
+        token: str | None = None,
+        token_file: StrPath | None = None,
+        tls: bool | None = None,
+        ca_file: StrPath | None = None,
+        cert_file: StrPath | None = None,
+        key_file: StrPath | None = None,
+        server_name: str | None = None,
     ) -> None:
         self._timeouts_s = {calls.DIAL: timeout_s, calls.ADMIN: admin_timeout_s}
         targets = dict.fromkeys((target, admin_target or target))
-        channels = {address: grpc.insecure_channel(address, OPTIONS) for address in targets}
+        self._identity = Identity(
+            token, token_file, tls, ca_file, cert_file, key_file, server_name
+        )
+        channels = {address: self._identity.open(grpc, address) for address in targets}
         self._channels = list(channels.values())
         self._stubs = Stubs(channels[target], channels[admin_target or target])
 
@@ -90,7 +116,8 @@ class Client:
     def _send(self, call: Call[Any], timeout_s: float | None) -> Any:
         if timeout_s is None:
             timeout_s = self._timeouts_s[call.service]
-        return self._stubs.method(call)(call.request, timeout=timeout_s)
+        metadata = self._identity.metadata()
+        return self._stubs.method(call)(call.request, timeout=timeout_s, metadata=metadata)
 
     def _run(self, call: Call[Result], timeout_s: float | None) -> Result:
         try:
@@ -260,7 +287,7 @@ class Client:
 
         Each page is exact as of its own moment.
         """
-        wanted = calls.campaign_list(campaign_ids)
+        wanted = calls.id_list(campaign_ids)
         return self._run_pages(
             lambda token: admin_calls.owned_records_page(list_id, wanted, token), timeout_s
         )
@@ -370,3 +397,139 @@ class Client:
             raise to_client_error(call, error) from None
         finally:
             responses.cancel()
+
+    # Principals; each of these calls needs the right admin
+
+    def create_principal(
+        self,
+        principal_id: str,
+        grants: Iterable[Grant] = (),
+        *,
+        hide_holders: bool = False,
+        certificate_names: Iterable[str] = (),
+        calls_per_s: int = 0,
+        records_per_s: int = 0,
+        no_token: bool = False,
+        token_ttl: timedelta | None = None,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Issued:
+        """Make somebody known who may make calls; the token is in the answer, this once.
+
+        `no_token` makes none, for one that signs in with a client certificate, as one of its
+        `certificate_names`, such as "DNS:dialer-a.example". A token is valid for `token_ttl`, None
+        = until it is revoked. `hide_holders` keeps from the principal whose a record is. The rates
+        are limits, 0 = none. Raises `AlreadyExists`; `FailedPrecondition` if a certificate name
+        belongs to another principal.
+        """
+        settings = {
+            "hide_holders": hide_holders,
+            "certificate_names": certificate_names,
+            "calls_per_s": calls_per_s,
+            "records_per_s": records_per_s,
+        }
+        call = principal_calls.create_principal(
+            principal_id, grants, settings, no_token, token_ttl, reason, request_id
+        )
+        return self._run(call, timeout_s)
+
+    def get_principal(self, principal_id: str, *, timeout_s: float | None = None) -> Principal:
+        """Return a principal with its rights; its tokens are named, not shown."""
+        return self._run(principal_calls.get_principal(principal_id), timeout_s)
+
+    def principals(self, *, timeout_s: float | None = None) -> Iterator[Principal]:
+        """Yield every principal in the order of the ids, fetched by pages."""
+        return self._run_pages(principal_calls.principals_page, timeout_s)
+
+    def set_principal(
+        self,
+        principal_id: str,
+        *,
+        grants: Iterable[Grant] | Unchanged = UNCHANGED,
+        hide_holders: bool | Unchanged = UNCHANGED,
+        certificate_names: Iterable[str] | Unchanged = UNCHANGED,
+        calls_per_s: int | Unchanged = UNCHANGED,
+        records_per_s: int | Unchanged = UNCHANGED,
+        etag: str = "",
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Principal:
+        """Change what is given of a principal, for every call that begins afterwards.
+
+        `grants` are all that it has from then on. Its tokens stay valid. With the `etag` of an
+        earlier read, raises `Aborted` if it has changed since; `FailedPrecondition` if nobody would
+        be left with the right admin, or a certificate name belongs to another principal.
+        """
+        settings = {
+            "grants": grants,
+            "hide_holders": hide_holders,
+            "certificate_names": certificate_names,
+            "calls_per_s": calls_per_s,
+            "records_per_s": records_per_s,
+        }
+        call = principal_calls.set_principal(principal_id, settings, etag, reason, request_id)
+        return self._run(call, timeout_s)
+
+    def delete_principal(
+        self,
+        principal_id: str,
+        *,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> int:
+        """End a principal with all its tokens at once, and return the revision of it."""
+        call = principal_calls.delete_principal(principal_id, reason, request_id)
+        return self._run(call, timeout_s)
+
+    def rotate_token(
+        self,
+        principal_id: str,
+        *,
+        token_ttl: timedelta | None = None,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Issued:
+        """Make another token for a principal; it is in the answer, this once.
+
+        The one before stays valid, so that clients can go over without an outage; of three the
+        oldest ends.
+        """
+        call = principal_calls.rotate_token(principal_id, token_ttl, reason, request_id)
+        return self._run(call, timeout_s)
+
+    def revoke_tokens(
+        self,
+        principal_id: str,
+        token_ids: str | Iterable[str] = (),
+        *,
+        all_tokens: bool = False,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> int:
+        """End some tokens of a principal, or all, at once; return how many were valid.
+
+        Exactly one of `token_ids` and `all_tokens`. Raises `FailedPrecondition` if nobody would be
+        left who can sign in with the right admin.
+        """
+        call = principal_calls.revoke_tokens(
+            principal_id, token_ids, all_tokens, reason, request_id
+        )
+        return self._run(call, timeout_s)
+
+    def check_access(
+        self,
+        principal_id: str,
+        right: Right,
+        *,
+        list_id: str = "",
+        campaign_id: str = "",
+        timeout_s: float | None = None,
+    ) -> Access:
+        """Say whether a principal has a right on a list and a campaign; empty = on every one."""
+        call = principal_calls.check_access(principal_id, right, list_id, campaign_id)
+        return self._run(call, timeout_s)

@@ -16,13 +16,13 @@ from cyclopts import Parameter, validators
 
 from ownerd import durations
 from ownerd.ctl import progress
+from ownerd.ctl.access import DEFAULT_DIAL
 from ownerd.ctl.exits import CtlError, Exit
 from ownerd.ctl.options import InSession, ListId, Session
 from ownerd.ctl.output import Column, Kind, Row, warn
 from ownerd.load_plan import Plan
 from ownerd.v1 import admin_pb2 as pb
 
-DEFAULT_DIAL = "127.0.0.1:7411"
 CAMPAIGN = "ownerctl-bench"
 REASON = "ownerctl bench"
 DAY_NS = 86_400 * durations.NS_PER_SECOND
@@ -118,6 +118,10 @@ class DialSecurity(NamedTuple):
     key_pem: bytes | None = None
     server_name: str = ""
 
+    def __repr__(self) -> str:
+        """Say nothing of the token."""
+        return f"DialSecurity(tls={self.tls})"
+
     def arguments(self, dial: str) -> dict[str, Any]:
         """Return the arguments of `ownerd.load_http2.drive` for it.
 
@@ -135,9 +139,16 @@ class DialSecurity(NamedTuple):
         return {"token": self.token, "tls": client}
 
 
-def _security(session: Session) -> DialSecurity:
+def _security(session: Session, dial: str) -> DialSecurity:
     """Return what the session's credentials are for the dial listener."""
-    return DialSecurity()
+    connection = session.connection
+    metadata = connection.metadata()
+    token = metadata[0][1].removeprefix("Bearer ") if metadata else ""
+    tls = connection.access.tls
+    if tls is None or dial.startswith("unix:"):  # which is never secured
+        return DialSecurity(token)
+    ca_pem, certificate_pem, key_pem = tls.contents()
+    return DialSecurity(token, True, ca_pem, certificate_pem, key_pem, tls.server_name or "")
 
 
 def bench(
@@ -147,10 +158,10 @@ def bench(
     dial: Annotated[
         str,
         Parameter(
-            env_var="OWNERD_DIAL",
-            help="Dial address of the same server, host:port or unix:path.",
+            help="Dial address of the same server, host:port or unix:path. [OWNERD_DIAL]"
+            f" [default: {DEFAULT_DIAL}]",
         ),
-    ] = DEFAULT_DIAL,
+    ] = "",
     load: LoadOptions = LoadOptions(),
     use_existing: Annotated[
         bool,
@@ -167,11 +178,12 @@ def bench(
     driver = _driver()
     if use_existing and not list_id:
         raise CtlError(Exit.USAGE, "--use-existing needs the name of the list")
+    dial = dial or session.connection.access.dial
     list_id = list_id or f"ownerctl-bench-{uuid.uuid4().hex[:8]}"
     plan = _plan(list_id, load)
     with _list_lent(list_id, use_existing, session):
         with progress.progress_bar(f"Loading {dial}", None, of_bytes=False):
-            found = _drive(driver, dial, plan, load, _security(session))
+            found = _drive(driver, dial, plan, load, _security(session, dial))
     session.printer.thing(COLUMNS, bench_row(list_id, dial, found))
 
 

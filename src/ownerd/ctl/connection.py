@@ -1,13 +1,13 @@
 """The one gRPC channel of a command, and what becomes of its errors.
 
 Invariants: every change carries a fresh request_id, so that sending it again after an unknown
-outcome does no harm (R20); UNAVAILABLE is retried by the channel itself with the same bytes. A
-`Connection` belongs to one thread. It knows no command and prints nothing.
+outcome does no harm (R20); UNAVAILABLE is retried by the channel itself with the same bytes. The
+token goes with each call, and into no message. A `Connection` belongs to one thread. It knows no
+command and prints nothing.
 """
 
 import json
 import os
-import socket
 import uuid
 from collections.abc import Iterator
 from typing import Any, Protocol, TypeVar
@@ -19,14 +19,16 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 import grpc  # noqa: E402
 from google.protobuf.message import Message  # noqa: E402
 
+from ownerd.client.channel import open_channel  # noqa: E402
+from ownerd.client.credentials import Metadata, TokenSource  # noqa: E402
+from ownerd.ctl import reach  # noqa: E402
+from ownerd.ctl.access import DEFAULT_SERVER, Access  # noqa: E402
 from ownerd.ctl.exits import CtlError, Exit, exit_of_status  # noqa: E402
 from ownerd.v1.admin_pb2_grpc import AdminServiceStub  # noqa: E402
 from ownerd.v1.dial_pb2_grpc import DialServiceStub  # noqa: E402
 
-DEFAULT_SERVER = "127.0.0.1:7412"
 DEFAULT_TIMEOUT_S = 30.0
 PAGE_SIZE = 1_000
-PROBE_TIMEOUT_S = 2.0
 MAX_ANSWER_BYTES = 64 * 2**20
 
 RETRIES = {
@@ -47,6 +49,7 @@ CHANNEL_OPTIONS = [
     ("grpc.service_config", json.dumps(RETRIES)),
     ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
     ("grpc.enable_http_proxy", 0),  # an http_proxy of the machine is not meant for us
+    ("grpc.max_reconnect_backoff_ms", 2_000),  # for who waits on a server that restarts
 ]
 
 Answer = TypeVar("Answer", bound=Message)
@@ -62,17 +65,19 @@ class Paged(Protocol):
 class Connection:
     """Speaks to one server; opens the channel at the first call."""
 
-    def __init__(self, server: str, timeout_s: float | None = None) -> None:
+    def __init__(self, access: Access, timeout_s: float | None = None) -> None:
         """Remember where to connect.
 
         Args:
-            server: `host:port`.
+            access: Which server, how it is reached, and whose calls they are.
             timeout_s: Seconds that one call may take; None: 30, and a stream as long as it takes.
         """
-        self.server = server
+        self.access = access
+        self.server = access.server
         self.timeout_s = DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s
         self.stream_timeout_s = timeout_s
         self._channel: grpc.Channel | None = None
+        self._token: TokenSource | None = None
 
     @property
     def admin(self) -> AdminServiceStub:
@@ -86,8 +91,28 @@ class Connection:
 
     def _open(self) -> grpc.Channel:
         if self._channel is None:
-            self._channel = grpc.insecure_channel(self.server, options=CHANNEL_OPTIONS)
+            self.metadata()  # without a token there is no use in connecting
+            self._channel = self._make_channel()
         return self._channel
+
+    def _make_channel(self) -> grpc.Channel:
+        tls = self.access.tls
+        try:
+            credentials = tls.credentials() if tls else None
+        except OSError as error:
+            raise CtlError(
+                Exit.USAGE, f"cannot read {error.filename}: {error.strerror}"
+            ) from error
+        except ValueError as error:
+            raise CtlError(Exit.USAGE, str(error)) from error
+        options = [*CHANNEL_OPTIONS, *(tls.options() if tls else ())]
+        return open_channel(grpc, self.server, credentials, options)
+
+    def metadata(self) -> Metadata | None:
+        """Return what goes with a call that begins now: the token, if there is one."""
+        if self._token is None and self.access.token is not None:
+            self._token = self.access.token.open()
+        return self._token.metadata() if self._token else None
 
     def close(self) -> None:
         """Close the channel; without effect if it was never opened."""
@@ -98,7 +123,7 @@ class Connection:
     def ask(self, rpc: "grpc.UnaryUnaryMultiCallable[Any, Answer]", request: Message) -> Answer:
         """Send a request and return the answer; a failed call becomes a `CtlError`."""
         try:
-            return rpc(request, timeout=self.timeout_s)
+            return rpc(request, timeout=self.timeout_s, metadata=self.metadata())
         except grpc.RpcError as error:
             raise self.explain(error) from error
 
@@ -132,8 +157,8 @@ class Connection:
             return CtlError(
                 Exit.UNAVAILABLE,
                 f"cannot reach an ownerd server at {self.server} ({reason}); start one with"
-                " `ownerd serve --data DIR`, or name its admin address with --server or"
-                " OWNERD_SERVER",
+                " `ownerd serve --data DIR`, or name its admin address with --server,"
+                " OWNERD_SERVER or a context",
             )
         if status is grpc.StatusCode.UNIMPLEMENTED:
             return CtlError(
@@ -147,27 +172,25 @@ class Connection:
                 f"no answer from {self.server} in time, the outcome is unknown; look, then repeat"
                 " with a longer --timeout",
             )
+        if status is grpc.StatusCode.UNAUTHENTICATED:
+            return CtlError(Exit.PERMISSION, f"{details or status.name}; {self._token_hint()}")
         return CtlError(exit_of_status(status), details or status.name)
 
-    def _unreachable(self) -> str:
-        """Say why nothing listens at the address; "" if something does, or it cannot be told.
+    def _token_hint(self) -> str:
+        if self.access.token is not None:
+            return f"the token is from the {self.access.token}"
+        return (
+            "say who you are with --token-file, OWNERD_TOKEN_FILE or a context (`ownerctl context"
+            " add`); the first token of a new store is in admin.token in its data directory"
+        )
 
-        UNAVAILABLE is also what a server that is draining says; connecting once more tells the two
-        apart without reading grpc's texts.
-        """
-        host, _, port = self.server.rpartition(":")
-        if not port.isdecimal():
-            return ""
-        try:
-            with socket.create_connection((host.strip("[]"), int(port)), PROBE_TIMEOUT_S):
-                return "" if self._becomes_ready() else "what listens there does not speak gRPC"
-        except OSError as error:
-            return error.strerror or str(error)
+    def _unreachable(self) -> str:
+        return reach.complaint(self.server, self.access.tls, self._becomes_ready)
 
     def _becomes_ready(self) -> bool:
         ready = grpc.channel_ready_future(self._open())
         try:
-            ready.result(timeout=PROBE_TIMEOUT_S)
+            ready.result(timeout=reach.PROBE_TIMEOUT_S)
         except grpc.FutureTimeoutError:
             return False
         finally:
@@ -179,16 +202,3 @@ def new_request_id() -> str:
     """Return a request_id that no other call has."""
     return str(uuid.uuid4())
 
-
-def check_address(server: str) -> str:
-    """Return `server` if it looks like host:port.
-
-    Raises:
-        CtlError: USAGE, saying what is allowed.
-    """
-    host, _, port = server.rpartition(":")
-    if host and port.isdecimal() and 0 < int(port) < 65_536:
-        return server
-    raise CtlError(
-        Exit.USAGE, f'--server "{server}" is no address; give host:port, such as {DEFAULT_SERVER}'
-    )

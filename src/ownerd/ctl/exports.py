@@ -59,7 +59,9 @@ def _write(
     """Stream the rows into `text`; return how many there were."""
     connection, written_count = session.connection, 0
     total = _total(request, session) if sys.stderr.isatty() else None
-    stream = connection.admin.ExportOwnership(request, timeout=connection.stream_timeout_s)
+    stream = connection.admin.ExportOwnership(
+        request, timeout=connection.stream_timeout_s, metadata=connection.metadata()
+    )
     try:
         first = next(stream, pb.ExportOwnershipResponse())  # refused? Then not even a header
         writer = Writer(text, columns)

@@ -142,7 +142,7 @@ class _Upload:
     def run(self) -> pb.ImportOwnershipResponse:
         connection = self._connection
         self._call = connection.admin.ImportOwnership.future(
-            self._messages(), timeout=connection.stream_timeout_s
+            self._messages(), timeout=connection.stream_timeout_s, metadata=connection.metadata()
         )
         self._call_is_known.set()
         try:

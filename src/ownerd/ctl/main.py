@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, CycloptsError, Parameter
 from cyclopts.completion import ShellDetectionError
 
 import ownerd
@@ -19,20 +19,24 @@ from ownerd.ctl import (
     audits,
     bench,
     campaigns,
+    contextfile,
+    contexts,
     exits,
     exports,
     imports,
     lists,
     owners,
     policies,
+    principals,
     records,
     releases,
     statuses,
     wrapups,
 )
-from ownerd.ctl.connection import DEFAULT_SERVER, Connection, check_address
+from ownerd.ctl.access import CONNECTION, AccessOptions, resolve
+from ownerd.ctl.connection import Connection
 from ownerd.ctl.exits import CtlError, Exit
-from ownerd.ctl.options import Session, read_timeout
+from ownerd.ctl.options import Session, Typed, read_timeout
 from ownerd.ctl.output import Form, PipeConsole, Printer, warn
 
 
@@ -53,8 +57,8 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 app.meta.suppress_keyboard_interrupt = False
-app.meta.group_parameters = Group("Connection and output", sort_key=100)
-for noun in (lists, policies, records, campaigns, wrapups):
+app.meta.group_parameters = CONNECTION
+for noun in (lists, policies, records, campaigns, wrapups, principals, contexts):
     noun.app.help_epilogue = ""  # the exit codes stand in `ownerctl --help` alone
     app.command(noun.app)
 app.command(owners.owners, help_epilogue="")
@@ -85,9 +89,7 @@ def install_completion(*, shell: Literal["bash", "zsh", "fish"] | None = None) -
 @app.meta.default
 def _launch(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
-    server: Annotated[
-        str, Parameter(env_var="OWNERD_SERVER", help="Admin address of the server, host:port.")
-    ] = DEFAULT_SERVER,
+    access: AccessOptions = AccessOptions(),
     timeout: Annotated[
         float | None,
         Parameter(
@@ -99,13 +101,18 @@ def _launch(
         ),
     ] = None,
     output: Annotated[Form, Parameter(name=["--output", "-o"], help="How to print.")] = "table",
-) -> None:
+) -> Any:
     command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)
-    session = Session(Connection(check_address(server), timeout), Printer(output))
-    if "session" in ignored:
-        bound.arguments["session"] = session
+    if "typed" in ignored:
+        bound.arguments["typed"] = Typed(access, Printer(output))
+    if "session" not in ignored:
+        return command(*bound.args, **bound.kwargs)
+    found = resolve(access)
+    for complaint in filter(None, (contextfile.complaint(), *found.complaints())):
+        warn(f"ownerctl: {complaint}")
+    session = bound.arguments["session"] = Session(Connection(found, timeout), Printer(output))
     try:
-        command(*bound.args, **bound.kwargs)
+        return command(*bound.args, **bound.kwargs)
     finally:
         session.connection.close()
 
@@ -123,7 +130,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         arguments = sys.argv[1:] if arguments is None else arguments
         _check_utf8(arguments)
-        app.meta(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        found = app.meta(
+            arguments, exit_on_error=False, print_error=False, result_action="return_value"
+        )
         sys.stdout.flush()
     except CycloptsError as error:
         return _fail(Exit.USAGE, _usage_message(error))
@@ -140,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(Exit.INTERRUPTED, "interrupted")
     except Exception as error:
         return _defect(error)
-    return Exit.OK
+    return found if isinstance(found, Exit) else Exit.OK
 
 
 def _open_missing_streams() -> None:

@@ -1,6 +1,6 @@
-"""Options that several commands share, and the session that each command is handed.
+"""Options that several commands share, and what each command is handed.
 
-`InSession` is filled in by `main`, never from the command line.
+`InSession` and `InTyped` are filled in by `main`, never from the command line.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from cyclopts import Group, Parameter, Token, validators
 
 from ownerd import durations
 from ownerd.ctl import times
+from ownerd.ctl.access import AccessOptions
 from ownerd.ctl.connection import Connection
 from ownerd.ctl.output import Printer
 
@@ -22,6 +23,14 @@ class Session:
     """What a command works with: whom to ask, and how to print the answer."""
 
     connection: Connection
+    printer: Printer
+
+
+@dataclass(frozen=True)
+class Typed:
+    """What a command that asks no server works with: the options as they were typed."""
+
+    access: AccessOptions
     printer: Printer
 
 
@@ -61,6 +70,7 @@ def check_file(type_: Any, path: Path) -> None:
 
 
 InSession = Annotated[Session, Parameter(parse=False)]
+InTyped = Annotated[Typed, Parameter(parse=False)]
 
 ListId = Annotated[str, Parameter(help="The contact list.")]
 RecordId = Annotated[str, Parameter(help="The record.")]

@@ -1,17 +1,20 @@
-"""How ownerctl prints: one set of columns, three forms (table, json, csv).
+"""How ownerctl prints: one set of columns, four forms (table, json, jsonl, csv).
 
 Commands hand over raw values (ints, bools, texts, nanoseconds) and say what kind each column is;
-only this module knows what that looks like. json and csv are for programs: snake_case keys, whole
-numbers as numbers, RFC 3339 times in UTC, lengths as protobuf JSON has them (`183600s`), null or an
-empty cell for what is absent. Tables are for people and may change.
+only this module knows what that looks like. json, jsonl and csv are for programs: snake_case keys,
+whole numbers as numbers, RFC 3339 times in UTC, lengths as protobuf JSON has them (`183600s`), null
+or an empty cell for what is absent; jsonl is an object in a line, without what json has around it.
+Tables are for people and may change. No sentence for people, on stdout or stderr, shows a token.
 """
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import zip_longest
 from typing import Any, Literal
 
 from rich.console import Console
@@ -21,10 +24,14 @@ from rich.text import Text
 from ownerd import durations
 from ownerd.ctl import times
 
-Form = Literal["table", "json", "csv"]
+Form = Literal["table", "json", "jsonl", "csv"]
 Row = Mapping[str, Any]
 
+# A token gets into a message if it was typed in the place of something else.
+_TOKEN = re.compile(r"ownerd_[A-Za-z0-9_-]{43}")
+
 PIPE_WIDTH = 10_000  # a table that is piped on keeps each row on one line, for grep and the like
+BLOCK_TIME_WIDTH, BLOCK_COUNT_WIDTH = 19, 9
 
 
 class Kind(Enum):
@@ -94,15 +101,39 @@ class Printer:
             extra: Further members of the json object, as json has them.
             now_ns: The instant to count from; None: this machine's clock.
         """
+        if self.form in ("jsonl", "csv"):
+            self.stream(columns, rows)
+            return
         rows = list(rows)
         if self.form == "json":
             _print_json({key: [json_row(columns, row) for row in rows], **(extra or {})})
-        elif self.form == "csv":
-            _print_csv(columns, rows)
         elif rows:
             self.console.print(list_table(columns, rows, total, now_ns or times.now_ns()))
         else:
             self.say(empty)
+
+    def stream(
+        self, columns: Sequence[Column], rows: Iterable[Row], *, with_header: bool = True
+    ) -> None:
+        """Print rows as jsonl or csv while they come."""
+        if self.form == "csv":
+            _print_csv(columns, rows, with_header)
+            return
+        for row in rows:
+            _print_json_line(json_row(columns, row))
+
+    def blocks(self, columns: Sequence[Column], rows: Iterable[Row]) -> None:
+        """Print rows as text while they come: no heading, and as wide as a time and a count are."""
+        for row in rows:
+            cells = [_cell(column, row, 0).plain.splitlines() or [""] for column in columns]
+            for line in zip_longest(*cells, fillvalue=""):
+                shown = (
+                    text.rjust(BLOCK_COUNT_WIDTH) if column.kind is Kind.COUNT
+                    else text.ljust(BLOCK_TIME_WIDTH) if column.kind is Kind.INSTANT
+                    else text
+                    for column, text in zip(columns, line, strict=True)
+                )  # fmt: skip
+                self.console.print(Text("  ".join(shown).rstrip()), soft_wrap=True)
 
     def thing(
         self, columns: Sequence[Column], row: Row, *, message: str = "", now_ns: int | None = None
@@ -110,8 +141,8 @@ class Printer:
         """Print a single thing, in a table under a message of what was done to it."""
         if self.form == "json":
             _print_json(json_row(columns, row))
-        elif self.form == "csv":
-            _print_csv(columns, [row])
+        elif self.form in ("jsonl", "csv"):
+            self.stream(columns, [row])
         else:
             if message:
                 self.say(message)
@@ -141,7 +172,12 @@ def warn(message: str) -> None:
 
 def _say(console: Console, message: str) -> None:
     # Wrapped between words at a terminal; one line anywhere else.
-    console.print(Text(clean(message)), soft_wrap=not console.is_terminal)
+    console.print(Text(clean(masked(message))), soft_wrap=not console.is_terminal)
+
+
+def masked(text: str) -> str:
+    """Return the text without the tokens in it."""
+    return _TOKEN.sub("ownerd_***", text)
 
 
 def show_rows(columns: Sequence[Column], rows: Sequence[Row], now_ns: int) -> None:
@@ -265,9 +301,14 @@ def _print_json(value: Mapping[str, Any]) -> None:
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def _print_csv(columns: Sequence[Column], rows: Iterable[Row]) -> None:
+def _print_json_line(value: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def _print_csv(columns: Sequence[Column], rows: Iterable[Row], with_header: bool) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow([column.key for column in columns])
+    if with_header:
+        writer.writerow([column.key for column in columns])
     for row in rows:
         writer.writerow([_csv_value(column, row.get(column.key)) for column in columns])
 

@@ -1,7 +1,8 @@
 """The simulated campaigns: they claim, dial, report through the real client, and write it all down.
 
 Owns: how a campaign works through its calling list, and how dials end. A campaign knows nothing of
-the other campaigns; only the server keeps them apart. All campaigns of a demo run in one event
+the other campaigns; only the server keeps them apart. Its dialers may dial and nothing else: that a
+list is finished is told by the administrator. All campaigns of a demo run in one event
 loop, each with a connection of its own. Time runs about a thousand times faster than in life: a
 millisecond of dialing stands for a second.
 """
@@ -73,6 +74,7 @@ class Campaign:
         list_id: str,
         contacts: Sequence[str],
         client: AsyncClient,
+        admin: AsyncClient,
         log_directory: Path,
         seed: int,
     ) -> None:
@@ -80,7 +82,8 @@ class Campaign:
         self.name = name
         self.tally = Tally()
         self._list_id = list_id
-        self._client = client
+        self.client = client
+        self._admin = admin
         self._draw = random.Random(f"{seed}/{campaign_id}")
         self._calling_list = self._choose(contacts)
         self._to_call = deque(self._calling_list)
@@ -133,7 +136,7 @@ class Campaign:
         if not self._to_call:
             self._to_call.extend(self._calling_list)
             self.tally.recycle_count += 1
-            await self._client.signal_campaign(
+            await self._admin.signal_campaign(
                 self.campaign_id, Signal.RECYCLED, list_id=self._list_id, reason="list is finished"
             )
 
@@ -153,7 +156,7 @@ class Campaign:
     async def _claim(self, record_id: str) -> Claim:
         ask_ns, claim = now_ns(), None
         try:
-            claim = await self._client.claim(self._list_id, record_id, self.campaign_id)
+            claim = await self.client.claim(self._list_id, record_id, self.campaign_id)
         finally:
             # Without an answer too: the server may have granted it.
             self._log.write(_claim_entry(record_id, ask_ns, now_ns(), claim))
@@ -172,7 +175,7 @@ class Campaign:
     async def _report(self, record_id: str, wrap_up_code: str) -> None:
         ask_ns, report = now_ns(), None
         try:
-            report = await self._client.report(
+            report = await self.client.report(
                 self._list_id, record_id, self.campaign_id, wrap_up_code
             )
         finally:

@@ -1,8 +1,9 @@
 """`ownerd demo`: the whole of ownerd once, on a contact list, in under half a minute.
 
-A real server on a fresh store and free ports, three campaigns that dial one list at once through
-the real client, a shortened duration, a release, and a check of the campaigns' own logs. `run` is
-called from the main thread of a program that has not used gRPC yet.
+A real server on a fresh store and free ports, which asks everybody who they are; three campaigns
+that dial one list at once through the real client, each with a token that lets it speak for itself
+alone; a shortened duration, a release, and a check of the campaigns' own logs. `run` is called
+from the main thread of a program that has not used gRPC yet.
 """
 
 import asyncio
@@ -15,11 +16,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ownerd.client import ClientError
+from ownerd.client import AsyncClient, ClientError
 from ownerd.demo.checker import Verdict, check_directory
 from ownerd.demo.contacts import ContactList, ContactsError, read_contacts, write_sample
 from ownerd.demo.server_process import DemoServer, ServerError
-from ownerd.demo.story import Story
+from ownerd.demo.story import NotRefused, Story
 from ownerd.demo.view import show_verdict
 
 SEED = 7411
@@ -47,8 +48,9 @@ def run(
         seed: Decides the made-up contacts, the calling lists and how dials end.
 
     Returns:
-        0: no record was dialed by two campaigns while one held it. 1: one was, or the demo could
-        not be run to its end. 2: the contacts cannot be read. 130: interrupted.
+        0: no record was dialed by two campaigns while one held it. 1: one was, a campaign could
+        speak for another, or the demo could not be run to its end. 2: the contacts cannot be
+        read. 130: interrupted.
     """
     if not 2 <= campaigns <= 20 or not seconds > 0:
         raise ValueError(f"{campaigns} campaigns, {seconds} s: give 2 to 20, and more than 0 s")
@@ -63,6 +65,8 @@ def run(
             return _fail(str(error), FAILED)
         except KeyboardInterrupt:
             return _fail("interrupted", INTERRUPTED)
+        except NotRefused as error:
+            return _fail(str(error), FAILED)
         except (ClientError, ExceptionGroup) as error:
             return _fail(f"the server stopped answering: {_innermost(error)}", FAILED)
     return OK if verdict.exclusive else FAILED
@@ -88,8 +92,14 @@ def _tell(
         )
 
         async def tell() -> None:
-            addresses = server.dial_address, server.admin_address
-            async with Story(console, addresses, logs, contacts, campaign_count, seed) as story:
+            admin = AsyncClient(
+                server.dial_address,
+                admin_target=server.admin_address,
+                token_file=server.admin_token_file,
+            )
+            async with admin, Story(
+                console, admin, server.dial_address, logs, contacts, campaign_count, seed
+            ) as story:
                 await story.tell(seconds)
 
         asyncio.run(tell())

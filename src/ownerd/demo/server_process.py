@@ -15,6 +15,7 @@ from typing import Self
 
 START_DEADLINE_S = 15.0
 STOP_DEADLINE_S = 10.0
+ADMIN_TOKEN_FILE = "admin.token"
 _LOOK_EVERY_S = 0.02
 _SHOWN_LINES = 5
 
@@ -26,7 +27,8 @@ class ServerError(Exception):
 class DemoServer:
     """A server on a store of its own; a context manager that starts and ends it.
 
-    `dial_address` and `admin_address` are known once it is entered.
+    `dial_address` and `admin_address` are known once it is entered, and so is the administrator's
+    token, which the server writes before it listens.
     """
 
     def __init__(self, store: Path, log_path: Path) -> None:
@@ -41,6 +43,11 @@ class DemoServer:
         """The pid of the running server."""
         assert self._process is not None
         return self._process.pid
+
+    @property
+    def admin_token_file(self) -> Path:
+        """Where the server puts the administrator's token."""
+        return self._store / ADMIN_TOKEN_FILE
 
     def __enter__(self) -> Self:
         self._launch()

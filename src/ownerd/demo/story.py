@@ -1,12 +1,13 @@
 """What happens in the demo, step by step, told on the console as it happens.
 
 Owns: the order of events. Each step asks the server through the real client; what the
-administrator does is written to a log of its own, which the checker takes into account.
+administrator does is written to a log of its own, which the checker takes into account. The tokens
+of the campaigns stay in memory.
 """
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import ExitStack, aclosing
+from contextlib import AsyncExitStack, ExitStack, aclosing
 from datetime import timedelta
 from pathlib import Path
 from typing import Self
@@ -14,7 +15,7 @@ from typing import Self
 from rich.console import Console
 
 from ownerd import durations
-from ownerd.client import AsyncClient, OwnedRecord, Policy
+from ownerd.client import AsyncClient, Grant, OwnedRecord, PermissionDenied, Policy, Right
 from ownerd.demo.contacts import ContactList
 from ownerd.demo.dialers import Campaign
 from ownerd.demo.logbook import SUFFIX, Logbook, PolicySet, ReleaseMade, now_ns
@@ -39,49 +40,52 @@ _KNOWN_CAMPAIGNS = {
 }
 
 
+class NotRefused(Exception):
+    """A campaign could speak for another one."""
+
+
 class Story:
     """One run against one server. An async context manager that closes connections and logs."""
 
     def __init__(
         self,
         console: Console,
-        addresses: tuple[str, str],
+        admin: AsyncClient,
+        dial_address: str,
         log_directory: Path,
         contacts: ContactList,
         campaign_count: int,
         seed: int,
     ) -> None:
         self._console = console
-        dial_address, admin_address = addresses
-        self._clients = [
-            AsyncClient(dial_address, admin_target=admin_address) for _ in range(campaign_count + 1)
-        ]
-        self._admin = self._clients[0]
-        called = contacts.record_ids[:CALLED_LIMIT]
-        is_part = len(called) < len(contacts.record_ids)
+        self._admin = admin
+        self._dial_address = dial_address
+        self._log_directory = log_directory
+        self._names = _campaign_names(campaign_count)
+        self._seed = seed
+        self._called = contacts.record_ids[:CALLED_LIMIT]
+        is_part = len(self._called) < len(contacts.record_ids)
         self._called_text = f"the first {CALLED_LIMIT:,} contacts" if is_part else "the list"
+        self._clients = AsyncExitStack()
         self._logs = ExitStack()
         self._admin_log = self._logs.enter_context(Logbook(log_directory / f"admin{SUFFIX}"))
-        self.campaigns = [
-            Campaign(campaign_id, name, LIST_ID, called, client, log_directory, seed)
-            for (campaign_id, name), client in zip(
-                _campaign_names(campaign_count).items(), self._clients[1:], strict=True
-            )
-        ]
-        for campaign in self.campaigns:
-            self._logs.callback(campaign.close)
+        self.campaigns: list[Campaign] = []
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._logs.close()
-        for client in self._clients:
-            await client.close()
+        await self._clients.aclose()
 
     async def tell(self, dial_s: float) -> None:
         """Run all steps; about `dial_s` seconds of them are dialing."""
         await self._set_up()
+        await self._speak_for_another()
+        self._say(
+            f"{len(self.campaigns)} campaigns dial {self._called_text} at once, "
+            f"{LINE_COUNT} lines each; an ownership lasts {_spell(DURATION)}."
+        )
         await self._dial(self.campaigns, dial_s * FIRST_SHARE)
         await self._shorten()
         released, owned_before = await self._release()
@@ -100,12 +104,39 @@ class Story:
         policy = Policy(True, DURATION, None, RESERVATION_TTL)
         await self._admin.create_list(LIST_ID, policy, reason="the demo begins")
         self._log_policy(ask_ns, DURATION)
-        for campaign in self.campaigns:
-            await self._admin.upsert_campaign(campaign.campaign_id, campaign.name)
-        self._say(
-            f"{len(self.campaigns)} campaigns dial {self._called_text} at once, "
-            f"{LINE_COUNT} lines each; an ownership lasts {_spell(DURATION)}."
-        )
+        for campaign_id, name in self._names.items():
+            await self._admin.upsert_campaign(campaign_id, name)
+            self.campaigns.append(await self._campaign(campaign_id, name))
+
+    async def _campaign(self, campaign_id: str, name: str) -> Campaign:
+        """Return a campaign whose dialers may dial this list for it, and nothing else."""
+        grant = Grant(Right.DIAL, (LIST_ID,), (campaign_id,))
+        issued = await self._admin.create_principal(f"{campaign_id}-dialer", [grant])
+        client = AsyncClient(self._dial_address, token=issued.token)
+        await self._clients.enter_async_context(client)
+        campaign = Campaign(
+            campaign_id, name, LIST_ID, self._called, client, self._admin, self._log_directory,
+            self._seed,
+        )  # fmt: skip
+        self._logs.callback(campaign.close)
+        return campaign
+
+    async def _speak_for_another(self) -> None:
+        """Show that the token of one campaign's dialers is good for that campaign alone.
+
+        Raises:
+            NotRefused: It is not.
+        """
+        one, other, *_ = self.campaigns
+        self._say(f"Each campaign has its own token. {one.name} asks as {other.name}:")
+        try:
+            await one.client.claim(LIST_ID, self._called[0], other.campaign_id)
+        except PermissionDenied as refused:
+            self._console.print(
+                f"  refused: {refused}", markup=False, highlight=False, soft_wrap=True
+            )
+        else:
+            raise NotRefused(f"{one.name} could claim a record in the name of {other.name}")
 
     def _log_policy(self, ask_ns: int, duration: timedelta) -> None:
         self._admin_log.write(
