@@ -30,8 +30,8 @@ if SANITIZE:
 # grpcio serves the dial port then.
 HTTP2_LIBRARIES = {"libnghttp2": "libnghttp2-dev", "openssl": "libssl-dev"}
 HTTP2_ROOMS = {
-    "listener", "listener_connection", "listener_exchange", "listener_loop", "load_channel",
-    "load_http2",
+    "listener", "listener_access", "listener_connection", "listener_exchange", "listener_loop",
+    "load_channel", "load_http2", "load_tls", "tls",
 }
 
 

@@ -13,6 +13,7 @@ from raw_http2 import DIAL, RawClient
 from subject import DAY, Policy
 from subject_engine import EngineSubject
 
+from ownerd.access import Access
 from ownerd.v1 import dial_pb2
 
 LIST = "list"
@@ -31,10 +32,15 @@ class Loopback:
 
     Args:
         directory: of the engine's store.
+        access: who may make calls; None: everybody.
+        tls: certificate, key and, if clients need a certificate, their CA, as PEM; None: plaintext.
         limits: what differs from LIMITS.
     """
 
-    def __init__(self, directory: Path, **limits: Any) -> None:
+    def __init__(
+        self, directory: Path, access: Access | None = None, *,
+        tls: tuple[bytes, ...] | None = None, **limits: Any,
+    ) -> None:  # fmt: skip
         # Imported here: where it was not built, the tests that need it are skipped.
         from ownerd.listener import Listener
 
@@ -43,8 +49,14 @@ class Loopback:
         listening = socket.create_server(("127.0.0.1", 0), backlog=1_024)
         listening.setblocking(False)
         self.address = "127.0.0.1:{}".format(listening.getsockname()[1])
-        self.listener = Listener(self.subject.engine, **(LIMITS | limits))
-        self.listener.start([listening.detach()])
+        self.listener = Listener(
+            self.subject.engine, access or Access(open=True), **(LIMITS | limits)
+        )
+        if tls is None:
+            self.listener.start([listening.detach()])
+        else:
+            self.listener.use_tls(*tls)
+            self.listener.start([], [listening.detach()])
 
     def __enter__(self) -> Self:
         return self
@@ -79,9 +91,9 @@ class Loopback:
             "the listener to be empty",
         )
 
-    def serves(self) -> bool:
+    def serves(self, **options: Any) -> bool:
         """Whether a new, well-behaved client is served."""
-        with self.client() as client:
+        with self.client(**options) as client:
             reply = client.call(DIAL + "GetHolder", holder_request("nobody's"))
             return reply.code == 0 and not parsed_holder(reply.message).HasField("holder")
 

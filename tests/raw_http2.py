@@ -5,6 +5,7 @@ reports what comes. PINGs and SETTINGS of the server are answered unless `answer
 """
 
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Callable, Iterable
@@ -64,11 +65,12 @@ class RawClient:
         settings: sent in the first SETTINGS frame, by number.
         greet: send preface and SETTINGS.
         receive_bytes: size of the socket's receive buffer; None for the system's.
+        tls: speak TLS as this says; None: plaintext.
     """
 
     def __init__(
         self, address: str, settings: dict[int, int] | None = None, *, greet: bool = True,
-        receive_bytes: int | None = None,
+        receive_bytes: int | None = None, tls: ssl.SSLContext | None = None,
     ) -> None:  # fmt: skip
         family = socket.AF_UNIX if address.startswith("unix:") else socket.AF_INET
         self.socket = socket.socket(family)
@@ -78,6 +80,11 @@ class RawClient:
         host, _, port = address.rpartition(":")
         try:
             self.socket.connect((host, int(port)) if family == socket.AF_INET else address[5:])
+            if tls is not None:
+                self.socket = tls.wrap_socket(self.socket, server_hostname=host)
+            if greet:
+                settings_frame = SettingsFrame(0, settings=settings or {})
+                self.socket.sendall(PREFACE + settings_frame.serialize())
         except OSError:
             self.socket.close()
             raise
@@ -89,9 +96,6 @@ class RawClient:
         self.headers: dict[int, dict[str, str]] = {}
         self._buffer = b""
         self._next_stream = 1
-        if greet:
-            self.socket.sendall(PREFACE)
-            self.send(SettingsFrame(0, settings=settings or {}))
 
     def __enter__(self) -> Self:
         return self

@@ -19,6 +19,7 @@ from shim import SyncShim
 from subject import DAY, Policy
 from subject_grpc import GrpcSubject
 
+from ownerd.access import Access
 from ownerd.v1 import dial_pb2, dial_pb2_grpc
 
 pytest.importorskip("ownerd.listener", reason="built without libnghttp2")
@@ -163,7 +164,7 @@ def test_a_listener_that_was_never_started_is_freed(tmp_path: Path) -> None:
     from ownerd.listener import Listener
 
     with Loopback(tmp_path) as listener:
-        assert Listener(listener.subject.engine, **LIMITS).ended
+        assert Listener(listener.subject.engine, Access(open=True), **LIMITS).ended
 
 
 # ---- callers who give up
@@ -354,7 +355,7 @@ def test_an_address_in_use_ends_the_server_with_5(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         for address in (f"127.0.0.1:{port}", f"unix:{path}", "192.0.2.1:0", "no.such.host:1"):
             with pytest.raises(ServerDidNotStart) as failure:
-                ServerProcess(tmp_path / "data", "--dial-listen", address).start()
+                ServerProcess(tmp_path / "data", "--insecure", "--dial-listen", address).start()
             assert failure.value.exit_code == 5
             assert "dial_listen" in failure.value.log_text
             assert address in failure.value.log_text

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from harness import ServerProcess
+from tls_files import Authority, Files
 
 HERE = Path(__file__).resolve().parent
 PROTOS = HERE.parent / "protos"
@@ -53,12 +54,25 @@ def node_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.fixture(scope="module")
-def answers(node_client: Path, shared_server: ServerProcess) -> dict[str, Any]:
+@pytest.fixture(scope="module", params=["plaintext", "tls"])
+def answers(
+    request: pytest.FixtureRequest, node_client: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
     """What the server answered the Node client, by step."""
-    addresses = [shared_server.dial_address, shared_server.admin_address]
+    if request.param == "plaintext":
+        return _talk(node_client, request.getfixturevalue("shared_server"))
+    directory, ca = tmp_path_factory.mktemp("node-tls"), Authority()
+    (directory / "ca.pem").write_bytes(ca.pem)
+    arguments = Files(directory, ca.issue()).arguments
+    with ServerProcess(directory / "data", "--no-auth", *arguments) as server:
+        return _talk(node_client, server, str(directory / "ca.pem"))
+
+
+def _talk(node_client: Path, server: ServerProcess, *more: str) -> dict[str, Any]:
+    """Run the Node client against a server; return what it printed."""
+    addresses = [server.dial_address, server.admin_address]
     done = subprocess.run(
-        ["node", "smoke.js", str(PROTOS), *addresses, "node-list"],
+        ["node", "smoke.js", str(PROTOS), *addresses, "node-list", *more],
         cwd=node_client, capture_output=True, text=True, timeout=SMOKE_DEADLINE_S,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

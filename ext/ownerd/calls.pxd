@@ -14,10 +14,12 @@ cdef enum StatusCode:                 # gRPC's numbers
     DEADLINE_EXCEEDED = 4
     NOT_FOUND = 5
     ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
     RESOURCE_EXHAUSTED = 8
     FAILED_PRECONDITION = 9
     ABORTED = 10
     UNAVAILABLE = 14
+    UNAUTHENTICATED = 16
 
 cdef enum:
     MESSAGE_BYTES = 512               # longest error message, with its NUL
@@ -41,6 +43,7 @@ cdef struct Task:
     int64_t deadline_ns               # of clock_elapsed; a dial not decided by then is dropped
     int code                          # StatusCode, once done
     char *message                     # malloc'd; NULL unless code is an error
+    int64_t retry_ms                  # how long to wait before trying again; 0: not said
 
 cdef enum CallKind:                   # order of ownerd.engine.DIAL_METHODS
     CALL_CLAIM = 0
@@ -65,6 +68,7 @@ cdef struct DialItem:
 cdef struct DialCall:
     Task task                         # first: a Task* of kind TASK_DIAL is a DialCall*
     uint8_t call_kind
+    bint hide_holders                 # answer with kind and expiration of a hold only
     Slice list_id
     Slice campaign_id
     uint32_t item_count

@@ -15,13 +15,15 @@ class Refused(Exception):
     """The engine refused a call; nothing changed unless the code is UNAVAILABLE.
 
     Attributes: `code` (gRPC's number), `message` (says what was found, what is allowed and what to
-    do; fit to be shown to the caller). UNAVAILABLE means that the outcome is unknown.
+    do; fit to be shown to the caller), `retry_ms` (how long to wait before trying again; 0: not
+    said). UNAVAILABLE means that the outcome is unknown.
     """
 
-    def __init__(self, code, message):
+    def __init__(self, code, message, retry_ms=0):
         super().__init__(message)
         self.code = code
         self.message = message
+        self.retry_ms = retry_ms
 
 
 cdef void task_clear(Task *task) noexcept nogil:

@@ -19,8 +19,8 @@ from ownerd.scans cimport (
     Scan, list_from_row, scan_close, scan_next, scan_open, scan_seek, scan_step,
 )
 from ownerd.store cimport (
-    AUDIT, CAMPAIGNS, CODES, COUNT_PENDING, EVENTS, LISTS, REQUESTS, REQUEST_MEMORY_NS, AuditRow,
-    EventRow, List, RequestRow, Table,
+    AUDIT, CAMPAIGNS, CODES, COUNT_PENDING, EVENTS, LISTS, PRINCIPALS, REQUESTS, REQUEST_MEMORY_NS,
+    AuditRow, EventRow, List, RequestRow, Table,
 )
 
 from ownerd.directory import StoreError
@@ -143,6 +143,17 @@ cdef list code_page(Store *store, str after, Py_ssize_t limit):
         more = scan_next(&scan)
     _end(&scan)
     return page
+
+
+cdef list principal_rows(Store *store):
+    """Return (principal_id, what the server keeps of it) of every principal, by id."""
+    cdef Scan scan
+    found = []
+    _begin(store, PRINCIPALS, &scan)
+    while scan_next(&scan):
+        found.append((_bytes(&scan.key).decode(), _bytes(&scan.value)))
+    _end(&scan)
+    return found
 
 
 cdef tuple _audit_entry(Scan *scan):

@@ -19,6 +19,9 @@ cdef enum ChangeKind:
     DELETE_CODE
     IMPORT_ROWS
     FINISH_COUNT
+    PUT_PRINCIPAL
+    DELETE_PRINCIPAL
+    NOTE_REFUSALS
 
 cdef enum ImportStrategy:             # the numbers of admin.proto
     IMPORT_FAIL = 1
@@ -63,6 +66,7 @@ cdef cppclass Change:
     string name
     string code
     string category
+    string principal
     string note
     string request_id
     string memo

@@ -25,10 +25,10 @@ from ownerd.room cimport ROOM_FOR_GRANTS
 from ownerd.rows cimport empty_slice, put_be32, put_be64, slice_of, text_slice
 from ownerd.scans cimport load_codes, load_list
 from ownerd.store cimport (
-    AUDIT, CODES, COUNT_PENDING, EVENTS, GRAVES, LISTS, REQUESTS, REQUEST_MEMORY_NS, AuditRow,
-    EventRow, List, Record, RequestRow, Store, add_campaign, delete_row, find_campaign, find_list,
-    forget_list, get_row, put_campaign, put_event, put_list, put_row, record_load, record_store,
-    rename_campaign, store_abort, store_begin, store_commit, store_room,
+    AUDIT, CODES, COUNT_PENDING, EVENTS, GRAVES, LISTS, PRINCIPALS, REQUESTS, REQUEST_MEMORY_NS,
+    AuditRow, EventRow, List, Record, RequestRow, Store, add_campaign, delete_row, find_campaign,
+    find_list, forget_list, get_row, put_campaign, put_event, put_list, put_row, record_load,
+    record_store, rename_campaign, store_abort, store_begin, store_commit, store_room,
 )
 
 
@@ -337,6 +337,21 @@ cdef void delete_code(Store *store, Change *change) noexcept nogil:
     delete_row(store, CODES, text_slice(change.code))
 
 
+# --- principals -----------------------------------------------------------------------------------
+
+cdef void put_principal(Store *store, Change *change) noexcept nogil:
+    """Write what the server keeps of a principal; it means nothing here."""
+    put_row(
+        store, PRINCIPALS, text_slice(change.name), empty_slice(), text_slice(change.principal)
+    )
+
+
+cdef void note_refusals(Store *store, Change *change, int64_t now_ns) noexcept nogil:
+    """Leave an audit entry only; not out of what is kept for releases."""
+    if store_room(store, now_ns) < ROOM_FOR_GRANTS:
+        refuse_full(store, &change.task)
+
+
 # --- import ---------------------------------------------------------------------------------------
 
 cdef void import_rows(Store *store, Change *change, int64_t now_ns) noexcept nogil:
@@ -409,6 +424,12 @@ cdef void apply(Store *store, Change *change, int64_t now_ns) noexcept nogil:
         import_rows(store, change, now_ns)
     elif change.kind == FINISH_COUNT:
         finish_count(store, change, now_ns)
+    elif change.kind == PUT_PRINCIPAL:
+        put_principal(store, change)
+    elif change.kind == DELETE_PRINCIPAL:
+        delete_row(store, PRINCIPALS, text_slice(change.name))
+    elif change.kind == NOTE_REFUSALS:
+        note_refusals(store, change, now_ns)
 
 
 cdef bint replay(Store *store, Change *change, int64_t now_ns) noexcept nogil:
@@ -494,6 +515,12 @@ cdef int refresh_catalog(Store *store, Change *change) noexcept nogil:
     return code
 
 
+cdef bint is_revision(const Change *change) noexcept nogil:
+    """Tell whether the change makes a revision: a count and a refusal say what was, like settling.
+    """
+    return change.kind != FINISH_COUNT and change.kind != NOTE_REFUSALS
+
+
 cdef int change_run(Store *store, Change *change, int64_t now_ns) noexcept nogil:
     """Decide and commit one change; 0 unless the store has failed and must stop.
 
@@ -505,8 +532,7 @@ cdef int change_run(Store *store, Change *change, int64_t now_ns) noexcept nogil
     if replay(store, change, now_ns):
         store_abort(store)
         return MDB_SUCCESS
-    # A count says what a change that is in force did; like settling, it makes no revision.
-    change.revision = store.state.revision + (change.kind != FINISH_COUNT)
+    change.revision = store.state.revision + is_revision(change)
     change.time_ns = now_ns
     if change.entry_id == 0:
         change.entry_id = store.next_entry

@@ -15,11 +15,12 @@ from ownerd.calls cimport (
 )
 from ownerd.catalog cimport (
     answered_request, audit_count, audit_page, campaign_page, code_page, entry_count, list_info,
-    list_page, policy_from, uncounted_releases,
+    list_page, policy_from, principal_rows, uncounted_releases,
 )
 from ownerd.changes cimport (
-    CREATE_LIST, DELETE_CODE, DELETE_LIST, IMPORT_ROWS, RELEASE, RELEASE_RECORDS,
-    SIGNAL_CAMPAIGN, UPDATE_POLICY, UPSERT_CAMPAIGN, UPSERT_CODE, Change, ImportRow,
+    CREATE_LIST, DELETE_CODE, DELETE_LIST, DELETE_PRINCIPAL, IMPORT_ROWS, NOTE_REFUSALS,
+    PUT_PRINCIPAL, RELEASE, RELEASE_RECORDS, SIGNAL_CAMPAIGN, UPDATE_POLICY, UPSERT_CAMPAIGN,
+    UPSERT_CODE, Change, ImportRow,
 )
 from ownerd.clock cimport Clock, clock_now
 from ownerd.containers cimport string
@@ -49,6 +50,7 @@ from ownerd.directory import StoreError, StoreInUseError
 
 cdef enum:
     NAME_BYTES = 256
+    PRINCIPAL_ID_BYTES = 128
     REQUEST_ID_BYTES = 128
     GROUP_RECORDS = 16_384            # more would only wait longer
     GROUP_BYTES_PER_RECORD = 256      # what one record takes in the journal, at most
@@ -62,11 +64,14 @@ DEFAULT_RESERVE_BYTES = 64 << 20
 DEFAULT_QUEUE_LIMIT = 65_536
 DEFAULT_SETTLE_STEP_NS = 5_000_000
 DEFAULT_OVERLAY_BYTES = 132 << 20
-LISTLESS_KINDS = (UPSERT_CAMPAIGN, SIGNAL_CAMPAIGN, UPSERT_CODE, DELETE_CODE)
+LISTLESS_KINDS = (
+    UPSERT_CAMPAIGN, SIGNAL_CAMPAIGN, UPSERT_CODE, DELETE_CODE, PUT_PRINCIPAL, DELETE_PRINCIPAL,
+    NOTE_REFUSALS,
+)
 
 
 cdef refusal(Task *task):
-    return Refused(task.code, task.message.decode(errors="replace"))
+    return Refused(task.code, task.message.decode(errors="replace"), task.retry_ms)
 
 
 cdef assign(string *target, str text, str field, Py_ssize_t shortest, Py_ssize_t longest):
@@ -424,6 +429,28 @@ cdef class Engine:
             row.until_ns = NEVER_NS if expire_ns is None else <int64_t> expire_ns
         return self._run(pending)
 
+    def put_principal(self, principal_id, bytes kept, *, note=b"", request_id="", memo=b""):
+        """Keep `kept` of a principal, in the place of what was kept of it before."""
+        cdef Pending pending = Pending(PUT_PRINCIPAL, "", note, request_id, memo)
+        assign(&pending.change.name, principal_id, "principal_id", 1, PRINCIPAL_ID_BYTES)
+        assign_bytes(&pending.change.principal, kept)
+        return self._run(pending)
+
+    def delete_principal(self, principal_id, *, note=b"", request_id="", memo=b""):
+        """Keep nothing of a principal any more; one that is not there is no error."""
+        cdef Pending pending = Pending(DELETE_PRINCIPAL, "", note, request_id, memo)
+        assign(&pending.change.name, principal_id, "principal_id", 1, PRINCIPAL_ID_BYTES)
+        return self._run(pending)
+
+    def note_refusals(self, int64_t count, *, note):
+        """Leave an audit entry about `count` callers turned away; it makes no revision.
+
+        Refused: RESOURCE_EXHAUSTED, while only the room for releases is left.
+        """
+        cdef Pending pending = Pending(NOTE_REFUSALS, "", note, "", b"")
+        pending.change.count = count
+        return self._run(pending)
+
     def _run(self, Pending pending):
         """Run a change to its end."""
         cdef Change *change = pending.change
@@ -463,6 +490,11 @@ cdef class Engine:
         """Return up to `limit` (code, category, counts_as_attempt, success) by code."""
         with Reading(self):
             return code_page(self.core.store, after, limit)
+
+    def principals(self):
+        """Return (principal_id, what is kept of it) of every principal, by id."""
+        with Reading(self):
+            return principal_rows(self.core.store)
 
     def audit(self, before, limit):
         """Return up to `limit` audit entries, newest first, with ids below `before` (0: all).
@@ -512,6 +544,11 @@ cdef class Engine:
     def _audit_count(self, uint64_t entry_id):
         with Reading(self):
             return audit_count(self.core.store, entry_id)
+
+    @property
+    def time_ns(self):
+        """The server's time (R19)."""
+        return clock_now(self.core.clock)
 
     @property
     def revision(self):

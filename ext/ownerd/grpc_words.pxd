@@ -15,6 +15,7 @@ cdef enum:
     PREFIX_BYTES = 5                  # before each message: a flag byte and the size
 
 cdef int words_target(const char *path, size_t size) noexcept nogil
+cdef const char *words_call_name(int target) noexcept nogil
 cdef bint words_is_grpc(const char *content_type, size_t size) noexcept nogil
 cdef int64_t words_timeout_ns(const char *text, size_t size) noexcept nogil
 cdef size_t words_escape(const char *message, char *escaped) noexcept nogil

@@ -46,6 +46,17 @@ cdef int words_target(const char *path, size_t size) noexcept nogil:
     return TARGET_UNKNOWN
 
 
+cdef const char *words_call_name(int target) noexcept nogil:
+    """Return the rpc's name of a call kind."""
+    if target == CALL_CLAIM:
+        return "Claim"
+    if target == CALL_CLAIM_BATCH:
+        return "ClaimBatch"
+    if target == CALL_REPORT:
+        return "ReportAttempt"
+    return "ReportAttemptBatch" if target == CALL_REPORT_BATCH else "GetHolder"
+
+
 cdef bint words_is_grpc(const char *content_type, size_t size) noexcept nogil:
     """Tell whether a content type is gRPC's; as grpcio does, whatever the message format."""
     cdef size_t word = strlen(GRPC)

@@ -10,14 +10,16 @@ from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
+from ownerd.access cimport Access
 from ownerd.clock cimport clock_elapsed
 from ownerd.containers cimport vector
 from ownerd.engine cimport Engine
 from ownerd.listener_loop cimport loop_free, loop_new, loop_order, loop_start
 from ownerd.listener_state cimport (
     CLOSE, DRAIN, ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_DRAIN, ENDED_HANDSHAKE,
-    ENDED_HEADERS, ENDED_IDLE, ENDED_KEEPALIVE, ENDED_RESETS, Limits, Loop,
+    ENDED_HEADERS, ENDED_IDLE, ENDED_KEEPALIVE, ENDED_RESETS, ENDED_TLS, Limits, Loop, Socket,
 )
+from ownerd.tls cimport TlsMaterial, tls_server_context, tls_use
 from ownerd.writer cimport pthread_t, wait_thread
 
 cdef int64_t SECOND_NS = 1_000_000_000
@@ -27,11 +29,11 @@ cdef int64_t SHORTEST_SWEEP_NS = 20_000_000
 ENDINGS = {
     "peer": ENDED_BY_PEER, "broken": ENDED_BROKEN, "handshake": ENDED_HANDSHAKE,
     "keepalive": ENDED_KEEPALIVE, "idle": ENDED_IDLE, "age": ENDED_AGE, "resets": ENDED_RESETS,
-    "headers": ENDED_HEADERS, "drain": ENDED_DRAIN,
+    "headers": ENDED_HEADERS, "drain": ENDED_DRAIN, "tls": ENDED_TLS,
 }
 COUNTS = (
     "accepted", "connections", "exchanges", "under_way", "received", "given_up", "refused",
-    "health_checks", "accept_pauses", "wakeups", "writes",
+    "health_checks", "handshakes", "accept_pauses", "wakeups", "writes",
 )
 
 
@@ -44,6 +46,7 @@ cdef class Listener:
 
     Args:
         engine: what decides the calls; it must stay open until `ended`.
+        access: who may make them.
         threads: how many loops.
         max_connections, max_streams, max_header_bytes, max_message_bytes, max_held_bytes,
         max_memory_bytes, max_resets_per_s, handshake_timeout_s, keepalive_time_s,
@@ -52,18 +55,25 @@ cdef class Listener:
     """
 
     cdef Engine engine
+    cdef Access access
     cdef Limits limits
     cdef vector[Loop *] loops
     cdef vector[pthread_t] threads
+    cdef TlsMaterial *tls
     cdef bint joined
 
+    def __cinit__(self):
+        self.tls = new TlsMaterial()
+        self.tls.context = NULL
+
     def __init__(
-        self, Engine engine, *, threads, max_connections, max_streams, max_header_bytes,
-        max_message_bytes, max_held_bytes, max_memory_bytes, max_resets_per_s,
-        handshake_timeout_s, keepalive_time_s, keepalive_timeout_s, max_idle_s, max_age_s,
-        max_age_grace_s,
+        self, Engine engine not None, Access access not None, *, threads, max_connections,
+        max_streams, max_header_bytes, max_message_bytes, max_held_bytes, max_memory_bytes,
+        max_resets_per_s, handshake_timeout_s, keepalive_time_s, keepalive_timeout_s, max_idle_s,
+        max_age_s, max_age_grace_s,
     ):
         self.engine = engine
+        self.access = access
         memset(&self.limits, 0, sizeof(Limits))
         self.limits.max_connections = max_connections
         self.limits.max_streams = max_streams
@@ -84,7 +94,7 @@ cdef class Listener:
         )
         self.limits.sweep_ns = max(SHORTEST_SWEEP_NS, min(LONGEST_SWEEP_NS, ns(shortest / 4)))
         for _ in range(threads):
-            self.loops.push_back(loop_new(engine.core, &self.limits))
+            self.loops.push_back(loop_new(engine.core, access.core, &self.limits, self.tls))
 
     def __dealloc__(self):
         cdef size_t i
@@ -92,17 +102,47 @@ cdef class Listener:
             # The engine may use the loops still, and they the engine: both stay to the process's
             # end.
             Py_INCREF(self.engine)    # never given back
+            Py_INCREF(self.access)
             return
         self._join()
         for i in range(self.loops.size()):
             loop_free(self.loops[i])
+        tls_use(self.tls, NULL)
+        del self.tls
 
-    def start(self, sockets):
-        """Serve connections to `sockets` from now on: descriptors that listen, closed by us."""
+    def use_tls(self, bytes certificate_pem, bytes key_pem, bytes client_ca_pem=None):
+        """Make new connections to secure sockets with this material; the others go on.
+
+        May be called at any time, from any thread.
+
+        Args:
+            certificate_pem: the server's certificate, and behind it those that lead to its CA.
+            key_pem: its private key, not encrypted.
+            client_ca_pem: CAs of clients' certificates, which clients need then; None: they do not.
+
+        Raises:
+            ValueError: something is no PEM, broken, or does not fit; nothing has changed.
+        """
+        tls_use(self.tls, tls_server_context(certificate_pem, key_pem, client_ca_pem))
+
+    def start(self, sockets, secure=()):
+        """Serve connections to sockets from now on: descriptors that listen, closed by us.
+
+        Args:
+            sockets: those that speak plaintext.
+            secure: those that speak TLS; `use_tls` comes before.
+
+        Raises:
+            ValueError: there is no TLS to speak.
+        """
         cdef pthread_t thread
         cdef size_t i
-        for fd in sockets:
-            self.loops[0].listening.push_back(<int> fd)
+        cdef Socket listening
+        if secure and self.tls.context == NULL:
+            raise ValueError("use_tls comes before sockets that speak TLS")
+        for fds, listening.secure in ((sockets, False), (secure, True)):
+            for listening.fd in fds:
+                self.loops[0].listening.push_back(listening)
         for i in range(self.loops.size()):
             self.loops[0].peers.push_back(self.loops[i])
         for i in range(self.loops.size()):

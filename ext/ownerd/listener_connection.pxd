@@ -1,11 +1,11 @@
 """C interface of listener_connection: one HTTP/2 connection of the native listener."""
 
-from ownerd.listener_state cimport Connection, Loop
+from ownerd.listener_state cimport Connection, Loop, Socket
 from ownerd.nghttp2_api cimport nghttp2_option, nghttp2_session_callbacks
 
 cdef nghttp2_session_callbacks *connection_callbacks() noexcept nogil
 cdef nghttp2_option *connection_options() noexcept nogil
-cdef Connection *connection_open(Loop *loop, int fd) noexcept nogil
+cdef Connection *connection_open(Loop *loop, Socket accepted) noexcept nogil
 cdef void connection_close(Connection *connection) noexcept nogil
 cdef void connection_read(Connection *connection) noexcept nogil
 cdef void connection_write(Connection *connection) noexcept nogil

@@ -1,6 +1,7 @@
 """One HTTP/2 connection of the native listener: its socket, its nghttp2 session, its limits.
 
-Bytes from the socket go through nghttp2, whose callbacks turn streams into exchanges; what nghttp2
+On a socket that speaks TLS the handshake comes first; only then is there a session. Bytes from the
+socket go through nghttp2, whose callbacks turn streams into exchanges; what nghttp2
 has to say is gathered and written with one call. A connection whose output is not taken is not
 read until it is. Every wake-up reads at most READ_BYTES of it, so that a busy peer costs the others
 no more than that.
@@ -8,8 +9,8 @@ no more than that.
 Invariants:
 - Everything runs on the loop's thread. A connection is closed by the loop at the end of a wake-up,
   never inside a callback: what goes wrong only marks it dead.
-- `transport_read` and `transport_write` are all that touches the socket's bytes; a transport with
-  encryption takes their place.
+- `transport_read` and `transport_write` are all that touches the socket's bytes. TLS may keep some
+  that it has read from the socket: the connection is `unread` then, and read again without epoll.
 - A farewell has two steps: a GOAWAY that names no last stream tells the peer to begin no more calls
   here, and once a PING has been answered (or a second has passed) a GOAWAY with the last stream
   follows, so no call that was on its way is lost.
@@ -27,8 +28,8 @@ from ownerd.listener_exchange cimport (
 )
 from ownerd.listener_state cimport (
     ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_HANDSHAKE, ENDED_HEADERS, ENDED_IDLE,
-    ENDED_KEEPALIVE, ENDED_RESETS, LEAVING, LINGERING, NOTICED, READ_BYTES, STAYING, WRITE_BYTES,
-    Connection, Exchange, Loop,
+    ENDED_KEEPALIVE, ENDED_RESETS, ENDED_TLS, LEAVING, LINGERING, NOTICED, READ_BYTES, STAYING,
+    WRITE_BYTES, Connection, Exchange, Loop, Socket,
 )
 from ownerd.nghttp2_api cimport (
     NGHTTP2_CONTINUATION, NGHTTP2_DATA, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_ERR_CALLBACK_FAILURE,
@@ -52,10 +53,18 @@ from ownerd.nghttp2_api cimport (
     nghttp2_settings_entry, nghttp2_submit_goaway, nghttp2_submit_ping, nghttp2_submit_rst_stream,
     nghttp2_submit_settings, nghttp2_submit_shutdown_notice, ownerd_set_reset_limit, ssize_t,
 )
+from ownerd.openssl_api cimport SSL_free
 from ownerd.sockets cimport (
     EAGAIN, EINTR, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, MSG_NOSIGNAL, SHUT_WR, close,
     epoll_ctl, epoll_event, errno, recv, send, shutdown,
 )
+from ownerd.tls cimport (
+    TLS_DONE, TLS_ENDED, TLS_FAILED, TLS_LOST, TLS_WANTS_READ, TLS_WANTS_WRITE, tls_accept,
+    tls_handshake, tls_peer_names, tls_read, tls_say_goodbye, tls_speaks_http2, tls_write,
+)
+
+cdef extern from "<openssl/crypto.h>" nogil:
+    void OPENSSL_cleanse(void *, size_t)
 
 cdef enum:
     STREAM_WINDOW_BYTES = 1 << 20
@@ -78,7 +87,10 @@ cdef const char *FAREWELL_PING = "ownerd-f"
 
 cdef ssize_t transport_read(Connection *connection, char *buffer, size_t room) noexcept nogil:
     """Read what has come: the number of bytes, 0 at the end, AGAIN or BROKEN."""
-    cdef ssize_t size = recv(connection.fd, buffer, room, 0)
+    cdef ssize_t size
+    if connection.tls != NULL:
+        return secure_read(connection, buffer, room)
+    size = recv(connection.fd, buffer, room, 0)
     if size >= 0:
         return size
     return AGAIN if errno == EAGAIN or errno == EINTR else BROKEN
@@ -86,11 +98,51 @@ cdef ssize_t transport_read(Connection *connection, char *buffer, size_t room) n
 
 cdef ssize_t transport_write(Connection *connection, const char *data, size_t size) noexcept nogil:
     """Write what the peer takes now: the number of bytes, AGAIN or BROKEN."""
-    cdef ssize_t taken = send(connection.fd, data, size, MSG_NOSIGNAL)
+    cdef ssize_t taken
+    if connection.tls != NULL:
+        return secure_write(connection, data, size)
+    taken = send(connection.fd, data, size, MSG_NOSIGNAL)
     if taken >= 0:
         connection.loop.counts.writes += 1
         return taken
     return AGAIN if errno == EAGAIN or errno == EINTR else BROKEN
+
+
+cdef inline bint is_over(int rest) noexcept nogil:
+    return rest == TLS_ENDED or rest == TLS_LOST or rest == TLS_FAILED
+
+
+cdef ssize_t secure_read(Connection *connection, char *buffer, size_t room) noexcept nogil:
+    """`transport_read` through TLS."""
+    cdef int rest
+    cdef ssize_t size
+    if connection.wordless:
+        return BROKEN
+    size = tls_read(connection.tls, buffer, room, &rest)
+    connection.wordless = rest == TLS_FAILED or rest == TLS_LOST
+    connection.read_wants_room = rest == TLS_WANTS_WRITE
+    # An end behind some bytes is come to in the next wake-up, like bytes that had no room.
+    connection.unread = size > 0 and (rest == TLS_DONE or is_over(rest))
+    if size > 0:
+        return size
+    if rest == TLS_ENDED:
+        return 0
+    return BROKEN if connection.wordless else AGAIN
+
+
+cdef ssize_t secure_write(Connection *connection, const char *data, size_t size) noexcept nogil:
+    """`transport_write` through TLS."""
+    cdef int rest
+    cdef ssize_t taken
+    if connection.wordless:
+        return BROKEN
+    taken = tls_write(connection.tls, data, size, &rest)
+    connection.loop.counts.writes += 1
+    connection.wordless = is_over(rest)
+    connection.write_wants_bytes = rest == TLS_WANTS_READ
+    if taken > 0:
+        return taken
+    return BROKEN if connection.wordless else AGAIN
 
 
 # --- what the peer sends --------------------------------------------------------------------------
@@ -257,13 +309,13 @@ cdef nghttp2_option *connection_options() noexcept nogil:
 
 # --- life -----------------------------------------------------------------------------------------
 
-cdef Connection *connection_open(Loop *loop, int fd) noexcept nogil:
+cdef Connection *connection_open(Loop *loop, Socket accepted) noexcept nogil:
     """Take over an accepted socket."""
     cdef Connection *connection = <Connection *> calloc(1, sizeof(Connection))
     if connection == NULL:
         abort()
     connection.loop = loop
-    connection.fd = fd
+    connection.fd = accepted.fd
     connection.opened_ns = connection.alive_ns = connection.busy_ns = loop.now_ns
     connection.age_limit_ns = jittered(loop, loop.limits.max_age_ns)
     connection.next = loop.connections
@@ -271,14 +323,64 @@ cdef Connection *connection_open(Loop *loop, int fd) noexcept nogil:
         connection.next.previous = connection
     loop.connections = connection
     loop.counts.connections += 1
+    watch(connection, EPOLLIN)
+    if not accepted.secure:
+        begin_session(connection)
+        return connection
+    connection.tls = tls_accept(loop.tls, accepted.fd)
+    if connection.tls == NULL:
+        connection_end(connection, ENDED_TLS)
+    return connection
+
+
+cdef void begin_session(Connection *connection) noexcept nogil:
+    """Begin to speak HTTP/2."""
+    cdef Loop *loop = connection.loop
     if nghttp2_session_server_new2(
         &connection.session, loop.callbacks, connection, loop.options
     ) != 0:
         abort()
     send_settings(connection)
-    watch(connection, EPOLLIN)
     connection_mark(connection)
-    return connection
+
+
+cdef bint shake_hands(Connection *connection) noexcept nogil:
+    """Go on with the TLS handshake; True once HTTP/2 can be spoken.
+
+    A wake-up does so many steps of handshakes and no more, as each may cost a millisecond; the
+    others' sockets stay readable.
+    """
+    cdef int rest
+    if connection.tls == NULL or connection.loop.handshakes_left == 0:
+        return False
+    connection.loop.handshakes_left -= 1
+    rest = tls_handshake(connection.tls)
+    connection.read_wants_room = rest == TLS_WANTS_WRITE
+    if rest == TLS_WANTS_READ or rest == TLS_WANTS_WRITE:
+        watch(connection, EPOLLOUT if rest == TLS_WANTS_WRITE else EPOLLIN)
+        return False
+    if rest != TLS_DONE or not tls_speaks_http2(connection.tls):
+        refuse_handshake(connection, rest)
+        return False
+    connection.loop.counts.handshakes += 1
+    tls_peer_names(connection.tls, &connection.peer_names, &connection.peer_names_size)
+    begin_session(connection)
+    return True
+
+
+cdef void refuse_handshake(Connection *connection, int rest) noexcept nogil:
+    """Let the alert reach a peer that may still be sending, and forget its TLS."""
+    if rest == TLS_ENDED or rest == TLS_LOST:
+        connection_end(connection, ENDED_BY_PEER)
+        return
+    if rest == TLS_DONE:
+        tls_say_goodbye(connection.tls)
+    SSL_free(connection.tls)
+    connection.tls = NULL
+    connection.ending = ENDED_TLS
+    connection.farewell = LINGERING
+    connection.farewell_ns = connection.loop.now_ns
+    shutdown(connection.fd, SHUT_WR)
 
 
 cdef int64_t jittered(Loop *loop, int64_t age_ns) noexcept nogil:
@@ -311,8 +413,12 @@ cdef void connection_close(Connection *connection) noexcept nogil:
     cdef Loop *loop = connection.loop
     while connection.exchanges != NULL:
         exchange_close(connection.exchanges)
+    close_transport(connection)
     nghttp2_session_del(connection.session)
+    free(connection.peer_names)
     free(connection.unsent)
+    if connection.to_be_read:
+        forget_unread(connection)
     if connection.previous != NULL:
         connection.previous.next = connection.next
     else:
@@ -322,8 +428,32 @@ cdef void connection_close(Connection *connection) noexcept nogil:
     loop.counts.connections -= 1
     loop.counts.closed += 1
     loop.counts.ended[connection.ending] += 1
-    close(connection.fd)
+    OPENSSL_cleanse(connection, sizeof(Connection))   # its token
     free(connection)
+
+
+cdef void close_transport(Connection *connection) noexcept nogil:
+    if connection.tls != NULL:
+        if connection.session != NULL and connection.unsent == NULL and not connection.wordless:
+            tls_say_goodbye(connection.tls)
+        SSL_free(connection.tls)
+    close(connection.fd)
+
+
+cdef void read_again(Connection *connection) noexcept nogil:
+    """Have the loop read it in the next wake-up, whatever epoll says."""
+    if not connection.to_be_read:
+        connection.to_be_read = True
+        connection.next_unread = connection.loop.unread
+        connection.loop.unread = connection
+
+
+cdef void forget_unread(Connection *connection) noexcept nogil:
+    """Take a connection out of the list of those to be read again."""
+    cdef Connection **at = &connection.loop.unread
+    while at[0] != connection:
+        at = &at[0].next_unread
+    at[0] = connection.next_unread
 
 
 cdef void connection_end(Connection *connection, int ending) noexcept nogil:
@@ -361,9 +491,15 @@ cdef void watch(Connection *connection, uint32_t events) noexcept nogil:
 cdef void connection_read(Connection *connection) noexcept nogil:
     """Read once and let nghttp2 take it apart."""
     cdef Loop *loop = connection.loop
-    cdef ssize_t size = transport_read(connection, loop.input, READ_BYTES)
+    cdef ssize_t size
     cdef ssize_t taken
+    if connection.session == NULL and connection.farewell != LINGERING \
+            and not shake_hands(connection):
+        return
+    size = transport_read(connection, loop.input, READ_BYTES)
     if size == AGAIN:
+        if connection.read_wants_room or connection.write_wants_bytes:
+            connection_mark(connection)
         return
     if size <= 0:
         connection_end(connection, ENDED_BY_PEER)
@@ -436,7 +572,7 @@ cdef void connection_write(Connection *connection) noexcept nogil:
     """
     cdef size_t size
     cdef ssize_t taken
-    if connection.dead or connection.farewell == LINGERING:
+    if connection.dead or connection.farewell == LINGERING or connection.session == NULL:
         return
     while send_unsent(connection):
         size = gather(connection)
@@ -452,10 +588,19 @@ cdef void connection_write(Connection *connection) noexcept nogil:
             break
     if connection.dead:
         return
-    watch(connection, EPOLLOUT if connection.unsent != NULL else EPOLLIN)
+    watch(connection, wanted_events(connection))
+    if connection.unread and connection.unsent == NULL:
+        read_again(connection)
     if connection.unsent == NULL and not nghttp2_session_want_read(connection.session) \
             and not nghttp2_session_want_write(connection.session):
         linger(connection)
+
+
+cdef inline uint32_t wanted_events(Connection *connection) noexcept nogil:
+    cdef uint32_t events = EPOLLIN
+    if connection.unsent != NULL and not connection.write_wants_bytes:
+        events = EPOLLOUT
+    return events | <uint32_t> EPOLLOUT if connection.read_wants_room else events
 
 
 cdef void linger(Connection *connection) noexcept nogil:
@@ -464,6 +609,8 @@ cdef void linger(Connection *connection) noexcept nogil:
         connection.ending = ENDED_BROKEN
     connection.farewell = LINGERING
     connection.farewell_ns = connection.loop.now_ns
+    if connection.tls != NULL and not connection.wordless:
+        tls_say_goodbye(connection.tls)
     shutdown(connection.fd, SHUT_WR)
 
 
@@ -471,6 +618,9 @@ cdef void linger(Connection *connection) noexcept nogil:
 
 cdef void connection_say_farewell(Connection *connection, int ending) noexcept nogil:
     """Tell the peer to begin no more calls here; what is on its way is still taken."""
+    if connection.session == NULL:
+        connection_end(connection, ending)
+        return                        # no call can have begun
     if connection.farewell != STAYING:
         return
     connection.farewell = NOTICED
@@ -483,7 +633,7 @@ cdef void connection_say_farewell(Connection *connection, int ending) noexcept n
 
 cdef void connection_leave(Connection *connection) noexcept nogil:
     """Take no new calls; the connection ends when those in flight are answered."""
-    if connection.farewell >= LEAVING:
+    if connection.farewell >= LEAVING or connection.session == NULL:
         return
     connection.farewell = LEAVING
     connection.farewell_ns = connection.loop.now_ns
@@ -522,7 +672,7 @@ cdef void connection_look(Connection *connection) noexcept nogil:
 cdef void keep_alive(Connection *connection) noexcept nogil:
     """Ask a silent peer for a sign of life, and end the connection when none comes."""
     cdef Loop *loop = connection.loop
-    if connection.farewell == LINGERING:
+    if connection.farewell == LINGERING or connection.session == NULL:
         return
     if connection.ping_ns != 0:
         if loop.now_ns - connection.ping_ns > loop.limits.keepalive_timeout_ns:

@@ -29,6 +29,7 @@ from ownerd.grpc_words cimport (
     words_timeout_ns,
 )
 from ownerd.handover cimport stack_busy, stack_idle, stack_push
+from ownerd.listener_access cimport access_identify, access_lets_in, access_take_header
 from ownerd.listener_state cimport (
     ANSWER_BYTES, ANSWERED, INLINE_BYTES, RECEIVING, SERVE, UNDER_WAY, Connection, Exchange, Inbox,
     Loop,
@@ -56,6 +57,7 @@ cdef enum:
     SERVING = 1                       # grpc.health.v1.HealthCheckResponse.ServingStatus
     NOT_SERVING = 2
     STATUS_DIGITS = 4
+    RETRY_DIGITS = 24
 
 cdef const char *GRPC_CONTENT = "application/grpc"
 
@@ -190,8 +192,10 @@ cdef void exchange_header(
             exchange.timeout_ns = words_timeout_ns(value, value_size)
             if exchange.timeout_ns < 0:
                 exchange.seen |= SEEN_BAD_TIMEOUT
-    elif name_size == 13 and same(name, name_size, "grpc-encoding"):
-        if not same(value, value_size, "identity"):
+    elif name_size == 13:
+        if same(name, name_size, "authorization"):
+            access_take_header(exchange, value, value_size)
+        elif same(name, name_size, "grpc-encoding") and not same(value, value_size, "identity"):
             exchange.seen |= SEEN_ENCODING
     elif name_size == 2 and same(name, name_size, "te") and same(value, value_size, "trailers"):
         exchange.seen |= SEEN_TE
@@ -219,6 +223,8 @@ cdef void exchange_headers_done(Exchange *exchange) noexcept nogil:
         )
     elif seen & SEEN_ENCODING:
         refuse_encoding(exchange)
+    elif exchange.target != TARGET_HEALTH_CHECK and not access_identify(exchange):
+        refuse_caller(exchange)
     elif holds_too_much(exchange, 0):
         refuse_held(exchange)
     elif exchange.timeout_ns >= 0:
@@ -301,6 +307,9 @@ cdef void decode(Exchange *exchange) noexcept nogil:
     ):
         loop.counts.refused += 1
         submit_answer(exchange)
+        return
+    if not access_lets_in(exchange):
+        refuse_caller(exchange)
         return
     exchange.state = UNDER_WAY
     loop.counts.under_way += 1
@@ -394,7 +403,8 @@ cdef void submit_error(Exchange *exchange, const char *http_status) noexcept nog
     """Answer with trailers only."""
     cdef char digits[STATUS_DIGITS]
     cdef char escaped[3 * MESSAGE_BYTES]
-    cdef nghttp2_nv headers[5]
+    cdef char retry_ms[RETRY_DIGITS]
+    cdef nghttp2_nv headers[6]
     cdef size_t count = 4
     exchange.state = ANSWERED
     snprintf(digits, sizeof(digits), "%d", exchange.call.task.code)
@@ -407,8 +417,13 @@ cdef void submit_error(Exchange *exchange, const char *http_status) noexcept nog
     headers[3].valuelen = words_escape(exchange.call.task.message, escaped)
     headers[3].flags = NGHTTP2_NV_FLAG_NO_COPY_NAME
     if exchange.encoding_refused:
-        headers[4] = header("grpc-accept-encoding", "identity")
-        count = 5
+        headers[count] = header("grpc-accept-encoding", "identity")
+        count += 1
+    if exchange.call.task.retry_ms != 0:
+        snprintf(retry_ms, sizeof(retry_ms), "%lld", <long long> exchange.call.task.retry_ms)
+        headers[count] = header("grpc-retry-pushback-ms", retry_ms)
+        headers[count].flags = NGHTTP2_NV_FLAG_NO_COPY_NAME
+        count += 1
     if nghttp2_submit_response(
         exchange.connection.session, exchange.stream_id, headers, count, NULL
     ) != 0:
@@ -422,6 +437,12 @@ cdef void refuse(
     snprintf(task_refuse(&exchange.call.task, code), MESSAGE_BYTES, "%s", message)
     exchange.loop.counts.refused += 1
     submit_error(exchange, http_status)
+
+
+cdef void refuse_caller(Exchange *exchange) noexcept nogil:
+    """Answer a caller that is unknown, may not do this, or does it too often."""
+    exchange.loop.counts.refused += 1
+    submit_error(exchange, "200")
 
 
 cdef void refuse_too_much(Exchange *exchange) noexcept nogil:

@@ -2,10 +2,14 @@
 
 from libc.stdint cimport int64_t
 
+from ownerd.access cimport AccessCore
 from ownerd.listener_state cimport Limits, Loop
+from ownerd.tls cimport TlsMaterial
 from ownerd.writer cimport EngineCore, pthread_t
 
-cdef Loop *loop_new(EngineCore *engine, const Limits *limits) except NULL
+cdef Loop *loop_new(
+    EngineCore *engine, AccessCore *access, const Limits *limits, TlsMaterial *tls
+) except NULL
 cdef void loop_free(Loop *loop) noexcept nogil
 cdef int loop_start(Loop *loop, pthread_t *thread) except -1
 cdef void loop_order(Loop *loop, int order, int64_t deadline_ns) noexcept nogil

@@ -1,6 +1,7 @@
 """The loops of the native listener: each a thread with an epoll set and its own connections.
 
-One wake-up reads every connection that has something, submits all calls decoded meanwhile to the
+One wake-up reads every connection that has something, those included whose last bytes TLS keeps,
+submits all calls decoded meanwhile to the
 engine as one chain, takes the answers that the engine has left in the inbox, and writes each
 connection that has output once. The first loop accepts, and hands the connections out in turn.
 
@@ -20,9 +21,11 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport abort, free, malloc
 from libc.string cimport memset
 
+from ownerd.access cimport AccessCore
 from ownerd.calls cimport Task
 from ownerd.clock cimport clock_elapsed
 from ownerd.handover cimport stack_is_idle, stack_take
+from ownerd.listener_access cimport access_refresh
 from ownerd.listener_connection cimport (
     connection_callbacks, connection_close, connection_end, connection_leave, connection_look,
     connection_mark, connection_open, connection_options, connection_read, connection_say_farewell,
@@ -30,7 +33,7 @@ from ownerd.listener_connection cimport (
 )
 from ownerd.listener_exchange cimport exchange_decided, exchanges_free_spare
 from ownerd.listener_state cimport (
-    CLOSE, ENDED_DRAIN, READ_BYTES, SERVE, WRITE_BYTES, Connection, Exchange, Limits, Loop,
+    CLOSE, ENDED_DRAIN, READ_BYTES, SERVE, WRITE_BYTES, Connection, Exchange, Limits, Loop, Socket,
 )
 from ownerd.nghttp2_api cimport nghttp2_option_del, nghttp2_session_callbacks_del
 from ownerd.sockets cimport (
@@ -39,6 +42,7 @@ from ownerd.sockets cimport (
     TCP_NODELAY, accept4, close, epoll_create1, epoll_ctl, epoll_event, epoll_wait, errno, eventfd,
     eventfd_read, eventfd_write, setsockopt,
 )
+from ownerd.tls cimport TlsMaterial
 from ownerd.writer cimport EngineCore, engine_submit_all, pthread_t
 
 cdef extern from "<pthread.h>" nogil:
@@ -57,6 +61,7 @@ cdef extern from "<unistd.h>" nogil:
 cdef enum:
     EVENTS = 256                      # taken from epoll at once
     ACCEPTS = 64                      # connections accepted in one wake-up
+    HANDSHAKES = 16                   # steps of TLS handshakes in one wake-up
     NS_PER_MS = 1_000_000
     ACCEPT_PAUSE_MS = 100             # when no connection can be taken
     CLOSING_LOOK_MS = 20
@@ -75,10 +80,10 @@ cdef void loop_order(Loop *loop, int order, int64_t deadline_ns) noexcept nogil:
     eventfd_write(loop.inbox.fd, 1)
 
 
-cdef void hand_over(Loop *loop, int fd) noexcept nogil:
+cdef void hand_over(Loop *loop, Socket accepted) noexcept nogil:
     """Give an accepted socket to a loop; on the accepting loop's thread."""
     loop.inbox.guard.lock()
-    loop.inbox.arrivals.push_back(fd)
+    loop.inbox.arrivals.push_back(accepted)
     loop.inbox.guard.unlock()
     eventfd_write(loop.inbox.fd, 1)
 
@@ -141,7 +146,7 @@ cdef void obey(Loop *loop, int order) noexcept nogil:
     loop.order = order
     stop_listening(loop)
     for i in range(loop.listening.size()):
-        close(loop.listening[i])
+        close(loop.listening[i].fd)
     loop.listening.clear()
     connection = loop.connections
     while connection != NULL:
@@ -168,14 +173,14 @@ cdef void listen(Loop *loop) noexcept nogil:
     event.events = EPOLLIN
     event.data.ptr = loop             # what no connection is
     for i in range(loop.listening.size()):
-        epoll_ctl(loop.epoll_fd, EPOLL_CTL_ADD, loop.listening[i], &event)
+        epoll_ctl(loop.epoll_fd, EPOLL_CTL_ADD, loop.listening[i].fd, &event)
     loop.listening_paused = False
 
 
 cdef void stop_listening(Loop *loop) noexcept nogil:
     cdef size_t i
     for i in range(loop.listening.size()):
-        epoll_ctl(loop.epoll_fd, EPOLL_CTL_DEL, loop.listening[i], NULL)
+        epoll_ctl(loop.epoll_fd, EPOLL_CTL_DEL, loop.listening[i].fd, NULL)
 
 
 cdef void pause_listening(Loop *loop) noexcept nogil:
@@ -195,28 +200,29 @@ cdef uint64_t open_count(Loop *loop) noexcept nogil:
     return loop.counts.accepted - closed
 
 
-cdef bint accept_one(Loop *loop, int listening_fd) noexcept nogil:
+cdef bint accept_one(Loop *loop, Socket listening) noexcept nogil:
     """Accept and hand out one connection; False if there is none, or no room for one."""
     cdef int one = 1
     cdef Loop *peer
-    cdef int fd
+    cdef Socket accepted = listening
     if open_count(loop) >= loop.limits.max_connections:
         pause_listening(loop)
         return False
-    fd = accept4(listening_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
-    if fd < 0:
+    accepted.fd = accept4(listening.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
+    if accepted.fd < 0:
         # EMFILE and its like: what waits is accepted when there is room again.
         if errno != EAGAIN and errno != EINTR and errno != ECONNABORTED:
             pause_listening(loop)
         return False
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))   # no use on a Unix socket
+    # No use on a Unix socket.
+    setsockopt(accepted.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
     loop.counts.accepted += 1
     peer = loop.peers[loop.next_peer % loop.peers.size()]
     loop.next_peer += 1
     if peer == loop:
-        connection_open(loop, fd)
+        connection_open(loop, accepted)
     else:
-        hand_over(peer, fd)
+        hand_over(peer, accepted)
     return True
 
 
@@ -242,8 +248,23 @@ cdef void take_event(Loop *loop, epoll_event *event) noexcept nogil:
     connection = <Connection *> event.data.ptr
     if event.events & EPOLLOUT:
         connection_mark(connection)
-    if event.events & (EPOLLIN | EPOLLERR | EPOLLHUP):
+    if connection.to_be_read:
+        return                        # below, once
+    if event.events & (EPOLLIN | EPOLLERR | EPOLLHUP) or connection.read_wants_room:
         connection_read(connection)
+
+
+cdef void read_unread(Loop *loop) noexcept nogil:
+    """Read on where TLS keeps bytes; each once, however many it keeps."""
+    cdef Connection *connection = loop.unread
+    cdef Connection *after
+    loop.unread = NULL
+    while connection != NULL:
+        after = connection.next_unread
+        connection.to_be_read = False
+        if connection.unsent == NULL and not connection.dead:
+            connection_read(connection)
+        connection = after
 
 
 cdef void write_marked(Loop *loop) noexcept nogil:
@@ -283,12 +304,17 @@ cdef void wake_up(Loop *loop) noexcept nogil:
     cdef epoll_event events[EVENTS]
     cdef bint mail = False
     cdef int i
-    cdef int count = epoll_wait(loop.epoll_fd, events, EVENTS, patience_ms(loop))
+    cdef int count = epoll_wait(
+        loop.epoll_fd, events, EVENTS, 0 if loop.unread != NULL else patience_ms(loop)
+    )
     loop.now_ns = clock_elapsed()
     loop.counts.wakeups += 1
+    access_refresh(loop)
+    loop.handshakes_left = HANDSHAKES
     for i in range(count):
         mail |= events[i].data.ptr == NULL
         take_event(loop, &events[i])
+    read_unread(loop)
     submit_ready(loop)
     if mail:
         take_inbox(loop)
@@ -312,16 +338,22 @@ cdef void *loop_main(void *argument) noexcept nogil:
 
 # --- life -----------------------------------------------------------------------------------------
 
-cdef Loop *loop_new(EngineCore *engine, const Limits *limits) except NULL:
+cdef Loop *loop_new(
+    EngineCore *engine, AccessCore *access, const Limits *limits, TlsMaterial *tls
+) except NULL:
     """Return a loop that is not started yet."""
     cdef Loop *loop = new Loop()
     loop.engine = engine
+    loop.access = access
+    loop.table_number = 0
+    access_refresh(loop)
     loop.limits = limits[0]
+    loop.tls = tls
     loop.order = loop.inbox.order = SERVE
     loop.inbox.answered = NULL
     loop.inbox.busy = 0
     memset(&loop.counts, 0, sizeof(loop.counts))
-    loop.connections = loop.dirty = NULL
+    loop.connections = loop.dirty = loop.unread = NULL
     loop.spare = NULL
     loop.spare_count = 0
     loop.held_bytes = 0
@@ -351,9 +383,9 @@ cdef void loop_free(Loop *loop) noexcept nogil:
     while not stack_is_idle(&loop.inbox.busy):
         usleep(BUSY_WAIT_US)
     for i in range(loop.listening.size()):
-        close(loop.listening[i])
+        close(loop.listening[i].fd)
     for i in range(loop.inbox.arrivals.size()):
-        close(loop.inbox.arrivals[i])   # accepted when this loop was over already
+        close(loop.inbox.arrivals[i].fd)   # accepted when this loop was over already
     exchanges_free_spare(loop)
     nghttp2_session_callbacks_del(loop.callbacks)
     nghttp2_option_del(loop.options)

@@ -6,11 +6,16 @@ their loop. Other threads reach a loop only through its `Inbox`.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
+from libcpp.memory cimport shared_ptr
+
+from ownerd.access cimport DIGEST_BYTES, AccessCore, AccessTable, Principal
 from ownerd.calls cimport DialCall, Task
 from ownerd.containers cimport mutex, vector
 from ownerd.nghttp2_api cimport (
     nghttp2_option, nghttp2_session, nghttp2_session_callbacks,
 )
+from ownerd.openssl_api cimport SSL
+from ownerd.tls cimport TlsMaterial
 from ownerd.writer cimport EngineCore
 
 cdef enum:
@@ -18,6 +23,7 @@ cdef enum:
     ANSWER_BYTES = 576                # a unary answer too
     READ_BYTES = 64 << 10             # most that one connection is read in one wake-up
     WRITE_BYTES = 256 << 10           # most that is written to one connection at once
+    TOKEN_BYTES = 50                  # `ownerd_` and 256 bits in base64url
 
 cdef struct Connection
 cdef struct Exchange
@@ -50,7 +56,8 @@ cdef enum Ending:                     # why the listener ended a connection
     ENDED_RESETS = 6
     ENDED_HEADERS = 7
     ENDED_DRAIN = 8
-    ENDING_COUNT = 9
+    ENDED_TLS = 9                     # no TLS, or no agreement: versions, HTTP/2, certificates
+    ENDING_COUNT = 10
 
 # Written by the loop's thread only; others read them as they stand.
 cdef struct Counts:
@@ -63,10 +70,16 @@ cdef struct Counts:
     uint64_t given_up                 # calls whose client left before the answer
     uint64_t refused                  # calls answered with an error that the engine did not give
     uint64_t health_checks
+    uint64_t handshakes               # of TLS, done
     uint64_t accept_pauses
     uint64_t wakeups
     uint64_t writes
     uint64_t ended[ENDING_COUNT]
+
+cdef enum Credential:
+    CREDENTIAL_NONE
+    CREDENTIAL_TOKEN                  # something that could be a token; `digest` is its SHA-256
+    CREDENTIAL_BAD                    # something that could not, or more than one
 
 cdef enum ExchangeState:
     RECEIVING                         # the request is not whole yet
@@ -87,6 +100,10 @@ cdef struct Exchange:
     uint8_t seen                      # headers
     bint request_ended
     bint encoding_refused
+    uint8_t credential
+    char digest[DIGEST_BYTES]
+    const Principal *principal        # who makes the call, by the table with that number
+    uint64_t principal_table
     uint32_t header_bytes
     int64_t timeout_ns                # -1: none given
     size_t held_bytes                 # counted in the connection's and the loop's
@@ -96,6 +113,11 @@ cdef struct Exchange:
     size_t sent_bytes                 # of prefix and answer
     char inline_body[INLINE_BYTES]    # this and the next are the last, and not cleared
     char inline_answer[ANSWER_BYTES]
+
+# A socket that listens, or one that was accepted.
+cdef struct Socket:
+    int fd
+    bint secure                       # speaks TLS
 
 cdef enum Farewell:
     STAYING
@@ -108,10 +130,17 @@ cdef struct Connection:
     Connection *previous
     Connection *next
     Connection *next_dirty
+    Connection *next_unread
     int fd
-    nghttp2_session *session
+    SSL *tls                          # NULL: plaintext, or a handshake that failed
+    nghttp2_session *session          # NULL until the handshake is over
     char *peer_names                  # of its certificate, as in Principal, each with a NUL behind
     size_t peer_names_size
+    char token[TOKEN_BYTES]           # the last one that came
+    char token_digest[DIGEST_BYTES]
+    const Principal *token_principal  # whose it is, by the table with that number
+    uint64_t token_table
+    int64_t token_until_ns            # server time
     Exchange *exchanges               # open streams
     Exchange *receiving               # the one that the last frame was for, or NULL
     uint32_t exchange_count
@@ -122,6 +151,11 @@ cdef struct Connection:
     uint32_t events                   # that epoll watches
     bint dirty                        # in the loop's list of those that may have output
     bint dead                         # to be closed at the end of the wake-up
+    bint unread                       # TLS keeps bytes that epoll does not tell of
+    bint to_be_read                   # in the loop's list of those that have some
+    bint read_wants_room              # TLS has to write before it can read on
+    bint write_wants_bytes            # the other way round
+    bint wordless                     # TLS has failed: not even a goodbye may be said
     bint greeted                      # its SETTINGS have come
     bint peer_left                    # its GOAWAY has come
     uint8_t farewell
@@ -139,7 +173,7 @@ cdef cppclass Inbox:                  # what other threads leave for a loop
     Task *answered                    # newest first; see handover
     int busy                          # threads of the engine that are leaving something
     mutex guard                       # what follows
-    vector[int] arrivals              # accepted sockets
+    vector[Socket] arrivals           # accepted
     int order                         # an Order
     int64_t order_deadline_ns
     int fd                            # eventfd, readable while there is something new
@@ -151,10 +185,15 @@ cdef enum Order:
 
 cdef cppclass Loop:
     EngineCore *engine
+    AccessCore *access
+    shared_ptr[AccessTable] table     # as of this wake-up
+    uint64_t table_number
+    int64_t server_ns                 # server time of this wake-up; 0: not read yet
     Limits limits
     Inbox inbox
     Counts counts
-    vector[int] listening             # sockets that this loop accepts from and closes
+    TlsMaterial *tls                  # the listener's
+    vector[Socket] listening          # that this loop accepts from and closes
     vector[Loop *] peers              # the loops that it hands what it accepts to, in turn
     size_t next_peer
     bint listening_paused
@@ -168,6 +207,8 @@ cdef cppclass Loop:
     nghttp2_option *options
     Connection *connections
     Connection *dirty
+    Connection *unread                # to be read in the next wake-up, whatever epoll says
+    uint32_t handshakes_left          # steps of them, in this wake-up
     size_t held_bytes                 # of every exchange, those whose stream is gone included
     Exchange *spare
     uint32_t spare_count

@@ -17,10 +17,14 @@ cdef enum:
     TRANSPORT_WAIT = -1               # neither bytes nor room now
     TRANSPORT_ENDED = -2
 
-# How bytes pass, once there is a socket. TLS is another pair of functions and a state for them.
+# How bytes pass, once there is a socket. `begin` is False for want of memory; `end` is called
+# before the socket is closed, also where nothing was begun.
 cdef struct Transport:
+    bint (*begin)(Channel *channel) noexcept nogil
     ssize_t (*receive)(Channel *channel, char *buffer, size_t size) noexcept nogil
     ssize_t (*send)(Channel *channel, const char *data, size_t size) noexcept nogil
+    void (*end)(Channel *channel) noexcept nogil
+    bint keeps_bytes                  # has some that epoll does not tell of: received to the last
 
 # One call, used again and again, always on the same channel.
 cdef struct Exchange:
@@ -48,9 +52,14 @@ cdef struct Channel:
     int64_t again_ns                  # when to connect again
     sockaddr_storage address
     socklen_t address_size
+    const char *scheme
     const char *authority
+    const char *authorization         # of every call; NULL: none
     const Transport *transport
+    const void *transport_aim         # what it needs to begin
     void *transport_state
+    bint awaits_bytes                 # it has to receive before it can send on
+    bint awaits_room                  # the other way round
     char *out                         # bytes for the socket: [out_at, out_size) are to be sent
     size_t out_at
     size_t out_size
@@ -71,4 +80,5 @@ cdef void channel_lose(Channel *channel, int status) noexcept nogil
 cdef void channel_close(Channel *channel) noexcept nogil
 cdef bint channel_receive(Channel *channel) noexcept nogil
 cdef bint channel_flush(Channel *channel) noexcept nogil
+cdef bint channel_wants_room(const Channel *channel) noexcept nogil
 cdef bint channel_call(Channel *channel, Exchange *exchange, const char *path) noexcept nogil

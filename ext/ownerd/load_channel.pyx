@@ -81,8 +81,19 @@ cdef ssize_t plain_send(Channel *channel, const char *data, size_t size) noexcep
     return TRANSPORT_WAIT if errno == EAGAIN or errno == EINTR else TRANSPORT_ENDED
 
 
+cdef bint plain_begin(Channel *channel) noexcept nogil:
+    return True
+
+
+cdef void plain_end(Channel *channel) noexcept nogil:
+    pass
+
+
+PLAIN.begin = plain_begin
 PLAIN.receive = plain_receive
 PLAIN.send = plain_send
+PLAIN.end = plain_end
+PLAIN.keeps_bytes = False
 
 
 # --- what nghttp2 calls ---------------------------------------------------------------------------
@@ -201,6 +212,7 @@ cdef bint channel_make(Channel *channel, uint32_t in_flight, size_t request_byte
     cdef Exchange *exchange
     channel.fd = -1
     channel.transport = &PLAIN
+    channel.scheme = "http"
     channel.out = <char *> malloc(OUT_BYTES + FRAME_BYTES)
     channel.exchanges = <Exchange *> calloc(in_flight, sizeof(Exchange))
     if channel.out == NULL or channel.exchanges == NULL:
@@ -257,7 +269,7 @@ cdef bint open_session(Channel *channel) noexcept nogil:
 cdef bint channel_connect(Channel *channel) noexcept nogil:
     """Begin to connect; False if that failed at once. Calls may be made before it is done."""
     cdef int on = 1
-    channel.draining = False
+    channel.draining = channel.awaits_bytes = channel.awaits_room = False
     channel.out_at = channel.out_size = 0
     channel.fd = socket(
         channel.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0
@@ -270,7 +282,7 @@ cdef bint channel_connect(Channel *channel) noexcept nogil:
         return False
     if channel.address.ss_family != AF_UNIX:
         setsockopt(channel.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on))
-    if not open_session(channel):
+    if not channel.transport.begin(channel) or not open_session(channel):
         close_socket(channel)
         return False
     return True
@@ -278,6 +290,7 @@ cdef bint channel_connect(Channel *channel) noexcept nogil:
 
 cdef void close_socket(Channel *channel) noexcept nogil:
     if channel.fd >= 0:
+        channel.transport.end(channel)
         close(channel.fd)
     channel.fd = -1
 
@@ -307,8 +320,9 @@ cdef bint channel_receive(Channel *channel) noexcept nogil:
     """Take what has come and end the calls that it answers; False once the connection is over."""
     cdef char buffer[IN_BYTES]
     cdef ssize_t got
-    cdef int turn
-    for turn in range(READS):
+    cdef int turn = 0
+    while turn < READS or channel.transport.keeps_bytes:
+        turn += 1
         got = channel.transport.receive(channel, buffer, IN_BYTES)
         if got == TRANSPORT_WAIT:
             break
@@ -358,6 +372,11 @@ cdef bint channel_flush(Channel *channel) noexcept nogil:
         channel.out_at = sent
 
 
+cdef bint channel_wants_room(const Channel *channel) noexcept nogil:
+    """Whether there is something to do once the socket is writable."""
+    return channel.out_size > 0 and not channel.awaits_bytes or channel.awaits_room
+
+
 # --- calls ----------------------------------------------------------------------------------------
 
 cdef inline nghttp2_nv header(const char *name, const char *value) noexcept nogil:
@@ -383,22 +402,28 @@ cdef bint channel_call(Channel *channel, Exchange *exchange, const char *path) n
     False if the connection takes no more calls; the exchange is idle then. `path` and the request
     stay where they are until the call ends.
     """
-    cdef nghttp2_nv headers[7]
+    cdef nghttp2_nv headers[8]
+    cdef size_t header_count = 7
     cdef nghttp2_data_provider body
     headers[0] = header(":method", "POST")
-    headers[1] = header(":scheme", "http")
+    headers[1] = header(":scheme", channel.scheme)
     headers[2] = header(":path", path)
     headers[3] = header(":authority", channel.authority)
     headers[4] = header("te", "trailers")
     headers[5] = header("content-type", "application/grpc")
     headers[6] = header("user-agent", "ownerd-load")
+    if channel.authorization != NULL:
+        headers[7] = header("authorization", channel.authorization)
+        header_count = 8
     put_prefix(exchange)
     exchange.request_sent = exchange.answer_size = 0
     exchange.status = NO_STATUS
     exchange.http_status = 0
     body.source.ptr = exchange
     body.read_callback = on_read_request
-    if nghttp2_submit_request(channel.session, NULL, headers, 7, &body, exchange) < 0:
+    if nghttp2_submit_request(
+        channel.session, NULL, headers, header_count, &body, exchange
+    ) < 0:
         channel.draining = True
         return False
     channel.idle = exchange.next

@@ -7,7 +7,7 @@ falls behind is not asked less. What can be sent together goes out in one write 
 a rate, a call may be sent 0.1 ms late for that, which its latency includes.
 
 A connection that ends takes its calls with it (CONNECTION_LOST) and is made again. It speaks plain
-HTTP/2 (h2c, prior knowledge) over TCP and Unix sockets; TLS would be another `Transport`.
+HTTP/2 (h2c, prior knowledge) over TCP and Unix sockets, or HTTP/2 over TLS.
 """
 
 import os
@@ -22,8 +22,8 @@ from ownerd.clock cimport CLOCK_MONOTONIC, clock_read, timespec
 from ownerd.containers cimport string, vector
 from ownerd.load_channel cimport (
     GRPC_PREFIX_BYTES, Channel, Exchange, channel_call, channel_close, channel_connect,
-    channel_flush, channel_free, channel_lose, channel_make, channel_receive, sockaddr,
-    sockaddr_storage, socklen_t,
+    channel_flush, channel_free, channel_lose, channel_make, channel_receive, channel_wants_room,
+    sockaddr, sockaddr_storage, socklen_t,
 )
 from ownerd.load_plan cimport Picker, Plan, PlanCore, picker_init, plan_bound, plan_encode
 from ownerd.load_tally cimport (
@@ -31,6 +31,7 @@ from ownerd.load_tally cimport (
     tally_mark,
 )
 from ownerd.load_thread cimport TOGETHER_NS, Worker, run_load, worker_stopping
+from ownerd.load_tls cimport TLS, TlsClient
 
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:
@@ -83,6 +84,8 @@ cdef cppclass Aim:
     vector[string] requests
     string path
     string authority
+    string authorization              # empty: none
+    const void *tls                   # NULL: plaintext
     sockaddr_storage address
     socklen_t address_size
 
@@ -274,8 +277,8 @@ cdef void tend(HttpWorker *worker, uint32_t index) noexcept nogil:
         watch(worker, index, EPOLL_CTL_ADD, False)
     if not channel_flush(channel):
         lose(worker, channel)
-    elif channel.watched_for_room != (channel.out_size > 0):
-        watch(worker, index, EPOLL_CTL_MOD, channel.out_size > 0)
+    elif channel.watched_for_room != channel_wants_room(channel):
+        watch(worker, index, EPOLL_CTL_MOD, channel_wants_room(channel))
 
 
 cdef void tend_all(HttpWorker *worker) noexcept nogil:
@@ -311,7 +314,9 @@ cdef void receive_until(HttpWorker *worker, int64_t until_ns) noexcept nogil:
     for i in range(count):
         worker.now_ns = clock_read(CLOCK_MONOTONIC)
         channel = &worker.channels[events[i].data.u32]
-        if events[i].events == EPOLLOUT or channel.session == NULL:
+        if channel.session == NULL:
+            continue
+        if events[i].events == EPOLLOUT and not channel.awaits_room:
             continue
         if not channel_receive(channel):
             lose(worker, channel)
@@ -377,6 +382,12 @@ cdef bint make_worker(
         channel.address = aim.address
         channel.address_size = aim.address_size
         channel.authority = aim.authority.data()
+        if not aim.authorization.empty():
+            channel.authorization = aim.authorization.data()
+        if aim.tls != NULL:
+            channel.scheme = "https"
+            channel.transport = &TLS
+            channel.transport_aim = aim.tls
         channel.on_ended = on_ended
         channel.context = worker
     return True
@@ -415,14 +426,16 @@ cdef class Team:
     cdef Worker **heads
     cdef uint32_t count
     cdef object plan                  # kept alive
+    cdef TlsClient tls                # this too
 
     def __cinit__(
         self, str address, Plan plan, str path, requests, uint32_t threads, uint32_t connections,
-        uint32_t in_flight,
+        uint32_t in_flight, str token, TlsClient tls,
     ):
         self.plan = plan
+        self.tls = tls
         self.aim = new Aim()
-        self._take_aim(address, path, requests)
+        self._take_aim(address, path, requests, token)
         self.workers = <HttpWorker *> calloc(threads, sizeof(HttpWorker))
         self.heads = <Worker **> calloc(threads, sizeof(Worker *))
         if self.workers == NULL or self.heads == NULL:
@@ -436,14 +449,18 @@ cdef class Team:
             ):
                 raise MemoryError()
 
-    cdef _take_aim(self, str address, str path, requests):
+    cdef _take_aim(self, str address, str path, requests, str token):
         self.aim.plan = NULL
+        self.aim.tls = NULL
         if self.plan is not None:
             self.aim.plan = (<Plan> self.plan).core
         encoded = path.encode() + b"\0"
         self.aim.path.assign(<const char *> encoded, len(encoded))
         encoded = (b"localhost" if address.startswith("unix:") else address.encode()) + b"\0"
         self.aim.authority.assign(<const char *> encoded, len(encoded))
+        if token:
+            encoded = b"Bearer " + token.encode() + b"\0"
+            self.aim.authorization.assign(<const char *> encoded, len(encoded))
         for request in requests:
             self.aim.requests.push_back(string(<const char *> request, len(request)))
         self.aim.address_size = sizeof(sockaddr_storage)
@@ -451,6 +468,9 @@ cdef class Team:
             getpeername(
                 probe.fileno(), <sockaddr *> &self.aim.address, &self.aim.address_size
             )
+            if self.tls is not None:
+                self.tls.check(probe, CONNECT_S)
+                self.aim.tls = self.tls.aim()
 
     def __dealloc__(self):
         for i in range(self.count):
@@ -468,30 +488,32 @@ cdef class Team:
 
 def drive(
     str address, Plan plan, *, connections=4, in_flight=256, threads=1, seconds=5.0, warm_up_s=0.5,
-    rate_per_s=0.0,
+    rate_per_s=0.0, str token="", TlsClient tls=None,
 ):
     """Send a plan's calls to a DialService for some time; return a LoadResult.
 
     Args:
-        address: `host:port`, `[IPv6]:port` or `unix:path` of a dial listener without TLS.
+        address: `host:port`, `[IPv6]:port` or `unix:path` of a dial listener.
         plan: what to send.
         connections: how many, 1 to `in_flight`.
         in_flight: calls under way, over all connections; at a rate, at most so many.
         threads: native threads that share the connections, 1 to `connections`.
         seconds: how long to measure, after `warm_up_s` of the same load.
         rate_per_s: calls due in a second, over all connections; 0: each follows an answer.
+        token: sent with every call as `authorization: Bearer TOKEN`; empty: none.
+        tls: whom to trust and who to be; None: plaintext.
 
     Raises:
-        OSError: nobody can be reached at the address.
+        OSError: nobody can be reached at the address, or it is no TLS that both agree on.
     """
     check_shares(connections, in_flight, threads)
-    team = Team(address, plan, "", (), threads, connections, in_flight)
+    team = Team(address, plan, "", (), threads, connections, in_flight, token, tls)
     return team.run(seconds, warm_up_s, rate_per_s)
 
 
 def drive_requests(
     str address, str path, requests, *, connections=4, in_flight=256, threads=1, seconds=5.0,
-    warm_up_s=0.5, rate_per_s=0.0,
+    warm_up_s=0.5, rate_per_s=0.0, str token="", TlsClient tls=None,
 ):
     """Send encoded requests in turn to any unary rpc; see `drive`. Only statuses are looked at.
 
@@ -502,7 +524,7 @@ def drive_requests(
     check_shares(connections, in_flight, threads)
     if not requests:
         raise ValueError("there are no requests to send")
-    team = Team(address, None, path, requests, threads, connections, in_flight)
+    team = Team(address, None, path, requests, threads, connections, in_flight, token, tls)
     return team.run(seconds, warm_up_s, rate_per_s)
 
 

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t
 
+from ownerd.access cimport Access, Identity
 from ownerd.calls cimport Task
 from ownerd.containers cimport mutex
 from ownerd.engine cimport Engine
@@ -15,6 +16,7 @@ cdef cppclass Inbox:
 
 cdef class Mailbox:
     cdef Engine engine
+    cdef Access access
     cdef Inbox *inbox
     cdef Py_ssize_t under_way         # submitted to the engine, not yet delivered
     cdef Py_ssize_t laid_out          # waiting for company
@@ -27,4 +29,5 @@ cdef class Mailbox:
     cdef Py_ssize_t taken
 
     cdef hand_over(self, Task *task)
+    cdef bint admits(self, Task *task, Identity identity, peer) except *
     cdef void arm(self, int64_t wait_ns) noexcept

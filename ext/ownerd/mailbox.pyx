@@ -20,12 +20,15 @@ from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 
+from ownerd.access cimport Access, Identity, access_admits, access_turn_away_call
 from ownerd.calls cimport (
-    CALL_CLAIM_BATCH, CALL_KIND_COUNT, CALL_REPORT_BATCH, OK, DialCall, call_clear, call_init,
+    CALL_CLAIM_BATCH, CALL_KIND_COUNT, CALL_REPORT_BATCH, OK, PERMISSION_DENIED, DialCall, Slice,
+    call_clear, call_init,
 )
 from ownerd.wire cimport wire_decode
 from ownerd.writer cimport engine_submit_all
 
+from ownerd.access import peer_host
 from ownerd.calls import Refused
 
 cdef extern from "<sys/eventfd.h>" nogil:
@@ -100,7 +103,9 @@ cdef resolve(Letter *letter):
         future.set_result(letter.call.answer[:letter.call.answer_size])
     else:
         message = letter.call.task.message.decode(errors="replace")
-        future.set_exception(Refused(letter.call.task.code, message))
+        future.set_exception(
+            Refused(letter.call.task.code, message, letter.call.task.retry_ms)
+        )
 
 
 cdef class Mailbox:
@@ -110,11 +115,16 @@ cdef class Mailbox:
 
     Args:
         engine: where the calls go.
+        access: who may make them.
         longest_wait_us: how long a call may wait for company, in microseconds; 0: not at all.
     """
 
-    def __cinit__(self, Engine engine, *, longest_wait_us=DEFAULT_LONGEST_WAIT_US):
+    def __cinit__(
+        self, Engine engine not None, Access access not None, *,
+        longest_wait_us=DEFAULT_LONGEST_WAIT_US,
+    ):
         self.engine = engine
+        self.access = access
         self.expected = 1
         self.longest_wait_ns = longest_wait_us * 1_000
         self.inbox = new Inbox()
@@ -153,14 +163,18 @@ cdef class Mailbox:
         """How many calls were ever taken, refused ones included."""
         return self.taken
 
-    def dial(self, int kind, bytes body, future):
-        """Take a request; `future` gets the response bytes, or Refused as its exception."""
+    def dial(self, int kind, bytes body, future, Identity identity not None, peer):
+        """Take a request; `future` gets the response bytes, or Refused as its exception.
+
+        `identity` is who makes it, `peer` a function that returns where from, as gRPC spells it.
+        """
         cdef Letter *letter
         if not 0 <= kind < CALL_KIND_COUNT:
             raise ValueError(f"kind is {kind}")
         self.taken += 1
         letter = new_letter(self, <uint8_t> kind, body, future)
-        if not wire_decode(&letter.call, <const char *> body, len(body)):
+        if not wire_decode(&letter.call, <const char *> body, len(body)) \
+                or not self.admits(&letter.call.task, identity, peer):
             resolve(letter)
             free_letter(letter)
             return
@@ -175,6 +189,18 @@ cdef class Mailbox:
             self.send()
         elif not self.timer_armed:
             self.arm(self.longest_wait_ns)
+
+    cdef bint admits(self, Task *task, Identity identity, peer) except *:
+        """Tell whether the caller may make the call; else it is refused, and counted as such."""
+        cdef DialCall *call = <DialCall *> task
+        cdef Slice where
+        if access_admits(identity.principal, call):
+            return True
+        if task.code == PERMISSION_DENIED:
+            host = peer_host(peer()).encode()
+            where.data, where.size = <const char *> host, len(host)
+            access_turn_away_call(self.access.core, identity.principal, where, call)
+        return False
 
     def send(self):
         """Submit what is laid out now."""

@@ -1,6 +1,6 @@
 """The system's sockets, epoll and eventfd as the native rooms use them: declarations only."""
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 cdef extern from "<sys/types.h>" nogil:
     ctypedef long ssize_t
@@ -15,6 +15,11 @@ cdef extern from "<sys/socket.h>" nogil:
     ctypedef unsigned int socklen_t
     ctypedef struct sockaddr:
         pass
+    struct sockaddr_storage:
+        uint16_t ss_family
+    int AF_INET
+    int AF_INET6
+    int getpeername(int, sockaddr *, socklen_t *)
     int MSG_NOSIGNAL
     int SOCK_NONBLOCK
     int SOCK_CLOEXEC
@@ -27,6 +32,19 @@ cdef extern from "<sys/socket.h>" nogil:
 
 cdef extern from "<netinet/in.h>" nogil:
     int IPPROTO_TCP
+    enum:
+        INET6_ADDRSTRLEN
+    struct in_addr:
+        pass
+    struct in6_addr:
+        pass
+    struct sockaddr_in:
+        in_addr sin_addr
+    struct sockaddr_in6:
+        in6_addr sin6_addr
+
+cdef extern from "<arpa/inet.h>" nogil:
+    const char *inet_ntop(int, const void *, char *, socklen_t)
 
 cdef extern from "<netinet/tcp.h>" nogil:
     int TCP_NODELAY

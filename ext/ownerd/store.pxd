@@ -26,6 +26,7 @@ cdef enum Table:
     AUDIT
     REQUESTS
     JOURNAL
+    PRINCIPALS
     TABLE_COUNT
 
 cdef enum:

@@ -51,6 +51,7 @@ cdef enum:
 
 TABLE_NAMES[:] = [
     "meta", "lists", "graves", "events", "campaigns", "codes", "audit", "requests", "journal",
+    "principals",
 ]
 
 # Wrap-up codes of a new store: (code, counts as attempt, success). Each is its own category.

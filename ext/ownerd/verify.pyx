@@ -28,7 +28,8 @@ from ownerd.overlay cimport compare_keys
 from ownerd.rows cimport get_be32, hold_decode, open_row, slice_of
 from ownerd.rules cimport Hold
 from ownerd.store cimport (
-    CAMPAIGNS, GRAVES, JOURNAL, LISTS, META, TABLE_COUNT, TABLE_NAMES, ListRow, StateRow,
+    CAMPAIGNS, GRAVES, JOURNAL, LISTS, META, PRINCIPALS, TABLE_COUNT, TABLE_NAMES, ListRow,
+    StateRow,
 )
 from ownerd.tree cimport (
     TREE_META, TREE_RECORDS, TREE_TABLE_COUNT, TREE_TABLE_NAMES, TreeState,
@@ -202,6 +203,8 @@ cdef list walk_environment(str path, names, bint in_tree, Known *known):
         for name in names:
             shown = f"{os.path.basename(path)}/{name.decode()}"
             code = lmdb.dbi_open(txn, name, 0, &table)
+            if code == MDB_NOTFOUND and name == TABLE_NAMES[<int> PRINCIPALS]:
+                continue              # of a store that no server with principals has opened yet
             if code != MDB_SUCCESS:
                 report.append((shown, 0, 0, [], lmdb.strerror(code).decode()))
                 continue

@@ -419,16 +419,22 @@ cdef char *put_time(char *at, uint32_t number, int64_t time_ns) noexcept nogil:
     return at + body.size
 
 
-cdef char *put_holder(char *at, uint32_t number, const DialItem *item) noexcept nogil:
-    """Write a Holder as field `number`; nothing if nobody is to be named."""
+cdef char *put_holder(
+    char *at, uint32_t number, const DialItem *item, bint hidden
+) noexcept nogil:
+    """Write a Holder as field `number`; nothing if nobody is to be named.
+
+    Of one that is hidden from the caller only kind and expiration are written.
+    """
     cdef char inner[HOLDER_BYTES]
     cdef char *end
     if item.holder.kind == NOBODY:
         return at
     end = put_number(inner, 1, item.holder.kind)
-    end = put_text(end, 2, item.holder_id)
-    end = put_text(end, 3, item.holder_name)
-    end = put_time(end, 4, item.holder.since_ns)
+    if not hidden:
+        end = put_text(end, 2, item.holder_id)
+        end = put_text(end, 3, item.holder_name)
+        end = put_time(end, 4, item.holder.since_ns)
     if item.holder.until_ns != NEVER_NS:
         end = put_time(end, 5, item.holder.until_ns)
     at = put_varint(at, number << 3 | WIRE_BYTES)
@@ -437,10 +443,12 @@ cdef char *put_holder(char *at, uint32_t number, const DialItem *item) noexcept 
     return at + (end - inner)
 
 
-cdef char *put_refusal(char *at, uint32_t index, const DialItem *item) noexcept nogil:
+cdef char *put_refusal(
+    char *at, uint32_t index, const DialItem *item, bint hidden
+) noexcept nogil:
     """Write one element of `denials` or `rejections`: {index=1, holder=2}."""
     cdef char inner[HOLDER_BYTES + 16]
-    cdef char *end = put_holder(put_number(inner, 1, index), 2, item)
+    cdef char *end = put_holder(put_number(inner, 1, index), 2, item, hidden)
     at = put_varint(at, 2 << 3 | WIRE_BYTES)
     at = put_varint(at, end - inner)
     memcpy(at, inner, end - inner)
@@ -455,7 +463,7 @@ cdef char *put_batch(char *at, const DialCall *call) noexcept nogil:
     at += call.item_count
     for i in range(call.item_count):
         if call.items[i].holder.kind != NOBODY:
-            at = put_refusal(at, i, &call.items[i])
+            at = put_refusal(at, i, &call.items[i], call.hide_holders)
     return at
 
 
@@ -485,6 +493,6 @@ cdef void wire_encode(DialCall *call) noexcept nogil:
         at = put_batch(call.answer, call)
     else:
         at = put_number(call.answer, 1, call.single.answer)
-        at = put_holder(at, holder_field, &call.single)
+        at = put_holder(at, holder_field, &call.single, call.hide_holders)
     at = put_number(at, holder_field + 1, call.revision)
     call.answer_size = at - call.answer

@@ -29,11 +29,23 @@ log = structlog.get_logger("ownerd.errors")
 
 
 class Status(NamedTuple):
-    """What a client is told: a gRPC code and a message; `reason` stays with the server."""
+    """What a client is told: a gRPC code, a message, how long to wait before it tries again.
+
+    `retry_ms` 0: not said. `reason` stays with the server.
+    """
 
     code: grpc.StatusCode
     message: str
     reason: str
+    retry_ms: int = 0
+
+    def put(self, context: grpc.ServicerContext) -> None:
+        """End a call with this status."""
+        # Cheaper than abort(), which sends at once and raises through three frames.
+        context.set_code(self.code)
+        context.set_details(self.message)
+        if self.retry_ms:
+            context.set_trailing_metadata((("grpc-retry-pushback-ms", str(self.retry_ms)),))
 
 
 class Words(str):
@@ -203,6 +215,109 @@ class SpoolFailed(OwnerdError):
         )
 
 
+class Unauthenticated(OwnerdError):
+    """Nobody who is known makes this call."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+    reason = "UNAUTHENTICATED"
+
+    def __init__(self, *, given: bool) -> None:
+        super().__init__(
+            "the token is not valid here: it is wrong, over or revoked"
+            if given
+            else "no credentials: send 'authorization: Bearer TOKEN', or connect with a "
+            "certificate that is known here"
+        )
+
+
+class PermissionDenied(OwnerdError):
+    """The caller lacks a right."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+    reason = "PERMISSION_DENIED"
+
+    def __init__(self, principal_id: str, right: str, on: str) -> None:
+        self.principal_id = principal_id
+        where = f" on {on}" if on else ""
+        super().__init__(f"{shown(principal_id)} lacks the right {right}{where}")
+
+
+class RateLimited(OwnerdError):
+    """The caller makes more calls than its limit allows."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "RATE_LIMITED"
+
+    def __init__(self, principal_id: str, wait_ms: int) -> None:
+        self.wait_ms = wait_ms
+        super().__init__(f"{shown(principal_id)} is over its rate limit; wait {wait_ms} ms")
+
+
+class PrincipalNotFound(OwnerdError):
+    """No principal has this id."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "PRINCIPAL_NOT_FOUND"
+
+    def __init__(self, principal_id: str) -> None:
+        super().__init__(
+            f"principal_id: no principal {shown(principal_id)} exists; ListPrincipals names those "
+            "that do, CreatePrincipal makes one"
+        )
+
+
+class PrincipalExists(OwnerdError):
+    """A principal has this id already."""
+
+    code = grpc.StatusCode.ALREADY_EXISTS
+    reason = "PRINCIPAL_EXISTS"
+
+    def __init__(self, principal_id: str) -> None:
+        super().__init__(
+            f"principal_id: a principal {shown(principal_id)} exists already; UpdatePrincipal "
+            "changes it, RotateToken makes it another token"
+        )
+
+
+class StalePrincipal(OwnerdError):
+    """The principal changed since the caller read it."""
+
+    code = grpc.StatusCode.ABORTED
+    reason = "STALE_PRINCIPAL"
+
+    def __init__(self, found: str, current: str) -> None:
+        super().__init__(
+            f"etag: found {shown(found)}, but the principal was changed since and has {current!r}; "
+            "read it again with GetPrincipal and repeat the change with its etag"
+        )
+
+
+class NameTaken(OwnerdError):
+    """A certificate name stands for another principal."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "CERTIFICATE_NAME_TAKEN"
+
+    def __init__(self, name: str, principal_id: str) -> None:
+        super().__init__(
+            f"certificate_names: {shown(name)} stands for the principal {shown(principal_id)}; "
+            "take it from there first"
+        )
+
+
+class LastAdmin(OwnerdError):
+    """The change would leave nobody who can manage principals."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "LAST_ADMIN"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "nobody would be left who can sign in with the right admin; give it to another "
+            "principal first"
+        )
+
+
 def shown(value: Any) -> str:
     """Return `value` as a message may quote it: escaped, and cut after 80 characters."""
     text = repr(value) if isinstance(value, str) and not isinstance(value, Words) else str(value)
@@ -218,8 +333,8 @@ def status_of(error: BaseException, method: str) -> Status:
     """
     if isinstance(error, Refused):
         code = _CODES[error.code]
-        return Status(code, error.message, f"ENGINE_{code.name}")
+        return Status(code, error.message, f"ENGINE_{code.name}", error.retry_ms)
     if isinstance(error, OwnerdError):
-        return Status(error.code, str(error), error.reason)
+        return Status(error.code, str(error), error.reason, getattr(error, "wait_ms", 0))
     log.error("call_failed", method=method, exc_info=error)
     return Status(grpc.StatusCode.INTERNAL, INTERNAL_MESSAGE, "INTERNAL")

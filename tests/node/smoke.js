@@ -1,11 +1,15 @@
 // Talks to a running ownerd as a dialer written for Node would, with nothing generated.
 //
-// Usage: node smoke.js PROTOS_DIRECTORY DIAL_ADDRESS ADMIN_ADDRESS LIST_ID
+// Usage: node smoke.js PROTOS_DIRECTORY DIAL_ADDRESS ADMIN_ADDRESS LIST_ID [CA_FILE]
+//
+// With CA_FILE it speaks TLS and trusts that CA.
 //
 // Creates the list, lets two campaigns go through the main job on it, and prints what the server
 // answered as one line of JSON. Judges nothing: the caller does. Exits 1 with the error on stderr
 // when a call ends in a way that is not asked for here.
 "use strict";
+
+const fs = require("fs");
 
 const grpc = require("@grpc/grpc-js");
 const protoLoader = require("@grpc/proto-loader");
@@ -73,9 +77,11 @@ async function talk(dial, admin, list_id) {
   };
 }
 
-async function main([protosDirectory, dialAddress, adminAddress, listId]) {
+async function main([protosDirectory, dialAddress, adminAddress, listId, caFile]) {
   const { DialService, AdminService } = loadPackage(protosDirectory);
-  const credentials = grpc.credentials.createInsecure();
+  const credentials = caFile
+    ? grpc.credentials.createSsl(fs.readFileSync(caFile))
+    : grpc.credentials.createInsecure();
   const dial = new DialService(dialAddress, credentials);
   const admin = new AdminService(adminAddress, credentials);
   try {

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from cyclopts import Parameter, validators
 
@@ -100,6 +100,46 @@ class LoadOptions:
     seed: Annotated[int, Parameter(help="Seed of record ids and picks.")] = 1
 
 
+class DialSecurity(NamedTuple):
+    """What the load says and shows to the dial listener.
+
+    Attributes:
+        token: sent with every call; empty: none.
+        tls: whether to speak TLS; the rest counts only then.
+        ca_pem: CAs of the server's certificate; None: those that the system trusts.
+        certificate_pem, key_pem: the load's own certificate, and its key; None: none.
+        server_name: what the server's certificate must be for; empty: the host that is dialled.
+    """
+
+    token: str = ""
+    tls: bool = False
+    ca_pem: bytes | None = None
+    certificate_pem: bytes | None = None
+    key_pem: bytes | None = None
+    server_name: str = ""
+
+    def arguments(self, dial: str) -> dict[str, Any]:
+        """Return the arguments of `ownerd.load_http2.drive` for it.
+
+        Raises:
+            ValueError: something is no PEM, broken, or does not fit.
+        """
+        if not self.tls:
+            return {"token": self.token}
+        from ownerd.load_tls import TlsClient
+
+        client = TlsClient(
+            self.server_name or dial.rpartition(":")[0].strip("[]"), ca_pem=self.ca_pem,
+            certificate_pem=self.certificate_pem, key_pem=self.key_pem,
+        )  # fmt: skip
+        return {"token": self.token, "tls": client}
+
+
+def _security(session: Session) -> DialSecurity:
+    """Return what the session's credentials are for the dial listener."""
+    return DialSecurity()
+
+
 def bench(
     list_id: ListId = "",
     /,
@@ -108,7 +148,7 @@ def bench(
         str,
         Parameter(
             env_var="OWNERD_DIAL",
-            help="Dial address of the same server, host:port or unix:path, without TLS.",
+            help="Dial address of the same server, host:port or unix:path.",
         ),
     ] = DEFAULT_DIAL,
     load: LoadOptions = LoadOptions(),
@@ -131,7 +171,7 @@ def bench(
     plan = _plan(list_id, load)
     with _list_lent(list_id, use_existing, session):
         with progress.progress_bar(f"Loading {dial}", None, of_bytes=False):
-            found = _drive(driver, dial, plan, load)
+            found = _drive(driver, dial, plan, load, _security(session))
     session.printer.thing(COLUMNS, bench_row(list_id, dial, found))
 
 
@@ -206,13 +246,16 @@ def _delete(list_id: str, session: Session) -> None:
         warn(f"ownerctl: list {list_id} is left behind: {error}")
 
 
-def _drive(driver: Any, dial: str, plan: Plan, load: LoadOptions) -> Any:
+def _drive(
+    driver: Any, dial: str, plan: Plan, load: LoadOptions, security: DialSecurity
+) -> Any:
     """Return the LoadResult."""
     try:
         found = driver.drive(
             dial, plan, connections=min(load.connections, load.in_flight), seconds=load.seconds,
             in_flight=load.in_flight, warm_up_s=load.warm_up, rate_per_s=load.rate,
             threads=min(load.threads, load.connections, load.in_flight),
+            **security.arguments(dial),
         )  # fmt: skip
     except (OSError, ValueError) as error:
         raise CtlError(
@@ -224,7 +267,7 @@ def _drive(driver: Any, dial: str, plan: Plan, load: LoadOptions) -> Any:
         raise CtlError(
             Exit.UNAVAILABLE,
             f"no call was answered with OK ({', '.join(_counts(found.errors)) or 'no answer'}); is"
-            f" {dial} the dial address of the server that --server names, without TLS?",
+            f" {dial} the dial address of the server that --server names?",
         )
     return found
 

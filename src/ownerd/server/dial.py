@@ -16,6 +16,7 @@ import grpc.aio
 from ownerd import errors
 from ownerd.engine import DIAL_METHODS
 from ownerd.mailbox import Mailbox
+from ownerd.server.auth import Authenticator
 from ownerd.v1 import dial_pb2
 
 # Imported for its descriptor, which reflection shows; its messages are not used here.
@@ -24,30 +25,36 @@ SERVICE: str = dial_pb2.DESCRIPTOR.services_by_name["DialService"].full_name
 Handler = Callable[[bytes, grpc.aio.ServicerContext], Awaitable[bytes]]
 
 
-def generic_handler(mailbox: Mailbox, loop: asyncio.AbstractEventLoop) -> grpc.GenericRpcHandler:
+def generic_handler(
+    mailbox: Mailbox, authenticator: Authenticator, loop: asyncio.AbstractEventLoop
+) -> grpc.GenericRpcHandler:
     """Return DialService for one gRPC server; one mailbox may serve several."""
     handlers = {
-        method: grpc.unary_unary_rpc_method_handler(_handler(mailbox, loop, kind, method))
+        method: grpc.unary_unary_rpc_method_handler(
+            _handler(mailbox, authenticator, loop, kind, method)
+        )
         for kind, method in enumerate(DIAL_METHODS)
     }
     return grpc.method_handlers_generic_handler(SERVICE, handlers)
 
 
 def _handler(
-    mailbox: Mailbox, loop: asyncio.AbstractEventLoop, kind: int, method: str
+    mailbox: Mailbox,
+    authenticator: Authenticator,
+    loop: asyncio.AbstractEventLoop,
+    kind: int,
+    method: str,
 ) -> Handler:
-    submit, new_future = mailbox.dial, loop.create_future
+    submit, new_future, of_call = mailbox.dial, loop.create_future, authenticator.of_call
 
     async def handle(body: bytes, context: grpc.aio.ServicerContext) -> bytes:
         try:
+            identity = of_call(context, method)
             future = new_future()
-            submit(kind, body, future)
+            submit(kind, body, future, identity, context.peer)
             return await future
         except Exception as error:
-            status = errors.status_of(error, method)
-            # Cheaper than abort(), which sends at once and raises through three frames.
-            context.set_code(status.code)
-            context.set_details(status.message)
+            errors.status_of(error, method).put(context)
             return b""
 
     return handle

@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection
 
-from ownerd.server import addresses
+from ownerd.server import addresses, tls
 from ownerd.server.addresses import Address
 from ownerd.server.exits import CannotListen
 
@@ -41,6 +41,13 @@ class Listener(Protocol):
 
     async def start(self) -> None:
         """Take calls from now on."""
+
+    def use_tls(self, material: tls.Material) -> None:
+        """Use this for new connections; only where there was material from the start.
+
+        Raises:
+            ValueError: it does not work; the old is used on.
+        """
 
     def begin_drain(self) -> None:
         """Prepare the clients for `stop`; calls on their way are still answered, or refused."""
@@ -73,6 +80,7 @@ class GrpcioListener:
         handlers: the services.
         health_service: answers for the services' health.
         reflected: full names of the services that reflection shows; none leaves reflection out.
+        material: for TLS on every address but Unix sockets; None: plaintext.
     """
 
     def __init__(
@@ -82,12 +90,16 @@ class GrpcioListener:
         handlers: Iterable[grpc.GenericRpcHandler],
         health_service: health.HealthServicer,
         reflected: Iterable[str] = (),
+        material: tls.Material | None = None,
     ) -> None:
         self.name = name
         self._options = options
         self._handlers = tuple(handlers)
         self._health_service = health_service
         self._reflected = tuple(reflected)
+        self._material = material
+        # gRPC calls back into these for as long as its server lives.
+        self._credentials: list[grpc.ServerCredentials] = []
         self._addresses: list[Address] = []
         self._stopping = False
         self._crashed: list[asyncio.Task[None]] = []
@@ -99,6 +111,9 @@ class GrpcioListener:
 
     async def start(self) -> None:
         await self._server.start()
+
+    def use_tls(self, material: tls.Material) -> None:
+        self._material = material
 
     def begin_drain(self) -> None:
         # grpc.aio has no farewell without a stop; the engine refuses new calls meanwhile.
@@ -158,13 +173,40 @@ class GrpcioListener:
 
     def _bind(self, address: Address) -> Address:
         try:
-            port = self._server.add_insecure_port(str(address))
+            if self._material is None or address.path:
+                port = self._server.add_insecure_port(str(address))
+            else:
+                port = self._server.add_secure_port(str(address), self._secure(self._material))
         except RuntimeError:
             raise CannotListen(
                 f"{self.name}_listen: cannot listen on {address}: it is in use, or not an address "
                 "of this machine; stop what uses it or choose another"
             ) from None
         return address if address.path else address._replace(port=port)
+
+    def _secure(self, material: tls.Material) -> grpc.ServerCredentials:
+        """Return credentials that follow `use_tls`."""
+        shown = material
+
+        def changed() -> grpc.ServerCertificateConfiguration | None:
+            # Called for each new connection, on a thread of gRPC's.
+            nonlocal shown
+            if (now := self._material) is shown or now is None:
+                return None
+            shown = now
+            return self._configuration(now)
+
+        credentials = grpc.dynamic_ssl_server_credentials(
+            self._configuration(material), changed,
+            require_client_authentication=self.name in material.client_cas,
+        )  # fmt: skip
+        self._credentials.append(credentials)
+        return credentials
+
+    def _configuration(self, material: tls.Material) -> grpc.ServerCertificateConfiguration:
+        return grpc.ssl_server_certificate_configuration(
+            [(material.key, material.certificate)], material.client_cas.get(self.name)
+        )
 
 
 async def stop_all(listeners: Iterable[Listener], grace_s: float) -> None:

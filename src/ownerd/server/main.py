@@ -1,4 +1,4 @@
-"""The program `ownerd`: serve, demo, config, verify.
+"""The program `ownerd`: serve, demo, config, verify, admin-token.
 
 Every failure is one line on stderr that says what to do, and an exit code of its own
 (`ownerd.server.exits`):
@@ -145,6 +145,24 @@ def verify(data: Path) -> int:
     from ownerd.server import verify
 
     return verify.check(str(data))
+
+
+@app.command(name="admin-token")
+def admin_token(*, flags: Flags = _Flags(), config: ConfigFile = None) -> int:
+    """Make a new token for the principal `admin` of a store that no server has open.
+
+    For when the tokens of every administrator are lost. The principal gets every right; the token
+    is written to admin.token in the data directory, readable by its owner only. Of the tokens that
+    it had the newest stays valid.
+    """
+    loaded = _load(flags, config)
+    if not (Path(loaded.settings.data) / "records").is_dir():
+        raise exits.ConfigError(f"there is no store in {loaded.settings.data or 'data'!r}")
+    logs.configure("warning", loaded.settings.log_format)
+    from ownerd.server import wiring
+
+    print(f"written to {wiring.renew_admin(loaded.settings)}")
+    return exits.OK
 
 
 def _load(flags: Any, file: Path | None) -> config.Loaded:

@@ -1,23 +1,19 @@
-"""Metrics for Prometheus: an HTTP page on a listener of its own.
+"""Metrics for Prometheus: what the `page` shows.
 
 Counts of the data plane are kept by the engine and read when the page is asked for, so a dial call
-pays nothing for them. Only admin calls are metered here, one observation each. The page is served
-from a daemon thread; nothing in it blocks the event loop.
+pays nothing for them. Only admin calls are metered here, one observation each.
 """
 
-import socket
 from collections.abc import Callable, Iterator, Mapping
-from threading import Thread
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, start_http_server
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 import ownerd
 from ownerd.engine import Engine
-from ownerd.server.addresses import Address
-from ownerd.server.exits import CannotListen
+from ownerd.server import alarms, tls
 
 # Counts and exports may take seconds on large lists.
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
@@ -66,6 +62,7 @@ _DIAL_COUNTERS = (
     ("given_up", "ownerd_dial_calls_given_up", "Calls whose dialer left before the answer."),
     ("refused", "ownerd_dial_calls_refused", "Calls refused before they came to the engine."),
     ("health_checks", "ownerd_dial_health_checks", "Health checks on the dial listener."),
+    ("handshakes", "ownerd_dial_tls_handshakes", "TLS handshakes of dialers that succeeded."),
     ("accept_pauses", "ownerd_dial_accept_pauses", "Times that no connection could be accepted."),
     ("wakeups", "ownerd_dial_wakeups", "Times that a thread of the listener woke up."),
     ("writes", "ownerd_dial_writes", "Writes to sockets of dialers."),
@@ -75,8 +72,9 @@ _DIAL_COUNTERS = (
 class EngineCollector(Collector):
     """What `Engine.stats` says, as metrics; read anew for each scrape."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, more_alarms: alarms.Alarms) -> None:
         self._engine = engine
+        self._more_alarms = more_alarms
 
     def collect(self) -> Iterator[Metric]:
         stats = self._engine.stats()
@@ -103,7 +101,7 @@ class EngineCollector(Collector):
         )
         yield _labeled(
             GaugeMetricFamily("ownerd_alarm", "1 for each alarm that is up.", labels=["name"]),
-            {name.upper(): 1 for name, _ in stats["alarms"]},
+            {name.upper(): 1 for name, _ in (*stats["alarms"], *self._more_alarms())},
         )
         yield InfoMetricFamily("ownerd", "What runs here.", value={"version": ownerd.__version__})
 
@@ -126,12 +124,56 @@ class DialCollector(Collector):
         yield _labeled(ended, stats["ended"])
 
 
-class Metrics:
-    """The registry of one server, and the meter of its admin calls."""
+class RefusalCollector(Collector):
+    """How many callers were turned away, as a metric."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, counts: Mapping[str, int]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        family = CounterMetricFamily(
+            "ownerd_turned_away",
+            "Calls by callers who are not known, or lack a right, by reason.",
+            labels=["reason"],
+        )
+        yield _labeled(family, dict(self._counts))
+
+
+class TlsCollector(Collector):
+    """The certificate in use and its renewals, as metrics."""
+
+    def __init__(self, watch: tls.Watch) -> None:
+        self._watch = watch
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "ownerd_tls_certificate_expiry_seconds",
+            "Unix time at which the certificate in use ends.",
+            value=self._watch.material.expiry_s,
+        )
+        yield CounterMetricFamily(
+            "ownerd_tls_reloads",
+            "Times that changed certificates and keys were taken into use.",
+            value=self._watch.reload_count,
+        )
+        yield CounterMetricFamily(
+            "ownerd_tls_reload_failures",
+            "Times that changed certificates and keys could not be used.",
+            value=self._watch.failure_count,
+        )
+
+
+class Metrics:
+    """The registry of one server, and the meter of its admin calls.
+
+    Args:
+        engine: what is measured.
+        more_alarms: those besides the engine's.
+    """
+
+    def __init__(self, engine: Engine, more_alarms: alarms.Alarms = alarms.none) -> None:
         self.registry = CollectorRegistry(auto_describe=False)
-        self.registry.register(EngineCollector(engine))
+        self.registry.register(EngineCollector(engine, more_alarms))
         ProcessCollector(registry=self.registry)
         self._admin_seconds = Histogram(
             "ownerd_admin_call_seconds",
@@ -145,37 +187,17 @@ class Metrics:
         """Show what the native dial listener counts; `stats` is called for each scrape."""
         self.registry.register(DialCollector(stats))
 
+    def watch_refusals(self, counts: Mapping[str, int]) -> None:
+        """Show how many callers were turned away, by reason."""
+        self.registry.register(RefusalCollector(counts))
+
+    def watch_tls(self, watch: tls.Watch) -> None:
+        """Show the certificate in use."""
+        self.registry.register(TlsCollector(watch))
+
     def observe(self, rpc: str, code: str, seconds: float) -> None:
         """Count one admin call."""
         self._admin_seconds.labels(rpc, code).observe(seconds)
-
-
-class Page:
-    """The HTTP listener; `address` is the real one.
-
-    Raises:
-        CannotListen: the address is in use or not of this machine.
-    """
-
-    def __init__(self, metrics: Metrics, address: Address) -> None:
-        try:
-            self._server, self._thread = _start(metrics, address)
-        except (OSError, socket.gaierror) as error:
-            raise CannotListen(
-                f"metrics_listen: cannot listen on {address}: {error.strerror or error}; choose "
-                "another address, or an empty one for no metrics page"
-            ) from None
-        self.address = address._replace(port=self._server.server_port)
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(timeout=5)
-
-
-def _start(metrics: Metrics, address: Address) -> tuple[Any, Thread]:
-    return start_http_server(address.port, address.host, metrics.registry)
 
 
 def _labeled(family: Any, values: Mapping[str, float]) -> Metric:

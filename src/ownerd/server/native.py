@@ -16,8 +16,9 @@ from typing import Any
 
 import structlog
 
+from ownerd.access import Access
 from ownerd.engine import Engine
-from ownerd.server import addresses
+from ownerd.server import addresses, tls
 from ownerd.server.addresses import Address
 from ownerd.server.config import Settings
 from ownerd.server.exits import CannotListen, ConfigError
@@ -58,10 +59,18 @@ def wanted(settings: Settings) -> bool:
 class NativeListener:
     """DialService and health on native threads; see `listeners.Listener` for the methods."""
 
-    def __init__(self, name: str, engine: Engine, settings: Settings) -> None:
+    def __init__(
+        self,
+        name: str,
+        engine: Engine,
+        access: Access,
+        settings: Settings,
+        material: tls.Material | None = None,
+    ) -> None:
         self.name = name
         self._loops: Any = _Loops(
             engine,
+            access,
             threads=settings.dial_threads or _threads(),
             max_connections=_connections(settings.dial_max_connections),
             max_streams=settings.dial_max_streams,
@@ -77,15 +86,28 @@ class NativeListener:
             max_age_s=settings.dial_max_age_s,
             max_age_grace_s=settings.dial_max_age_grace_s,
         )
+        self._secure = material is not None
+        if material is not None:
+            self.use_tls(material)
         self._sockets: list[socket.socket] = []
         self._files: list[tuple[str, int]] = []
+
+    def use_tls(self, material: tls.Material) -> None:
+        self._loops.use_tls(
+            material.certificate, material.key, material.client_cas.get(self.name)
+        )
 
     def bind(self, texts: Iterable[str]) -> list[Address]:
         return [self._bind(addresses.parse(text)) for text in texts]
 
     async def start(self) -> None:
-        self._loops.start([each.detach() for each in self._sockets])
+        # What stays on this machine needs no TLS, and clients speak none on a Unix socket.
+        plain = [each for each in self._sockets if not self._secure or _is_file(each)]
+        secure = [each for each in self._sockets if each not in plain]
         self._sockets = []
+        self._loops.start(
+            [each.detach() for each in plain], [each.detach() for each in secure]
+        )
 
     def begin_drain(self) -> None:
         self._loops.begin_drain()
@@ -165,6 +187,10 @@ class NativeListener:
             with suppress(OSError):
                 if os.stat(path).st_ino == inode:
                     os.unlink(path)
+
+
+def _is_file(listening: socket.socket) -> bool:
+    return listening.family == socket.AF_UNIX
 
 
 def _threads() -> int:

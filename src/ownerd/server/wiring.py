@@ -8,10 +8,11 @@ nothing may: neither gRPC nor LMDB survives it.
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,15 +21,23 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health
 
 import ownerd
+from ownerd.access import Access
 from ownerd.engine import Engine, StoreError, StoreInUseError
+from ownerd.errors import PermissionDenied
 from ownerd.mailbox import Mailbox
-from ownerd.server import addresses, dial, exits, native, options, verify
+from ownerd.server import addresses, dial, exits, native, options, rights, tls, verify
 from ownerd.server.admin import service, spool
 from ownerd.server.admin.calls import Calls
 from ownerd.server.admin.desk import Desk
+from ownerd.server.alarms import AlarmBoard
+from ownerd.server.auth import Authenticator
 from ownerd.server.config import Settings
 from ownerd.server.listeners import GrpcioListener, Listener, stop_all
-from ownerd.server.metrics import Metrics, Page
+from ownerd.server.metrics import Metrics
+from ownerd.server.page import Page
+from ownerd.server.principals import Principals
+from ownerd.server.refusals import Refusals
+from ownerd.v1 import admin_pb2
 
 # Answers that are being sent, and health watchers, get this long once all calls are decided.
 _LAST_WORDS_S = 0.5
@@ -47,12 +56,18 @@ def serve(settings: Settings) -> int:
     """Serve until a signal or a failure; return the exit code.
 
     Raises:
-        exits.Stop: the store cannot be opened, or an address cannot be listened on.
+        exits.Stop: the settings do not go together, the store cannot be opened, or an address
+            cannot be listened on.
     """
+    tls.refuse_unprotected(settings)
+    material = tls.load(settings)
+    if not settings.core_dumps:
+        _forbid_core_dumps()
     engine = open_engine(settings)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     try:
-        return asyncio.run(_Server(settings, engine).run())
+        principals = open_principals(settings, engine)
+        return asyncio.run(_Server(settings, engine, principals, material).run())
     finally:
         engine.close()
 
@@ -87,12 +102,69 @@ def open_engine(settings: Settings) -> Engine:
     return engine
 
 
+def open_principals(settings: Settings, engine: Engine) -> Principals:
+    """Return who may make calls; a store without anybody gets an administrator first.
+
+    Raises:
+        exits.StoreFailed: the administrator's token cannot be written.
+    """
+    principals = Principals(engine, Access(open=settings.no_auth))
+    if not settings.no_auth and principals.is_empty:
+        path = _make_admin(principals, settings, "CreatePrincipal", "first start")
+        log.info("admin_token_written", path=str(path))
+    return principals
+
+
+def renew_admin(settings: Settings) -> Path:
+    """Make a new token for `admin` of a store that no server has open; return its file.
+
+    Raises:
+        exits.StoreInUse, exits.StoreFailed, exits.StoreDamaged
+    """
+    engine = open_engine(settings)
+    try:
+        principals = Principals(engine, Access())
+        return _make_admin(principals, settings, "RotateToken", "asked for on the server itself")
+    finally:
+        engine.close()
+
+
+def _make_admin(principals: Principals, settings: Settings, action: str, reason: str) -> Path:
+    """Give the principal `admin` every right and a new token; return the token's file."""
+    entry = admin_pb2.AuditEntry(principal="ownerd", action=action, reason=reason)
+    note = entry.SerializeToString(deterministic=True)
+    try:
+        return principals.make_admin(Path(settings.data), note)
+    except OSError as error:
+        raise exits.StoreFailed(
+            f"cannot write the administrator's token to {settings.data}: {error.strerror}"
+        ) from None
+
+
+def _forbid_core_dumps() -> None:
+    """Leave no core file, and nothing in one that is made all the same."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+    # A program that takes cores by a pipe is not bound by the limit.
+    with suppress(OSError):
+        Path("/proc/self/coredump_filter").write_text("0")
+
+
 class _Server:
     """One run of the server, on one event loop."""
 
-    def __init__(self, settings: Settings, engine: Engine) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        principals: Principals,
+        material: tls.Material | None,
+    ) -> None:
         self._settings = settings
         self._engine = engine
+        self._principals = principals
+        self._access = principals.access
+        self._material = material
         self._start_ns: int = engine.stats()["time_ns"]
 
     async def run(self) -> int:
@@ -104,6 +176,7 @@ class _Server:
             return await self._drain(code)
         finally:
             await stop_all(self._listeners, 0)
+            await _cancelled([self._watching] if self._watching is not None else [])
             if self._page is not None:
                 self._page.close()
             self._mailbox.detach(self._loop)
@@ -115,36 +188,55 @@ class _Server:
         self._hurried = asyncio.Event()
         self._failed = asyncio.Event()
         self._page: Page | None = None
-        self._mailbox = Mailbox(self._engine)
+        self._watching: asyncio.Task[None] | None = None
+        self._mailbox = Mailbox(self._engine, self._access)
         self._mailbox.attach(self._loop)
         self._calls = Calls()
-        self._metrics = Metrics(self._engine)
+        self._authenticator = Authenticator(self._access, self._engine)
+        self._refusals = Refusals(self._engine, self._access, self._calls)
+        self._alarms = AlarmBoard()
+        self._metrics = Metrics(self._engine, self._alarms.up)
+        self._metrics.watch_refusals(self._refusals.counts)
         self._health = health.HealthServicer()
         self._listeners = [self._dial_listener(), self._admin_listener()]
 
     def _dial_listener(self) -> Listener:
         if native.wanted(self._settings):
-            listener = native.NativeListener("dial", self._engine, self._settings)
+            listener = native.NativeListener(
+                "dial", self._engine, self._access, self._settings, self._material
+            )
             self._metrics.watch(listener.stats)
             return listener
         return GrpcioListener(
             "dial",
             options.dial_options(self._settings),
-            [dial.generic_handler(self._mailbox, self._loop)],
+            [dial.generic_handler(self._mailbox, self._authenticator, self._loop)],
             self._health,
+            material=self._material,
         )
 
     def _admin_listener(self) -> Listener:
         desk = Desk(
-            self._engine, Path(self._settings.data), self._start_ns, threading.Lock()
+            self._engine,
+            Path(self._settings.data),
+            self._start_ns,
+            self._principals,
+            threading.Lock(),
+            self._alarms.up,
         )
-        admin = service.AdminService(desk, self._calls, self._metrics.observe)
+        admin = service.AdminService(
+            desk, self._calls, self._authenticator, self._metrics.observe
+        )
         return GrpcioListener(
             "admin",
             options.admin_options(self._settings),
-            [admin.generic_handler(), dial.generic_handler(self._mailbox, self._loop)],
+            [
+                admin.generic_handler(),
+                dial.generic_handler(self._mailbox, self._authenticator, self._loop),
+            ],
             self._health,
             reflected=(dial.SERVICE, service.SERVICE),
+            material=self._material,
         )
 
     async def _start(self) -> None:
@@ -154,7 +246,13 @@ class _Server:
             for listener, wanted in zip(self._listeners, texts, strict=True)
         ]
         if self._settings.metrics_listen:
-            self._page = Page(self._metrics, addresses.parse(self._settings.metrics_listen))
+            self._page = Page(
+                self._metrics.registry,
+                addresses.parse(self._settings.metrics_listen),
+                self._may_scrape,
+                self._material,
+            )
+        self._watch_tls()
         for listener in self._listeners:
             await listener.start()
         for name in (dial.SERVICE, service.SERVICE):
@@ -163,6 +261,32 @@ class _Server:
         self._loop.add_signal_handler(signal.SIGINT, self._on_signal, "SIGINT")
         self._loop.add_reader(self._engine.failure_fd, self._on_failure)
         self._announce(bound)
+
+    def _watch_tls(self) -> None:
+        """Have the listeners follow the files of the certificate, if there is one."""
+        if self._material is None:
+            return
+        users = [listener.use_tls for listener in self._listeners]
+        if self._page is not None:
+            users.append(self._page.use_tls)
+        watch = tls.Watch(self._settings, self._material, users, self._alarms)
+        self._metrics.watch_tls(watch)
+        self._watching = asyncio.create_task(watch.run())
+
+    def _may_scrape(self, authorization: str | None, names: Sequence[str], peer: str) -> None:
+        """Turn away whoever may not see the metrics; on a thread of the page.
+
+        Raises:
+            Unauthenticated, PermissionDenied, RateLimited
+        """
+        what = "metrics"
+        identity = self._authenticator.of_request(authorization, names, peer, what)
+        self._authenticator.spend(identity)
+        try:
+            rights.require(identity, rights.METRICS_RULE.rights[0], None, None)
+        except PermissionDenied as error:
+            self._authenticator.denied(error, peer, what)
+            raise
 
     def _announce(self, bound: Iterable[tuple[Listener, list[addresses.Address]]]) -> None:
         log.info(
@@ -176,14 +300,15 @@ class _Server:
         if self._page is not None:
             found.append(("metrics", self._page.address))
         for name, address in found:
-            log.info("listening", listener=name, address=str(address))
-            if not address.is_local:
+            secure = self._material is not None and not address.path
+            log.info("listening", listener=name, address=str(address), tls=secure)
+            if not address.is_local and not (secure and not self._settings.no_auth):
                 log.warning(
                     "listening_without_protection",
                     listener=name,
                     address=str(address),
-                    advice="other machines can reach this address and nobody has to say who they "
-                    "are; put a proxy with TLS in front, or listen on a loopback address",
+                    advice="other machines can reach this address, without TLS or without being "
+                    "asked who they are, as insecure allows; put a proxy in front",
                 )
 
     def _on_signal(self, name: str) -> None:
@@ -204,7 +329,10 @@ class _Server:
 
     async def _until_asked_to_stop(self) -> int:
         """Return the exit code that the first reason to stop asks for."""
-        counting = asyncio.create_task(self._finish_counts())
+        background = [
+            asyncio.create_task(self._finish_counts()),
+            asyncio.create_task(self._refusals.watch()),
+        ]
         broken = [asyncio.create_task(listener.failed()) for listener in self._listeners]
         asked = asyncio.create_task(self._asked.wait())
         failed = asyncio.create_task(self._failed.wait())
@@ -214,7 +342,7 @@ class _Server:
             for listener, task in zip(self._listeners, broken, strict=True)
             if task.done()
         ]
-        await _cancelled([counting, asked, failed, *broken])
+        await _cancelled([*background, asked, failed, *broken])
         if self._failed.is_set():
             return exits.STORE_FAILED
         if ended and not self._asked.is_set():
@@ -242,6 +370,8 @@ class _Server:
         # A failed engine answers everything at once, and nothing is gained by waiting for more.
         patience_s = _LAST_WORDS_S if self._failed.is_set() else self._settings.drain_timeout_s
         answered = await self._all_answered(patience_s)
+        if not self._failed.is_set():
+            await self._refusals.tell_rest()
         await stop_all(self._listeners, _LAST_WORDS_S if answered else 0)
         if not answered:
             log.error("calls_left_unanswered", at_once=self._hurried.is_set())

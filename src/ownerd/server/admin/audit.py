@@ -92,7 +92,7 @@ def _entry(recorded: Recorded) -> admin_pb2.AuditEntry:
     entry.entry_id = entry_id
     entry.time.CopyFrom(convert.time_of(time_ns))
     entry.revision = revision
-    if count is not None and entry.action in _COUNTED:
+    if count is not None and (entry.action in _COUNTED or entry.refusal):
         entry.affected_count = count
     return entry
 

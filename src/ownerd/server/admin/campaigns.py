@@ -1,13 +1,17 @@
 """Campaigns: their names, and what stopping, recycling and resetting them does (R16)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 
 from ownerd.engine import Outcome
 from ownerd.errors import InvalidField
+from ownerd.server import rights
 from ownerd.server.admin import pages, validate
 from ownerd.server.admin.changes import Caller
 from ownerd.server.admin.desk import Desk, Handler
 from ownerd.v1 import admin_pb2
+
+_STEP_COUNT = 10_000
 
 _SIGNALS = {
     admin_pb2.CAMPAIGN_SIGNAL_STOPPED: "STOPPED",
@@ -45,10 +49,10 @@ def _fill_upserted(answer: admin_pb2.UpsertCampaignResponse, outcome: Outcome) -
 
 
 def _list(
-    desk: Desk, request: admin_pb2.ListCampaignsRequest, _: Caller
+    desk: Desk, request: admin_pb2.ListCampaignsRequest, caller: Caller
 ) -> admin_pb2.ListCampaignsResponse:
     size = validate.page_size(request.page_size)
-    found = desk.engine.campaigns(pages.decode(request).decode(), size + 1)
+    found = list(islice(_seen(desk, caller, pages.decode(request).decode()), size + 1))
     cursor = found[size - 1][0].encode() if len(found) > size else b""
     return admin_pb2.ListCampaignsResponse(
         campaigns=[
@@ -57,6 +61,15 @@ def _list(
         ],
         next_page_token=pages.encode(request, cursor),
     )
+
+
+def _seen(desk: Desk, caller: Caller, after: str) -> Iterator[tuple[str, str]]:
+    """Yield the campaigns after an id that the caller may view."""
+    while found := desk.engine.campaigns(after, _STEP_COUNT):
+        for campaign_id, name in found:
+            if caller.identity.allows(rights.VIEW, None, campaign_id):
+                yield campaign_id, name
+        after = found[-1][0]
 
 
 def _signal(

@@ -16,8 +16,10 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from google.protobuf.message import Message
 
+from ownerd.access import Identity
 from ownerd.engine import Engine, Outcome
 from ownerd.errors import RequestIdReused
+from ownerd.server import rights
 from ownerd.v1 import admin_pb2
 
 Answer = TypeVar("Answer", bound=Message)
@@ -26,10 +28,21 @@ _DIGEST_BYTES = 32
 
 
 class Caller(NamedTuple):
-    """Who makes a call, as the audit names them."""
+    """Who makes a call, and where from."""
 
-    principal: str
+    identity: Identity
     peer: str
+
+    @property
+    def principal(self) -> str:
+        """Who, as the audit names them."""
+        return str(self.identity.principal_id)
+
+    def campaigns_seen(self, right: int, list_id: str, known: Iterable[str]) -> list[str] | None:
+        """Return the campaigns of a list that a right covers; None: every one."""
+        if self.identity.allows(right, list_id, rights.EVERY):
+            return None
+        return [each for each in known if self.identity.allows(right, list_id, each)]
 
 
 class Change(Generic[Answer]):

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 from google.protobuf.message import Message
 
 from ownerd.engine import Engine
+from ownerd.server import alarms
 from ownerd.server.admin.changes import Answer, Caller, Change
+from ownerd.server.principals import Principals
 
 
 class Desk(NamedTuple):
@@ -18,13 +20,17 @@ class Desk(NamedTuple):
         engine: the one engine of this process.
         data_dir: where imports are spooled.
         start_ns: server time at which the process began to serve.
+        principals: who may make calls.
         policy_lock: held from reading a policy to writing what was made of it.
+        more_alarms: those besides the engine's.
     """
 
     engine: Engine
     data_dir: Path
     start_ns: int
+    principals: Principals
     policy_lock: threading.Lock
+    more_alarms: alarms.Alarms = alarms.none
 
     def change(
         self,

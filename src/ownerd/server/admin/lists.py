@@ -1,13 +1,17 @@
 """Contact lists: create, read and delete."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 
 from ownerd.engine import ListInfo, Outcome
 from ownerd.errors import ListNotFound
+from ownerd.server import rights
 from ownerd.server.admin import convert, pages, policies, validate
 from ownerd.server.admin.changes import Caller
 from ownerd.server.admin.desk import Desk, Handler
 from ownerd.v1 import admin_pb2
+
+_STEP_COUNT = 1_000
 
 
 def _create(
@@ -55,15 +59,24 @@ def _get(
 
 
 def _list(
-    desk: Desk, request: admin_pb2.ListContactListsRequest, _: Caller
+    desk: Desk, request: admin_pb2.ListContactListsRequest, caller: Caller
 ) -> admin_pb2.ListContactListsResponse:
     size = validate.page_size(request.page_size)
     after = pages.decode(request).decode()
-    found = desk.engine.lists(after, size + 1)
+    found = list(islice(_seen(desk, caller, after), size + 1))
     cursor = found[size - 1].list_id.encode() if len(found) > size else b""
     return admin_pb2.ListContactListsResponse(
         lists=map(_message, found[:size]), next_page_token=pages.encode(request, cursor)
     )
+
+
+def _seen(desk: Desk, caller: Caller, after: str) -> Iterator[ListInfo]:
+    """Yield the lists after an id that the caller may view."""
+    while found := desk.engine.lists(after, _STEP_COUNT):
+        for info in found:
+            if caller.identity.allows(rights.VIEW, info.list_id):
+                yield info
+        after = found[-1].list_id
 
 
 def _delete(

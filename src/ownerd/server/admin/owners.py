@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from ownerd.engine import Outcome
 from ownerd.errors import InvalidField, Words
+from ownerd.server import rights
 from ownerd.server.admin import convert, validate
 from ownerd.server.admin.changes import Caller
 from ownerd.server.admin.desk import Desk, Handler
@@ -11,7 +12,7 @@ from ownerd.v1 import admin_pb2
 
 
 def _list(
-    desk: Desk, request: admin_pb2.ListOwnersRequest, _: Caller
+    desk: Desk, request: admin_pb2.ListOwnersRequest, caller: Caller
 ) -> admin_pb2.ListOwnersResponse:
     with desk.engine.snapshot(validate.list_id(request.list_id)) as snapshot:
         found = snapshot.owners()
@@ -25,6 +26,7 @@ def _list(
             earliest_expire_time=convert.optional_time_of(earliest_ns),
         )
         for campaign_id, name, owned, reserved, earliest_ns in found
+        if caller.identity.allows(rights.CONTROL, request.list_id, campaign_id)
     ]
     return admin_pb2.ListOwnersResponse(
         owners=owners,

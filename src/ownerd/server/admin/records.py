@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from ownerd.engine import Engine, Outcome
+from ownerd.server import rights
 from ownerd.server.admin import convert, pages, validate
 from ownerd.server.admin.changes import Caller
 from ownerd.server.admin.desk import Desk, Handler
@@ -13,6 +14,7 @@ from ownerd.v1 import admin_pb2
 PAGE_BYTES = 2 << 20
 _STEP_COUNT = 1_000
 _DETAIL_IDS = 100
+_EVERY = 2**31 - 1
 
 # A row of Snapshot.records: record, campaign, its name, acquired, expiring.
 Row = tuple[str, str, str, int, int | None]
@@ -28,24 +30,30 @@ class Page(NamedTuple):
 
 
 def read_page(
-    engine: Engine, list_id: str, campaign_ids: Iterable[str], after: bytes, limit: int
+    engine: Engine,
+    caller: Caller,
+    list_id: str,
+    campaign_ids: Iterable[str],
+    after: bytes,
+    limit: int,
 ) -> Page:
     """Return up to `limit` owned records after the key `after`, and about 2 MiB at most.
 
     The snapshot is closed when this returns, so no store transaction outlives a page. No
-    `campaign_ids` means all campaigns.
+    `campaign_ids` means all campaigns that the caller may view.
 
     Raises:
         InvalidField: a bad campaign id.
         CampaignNotFound: an unknown one; looked up for the first page only.
         Refused: NOT_FOUND for the list.
     """
-    wanted = validate.campaign_ids(campaign_ids) or None
+    named = validate.campaign_ids(campaign_ids)
+    wanted = named or _campaigns_seen(engine, caller, list_id)
     rows: list[Row] = []
     size_bytes = 0
     with engine.snapshot(list_id) as snapshot:
         if not after:
-            validate.known_campaigns(engine, wanted or ())
+            validate.known_campaigns(engine, named)
         while True:
             step = min(limit - len(rows), _STEP_COUNT)
             found, after = snapshot.records(after, step, wanted)
@@ -55,13 +63,19 @@ def read_page(
                 return Page(rows, after, snapshot.revision, snapshot.time_ns)
 
 
+def _campaigns_seen(engine: Engine, caller: Caller, list_id: str) -> list[str] | None:
+    """Return the campaigns of a list that the caller may view; None: every one."""
+    known = (campaign_id for campaign_id, _ in engine.campaigns("", _EVERY))
+    return caller.campaigns_seen(rights.VIEW, list_id, known)
+
+
 def _list(
-    desk: Desk, request: admin_pb2.ListOwnedRecordsRequest, _: Caller
+    desk: Desk, request: admin_pb2.ListOwnedRecordsRequest, caller: Caller
 ) -> admin_pb2.ListOwnedRecordsResponse:
     list_id = validate.list_id(request.list_id)
     size = validate.page_size(request.page_size)
     after = pages.decode(request)
-    page = read_page(desk.engine, list_id, request.campaign_ids, after, size)
+    page = read_page(desk.engine, caller, list_id, request.campaign_ids, after, size)
     return admin_pb2.ListOwnedRecordsResponse(
         records=[
             admin_pb2.OwnedRecord(

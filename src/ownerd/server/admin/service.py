@@ -16,6 +16,7 @@ import grpc
 import grpc.aio
 
 from ownerd import errors
+from ownerd.server import rights
 from ownerd.server.admin import (
     audit,
     campaigns,
@@ -24,6 +25,7 @@ from ownerd.server.admin import (
     lists,
     owners,
     policies,
+    principals,
     records,
     status,
     validate,
@@ -33,11 +35,10 @@ from ownerd.server.admin.calls import Calls
 from ownerd.server.admin.changes import Caller
 from ownerd.server.admin.desk import Desk, Handler
 from ownerd.server.admin.uploads import Upload
+from ownerd.server.auth import Authenticator
 from ownerd.v1 import admin_pb2
 
 SERVICE: str = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
-PRINCIPAL = "anonymous"
-
 # Called once for each call: rpc, name of the status code, seconds.
 Meter = Callable[[str, str, float], None]
 
@@ -48,6 +49,7 @@ HANDLERS: dict[str, Handler] = {
     **records.HANDLERS,
     **campaigns.HANDLERS,
     **wrapup.HANDLERS,
+    **principals.HANDLERS,
     **audit.HANDLERS,
     **status.HANDLERS,
 }
@@ -61,12 +63,16 @@ class AdminService:
     Args:
         desk: what handlers work with.
         calls: counts and runs the calls.
+        authenticator: says who makes them.
         meter: told about every call.
     """
 
-    def __init__(self, desk: Desk, calls: Calls, meter: Meter) -> None:
+    def __init__(
+        self, desk: Desk, calls: Calls, authenticator: Authenticator, meter: Meter
+    ) -> None:
         self._desk = desk
         self._calls = calls
+        self._authenticator = authenticator
         self._meter = meter
 
     def generic_handler(self) -> grpc.GenericRpcHandler:
@@ -86,19 +92,21 @@ class AdminService:
 
         def work(body: bytes, caller: Caller) -> bytes:
             request = validate.parsed(request_type, body)
+            rights.check(method, request, caller.identity)
             return handler(self._desk, request, caller).SerializeToString()
 
         async def handle(body: bytes, context: Context) -> bytes:
             with self._answering(method, context), self._calls.entered():
-                return await self._calls.run(work, body, caller_of(context))
+                caller = self._caller(context, method)
+                return await self._calls.run(work, body, caller)
             return b""
 
         return handle
 
     async def _import(self, bodies: AsyncIterator[bytes], context: Context) -> bytes:
         with self._answering("ImportOwnership", context), self._calls.entered():
-            caller = caller_of(context)
-            upload = Upload(self._desk)
+            caller = self._caller(context, "ImportOwnership")
+            upload = Upload(self._desk, caller)
             try:
                 await imports.receive(upload, self._calls, bodies)
                 await _ensure_client_is_there(context)
@@ -112,13 +120,27 @@ class AdminService:
 
     async def _export(self, body: bytes, context: Context) -> AsyncIterator[bytes]:
         with self._answering("ExportOwnership", context), self._calls.entered():
+            caller = self._caller(context, "ExportOwnership")
             request = validate.parsed(admin_pb2.ExportOwnershipRequest, body)
+            rights.check("ExportOwnership", request, caller.identity)
             after = b""
             while True:
-                page, after = await self._calls.run(exports.page, self._desk, request, after)
+                page, after = await self._calls.run(
+                    exports.page, self._desk, request, caller, after
+                )
                 yield page
                 if not after:
                     return
+
+    def _caller(self, context: Context, method: str) -> Caller:
+        """Return who makes a call.
+
+        Raises:
+            Unauthenticated, RateLimited
+        """
+        identity = self._authenticator.of_call(context, method)
+        self._authenticator.spend(identity)
+        return Caller(identity, context.peer())
 
     @contextmanager
     def _answering(self, method: str, context: Context) -> Iterator[None]:
@@ -128,20 +150,16 @@ class AdminService:
         try:
             yield
         except Exception as error:
+            if isinstance(error, errors.PermissionDenied):
+                self._authenticator.denied(error, context.peer(), method)
             end = errors.status_of(error, method)
             code = end.code
-            context.set_code(code)
-            context.set_details(end.message)
+            end.put(context)
         except (asyncio.CancelledError, GeneratorExit):
             code = grpc.StatusCode.CANCELLED
             raise
         finally:
             self._meter(method, code.name, perf_counter() - began_s)
-
-
-def caller_of(context: Context) -> Caller:
-    """Return who makes a call; nobody has to say so yet."""
-    return Caller(PRINCIPAL, context.peer())
 
 
 async def _ensure_client_is_there(context: Context) -> None:

@@ -34,7 +34,8 @@ def _get(
         time=convert.time_of(stats["time_ns"]),
         clock_offset=convert.duration_of(stats["clock_offset_ns"]),
         alarms=[
-            admin_pb2.Alarm(name=name.upper(), message=text) for name, text in stats["alarms"]
+            admin_pb2.Alarm(name=name.upper(), message=text)
+            for name, text in (*stats["alarms"], *desk.more_alarms())
         ],
         **{name: stats[name] for name in _COPIED},
     )

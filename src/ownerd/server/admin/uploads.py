@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 from ownerd.engine import Engine
 from ownerd.errors import InvalidField, ListNotFound
+from ownerd.server import rights
 from ownerd.server.admin import convert, validate
+from ownerd.server.admin.changes import Caller
 from ownerd.server.admin.desk import Desk
 from ownerd.server.admin.spool import Spool
 from ownerd.v1 import admin_pb2
@@ -39,10 +41,12 @@ class Header(NamedTuple):
 
 
 class Upload:
-    """The rows of one import stream. `close` drops them."""
+    """The rows of one import stream, as far as the caller may import them. `close` drops them."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, caller: Caller) -> None:
         self._engine: Engine = desk.engine
+        self._identity = caller.identity
+        self._allowed: set[str] = set()
         self._header: Header | None = None
         self._spool = Spool(desk.data_dir)
         self._digest = hashlib.sha256()
@@ -67,6 +71,7 @@ class Upload:
 
         Raises:
             MalformedMessage, InvalidField: in a row, the message names its number.
+            PermissionDenied: for the list, or for the campaign of a row.
             ListNotFound: the list does not exist.
             SpoolFailed: the rows cannot be written.
         """
@@ -76,6 +81,7 @@ class Upload:
             for row in message.rows:
                 self.row_count += 1
                 _check_row(row, self.row_count)
+                self._allow(row.campaign_id)
             # Repeated fields join when their bytes do, so this hashes the same in any cut.
             rows = admin_pb2.ImportOwnershipRequest(rows=message.rows)
             packed = rows.SerializeToString(deterministic=True)
@@ -99,11 +105,20 @@ class Upload:
             _check_later_header(message, self._header)
             return
         header = self._header = _read_header(message)
+        rights.check("ImportOwnership", message, self._identity)
         self._digest.update(repr(header).encode())
         # Spares the client sending rows in vain; a repeat gets its first answer all the same.
         known = header.request_id and self._engine.request(header.request_id)
         if not known and self._engine.get_list(header.list_id) is None:
             raise ListNotFound(header.list_id)
+
+    def _allow(self, campaign_id: str) -> None:
+        """Check that the caller may import rows of a campaign."""
+        if campaign_id not in self._allowed:
+            rights.require(
+                self._identity, rights.CONFIGURE, self.header.list_id, campaign_id
+            )
+            self._allowed.add(campaign_id)
 
 
 def _read_header(message: admin_pb2.ImportOwnershipRequest) -> Header:

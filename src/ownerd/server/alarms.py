@@ -1,0 +1,34 @@
+"""What is wrong with the server itself, besides what the engine says of the store.
+
+Alarms are up until what raised them takes them down; `GetServerStatus` and the metrics page show
+them. Any thread may do anything here.
+"""
+
+from collections.abc import Callable, Sequence
+
+# Name (lower_snake, as the engine's) and what was found and what to do.
+Alarm = tuple[str, str]
+Alarms = Callable[[], Sequence[Alarm]]
+
+
+class AlarmBoard:
+    """The alarms that are up, by name."""
+
+    def __init__(self) -> None:
+        self._up: dict[str, str] = {}
+
+    def set(self, name: str, message: str | None) -> None:
+        """Raise an alarm, or with None take it down; without effect if it is so already."""
+        if message is None:
+            self._up.pop(name, None)
+        else:
+            self._up[name] = message
+
+    def up(self) -> Sequence[Alarm]:
+        """Return the alarms that are up."""
+        return list(self._up.items())
+
+
+def none() -> Sequence[Alarm]:
+    """Say that nothing is wrong."""
+    return ()

@@ -1,0 +1,147 @@
+"""Which right each rpc needs, on what: the one table, and the check of an admin call by it.
+
+A row says which right (any one of several) and what of the request names the lists and campaigns
+that the call is about. What names every list or campaign needs the right on every one. A few rows
+say that the handler leaves out what the caller may not see, or checks row by row.
+
+Rows of DialService are enforced in the native core (`ownerd.access`), for both of its listeners;
+they stand here so that the table is whole. Health and reflection need nothing and have no row.
+"""
+
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from typing import Any, NamedTuple
+
+from ownerd.access import RIGHTS, Identity
+from ownerd.errors import PermissionDenied
+
+DIAL, VIEW, CONFIGURE, CONTROL, ADMIN = (RIGHTS[name] for name in RIGHTS)
+_NAMES = {number: name for name, number in RIGHTS.items()}
+
+# What `Identity.allows` takes for "every one" and for "not asked".
+EVERY, NOT_ASKED = "", None
+
+
+class Scope(Enum):
+    """What a call is about, where no single field of the request says so."""
+
+    NONE = "nothing in particular"
+    EVERY = "every one"
+    NAMED_OR_SEEN = "those in campaign_ids; of others, what the caller may not see is left out"
+    NAMED_OR_EVERY = "those in campaign_ids, or every one"
+    SEEN = "what the caller may not see is left out"
+    EACH_ROW = "each row's own"
+
+
+class Rule(NamedTuple):
+    """One row: the rights, any of which is enough, and where lists and campaigns are named."""
+
+    rights: tuple[int, ...]
+    lists: str | Scope
+    campaigns: str | Scope
+
+
+def _rule(right: int, lists: str | Scope, campaigns: str | Scope = Scope.NONE) -> Rule:
+    return Rule((right,), lists, campaigns)
+
+
+DIAL_RULES: Mapping[str, Rule] = {
+    "Claim": _rule(DIAL, "list_id", "campaign_id"),
+    "ClaimBatch": _rule(DIAL, "list_id", "campaign_id"),
+    "ReportAttempt": _rule(DIAL, "list_id", "campaign_id"),
+    "ReportAttemptBatch": _rule(DIAL, "list_id", "campaign_id"),
+    # A holder is named in denials too; to look at one record is a supervisor's as well.
+    "GetHolder": Rule((DIAL, VIEW), "list_id", Scope.NONE),
+}
+
+ADMIN_RULES: Mapping[str, Rule] = {
+    "CreateContactList": _rule(CONFIGURE, "list_id"),
+    "GetContactList": _rule(VIEW, "list_id"),
+    "ListContactLists": _rule(VIEW, Scope.SEEN),
+    "DeleteContactList": _rule(CONFIGURE, "list_id"),
+    "UpdateOwnershipPolicy": _rule(CONFIGURE, "list_id"),
+    "ListOwners": _rule(CONTROL, "list_id", Scope.SEEN),
+    "ReleaseOwnership": _rule(CONTROL, "list_id", Scope.NAMED_OR_EVERY),
+    "ReleaseRecords": _rule(CONTROL, "list_id", Scope.EVERY),
+    "ListOwnedRecords": _rule(VIEW, "list_id", Scope.NAMED_OR_SEEN),
+    "ImportOwnership": _rule(CONFIGURE, "list_id", Scope.EACH_ROW),
+    "ExportOwnership": _rule(VIEW, "list_id", Scope.NAMED_OR_SEEN),
+    "UpsertCampaign": _rule(CONFIGURE, Scope.NONE, "campaign_id"),
+    "ListCampaigns": _rule(VIEW, Scope.NONE, Scope.SEEN),
+    "SignalCampaign": _rule(CONFIGURE, "list_id", "campaign_id"),
+    "UpsertWrapUpCode": _rule(CONFIGURE, Scope.EVERY, Scope.EVERY),
+    "ListWrapUpCodes": _rule(VIEW, Scope.NONE),
+    "DeleteWrapUpCode": _rule(CONFIGURE, Scope.EVERY, Scope.EVERY),
+    "CreatePrincipal": _rule(ADMIN, Scope.NONE),
+    "GetPrincipal": _rule(ADMIN, Scope.NONE),
+    "ListPrincipals": _rule(ADMIN, Scope.NONE),
+    "UpdatePrincipal": _rule(ADMIN, Scope.NONE),
+    "DeletePrincipal": _rule(ADMIN, Scope.NONE),
+    "RotateToken": _rule(ADMIN, Scope.NONE),
+    "RevokeTokens": _rule(ADMIN, Scope.NONE),
+    "CheckAccess": _rule(ADMIN, Scope.NONE),
+    "ListAuditEntries": _rule(VIEW, Scope.EVERY, Scope.EVERY),
+    "GetServerStatus": _rule(VIEW, Scope.NONE),
+}
+
+# The metrics page is no rpc, and shows no list and no campaign.
+METRICS_RULE = _rule(VIEW, Scope.NONE)
+
+
+def check(method: str, request: Any, identity: Identity) -> None:
+    """Check that a caller may make an admin call.
+
+    Raises:
+        PermissionDenied: it may not; the message names the right.
+    """
+    rule = ADMIN_RULES[method]
+    for campaign_id in _campaigns(rule, request):
+        require(identity, rule.rights[0], _list(rule, request), campaign_id)
+
+
+def require(
+    identity: Identity, right: int, list_id: str | None, campaign_id: str | None
+) -> None:
+    """Check that a caller has a right on a list and a campaign ("": every one; None: not asked).
+
+    Raises:
+        PermissionDenied: it has not; the message names the right.
+    """
+    if not identity.allows(right, list_id, campaign_id):
+        raise PermissionDenied(
+            identity.principal_id, name_of(right), described(list_id, campaign_id)
+        )
+
+
+def name_of(right: int) -> str:
+    """Return a right's name."""
+    return _NAMES[right]
+
+
+def described(list_id: str | None, campaign_id: str | None) -> str:
+    """Return what a right is asked for, in words."""
+    parts = []
+    if list_id is not None:
+        parts.append(f"list {list_id!r}" if list_id else "every list")
+    if campaign_id is not None:
+        parts.append(f"campaign {campaign_id!r}" if campaign_id else "every campaign")
+    return " and ".join(parts)
+
+
+def _list(rule: Rule, request: Any) -> str | None:
+    if isinstance(rule.lists, str):
+        # An empty field stands for every list where it may be empty, and is refused elsewhere.
+        return str(getattr(request, rule.lists))
+    return EVERY if rule.lists is Scope.EVERY else NOT_ASKED
+
+
+def _campaigns(rule: Rule, request: Any) -> Iterable[str | None]:
+    """Return the campaigns to check, at least one."""
+    scope = rule.campaigns
+    if isinstance(scope, str):
+        return [getattr(request, scope)]
+    if scope is Scope.EVERY:
+        return [EVERY]
+    if scope in (Scope.NAMED_OR_EVERY, Scope.NAMED_OR_SEEN) and request.campaign_ids:
+        return list(request.campaign_ids)
+    return [EVERY] if scope is Scope.NAMED_OR_EVERY else [NOT_ASKED]
