@@ -1,5 +1,6 @@
 """The dial port: claims over gRPC on a filled list, by each kind of listener, and what limits it.
 
+The native listener is also measured with what protects it: tokens, TLS, both.
 The peer is grpc.aio with handlers that answer at once with bytes of ownerd's own. Contenders take
 turns, round by round, each a fresh process; a figure is that of the round with the median rate.
 Then latency against offered load: claims due at a share of the measured peak, whether or not
@@ -19,6 +20,10 @@ from benchmarks.run import Run
 from ownerd.engine import DIAL_METHODS
 
 EMPTY = "empty grpc.aio handler"
+PROTECTIONS = (
+    dialport.Protection(token=True), dialport.Protection(tls=True),
+    dialport.Protection(token=True, tls=True),
+)  # fmt: skip
 SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 _ANSWER_S = 30.0
@@ -36,6 +41,11 @@ CLAIMS = Shape("Claim, 256 in flight", 256, 1)
 BATCHES = Shape("ClaimBatch of 1,000, 8 in flight", 8, 1_000)
 
 
+def protected(protection: dialport.Protection) -> str:
+    """Return the name of the native listener with a protection."""
+    return f"{dialport.NATIVE}, {protection}"
+
+
 def measure(run: Run) -> None:
     """Measure and report every row."""
     kinds = dialport.kinds()
@@ -46,6 +56,9 @@ def measure(run: Run) -> None:
         for _ in range(run.scale.rounds):
             for kind in kinds:
                 _round(run, shape, kind, answers)
+            if shape is CLAIMS and dialport.NATIVE in kinds:
+                for protection in PROTECTIONS:
+                    _round(run, shape, dialport.NATIVE, answers, protection)
             _empty_round(run, shape, answers)
     run.report.keep_medians("dial", ("load", "contender"), "decisions/s")
     run.report.show("dial", f"The dial port, random records of {run.scale.largest:,}")
@@ -54,17 +67,23 @@ def measure(run: Run) -> None:
     run.report.show("dial offered", "The dial port, latency at a share of the peak rate")
 
 
-def _round(run: Run, shape: Shape, kind: str, answers: Path) -> None:
-    with dialport.serving(run.filled(run.scale.largest), kind, run.directory) as server:
+def _round(
+    run: Run, shape: Shape, kind: str, answers: Path,
+    protection: dialport.Protection = dialport.OPEN,
+) -> None:  # fmt: skip
+    store = run.filled(run.scale.largest)
+    with dialport.serving(store, kind, run.directory, protection) as server:
         found = dialport.drive(
             server, run.known, in_flight=shape.in_flight, batch_records=shape.batch_records,
             seconds=run.scale.seconds, warm_up_s=run.scale.warm_up_s, pick_seed=run.pick_seed(),
+            shown=dialport.credentials(store, run.directory, protection),
         )  # fmt: skip
         if not answers.exists():
             answers.write_text(json.dumps(_answers(run, server.addresses["dial"])), "utf-8")
         memory = server.memory()
     run.report.add("dial", {
-        "load": shape.name, "contender": kind, **found.row(),
+        "load": shape.name, "contender": protected(protection) if any(protection) else kind,
+        **found.row(),
         "own MiB": memory.own_bytes / (1 << 20),
     })  # fmt: skip
 

@@ -1,10 +1,12 @@
 """`ownerd serve` as the benchmarks run it: on a store, by either kind of dial listener.
 
 The load is native and runs in the benchmark's own process; processor time and memory are the
-server process's.
+server process's. A server asks nobody who they are and speaks plaintext, unless its protection says
+otherwise; its certificate is made on the spot.
 """
 
 import importlib.util
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +14,24 @@ from typing import Any, NamedTuple
 
 from benchmarks import processes, records
 from ownerd import load_http2
-from ownerd.server.config import Settings
 
 CONNECTIONS = 8
 NATIVE, GRPCIO = "native", "grpcio"
 # More than the records of all calls in flight, so that no call of a load is refused.
 QUEUE_LIMIT = 1_000_000
+
+
+class Protection(NamedTuple):
+    """What a server asks of its dialers: a token, TLS."""
+
+    token: bool = False
+    tls: bool = False
+
+    def __str__(self) -> str:
+        return " and ".join(name for name, on in (("token", self.token), ("TLS", self.tls)) if on)
+
+
+OPEN = Protection()
 
 
 class Dialled(NamedTuple):
@@ -52,34 +66,72 @@ def kinds() -> list[str]:
 
 
 @contextmanager
-def serving(store: Path, kind: str, directory: Path) -> Iterator[processes.Server]:
+def serving(
+    store: Path, kind: str, directory: Path, protection: Protection = OPEN
+) -> Iterator[processes.Server]:
     """Run a server on a store while the context lasts; its addresses are `dial` and `admin`."""
     arguments = ["serve", "--data", str(store), "--metrics-listen", ""]
     arguments += ["--dial-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
     arguments += ["--queue-limit", str(QUEUE_LIMIT)]
-    if "dial_listener" in Settings.__struct_fields__:
-        arguments += ["--dial-listener", kind]
-    if "no_auth" in Settings.__struct_fields__:
-        arguments += ["--no-auth"]
+    arguments += ["--dial-listener", kind]
+    if not protection.token:
+        arguments.append("--no-auth")
+    if protection.tls:
+        certificate, key = _identity(directory)
+        arguments += ["--tls-certificate", str(certificate), "--tls-key", str(key)]
     with processes.serving(
         f"ownerd-{kind}", "ownerd.server.main", arguments, ("dial", "admin"), directory
     ) as server:
         yield server
 
 
+def credentials(store: Path, directory: Path, protection: Protection) -> dict[str, Any]:
+    """Return the arguments that a load needs for a server of `serving` with this protection.
+
+    The token is the administrator's, who may do everything.
+    """
+    found: dict[str, Any] = {}
+    if protection.token:
+        found["token"] = (store / "admin.token").read_text("ascii").strip()
+    if protection.tls:
+        from ownerd.load_tls import TlsClient
+
+        certificate, _ = _identity(directory)
+        found["tls"] = TlsClient("127.0.0.1", ca_pem=certificate.read_bytes())
+    return found
+
+
+def _identity(directory: Path) -> tuple[Path, Path]:
+    """Return a certificate for loopback, signed by its own key, and the key; made once.
+
+    Raises:
+        OSError, subprocess.SubprocessError: there is no openssl program, or it failed.
+    """
+    certificate, key = directory / "certificate.pem", directory / "key.pem"
+    if not certificate.exists():
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+             "-nodes", "-days", "30", "-subj", "/CN=ownerd benchmarks", "-addext",
+             "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)],
+            check=True, capture_output=True, timeout=30,
+        )  # fmt: skip
+    return certificate, key
+
+
 def drive(
     server: processes.Server, known: records.Records, *, in_flight: int, seconds: float,
     warm_up_s: float, pick_seed: int, batch_records: int = 1, rate_per_s: float = 0.0,
+    shown: dict[str, Any] | None = None,
 ) -> Dialled:  # fmt: skip
     """Load a server's dial port with claims on the open list.
 
     Warms up first and measures then, so that the server's processor time is that of the calls
-    which count.
+    which count. `shown` is what `credentials` returns, for a server that is protected.
     """
     plan = known.plan(records.OPEN_LIST, batch_records=batch_records, pick_seed=pick_seed)
     load = {
         "in_flight": in_flight, "connections": min(CONNECTIONS, in_flight),
-        "rate_per_s": rate_per_s,
+        "rate_per_s": rate_per_s, **(shown or {}),
     }  # fmt: skip
     address = server.addresses["dial"]
     load_http2.drive(address, plan, seconds=warm_up_s, warm_up_s=0.0, **load)

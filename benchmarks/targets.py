@@ -83,6 +83,12 @@ def _settling_share(change: str) -> Callable[[Figures], float]:
     return share
 
 
+def _protected_share(protection: dialport.Protection) -> Callable[["Figures"], float]:
+    return lambda figures: figures.dial(
+        bench_dial.CLAIMS, bench_dial.protected(protection)
+    ) / figures.dial(bench_dial.CLAIMS, dialport.NATIVE)
+
+
 def _in_force(change: str) -> Callable[[Figures], float]:
     return lambda figures: figures.one("changes", "in force ms", change=change)
 
@@ -116,6 +122,14 @@ TARGETS = (
     Target(
         "the same, server's processor time",
         lambda f: f.dial(bench_dial.CLAIMS, dialport.NATIVE, "server us"), 10, False, "us a claim",
+    ),
+    Target(
+        "the same with a token beside without", _protected_share(dialport.Protection(token=True)),
+        0.9, True, "x",
+    ),
+    Target(
+        "the same over TLS beside plaintext", _protected_share(dialport.Protection(tls=True)), 0.75,
+        True, "x",
     ),
     Target(
         "the same, p99 at half of the peak rate",

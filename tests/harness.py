@@ -4,11 +4,13 @@ Owns: the life of `ownerd serve` as a child process. Every process started here 
 pid, also when a test fails. `start`, `stop`, `kill` and `restart` belong to one thread; the rest of
 `ServerProcess` may be used from any thread once it is started.
 
-Does not know any rule: it starts, stops and listens to the log.
+Does not know any rule: it starts, stops and listens to the log. That no secret is in the log is
+checked of every server that a test runs.
 """
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,6 +26,7 @@ from ownerd.v1 import admin_pb2_grpc, dial_pb2_grpc
 
 Found = TypeVar("Found")
 
+SECRET = re.compile(r"ownerd_[A-Za-z0-9_-]{43}|PRIVATE KEY")
 START_DEADLINE_S = 30.0
 STOP_DEADLINE_S = 30.0
 CHANNEL_OPTIONS = (
@@ -152,6 +155,7 @@ class ServerProcess:
         finally:
             assert self._reader is not None
             self._reader.join(deadline_s)
+        assert not SECRET.search(self.log_text), "a token or a key is in the log"
         return self._process.returncode
 
     def restart(self) -> "ServerProcess":

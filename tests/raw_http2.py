@@ -5,11 +5,10 @@ reports what comes. PINGs and SETTINGS of the server are answered unless `answer
 """
 
 import socket
-import ssl
 import struct
 import time
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import hpack
 from hyperframe.frame import (
@@ -65,12 +64,12 @@ class RawClient:
         settings: sent in the first SETTINGS frame, by number.
         greet: send preface and SETTINGS.
         receive_bytes: size of the socket's receive buffer; None for the system's.
-        tls: speak TLS as this says; None: plaintext.
+        tls: an SSLContext, or what wraps a socket as it does; None: plaintext.
     """
 
     def __init__(
         self, address: str, settings: dict[int, int] | None = None, *, greet: bool = True,
-        receive_bytes: int | None = None, tls: ssl.SSLContext | None = None,
+        receive_bytes: int | None = None, tls: Any = None,
     ) -> None:  # fmt: skip
         family = socket.AF_UNIX if address.startswith("unix:") else socket.AF_INET
         self.socket = socket.socket(family)

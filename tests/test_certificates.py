@@ -150,7 +150,8 @@ def test_a_name_that_is_taken_away_counts_no_more_on_an_open_connection(secure: 
 
 def test_the_metrics_page_is_for_whoever_may_view(secure: Secure) -> None:
     viewer = secure.make(admin_pb2.Principal(
-        principal_id="prometheus", certificate_names=["DNS:prometheus.example"],
+        principal_id="prometheus",
+        certificate_names=["DNS:prometheus.example", "IP:2001:db8::9"],
         grants=grants(["view"], ["none"]),
     ))  # fmt: skip
     dialer = secure.make(admin_pb2.Principal(principal_id="no-viewer", grants=grants(["dial"])))
@@ -159,4 +160,5 @@ def test_the_metrics_page_is_for_whoever_may_view(secure: Secure) -> None:
     assert secure.scrape(ROOT, viewer) == 200
     assert secure.scrape(ROOT, viewer + "x") == 401
     assert secure.scrape(CLIENT_CA.issue("prometheus.example")) == 200
+    assert secure.scrape(CLIENT_CA.issue("2001:db8::9")) == 200
     assert secure.scrape(CLIENT_CA.issue("prometheus.example"), dialer) == 403

@@ -9,14 +9,14 @@ import pytest
 from google.protobuf.message import Message
 
 from ownerd.clock import Clock
-from ownerd.engine import CLAIM, CLAIM_BATCH, GET_HOLDER, REPORT_ATTEMPT, Engine, Policy, Refused
+from ownerd.engine import CLAIM, GET_HOLDER, REPORT_ATTEMPT, Engine, Policy
 from ownerd.mailbox import Mailbox
 from ownerd.v1 import dial_pb2
 
 START_NS = 1_800_000_000 * 10**9
 HELD = Policy(True, None, None, 86_400 * 10**9)
 RECORD_COUNT = 64
-NOT_FOUND = 5
+INVALID_ARGUMENT, NOT_FOUND = 3, 5
 GRANTED, DENIED = dial_pb2.CLAIM_DECISION_GRANTED, dial_pb2.CLAIM_DECISION_DENIED
 
 Call = tuple[int, Message]
@@ -55,29 +55,21 @@ def _answers(engine: Engine, mailbox: Mailbox, calls: Sequence[Call]) -> list[An
     return [future.exception(0) or future.result(0) for future in futures]
 
 
-def claims(campaign_id: str, numbers: Sequence[int], list_id: str = "list") -> Call:
-    """Return a ClaimBatch."""
-    request = dial_pb2.ClaimBatchRequest(
-        list_id=list_id, campaign_id=campaign_id, record_ids=map(str, numbers)
-    )
-    return CLAIM_BATCH, request
-
-
 def ids(record_id: str, campaign_id: str, list_id: str = "list") -> dict[str, str]:
     """Return what a unary call names."""
     return {"list_id": list_id, "record_id": record_id, "campaign_id": campaign_id}
 
 
 def test_a_refused_call_in_a_group_does_not_shift_what_the_others_see(engine: Engine) -> None:
-    numbers = list(range(RECORD_COUNT))
     unknown = CLAIM, dial_pb2.ClaimRequest(**ids("1", "A", "no such list"))
     bad_code = REPORT_ATTEMPT, dial_pb2.ReportAttemptRequest(**ids("1", "A"), wrap_up_code="?")
-    answers = together(engine, [unknown, bad_code, unknown, claims("A", numbers)])
-    assert [type(answer) for answer in answers[:3]] == [Refused] * 3
-    assert [answers[0].code, answers[2].code] == [NOT_FOUND, NOT_FOUND]
-    decided = dial_pb2.ClaimBatchResponse.FromString(answers[3])
-    assert list(decided.decisions) == [DENIED if each % 3 == 0 else GRANTED for each in numbers]
-    assert [denial.index for denial in decided.denials] == numbers[::3]
+    claims = [
+        (CLAIM, dial_pb2.ClaimRequest(**ids(str(number), "A"))) for number in range(RECORD_COUNT)
+    ]
+    answers = together(engine, [unknown, bad_code, *claims])
+    assert [refused.code for refused in answers[:2]] == [NOT_FOUND, INVALID_ARGUMENT]
+    decisions = [dial_pb2.ClaimResponse.FromString(answer).decision for answer in answers[2:]]
+    assert decisions == [GRANTED if number % 3 else DENIED for number in range(RECORD_COUNT)]
 
 
 def test_r1_a_record_that_several_calls_of_a_group_want_goes_to_the_first(engine: Engine) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from ownerd.engine import CLAIM_BATCH, Engine, Policy, StoreError
 from ownerd.v1 import dial_pb2
+from ownerd.verify import verify
 
 HELD = Policy(True, None, None, 86_400 * 10**9)
 BATCH = 10_000
@@ -124,3 +125,26 @@ def test_a_store_that_was_not_made_to_its_end_is_made_anew(tmp_path: Path) -> No
     with Engine(str(tmp_path), background=False) as engine:
         assert engine.lists("", 10) == []
     assert not (tmp_path / "CREATING").exists()
+
+
+def test_a_journal_is_trimmed_to_its_end(tmp_path: Path) -> None:
+    """It holds more revisions than one step trims."""
+    with Engine(str(tmp_path), background=False) as engine:
+        engine.create_list("list", HELD)
+        for number in range(1_200):
+            claim(engine, "A", number, 1)
+    rows = {table: rows for table, rows, *_ in verify(str(tmp_path))}
+    assert (rows["journal/journal"], rows["records/records"]) == (0, 1_200)
+
+
+def test_the_records_of_a_deleted_list_are_buried_after_a_restart(tmp_path: Path) -> None:
+    with Engine(str(tmp_path), background=False) as engine:
+        for name in ("list", "other"):
+            engine.create_list(name, HELD)
+            engine.import_rows(name, [(str(number), "A", "", None) for number in range(100)], 1)
+        engine.settle()
+        engine.delete_list("list", force=True)
+    with Engine(str(tmp_path), background=False) as engine:
+        engine.settle()
+        assert engine.stats()["record_count"] == 100
+    assert [found for found in verify(str(tmp_path)) if found[2] or found[4]] == []

@@ -38,37 +38,51 @@ def trusting(tmp_path: Path) -> ssl.SSLContext:
     return context(CA.pem, directory=tmp_path)
 
 
-class Segments:
-    """A TLS client that decides itself in which segments its bytes go out."""
+class Trickling:
+    """Stands for an SSLContext whose connections send each byte in a segment of its own."""
 
-    def __init__(self, address: str, tls: ssl.SSLContext, size: int) -> None:
-        host, _, port = address.rpartition(":")
-        self.socket = socket.create_connection((host, int(port)), 10)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = tls.wrap_bio(self.incoming, self.outgoing, server_hostname=host)
-        self.size = size
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        self._tls = tls
 
-    def __enter__(self) -> "Segments":
-        return self
+    def wrap_socket(self, plain: socket.socket, server_hostname: str) -> "Trickle":
+        """Return a connected socket with TLS on it, as an SSLContext does."""
+        return Trickle(self._tls, plain, server_hostname)
 
-    def __exit__(self, *_: object) -> None:
-        self.socket.close()
 
-    def do(self, step: Any, *arguments: Any) -> Any:
-        """Take a step of TLS, sending and receiving what it needs."""
+class Trickle:
+    """What a RawClient needs of a TLS socket; its bytes go out one by one, handshake included."""
+
+    def __init__(self, tls: ssl.SSLContext, plain: socket.socket, name: str) -> None:
+        self._plain = plain
+        self._plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = tls.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
+        self.settimeout, self.close = plain.settimeout, plain.close
+        self._do(self._tls.do_handshake)
+
+    def sendall(self, data: bytes) -> None:
+        self._tls.write(data)
+        self._send()
+
+    def recv(self, most_bytes: int) -> bytes:
+        return bytes(self._do(self._tls.read, most_bytes))
+
+    def _do(self, step: Any, *arguments: Any) -> Any:
         while True:
             try:
                 return step(*arguments)
             except ssl.SSLWantReadError:
-                self.send()
-                self.incoming.write(self.socket.recv(65_536))
+                self._send()
+                if data := self._plain.recv(65_536):
+                    self._incoming.write(data)
+                else:
+                    self._incoming.write_eof()
+            finally:
+                self._send()
 
-    def send(self) -> None:
-        """Send what TLS has to send, piece by piece."""
-        data = self.outgoing.read()
-        for at in range(0, len(data), self.size):
-            self.socket.sendall(data[at : at + self.size])
+    def _send(self) -> None:
+        for byte in self._outgoing.read():
+            self._plain.sendall(bytes([byte]))
 
 
 # ---- agreement
@@ -195,28 +209,10 @@ def test_material_that_does_not_work_is_refused_and_the_old_stays(
 def test_segments_of_one_byte_are_put_together(
     listener: Loopback, tmp_path: Path, version: ssl.TLSVersion
 ) -> None:
-    tls = context(CA.pem, directory=tmp_path, version=version)
-    with Segments(listener.address, tls, 1) as client, RawClient.__new__(RawClient) as frames:
-        client.do(client.tls.do_handshake)
-        assert client.tls.selected_alpn_protocol() == "h2"
-        _prepare(frames, client)
-        block = frames.call_frames(1, GET, framed(holder_request("1")))
-        client.tls.write(PREFACE + b"\0\0\0\4\0\0\0\0\0" + b"".join(f.serialize() for f in block))
-        client.send()
-        while not frames._over(1):
-            frames._buffer += client.do(client.tls.read, 65_536)
-            for frame in frames._parsed():
-                frames._take(frame)
-        assert frames.reply(1).code == 0
-
-
-def _prepare(frames: RawClient, client: Segments) -> None:
-    """Make a RawClient that only takes apart what is given to it."""
-    import hpack
-
-    frames.socket, frames.answers, frames.frames, frames.closed = client.socket, False, [], False
-    frames.encoder, frames.decoder, frames.headers = hpack.Encoder(), hpack.Decoder(), {}
-    frames._buffer, frames._next_stream = b"", 1
+    tls = Trickling(context(CA.pem, directory=tmp_path, version=version))
+    with listener.client(tls=tls) as client:
+        for number in range(3):
+            assert client.call(GET, holder_request(str(number))).code == 0
 
 
 def test_the_largest_batches_pass_in_both_directions(

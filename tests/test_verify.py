@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from harness import ServerDidNotStart, ServerProcess
 
-from ownerd.engine import CLAIM, Engine, Policy, Refused, StoreError
+from ownerd.engine import CLAIM, CLAIM_BATCH, Engine, Policy, Refused, StoreError
 from ownerd.v1 import dial_pb2
 
 FOREVER = Policy(True, None, None, 300 * 10**9)
@@ -178,17 +178,45 @@ def test_a_damaged_store_is_not_served(store: Path) -> None:
         assert server.stop() == 0
 
 
+def killed(engine: Engine, store: Path) -> None:
+    """Close an engine, then leave its files as a kill would have left them."""
+    files = {name: (store / name / "data.mdb").read_bytes() for name in ("journal", "records")}
+    engine.close()
+    for name, content in files.items():
+        (store / name / "data.mdb").write_bytes(content)
+    assert verify(store)[0] == CLEAN
+
+
 def test_a_journal_with_a_gap_is_refused(tmp_path: Path) -> None:
     engine = Engine(str(tmp_path), map_bytes=1 << 26, background=False)
     engine.create_list("list", FOREVER)
     for number in range(20):
         engine.dial(CLAIM, claim(str(number)))
-    files = {name: (tmp_path / name / "data.mdb").read_bytes() for name in ("journal", "records")}
-    engine.close()
-    for name, content in files.items():  # as a kill would have left them
-        (tmp_path / name / "data.mdb").write_bytes(content)
-    assert verify(tmp_path)[0] == CLEAN
+    killed(engine, tmp_path)
     edit(tmp_path / "journal", "journal", "txn.delete(keys[0])", (12).to_bytes(8, "big"))
+    assert verify(tmp_path)[0] == DAMAGED
+    with pytest.raises(StoreError, match="journal"):
+        Engine(str(tmp_path), map_bytes=1 << 26, background=False)
+
+
+@pytest.mark.parametrize(("part", "last"), [(0, True), (4, True), (-1, True), (-1, False)])
+def test_a_group_in_the_journal_that_lacks_a_part_is_refused(
+    tmp_path: Path, part: int, last: bool
+) -> None:
+    engine = Engine(str(tmp_path), map_bytes=1 << 26, background=False)
+    engine.create_list("list", FOREVER)
+    batch = dial_pb2.ClaimBatchRequest(list_id="list", campaign_id="B")
+    batch.record_ids.extend(str(number) for number in range(3_000))
+    engine.dial(CLAIM_BATCH, batch.SerializeToString())
+    group = engine.revision.to_bytes(8, "big")
+    if not last:
+        engine.dial(CLAIM, claim("new"))
+    killed(engine, tmp_path)
+    # A record has 13 bytes of key, 24 of value and 2 of sizes; parts end behind 16,000 bytes.
+    parts = -(-3_000 // -(-16_000 // 39))
+    number = part % parts
+    key = group + (number.to_bytes(2, "big") if number else b"")
+    edit(tmp_path / "journal", "journal", "txn.delete(keys[0])", key)
     assert verify(tmp_path)[0] == DAMAGED
     with pytest.raises(StoreError, match="journal"):
         Engine(str(tmp_path), map_bytes=1 << 26, background=False)

@@ -4,9 +4,11 @@ Each request has a daemon thread of its own, which also does its TLS handshake, 
 nothing is dropped; nothing here blocks the event loop.
 """
 
+import ipaddress
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from threading import Thread
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
@@ -108,7 +110,17 @@ def _names(connection: Any) -> list[str]:
     if not isinstance(connection, ssl.SSLSocket):
         return []
     found = (connection.getpeercert() or {}).get("subjectAltName", ())
-    return [f"{_NAME_KINDS[kind]}:{name}" for kind, name in found if kind in _NAME_KINDS]
+    return [f"{_NAME_KINDS[kind]}:{_spelt(kind, name)}" for kind, name in found
+            if kind in _NAME_KINDS]  # fmt: skip
+
+
+def _spelt(kind: str, name: str) -> str:
+    if kind != "IP Address":
+        return name
+    # OpenSSL spells out every group of an IPv6 address, in capitals.
+    with suppress(ValueError):        # of no known length: as it stands, and nobody's
+        return str(ipaddress.ip_address(name.strip()))
+    return name
 
 
 def _guarded(app: Any, guard: Guard) -> Any:
