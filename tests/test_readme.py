@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from ownerd.client.credentials import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE
+from ownerd.ctl import access
+from ownerd.ctl.exits import Exit
+
 README = Path(__file__).parent.parent / "README.md"
 DEADLINE_S = 120
 PORTS = ("7411", "7412", "7413")
@@ -90,3 +94,12 @@ def test_the_commands_of_the_readme_do_what_it_says(tmp_path: Path) -> None:
     assert not TOKEN.search(told)
     for name in ("spring.token", "supervisor.token", "store/admin.token"):
         assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_the_readme_has_every_exit_code_and_every_variable_of_ownerctl() -> None:
+    text = README.read_text().replace("`", "")
+    for code in Exit:
+        assert f"| {code.value} | {code.meaning} |" in text
+    for name in (*access.VARIABLES.values(), TOKEN_VARIABLE, TOKEN_FILE_VARIABLE,
+                 access.CONTEXT_VARIABLE):  # fmt: skip
+        assert re.search(rf"^\|.*\b{name}\b", text, re.M), name
