@@ -1,8 +1,10 @@
 """TLS of the native listener in this process: odd peers, odd segments, limits, leaks, renewal."""
 
 import os
+import shutil
 import socket
 import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +31,13 @@ MOST_BATCH = 10_000
 def listener(tmp_path: Path) -> Iterator[Loopback]:
     """A listener that speaks TLS and asks for no client certificates."""
     with Loopback(tmp_path / "data", tls=SERVER) as made:
+        yield made
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Loopback]:
+    """The same with small buffers, so that writes find no room."""
+    with Loopback(tmp_path / "data", tls=SERVER, send_bytes=4_096) as made:
         yield made
 
 
@@ -238,9 +247,20 @@ def grow_window(client: RawClient) -> None:
     client.send(WindowUpdateFrame(0, window_increment=1 << 24))
 
 
-def test_a_slow_reader_gets_every_byte_and_holds_up_nobody(
-    listener: Loopback, trusting: ssl.SSLContext
+def test_a_handshake_that_finds_no_room_goes_on_when_there_is_some(
+    tmp_path: Path, trusting: ssl.SSLContext
 ) -> None:
+    long_chain = (SERVER.certificate + CA.pem * 100, SERVER.key)
+    with Loopback(tmp_path / "data", tls=long_chain, send_bytes=2_048) as listener:
+        wakeups = listener.stats()["wakeups"]
+        assert listener.serves(tls=trusting, receive_bytes=2_048)
+        assert listener.stats()["wakeups"] - wakeups < 1_000, "nobody waits by asking again"
+
+
+def test_a_slow_reader_gets_every_byte_and_holds_up_nobody(
+    small: Loopback, trusting: ssl.SSLContext
+) -> None:
+    listener = small
     ids = [f"{number:0100}" for number in range(MOST_BATCH)]
     claim = dial_pb2.ClaimBatchRequest(list_id="list", campaign_id="A" * 80, record_ids=ids)
     denied = dial_pb2.ClaimBatchRequest(list_id="list", campaign_id="B", record_ids=ids)
@@ -281,10 +301,14 @@ def test_many_records_at_once_are_read_to_the_last(
         assert listener.stats()["received"] == 1_000
 
 
+def _need_openssl() -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl program")
+
+
 def test_a_key_update_is_answered(listener: Loopback) -> None:
     # Only OpenSSL's program can ask for one: K asks the server for its update too.
-    import subprocess
-
+    _need_openssl()
     command = ["openssl", "s_client", "-connect", listener.address, "-alpn", "h2", "-tls1_3"]
     client = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT)  # fmt: skip
@@ -303,8 +327,7 @@ def test_a_key_update_is_answered(listener: Loopback) -> None:
 
 
 def test_a_renegotiation_is_refused(listener: Loopback) -> None:
-    import subprocess
-
+    _need_openssl()
     command = ["openssl", "s_client", "-connect", listener.address, "-alpn", "h2", "-tls1_2"]
     done = subprocess.run(command, input=b"R\n", capture_output=True, timeout=20)
     assert b"no renegotiation" in done.stderr
