@@ -47,22 +47,33 @@ def trusting(tmp_path: Path) -> ssl.SSLContext:
     return context(CA.pem, directory=tmp_path)
 
 
-class Trickling:
-    """Stands for an SSLContext whose connections send each byte in a segment of its own."""
+class Cutting:
+    """Stands for an SSLContext whose connections cut what they send as they are told.
 
-    def __init__(self, tls: ssl.SSLContext) -> None:
+    Args:
+        tls: the context.
+        segment_bytes: of what goes out at once, handshake included.
+        record_bytes: most plaintext in a record of TLS.
+    """
+
+    def __init__(self, tls: ssl.SSLContext, segment_bytes: int, record_bytes: int) -> None:
         self._tls = tls
+        self.segment_bytes = segment_bytes
+        self.record_bytes = record_bytes
 
-    def wrap_socket(self, plain: socket.socket, server_hostname: str) -> "Trickle":
+    def wrap_socket(self, plain: socket.socket, server_hostname: str) -> "CutSocket":
         """Return a connected socket with TLS on it, as an SSLContext does."""
-        return Trickle(self._tls, plain, server_hostname)
+        return CutSocket(self, self._tls, plain, server_hostname)
 
 
-class Trickle:
-    """What a RawClient needs of a TLS socket; its bytes go out one by one, handshake included."""
+class CutSocket:
+    """What a RawClient needs of a TLS socket."""
 
-    def __init__(self, tls: ssl.SSLContext, plain: socket.socket, name: str) -> None:
+    def __init__(
+        self, sizes: Cutting, tls: ssl.SSLContext, plain: socket.socket, name: str
+    ) -> None:
         self._plain = plain
+        self._sizes = sizes
         self._plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = tls.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
@@ -70,7 +81,8 @@ class Trickle:
         self._do(self._tls.do_handshake)
 
     def sendall(self, data: bytes) -> None:
-        self._tls.write(data)
+        for at in range(0, len(data), self._sizes.record_bytes):
+            self._tls.write(data[at : at + self._sizes.record_bytes])
         self._send()
 
     def recv(self, most_bytes: int) -> bytes:
@@ -90,8 +102,9 @@ class Trickle:
                 self._send()
 
     def _send(self) -> None:
-        for byte in self._outgoing.read():
-            self._plain.sendall(bytes([byte]))
+        data = self._outgoing.read()
+        for at in range(0, len(data), self._sizes.segment_bytes):
+            self._plain.sendall(data[at : at + self._sizes.segment_bytes])
 
 
 # ---- agreement
@@ -218,7 +231,7 @@ def test_material_that_does_not_work_is_refused_and_the_old_stays(
 def test_segments_of_one_byte_are_put_together(
     listener: Loopback, tmp_path: Path, version: ssl.TLSVersion
 ) -> None:
-    tls = Trickling(context(CA.pem, directory=tmp_path, version=version))
+    tls = Cutting(context(CA.pem, directory=tmp_path, version=version), 1, 16_384)
     with listener.client(tls=tls) as client:
         for number in range(3):
             assert client.call(GET, holder_request(str(number))).code == 0
@@ -284,10 +297,20 @@ def test_a_slow_reader_gets_every_byte_and_holds_up_nobody(
     listener.wait_empty()
 
 
+def test_what_tls_keeps_when_a_wake_up_has_read_enough_is_read_in_the_next(
+    listener: Loopback, trusting: ssl.SSLContext
+) -> None:
+    # A bit more than a wake-up reads of a connection, in records of which TLS takes several from
+    # the socket at once: it keeps the last ones, and epoll is silent.
+    long = dial_pb2.GetHolderRequest(list_id="x" * 69_000, record_id="1").SerializeToString()
+    with listener.client(tls=Cutting(trusting, 1 << 20, 1_000)) as client:
+        for _ in range(50):
+            assert client.call(GET, long).code == 3
+
+
 def test_many_records_at_once_are_read_to_the_last(
     listener: Loopback, trusting: ssl.SSLContext
 ) -> None:
-    # More than one wake-up reads of a connection, after which TLS keeps some and epoll is silent.
     with listener.client(tls=trusting) as client:
         streams = [client.new_stream() for _ in range(1_000)]
         frames = [
