@@ -276,7 +276,7 @@ def names_in(bytes certificate_pem):
     add_names(&found, <const X509 *> <size_t> certificates[0])
     free_certificates(certificates)
     text = <bytes> found.data()[:found.size()]
-    return [name.decode("utf-8", "replace") for name in text.split(b"\0")[:-1]]
+    return [name.decode("utf-8", "replace") for name in text.split(b"\0") if name]
 
 
 # --- contexts -------------------------------------------------------------------------------------
