@@ -25,6 +25,7 @@ GET = DIAL + "GetHolder"
 CA = Authority()
 SERVER = CA.issue()
 MOST_BATCH = 10_000
+SANITIZED = "asan" in os.environ.get("LD_PRELOAD", "")
 
 
 @pytest.fixture
@@ -459,7 +460,8 @@ def test_connections_that_come_and_go_leave_nothing(
         come_and_go(100)
         before = _resident_bytes()
         come_and_go(150)
-        assert _resident_bytes() - before < 1 << 20
+        if not SANITIZED:             # which keeps freed memory for a while
+            assert _resident_bytes() - before < 1 << 20
         stats = listener.stats()
         assert stats["accepted"] == sum(stats["ended"].values())
 
