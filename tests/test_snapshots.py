@@ -53,8 +53,8 @@ def test_r17_every_snapshot_shows_what_came_before_it_and_nothing_else(
             state = {each: owner for each, owner in state.items() if each not in set(ids)}
         if (stage, settled) in ((0, "at first"), (2, "in between")):
             engine.settle()
-        snapshot = engine.snapshot("list")
-        taken.append((snapshot, dict(state)))
+        snapshot, read_later = engine.snapshot("list"), engine.snapshot("list")
+        taken += [(snapshot, dict(state)), (read_later, dict(state))]
         assert shown(snapshot) == state
     for snapshot, before in taken:
         assert shown(snapshot) == before

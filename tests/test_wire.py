@@ -115,6 +115,23 @@ def agree(engine: Engine, kind: int, body: bytes) -> None:
         assert "not a well-formed" not in refused.message, (body, message)
 
 
+@pytest.mark.parametrize("last", [0x00, 0x01, 0x02, 0x30, 0x7F, 0x80])
+@pytest.mark.parametrize("count", [1, 3, 4, 5, 8, 9, 10])
+@pytest.mark.parametrize("place", ["tag", "value", "size", "known size", "value in a group"])
+def test_varints_longer_than_they_need_be_are_taken_exactly_when_protobuf_takes_them(
+    engine: Engine, place: str, count: int, last: int
+) -> None:
+    """`last` is the byte behind `count` others; of a tenth one all bits but the first are lost."""
+    rest = b"\x80" * (count - 1) + bytes((last,))
+    odd = {
+        "tag": b"\xa8" + rest + b"\x01", "value": b"\x28\x80" + rest,
+        "size": b"\x32\x81" + rest + b"x", "known size": b"\x0a\x81" + rest + b"x",
+        "value in a group": b"\x2b\x28\x80" + rest + b"\x2c",
+    }  # fmt: skip
+    known = dial_pb2.ClaimRequest(list_id="l", record_id="r", campaign_id="c")
+    agree(engine, 0, known.SerializeToString() + odd[place])
+
+
 @pytest.mark.parametrize("prefix", [b"\x22\x00", b"\x78\x01", b"\x7b\x08\x01\x7c", b"\x2d\0\0\0\0"])
 def test_fields_of_a_later_version_are_skipped(engine: Engine, prefix: bytes) -> None:
     known = dial_pb2.ClaimRequest(list_id="l", record_id="r", campaign_id="c")

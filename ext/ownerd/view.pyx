@@ -197,7 +197,8 @@ cdef bint walk_first(ViewWalk *walk, Slice after) noexcept nogil:
     tree_step(walk, MDB_SET_RANGE)
     if not settle_on(walk):
         return False
-    if compare_keys(walk.key.data, walk.key.size, after.data, after.size) == 0:
+    if after.size != 0 \
+            and compare_keys(walk.key.data, walk.key.size, after.data, after.size) == 0:
         return walk_next(walk)
     return True
 

@@ -25,6 +25,7 @@ cdef enum:
     WIRE_GROUP = 3
     WIRE_GROUP_END = 4
     WIRE_FIXED32 = 5
+    TAG_BYTES = 5                     # of a varint that fits into 32 bits
     GROUP_DEPTH = 100                 # as deep as protobuf's own parsers follow
     NS_PER_S = 1_000_000_000
     FIRST_ITEMS = 16
@@ -39,15 +40,16 @@ cdef struct Reader:
 
 
 cdef bint read_varint(Reader *reader, uint64_t *value) noexcept nogil:
-    """Read a varint of at most ten bytes; False if it is cut off or longer."""
+    """Read a varint of at most ten bytes; False if it is cut off or longer.
+
+    Bits past the 64th are dropped, as by protobuf's own parsers.
+    """
     cdef int shift = 0
     cdef unsigned char byte
     value[0] = 0
     while reader.at < reader.end and shift < 70:
         byte = <unsigned char> reader.at[0]
         reader.at += 1
-        if shift == 63 and byte > 1:
-            return False
         value[0] |= <uint64_t> (byte & 0x7F) << shift
         if byte < 0x80:
             return True
@@ -66,8 +68,10 @@ cdef bint read_bytes(Reader *reader, Slice *field) noexcept nogil:
 
 
 cdef bint read_tag(Reader *reader, uint32_t *number, uint32_t *wire_type) noexcept nogil:
+    cdef const char *start = reader.at
     cdef uint64_t tag
-    if not read_varint(reader, &tag) or tag > <uint64_t> UINT32_MAX:
+    if not read_varint(reader, &tag) or tag > <uint64_t> UINT32_MAX \
+            or reader.at - start > TAG_BYTES:
         return False
     number[0] = <uint32_t> tag >> 3
     wire_type[0] = <uint32_t> tag & 7
