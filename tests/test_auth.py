@@ -301,7 +301,8 @@ def create(principal_id: str = "p", **fields: Any) -> admin_pb2.CreatePrincipalR
     ("request_", "field"),
     [
         (create(""), "principal_id"), (create("x" * 129), "principal_id"),
-        (create("anonymous"), "principal_id"), (create("a\nb"), "principal_id"),
+        (create("anonymous"), "principal_id"), (create("ownerd"), "principal_id"),
+        (create("a\nb"), "principal_id"),
         (create(grants=[admin_pb2.Grant()]), "grants[0].right"),
         (create(grants=[admin_pb2.Grant(right=9)]), "grants[0].right"),
         (create(grants=[admin_pb2.Grant(right=1)] * 101), "grants"),
@@ -409,6 +410,30 @@ def test_somebody_who_can_manage_principals_is_always_left(fresh: GuardedServer)
     second.admin("DeletePrincipal", attempts["DeletePrincipal"])
     again = admin_pb2.DeletePrincipalRequest(principal_id="second")
     assert status(lambda: second.admin("DeletePrincipal", again))[0] == "FAILED_PRECONDITION"
+
+
+def test_a_certificate_is_nothing_to_sign_in_with_where_none_is_asked_for(
+    fresh: GuardedServer,
+) -> None:
+    name = admin_pb2.Principal(principal_id="admin", certificate_names=["DNS:root.example"])
+    fresh.root.admin("UpdatePrincipal", admin_pb2.UpdatePrincipalRequest(
+        principal=name, update_mask={"paths": ["certificate_names"]}
+    ))  # fmt: skip
+    request = admin_pb2.RevokeTokensRequest(principal_id="admin", all_tokens=True)
+    assert status(lambda: fresh.root.admin("RevokeTokens", request))[0] == "FAILED_PRECONDITION"
+
+
+def test_a_page_token_made_by_hand_is_refused_as_one(server: GuardedServer) -> None:
+    from ownerd.server.admin import pages
+
+    for rpc in ("ListContactLists", "ListCampaigns", "ListWrapUpCodes", "ListPrincipals"):
+        request = getattr(admin_pb2, f"{rpc}Request")()
+        request.page_token = pages.encode(request, b"\xff\xfe")
+        code, _ = status(lambda: server.root.admin(rpc, request))  # noqa: B023
+        assert code == "INVALID_ARGUMENT", rpc
+    entries = admin_pb2.ListAuditEntriesRequest()
+    entries.page_token = pages.encode(entries, b"123456789")
+    assert status(lambda: server.root.admin("ListAuditEntries", entries))[0] == "INVALID_ARGUMENT"
 
 
 def test_can_answers_without_doing(server: GuardedServer, unique: str) -> None:

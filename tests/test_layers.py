@@ -80,6 +80,12 @@ def test_the_lowest_rooms_stand_alone(name: str) -> None:
     assert imported - {name} <= allowed
 
 
+def test_tokens_are_compared_without_telling_how_much_is_equal() -> None:
+    text = (EXT / "listener_access.pyx").read_text()
+    uses = re.findall(r"(\w+)\([^()]*connection\.token\b(?!_)", text)
+    assert sorted(uses) == ["CRYPTO_memcmp", "memcpy"]
+
+
 def test_rules_imports_nothing_of_ours_and_reads_no_clock() -> None:
     for path in (EXT / "rules.pyx", EXT / "rules.pxd"):
         assert _native_imports(path) <= {"rules"}

@@ -108,6 +108,25 @@ def test_health_is_told_to_anybody(loopback: Loopback) -> None:
         assert client.call("/grpc.health.v1.Health/Check", b"").code == 0
 
 
+def test_strangers_can_make_the_listener_keep_nothing(loopback: Loopback) -> None:
+    with loopback.client() as client:
+        reply = client.call("/grpc.health.v1.Health/Check", b"\x0a\xff\x7f" + b"x" * 16_383)
+        assert reply.code == EXHAUSTED
+        assert client.call("/grpc.health.v1.Health/Check", b"\x0a\x04none").code == 5
+
+
+def test_strangers_keep_a_connection_for_a_short_time_only(
+    tmp_path: Path, access: Access
+) -> None:
+    access.replace([known(1)])
+    limits = {"keepalive_time_s": 0.4, "keepalive_timeout_s": 5, "max_idle_s": 60}
+    with Loopback(tmp_path / "short", access, **limits) as loopback:
+        with loopback.client() as stranger, loopback.client() as dialer:
+            assert code(dialer, 1) == 0
+            stranger.wait(lambda: bool(stranger.goaways()), "a farewell")
+            assert code(dialer, 1) == 0 and not dialer.goaways()
+
+
 def test_those_turned_away_are_counted_with_where_they_came_from(
     loopback: Loopback, access: Access
 ) -> None:

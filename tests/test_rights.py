@@ -118,7 +118,7 @@ REQUESTS: dict[str, Build] = {
     ),
     "ImportOwnership": lambda lst, campaign: iter([admin_pb2.ImportOwnershipRequest(
         list_id=lst, rows=[admin_pb2.OwnershipRow(record_id="8", campaign_id=campaign)],
-        conflict_strategy=admin_pb2.CONFLICT_STRATEGY_OVERWRITE,
+        conflict_strategy=admin_pb2.CONFLICT_STRATEGY_SKIP,
     )]),
     "ExportOwnership": lambda lst, campaign: admin_pb2.ExportOwnershipRequest(
         list_id=lst, campaign_ids=[campaign]
@@ -322,6 +322,54 @@ def test_a_signal_to_every_list_needs_the_right_on_every_list(owned: GuardedServ
         campaign_id=IN, signal=admin_pb2.CAMPAIGN_SIGNAL_STOPPED
     )
     assert status(lambda: some.admin("SignalCampaign", request))[0] == "PERMISSION_DENIED"
+
+
+def test_a_viewer_of_some_campaigns_is_not_told_whose_a_hold_is(owned: GuardedServer) -> None:
+    request = dial_pb2.GetHolderRequest(list_id=IN, record_id="1")
+    some = owned.principal("glimpse", *grants(["view"], [IN], [IN]))
+    holder = some.dial("GetHolder", request).holder
+    assert holder.kind == dial_pb2.HOLD_KIND_OWNED and not holder.campaign_id
+    every = owned.principal("seeing", *grants(["view"], [IN]))
+    assert every.dial("GetHolder", request).holder.campaign_id == OUT
+    dialer = owned.principal("dialing", *grants(["dial"], [IN], [IN]))
+    assert dialer.dial("GetHolder", request).holder.campaign_id == OUT
+
+
+def overwriting(strategy: int) -> Any:
+    row = admin_pb2.OwnershipRow(record_id="1", campaign_id=IN)
+    return iter([
+        admin_pb2.ImportOwnershipRequest(list_id=IN, rows=[row], conflict_strategy=strategy)
+    ])
+
+
+def test_an_import_that_may_end_any_hold_needs_the_right_on_every_campaign(
+    owned: GuardedServer,
+) -> None:
+    some = owned.principal("overwriter", *grants(["configure"], [IN], [IN]))
+    request = overwriting(admin_pb2.CONFLICT_STRATEGY_OVERWRITE)
+    code, message = status(lambda: some.admin("ImportOwnership", request))
+    assert code == "PERMISSION_DENIED" and "every campaign" in message
+    holder = dial_pb2.GetHolderRequest(list_id=IN, record_id="1")
+    assert owned.root.dial("GetHolder", holder).holder.campaign_id == OUT
+
+
+def test_a_conflict_names_the_holder_to_whoever_may_see_it(owned: GuardedServer) -> None:
+    for name, right, seen in (("c-1", [], False), ("c-2", ["view"], True)):
+        caller = owned.principal(name, *grants(["configure", *right], [IN]))
+        request = overwriting(admin_pb2.CONFLICT_STRATEGY_FAIL)
+        code, message = status(lambda: caller.admin("ImportOwnership", request))  # noqa: B023
+        assert code == "FAILED_PRECONDITION"
+        assert (OUT in message) is seen
+
+
+def test_r20_nobody_is_given_the_answer_to_somebody_elses_call(owned: GuardedServer) -> None:
+    request = admin_pb2.UpsertCampaignRequest(campaign_id=IN, request_id="shared-request")
+    first = owned.principal("first", *grants(["configure"]))
+    second = owned.principal("second", *grants(["configure"]))
+    answer = first.admin("UpsertCampaign", request)
+    assert first.admin("UpsertCampaign", request) == answer
+    code, message = status(lambda: second.admin("UpsertCampaign", request))
+    assert code == "INVALID_ARGUMENT" and "request_id" in message
 
 
 def test_an_import_with_one_row_of_another_campaign_changes_nothing(owned: GuardedServer) -> None:

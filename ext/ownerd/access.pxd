@@ -38,7 +38,7 @@ cdef cppclass Principal:
     vector[Grant] grants
     int64_t call_price_ns             # 0: no limit
     int64_t record_price_ns
-    Budget *budget
+    shared_ptr[Budget] budget
 
 cdef cppclass TokenEntry:
     size_t principal                  # its index in the table
@@ -61,7 +61,7 @@ cdef cppclass AccessCore:
     mutex guard
     shared_ptr[AccessTable] table
     atomic[uint64_t] number           # of the table
-    unordered_map[string, Budget *] budgets
+    unordered_map[string, shared_ptr[Budget]] budgets   # of those in the table
     unordered_map[string, Turned] turned
     uint64_t turned_uncounted         # those for which there was no place in it
 
@@ -69,7 +69,6 @@ cdef class Access:
     cdef AccessCore *core
 
 cdef class Identity:
-    cdef Access access                # whose budgets the table points to
     cdef shared_ptr[AccessTable] table
     cdef const Principal *principal
 

@@ -15,7 +15,7 @@ and says which right an rpc needs; only for the five dial calls that is settled 
 """
 
 from cython.operator cimport dereference, preincrement
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcmp, strlen
 from libcpp.memory cimport shared_ptr
@@ -184,14 +184,15 @@ cdef int64_t pay(const Principal *principal, int64_t record_count) noexcept nogi
     if principal.call_price_ns == 0 and principal.record_price_ns == 0:
         return 0
     now_ns = clock_elapsed()
-    wait_ns = spend(&principal.budget.calls_ns, principal.call_price_ns, 1, now_ns)
+    wait_ns = spend(&principal.budget.get().calls_ns, principal.call_price_ns, 1, now_ns)
     if wait_ns != 0:
         return wait_ns
     wait_ns = spend(
-        &principal.budget.records_ns, principal.record_price_ns, record_count, now_ns
+        &principal.budget.get().records_ns, principal.record_price_ns, record_count, now_ns
     )
     if wait_ns != 0 and principal.call_price_ns != 0:
-        principal.budget.calls_ns.fetch_sub(principal.call_price_ns)   # it does not take place
+        # The call does not take place.
+        principal.budget.get().calls_ns.fetch_sub(principal.call_price_ns)
     return wait_ns
 
 
@@ -204,20 +205,31 @@ cdef Slice nothing() noexcept nogil:
     return slice
 
 
+cdef Slice everything() noexcept nogil:
+    cdef Slice slice
+    slice.data = ""
+    slice.size = 0
+    return slice
+
+
 cdef inline Slice text_of(const string *text) noexcept nogil:
     cdef Slice slice
     slice.data, slice.size = text.data(), text.size()
     return slice
 
 
-cdef bint may_dial(const Principal *principal, const DialCall *call) noexcept nogil:
-    """Tell whether the principal may make the call; a look at a holder is for viewers too."""
-    if call.call_kind == CALL_GET_HOLDER:
-        return (
-            access_allows(principal, RIGHT_DIAL, call.list_id, nothing())
-            or access_allows(principal, RIGHT_VIEW, call.list_id, nothing())
-        )
-    return access_allows(principal, RIGHT_DIAL, call.list_id, call.campaign_id)
+cdef bint may_dial(const Principal *principal, DialCall *call) noexcept nogil:
+    """Tell whether the principal may make the call; a look at a holder is for viewers too.
+
+    Viewers who may not see every campaign are shown as little as those whom holders are hidden
+    from: whose hold it is comes out only later.
+    """
+    if call.call_kind != CALL_GET_HOLDER:
+        return access_allows(principal, RIGHT_DIAL, call.list_id, call.campaign_id)
+    if access_allows(principal, RIGHT_DIAL, call.list_id, nothing()):
+        return True
+    call.hide_holders |= not access_allows(principal, RIGHT_VIEW, call.list_id, everything())
+    return access_allows(principal, RIGHT_VIEW, call.list_id, nothing())
 
 
 cdef bint access_admits(const Principal *principal, DialCall *call) noexcept nogil:
@@ -225,14 +237,13 @@ cdef bint access_admits(const Principal *principal, DialCall *call) noexcept nog
 
     What the principal may not be shown is settled on the way: `call.hide_holders`.
     """
-    cdef int64_t wait_ns
-    call.hide_holders = principal.hide_holders
-    if not may_dial(principal, call):
+    cdef int64_t wait_ns = pay(principal, call.item_count)
+    if wait_ns == 0:
+        call.hide_holders = principal.hide_holders
+        if may_dial(principal, call):
+            return True
         refuse_call(principal, call)
         return False
-    wait_ns = pay(principal, call.item_count)
-    if wait_ns == 0:
-        return True
     snprintf(
         task_refuse(&call.task, RESOURCE_EXHAUSTED), MESSAGE_BYTES,
         "\"%.*s\" is over its rate limit; wait %lld ms",
@@ -327,15 +338,20 @@ cdef add_grant(Principal *principal, int right, lists, campaigns):
     principal.grants.push_back(grant)
 
 
-cdef Budget *budget_of(AccessCore *core, const string &principal_id) noexcept:
-    """Return the principal's budget, the same one for every table."""
+cdef shared_ptr[Budget] budget_of(AccessCore *core, const string &principal_id):
+    """Return the principal's budget: the one it had, or a full one."""
     cdef Budget *budget
-    if core.budgets.count(principal_id) == 0:
+    cdef shared_ptr[Budget] found
+    core.guard.lock()
+    if core.budgets.count(principal_id) != 0:
+        found = core.budgets[principal_id]
+    core.guard.unlock()
+    if found.get() == NULL:
         budget = new Budget()
         budget.calls_ns.store(0)
         budget.records_ns.store(0)
-        core.budgets[principal_id] = budget
-    return core.budgets[principal_id]
+        found = shared_ptr[Budget](budget)
+    return found
 
 
 cdef add_principal(AccessCore *core, AccessTable *table, known):
@@ -407,10 +423,6 @@ cdef class Access:
         self.core.number.store(table.number)
 
     def __dealloc__(self):
-        it = self.core.budgets.begin()
-        while it != self.core.budgets.end():
-            del dereference(it).second
-            preincrement(it)
         del self.core
 
     def replace(self, principals):
@@ -422,12 +434,18 @@ cdef class Access:
         """
         cdef AccessTable *table = new AccessTable()
         cdef shared_ptr[AccessTable] owner = shared_ptr[AccessTable](table)
+        cdef shared_ptr[AccessTable] former
+        cdef size_t i
         table.open = False
         for known in principals:
             add_principal(self.core, table, known)
         self.core.guard.lock()
         table.number = self.core.number.load() + 1
+        former = self.core.table      # freed when the lock is let go of
         self.core.table = owner
+        self.core.budgets.clear()
+        for i in range(table.principals.size()):
+            self.core.budgets[table.principals[i].id] = table.principals[i].budget
         self.core.number.store(table.number)
         self.core.guard.unlock()
 
@@ -439,7 +457,7 @@ cdef class Access:
     def anybody(self):
         """Return the Identity that everybody has on an open server, else None."""
         cdef shared_ptr[AccessTable] table = access_table(self.core)
-        return identity(self, table, &table.get().principals[0]) if table.get().open else None
+        return identity(table, &table.get().principals[0]) if table.get().open else None
 
     def by_token(self, bytes digest, int64_t now_ns):
         """Return the Identity whose token has this SHA-256 and is valid at that time, or None."""
@@ -448,14 +466,14 @@ cdef class Access:
         if len(digest) != DIGEST_BYTES:
             raise ValueError("a digest is 32 bytes")
         return identity(
-            self, table, access_by_token(table.get(), <const char *> digest, now_ns, &until_ns)
+            table, access_by_token(table.get(), <const char *> digest, now_ns, &until_ns)
         )
 
     def by_name(self, str name):
         """Return the Identity that a certificate's name stands for, or None."""
         cdef shared_ptr[AccessTable] table = access_table(self.core)
         text = name.encode()
-        return identity(self, table, access_by_name(table.get(), slice_from(text)))
+        return identity(table, access_by_name(table.get(), slice_from(text)))
 
     def by_id(self, str principal_id):
         """Return the Identity with this id, or None."""
@@ -465,7 +483,7 @@ cdef class Access:
         cdef Slice wanted = slice_from(text)
         for i in range(table.get().principals.size()):
             if same(text_of(&table.get().principals[i].id), wanted):
-                return identity(self, table, &table.get().principals[i])
+                return identity(table, &table.get().principals[i])
         return None
 
     def turn_away(self, int refusal, str principal_id, str peer, str action):
@@ -482,23 +500,25 @@ cdef class Access:
         Each of the list is (refusal, principal_id, peer, action, list_id, campaign_id, count); list
         and campaign are those of the first, or "".
         """
-        found = []
+        cdef unordered_map[string, Turned] turned
+        cdef uint64_t beyond
+        # No Python object may be made under the lock: that can hand the GIL to another thread,
+        # which then waits for the lock with it.
         self.core.guard.lock()
-        try:
-            it = self.core.turned.begin()
-            while it != self.core.turned.end():
-                key = dereference(it).first.data()[:dereference(it).first.size()]
-                found.append((
-                    key, shown(&dereference(it).second.list_id),
-                    shown(&dereference(it).second.campaign_id), dereference(it).second.count,
-                ))
-                preincrement(it)
-            self.core.turned.clear()
-            beyond = self.core.turned_uncounted
-            self.core.turned_uncounted = 0
-        finally:
-            self.core.guard.unlock()
-        return [taken_apart(*turned) for turned in found], beyond
+        turned.swap(self.core.turned)
+        beyond = self.core.turned_uncounted
+        self.core.turned_uncounted = 0
+        self.core.guard.unlock()
+        found = []
+        it = turned.begin()
+        while it != turned.end():
+            found.append(taken_apart(
+                dereference(it).first.data()[:dereference(it).first.size()],
+                shown(&dereference(it).second.list_id),
+                shown(&dereference(it).second.campaign_id), dereference(it).second.count,
+            ))
+            preincrement(it)
+        return found, beyond
 
 
 cdef shown(const string *text):
@@ -515,12 +535,11 @@ cdef bint same(Slice one, Slice other) noexcept nogil:
     return one.size == other.size and memcmp(one.data, other.data, one.size) == 0
 
 
-cdef identity(Access access, shared_ptr[AccessTable] table, const Principal *principal):
+cdef identity(shared_ptr[AccessTable] table, const Principal *principal):
     cdef Identity found
     if principal == NULL:
         return None
     found = Identity.__new__(Identity)
-    found.access = access
     found.table = table
     found.principal = principal
     return found
@@ -528,6 +547,11 @@ cdef identity(Access access, shared_ptr[AccessTable] table, const Principal *pri
 
 cdef class Identity:
     """A caller that is known, with the rights it had when it was looked up."""
+
+    @property
+    def hide_holders(self):
+        """Whether it is not to be shown whose a hold is."""
+        return bool(self.principal.hide_holders)
 
     @property
     def principal_id(self):

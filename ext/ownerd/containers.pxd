@@ -64,6 +64,7 @@ cdef extern from "<unordered_map>" namespace "std" nogil:
         iterator end()
         iterator find(const K &)
         void clear()
+        void swap(unordered_map[K, V] &)
 
 cdef extern from "<mutex>" namespace "std" nogil:
     cdef cppclass mutex:

@@ -1,6 +1,6 @@
 """Who makes a call on the native listener, and whether they may: its token, else its certificate.
 
-A loop holds the table in force and looks once each wake-up whether there is a newer one. What a
+A loop holds the table in force and looks before each decision whether there is a newer one. What a
 connection's last token was, and whose, is remembered with it, so that most calls cost one
 comparison; it counts only while its table is the loop's.
 
@@ -10,7 +10,7 @@ connection's memory with it. All functions run on the loop's thread. The decisio
 
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdio cimport snprintf
-from libc.string cimport memcmp, memcpy, memset, strlen
+from libc.string cimport memcmp, memcpy, memset, strlen, strncmp
 
 from ownerd.access cimport (
     DIGEST_BYTES, REFUSED_UNAUTHENTICATED, AccessTable, Principal, access_admits, access_by_name,
@@ -21,6 +21,7 @@ from ownerd.calls cimport (
 )
 from ownerd.clock cimport clock_now
 from ownerd.grpc_words cimport words_call_name
+from ownerd.rules cimport NEVER_NS
 from ownerd.listener_state cimport (
     CREDENTIAL_BAD, CREDENTIAL_NONE, CREDENTIAL_TOKEN, TOKEN_BYTES, Connection, Exchange, Loop,
 )
@@ -40,7 +41,10 @@ cdef extern from "<strings.h>" nogil:
 
 cdef enum:
     PEER_BYTES = 64
+    NAME_KINDS = 4
 
+cdef const char *NAMES_BEGIN[NAME_KINDS]
+NAMES_BEGIN[:] = ["DNS:", "URI:", "email:", "IP:"]
 cdef const char *SCHEME = "bearer "
 cdef const char *TOKEN_PREFIX = "ownerd_"
 cdef const char *MAPPED_PREFIX = "::ffff:"
@@ -48,17 +52,9 @@ cdef const char *MAPPED_PREFIX = "::ffff:"
 
 cdef void access_refresh(Loop *loop) noexcept nogil:
     """Take the table in force, if it is another one than the loop has."""
-    loop.server_ns = 0
     if loop.access.number.load() != loop.table_number:
         loop.table = access_table(loop.access)
         loop.table_number = loop.table.get().number
-
-
-cdef int64_t server_now(Loop *loop) noexcept nogil:
-    """Return the server's time, read at most once each wake-up."""
-    if loop.server_ns == 0:
-        loop.server_ns = clock_now(loop.engine.clock)
-    return loop.server_ns
 
 
 # --- the header -----------------------------------------------------------------------------------
@@ -96,9 +92,12 @@ cdef const Principal *by_token(Exchange *exchange) noexcept nogil:
     cdef const Principal *found
     cdef int64_t until_ns = 0
     if remembered and connection.token_table == loop.table_number \
-            and server_now(loop) < connection.token_until_ns:
+            and (connection.token_until_ns == NEVER_NS
+                 or clock_now(loop.engine.clock) < connection.token_until_ns):
         return connection.token_principal
-    found = access_by_token(loop.table.get(), exchange.digest, server_now(loop), &until_ns)
+    found = access_by_token(
+        loop.table.get(), exchange.digest, clock_now(loop.engine.clock), &until_ns
+    )
     if remembered and found != NULL:
         connection.token_principal = found
         connection.token_table = loop.table_number
@@ -107,16 +106,23 @@ cdef const Principal *by_token(Exchange *exchange) noexcept nogil:
 
 
 cdef const Principal *by_names(Exchange *exchange) noexcept nogil:
-    """Return whom the connection's certificate stands for; its first name that is known counts."""
+    """Return whom the connection's certificate stands for: its first name that is known.
+
+    By kind first, in the order in which grpcio tells names.
+    """
     cdef Connection *connection = exchange.connection
     cdef const Principal *found = NULL
     cdef Slice name
-    cdef size_t at = 0
-    while at < connection.peer_names_size and found == NULL:
-        name.data = connection.peer_names + at
-        name.size = strlen(name.data)
-        found = access_by_name(exchange.loop.table.get(), name)
-        at += name.size + 1
+    cdef size_t at
+    cdef int kind
+    for kind in range(NAME_KINDS):
+        at = 0
+        while at < connection.peer_names_size and found == NULL:
+            name.data = connection.peer_names + at
+            name.size = strlen(name.data)
+            if strncmp(name.data, NAMES_BEGIN[kind], strlen(NAMES_BEGIN[kind])) == 0:
+                found = access_by_name(exchange.loop.table.get(), name)
+            at += name.size + 1
     return found
 
 
@@ -131,14 +137,14 @@ cdef const Principal *caller(Exchange *exchange) noexcept nogil:
     return NULL
 
 
-cdef bint access_identify(Exchange *exchange) noexcept nogil:
-    """Find out who makes the call; False with code and message set where that is nobody known."""
+cdef const Principal *identified(Exchange *exchange) noexcept nogil:
+    """Find out who makes the call; NULL with code and message set where that is nobody known."""
     cdef char peer[PEER_BYTES]
     cdef Slice action, nobody, nothing
-    exchange.principal = caller(exchange)
-    exchange.principal_table = exchange.loop.table_number
-    if exchange.principal != NULL:
-        return True
+    cdef const Principal *found = caller(exchange)
+    if found != NULL:
+        exchange.connection.known = True
+        return found
     snprintf(
         task_refuse(&exchange.call.task, UNAUTHENTICATED), MESSAGE_BYTES, "%s",
         b"the token is not valid here: it is wrong, over or revoked"
@@ -155,20 +161,31 @@ cdef bint access_identify(Exchange *exchange) noexcept nogil:
         exchange.loop.access, REFUSED_UNAUTHENTICATED, nobody, peer_of(exchange, peer), action,
         nothing, nothing,
     )
-    return False
+    return NULL
+
+
+cdef bint access_identify(Exchange *exchange) noexcept nogil:
+    """Tell whether somebody known makes the call; False with code and message set if not."""
+    return identified(exchange) != NULL
 
 
 cdef bint access_lets_in(Exchange *exchange) noexcept nogil:
-    """Tell whether a decoded call may go on; False with code and message set if not."""
+    """Tell whether a decoded call may go on; False with code and message set if not.
+
+    It is asked anew who makes it: since the headers came, and since this wake-up began, rights may
+    have been taken away and tokens have ended.
+    """
     cdef char peer[PEER_BYTES]
-    # The table may have changed since the headers came, and the principal with it.
-    if exchange.principal_table != exchange.loop.table_number and not access_identify(exchange):
+    cdef const Principal *principal
+    access_refresh(exchange.loop)
+    principal = identified(exchange)
+    if principal == NULL:
         return False
-    if access_admits(exchange.principal, &exchange.call):
+    if access_admits(principal, &exchange.call):
         return True
     if exchange.call.task.code == PERMISSION_DENIED:
         access_turn_away_call(
-            exchange.loop.access, exchange.principal, peer_of(exchange, peer), &exchange.call
+            exchange.loop.access, principal, peer_of(exchange, peer), &exchange.call
         )
     return False
 

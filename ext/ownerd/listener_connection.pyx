@@ -662,11 +662,23 @@ cdef void connection_look(Connection *connection) noexcept nogil:
             connection_leave(connection)
     elif now_ns - connection.opened_ns > connection.age_limit_ns:
         connection_say_farewell(connection, ENDED_AGE)
+    elif is_stranger(connection) and now_ns - connection.opened_ns > stranger_ns(loop):
+        connection_say_farewell(connection, ENDED_IDLE)
     elif connection.exchange_count == 0 \
             and now_ns - connection.busy_ns > loop.limits.max_idle_ns:
         connection_say_farewell(connection, ENDED_IDLE)
     if not connection.dead:
         keep_alive(connection)
+
+
+cdef bint is_stranger(const Connection *connection) noexcept nogil:
+    """Tell whether nobody known has made a call here, where one has to say who one is."""
+    return not connection.known and not connection.loop.table.get().open
+
+
+cdef int64_t stranger_ns(const Loop *loop) noexcept nogil:
+    """Return how long strangers may keep a connection: they must not take all there are."""
+    return min(loop.limits.max_idle_ns, loop.limits.keepalive_time_ns)
 
 
 cdef void keep_alive(Connection *connection) noexcept nogil:

@@ -102,8 +102,6 @@ cdef struct Exchange:
     bint encoding_refused
     uint8_t credential
     char digest[DIGEST_BYTES]
-    const Principal *principal        # who makes the call, by the table with that number
-    uint64_t principal_table
     uint32_t header_bytes
     int64_t timeout_ns                # -1: none given
     size_t held_bytes                 # counted in the connection's and the loop's
@@ -136,6 +134,7 @@ cdef struct Connection:
     nghttp2_session *session          # NULL until the handshake is over
     char *peer_names                  # of its certificate, as in Principal, each with a NUL behind
     size_t peer_names_size
+    bint known                        # somebody known has made a call on it
     char token[TOKEN_BYTES]           # the last one that came
     char token_digest[DIGEST_BYTES]
     const Principal *token_principal  # whose it is, by the table with that number
@@ -186,9 +185,8 @@ cdef enum Order:
 cdef cppclass Loop:
     EngineCore *engine
     AccessCore *access
-    shared_ptr[AccessTable] table     # as of this wake-up
+    shared_ptr[AccessTable] table     # as last looked
     uint64_t table_number
-    int64_t server_ns                 # server time of this wake-up; 0: not read yet
     Limits limits
     Inbox inbox
     Counts counts

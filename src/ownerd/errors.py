@@ -165,13 +165,13 @@ class ImportConflict(OwnerdError):
     code = grpc.StatusCode.FAILED_PRECONDITION
     reason = "IMPORT_CONFLICT"
 
-    def __init__(self, row_number: int, record_id: str, holder_id: str) -> None:
+    def __init__(self, row_number: int, record_id: str, holder_id: str | None) -> None:
         self.row_number = row_number
-        self.holder_id = holder_id
+        self.holder = f"campaign {shown(holder_id)}" if holder_id else "another campaign"
         super().__init__(
-            f"rows: row {row_number} is for record {shown(record_id)}, which campaign "
-            f"{shown(holder_id)} holds; nothing was imported. Take the row out, release the "
-            "record, or choose the conflict strategy SKIP or OVERWRITE"
+            f"rows: row {row_number} is for record {shown(record_id)}, which {self.holder} holds; "
+            "nothing was imported. Take the row out, release the record, or choose the conflict "
+            "strategy SKIP or OVERWRITE"
         )
 
 
@@ -183,7 +183,7 @@ class ImportCutShort(OwnerdError):
 
     def __init__(self, first_row: int, conflict: ImportConflict | None) -> None:
         row = f"row {conflict.row_number}" if conflict else "a row"
-        holder = f"campaign {shown(conflict.holder_id)}" if conflict else "another campaign"
+        holder = conflict.holder if conflict else "another campaign"
         super().__init__(
             f"rows: {row} is for a record that {holder} holds since the import was checked, or "
             f"that the import names twice; the rows before row {first_row} are in force, that row "

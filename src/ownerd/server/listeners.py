@@ -78,6 +78,7 @@ class GrpcioListener:
         name: what the log and the configuration call it.
         options: gRPC's channel arguments.
         handlers: the services.
+        call_limit: most calls under way on all connections.
         health_service: answers for the services' health.
         reflected: full names of the services that reflection shows; none leaves reflection out.
         material: for TLS on every address but Unix sockets; None: plaintext.
@@ -88,6 +89,7 @@ class GrpcioListener:
         name: str,
         options: Sequence[tuple[str, int]],
         handlers: Iterable[grpc.GenericRpcHandler],
+        call_limit: int,
         health_service: health.HealthServicer,
         reflected: Iterable[str] = (),
         material: tls.Material | None = None,
@@ -95,6 +97,7 @@ class GrpcioListener:
         self.name = name
         self._options = options
         self._handlers = tuple(handlers)
+        self._call_limit = call_limit
         self._health_service = health_service
         self._reflected = tuple(reflected)
         self._material = material
@@ -163,7 +166,9 @@ class GrpcioListener:
         return True
 
     def _make_server(self) -> grpc.aio.Server:
-        server = grpc.aio.server(options=self._options)
+        server = grpc.aio.server(
+            options=self._options, maximum_concurrent_rpcs=self._call_limit
+        )
         server.add_generic_rpc_handlers(self._handlers)
         health_pb2_grpc.add_HealthServicer_to_server(self._health_service, server)
         if self._reflected:

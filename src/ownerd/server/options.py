@@ -9,6 +9,13 @@ from ownerd.server.config import Settings
 _SECOND_MS = 1_000
 _MINUTE_MS = 60 * _SECOND_MS
 
+# A call's message is received before it is known who calls, so the number of calls is what bounds
+# memory; those beyond are RESOURCE_EXHAUSTED at once. It is large, since whoever takes all places
+# keeps others out: the native listener has no such choice to make.
+ADMIN_STREAMS = 256
+ADMIN_CALLS = 1_024
+DIAL_CALLS_PER_STREAM = 4
+
 _COMMON: dict[str, int] = {
     # Two servers on one port would share it silently.
     "grpc.so_reuseport": 0,
@@ -51,8 +58,16 @@ def dial_options(settings: Settings) -> list[tuple[str, int]]:
 
 
 def admin_options(settings: Settings) -> list[tuple[str, int]]:
-    """Return the options of the admin listener; imports and exports may last, so no age limit."""
-    return list((_COMMON | _size(settings)).items())
+    """Return the options of the admin listener.
+
+    Its connections are renewed too, so that a certificate that has ended does not live on in one;
+    calls on them are given all the time that they need, as imports and exports may last.
+    """
+    admin = {
+        "grpc.max_concurrent_streams": ADMIN_STREAMS,
+        "grpc.max_connection_age_ms": 30 * _MINUTE_MS,
+    }
+    return list((_COMMON | admin | _size(settings)).items())
 
 
 def _ms(seconds: float) -> int:

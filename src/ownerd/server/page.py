@@ -1,7 +1,8 @@
 """The metrics page's listener: HTTP, or HTTPS where there is a certificate, for whoever may view.
 
-Each request has a daemon thread of its own, which also does its TLS handshake, and a peer that says
-nothing is dropped; nothing here blocks the event loop.
+Each connection has a daemon thread of its own, which also does its TLS handshake; there are only so
+many at a time, and one that says nothing, or too slowly, is dropped. Nothing here blocks the event
+loop.
 """
 
 import ipaddress
@@ -9,7 +10,8 @@ import socket
 import ssl
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from threading import Thread
+from contextlib import suppress
+from threading import BoundedSemaphore, Thread, Timer
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
@@ -22,6 +24,8 @@ from ownerd.server.addresses import Address
 from ownerd.server.exits import CannotListen
 
 _SILENCE_S = 10.0
+_LONGEST_S = 30.0
+_CONNECTIONS = 32
 _JOIN_S = 5.0
 
 # Given the Authorization header (or None), the names in the client's certificate and where it comes
@@ -79,9 +83,31 @@ class Page:
 
 
 class _Server(ThreadingWSGIServer):
-    """One thread for each connection."""
+    """One thread for each connection, for a bounded number of them and a bounded time."""
 
     context: ssl.SSLContext | None = None
+
+    def __init__(self, *arguments: Any) -> None:
+        self._places = BoundedSemaphore(_CONNECTIONS)
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection on a thread; one for which there is no place is closed."""
+        if self._places.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve a connection, which is cut off when its time is over, however it dribbles."""
+        cut_off = Timer(_LONGEST_S, _cut_off, [request])
+        cut_off.daemon = True
+        cut_off.start()
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            cut_off.cancel()
+            self._places.release()
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Serve one connection, on its thread."""
@@ -94,6 +120,11 @@ class _Server(ThreadingWSGIServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: peers that leave or speak no TLS are no fault of ours."""
+
+
+def _cut_off(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(WSGIRequestHandler):

@@ -28,6 +28,7 @@ from ownerd.errors import LastAdmin, NameTaken
 TOKEN_PREFIX = "ownerd_"
 TOKENS_AT_ONCE = 2
 ANONYMOUS = "anonymous"
+ITSELF = "ownerd"                     # as the audit names what the program did by itself
 FIRST_ADMIN = "admin"
 ADMIN_TOKEN_FILE = "admin.token"
 _SECRET_BYTES = 32
@@ -80,10 +81,14 @@ class Principal(msgspec.Struct, frozen=True, array_like=True):
         """Return the tokens that are not over, the oldest first."""
         return tuple(token for token in self.tokens if token.is_valid(now_ns))
 
-    def can_manage(self, now_ns: int) -> bool:
-        """Whether it has the right admin and something to sign in with."""
+    def can_manage(self, now_ns: int, by_name: bool) -> bool:
+        """Whether it has the right admin and something to sign in with.
+
+        Args:
+            by_name: whether a certificate is one.
+        """
         has_right = any(grant.right == RIGHTS["admin"] for grant in self.grants)
-        return has_right and bool(self.names or self.valid_tokens(now_ns))
+        return has_right and bool((by_name and self.names) or self.valid_tokens(now_ns))
 
 
 class _Published(msgspec.Struct, frozen=True):
@@ -114,10 +119,15 @@ class Principals:
     Args:
         engine: where they are kept.
         access: where they are published; an open one is left as it is.
+        certificates_asked: whether administrators are asked for certificates, so that one can sign
+            in with its name alone.
     """
 
-    def __init__(self, engine: Engine, access: Access) -> None:
+    def __init__(
+        self, engine: Engine, access: Access, *, certificates_asked: bool = False
+    ) -> None:
         self.access = access
+        self._by_name = certificates_asked
         self._engine = engine
         self._lock = threading.RLock()
         rows = engine.principals()
@@ -171,8 +181,8 @@ class Principals:
                 for name in set(other.names) & set(changed.names):
                     raise NameTaken(name, other.principal_id)
             left.append(changed)
-        could = before is not None and before.can_manage(now_ns)
-        if could and not any(each.can_manage(now_ns) for each in left):
+        could = before is not None and before.can_manage(now_ns, self._by_name)
+        if could and not any(each.can_manage(now_ns, self._by_name) for each in left):
             raise LastAdmin
 
     def write(self, principal: Principal, put: Callable[..., Any], **keywords: Any) -> Any:

@@ -1,9 +1,9 @@
 """Callers that were turned away: counted for the metrics, told to the log and the audit (R21).
 
 Whoever tries often must not fill the disk with it: for each caller an entry at once, a few more,
-then one a minute; for all together six a minute once a hundred are written. What is held back is
-added up, and told with the next entry. While the store keeps its last room for releases nothing is
-written at all.
+then one a minute; for all strangers together, and for all who are known, six a minute once a
+hundred are written. What is held back is added up, and told with the next entry. While the store
+keeps its last room for releases nothing is written at all.
 
 Runs on the event loop's thread; the writes block a worker thread.
 """
@@ -25,6 +25,7 @@ _LOOK_S = 0.5
 _KEY_BURST, _KEY_PER_S = 5, 1 / 60
 _ALL_BURST, _ALL_PER_S = 100, 1 / 10
 _MOST_KEYS = 1_000
+_MOST_AT_END = 50
 
 REASONS = {UNAUTHENTICATED: "unauthenticated", PERMISSION: "permission_denied"}
 
@@ -87,7 +88,7 @@ class Refusals:
         self._calls = calls
         self._held: dict[Kind, _Held] = {}
         self._beyond = 0
-        self._all: Bucket | None = None
+        self._all: dict[int, Bucket] = {}
         self.counts = dict.fromkeys((*REASONS.values(), "not_told_apart"), 0)
 
     async def watch(self) -> None:
@@ -99,21 +100,35 @@ class Refusals:
 
     async def look(self, now_s: float) -> None:
         """Fetch what is new and tell what may be told at a time of the loop's clock."""
-        self._all = self._all or Bucket(_ALL_BURST, _ALL_PER_S, now_s)
+        # Strangers who try often must not keep it quiet what somebody known was refused.
+        self._all = self._all or {
+            refusal: Bucket(_ALL_BURST, _ALL_PER_S, now_s) for refusal in REASONS
+        }
         self._fetch(now_s)
-        self._all.fill(now_s)
-        for kind, held in list(self._due(now_s)):
+        for bucket in self._all.values():
+            bucket.fill(now_s)
+        for kind, held in self._due(now_s):
             if not await self._tell(kind, held):
                 return
-            self._all.take()
+            self._all[kind.refusal].take()
             held.bucket.take()
 
     async def tell_rest(self) -> None:
-        """Tell what is held back, however much was told already; the server is about to end."""
+        """Tell what is held back, however much was told already; the server is about to end.
+
+        The last entry counts those that would be too many.
+        """
         self._fetch(0.0)
-        for kind, held in [each for each in self._held.items() if each[1].count]:
-            if not await self._tell(kind, held):
+        untold = [each for each in self._held.items() if each[1].count]
+        self._beyond += sum(held.count for _, held in untold[_MOST_AT_END:])
+        for kind, held in untold[: _MOST_AT_END - 1]:
+            others, self._beyond = self._beyond, 0
+            told = await self._tell(kind, held)
+            self._beyond += others
+            if not told:
                 return
+        for kind, held in untold[_MOST_AT_END - 1 : _MOST_AT_END]:
+            await self._tell(kind, held)
 
     def _fetch(self, now_s: float) -> None:
         rows, beyond = self._access.turned_away()
@@ -131,13 +146,12 @@ class Refusals:
             held.count += count
 
     def _due(self, now_s: float) -> Iterator[tuple[Kind, _Held]]:
-        """Yield what may be told now; forget what has been quiet for long."""
-        assert self._all is not None
+        """Yield what may be told now, one by one; forget what has been quiet for long."""
         for kind, held in list(self._held.items()):
             quiet = held.bucket.fill(now_s)
             if not held.count and quiet:
                 del self._held[kind]
-            elif held.count and held.bucket.has_one() and self._all.has_one():
+            elif held.count and held.bucket.has_one() and self._all[kind.refusal].has_one():
                 yield kind, held
 
     async def _tell(self, kind: Kind, held: _Held) -> bool:

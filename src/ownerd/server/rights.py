@@ -30,7 +30,7 @@ class Scope(Enum):
     NAMED_OR_SEEN = "those in campaign_ids; of others, what the caller may not see is left out"
     NAMED_OR_EVERY = "those in campaign_ids, or every one"
     SEEN = "what the caller may not see is left out"
-    EACH_ROW = "each row's own"
+    EACH_ROW = "each row's own; every one where rows may end another's hold"
 
 
 class Rule(NamedTuple):
@@ -58,8 +58,9 @@ ADMIN_RULES: Mapping[str, Rule] = {
     "CreateContactList": _rule(CONFIGURE, "list_id"),
     "GetContactList": _rule(VIEW, "list_id"),
     "ListContactLists": _rule(VIEW, Scope.SEEN),
-    "DeleteContactList": _rule(CONFIGURE, "list_id"),
-    "UpdateOwnershipPolicy": _rule(CONFIGURE, "list_id"),
+    # These touch what every campaign owns in the list.
+    "DeleteContactList": _rule(CONFIGURE, "list_id", Scope.EVERY),
+    "UpdateOwnershipPolicy": _rule(CONFIGURE, "list_id", Scope.EVERY),
     "ListOwners": _rule(CONTROL, "list_id", Scope.SEEN),
     "ReleaseOwnership": _rule(CONTROL, "list_id", Scope.NAMED_OR_EVERY),
     "ReleaseRecords": _rule(CONTROL, "list_id", Scope.EVERY),

@@ -100,7 +100,7 @@ def refuse_unprotected(settings: Settings) -> None:
                 f"{name}: other machines can reach {address}, and there is no TLS; set "
                 "tls_certificate and tls_key, listen on a loopback address, or say --insecure"
             )
-        if settings.no_auth and name != "metrics_listen":
+        if settings.no_auth:
             raise ConfigError(
                 f"no_auth: other machines can reach {address} ({name}), and would be asked for "
                 "nothing; leave no_auth out, listen on a loopback address, or say --insecure"
@@ -306,8 +306,8 @@ class Watch:
         found = await asyncio.to_thread(_try, read_files, self._settings)
         settled, self._seen = found == self._seen, found
         if settled and found != self._done:
-            self._done = found
             await self._act_on(found)
+            self._done = found
         self._show_expiry()
 
     async def _act_on(self, found: "dict[str, bytes] | str") -> None:
@@ -327,7 +327,7 @@ class Watch:
         try:
             for use in self._users:
                 use(made)
-        except ValueError as error:
+        except (OSError, ValueError) as error:   # ssl.SSLError is an OSError
             return f"tls_certificate: {self._settings.tls_certificate} cannot be used ({error})"
         self.material = made
         self.reload_count += 1

@@ -35,7 +35,7 @@ from ownerd.server.config import Settings
 from ownerd.server.listeners import GrpcioListener, Listener, stop_all
 from ownerd.server.metrics import Metrics
 from ownerd.server.page import Page
-from ownerd.server.principals import Principals
+from ownerd.server.principals import ITSELF, Principals
 from ownerd.server.refusals import Refusals
 from ownerd.v1 import admin_pb2
 
@@ -108,7 +108,11 @@ def open_principals(settings: Settings, engine: Engine) -> Principals:
     Raises:
         exits.StoreFailed: the administrator's token cannot be written.
     """
-    principals = Principals(engine, Access(open=settings.no_auth))
+    principals = Principals(
+        engine,
+        Access(open=settings.no_auth),
+        certificates_asked=bool(settings.admin_client_ca),
+    )
     if not settings.no_auth and principals.is_empty:
         path = _make_admin(principals, settings, "CreatePrincipal", "first start")
         log.info("admin_token_written", path=str(path))
@@ -131,7 +135,7 @@ def renew_admin(settings: Settings) -> Path:
 
 def _make_admin(principals: Principals, settings: Settings, action: str, reason: str) -> Path:
     """Give the principal `admin` every right and a new token; return the token's file."""
-    entry = admin_pb2.AuditEntry(principal="ownerd", action=action, reason=reason)
+    entry = admin_pb2.AuditEntry(principal=ITSELF, action=action, reason=reason)
     note = entry.SerializeToString(deterministic=True)
     try:
         return principals.make_admin(Path(settings.data), note)
@@ -211,6 +215,7 @@ class _Server:
             "dial",
             options.dial_options(self._settings),
             [dial.generic_handler(self._mailbox, self._authenticator, self._loop)],
+            options.DIAL_CALLS_PER_STREAM * self._settings.dial_max_streams,
             self._health,
             material=self._material,
         )
@@ -234,6 +239,7 @@ class _Server:
                 admin.generic_handler(),
                 dial.generic_handler(self._mailbox, self._authenticator, self._loop),
             ],
+            options.ADMIN_CALLS,
             self._health,
             reflected=(dial.SERVICE, service.SERVICE),
             material=self._material,

@@ -30,7 +30,7 @@ def _list(
 ) -> admin_pb2.ListAuditEntriesResponse:
     size = validate.page_size(request.page_size)
     fits, start_ns = _compiled(request.filter)
-    cursor = int.from_bytes(pages.decode(request))
+    cursor = pages.decode_number(request)
     answer = admin_pb2.ListAuditEntriesResponse()
     size_bytes = 0
     for scanned, recorded in enumerate(_newest_first(desk.engine, cursor, start_ns), start=1):

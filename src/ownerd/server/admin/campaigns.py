@@ -52,7 +52,7 @@ def _list(
     desk: Desk, request: admin_pb2.ListCampaignsRequest, caller: Caller
 ) -> admin_pb2.ListCampaignsResponse:
     size = validate.page_size(request.page_size)
-    found = list(islice(_seen(desk, caller, pages.decode(request).decode()), size + 1))
+    found = list(islice(_seen(desk, caller, pages.decode_text(request)), size + 1))
     cursor = found[size - 1][0].encode() if len(found) > size else b""
     return admin_pb2.ListCampaignsResponse(
         campaigns=[

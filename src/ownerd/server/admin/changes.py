@@ -38,6 +38,12 @@ class Caller(NamedTuple):
         """Who, as the audit names them."""
         return str(self.identity.principal_id)
 
+    def may_see(self, list_id: str, campaign_id: str) -> bool:
+        """Return whether it may be told that a campaign holds a record of a list."""
+        if self.identity.hide_holders:
+            return False
+        return bool(self.identity.allows(rights.VIEW, list_id, campaign_id))
+
     def campaigns_seen(self, right: int, list_id: str, known: Iterable[str]) -> list[str] | None:
         """Return the campaigns of a list that a right covers; None: every one."""
         if self.identity.allows(right, list_id, rights.EVERY):
@@ -55,7 +61,8 @@ class Change(Generic[Answer]):
         request: has `reason` and `request_id`.
         answer_type: the response message.
         fill: puts into the answer what only the commit knows.
-        digest: SHA-256 of what was asked; None takes the request's own bytes.
+        digest: SHA-256 of what was asked; None takes the request's own bytes. Who asks counts too:
+            nobody is given the answer to somebody else's call.
     """
 
     def __init__(
@@ -78,7 +85,9 @@ class Change(Generic[Answer]):
         # A request without an id is never compared.
         self._digest = b""
         if self._request_id:
-            self._digest = digest or digest_of(request)
+            asked = digest or digest_of(request)
+            who = hashlib.sha256(caller.principal.encode()).digest()
+            self._digest = hashlib.sha256(who + asked).digest()
 
     def first_answer(self) -> Answer | None:
         """Return the answer of the first call with this request id; None if there was none.

@@ -64,12 +64,15 @@ def apply(desk: Desk, upload: Upload, caller: Caller) -> admin_pb2.ImportOwnersh
         if desk.engine.get_list(header.list_id) is None:
             raise ListNotFound(header.list_id)
         if header.strategy == admin_pb2.CONFLICT_STRATEGY_FAIL:
-            _refuse_conflicts(desk.engine, header.list_id, upload.rows())
-        return _write(desk.engine, upload, change)
+            _refuse_conflicts(desk.engine, caller, header.list_id, upload.rows())
+        return _write(desk.engine, caller, upload, change)
 
 
 def _write(
-    engine: Engine, upload: Upload, change: Change[admin_pb2.ImportOwnershipResponse]
+    engine: Engine,
+    caller: Caller,
+    upload: Upload,
+    change: Change[admin_pb2.ImportOwnershipResponse],
 ) -> admin_pb2.ImportOwnershipResponse:
     """Write chunk by chunk; the last one carries the request id and makes the answer."""
     header = upload.header
@@ -80,13 +83,13 @@ def _write(
     chunks = _chunks(upload.rows())
     chunk = next(chunks, [])
     for following in chunks:
-        with _conflict_explained(engine, header, chunk, done_count):
+        with _conflict_explained(engine, caller, header, chunk, done_count):
             outcome = engine.import_rows(
                 header.list_id, chunk, header.strategy, entry_id, note=note
             )
         _add_tally(answer, outcome)
         entry_id, done_count, chunk = outcome.entry_id, done_count + len(chunk), following
-    with _conflict_explained(engine, header, chunk, done_count):
+    with _conflict_explained(engine, caller, header, chunk, done_count):
         return change.make(
             engine.import_rows,
             header.list_id,
@@ -118,9 +121,12 @@ def _add_tally(answer: admin_pb2.ImportOwnershipResponse, outcome: Outcome) -> N
 
 
 def _refuse_conflicts(
-    engine: Engine, list_id: str, rows: Iterable[Row], first_number: int = 1
+    engine: Engine, caller: Caller, list_id: str, rows: Iterable[Row], first_number: int = 1
 ) -> None:
-    """Raise ImportConflict for the first row whose record another campaign holds."""
+    """Raise ImportConflict for the first row whose record another campaign holds.
+
+    The campaign is named to whoever may see it.
+    """
     rows = iter(rows)
     while batch := list(islice(rows, _LOOKUP_COUNT)):
         with engine.snapshot(list_id) as snapshot:
@@ -130,13 +136,14 @@ def _refuse_conflicts(
             # A row that has expired already is dropped, so it conflicts with nobody.
             alive = row[3] is None or row[3] > time_ns
             if alive and holder is not None and holder[1] != row[1]:
-                raise ImportConflict(number, row[0], holder[1])
+                seen = caller.may_see(list_id, holder[1])
+                raise ImportConflict(number, row[0], holder[1] if seen else None)
         first_number += len(batch)
 
 
 @contextmanager
 def _conflict_explained(
-    engine: Engine, header: Header, chunk: list[Row], done_count: int
+    engine: Engine, caller: Caller, header: Header, chunk: list[Row], done_count: int
 ) -> Iterator[None]:
     """Name the row of a conflict that came up between the check and the write of its chunk."""
     try:
@@ -146,7 +153,7 @@ def _conflict_explained(
             raise
         conflict = None
         try:
-            _refuse_conflicts(engine, header.list_id, chunk, done_count + 1)
+            _refuse_conflicts(engine, caller, header.list_id, chunk, done_count + 1)
         except ImportConflict as found:
             conflict = found
         if done_count:

@@ -62,7 +62,7 @@ def _list(
     desk: Desk, request: admin_pb2.ListContactListsRequest, caller: Caller
 ) -> admin_pb2.ListContactListsResponse:
     size = validate.page_size(request.page_size)
-    after = pages.decode(request).decode()
+    after = pages.decode_text(request)
     found = list(islice(_seen(desk, caller, after), size + 1))
     cursor = found[size - 1].list_id.encode() if len(found) > size else b""
     return admin_pb2.ListContactListsResponse(

@@ -17,6 +17,7 @@ from ownerd.errors import InvalidPageToken
 
 _DIGEST_BYTES = 12
 _TOKEN_LIMIT = 1024
+_NUMBER_BYTES = 8
 
 
 def encode(request: Message, cursor: bytes) -> str:
@@ -46,6 +47,30 @@ def decode(request: Any) -> bytes:
     if not cursor or digest != _digest(request, cursor):
         raise InvalidPageToken
     return cursor
+
+
+def decode_text(request: Any) -> str:
+    """Return the id in `request.page_token`; "" for the first page.
+
+    Raises:
+        InvalidPageToken: no token, or one of another query.
+    """
+    try:
+        return decode(request).decode()
+    except UnicodeDecodeError:
+        raise InvalidPageToken from None
+
+
+def decode_number(request: Any) -> int:
+    """Return the number of up to 64 bits in `request.page_token`; 0 for the first page.
+
+    Raises:
+        InvalidPageToken: no token, or one of another query.
+    """
+    cursor = decode(request)
+    if len(cursor) > _NUMBER_BYTES:
+        raise InvalidPageToken
+    return int.from_bytes(cursor)
 
 
 def _digest(request: Any, cursor: bytes) -> bytes:

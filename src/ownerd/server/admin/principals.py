@@ -24,6 +24,7 @@ from ownerd.server.admin.changes import Caller, Change
 from ownerd.server.admin.desk import Desk, Handler
 from ownerd.server.principals import (
     ANONYMOUS,
+    ITSELF,
     Grant,
     Principal,
     Token,
@@ -74,8 +75,8 @@ def read(message: admin_pb2.Principal) -> Principal:
 
 def _id(value: str, field: str = "principal_id") -> str:
     validate.text(field, value, PRINCIPAL_ID_BYTES)
-    if value == ANONYMOUS or not value.isprintable():
-        allowed = f"printable characters, and not {ANONYMOUS!r}"
+    if value in (ANONYMOUS, ITSELF) or not value.isprintable():
+        allowed = f"printable characters, and neither {ANONYMOUS!r} nor {ITSELF!r}"
         raise InvalidField(field, value, allowed)
     return value
 
@@ -271,7 +272,7 @@ def _list(
     desk: Desk, request: admin_pb2.ListPrincipalsRequest, _: Caller
 ) -> admin_pb2.ListPrincipalsResponse:
     size = validate.page_size(request.page_size)
-    found = desk.principals.page(pages.decode(request).decode(), size + 1)
+    found = desk.principals.page(pages.decode_text(request), size + 1)
     cursor = found[size - 1].principal_id.encode() if len(found) > size else b""
     now_ns = desk.engine.time_ns
     return admin_pb2.ListPrincipalsResponse(

@@ -48,7 +48,8 @@ class Upload:
         self._identity = caller.identity
         self._allowed: set[str] = set()
         self._header: Header | None = None
-        self._spool = Spool(desk.data_dir)
+        self._data_dir = desk.data_dir
+        self._spool: Spool | None = None
         self._digest = hashlib.sha256()
         self.row_count = 0
 
@@ -86,11 +87,12 @@ class Upload:
             rows = admin_pb2.ImportOwnershipRequest(rows=message.rows)
             packed = rows.SerializeToString(deterministic=True)
             self._digest.update(packed)
+            assert self._spool is not None
             self._spool.append(packed)
 
     def rows(self) -> Iterator[Row]:
         """Yield every row, from the first on; may be called again."""
-        for row in self._spool.rows():
+        for row in self._spool.rows() if self._spool else ():
             expire_ns = None
             if row.HasField("expire_time"):
                 expire_ns = convert.instant_ns("expire_time", row.expire_time)
@@ -98,7 +100,8 @@ class Upload:
 
     def close(self) -> None:
         """Drop the rows; may be called again."""
-        self._spool.close()
+        if self._spool is not None:
+            self._spool.close()
 
     def _take_header(self, message: admin_pb2.ImportOwnershipRequest) -> None:
         if self._header is not None:
@@ -106,6 +109,10 @@ class Upload:
             return
         header = self._header = _read_header(message)
         rights.check("ImportOwnership", message, self._identity)
+        if header.strategy == admin_pb2.CONFLICT_STRATEGY_OVERWRITE:
+            # It may end the hold of any campaign.
+            rights.require(self._identity, rights.CONFIGURE, header.list_id, rights.EVERY)
+        self._spool = Spool(self._data_dir)
         self._digest.update(repr(header).encode())
         # Spares the client sending rows in vain; a repeat gets its first answer all the same.
         known = header.request_id and self._engine.request(header.request_id)

@@ -86,7 +86,7 @@ def _list(
     desk: Desk, request: admin_pb2.ListWrapUpCodesRequest, _: Caller
 ) -> admin_pb2.ListWrapUpCodesResponse:
     size = validate.page_size(request.page_size)
-    found = desk.engine.codes(pages.decode(request).decode(), size + 1)
+    found = desk.engine.codes(pages.decode_text(request), size + 1)
     cursor = found[size - 1][0].encode() if len(found) > size else b""
     return admin_pb2.ListWrapUpCodesResponse(
         codes=[_message(*code) for code in found[:size]],
