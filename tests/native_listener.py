@@ -34,13 +34,14 @@ class Loopback:
         directory: of the engine's store.
         access: who may make calls; None: everybody.
         tls: certificate, key and, if clients need a certificate, their CA, as PEM; None: plaintext.
-        send_bytes: size of the connections' send buffers; None for the system's.
+        send_bytes, receive_bytes: sizes of the sockets' buffers; None for the system's.
         limits: what differs from LIMITS.
     """
 
     def __init__(
         self, directory: Path, access: Access | None = None, *,
-        tls: tuple[bytes, ...] | None = None, send_bytes: int | None = None, **limits: Any,
+        tls: tuple[bytes, ...] | None = None, send_bytes: int | None = None,
+        receive_bytes: int | None = None, **limits: Any,
     ) -> None:  # fmt: skip
         # Imported here: where it was not built, the tests that need it are skipped.
         from ownerd.listener import Listener
@@ -49,8 +50,10 @@ class Loopback:
         self.subject.create_list(LIST, Policy(True, None, None, DAY))
         listening = socket.create_server(("127.0.0.1", 0), backlog=1_024)
         listening.setblocking(False)
-        if send_bytes is not None:    # inherited by what is accepted
+        if send_bytes is not None:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_bytes)
+        if receive_bytes is not None:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         self.address = "127.0.0.1:{}".format(listening.getsockname()[1])
         self.listener = Listener(
             self.subject.engine, access or Access(open=True), **(LIMITS | limits)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 import trustme
 from harness import ServerDidNotStart, ServerProcess
+from prometheus_client import CollectorRegistry
 from tls_files import FUTURE, LONG, NOW, PAST, Authority, Files, Pair
 
-from ownerd.server import tls
+from ownerd.server import page, tls
+from ownerd.server.addresses import Address
 from ownerd.server.alarms import AlarmBoard
 from ownerd.server.config import Settings
 from ownerd.server.exits import ConfigError
@@ -181,6 +184,23 @@ def test_a_server_that_others_could_reach_ends_with_2_and_with_insecure_warns(
     assert len(failure.value.log_text.splitlines()) == 1
     with ServerProcess(tmp_path / "data", *listen, "--insecure") as server:
         assert "listening_without_protection" in server.log_text
+
+
+# ---- the metrics page
+
+
+def test_a_client_of_the_metrics_page_that_says_nothing_is_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(page, "_SILENCE_S", 0.2)
+    material = tls.Material(*PAIR, {}, 0.0)
+    for used in (None, material):
+        made = page.Page(CollectorRegistry(), Address("127.0.0.1"), lambda *_: None, used)
+        try:
+            with socket.create_connection(made.address[:2], 10) as silent:
+                assert silent.recv(1) == b""
+        finally:
+            made.close()
 
 
 # ---- changes

@@ -1,8 +1,10 @@
 """TLS of the native listener in this process: odd peers, odd segments, limits, leaks, renewal."""
 
 import os
+import shutil
 import socket
 import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +25,7 @@ GET = DIAL + "GetHolder"
 CA = Authority()
 SERVER = CA.issue()
 MOST_BATCH = 10_000
+SANITIZED = "asan" in os.environ.get("LD_PRELOAD", "")
 
 
 @pytest.fixture
@@ -33,27 +36,45 @@ def listener(tmp_path: Path) -> Iterator[Loopback]:
 
 
 @pytest.fixture
+def small(tmp_path: Path) -> Iterator[Loopback]:
+    """The same with small buffers, so that writes find no room."""
+    with Loopback(tmp_path / "data", tls=SERVER, send_bytes=4_096) as made:
+        yield made
+
+
+@pytest.fixture
 def trusting(tmp_path: Path) -> ssl.SSLContext:
     """A client that trusts the CA and offers HTTP/2."""
     return context(CA.pem, directory=tmp_path)
 
 
-class Trickling:
-    """Stands for an SSLContext whose connections send each byte in a segment of its own."""
+class Cutting:
+    """Stands for an SSLContext whose connections cut what they send as they are told.
 
-    def __init__(self, tls: ssl.SSLContext) -> None:
+    Args:
+        tls: the context.
+        segment_bytes: of what goes out at once, handshake included.
+        record_bytes: most plaintext in a record of TLS.
+    """
+
+    def __init__(self, tls: ssl.SSLContext, segment_bytes: int, record_bytes: int) -> None:
         self._tls = tls
+        self.segment_bytes = segment_bytes
+        self.record_bytes = record_bytes
 
-    def wrap_socket(self, plain: socket.socket, server_hostname: str) -> "Trickle":
+    def wrap_socket(self, plain: socket.socket, server_hostname: str) -> "CutSocket":
         """Return a connected socket with TLS on it, as an SSLContext does."""
-        return Trickle(self._tls, plain, server_hostname)
+        return CutSocket(self, self._tls, plain, server_hostname)
 
 
-class Trickle:
-    """What a RawClient needs of a TLS socket; its bytes go out one by one, handshake included."""
+class CutSocket:
+    """What a RawClient needs of a TLS socket."""
 
-    def __init__(self, tls: ssl.SSLContext, plain: socket.socket, name: str) -> None:
+    def __init__(
+        self, sizes: Cutting, tls: ssl.SSLContext, plain: socket.socket, name: str
+    ) -> None:
         self._plain = plain
+        self._sizes = sizes
         self._plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = tls.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
@@ -61,7 +82,8 @@ class Trickle:
         self._do(self._tls.do_handshake)
 
     def sendall(self, data: bytes) -> None:
-        self._tls.write(data)
+        for at in range(0, len(data), self._sizes.record_bytes):
+            self._tls.write(data[at : at + self._sizes.record_bytes])
         self._send()
 
     def recv(self, most_bytes: int) -> bytes:
@@ -81,8 +103,9 @@ class Trickle:
                 self._send()
 
     def _send(self) -> None:
-        for byte in self._outgoing.read():
-            self._plain.sendall(bytes([byte]))
+        data = self._outgoing.read()
+        for at in range(0, len(data), self._sizes.segment_bytes):
+            self._plain.sendall(data[at : at + self._sizes.segment_bytes])
 
 
 # ---- agreement
@@ -209,7 +232,7 @@ def test_material_that_does_not_work_is_refused_and_the_old_stays(
 def test_segments_of_one_byte_are_put_together(
     listener: Loopback, tmp_path: Path, version: ssl.TLSVersion
 ) -> None:
-    tls = Trickling(context(CA.pem, directory=tmp_path, version=version))
+    tls = Cutting(context(CA.pem, directory=tmp_path, version=version), 1, 16_384)
     with listener.client(tls=tls) as client:
         for number in range(3):
             assert client.call(GET, holder_request(str(number))).code == 0
@@ -238,9 +261,20 @@ def grow_window(client: RawClient) -> None:
     client.send(WindowUpdateFrame(0, window_increment=1 << 24))
 
 
-def test_a_slow_reader_gets_every_byte_and_holds_up_nobody(
-    listener: Loopback, trusting: ssl.SSLContext
+def test_a_handshake_that_finds_no_room_goes_on_when_there_is_some(
+    tmp_path: Path, trusting: ssl.SSLContext
 ) -> None:
+    long_chain = (SERVER.certificate + CA.pem * 100, SERVER.key)
+    with Loopback(tmp_path / "data", tls=long_chain, send_bytes=2_048) as listener:
+        wakeups = listener.stats()["wakeups"]
+        assert listener.serves(tls=trusting, receive_bytes=2_048)
+        assert listener.stats()["wakeups"] - wakeups < 1_000, "nobody waits by asking again"
+
+
+def test_a_slow_reader_gets_every_byte_and_holds_up_nobody(
+    small: Loopback, trusting: ssl.SSLContext
+) -> None:
+    listener = small
     ids = [f"{number:0100}" for number in range(MOST_BATCH)]
     claim = dial_pb2.ClaimBatchRequest(list_id="list", campaign_id="A" * 80, record_ids=ids)
     denied = dial_pb2.ClaimBatchRequest(list_id="list", campaign_id="B", record_ids=ids)
@@ -264,10 +298,24 @@ def test_a_slow_reader_gets_every_byte_and_holds_up_nobody(
     listener.wait_empty()
 
 
+def test_what_tls_keeps_when_a_wake_up_has_read_enough_is_read_in_the_next(
+    tmp_path: Path, trusting: ssl.SSLContext
+) -> None:
+    # TLS takes several small records from the socket at once; those that have no room in a wake-up
+    # stay with it, and when they are the last ones epoll is silent. Which sizes end so depends on
+    # when the listener wakes up: one in four, so some of these do.
+    with (
+        Loopback(tmp_path / "data", tls=SERVER, receive_bytes=1 << 20) as listener,
+        listener.client(tls=Cutting(trusting, 1 << 20, 1_000)) as client,
+    ):
+        for number in range(40):
+            long = dial_pb2.GetHolderRequest(list_id="x" * (200_000 + 3_900 * number))
+            assert client.call(GET, long.SerializeToString()).code == 3
+
+
 def test_many_records_at_once_are_read_to_the_last(
     listener: Loopback, trusting: ssl.SSLContext
 ) -> None:
-    # More than one wake-up reads of a connection, after which TLS keeps some and epoll is silent.
     with listener.client(tls=trusting) as client:
         streams = [client.new_stream() for _ in range(1_000)]
         frames = [
@@ -281,10 +329,14 @@ def test_many_records_at_once_are_read_to_the_last(
         assert listener.stats()["received"] == 1_000
 
 
+def _need_openssl() -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl program")
+
+
 def test_a_key_update_is_answered(listener: Loopback) -> None:
     # Only OpenSSL's program can ask for one: K asks the server for its update too.
-    import subprocess
-
+    _need_openssl()
     command = ["openssl", "s_client", "-connect", listener.address, "-alpn", "h2", "-tls1_3"]
     client = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT)  # fmt: skip
@@ -303,8 +355,7 @@ def test_a_key_update_is_answered(listener: Loopback) -> None:
 
 
 def test_a_renegotiation_is_refused(listener: Loopback) -> None:
-    import subprocess
-
+    _need_openssl()
     command = ["openssl", "s_client", "-connect", listener.address, "-alpn", "h2", "-tls1_2"]
     done = subprocess.run(command, input=b"R\n", capture_output=True, timeout=20)
     assert b"no renegotiation" in done.stderr
@@ -413,7 +464,8 @@ def test_connections_that_come_and_go_leave_nothing(
         come_and_go(100)
         before = _resident_bytes()
         come_and_go(150)
-        assert _resident_bytes() - before < 1 << 20
+        if not SANITIZED:             # which keeps freed memory for a while
+            assert _resident_bytes() - before < 1 << 20
         stats = listener.stats()
         assert stats["accepted"] == sum(stats["ended"].values())
 

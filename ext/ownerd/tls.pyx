@@ -50,6 +50,7 @@ cdef extern from "<arpa/inet.h>" nogil:
 
 cdef enum:
     MOST_AT_ONCE = 1 << 30            # OpenSSL counts bytes in an int
+    RECORD_BYTES = 16 << 10           # the largest, and about what is taken from a socket at once
     CERTIFICATE_LIST_BYTES = 32 << 10  # a chain of a client's certificate
     IPV4_BYTES = 4
     IPV6_BYTES = 16
@@ -144,7 +145,8 @@ cdef ssize_t tls_read(SSL *session, char *buffer, size_t room, int *rest) noexce
             rest[0] = rest_of(session, got)
             break
         size += <size_t> got
-        if not SSL_has_pending(session):   # saves asking the socket, which would have none
+        # After little the socket has no more, most of the time, and need not be asked.
+        if size < RECORD_BYTES and not SSL_has_pending(session):
             rest[0] = TLS_WANTS_READ
             break
     return <ssize_t> size
@@ -276,7 +278,7 @@ def names_in(bytes certificate_pem):
     add_names(&found, <const X509 *> <size_t> certificates[0])
     free_certificates(certificates)
     text = <bytes> found.data()[:found.size()]
-    return [name.decode("utf-8", "replace") for name in text.split(b"\0")[:-1]]
+    return [name.decode("utf-8", "replace") for name in text.split(b"\0") if name]
 
 
 # --- contexts -------------------------------------------------------------------------------------
