@@ -4,7 +4,8 @@ The native listener is also measured with what protects it: tokens, TLS, both.
 The peer is grpc.aio with handlers that answer at once with bytes of ownerd's own. Contenders take
 turns, round by round, each a fresh process; a figure is that of the round with the median rate.
 Then latency against offered load: claims due at a share of the measured peak, whether or not
-earlier ones were answered.
+earlier ones were answered; the same claims on a small and on the largest list; and what a dialer
+notices of a stranger who tries tokens.
 """
 
 import json
@@ -24,6 +25,8 @@ PROTECTIONS = (
     dialport.Protection(token=True), dialport.Protection(tls=True),
     dialport.Protection(token=True, tls=True),
 )  # fmt: skip
+WRONG_PER_S = 10_000
+DIALER_PER_S = 20_000
 SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 _ANSWER_S = 30.0
@@ -65,6 +68,9 @@ def measure(run: Run) -> None:
     for kind in kinds:
         _measure_offered(run, kind)
     run.report.show("dial offered", "The dial port, latency at a share of the peak rate")
+    if dialport.NATIVE in kinds:
+        _measure_sizes(run)
+        _measure_strangers(run)
 
 
 def _round(
@@ -119,6 +125,44 @@ def _empty_round(run: Run, shape: Shape, answers: Path) -> None:
         "load": shape.name, "contender": EMPTY, **found.row(),
         "own MiB": memory.own_bytes / (1 << 20),
     })  # fmt: skip
+
+
+def _measure_sizes(run: Run) -> None:
+    """Measure claims on each size of list, in turn; keep each size's median round."""
+    for _ in range(run.scale.rounds):
+        for size in run.scale.sizes:
+            known = records.Records(run.seed, size)
+            with dialport.serving(run.filled(size), dialport.NATIVE, run.directory) as server:
+                found = dialport.drive(
+                    server, known, in_flight=CLAIMS.in_flight, seconds=run.scale.seconds,
+                    warm_up_s=run.scale.warm_up_s, pick_seed=run.pick_seed(),
+                )  # fmt: skip
+            run.report.add("dial sizes", {
+                "load": CLAIMS.name, "records": size, **found.row()
+            })  # fmt: skip
+    run.report.keep_medians("dial sizes", ("load", "records"), "decisions/s")
+    run.report.show("dial sizes", "The native dial listener by size of the list")
+
+
+def _measure_strangers(run: Run) -> None:
+    """Measure a dialer's latency alone and beside calls with a wrong token, in turn."""
+    protection = dialport.Protection(token=True)
+    store = run.filled(run.scale.largest)
+    with dialport.serving(store, dialport.NATIVE, run.directory, protection) as server:
+        for _ in range(run.scale.rounds):
+            for wrong_per_s in (0, WRONG_PER_S):
+                with dialport.strangers(server, run.known, wrong_per_s, run.scale.seconds):
+                    found = dialport.drive(
+                        server, run.known, in_flight=CLAIMS.in_flight, rate_per_s=DIALER_PER_S,
+                        seconds=run.scale.seconds, warm_up_s=run.scale.warm_up_s,
+                        pick_seed=run.pick_seed(),
+                        shown=dialport.credentials(store, run.directory, protection),
+                    )  # fmt: skip
+                run.report.add("dial strangers", {
+                    "wrong tokens/s": wrong_per_s, "offered/s": DIALER_PER_S, **found.row()
+                })  # fmt: skip
+    run.report.keep_medians("dial strangers", ("wrong tokens/s",), "p99 ms")
+    run.report.show("dial strangers", "A dialer beside a stranger who tries tokens")
 
 
 def _measure_offered(run: Run, kind: str) -> None:

@@ -8,6 +8,7 @@ otherwise; its certificate is made on the spot.
 import importlib.util
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ CONNECTIONS = 8
 NATIVE, GRPCIO = "native", "grpcio"
 # More than the records of all calls in flight, so that no call of a load is refused.
 QUEUE_LIMIT = 1_000_000
+WRONG_TOKEN = f"ownerd_{'x' * 43}"
 
 
 class Protection(NamedTuple):
@@ -99,6 +101,27 @@ def credentials(store: Path, directory: Path, protection: Protection) -> dict[st
         certificate, _ = _identity(directory)
         found["tls"] = TlsClient("127.0.0.1", ca_pem=certificate.read_bytes())
     return found
+
+
+@contextmanager
+def strangers(
+    server: processes.Server, known: records.Records, rate_per_s: int, seconds: float
+) -> Iterator[None]:
+    """Have calls with a wrong token come at a rate while the context lasts; 0: none."""
+    if not rate_per_s:
+        yield
+        return
+    plan = known.plan(records.OPEN_LIST)
+    with ThreadPoolExecutor(1) as pool:
+        wrong = pool.submit(
+            load_http2.drive, server.addresses["dial"], plan, seconds=2 * seconds, warm_up_s=0.0,
+            in_flight=256, connections=CONNECTIONS, rate_per_s=float(rate_per_s),
+            token=WRONG_TOKEN,
+        )  # fmt: skip
+        yield
+        found = wrong.result()
+    if found.calls or not sum(found.errors.values()):
+        raise RuntimeError(f"calls with a wrong token: {found.calls} let in, {found.errors}")
 
 
 def _identity(directory: Path) -> tuple[Path, Path]:

@@ -75,6 +75,22 @@ def _size_share(figures: Figures) -> float:
     return large / small
 
 
+def _dial_size_share(figures: Figures) -> float:
+    small, large = (
+        figures.one("dial sizes", "decisions/s", records=size)
+        for size in (figures.smallest, figures.largest)
+    )
+    return large / small
+
+
+def _stranger_share(figures: Figures) -> float:
+    alone, beside = (
+        figures.one("dial strangers", "p99 ms", **{"wrong tokens/s": rate})
+        for rate in (0, bench_dial.WRONG_PER_S)
+    )
+    return beside / alone
+
+
 def _settling_share(change: str) -> Callable[[Figures], float]:
     def share(figures: Figures) -> float:
         during = figures.one("changes", "p99 settling", change=change)
@@ -154,6 +170,11 @@ TARGETS = (
         / f.dial(bench_dial.CLAIMS, bench_dial.EMPTY), 0.9, True, "x",
     ),
     Target("largest list beside the smallest, engine, batches", _size_share, 2 / 3, True, "x"),
+    Target(
+        "largest list beside the smallest, native listener, Claim", _dial_size_share, 2 / 3, True,
+        "x",
+    ),
+    Target("p99 beside 10,000 wrong tokens a second", _stranger_share, 2, False, "x of alone"),
     Target("change duration, in force", _in_force("change duration"), 10, False, "ms"),
     Target("release all, in force", _in_force("release all"), 10, False, "ms"),
     Target(

@@ -101,6 +101,17 @@ def test_a_file_that_has_not_changed_for_a_while_is_not_read_again(
     assert source.metadata() == (("authorization", f"Bearer {TOKEN}"),)
 
 
+def test_a_file_that_changed_just_now_is_read_again_though_it_looks_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ownerd.client.credentials._stamp", lambda _: (1, 2))
+    file = tmp_path / "token"
+    file.write_text(TOKEN)
+    source = TokenFile(file)
+    file.write_text(OTHER)
+    assert source.metadata() == (("authorization", f"Bearer {OTHER}"),)
+
+
 @pytest.mark.parametrize(
     ("variables", "options", "sent"),
     [

@@ -80,6 +80,13 @@ def test_an_unknown_variable_is_refused_and_the_nearest_one_named():
     [
         "OWNERD_DEBUG",
         "OWNERD_SERVER",
+        "OWNERD_DIAL",
+        "OWNERD_CONTEXT",
+        "OWNERD_TOKEN",
+        "OWNERD_TOKEN_FILE",
+        "OWNERD_CA",
+        "OWNERD_CERT",
+        "OWNERD_KEY",
         # Kubernetes sets these for a service that is called ownerd.
         "OWNERD_SERVICE_HOST",
         "OWNERD_SERVICE_PORT_DIAL",

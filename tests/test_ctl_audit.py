@@ -185,6 +185,22 @@ def test_a_failure_half_way_through_a_look_loses_and_doubles_nothing(ctl, fake, 
     assert failed and ids(out) == [1, 2, 3]
 
 
+def test_an_entry_that_comes_during_a_look_is_shown_once(ctl, fake, looks, monkeypatch):
+    answer = fake.ListAuditEntries
+
+    def add_meanwhile(request, context):
+        if request.page_size > 1 and len(fake.entries) == 2:
+            fake.add_entry(action="A")
+        return answer(request, context)
+
+    monkeypatch.setattr(fake, "ListAuditEntries", add_meanwhile)
+    fake.add_entry(action="A")
+    looks += [lambda: fake.add_entry(action="A"), nothing, nothing]
+    with fake_server(fake=fake) as again:
+        out = ctl("audit", "-f", "-o", "jsonl", "--server", again.address)[1]
+    assert ids(out) == [1, 2, 3]
+
+
 def test_another_store_in_its_place_is_followed_from_its_end(ctl, fake, looks):
     def restored():
         del fake.entries[1:]

@@ -400,6 +400,10 @@ def test_a_certificate_is_shown_to_a_server_that_asks(ctl, certificates, monkeyp
         code, _, err = ctl("status", *options, *other)
         assert code == Exit.UNAVAILABLE and not fake.requests
         assert ctl("status", *options, "--cert", certificate, "--key", key)[0] == 0
+        fake.valid_tokens = set()
+        code, _, err = ctl("status", *options, "--cert", certificate, "--key", key)
+        assert code == Exit.PERMISSION and f"{certificate} stands for nobody" in err
+        fake.valid_tokens = None
         monkeypatch.setenv("OWNERD_CERT", str(certificate))
         monkeypatch.setenv("OWNERD_KEY", str(key))
         assert ctl("status", *options)[0] == 0

@@ -192,6 +192,8 @@ def test_r1_a_run_in_which_denials_are_ignored_ends_with_exit_code_1(
         return dataclasses.replace(claim, decision=Decision.GRANTED)
 
     monkeypatch.setattr(AsyncClient, "claim", claim_and_grant)
+    # The first few may all be of one kind.
+    monkeypatch.setattr("ownerd.demo.view._SHOWN_VIOLATIONS", 100_000)
     path = write(tmp_path, "i3_identity\n" + "".join(f"{n}\n" for n in range(40)))
     assert run(path, seconds=1.0) == 1
     output = capsys.readouterr().out

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from google.protobuf.message import Message
 
+from ownerd.access import Access
 from ownerd.clock import Clock
 from ownerd.engine import CLAIM, GET_HOLDER, REPORT_ATTEMPT, Engine, Policy
 from ownerd.mailbox import Mailbox
@@ -19,6 +20,7 @@ RECORD_COUNT = 64
 INVALID_ARGUMENT, NOT_FOUND = 3, 5
 GRANTED, DENIED = dial_pb2.CLAIM_DECISION_GRANTED, dial_pb2.CLAIM_DECISION_DENIED
 
+ANYBODY = Access(open=True)
 Call = tuple[int, Message]
 
 
@@ -36,7 +38,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 def together(engine: Engine, calls: Sequence[Call]) -> list[Any]:
     """Have calls decided in one group; return each one's bytes, or its Refused."""
-    mailbox = Mailbox(engine, longest_wait_us=60_000_000)
+    mailbox = Mailbox(engine, ANYBODY, longest_wait_us=60_000_000)
     look = dial_pb2.GetHolderRequest(list_id="list", record_id="0")
     _answers(engine, mailbox, [(GET_HOLDER, look)] * len(calls))
     # From now on it expects as many, and lays calls out until they have come.
@@ -49,7 +51,7 @@ def together(engine: Engine, calls: Sequence[Call]) -> list[Any]:
 def _answers(engine: Engine, mailbox: Mailbox, calls: Sequence[Call]) -> list[Any]:
     futures: list[Future[bytes]] = [Future() for _ in calls]
     for (kind, request), future in zip(calls, futures):
-        mailbox.dial(kind, request.SerializeToString(), future)
+        mailbox.dial(kind, request.SerializeToString(), future, ANYBODY.anybody(), str)
     engine.upsert_campaign("A", "")   # queued behind them, so they are answered when it is
     mailbox.deliver()
     return [future.exception(0) or future.result(0) for future in futures]

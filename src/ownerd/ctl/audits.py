@@ -146,4 +146,4 @@ def _change(entry: pb.AuditEntry) -> list[str]:
     first = f"{entry.action} {objects}".rstrip() + f", by {entry.principal}"
     if refusal := _refusal(entry):
         first = f"REFUSED ({refusal.replace('_', ' ')}): {first}, from {entry.peer}"
-    return [first, *filter(None, (entry.reason, entry.detail))]
+    return [first, *(text for text in (entry.reason, entry.detail) if text not in ("", "{}"))]

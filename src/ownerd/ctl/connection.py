@@ -179,6 +179,8 @@ class Connection:
     def _token_hint(self) -> str:
         if self.access.token is not None:
             return f"the token is from the {self.access.token}"
+        if self.access.tls is not None and self.access.tls.cert_file is not None:
+            return f"the certificate {self.access.tls.cert_file} stands for nobody who is known"
         return (
             "say who you are with --token-file, OWNERD_TOKEN_FILE or a context (`ownerctl context"
             " add`); the first token of a new store is in admin.token in its data directory"

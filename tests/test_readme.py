@@ -1,0 +1,105 @@
+"""What the README says of a server with TLS, dialers and supervisors, done as it stands there."""
+
+import os
+import re
+import socket
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from ownerd.client.credentials import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE
+from ownerd.ctl import access
+from ownerd.ctl.exits import Exit
+
+README = Path(__file__).parent.parent / "README.md"
+DEADLINE_S = 120
+PORTS = ("7411", "7412", "7413")
+TOKEN = re.compile(r"ownerd_[A-Za-z0-9_-]{43}")
+
+
+def section(title: str) -> str:
+    found = re.search(rf"^## {title}\n(.*?)^## ", README.read_text(), re.M | re.S)
+    assert found is not None, title
+    return found[1]
+
+
+def script_of(title: str) -> str:
+    """Return the commands of a section; Python becomes a command, too."""
+    lines = []
+    for language, text in re.findall(r"```(sh|python)\n(.*?)```", section(title), re.S):
+        lines.append(text if language == "sh" else f"python - <<'PY'\n{text}PY\n")
+    return "".join(lines)
+
+
+def free_ports() -> list[str]:
+    with socket.socket() as one, socket.socket() as two, socket.socket() as three:
+        for each in (one, two, three):
+            each.bind(("127.0.0.1", 0))
+        return [str(each.getsockname()[1]) for each in (one, two, three)]
+
+
+def commands() -> tuple[str, dict[str, str]]:
+    """Return the script, on free ports, and the variables that it needs for that."""
+    create_list = "ownerctl list create customers --enable --days 2 --hours 3"
+    assert create_list in script_of("Administer")
+    secured = script_of("Who may do what")
+    for once, instead in (
+        # The variable is the test's own.
+        ("unset OWNERD_TOKEN_FILE\n", "unset OWNERD_TOKEN_FILE OWNERD_SERVER\n"),
+        ("ownerctl audit --follow", "timeout -s INT 3 ownerctl audit --follow"),
+    ):
+        assert once in secured
+        secured = secured.replace(once, instead)
+    token = "export OWNERD_TOKEN_FILE=./store/admin.token\n"
+    assert token in script_of("Administer")
+    script = f"ownerd serve --data ./store &\n{token}{create_list}\n{secured}"
+    for port, free in zip(PORTS, ports := free_ports(), strict=True):
+        script = script.replace(port, free)
+    listens = f"(exec 3<>/dev/tcp/127.0.0.1/{ports[1]}) 2>/dev/null"
+    script = script.replace(" &\n", f" &\nuntil {listens}; do sleep 0.05; done\n")
+    variables = {
+        "OWNERD_DIAL_LISTEN": f"127.0.0.1:{ports[0]}",
+        "OWNERD_ADMIN_LISTEN": f"127.0.0.1:{ports[1]}",
+        "OWNERD_METRICS_LISTEN": f"127.0.0.1:{ports[2]}",
+        "OWNERD_SERVER": f"127.0.0.1:{ports[1]}",
+    }
+    return script, variables
+
+
+def test_the_commands_of_the_readme_do_what_it_says(tmp_path: Path) -> None:
+    version = subprocess.run(["openssl", "version"], capture_output=True, text=True)
+    if not version.stdout.startswith("OpenSSL 3"):
+        pytest.skip("no openssl 3 here")
+    script, variables = commands()
+    trap = "trap 'echo \"FAILED $BASH_COMMAND\"' ERR\ntrap 'kill $(jobs -p); wait' EXIT\n"
+    path = f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", trap + script], cwd=tmp_path, capture_output=True, text=True,
+        timeout=DEADLINE_S, env={**os.environ, "PATH": path, "HOME": str(tmp_path), **variables},
+    )  # fmt: skip
+    told = done.stdout + done.stderr
+    failed = re.findall(r"^FAILED (.*)$", done.stdout, re.M)
+    assert [line.split()[1:5] for line in failed[:1]] == [
+        ["principal", "can", "summer-dialer", "dial"]
+    ], told
+    # timeout's own code, by which it ends what would follow for ever.
+    assert len(failed) == 2 and failed[1].startswith("timeout -s INT"), told
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if line in ("True", "False")] == ["True", "False"], told
+    assert any("'summer-dialer'" in line or '"summer-dialer"' in line for line in lines), told
+    assert "REFUSED (permission denied)" in done.stdout and "Ended 1 token" in done.stdout, told
+    assert '"refusal": "permission_denied"' in (tmp_path / "audit.jsonl").read_text()
+    assert not TOKEN.search(told)
+    for name in ("spring.token", "supervisor.token", "store/admin.token"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_the_readme_has_every_exit_code_and_every_variable_of_ownerctl() -> None:
+    text = README.read_text().replace("`", "")
+    for code in Exit:
+        assert f"| {code.value} | {code.meaning} |".replace("`", "") in text
+    for name in (*access.VARIABLES.values(), TOKEN_VARIABLE, TOKEN_FILE_VARIABLE,
+                 access.CONTEXT_VARIABLE):  # fmt: skip
+        assert re.search(rf"^\|.*\b{name}\b", text, re.M), name
