@@ -23,7 +23,9 @@ COMPILE_ARGS = ["-std=c++17", "-Wall", "-Wextra", "-Wno-unused-parameter", "-fvi
 COMPILE_ARGS += ["-O1", "-g"] if DEBUG or SANITIZE else ["-O3"]
 LINK_ARGS = ["-pthread"]
 if SANITIZE:
-    COMPILE_ARGS += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
+    # What is undefined ends the process too: a line on stderr would pass unseen.
+    COMPILE_ARGS += ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+    COMPILE_ARGS += ["-fno-omit-frame-pointer"]
     LINK_ARGS += ["-fsanitize=address,undefined"]
 
 # Rooms that speak HTTP/2, by the system's libnghttp2 and OpenSSL. Without these they are left out:

@@ -20,6 +20,7 @@ from raw_http2 import DIAL, RawClient, framed, request_headers
 from subject import DAY, OVERWRITE, Code, Policy, Refusal, Row
 from subject_engine import EngineSubject
 
+from ownerd.access import Access
 from ownerd.engine import CLAIM_BATCH
 from ownerd.mailbox import Mailbox
 from ownerd.v1 import dial_pb2
@@ -66,7 +67,7 @@ def steer(listener: Loopback) -> None:
 
 def post(listener: Loopback) -> None:
     """Send calls by way of a mailbox, one of them refused."""
-    mailbox = Mailbox(listener.subject.engine, longest_wait_us=0)
+    mailbox = Mailbox(listener.subject.engine, Access(open=True), longest_wait_us=0)
     futures = [Future() for _ in range(3)]
     for body, future in zip((_batch("A"), b"\xff", _batch("A", 20_000)), futures):
         mailbox.dial(CLAIM_BATCH, body, future)

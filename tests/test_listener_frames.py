@@ -318,6 +318,36 @@ def test_a_large_answer_goes_through_the_windows_of_its_reader(loopback: Loopbac
     assert opened > 65_535
 
 
+def test_a_slow_reader_gets_every_byte_once_and_in_order(tmp_path: Path) -> None:
+    """The socket takes a few kilobytes at a time of what the listener has for it."""
+    ids = [f"slow-{number}" for number in range(10_000)]
+    with Loopback(tmp_path, send_bytes=4_096) as listener:
+        listener.subject.claim_batch("list", "A", ids)
+        request = dial_pb2.ClaimBatchRequest(list_id="list", campaign_id="B", record_ids=ids)
+        body = framed(request.SerializeToString())
+        with listener.client(
+            settings={INITIAL_WINDOW_SIZE: 2**31 - 1}, receive_bytes=4_096
+        ) as client:
+            client.send(WindowUpdateFrame(0, window_increment=2**30))
+            client.send(*client.call_frames(1, DIAL + "ClaimBatch", body))
+            client.send(*client.call_frames(3, DIAL + "ClaimBatch", body))
+            for stream in (1, 3):
+                answer = dial_pb2.ClaimBatchResponse.FromString(client.reply(stream).message)
+                assert [denial.index for denial in answer.denials] == list(range(10_000))
+
+
+def test_calls_of_a_connection_are_answered_in_the_order_they_came(loopback: Loopback) -> None:
+    with loopback.client() as client:
+        streams = [client.new_stream() for _ in range(200)]
+        frames: list[Frame] = []
+        for stream in streams:
+            frames += client.call_frames(stream, GET, framed(holder_request(str(stream))))
+        client.send(*frames)
+        client.wait(lambda: client._over(streams[-1]), "the last answer")
+        begun = dict.fromkeys(frame.stream_id for frame in client.came(HeadersFrame))
+        assert list(begun) == streams
+
+
 # ---- floods
 
 

@@ -1,6 +1,7 @@
 """The native listener over time: keepalive, idle and old connections, drain, addresses, limits."""
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
@@ -153,8 +154,9 @@ def test_closing_with_peers_of_all_kinds_ends_in_time(tmp_path: Path) -> None:
         clients = [listener.client(greet=number % 2 > 0) for number in range(20)]
         for client in clients[1::4]:
             client.send(client.call_frames(1, GET, framed(b""))[0])
+        poll(lambda: listener.stats()["exchanges"] == len(clients[1::4]), "the calls to begin")
         listener.listener.close(0.3)
-        poll(lambda: listener.listener.ended, "the threads", 2.0)
+        poll(lambda: listener.listener.ended, "the threads", 5.0)
         assert listener.stats()["connections"] == listener.stats()["exchanges"] == 0
         for client in clients:
             client.socket.close()
@@ -215,6 +217,41 @@ def test_r18_callers_who_leave_in_mid_commit_leak_nothing_and_their_commit_stand
     assert subject.claim(LIST, "100", "B").what == "DENIED"
     assert subject.claim(LIST, "100", "A").what == "GRANTED"
     assert server.stop() == 0
+
+
+LEAVING_CALLER = """
+import sys, time
+from pathlib import Path
+from harness import poll
+from native_listener import Loopback, claim_request
+from raw_http2 import DIAL, framed
+
+hold, waiting = Path(sys.argv[2], "hold"), Path(sys.argv[2], "waiting")
+with Loopback(Path(sys.argv[1])) as listener:
+    hold.touch()
+    try:
+        with listener.client() as client:
+            client.send(*client.call_frames(1, DIAL + "Claim", framed(claim_request("1"))))
+            poll(waiting.exists, "a sync to begin")
+        poll(lambda: listener.stats()["given_up"], "the caller to leave")
+        listener.listener.close(0)
+        time.sleep(0.3)
+        assert (listener.listener.ended, listener.stats()["under_way"]) == (False, 1)
+    finally:
+        hold.unlink()
+    poll(lambda: listener.listener.ended, "the thread to end")
+    assert listener.stats()["exchanges"] == 0
+"""
+
+
+def test_a_thread_ends_only_when_the_engine_has_none_of_its_calls(tmp_path: Path) -> None:
+    """The engine leaves its answer with the thread's loop, though the caller is gone."""
+    shim = SyncShim(tmp_path / "shim")
+    command = [sys.executable, "-c", LEAVING_CALLER, str(tmp_path / "data"), str(shim.directory)]
+    path = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    environment = {**os.environ, **shim.environment, **path}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
 
 
 def test_work_whose_deadline_has_passed_is_dropped_before_it_is_committed(
