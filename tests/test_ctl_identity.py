@@ -264,6 +264,14 @@ def test_a_file_that_others_can_change_is_used_with_a_warning(ctl, config):
     assert code == 0 and err == f"ownerctl: {config} can be changed by others; chmod 600 {config}\n"
 
 
+def test_no_command_is_run_that_others_can_have_written(ctl, config, tmp_path):
+    marker = tmp_path / "ran"
+    ctl("context", "add", "n", "--server", "h:1", "--token-command", f"touch {marker}")
+    config.chmod(0o620)
+    code, _, err = ctl("--context", "n", "status")
+    assert code == Exit.USAGE and "no command of it is run" in err and not marker.exists()
+
+
 def test_a_file_behind_a_link_stays_behind_it(ctl, config, tmp_path):
     ctl("context", "add", "a", "--server", "h:1")
     config.rename(tmp_path / "elsewhere.json")
