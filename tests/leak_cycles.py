@@ -67,10 +67,11 @@ def steer(listener: Loopback) -> None:
 
 def post(listener: Loopback) -> None:
     """Send calls by way of a mailbox, one of them refused."""
-    mailbox = Mailbox(listener.subject.engine, Access(open=True), longest_wait_us=0)
+    access = Access(open=True)
+    mailbox = Mailbox(listener.subject.engine, access, longest_wait_us=0)
     futures = [Future() for _ in range(3)]
     for body, future in zip((_batch("A"), b"\xff", _batch("A", 20_000)), futures):
-        mailbox.dial(CLAIM_BATCH, body, future)
+        mailbox.dial(CLAIM_BATCH, body, future, access.anybody(), str)
     listener.subject.upsert_campaign("A", "")   # behind them, so they are answered
     mailbox.deliver()
     assert [future.exception(0) is None for future in futures] == [True, False, False]
