@@ -5,6 +5,7 @@ rpc fail, so that a test can see what a client sends and how it takes errors. It
 ownership rules: that is tested against the real server.
 """
 
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import grpc
 from ownerd.v1 import admin_pb2 as pb
 from ownerd.v1 import admin_pb2_grpc, dial_pb2, dial_pb2_grpc
 
+CANCELLED_WITHIN_S = 0.1
 NOW_S = 1_800_000_000  # 2027-01-15 08:00:00 UTC
 
 
@@ -185,6 +187,8 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
 
     def ImportOwnership(self, request_iterator, context):
         head, rows = None, []
+        over = threading.Event()
+        context.add_callback(over.set)
         for request in request_iterator:
             if head is None:
                 head = request
@@ -192,7 +196,8 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
             else:
                 self.requests.append(request)
             rows += request.rows
-        if not context.is_active():  # a cancelled stream just ends, too
+        # A cancelled stream just ends, too; that it was cancelled is known a moment later.
+        if over.wait(CANCELLED_WITHIN_S):
             return pb.ImportOwnershipResponse()
         self.rows[head.list_id].update({row.record_id: row for row in rows})
         return pb.ImportOwnershipResponse(

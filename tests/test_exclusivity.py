@@ -20,7 +20,7 @@ from subject_grpc import GrpcSubject
 POLICY = Settings(reservation_ttl_ns=SECOND, duration_ns=SECOND)
 RECORDS = [str(number) for number in range(6)]
 CAMPAIGNS = "ABCDABCDEFGH"
-RUN_S = 7.0
+RUN_S = 4.0
 
 
 @pytest.mark.parametrize("steered", [False, True], ids=["dialing only", "with steering"])

@@ -37,7 +37,7 @@ def scrape(listening: Page) -> str:
 
 
 def is_closed(client: socket.socket) -> bool:
-    client.settimeout(0.01)
+    client.settimeout(0.001)
     try:
         return client.recv(1) == b""
     except TimeoutError:

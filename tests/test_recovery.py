@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from harness import poll
 
 from ownerd.engine import CLAIM_BATCH, Engine, Policy, StoreError
 from ownerd.v1 import dial_pb2
@@ -14,6 +15,7 @@ HELD = Policy(True, None, None, 86_400 * 10**9)
 BATCH = 10_000
 RECORD_COUNT = 6 * BATCH
 SMALL_OVERLAY = 2 << 20  # two layers of some 26,000 records
+TWO_LAYERS = 4 << 20     # all of them, in both layers
 
 
 def claim(engine: Engine, campaign_id: str, first: int, count: int = BATCH) -> set[int]:
@@ -45,7 +47,7 @@ def crashed(tmp_path: Path) -> Iterator[Path]:
         yield copy
 
 
-@pytest.mark.parametrize("overlay_bytes", [SMALL_OVERLAY, 64 << 20])
+@pytest.mark.parametrize("overlay_bytes", [SMALL_OVERLAY, TWO_LAYERS, 64 << 20])
 def test_r18_what_only_the_journal_holds_is_replayed_whatever_memory_there_is(
     crashed: Path, overlay_bytes: int
 ) -> None:
@@ -58,6 +60,23 @@ def test_r18_what_only_the_journal_holds_is_replayed_whatever_memory_there_is(
         assert owners(engine) == [("A", RECORD_COUNT)]
     with Engine(str(crashed), background=False) as engine:
         assert engine.stats()["unsettled_record_count"] == 0
+        assert owners(engine) == [("A", RECORD_COUNT)]
+
+
+def test_a_journal_that_fits_into_both_layers_is_not_settled_before_the_store_is_open(
+    crashed: Path,
+) -> None:
+    with Engine(str(crashed), overlay_bytes=TWO_LAYERS, background=False) as engine:
+        stats = engine.stats()
+        assert stats["settled_revision"] == 0
+        assert stats["unsettled_record_count"] == RECORD_COUNT
+        assert owners(engine) == [("A", RECORD_COUNT)]
+    assert verify(str(crashed))
+
+
+def test_what_a_store_was_opened_with_is_settled_by_itself(crashed: Path) -> None:
+    with Engine(str(crashed), overlay_bytes=TWO_LAYERS) as engine:
+        poll(lambda: engine.stats()["merged_records"] > 0, "the settler to begin")
         assert owners(engine) == [("A", RECORD_COUNT)]
 
 

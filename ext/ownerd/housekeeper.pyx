@@ -22,6 +22,7 @@ from ownerd.writer cimport STOPPED, engine_fail, run_and_wait, start_thread
 
 cdef extern from "<sys/eventfd.h>" nogil:
     int eventfd_read(int, uint64_t *)
+    int eventfd_write(int, uint64_t)
 
 cdef extern from "<poll.h>" nogil:
     struct pollfd:
@@ -212,6 +213,9 @@ cdef void *settler_main(void *argument) noexcept nogil:
 
 
 cdef start_settler(EngineCore *core, pthread_t *thread):
+    """Start the thread; it begins with what a store was opened with."""
+    if core.store.frozen.get() != NULL:
+        eventfd_write(core.settle_fd, 1)
     start_thread(thread, settler_main, core)
 
 

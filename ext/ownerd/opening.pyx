@@ -35,8 +35,8 @@ from ownerd.scans cimport (
     scan_seek,
 )
 from ownerd.store cimport (
-    CODES, JOURNAL, META, TABLE_COUNT, TABLE_NAMES, List, StateRow, get_row, put_row,
-    store_abort, store_begin, store_room,
+    CODES, JOURNAL, META, TABLE_COUNT, TABLE_NAMES, List, StateRow, get_row, publish_counts,
+    put_row, store_abort, store_begin, store_room,
 )
 from ownerd.tree cimport tree_close, tree_create, tree_merge, tree_open
 
@@ -217,30 +217,40 @@ cdef _replay(Store *store, str directory):
     finally:
         scan_close(&scan)
     store.journal_next = store.journal_first
+    publish_counts(store)
 
 
 cdef bint _replay_row(Store *store, Scan *scan, uint64_t revision) except *:
-    """Replay one row; when the layer is full, which holds what came before, it is settled."""
+    """Replay one row; when the layer is full, which holds what came before, it is frozen."""
     cdef int64_t count = journal_count(&scan.value)
     if not layer_has_room(store.active.get(), count):
-        settle_replayed(store, revision - 1)
+        settle_frozen(store)
+        store.active.get().last_revision = revision - 1
+        store.frozen = store.active
+        store.active = shared_ptr[Layer](layer_new(store.layer_bytes))
     return journal_replay(&scan.value, store.active.get())
 
 
-cdef settle_replayed(Store *store, uint64_t revision):
-    """Bring the active layer into the tree, which has everything up to `revision` then."""
-    cdef Layer *layer = store.active.get()
+cdef settle_frozen(Store *store):
+    """Bring the frozen layer, if there is one, into the tree.
+
+    The journal of a server with as much memory fits into both layers; then this is left to the
+    settler, and the store opens so much sooner.
+    """
+    cdef Layer *layer = store.frozen.get()
     cdef size_t position = 0
     cdef uint64_t written = 0
     cdef int code
-    layer.last_revision = revision
+    if layer == NULL:
+        return
     run = frozen_run(layer)
-    while store.tree.settled_revision.load() < revision:
+    while store.tree.settled_revision.load() < layer.last_revision:
         code = tree_merge(
             store.tree, layer, run.get(), &position, MERGE_RECORDS, NEVER_NS, &written
         )
         check(code, "cannot settle what the journal holds")
-    store.active = shared_ptr[Layer](layer_new(store.layer_bytes))
+    store.frozen.reset()
+    store.tree.merging_delta.store(0)
 
 
 # --- closing --------------------------------------------------------------------------------------

@@ -171,6 +171,7 @@ cdef int fold_events(
 
 cdef bint freeze(Store *store) noexcept nogil
 cdef void drop_settled(Store *store) noexcept nogil
+cdef void publish_counts(Store *store) noexcept nogil
 cdef bint is_settled(Store *store) noexcept nogil
 cdef void trim_journal(Store *store, int most) noexcept nogil
 cdef Room store_room(Store *store, int64_t now_ns) noexcept nogil

@@ -86,6 +86,7 @@ class _Server(ThreadingWSGIServer):
     """One thread for each connection, for a bounded number of them and a bounded time."""
 
     context: ssl.SSLContext | None = None
+    request_queue_size = _CONNECTIONS
 
     def __init__(self, *arguments: Any) -> None:
         self._places = BoundedSemaphore(_CONNECTIONS)
