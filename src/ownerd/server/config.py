@@ -272,7 +272,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ge=8 << 20,
             le=16 << 30,
         ),
-    ] = 132 << 20
+    ] = 112 << 20
     verify_at_start: Annotated[
         bool,
         _about("Whether serve walks the whole store before it answers from it.", "yes or no"),
