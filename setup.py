@@ -33,7 +33,7 @@ if SANITIZE:
 HTTP2_LIBRARIES = {"libnghttp2": "libnghttp2-dev", "openssl": "libssl-dev"}
 HTTP2_ROOMS = {
     "listener", "listener_access", "listener_connection", "listener_exchange", "listener_loop",
-    "load_channel", "load_http2", "load_tls", "tls",
+    "listener_transport", "load_channel", "load_http2", "load_tls", "tls",
 }
 
 

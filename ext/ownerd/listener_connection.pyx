@@ -1,16 +1,15 @@
 """One HTTP/2 connection of the native listener: its socket, its nghttp2 session, its limits.
 
 On a socket that speaks TLS the handshake comes first; only then is there a session. Bytes from the
-socket go through nghttp2, whose callbacks turn streams into exchanges; what nghttp2
-has to say is gathered and written with one call. A connection whose output is not taken is not
-read until it is. Every wake-up reads at most READ_BYTES of it, so that a busy peer costs the others
-no more than that.
+socket go through nghttp2, whose callbacks turn streams into exchanges; what nghttp2 has to say is
+gathered and written with one call. A connection whose output is not taken is not read until it is.
+Every wake-up reads at most READ_BYTES of it, so that a busy peer costs the others no more.
 
 Invariants:
 - Everything runs on the loop's thread. A connection is closed by the loop at the end of a wake-up,
   never inside a callback: what goes wrong only marks it dead.
-- `transport_read` and `transport_write` are all that touches the socket's bytes. TLS may keep some
-  that it has read from the socket: the connection is `unread` then, and read again without epoll.
+- `listener_transport` is all that touches the socket's bytes. TLS may keep some that it has read
+  from the socket: the connection is `unread` then, and read again without epoll.
 - A farewell has two steps: a GOAWAY that names no last stream tells the peer to begin no more calls
   here, and once a PING has been answered (or a second has passed) a GOAWAY with the last stream
   follows, so no call that was on its way is lost.
@@ -30,6 +29,9 @@ from ownerd.listener_state cimport (
     ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_HANDSHAKE, ENDED_HEADERS, ENDED_IDLE,
     ENDED_KEEPALIVE, ENDED_RESETS, ENDED_TLS, LEAVING, LINGERING, NOTICED, READ_BYTES, STAYING,
     WRITE_BYTES, Connection, Exchange, Loop, Socket,
+)
+from ownerd.listener_transport cimport (
+    TRANSPORT_AGAIN, TRANSPORT_BROKEN, transport_close, transport_read, transport_write,
 )
 from ownerd.nghttp2_api cimport (
     NGHTTP2_CONTINUATION, NGHTTP2_DATA, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_ERR_CALLBACK_FAILURE,
@@ -55,12 +57,11 @@ from ownerd.nghttp2_api cimport (
 )
 from ownerd.openssl_api cimport SSL_free
 from ownerd.sockets cimport (
-    EAGAIN, EINTR, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, MSG_NOSIGNAL, SHUT_WR, close,
-    epoll_ctl, epoll_event, errno, recv, send, shutdown,
+    EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, SHUT_WR, epoll_ctl, epoll_event, shutdown,
 )
 from ownerd.tls cimport (
-    TLS_DONE, TLS_ENDED, TLS_FAILED, TLS_LOST, TLS_WANTS_READ, TLS_WANTS_WRITE, tls_accept,
-    tls_handshake, tls_peer_names, tls_read, tls_say_goodbye, tls_speaks_http2, tls_write,
+    TLS_DONE, TLS_ENDED, TLS_LOST, TLS_WANTS_READ, TLS_WANTS_WRITE, tls_accept, tls_handshake,
+    tls_peer_names, tls_say_goodbye, tls_speaks_http2,
 )
 
 cdef extern from "<openssl/crypto.h>" nogil:
@@ -74,75 +75,9 @@ cdef enum:
     MOST_CONTINUATIONS = 16
     NO_LIMIT = 1 << 30
 
-cdef enum:
-    AGAIN = -1
-    BROKEN = -2
-
 cdef int64_t SECOND_NS = 1_000_000_000
 cdef const char *ALIVE_PING = "ownerd-a"
 cdef const char *FAREWELL_PING = "ownerd-f"
-
-
-# --- transport ------------------------------------------------------------------------------------
-
-cdef ssize_t transport_read(Connection *connection, char *buffer, size_t room) noexcept nogil:
-    """Read what has come: the number of bytes, 0 at the end, AGAIN or BROKEN."""
-    cdef ssize_t size
-    if connection.tls != NULL:
-        return secure_read(connection, buffer, room)
-    size = recv(connection.fd, buffer, room, 0)
-    if size >= 0:
-        return size
-    return AGAIN if errno == EAGAIN or errno == EINTR else BROKEN
-
-
-cdef ssize_t transport_write(Connection *connection, const char *data, size_t size) noexcept nogil:
-    """Write what the peer takes now: the number of bytes, AGAIN or BROKEN."""
-    cdef ssize_t taken
-    if connection.tls != NULL:
-        return secure_write(connection, data, size)
-    taken = send(connection.fd, data, size, MSG_NOSIGNAL)
-    if taken >= 0:
-        connection.loop.counts.writes += 1
-        return taken
-    return AGAIN if errno == EAGAIN or errno == EINTR else BROKEN
-
-
-cdef inline bint is_over(int rest) noexcept nogil:
-    return rest == TLS_ENDED or rest == TLS_LOST or rest == TLS_FAILED
-
-
-cdef ssize_t secure_read(Connection *connection, char *buffer, size_t room) noexcept nogil:
-    """`transport_read` through TLS."""
-    cdef int rest
-    cdef ssize_t size
-    if connection.wordless:
-        return BROKEN
-    size = tls_read(connection.tls, buffer, room, &rest)
-    connection.wordless = rest == TLS_FAILED or rest == TLS_LOST
-    connection.read_wants_room = rest == TLS_WANTS_WRITE
-    # An end behind some bytes is come to in the next wake-up, like bytes that had no room.
-    connection.unread = size > 0 and (rest == TLS_DONE or is_over(rest))
-    if size > 0:
-        return size
-    if rest == TLS_ENDED:
-        return 0
-    return BROKEN if connection.wordless else AGAIN
-
-
-cdef ssize_t secure_write(Connection *connection, const char *data, size_t size) noexcept nogil:
-    """`transport_write` through TLS."""
-    cdef int rest
-    cdef ssize_t taken
-    if connection.wordless:
-        return BROKEN
-    taken = tls_write(connection.tls, data, size, &rest)
-    connection.loop.counts.writes += 1
-    connection.wordless = is_over(rest)
-    connection.write_wants_bytes = rest == TLS_WANTS_READ
-    if taken > 0:
-        return taken
-    return BROKEN if connection.wordless else AGAIN
 
 
 # --- what the peer sends --------------------------------------------------------------------------
@@ -413,7 +348,7 @@ cdef void connection_close(Connection *connection) noexcept nogil:
     cdef Loop *loop = connection.loop
     while connection.exchanges != NULL:
         exchange_close(connection.exchanges)
-    close_transport(connection)
+    transport_close(connection)
     nghttp2_session_del(connection.session)
     free(connection.peer_names)
     free(connection.unsent)
@@ -430,14 +365,6 @@ cdef void connection_close(Connection *connection) noexcept nogil:
     loop.counts.ended[connection.ending] += 1
     OPENSSL_cleanse(connection, sizeof(Connection))   # its token
     free(connection)
-
-
-cdef void close_transport(Connection *connection) noexcept nogil:
-    if connection.tls != NULL:
-        if connection.session != NULL and connection.unsent == NULL and not connection.wordless:
-            tls_say_goodbye(connection.tls)
-        SSL_free(connection.tls)
-    close(connection.fd)
 
 
 cdef void read_again(Connection *connection) noexcept nogil:
@@ -497,7 +424,7 @@ cdef void connection_read(Connection *connection) noexcept nogil:
             and not shake_hands(connection):
         return
     size = transport_read(connection, loop.input, READ_BYTES)
-    if size == AGAIN:
+    if size == TRANSPORT_AGAIN:
         if connection.read_wants_room or connection.write_wants_bytes:
             connection_mark(connection)
         return
@@ -553,7 +480,7 @@ cdef bint send_unsent(Connection *connection) noexcept nogil:
         connection, connection.unsent + connection.unsent_at,
         connection.unsent_size - connection.unsent_at,
     )
-    if taken == BROKEN:
+    if taken == TRANSPORT_BROKEN:
         connection_end(connection, ENDED_BY_PEER)
     elif taken > 0:
         connection.alive_ns = connection.loop.now_ns
@@ -579,7 +506,7 @@ cdef void connection_write(Connection *connection) noexcept nogil:
         if size == 0 or connection.dead:
             break
         taken = transport_write(connection, connection.loop.output, size)
-        if taken == BROKEN:
+        if taken == TRANSPORT_BROKEN:
             connection_end(connection, ENDED_BY_PEER)
             return
         taken = max(taken, <ssize_t> 0)
