@@ -270,6 +270,10 @@ def test_no_command_is_run_that_others_can_have_written(ctl, config, tmp_path):
     config.chmod(0o620)
     code, _, err = ctl("--context", "n", "status")
     assert code == Exit.USAGE and "no command of it is run" in err and not marker.exists()
+    # To look at such a context runs nothing.
+    for words in (("context", "list"), ("context", "show", "n")):
+        code, out, _ = ctl(*words)
+        assert code == 0 and "touch" in out and not marker.exists()
 
 
 def test_a_file_behind_a_link_stays_behind_it(ctl, config, tmp_path):

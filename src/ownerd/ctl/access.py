@@ -110,6 +110,8 @@ class TokenOrigin:
             raise CtlError(Exit.PERMISSION, str(error)) from error
 
     def _ask_command(self) -> str:
+        if fault := contextfile.complaint():
+            raise CtlError(Exit.USAGE, f"{fault}; until then no command of it is run")
         command = [self.place, *self.arguments]
         try:
             done = subprocess.run(
@@ -219,8 +221,6 @@ def token_of(context: Context) -> TokenOrigin | None:
     if context.token_env:
         return TokenOrigin("variable", context.token_env)
     if context.token_command:
-        if fault := contextfile.complaint():
-            raise CtlError(Exit.USAGE, f"{fault}; until then no command of it is run")
         return TokenOrigin("command", context.token_command[0], context.token_command[1:])
     return None
 
