@@ -17,7 +17,7 @@ and says which right an rpc needs; only for the five dial calls that is settled 
 from cython.operator cimport dereference, preincrement
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdio cimport snprintf
-from libc.string cimport memcmp, strlen
+from libc.string cimport strlen
 from libcpp.memory cimport shared_ptr
 
 from ownerd.calls cimport (
@@ -26,6 +26,7 @@ from ownerd.calls cimport (
 )
 from ownerd.clock cimport clock_elapsed
 from ownerd.grpc_words cimport words_call_name
+from ownerd.rows cimport empty_slice, slice_of, text_slice
 from ownerd.rules cimport NEVER_NS
 
 from urllib.parse import unquote
@@ -94,7 +95,7 @@ cdef bint fits(const vector[string] *patterns, Slice text) noexcept nogil:
     if text.data == NULL or patterns.empty():
         return True
     for i in range(patterns.size()):
-        pattern.data, pattern.size = patterns[0][i].data(), patterns[0][i].size()
+        pattern = text_slice(patterns[0][i])
         if text.size == 0:
             if pattern.size == 1 and pattern.data[0] == c'*':
                 return True
@@ -198,26 +199,6 @@ cdef int64_t pay(const Principal *principal, int64_t record_count) noexcept nogi
 
 # --- dial calls -----------------------------------------------------------------------------------
 
-cdef Slice nothing() noexcept nogil:
-    cdef Slice slice
-    slice.data = NULL
-    slice.size = 0
-    return slice
-
-
-cdef Slice everything() noexcept nogil:
-    cdef Slice slice
-    slice.data = ""
-    slice.size = 0
-    return slice
-
-
-cdef inline Slice text_of(const string *text) noexcept nogil:
-    cdef Slice slice
-    slice.data, slice.size = text.data(), text.size()
-    return slice
-
-
 cdef bint may_dial(const Principal *principal, DialCall *call) noexcept nogil:
     """Tell whether the principal may make the call; a look at a holder is for viewers too.
 
@@ -226,10 +207,10 @@ cdef bint may_dial(const Principal *principal, DialCall *call) noexcept nogil:
     """
     if call.call_kind != CALL_GET_HOLDER:
         return access_allows(principal, RIGHT_DIAL, call.list_id, call.campaign_id)
-    if access_allows(principal, RIGHT_DIAL, call.list_id, nothing()):
+    if access_allows(principal, RIGHT_DIAL, call.list_id, empty_slice()):
         return True
-    call.hide_holders |= not access_allows(principal, RIGHT_VIEW, call.list_id, everything())
-    return access_allows(principal, RIGHT_VIEW, call.list_id, nothing())
+    call.hide_holders |= not access_allows(principal, RIGHT_VIEW, call.list_id, slice_of("", 0))
+    return access_allows(principal, RIGHT_VIEW, call.list_id, empty_slice())
 
 
 cdef bint access_admits(const Principal *principal, DialCall *call) noexcept nogil:
@@ -309,12 +290,10 @@ cdef void access_turn_away_call(
     AccessCore *core, const Principal *principal, Slice peer, const DialCall *call
 ) noexcept nogil:
     """Count a dial call that `access_admits` refused for want of a right."""
-    cdef Slice action
-    action.data = words_call_name(call.call_kind)
-    action.size = strlen(action.data)
+    cdef const char *action = words_call_name(call.call_kind)
     access_turn_away(
-        core, REFUSED_PERMISSION, text_of(&principal.id), peer, action, call.list_id,
-        call.campaign_id,
+        core, REFUSED_PERMISSION, text_slice(principal.id), peer,
+        slice_of(action, strlen(action)), call.list_id, call.campaign_id,
     )
 
 
@@ -393,11 +372,7 @@ cdef open_table(AccessCore *core, AccessTable *table):
 
 cdef Slice slice_from(text):
     """Return a slice of an encoded text, which must outlive it; None asks nothing."""
-    cdef Slice slice
-    if text is None:
-        return nothing()
-    slice.data, slice.size = <const char *> <bytes> text, len(text)
-    return slice
+    return empty_slice() if text is None else slice_of(<const char *> <bytes> text, len(text))
 
 
 cdef encoded(text):
@@ -479,10 +454,10 @@ cdef class Access:
         """Return the Identity with this id, or None."""
         cdef shared_ptr[AccessTable] table = access_table(self.core)
         cdef size_t i
-        text = principal_id.encode()
-        cdef Slice wanted = slice_from(text)
+        cdef string wanted
+        assign_text(&wanted, principal_id)
         for i in range(table.get().principals.size()):
-            if same(text_of(&table.get().principals[i].id), wanted):
+            if table.get().principals[i].id == wanted:
                 return identity(table, &table.get().principals[i])
         return None
 
@@ -491,7 +466,7 @@ cdef class Access:
         who, where, what = principal_id.encode(), peer.encode(), action.encode()
         access_turn_away(
             self.core, <uint8_t> refusal, slice_from(who), slice_from(where), slice_from(what),
-            nothing(), nothing(),
+            empty_slice(), empty_slice(),
         )
 
     def turned_away(self):
@@ -529,10 +504,6 @@ def taken_apart(key, list_id, campaign_id, count):
     """Return one row of `Access.turned_away`."""
     who, where, what = (part.decode(errors="replace") for part in key[1:].split(b"\0"))
     return key[0], who, where, what, list_id, campaign_id, count
-
-
-cdef bint same(Slice one, Slice other) noexcept nogil:
-    return one.size == other.size and memcmp(one.data, other.data, one.size) == 0
 
 
 cdef identity(shared_ptr[AccessTable] table, const Principal *principal):

@@ -21,10 +21,11 @@ from ownerd.calls cimport (
 )
 from ownerd.clock cimport clock_now
 from ownerd.grpc_words cimport words_call_name
-from ownerd.rules cimport NEVER_NS
 from ownerd.listener_state cimport (
     CREDENTIAL_BAD, CREDENTIAL_NONE, CREDENTIAL_TOKEN, TOKEN_BYTES, Connection, Exchange, Loop,
 )
+from ownerd.rows cimport empty_slice, slice_of
+from ownerd.rules cimport NEVER_NS
 from ownerd.sockets cimport (
     AF_INET, AF_INET6, INET6_ADDRSTRLEN, getpeername, inet_ntop, sockaddr, sockaddr_in,
     sockaddr_in6, sockaddr_storage, socklen_t,
@@ -140,8 +141,10 @@ cdef const Principal *caller(Exchange *exchange) noexcept nogil:
 cdef const Principal *identified(Exchange *exchange) noexcept nogil:
     """Find out who makes the call; NULL with code and message set where that is nobody known."""
     cdef char peer[PEER_BYTES]
-    cdef Slice action, nobody, nothing
-    cdef const Principal *found = caller(exchange)
+    cdef const char *action
+    cdef const Principal *found
+    access_refresh(exchange.loop)
+    found = caller(exchange)
     if found != NULL:
         exchange.connection.known = True
         return found
@@ -152,14 +155,10 @@ cdef const Principal *identified(Exchange *exchange) noexcept nogil:
         b"no credentials: send 'authorization: Bearer TOKEN', or connect with a certificate that "
         b"is known here",
     )
-    action.data = words_call_name(exchange.target)
-    action.size = strlen(action.data)
-    nobody.data = ""
-    nothing.data = NULL
-    nobody.size = nothing.size = 0
+    action = words_call_name(exchange.target)
     access_turn_away(
-        exchange.loop.access, REFUSED_UNAUTHENTICATED, nobody, peer_of(exchange, peer), action,
-        nothing, nothing,
+        exchange.loop.access, REFUSED_UNAUTHENTICATED, slice_of("", 0), peer_of(exchange, peer),
+        slice_of(action, strlen(action)), empty_slice(), empty_slice(),
     )
     return NULL
 
@@ -172,13 +171,11 @@ cdef bint access_identify(Exchange *exchange) noexcept nogil:
 cdef bint access_lets_in(Exchange *exchange) noexcept nogil:
     """Tell whether a decoded call may go on; False with code and message set if not.
 
-    It is asked anew who makes it: since the headers came, and since this wake-up began, rights may
-    have been taken away and tokens have ended.
+    It is asked anew who makes it: since the headers came, rights may have been taken away and
+    tokens have ended.
     """
     cdef char peer[PEER_BYTES]
-    cdef const Principal *principal
-    access_refresh(exchange.loop)
-    principal = identified(exchange)
+    cdef const Principal *principal = identified(exchange)
     if principal == NULL:
         return False
     if access_admits(principal, &exchange.call):
@@ -199,7 +196,6 @@ cdef Slice peer_of(Exchange *exchange, char *text) noexcept nogil:
     cdef char host[INET6_ADDRSTRLEN]
     cdef const char *kind = "unix:"
     cdef const char *shown = host
-    cdef Slice peer
     memset(&address, 0, sizeof(address))
     memset(host, 0, sizeof(host))
     getpeername(exchange.connection.fd, <sockaddr *> &address, &size)
@@ -212,5 +208,4 @@ cdef Slice peer_of(Exchange *exchange, char *text) noexcept nogil:
         if memcmp(host, MAPPED_PREFIX, strlen(MAPPED_PREFIX)) == 0:
             kind, shown = "ipv4:", host + strlen(MAPPED_PREFIX)
     snprintf(text, PEER_BYTES, "%s%s%s", kind, shown, "]" if kind[4] == c':' and kind[5] else "")
-    peer.data, peer.size = text, strlen(text)
-    return peer
+    return slice_of(text, strlen(text))

@@ -1,9 +1,9 @@
 """The loops of the native listener: each a thread with an epoll set and its own connections.
 
 One wake-up reads every connection that has something, those included whose last bytes TLS keeps,
-submits all calls decoded meanwhile to the
-engine as one chain, takes the answers that the engine has left in the inbox, and writes each
-connection that has output once. The first loop accepts, and hands the connections out in turn.
+submits all calls decoded meanwhile to the engine as one chain, takes the answers that the engine
+has left in the inbox, and writes each connection that has output once. The first loop accepts, and
+hands the connections out in turn.
 
 Invariants:
 - A loop's thread never waits but in epoll_wait, and never takes the GIL.
@@ -309,7 +309,6 @@ cdef void wake_up(Loop *loop) noexcept nogil:
     )
     loop.now_ns = clock_elapsed()
     loop.counts.wakeups += 1
-    access_refresh(loop)
     loop.handshakes_left = HANDSHAKES
     for i in range(count):
         mail |= events[i].data.ptr == NULL

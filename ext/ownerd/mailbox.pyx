@@ -22,9 +22,10 @@ from libc.stdlib cimport free, malloc
 
 from ownerd.access cimport Access, Identity, access_admits, access_turn_away_call
 from ownerd.calls cimport (
-    CALL_CLAIM_BATCH, CALL_KIND_COUNT, CALL_REPORT_BATCH, OK, PERMISSION_DENIED, DialCall, Slice,
+    CALL_CLAIM_BATCH, CALL_KIND_COUNT, CALL_REPORT_BATCH, OK, PERMISSION_DENIED, DialCall,
     call_clear, call_init,
 )
+from ownerd.rows cimport slice_of
 from ownerd.wire cimport wire_decode
 from ownerd.writer cimport engine_submit_all
 
@@ -193,13 +194,13 @@ cdef class Mailbox:
     cdef bint admits(self, Task *task, Identity identity, peer) except *:
         """Tell whether the caller may make the call; else it is refused, and counted as such."""
         cdef DialCall *call = <DialCall *> task
-        cdef Slice where
         if access_admits(identity.principal, call):
             return True
         if task.code == PERMISSION_DENIED:
             host = peer_host(peer()).encode()
-            where.data, where.size = <const char *> host, len(host)
-            access_turn_away_call(self.access.core, identity.principal, where, call)
+            access_turn_away_call(
+                self.access.core, identity.principal, slice_of(<const char *> host, len(host)), call
+            )
         return False
 
     def send(self):

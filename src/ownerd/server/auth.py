@@ -7,7 +7,7 @@ certificate: one that is wrong is not made good by a certificate.
 Any thread; nothing here blocks.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import grpc.aio
 
@@ -46,11 +46,7 @@ class Authenticator:
         if self._anybody is not None:
             return self._anybody
         found = [value for key, value in context.invocation_metadata() if key == _HEADER]
-        identity = self._identity(found, () if found else names_of(context))
-        if identity is None:
-            self._access.turn_away(UNAUTHENTICATED, "", peer_host(context.peer()), method)
-            raise Unauthenticated(given=bool(found))
-        return identity
+        return self._known(found, () if found else names_of(context), context.peer, method)
 
     def of_request(
         self, authorization: str | None, names: Iterable[str], peer: str, what: str
@@ -69,11 +65,7 @@ class Authenticator:
         if self._anybody is not None:
             return self._anybody
         found = [] if authorization is None else [authorization]
-        identity = self._identity(found, () if found else names)
-        if identity is None:
-            self._access.turn_away(UNAUTHENTICATED, "", peer_host(peer), what)
-            raise Unauthenticated(given=bool(found))
-        return identity
+        return self._known(found, names, lambda: peer, what)
 
     def denied(self, error: PermissionDenied, peer: str, method: str) -> None:
         """Remember that somebody known lacked a right."""
@@ -88,11 +80,23 @@ class Authenticator:
         if wait_ms := identity.wait_ms():
             raise RateLimited(identity.principal_id, wait_ms)
 
-    def _identity(self, headers: list[str | bytes], names: Iterable[str]) -> Identity | None:
+    def _known(
+        self,
+        headers: list[str | bytes],
+        names: Iterable[str],
+        peer: Callable[[], str],
+        what: str,
+    ) -> Identity:
+        """Return whose token it is, without one whose certificate; or turn the caller away."""
         if headers:
-            return self._by_token(headers)
-        known = (self._access.by_name(name) for name in names)
-        return next((identity for identity in known if identity is not None), None)
+            identity = self._by_token(headers)
+        else:
+            known = (self._access.by_name(name) for name in names)
+            identity = next((each for each in known if each is not None), None)
+        if identity is None:
+            self._access.turn_away(UNAUTHENTICATED, "", peer_host(peer()), what)
+            raise Unauthenticated(given=bool(headers))
+        return identity
 
     def _by_token(self, headers: list[str | bytes]) -> Identity | None:
         value = headers[0]

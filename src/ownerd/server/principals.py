@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 
 from ownerd.access import RIGHTS, Access
+from ownerd.directory import sync_directory
 from ownerd.engine import Engine
 from ownerd.errors import LastAdmin, NameTaken
 
@@ -275,8 +276,4 @@ def _write_secret(path: Path, secret: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.rename(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_directory(path.parent)

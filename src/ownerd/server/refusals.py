@@ -116,19 +116,14 @@ class Refusals:
     async def tell_rest(self) -> None:
         """Tell what is held back, however much was told already; the server is about to end.
 
-        The last entry counts those that would be too many.
+        The first entry counts those that would be too many.
         """
         self._fetch(0.0)
         untold = [each for each in self._held.items() if each[1].count]
         self._beyond += sum(held.count for _, held in untold[_MOST_AT_END:])
-        for kind, held in untold[: _MOST_AT_END - 1]:
-            others, self._beyond = self._beyond, 0
-            told = await self._tell(kind, held)
-            self._beyond += others
-            if not told:
+        for kind, held in untold[:_MOST_AT_END]:
+            if not await self._tell(kind, held):
                 return
-        for kind, held in untold[_MOST_AT_END - 1 : _MOST_AT_END]:
-            await self._tell(kind, held)
 
     def _fetch(self, now_s: float) -> None:
         rows, beyond = self._access.turned_away()

@@ -286,7 +286,6 @@ class Watch:
         self._settings = settings
         self._users = list(users)
         self._alarms = alarms
-        self._fault: str | None = None
         self._seen: object = None     # contents, or why they cannot be read, at the last look
         self._done: object = None     # what was acted on
         self._warned = False

@@ -169,7 +169,7 @@ class _Server:
         self._principals = principals
         self._access = principals.access
         self._material = material
-        self._start_ns: int = engine.stats()["time_ns"]
+        self._start_ns: int = engine.time_ns
 
     async def run(self) -> int:
         """Serve; return the exit code."""

@@ -9,7 +9,6 @@ from ownerd.server.admin.changes import Caller
 from ownerd.server.admin.desk import Desk, Handler
 from ownerd.v1 import admin_pb2
 
-PRINCIPAL_BYTES = 128
 ACTION_BYTES = 128
 
 # A filter that fits little must not make one call read the whole audit: a page may be short, even
@@ -64,7 +63,7 @@ def _compiled(
 ) -> tuple[Callable[[admin_pb2.AuditEntry, int], bool], int]:
     """Return a test of an entry and its time, and the time before which no entry fits."""
     validate.text("filter.list_id", wanted.list_id, validate.LIST_ID_BYTES, required=False)
-    validate.text("filter.principal", wanted.principal, PRINCIPAL_BYTES, required=False)
+    validate.text("filter.principal", wanted.principal, validate.PRINCIPAL_ID_BYTES, required=False)
     validate.text("filter.action", wanted.action, ACTION_BYTES, required=False)
     start_ns, end_ns = 0, convert.LAST_NS
     if wanted.HasField("start_time"):

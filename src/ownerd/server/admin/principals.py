@@ -34,7 +34,6 @@ from ownerd.server.principals import (
 )
 from ownerd.v1 import admin_pb2
 
-PRINCIPAL_ID_BYTES = 128
 _GRANT_COUNT = 100
 _PATTERN_COUNT = 100
 _NAME_COUNT = 20
@@ -74,7 +73,7 @@ def read(message: admin_pb2.Principal) -> Principal:
 
 
 def _id(value: str, field: str = "principal_id") -> str:
-    validate.text(field, value, PRINCIPAL_ID_BYTES)
+    validate.text(field, value, validate.PRINCIPAL_ID_BYTES)
     if value in (ANONYMOUS, ITSELF) or not value.isprintable():
         allowed = f"printable characters, and neither {ANONYMOUS!r} nor {ITSELF!r}"
         raise InvalidField(field, value, allowed)

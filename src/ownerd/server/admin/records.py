@@ -14,7 +14,6 @@ from ownerd.v1 import admin_pb2
 PAGE_BYTES = 2 << 20
 _STEP_COUNT = 1_000
 _DETAIL_IDS = 100
-_EVERY = 2**31 - 1
 
 # A row of Snapshot.records: record, campaign, its name, acquired, expiring.
 Row = tuple[str, str, str, int, int | None]
@@ -65,8 +64,7 @@ def read_page(
 
 def _campaigns_seen(engine: Engine, caller: Caller, list_id: str) -> list[str] | None:
     """Return the campaigns of a list that the caller may view; None: every one."""
-    known = (campaign_id for campaign_id, _ in engine.campaigns("", _EVERY))
-    return caller.campaigns_seen(rights.VIEW, list_id, known)
+    return caller.campaigns_seen(rights.VIEW, list_id, validate.every_campaign(engine))
 
 
 def _list(

@@ -21,6 +21,7 @@ CAMPAIGN_NAME_BYTES = 256
 CODE_BYTES = 64
 REASON_BYTES = 1024
 REQUEST_ID_BYTES = 64
+PRINCIPAL_ID_BYTES = 128
 FILTER_CAMPAIGN_COUNT = 1_000
 BATCH_RECORD_COUNT = 10_000
 PAGE_SIZE = 100
@@ -88,6 +89,11 @@ def campaign_ids(values: Iterable[str]) -> list[str]:
     return ids
 
 
+def every_campaign(engine: Engine) -> list[str]:
+    """Return the ids of all campaigns that the store knows."""
+    return [campaign_id for campaign_id, _ in engine.campaigns("", _EVERY)]
+
+
 def known_campaigns(engine: Engine, values: Iterable[str]) -> None:
     """Check that every campaign of a filter is known to the store.
 
@@ -99,7 +105,7 @@ def known_campaigns(engine: Engine, values: Iterable[str]) -> None:
     wanted = list(values)
     if not wanted:
         return
-    known = {known_id for known_id, _ in engine.campaigns("", _EVERY)}
+    known = set(every_campaign(engine))
     for value in wanted:
         if value not in known:
             raise CampaignNotFound(value)
