@@ -32,8 +32,16 @@ if SANITIZE:
 # grpcio serves the dial port then.
 HTTP2_LIBRARIES = {"libnghttp2": "libnghttp2-dev", "openssl": "libssl-dev"}
 HTTP2_ROOMS = {
-    "listener", "listener_access", "listener_connection", "listener_exchange", "listener_loop",
-    "listener_transport", "load_channel", "load_http2", "load_tls", "tls",
+    "listener",
+    "listener_access",
+    "listener_connection",
+    "listener_exchange",
+    "listener_loop",
+    "listener_transport",
+    "load_channel",
+    "load_http2",
+    "load_tls",
+    "tls",
 }
 
 
@@ -41,9 +49,11 @@ def package_flags(packages):
     """Return (compile, link) flags of system libraries; None, and a line, where one is missing."""
     try:
         return [
-            shlex.split(subprocess.run(
-                ["pkg-config", flag, *packages], capture_output=True, text=True, check=True
-            ).stdout)
+            shlex.split(
+                subprocess.run(
+                    ["pkg-config", flag, *packages], capture_output=True, text=True, check=True
+                ).stdout
+            )
             for flag in ("--cflags", "--libs")
         ]
     except (OSError, subprocess.CalledProcessError):
@@ -107,10 +117,17 @@ class BuildPython(build_py):
         protos = ROOT / "protos"
         well_known = Path(protoc.__file__).parent / "_proto"
         arguments = ["protoc", f"-I{protos}", f"-I{well_known}"]
-        arguments += [f"--python_out={out}", f"--pyi_out={out}", f"--grpc_python_out={out}", *PROTOS]
+        arguments += [
+            f"--python_out={out}",
+            f"--pyi_out={out}",
+            f"--grpc_python_out={out}",
+            *PROTOS,
+        ]
         if protoc.main(arguments) != 0:
             raise SystemExit("protoc could not compile the files in protos/; see the lines above")
-        (out / "ownerd" / "v1" / "__init__.py").write_text('"""Generated from protos/ownerd/v1."""\n')
+        (out / "ownerd" / "v1" / "__init__.py").write_text(
+            '"""Generated from protos/ownerd/v1."""\n'
+        )
 
 
 class SourceArchive(sdist):

@@ -70,10 +70,11 @@ def main(
     """
     scale = QUICK if quick else FULL
     scale = scale._replace(
-        rounds=rounds or scale.rounds, seconds=seconds or scale.seconds,
+        rounds=rounds or scale.rounds,
+        seconds=seconds or scale.seconds,
         sizes=(*scale.sizes[:-1], records or scale.largest),
         sustained_s=sustained or scale.sustained_s,
-    )  # fmt: skip
+    )
     parts = only.split(",") if only else list(PARTS)
     if unknown := set(parts) - set(PARTS):
         raise SystemExit(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")

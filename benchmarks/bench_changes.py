@@ -19,28 +19,44 @@ def measure(run: Run) -> None:
 
 def _measure_changes(run: Run) -> None:
     job = changing.Job(
-        store=str(run.filled(run.scale.largest, owned=True)), seed=run.seed,
-        record_count=run.scale.largest, quiet_s=max(1.0, run.scale.seconds),
+        store=str(run.filled(run.scale.largest, owned=True)),
+        seed=run.seed,
+        record_count=run.scale.largest,
+        quiet_s=max(1.0, run.scale.seconds),
         settle_limit_s=SETTLE_LIMIT_S,
-    )  # fmt: skip
+    )
     answer = processes.run_module("benchmarks.changing", msgspec.json.encode(job))
     found = msgspec.json.decode(answer, type=changing.Result)
     run.drop_store(run.scale.largest, owned=True)  # no longer what its name says
     for change in found.changes:
-        run.report.add("changes", {
-            "change": change.name, "records": run.scale.largest,
-            "in force ms": change.in_force_ms, "counted ms": change.counted_ms,
-            "settled s": change.settled_s, "p50 before": change.before_p50_ms,
-            "p50 settling": change.during_p50_ms, "p99 before": change.before_p99_ms,
-            "p99 settling": change.during_p99_ms, "max settling": change.during_max_ms,
-            "errors": change.error_count,
-        })  # fmt: skip
+        run.report.add(
+            "changes",
+            {
+                "change": change.name,
+                "records": run.scale.largest,
+                "in force ms": change.in_force_ms,
+                "counted ms": change.counted_ms,
+                "settled s": change.settled_s,
+                "p50 before": change.before_p50_ms,
+                "p50 settling": change.during_p50_ms,
+                "p99 before": change.before_p99_ms,
+                "p99 settling": change.during_p99_ms,
+                "max settling": change.during_max_ms,
+                "errors": change.error_count,
+            },
+        )
     run.report.show("changes", f"A whole list changed under {found.rate_per_s:,.0f} claims/s; ms")
-    run.report.add("owners", {
-        "what": "ListOwners", "records": run.scale.largest, "idle s": found.list_owners_s,
-        "under load s": found.list_owners_under_load_s, "open s": found.open_s,
-        "own MiB": found.own_bytes / (1 << 20),
-    })  # fmt: skip
+    run.report.add(
+        "owners",
+        {
+            "what": "ListOwners",
+            "records": run.scale.largest,
+            "idle s": found.list_owners_s,
+            "under load s": found.list_owners_under_load_s,
+            "open s": found.open_s,
+            "own MiB": found.own_bytes / (1 << 20),
+        },
+    )
     run.report.show("owners", "Owners of a whole list counted, in process")
 
 
@@ -53,18 +69,26 @@ def _measure_crash(run: Run) -> None:
     opened = msgspec.json.decode(answer, type=crashing.Opened)
     if opened.revision < died.revision:
         raise RuntimeError(f"revision {died.revision} was answered, {opened.revision} is there")
-    run.report.add("restart", {
-        "what": "start after kill -9", "operations": died.operations,
-        "unsettled records": died.unsettled, "seconds": opened.seconds,
-    })  # fmt: skip
+    run.report.add(
+        "restart",
+        {
+            "what": "start after kill -9",
+            "operations": died.operations,
+            "unsettled records": died.unsettled,
+            "seconds": opened.seconds,
+        },
+    )
     run.report.show("restart", f"Start after a crash, {run.scale.largest:,} records in the store")
 
 
 def _crash(run: Run, store: str) -> crashing.Died:
     job = crashing.Crash(
-        store=store, seed=run.seed, record_count=run.scale.largest, pick_seed=run.pick_seed(),
+        store=store,
+        seed=run.seed,
+        record_count=run.scale.largest,
+        pick_seed=run.pick_seed(),
         operations=run.scale.journal_records,
-    )  # fmt: skip
+    )
     process = processes.start_module(
         "benchmarks.crashing", stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )

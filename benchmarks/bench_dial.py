@@ -22,9 +22,10 @@ from ownerd.engine import DIAL_METHODS
 
 EMPTY = "empty grpc.aio handler"
 PROTECTIONS = (
-    dialport.Protection(token=True), dialport.Protection(tls=True),
+    dialport.Protection(token=True),
+    dialport.Protection(tls=True),
     dialport.Protection(token=True, tls=True),
-)  # fmt: skip
+)
 WRONG_PER_S = 10_000
 DIALER_PER_S = 20_000
 SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -74,24 +75,36 @@ def measure(run: Run) -> None:
 
 
 def _round(
-    run: Run, shape: Shape, kind: str, answers: Path,
+    run: Run,
+    shape: Shape,
+    kind: str,
+    answers: Path,
     protection: dialport.Protection = dialport.OPEN,
-) -> None:  # fmt: skip
+) -> None:
     store = run.filled(run.scale.largest)
     with dialport.serving(store, kind, run.directory, protection) as server:
         found = dialport.drive(
-            server, run.known, in_flight=shape.in_flight, batch_records=shape.batch_records,
-            seconds=run.scale.seconds, warm_up_s=run.scale.warm_up_s, pick_seed=run.pick_seed(),
+            server,
+            run.known,
+            in_flight=shape.in_flight,
+            batch_records=shape.batch_records,
+            seconds=run.scale.seconds,
+            warm_up_s=run.scale.warm_up_s,
+            pick_seed=run.pick_seed(),
             shown=dialport.credentials(store, run.directory, protection),
-        )  # fmt: skip
+        )
         if not answers.exists():
             answers.write_text(json.dumps(_answers(run, server.addresses["dial"])), "utf-8")
         memory = server.memory()
-    run.report.add("dial", {
-        "load": shape.name, "contender": protected(protection) if any(protection) else kind,
-        **found.row(),
-        "own MiB": memory.own_bytes / (1 << 20),
-    })  # fmt: skip
+    run.report.add(
+        "dial",
+        {
+            "load": shape.name,
+            "contender": protected(protection) if any(protection) else kind,
+            **found.row(),
+            "own MiB": memory.own_bytes / (1 << 20),
+        },
+    )
 
 
 def _answers(run: Run, target: str) -> dict[str, str]:
@@ -117,14 +130,24 @@ def _empty_server(run: Run, answers: Path) -> Iterator[processes.Server]:
 def _empty_round(run: Run, shape: Shape, answers: Path) -> None:
     with _empty_server(run, answers) as server:
         found = dialport.drive(
-            server, run.known, in_flight=shape.in_flight, batch_records=shape.batch_records,
-            seconds=run.scale.seconds, warm_up_s=run.scale.warm_up_s, pick_seed=run.pick_seed(),
-        )  # fmt: skip
+            server,
+            run.known,
+            in_flight=shape.in_flight,
+            batch_records=shape.batch_records,
+            seconds=run.scale.seconds,
+            warm_up_s=run.scale.warm_up_s,
+            pick_seed=run.pick_seed(),
+        )
         memory = server.memory()
-    run.report.add("dial", {
-        "load": shape.name, "contender": EMPTY, **found.row(),
-        "own MiB": memory.own_bytes / (1 << 20),
-    })  # fmt: skip
+    run.report.add(
+        "dial",
+        {
+            "load": shape.name,
+            "contender": EMPTY,
+            **found.row(),
+            "own MiB": memory.own_bytes / (1 << 20),
+        },
+    )
 
 
 def _measure_sizes(run: Run) -> None:
@@ -134,12 +157,14 @@ def _measure_sizes(run: Run) -> None:
             known = records.Records(run.seed, size)
             with dialport.serving(run.filled(size), dialport.NATIVE, run.directory) as server:
                 found = dialport.drive(
-                    server, known, in_flight=CLAIMS.in_flight, seconds=run.scale.seconds,
-                    warm_up_s=run.scale.warm_up_s, pick_seed=run.pick_seed(),
-                )  # fmt: skip
-            run.report.add("dial sizes", {
-                "load": CLAIMS.name, "records": size, **found.row()
-            })  # fmt: skip
+                    server,
+                    known,
+                    in_flight=CLAIMS.in_flight,
+                    seconds=run.scale.seconds,
+                    warm_up_s=run.scale.warm_up_s,
+                    pick_seed=run.pick_seed(),
+                )
+            run.report.add("dial sizes", {"load": CLAIMS.name, "records": size, **found.row()})
     run.report.keep_medians("dial sizes", ("load", "records"), "decisions/s")
     run.report.show("dial sizes", "The native dial listener by size of the list")
 
@@ -153,28 +178,41 @@ def _measure_strangers(run: Run) -> None:
             for wrong_per_s in (0, WRONG_PER_S):
                 with dialport.strangers(server, run.known, wrong_per_s, run.scale.seconds):
                     found = dialport.drive(
-                        server, run.known, in_flight=CLAIMS.in_flight, rate_per_s=DIALER_PER_S,
-                        seconds=run.scale.seconds, warm_up_s=run.scale.warm_up_s,
+                        server,
+                        run.known,
+                        in_flight=CLAIMS.in_flight,
+                        rate_per_s=DIALER_PER_S,
+                        seconds=run.scale.seconds,
+                        warm_up_s=run.scale.warm_up_s,
                         pick_seed=run.pick_seed(),
                         shown=dialport.credentials(store, run.directory, protection),
-                    )  # fmt: skip
-                run.report.add("dial strangers", {
-                    "wrong tokens/s": wrong_per_s, "offered/s": DIALER_PER_S, **found.row()
-                })  # fmt: skip
+                    )
+                run.report.add(
+                    "dial strangers",
+                    {"wrong tokens/s": wrong_per_s, "offered/s": DIALER_PER_S, **found.row()},
+                )
     run.report.keep_medians("dial strangers", ("wrong tokens/s",), "p99 ms")
     run.report.show("dial strangers", "A dialer beside a stranger who tries tokens")
 
 
 def _measure_offered(run: Run, kind: str) -> None:
-    peak = next(row["calls/s"] for row in run.report.rows("dial")
-                if (row["load"], row["contender"]) == (CLAIMS.name, kind))  # fmt: skip
+    peak = next(
+        row["calls/s"]
+        for row in run.report.rows("dial")
+        if (row["load"], row["contender"]) == (CLAIMS.name, kind)
+    )
     with dialport.serving(run.filled(run.scale.largest), kind, run.directory) as server:
         for share in SHARES:
             found = dialport.drive(
-                server, run.known, in_flight=4 * CLAIMS.in_flight, rate_per_s=share * peak,
-                seconds=run.scale.seconds, warm_up_s=run.scale.warm_up_s,
+                server,
+                run.known,
+                in_flight=4 * CLAIMS.in_flight,
+                rate_per_s=share * peak,
+                seconds=run.scale.seconds,
+                warm_up_s=run.scale.warm_up_s,
                 pick_seed=run.pick_seed(),
-            )  # fmt: skip
-            run.report.add("dial offered", {
-                "contender": kind, "share": share, "offered/s": share * peak, **found.row()
-            })  # fmt: skip
+            )
+            run.report.add(
+                "dial offered",
+                {"contender": kind, "share": share, "offered/s": share * peak, **found.row()},
+            )

@@ -32,14 +32,16 @@ def measure(run: Run) -> None:
         _row(run, name, run.scale.largest, claims=claims, attempts=attempts)
     for in_flight in IN_FLIGHT:
         _row(
-            run, f"Claim, {in_flight} in flight", run.scale.largest, batch_records=1,
+            run,
+            f"Claim, {in_flight} in flight",
+            run.scale.largest,
+            batch_records=1,
             in_flight=in_flight,
-        )  # fmt: skip
+        )
     for size in run.scale.sizes[:-1]:
         _row(
-            run, f"Claim, {IN_FLIGHT[-1]} in flight", size, batch_records=1,
-            in_flight=IN_FLIGHT[-1],
-        )  # fmt: skip
+            run, f"Claim, {IN_FLIGHT[-1]} in flight", size, batch_records=1, in_flight=IN_FLIGHT[-1]
+        )
     run.report.show(
         "engine", f"The engine in process; batches of {BATCH:,}, {BATCHES_IN_FLIGHT} in flight"
     )
@@ -57,30 +59,50 @@ def measure_sustained(run: Run) -> None:
 
 def _measure_offered(run: Run) -> None:
     """Claim at shares of the peak rate, whether or not earlier calls were answered."""
-    peak = next(row["decisions/s"] for row in run.report.rows("engine")
-                if row["load"] == f"Claim, {IN_FLIGHT[-1]} in flight")  # fmt: skip
+    peak = next(
+        row["decisions/s"]
+        for row in run.report.rows("engine")
+        if row["load"] == f"Claim, {IN_FLIGHT[-1]} in flight"
+    )
     for share in SHARES:
         found = _drive(
-            run, run.scale.largest, batch_records=1, in_flight=4 * IN_FLIGHT[-1],
+            run,
+            run.scale.largest,
+            batch_records=1,
+            in_flight=4 * IN_FLIGHT[-1],
             rate_per_s=share * peak,
-        )  # fmt: skip
-        run.report.add("engine offered", {
-            "contender": ENGINE, "share": share, "offered/s": share * peak,
-            "decisions/s": found.decisions_per_s, "p50 ms": found.p50_ms, "p99 ms": found.p99_ms,
-            "p99.9 ms": found.p999_ms, "max ms": found.max_ms, "engine us": found.engine_cpu_us,
-        })  # fmt: skip
+        )
+        run.report.add(
+            "engine offered",
+            {
+                "contender": ENGINE,
+                "share": share,
+                "offered/s": share * peak,
+                "decisions/s": found.decisions_per_s,
+                "p50 ms": found.p50_ms,
+                "p99 ms": found.p99_ms,
+                "p99.9 ms": found.p999_ms,
+                "max ms": found.max_ms,
+                "engine us": found.engine_cpu_us,
+            },
+        )
     run.report.show("engine offered", "The engine in process, latency at a share of the peak rate")
 
 
 def _drive(run: Run, size: int, **more: Any) -> inprocess.Driven:
     settings = {
-        "in_flight": BATCHES_IN_FLIGHT, "batch_records": BATCH, "seconds": run.scale.seconds,
+        "in_flight": BATCHES_IN_FLIGHT,
+        "batch_records": BATCH,
+        "seconds": run.scale.seconds,
         "warm_up_s": run.scale.warm_up_s,
-    } | more  # fmt: skip
+    } | more
     job = inprocess.Drive(
-        store=str(run.filled(size)), seed=run.seed, record_count=size, pick_seed=run.pick_seed(),
+        store=str(run.filled(size)),
+        seed=run.seed,
+        record_count=size,
+        pick_seed=run.pick_seed(),
         **settings,
-    )  # fmt: skip
+    )
     found: inprocess.Driven = run.do(job, inprocess.Driven)
     return found
 
@@ -92,13 +114,24 @@ def _row(run: Run, name: str, size: int, **more: Any) -> None:
 def _engine_row(name: str, size: int, found: inprocess.Driven) -> dict[str, Any]:
     """Return a result under the names that the report prints."""
     return {
-        "load": name, "records": size, "decisions/s": found.decisions_per_s,
-        "lowest second": found.lowest_second, "p50 ms": found.p50_ms, "p99 ms": found.p99_ms,
-        "p99.9 ms": found.p999_ms, "max ms": found.max_ms, "writer us": found.writer_cpu_us,
-        "engine us": found.engine_cpu_us, "load cores": found.load_core_share,
-        "group": found.group_mean, "bytes out": found.written_bytes,
+        "load": name,
+        "records": size,
+        "decisions/s": found.decisions_per_s,
+        "lowest second": found.lowest_second,
+        "p50 ms": found.p50_ms,
+        "p99 ms": found.p99_ms,
+        "p99.9 ms": found.p999_ms,
+        "max ms": found.max_ms,
+        "writer us": found.writer_cpu_us,
+        "engine us": found.engine_cpu_us,
+        "load cores": found.load_core_share,
+        "group": found.group_mean,
+        "bytes out": found.written_bytes,
         "write amp.": found.written_bytes / inprocess.RECORD_BYTES,
-        "own MiB": found.own_bytes / (1 << 20), "store MiB": found.store_bytes / (1 << 20),
-        "errors": sum(found.errors.values()), "answers": found.answers,
-        "group sizes": found.group_sizes, "by second": found.by_second,
-    }  # fmt: skip
+        "own MiB": found.own_bytes / (1 << 20),
+        "store MiB": found.store_bytes / (1 << 20),
+        "errors": sum(found.errors.values()),
+        "answers": found.answers,
+        "group sizes": found.group_sizes,
+        "by second": found.by_second,
+    }

@@ -47,12 +47,17 @@ def measure(run: Run) -> None:
             job = Job(directory=directory, group=group, seconds=run.scale.seconds)
             answer = processes.run_module("benchmarks.bench_limits", msgspec.json.encode(job))
         found = msgspec.json.decode(answer, type=Result)
-        run.report.add("limits", {
-            "limit": "LMDB append, synced", "group": group,
-            "decisions/s": found.commits * group / found.seconds,
-            "commits/s": found.commits / found.seconds, "p50 ms": found.p50_ms,
-            "cores": found.core_share,
-        })  # fmt: skip
+        run.report.add(
+            "limits",
+            {
+                "limit": "LMDB append, synced",
+                "group": group,
+                "decisions/s": found.commits * group / found.seconds,
+                "commits/s": found.commits / found.seconds,
+                "p50 ms": found.p50_ms,
+                "cores": found.core_share,
+            },
+        )
     run.report.show("limits", f"Raw LMDB, {OPERATION_BYTES} bytes an operation")
 
 
@@ -70,9 +75,11 @@ def append(job: Job) -> Result:
         seconds = (time.monotonic_ns() - begin_ns) / 1e9
         cpu_s = time.process_time() - begin_cpu_s
     return Result(
-        commits=len(took_ns), seconds=seconds, p50_ms=statistics.median(took_ns) / 1e6,
+        commits=len(took_ns),
+        seconds=seconds,
+        p50_ms=statistics.median(took_ns) / 1e6,
         core_share=cpu_s / seconds,
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

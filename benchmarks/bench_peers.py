@@ -47,9 +47,13 @@ def measure(run: Run) -> None:
 def _present(run: Run) -> Sequence[peers.Contender]:
     """Return the contenders that can run here; name the others."""
     every: list[peers.Contender] = [
-        OwnerdEngine(), OwnerdServer(dialport.NATIVE), OwnerdServer(dialport.GRPCIO), Redis(),
-        Postgres(), Etcd(),
-    ]  # fmt: skip
+        OwnerdEngine(),
+        OwnerdServer(dialport.NATIVE),
+        OwnerdServer(dialport.GRPCIO),
+        Redis(),
+        Postgres(),
+        Etcd(),
+    ]
     found = []
     skipped = run.report.data.setdefault("skipped", {})
     versions = run.report.data.setdefault("contenders", {})
@@ -68,8 +72,14 @@ def _present(run: Run) -> Sequence[peers.Contender]:
 def _measure_once(run: Run, contender: peers.Contender, shape: peers.Shape) -> None:
     with run.fresh() as directory:
         task = peers.Task(
-            shape, run.scale.largest, run.seed, run.pick_seed(), run.scale.seconds,
-            run.scale.warm_up_s, directory, run.filled(run.scale.largest),
-        )  # fmt: skip
+            shape,
+            run.scale.largest,
+            run.seed,
+            run.pick_seed(),
+            run.scale.seconds,
+            run.scale.warm_up_s,
+            directory,
+            run.filled(run.scale.largest),
+        )
         figures = contender.measure(task)
     run.report.add("peers", {"load": shape.name, "contender": contender.name, **figures.row()})

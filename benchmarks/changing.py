@@ -103,9 +103,13 @@ class Claims:
     def _claim(self, plan: Plan, number: int) -> None:
         while not self._over.is_set():
             found = drive(
-                self._engine, plan, in_flight=OPEN_LOAD_IN_FLIGHT, seconds=_SLICE_S, warm_up_s=0.0,
+                self._engine,
+                plan,
+                in_flight=OPEN_LOAD_IN_FLIGHT,
+                seconds=_SLICE_S,
+                warm_up_s=0.0,
                 rate_per_s=self._rate_per_s,
-            )  # fmt: skip
+            )
             with self._lock:
                 self.latency.merge(found.latency)
                 self.error_count += sum(found.errors.values())
@@ -131,9 +135,14 @@ def measure(job: Job) -> Result:
             _watched(job, engine, plans, rate_per_s, "release all", _release_all),
         ]
     return Result(
-        open_s=open_s, peak_per_s=peak_per_s, rate_per_s=rate_per_s, list_owners_s=list_owners_s,
-        list_owners_under_load_s=under_load_s, changes=changes, own_bytes=watch.peak_bytes,
-    )  # fmt: skip
+        open_s=open_s,
+        peak_per_s=peak_per_s,
+        rate_per_s=rate_per_s,
+        list_owners_s=list_owners_s,
+        list_owners_under_load_s=under_load_s,
+        changes=changes,
+        own_bytes=watch.peak_bytes,
+    )
 
 
 def _fill_open(engine: Engine, known: records.Records) -> None:
@@ -167,9 +176,13 @@ def _release_all(engine: Engine) -> Any:
 
 
 def _watched(
-    job: Job, engine: Engine, plans: list[Plan], rate_per_s: float, name: str,
+    job: Job,
+    engine: Engine,
+    plans: list[Plan],
+    rate_per_s: float,
+    name: str,
     make: Callable[[Engine], Any],
-) -> Change:  # fmt: skip
+) -> Change:
     """Make a change under load; hold the claims meanwhile against those just before."""
     with Claims(engine, plans, rate_per_s):
         time.sleep(job.quiet_s / 2)  # what went before is over, caches are warm
@@ -186,14 +199,18 @@ def _watched(
             counted_ms = (time.monotonic() - begin_s) * 1e3
         settled_s = _settled_s(engine, begin_s, job.settle_limit_s)
     return Change(
-        name=name, in_force_ms=in_force_s * 1e3, counted_ms=counted_ms, count=count,
-        settled_s=settled_s, before_p50_ms=before.latency.quantile_ns(0.5) / 1e6,
+        name=name,
+        in_force_ms=in_force_s * 1e3,
+        counted_ms=counted_ms,
+        count=count,
+        settled_s=settled_s,
+        before_p50_ms=before.latency.quantile_ns(0.5) / 1e6,
         before_p99_ms=before.latency.quantile_ns(0.99) / 1e6,
         during_p50_ms=during.latency.quantile_ns(0.5) / 1e6,
         during_p99_ms=during.latency.quantile_ns(0.99) / 1e6,
         during_max_ms=during.latency.max_ns / 1e6,
         error_count=before.error_count + during.error_count,
-    )  # fmt: skip
+    )
 
 
 def _settled_s(engine: Engine, begin_s: float, limit_s: float) -> float | None:

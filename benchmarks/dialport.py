@@ -53,12 +53,17 @@ class Dialled(NamedTuple):
     def row(self) -> dict[str, Any]:
         """Return the figures under the names that the report prints."""
         return {
-            "decisions/s": self.decisions_per_s, "calls/s": self.calls_per_s,
-            "p50 ms": self.p50_ms, "p99 ms": self.p99_ms, "p99.9 ms": self.p999_ms,
-            "max ms": self.max_ms, "server us": self.server_cpu_us,
-            "client cores": self.client_cores, "errors": self.error_count,
+            "decisions/s": self.decisions_per_s,
+            "calls/s": self.calls_per_s,
+            "p50 ms": self.p50_ms,
+            "p99 ms": self.p99_ms,
+            "p99.9 ms": self.p999_ms,
+            "max ms": self.max_ms,
+            "server us": self.server_cpu_us,
+            "client cores": self.client_cores,
+            "errors": self.error_count,
             "answers": self.answers,
-        }  # fmt: skip
+        }
 
 
 def kinds() -> list[str]:
@@ -114,10 +119,16 @@ def strangers(
     plan = known.plan(records.OPEN_LIST)
     with ThreadPoolExecutor(1) as pool:
         wrong = pool.submit(
-            load_http2.drive, server.addresses["dial"], plan, seconds=2 * seconds, warm_up_s=0.0,
-            in_flight=256, connections=CONNECTIONS, rate_per_s=float(rate_per_s),
+            load_http2.drive,
+            server.addresses["dial"],
+            plan,
+            seconds=2 * seconds,
+            warm_up_s=0.0,
+            in_flight=256,
+            connections=CONNECTIONS,
+            rate_per_s=float(rate_per_s),
             token=WRONG_TOKEN,
-        )  # fmt: skip
+        )
         yield
         found = wrong.result()
     if found.calls or not sum(found.errors.values()):
@@ -133,19 +144,45 @@ def _identity(directory: Path) -> tuple[Path, Path]:
     certificate, key = directory / "certificate.pem", directory / "key.pem"
     if not certificate.exists():
         subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-             "-nodes", "-days", "30", "-subj", "/CN=ownerd benchmarks", "-addext",
-             "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)],
-            check=True, capture_output=True, timeout=30,
-        )  # fmt: skip
+            [
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+                "-nodes",
+                "-days",
+                "30",
+                "-subj",
+                "/CN=ownerd benchmarks",
+                "-addext",
+                "subjectAltName=IP:127.0.0.1",
+                "-keyout",
+                str(key),
+                "-out",
+                str(certificate),
+            ],
+            check=True,
+            capture_output=True,
+            timeout=30,
+        )
     return certificate, key
 
 
 def drive(
-    server: processes.Server, known: records.Records, *, in_flight: int, seconds: float,
-    warm_up_s: float, pick_seed: int, batch_records: int = 1, rate_per_s: float = 0.0,
+    server: processes.Server,
+    known: records.Records,
+    *,
+    in_flight: int,
+    seconds: float,
+    warm_up_s: float,
+    pick_seed: int,
+    batch_records: int = 1,
+    rate_per_s: float = 0.0,
     shown: dict[str, Any] | None = None,
-) -> Dialled:  # fmt: skip
+) -> Dialled:
     """Load a server's dial port with claims on the open list.
 
     Warms up first and measures then, so that the server's processor time is that of the calls
@@ -153,9 +190,11 @@ def drive(
     """
     plan = known.plan(records.OPEN_LIST, batch_records=batch_records, pick_seed=pick_seed)
     load = {
-        "in_flight": in_flight, "connections": min(CONNECTIONS, in_flight),
-        "rate_per_s": rate_per_s, **(shown or {}),
-    }  # fmt: skip
+        "in_flight": in_flight,
+        "connections": min(CONNECTIONS, in_flight),
+        "rate_per_s": rate_per_s,
+        **(shown or {}),
+    }
     address = server.addresses["dial"]
     load_http2.drive(address, plan, seconds=warm_up_s, warm_up_s=0.0, **load)
     cpu_s = server.cpu_s()
@@ -168,8 +207,14 @@ def drive(
         return found.latency.quantile_ns(share) / 1e6
 
     return Dialled(
-        decisions_per_s=found.records / found.seconds, calls_per_s=found.calls / found.seconds,
-        p50_ms=ms(0.5), p99_ms=ms(0.99), p999_ms=ms(0.999), max_ms=found.latency.max_ns / 1e6,
-        server_cpu_us=cpu_s / found.records * 1e6, client_cores=found.load_cpu_s / found.seconds,
-        error_count=sum(found.errors.values()), answers=found.decisions | found.errors,
-    )  # fmt: skip
+        decisions_per_s=found.records / found.seconds,
+        calls_per_s=found.calls / found.seconds,
+        p50_ms=ms(0.5),
+        p99_ms=ms(0.99),
+        p999_ms=ms(0.999),
+        max_ms=found.latency.max_ns / 1e6,
+        server_cpu_us=cpu_s / found.records * 1e6,
+        client_cores=found.load_cpu_s / found.seconds,
+        error_count=sum(found.errors.values()),
+        answers=found.decisions | found.errors,
+    )

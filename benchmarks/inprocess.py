@@ -149,9 +149,11 @@ def store_bytes(store: str) -> int:
 def open_policy() -> Policy:
     """Return the policy of the open list."""
     return Policy(
-        True, records.OPEN_DURATION_S * NS_PER_S, records.OPEN_WINDOW_S * NS_PER_S,
+        True,
+        records.OPEN_DURATION_S * NS_PER_S,
+        records.OPEN_WINDOW_S * NS_PER_S,
         records.OPEN_TTL_S * NS_PER_S,
-    )  # fmt: skip
+    )
 
 
 def owned_policy() -> Policy:
@@ -164,9 +166,13 @@ def do_fill(job: Fill) -> Filled:
     known = records.Records(job.seed, job.record_count)
     if job.owned:
         plan = known.plan(
-            records.OWNED_LIST, in_order=True, batch_records=FILL_RECORDS, claims=0, attempts=1,
+            records.OWNED_LIST,
+            in_order=True,
+            batch_records=FILL_RECORDS,
+            claims=0,
+            attempts=1,
             campaign_ids=records.OWNERS,
-        )  # fmt: skip
+        )
     else:
         plan = known.plan(records.OPEN_LIST, in_order=True, batch_records=FILL_RECORDS)
     begin_s = time.monotonic()
@@ -182,24 +188,35 @@ def do_fill(job: Fill) -> Filled:
         raise RuntimeError(f"filled {found.records:,} of {job.record_count:,}: {found.errors}")
     end_s = time.monotonic()
     return Filled(
-        records_per_s=found.records / (answered_s - filled_s), seconds=end_s - begin_s,
-        close_s=end_s - answered_s, store_bytes=store_bytes(job.store),
+        records_per_s=found.records / (answered_s - filled_s),
+        seconds=end_s - begin_s,
+        close_s=end_s - answered_s,
+        store_bytes=store_bytes(job.store),
         own_bytes=watch.peak_bytes,
-    )  # fmt: skip
+    )
 
 
 def do_drive(job: Drive) -> Driven:
     """Load a filled store."""
     plan = records.Records(job.seed, job.record_count).plan(
-        records.OPEN_LIST, batch_records=job.batch_records, claims=job.claims,
-        attempts=job.attempts, in_order=job.in_order, pick_seed=job.pick_seed,
-    )  # fmt: skip
+        records.OPEN_LIST,
+        batch_records=job.batch_records,
+        claims=job.claims,
+        attempts=job.attempts,
+        in_order=job.in_order,
+        pick_seed=job.pick_seed,
+    )
     with Engine(job.store) as engine, Watch() as watch:
         before, written = engine.stats(), written_bytes()
         load = drive(
-            engine, plan, in_flight=job.in_flight, threads=job.threads, seconds=job.seconds,
-            warm_up_s=job.warm_up_s, rate_per_s=job.rate_per_s,
-        )  # fmt: skip
+            engine,
+            plan,
+            in_flight=job.in_flight,
+            threads=job.threads,
+            seconds=job.seconds,
+            warm_up_s=job.warm_up_s,
+            rate_per_s=job.rate_per_s,
+        )
         after, written = engine.stats(), written_bytes() - written
     if not load.records:
         raise RuntimeError(f"the engine decided nothing: {load.errors}")
@@ -218,14 +235,22 @@ def _driven(
     return Driven(
         decisions_per_s=load.records / load.seconds,
         lowest_second=min(load.records_by_second[: int(load.seconds)], default=0),
-        answers=load.decisions | load.outcomes, errors=load.errors, p50_ms=ms(0.5),
-        p99_ms=ms(0.99), p999_ms=ms(0.999), max_ms=load.latency.max_ns / 1e6,
+        answers=load.decisions | load.outcomes,
+        errors=load.errors,
+        p50_ms=ms(0.5),
+        p99_ms=ms(0.99),
+        p999_ms=ms(0.999),
+        max_ms=load.latency.max_ns / 1e6,
         writer_cpu_us=load.writer_cpu_s / load.records * 1e6,
         engine_cpu_us=(load.process_cpu_s - load.load_cpu_s) / load.records * 1e6,
-        load_core_share=load.load_cpu_s / load.seconds, group_mean=decided / max(1, groups),
-        group_sizes=[late - early for late, early in sizes], written_bytes=written / decided,
-        own_bytes=peak_bytes, store_bytes=store_bytes(job.store), by_second=load.records_by_second,
-    )  # fmt: skip
+        load_core_share=load.load_cpu_s / load.seconds,
+        group_mean=decided / max(1, groups),
+        group_sizes=[late - early for late, early in sizes],
+        written_bytes=written / decided,
+        own_bytes=peak_bytes,
+        store_bytes=store_bytes(job.store),
+        by_second=load.records_by_second,
+    )
 
 
 def main() -> None:

@@ -123,20 +123,21 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def run_tool(
-    command: Sequence[str],
-    user: str | None = None,
-    **options: Any,
-) -> str:
+def run_tool(command: Sequence[str], user: str | None = None, **options: Any) -> str:
     """Run a program of a peer to its end; return its stdout.
 
     Raises:
         RuntimeError: it failed; the message has the end of what it said.
     """
     done: subprocess.CompletedProcess[str] = subprocess.run(
-        command, capture_output=True, text=True, timeout=TOOL_DEADLINE_S, check=False,
-        **options, **_as_user(user),
-    )  # fmt: skip
+        command,
+        capture_output=True,
+        text=True,
+        timeout=TOOL_DEADLINE_S,
+        check=False,
+        **options,
+        **_as_user(user),
+    )
     if done.returncode != 0:
         said = (done.stdout + done.stderr)[-_LOG_END:]
         raise RuntimeError(f"{command[0]} failed with exit code {done.returncode}:\n{said}")
@@ -170,9 +171,13 @@ def running(
     log_path = task.directory / "server.log"
     with log_path.open("wb") as log:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=task.directory,
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=task.directory,
             **_as_user(user),
-        )  # fmt: skip
+        )
     try:
         deadline_s = time.monotonic() + processes.START_DEADLINE_S
         while ready not in (said := log_path.read_text("utf-8", "replace")):

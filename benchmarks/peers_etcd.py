@@ -41,10 +41,14 @@ class Etcd:
         with peers.running(_server_command(task, address), _READY, task) as pid:
             cpu_s = processes.cpu_s(pid)
             found = load_http2.drive_requests(
-                address, "/etcdserverpb.KV/Txn", bodies, in_flight=task.shape.in_flight,
-                connections=min(task.shape.in_flight, _CONNECTIONS), seconds=task.seconds,
+                address,
+                "/etcdserverpb.KV/Txn",
+                bodies,
+                in_flight=task.shape.in_flight,
+                connections=min(task.shape.in_flight, _CONNECTIONS),
+                seconds=task.seconds,
                 warm_up_s=task.warm_up_s,
-            )  # fmt: skip
+            )
             cpu_s = processes.cpu_s(pid) - cpu_s
             own_bytes = processes.own_bytes(pid)
         if found.errors:
@@ -63,11 +67,20 @@ class Etcd:
 def _server_command(task: peers.Task, address: str) -> list[str]:
     peer = f"http://127.0.0.1:{peers.free_port()}"
     return [
-        peers.find("etcd", _PACKAGE), "--data-dir", str(task.directory / "data"),
-        "--listen-client-urls", f"http://{address}", "--advertise-client-urls",
-        f"http://{address}", "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
-        "--initial-cluster", f"default={peer}",
-    ]  # fmt: skip
+        peers.find("etcd", _PACKAGE),
+        "--data-dir",
+        str(task.directory / "data"),
+        "--listen-client-urls",
+        f"http://{address}",
+        "--advertise-client-urls",
+        f"http://{address}",
+        "--listen-peer-urls",
+        peer,
+        "--initial-advertise-peer-urls",
+        peer,
+        "--initial-cluster",
+        f"default={peer}",
+    ]
 
 
 def _first_time_share(picks: Sequence[str], calls: int) -> float:

@@ -30,10 +30,15 @@ class OwnerdEngine:
     def measure(self, task: peers.Task) -> peers.Figures:
         """See `peers.Contender`; memory is its load's too."""
         job = inprocess.Drive(
-            store=str(task.store), seed=task.seed, record_count=task.record_count,
-            pick_seed=task.pick_seed, in_flight=task.shape.in_flight, seconds=task.seconds,
-            warm_up_s=task.warm_up_s, batch_records=task.shape.batch_records,
-        )  # fmt: skip
+            store=str(task.store),
+            seed=task.seed,
+            record_count=task.record_count,
+            pick_seed=task.pick_seed,
+            in_flight=task.shape.in_flight,
+            seconds=task.seconds,
+            warm_up_s=task.warm_up_s,
+            batch_records=task.shape.batch_records,
+        )
         answer = processes.run_module("benchmarks.inprocess", msgspec.json.encode(job))
         found = msgspec.json.decode(answer, type=inprocess.Driven)
         _check_granted(found.answers)
@@ -68,10 +73,14 @@ class OwnerdServer:
         """See `peers.Contender`."""
         with dialport.serving(Path(task.store), self._kind, task.directory) as server:
             found = dialport.drive(
-                server, task.known, in_flight=task.shape.in_flight, seconds=task.seconds,
-                warm_up_s=task.warm_up_s, pick_seed=task.pick_seed,
+                server,
+                task.known,
+                in_flight=task.shape.in_flight,
+                seconds=task.seconds,
+                warm_up_s=task.warm_up_s,
+                pick_seed=task.pick_seed,
                 batch_records=task.shape.batch_records,
-            )  # fmt: skip
+            )
             own_bytes = processes.own_bytes(server.pid)
         _check_granted(found.answers)
         return peers.Figures(

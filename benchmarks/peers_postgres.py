@@ -62,9 +62,18 @@ class Postgres:
         if user is not None:
             shutil.chown(task.directory, user)
         initialise = [
-            _program("initdb"), "-D", str(data), "-U", "bench", "-A", "trust", "-E", "UTF8",
-            "--no-locale", "--no-sync",
-        ]  # fmt: skip
+            _program("initdb"),
+            "-D",
+            str(data),
+            "-U",
+            "bench",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--no-locale",
+            "--no-sync",
+        ]
         peers.run_tool(initialise, user, cwd=task.directory)
         port = str(peers.free_port())
         with peers.running(_server_command(task, data, port), _READY, task, user) as pid:
@@ -106,19 +115,25 @@ def _figures(task: peers.Task, once: _Load, found: _Load, own_bytes: int) -> pee
 
 def _program(name: str) -> str:
     newest_first = sorted(
-        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name),
+        Path("/usr/lib/postgresql").glob("*/bin"),
+        key=lambda path: float(path.parent.name),
         reverse=True,
-    )  # fmt: skip
+    )
     return peers.find(name, _PACKAGE, newest_first[:1])
 
 
 def _server_command(task: peers.Task, data: Path, port: str) -> list[str]:
     settings = {
-        "listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": "",
-        "max_connections": str(task.shape.in_flight + 10), "fsync": "on",
-        "synchronous_commit": "on", "shared_buffers": "1GB", "max_wal_size": "16GB",
+        "listen_addresses": "127.0.0.1",
+        "port": port,
+        "unix_socket_directories": "",
+        "max_connections": str(task.shape.in_flight + 10),
+        "fsync": "on",
+        "synchronous_commit": "on",
+        "shared_buffers": "1GB",
+        "max_wal_size": "16GB",
         "checkpoint_timeout": "1h",
-    }  # fmt: skip
+    }
     options = itertools.chain.from_iterable(("-c", f"{k}={v}") for k, v in settings.items())
     return [_program("postgres"), "-D", str(data), *options]
 
@@ -148,24 +163,38 @@ def _load(task: peers.Task, port: str, pid: int, length: Sequence[str]) -> _Load
     script.write_text(_script(task), "utf-8")
     log = f"calls{length[0]}"
     command = [
-        _program("pgbench"), *_at(port), "-n", "-M", "prepared", "-f", str(script),
-        "-c", str(task.shape.in_flight), "-j", str(_THREADS), *length, "-l", "--log-prefix",
-        str(task.directory / log), f"--random-seed={task.seed}", "postgres",
-    ]  # fmt: skip
+        _program("pgbench"),
+        *_at(port),
+        "-n",
+        "-M",
+        "prepared",
+        "-f",
+        str(script),
+        "-c",
+        str(task.shape.in_flight),
+        "-j",
+        str(_THREADS),
+        *length,
+        "-l",
+        "--log-prefix",
+        str(task.directory / log),
+        f"--random-seed={task.seed}",
+        "postgres",
+    ]
     cpu_s, begin_s = processes.cpu_s(pid), time.monotonic()
     peers.run_tool(command)
     wall_s = time.monotonic() - begin_s
-    return _Load(
-        _read_logs(task.directory.glob(f"{log}.*")), wall_s, processes.cpu_s(pid) - cpu_s
-    )
+    return _Load(_read_logs(task.directory.glob(f"{log}.*")), wall_s, processes.cpu_s(pid) - cpu_s)
 
 
 def _script(task: peers.Task) -> str:
     batched = task.shape.batch_records > 1
     claim = _CLAIM.format(
-        list_id=records.OPEN_LIST, campaign_id=records.CLAIMER, ttl_s=peers.RESERVATION_S,
+        list_id=records.OPEN_LIST,
+        campaign_id=records.CLAIMER,
+        ttl_s=peers.RESERVATION_S,
         source=_BATCH if batched else _ONE,
-    )  # fmt: skip
+    )
     last = (_BATCHES if batched else task.record_count) - 1
     return f"\\set pick random(0, {last})\n{claim}"
 

@@ -58,10 +58,15 @@ class Redis:
 
 def _server_command(task: peers.Task, port: str) -> list[str]:
     settings = {
-        "port": port, "bind": "127.0.0.1", "dir": str(task.directory), "daemonize": "no",
-        "appendonly": "yes", "appendfsync": "always", "save": "",
+        "port": port,
+        "bind": "127.0.0.1",
+        "dir": str(task.directory),
+        "daemonize": "no",
+        "appendonly": "yes",
+        "appendfsync": "always",
+        "save": "",
         "auto-aof-rewrite-percentage": "0",
-    }  # fmt: skip
+    }
     options = itertools.chain.from_iterable((f"--{key}", value) for key, value in settings.items())
     return [peers.find("redis-server", _PACKAGE), *options]
 
@@ -69,12 +74,27 @@ def _server_command(task: peers.Task, port: str) -> list[str]:
 def _load(task: peers.Task, port: str, count: int) -> dict[str, str]:
     """Make `count` claims; return redis-benchmark's figures."""
     command = [
-        peers.find("redis-benchmark", _PACKAGE), "-h", "127.0.0.1", "-p", port, "--csv",
-        "-c", str(task.shape.in_flight), "-P", str(task.shape.batch_records),
-        "-n", str(count), "-r", str(task.record_count),
-        "SET", f"{records.OPEN_LIST}:__rand_int__", records.CLAIMER, "NX", "EX",
+        peers.find("redis-benchmark", _PACKAGE),
+        "-h",
+        "127.0.0.1",
+        "-p",
+        port,
+        "--csv",
+        "-c",
+        str(task.shape.in_flight),
+        "-P",
+        str(task.shape.batch_records),
+        "-n",
+        str(count),
+        "-r",
+        str(task.record_count),
+        "SET",
+        f"{records.OPEN_LIST}:__rand_int__",
+        records.CLAIMER,
+        "NX",
+        "EX",
         str(peers.RESERVATION_S),
-    ]  # fmt: skip
+    ]
     said = peers.run_tool(command)
     return next(csv.DictReader(line for line in said.splitlines() if line.startswith('"')))
 

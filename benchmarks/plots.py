@@ -95,9 +95,13 @@ def _draw_percentiles(
     offered = [row["offered/s"] for row in points]
     for name, style in _PERCENTILES:
         axes.plot(
-            offered, [row[name] for row in points], style, color=colour, marker=".",
+            offered,
+            [row[name] for row in points],
+            style,
+            color=colour,
+            marker=".",
             label=f"{contender}, {name.removesuffix(' ms')}",
-        )  # fmt: skip
+        )
 
 
 def _by_second(report: Report) -> tuple[str, Any] | None:
@@ -107,8 +111,9 @@ def _by_second(report: Report) -> tuple[str, Any] | None:
         return None
     figure, axes = _axes(
         f"Sustained, batches of {bench_engine.BATCH:,}, random records of {rows[0]['records']:,}",
-        "second", "decisions/s",
-    )  # fmt: skip
+        "second",
+        "decisions/s",
+    )
     seconds = rows[0]["by second"]
     axes.step(range(1, len(seconds) + 1), seconds, where="mid")
     axes.set_ylim(0, 1.1 * max(seconds))

@@ -124,8 +124,11 @@ class Server:
     def memory(self) -> Memory:
         """Return what the process keeps in memory now."""
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        kib = {key: value.split()[0] for key, _, value in (line.partition(":") for line in lines)
-               if key in ("RssAnon", "RssFile", "RssShmem")}  # fmt: skip
+        kib = {
+            key: value.split()[0]
+            for key, _, value in (line.partition(":") for line in lines)
+            if key in ("RssAnon", "RssFile", "RssShmem")
+        }
         return Memory(int(kib["RssAnon"]) << 10, (int(kib["RssFile"]) + int(kib["RssShmem"])) << 10)
 
 

@@ -46,6 +46,9 @@ class Records:
     def plan(self, list_id: str, **more: Any) -> Plan:
         """Return a load's plan over these records, by CLAIMER unless `more` says who."""
         return Plan(
-            list_id, record_count=self.count, factor=self._factor, shift=self._shift,
+            list_id,
+            record_count=self.count,
+            factor=self._factor,
+            shift=self._shift,
             **({"campaign_ids": (CLAIMER,)} | more),
-        )  # fmt: skip
+        )

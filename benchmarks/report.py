@@ -165,8 +165,11 @@ class Report:
         self._console.print(f"[bold]{caption}[/bold] (share of commits by power of two)")
         for row in rows:
             total = max(1, sum(row["group sizes"]))
-            shares = [f"{1 << power:,}+: {count / total:.0%}"
-                      for power, count in enumerate(row["group sizes"]) if count]  # fmt: skip
+            shares = [
+                f"{1 << power:,}+: {count / total:.0%}"
+                for power, count in enumerate(row["group sizes"])
+                if count
+            ]
             self.note(f"  {row['load']} of {row['records']:,}: {', '.join(shares)}")
 
     def write(self, path: Path) -> None:

@@ -79,11 +79,18 @@ class Run:
             )
             found = self.do(job, inprocess.Filled)
             self._filled[key] = store
-            self.report.add("fills", {
-                "list": store.name, "records": record_count, "records/s": found.records_per_s,
-                "seconds": found.seconds, "close s": found.close_s,
-                "store MiB": found.store_bytes / (1 << 20), "own MiB": found.own_bytes / (1 << 20),
-            })  # fmt: skip
+            self.report.add(
+                "fills",
+                {
+                    "list": store.name,
+                    "records": record_count,
+                    "records/s": found.records_per_s,
+                    "seconds": found.seconds,
+                    "close s": found.close_s,
+                    "store MiB": found.store_bytes / (1 << 20),
+                    "own MiB": found.own_bytes / (1 << 20),
+                },
+            )
         return self._filled[key]
 
     def drop_store(self, record_count: int, *, owned: bool = False) -> None:

@@ -100,9 +100,10 @@ def _settling_share(change: str) -> Callable[[Figures], float]:
 
 
 def _protected_share(protection: dialport.Protection) -> Callable[["Figures"], float]:
-    return lambda figures: figures.dial(
-        bench_dial.CLAIMS, bench_dial.protected(protection)
-    ) / figures.dial(bench_dial.CLAIMS, dialport.NATIVE)
+    return lambda figures: (
+        figures.dial(bench_dial.CLAIMS, bench_dial.protected(protection))
+        / figures.dial(bench_dial.CLAIMS, dialport.NATIVE)
+    )
 
 
 def _in_force(change: str) -> Callable[[Figures], float]:
@@ -125,53 +126,89 @@ def _own_mb(figures: Figures) -> float:
 TARGETS = (
     Target(
         "engine in process, batches, sustained",
-        lambda f: f.most(bench_engine.SUSTAINED, "decisions/s"), 500_000, True, "decisions/s",
+        lambda f: f.most(bench_engine.SUSTAINED, "decisions/s"),
+        500_000,
+        True,
+        "decisions/s",
     ),
     Target(
         "Claim, native listener, 256 in flight",
-        lambda f: f.dial(bench_dial.CLAIMS, dialport.NATIVE), 100_000, True, "claims/s",
+        lambda f: f.dial(bench_dial.CLAIMS, dialport.NATIVE),
+        100_000,
+        True,
+        "claims/s",
     ),
     Target(
         "the same beside Redis SET NX EX, appendfsync always",
-        lambda f: f.peer(UNARY, NATIVE) / f.peer(UNARY, Redis.name), 1.5, True, "x",
+        lambda f: f.peer(UNARY, NATIVE) / f.peer(UNARY, Redis.name),
+        1.5,
+        True,
+        "x",
     ),
     Target(
         "the same, server's processor time",
-        lambda f: f.dial(bench_dial.CLAIMS, dialport.NATIVE, "server us"), 10, False, "us a claim",
+        lambda f: f.dial(bench_dial.CLAIMS, dialport.NATIVE, "server us"),
+        10,
+        False,
+        "us a claim",
     ),
     Target(
-        "the same with a token beside without", _protected_share(dialport.Protection(token=True)),
-        0.9, True, "x",
+        "the same with a token beside without",
+        _protected_share(dialport.Protection(token=True)),
+        0.9,
+        True,
+        "x",
     ),
     Target(
-        "the same over TLS beside plaintext", _protected_share(dialport.Protection(tls=True)), 0.75,
-        True, "x",
+        "the same over TLS beside plaintext",
+        _protected_share(dialport.Protection(tls=True)),
+        0.75,
+        True,
+        "x",
     ),
     Target(
         "the same, p99 at half of the peak rate",
-        lambda f: f.one("dial offered", "p99 ms", contender=dialport.NATIVE, share=0.5), 3, False,
+        lambda f: f.one("dial offered", "p99 ms", contender=dialport.NATIVE, share=0.5),
+        3,
+        False,
         "ms",
     ),
     Target(
         "ClaimBatch of 1,000, native listener",
-        lambda f: f.dial(bench_dial.BATCHES, dialport.NATIVE), 1_000_000, True, "decisions/s",
+        lambda f: f.dial(bench_dial.BATCHES, dialport.NATIVE),
+        1_000_000,
+        True,
+        "decisions/s",
     ),
     Target(
         "the same beside Redis pipelined by 1,000",
-        lambda f: f.peer(BATCHES, NATIVE) / f.peer(BATCHES, Redis.name), 2, True, "x",
+        lambda f: f.peer(BATCHES, NATIVE) / f.peer(BATCHES, Redis.name),
+        2,
+        True,
+        "x",
     ),
     Target(
         "ClaimBatch of 1,000 on grpcio beside Redis pipelined",
-        lambda f: f.peer(BATCHES, GRPCIO) / f.peer(BATCHES, Redis.name), 2, True, "x",
+        lambda f: f.peer(BATCHES, GRPCIO) / f.peer(BATCHES, Redis.name),
+        2,
+        True,
+        "x",
     ),
     Target(
         "Claim on grpcio beside an empty grpc.aio handler",
-        lambda f: f.dial(bench_dial.CLAIMS, dialport.GRPCIO)
-        / f.dial(bench_dial.CLAIMS, bench_dial.EMPTY), 0.9, True, "x",
+        lambda f: (
+            f.dial(bench_dial.CLAIMS, dialport.GRPCIO) / f.dial(bench_dial.CLAIMS, bench_dial.EMPTY)
+        ),
+        0.9,
+        True,
+        "x",
     ),
     Target("largest list beside the smallest, engine, batches", _size_share, 2 / 3, True, "x"),
     Target(
-        "largest list beside the smallest, native listener, Claim", _dial_size_share, 2 / 3, True,
+        "largest list beside the smallest, native listener, Claim",
+        _dial_size_share,
+        2 / 3,
+        True,
         "x",
     ),
     Target("p99 beside 10,000 wrong tokens a second", _stranger_share, 2, False, "x of alone"),
@@ -179,22 +216,29 @@ TARGETS = (
     Target("release all, in force", _in_force("release all"), 10, False, "ms"),
     Target(
         "release all, counted",
-        lambda f: f.one("changes", "counted ms", change="release all"), 1_000, False, "ms",
+        lambda f: f.one("changes", "counted ms", change="release all"),
+        1_000,
+        False,
+        "ms",
     ),
     Target(
-        "change duration, claims' p99 while settling", _settling_share("change duration"), 2,
-        False, "x of before",
+        "change duration, claims' p99 while settling",
+        _settling_share("change duration"),
+        2,
+        False,
+        "x of before",
     ),
     Target(
-        "release all, claims' p99 while settling", _settling_share("release all"), 2, False,
+        "release all, claims' p99 while settling",
+        _settling_share("release all"),
+        2,
+        False,
         "x of before",
     ),
     Target("ListOwners", lambda f: f.most("owners", "idle s"), 1, False, "s"),
     Target("memory beside the page cache", _own_mb, 200, False, "MB"),
-    Target(
-        "start after a crash", lambda f: f.most("restart", "seconds"), 2, False, "s",
-    ),
-)  # fmt: skip
+    Target("start after a crash", lambda f: f.most("restart", "seconds"), 2, False, "s"),
+)
 
 
 def show(report: Report, largest: int, smallest: int) -> None:
@@ -213,10 +257,12 @@ def show(report: Report, largest: int, smallest: int) -> None:
 
 def _row(target: Target, value: float | None, verdict: str) -> dict[str, Any]:
     return {
-        "what": target.name, "measured": value,
+        "what": target.name,
+        "measured": value,
         "target": f"{'at least' if target.at_least else 'at most'} {_spelt_limit(target.limit)}",
-        "unit": target.unit, "verdict": verdict,
-    }  # fmt: skip
+        "unit": target.unit,
+        "verdict": verdict,
+    }
 
 
 def _spelt_limit(limit: float) -> str:

@@ -23,9 +23,12 @@ for _name in ("CONTEXT", "SERVER", "DIAL", "TOKEN", "TOKEN_FILE", "CA", "CERT", 
 
 # A failure prints what reproduces it; nothing is kept in the source tree between runs.
 settings.register_profile(
-    "ownerd", database=None, deadline=None, print_blob=True,
+    "ownerd",
+    database=None,
+    deadline=None,
+    print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)  # fmt: skip
+)
 settings.load_profile("ownerd")
 
 

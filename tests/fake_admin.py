@@ -200,9 +200,7 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
         if over.wait(CANCELLED_WITHIN_S):
             return pb.ImportOwnershipResponse()
         self.rows[head.list_id].update({row.record_id: row for row in rows})
-        return pb.ImportOwnershipResponse(
-            imported_count=len(rows), revision=self._next_revision()
-        )
+        return pb.ImportOwnershipResponse(imported_count=len(rows), revision=self._next_revision())
 
     def ExportOwnership(self, request, context):
         self._enter("ExportOwnership", request, context)
@@ -331,9 +329,10 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
         self._enter("RevokeTokens", request, context)
         principal = self._principal(request.principal_id, context)
         left = [
-            token for token in principal.tokens
+            token
+            for token in principal.tokens
             if not request.all_tokens and token.token_id not in request.token_ids
-        ]  # fmt: skip
+        ]
         count = len(principal.tokens) - len(left)
         del principal.tokens[:]
         principal.tokens.extend(left)
@@ -348,9 +347,15 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
     def GetServerStatus(self, request, context):
         self._enter("GetServerStatus", request, context)
         answer = pb.GetServerStatusResponse(
-            version="1.2.3", lmdb_version="0.9.36", revision=7, record_count=1_234_567,
-            store_bytes=1_500_000_000, map_bytes=2**38, disk_free_bytes=2**36, alarms=self.alarms,
-        )  # fmt: skip
+            version="1.2.3",
+            lmdb_version="0.9.36",
+            revision=7,
+            record_count=1_234_567,
+            store_bytes=1_500_000_000,
+            map_bytes=2**38,
+            disk_free_bytes=2**36,
+            alarms=self.alarms,
+        )
         answer.time.seconds = NOW_S
         answer.start_time.seconds = NOW_S - 7_500
         answer.uptime.seconds = 7_500

@@ -50,9 +50,7 @@ class Caller:
         Raises:
             grpc.RpcError
         """
-        answer = getattr(self._admin, rpc)(
-            request, metadata=bearer(self.token), timeout=DEADLINE_S
-        )
+        answer = getattr(self._admin, rpc)(request, metadata=bearer(self.token), timeout=DEADLINE_S)
         return list(answer) if rpc == "ExportOwnership" else answer
 
     def dial(self, rpc: str, request: Any) -> Any:

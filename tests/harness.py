@@ -114,12 +114,28 @@ class ServerProcess:
         assert self._process is None or self._process.poll() is not None, "it still runs"
         self.log_lines = []
         self._process = subprocess.Popen(
-            [*self.command, sys.executable, "-m", "ownerd.server.main", "serve",
-             "--data", str(self.directory), "--dial-listen", "127.0.0.1:0",
-             "--admin-listen", "127.0.0.1:0", "--metrics-listen", "", *self.arguments],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            text=True, env={**os.environ, "OWNERD_LOG_FORMAT": "json", **self.environment},
-        )  # fmt: skip
+            [
+                *self.command,
+                sys.executable,
+                "-m",
+                "ownerd.server.main",
+                "serve",
+                "--data",
+                str(self.directory),
+                "--dial-listen",
+                "127.0.0.1:0",
+                "--admin-listen",
+                "127.0.0.1:0",
+                "--metrics-listen",
+                "",
+                *self.arguments,
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OWNERD_LOG_FORMAT": "json", **self.environment},
+        )
         self._reader = threading.Thread(
             target=self._read_log, args=(self._process, self.log_lines), daemon=True
         )

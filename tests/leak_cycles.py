@@ -72,7 +72,7 @@ def post(listener: Loopback) -> None:
     futures = [Future() for _ in range(3)]
     for body, future in zip((_batch("A"), b"\xff", _batch("A", 20_000)), futures):
         mailbox.dial(CLAIM_BATCH, body, future, access.anybody(), str)
-    listener.subject.upsert_campaign("A", "")   # behind them, so they are answered
+    listener.subject.upsert_campaign("A", "")  # behind them, so they are answered
     mailbox.deliver()
     assert [future.exception(0) is None for future in futures] == [True, False, False]
 
@@ -123,7 +123,7 @@ def cycle(directory: Path) -> None:
                     leave(client, number)
                     client.read(0.01)
                 except OSError:
-                    pass              # cut off
+                    pass  # cut off
         listener.wait_empty()
     reopened = EngineSubject(directory)
     reopened.owners(LIST)

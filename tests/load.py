@@ -53,9 +53,11 @@ class Dialer:
     def attempt(self, record_id: str, code: str) -> Op | None:
         """Report an attempt; None if the outcome is unknown."""
         request = dial_pb2.ReportAttemptRequest(
-            list_id=self.list_id, record_id=record_id, campaign_id=self.campaign_id,
+            list_id=self.list_id,
+            record_id=record_id,
+            campaign_id=self.campaign_id,
             wrap_up_code=code,
-        )  # fmt: skip
+        )
         counts = code != "No Lines"
         return self._call("attempt", record_id, self.stub.ReportAttempt, request, counts)
 
@@ -65,9 +67,13 @@ class Dialer:
         return self._call("holder", record_id, self.stub.GetHolder, request)
 
     def _call(
-        self, kind: str, record_id: str, method: Callable[..., object], request: object,
+        self,
+        kind: str,
+        record_id: str,
+        method: Callable[..., object],
+        request: object,
         counts: bool = True,
-    ) -> Op | None:  # fmt: skip
+    ) -> Op | None:
         invoke_ns = time.monotonic_ns()
         try:
             answer = method(request, timeout=CALL_DEADLINE_S)
@@ -79,9 +85,16 @@ class Dialer:
             return None
         return_ns = time.monotonic_ns()
         op = Op(
-            kind, self.campaign_id, record_id, invoke_ns, return_ns, _said(kind, answer),
-            holder_of(answer), answer.revision, counts,
-        )  # fmt: skip
+            kind,
+            self.campaign_id,
+            record_id,
+            invoke_ns,
+            return_ns,
+            _said(kind, answer),
+            holder_of(answer),
+            answer.revision,
+            counts,
+        )
         self.history.append(op)
         return op
 

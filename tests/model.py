@@ -305,9 +305,10 @@ class Model:
         held = self._held(list_id)
         self._must_know(campaign_ids)
         meant = [
-            record for record in held.values()
+            record
+            for record in held.values()
             if campaign_ids is None or record.campaign_id in campaign_ids
-        ]  # fmt: skip
+        ]
         released_count = sum(record.ownership is not None for record in meant)
         for record in meant:
             record.ownership = None

@@ -18,12 +18,21 @@ from ownerd.v1 import dial_pb2
 
 LIST = "list"
 LIMITS: dict[str, Any] = {
-    "threads": 1, "max_connections": 1_000, "max_streams": 1_024, "max_header_bytes": 16_384,
-    "max_message_bytes": 4 << 20, "max_held_bytes": 32 << 20,
-    "max_memory_bytes": 1 << 30, "max_resets_per_s": 200,
-    "handshake_timeout_s": 10, "keepalive_time_s": 60, "keepalive_timeout_s": 10,
-    "max_idle_s": 1_800, "max_age_s": 1_800, "max_age_grace_s": 60,
-}  # fmt: skip
+    "threads": 1,
+    "max_connections": 1_000,
+    "max_streams": 1_024,
+    "max_header_bytes": 16_384,
+    "max_message_bytes": 4 << 20,
+    "max_held_bytes": 32 << 20,
+    "max_memory_bytes": 1 << 30,
+    "max_resets_per_s": 200,
+    "handshake_timeout_s": 10,
+    "keepalive_time_s": 60,
+    "keepalive_timeout_s": 10,
+    "max_idle_s": 1_800,
+    "max_age_s": 1_800,
+    "max_age_grace_s": 60,
+}
 CLOSE_DEADLINE_S = 10.0
 
 
@@ -39,10 +48,15 @@ class Loopback:
     """
 
     def __init__(
-        self, directory: Path, access: Access | None = None, *,
-        tls: tuple[bytes, ...] | None = None, send_bytes: int | None = None,
-        receive_bytes: int | None = None, **limits: Any,
-    ) -> None:  # fmt: skip
+        self,
+        directory: Path,
+        access: Access | None = None,
+        *,
+        tls: tuple[bytes, ...] | None = None,
+        send_bytes: int | None = None,
+        receive_bytes: int | None = None,
+        **limits: Any,
+    ) -> None:
         # Imported here: where it was not built, the tests that need it are skipped.
         from ownerd.listener import Listener
 
@@ -91,8 +105,8 @@ class Loopback:
     def wait_empty(self) -> None:
         """Wait until no connection and no call is left in memory."""
         poll(
-            lambda: not any(
-                self.stats()[name] for name in ("connections", "exchanges", "under_way")
+            lambda: (
+                not any(self.stats()[name] for name in ("connections", "exchanges", "under_way"))
             ),
             "the listener to be empty",
         )

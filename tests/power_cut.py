@@ -90,24 +90,35 @@ def build_recorder(directory: Path) -> Path | None:
 
 
 def record(
-    library: Path, directory: Path, seed: int, *, lives: int = 2, rounds: int = 3, calls: int = 12,
-    early: bool = False, data: str = "data",
-) -> Recording:  # fmt: skip
+    library: Path,
+    directory: Path,
+    seed: int,
+    *,
+    lives: int = 2,
+    rounds: int = 3,
+    calls: int = 12,
+    early: bool = False,
+    data: str = "data",
+) -> Recording:
     """Run the workload on a new store below `directory` and return its recording."""
     root = (directory / "root").resolve()
     root.mkdir(parents=True)
     log = directory / "log"
     preload = [os.environ.get("LD_PRELOAD", ""), str(library)]
     environment = {
-        **os.environ, "LD_PRELOAD": " ".join(preload).strip(), "POWER_ROOT": str(root),
+        **os.environ,
+        "LD_PRELOAD": " ".join(preload).strip(),
+        "POWER_ROOT": str(root),
         "POWER_LOG": str(log),
-    }  # fmt: skip
+    }
     for life in range(lives):
         words = [str(seed), str(life), str(rounds), str(calls), *(["early"] if early else [])]
         subprocess.run(
             [sys.executable, TESTS / "power_workload.py", root / data, *words],
-            check=True, timeout=RECORD_DEADLINE_S, env=environment,
-        )  # fmt: skip
+            check=True,
+            timeout=RECORD_DEADLINE_S,
+            env=environment,
+        )
     return Recording(log, root)
 
 
@@ -278,9 +289,15 @@ def main() -> int:
     given = _parse()
     faults = Faults(given.ignore_sync, given.ignore_dsync)
     plan = Plan(
-        given.images, given.seed, given.first, given.only, given.first_point, given.last_point,
-        faults, given.failures,
-    )  # fmt: skip
+        given.images,
+        given.seed,
+        given.first,
+        given.only,
+        given.first_point,
+        given.last_point,
+        faults,
+        given.failures,
+    )
     if given.worker:
         Worker(given.log, given.data, plan, given.worker).run()
         return 0

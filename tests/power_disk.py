@@ -313,7 +313,7 @@ class Disk:
 
     def _on_start(self, event: Event) -> None:
         for position, begun, _ in self.begun.values():
-            if begun.kind != Kind.SYNC:       # its process has ended: whatever it did is done
+            if begun.kind != Kind.SYNC:  # its process has ended: whatever it did is done
                 self.done[position] = self.position
         self.begun.clear()
         self.opened.clear()
@@ -365,7 +365,7 @@ class Disk:
         self._begin(event)
 
     def _on_end(self, event: Event) -> None:
-        if event.call not in self.begun:      # begun by something that is not followed: a hint
+        if event.call not in self.begun:  # begun by something that is not followed: a hint
             return
         position, begun, opened = self.begun.pop(event.call)
         if begun.kind == Kind.SYNC:

@@ -33,9 +33,16 @@ LIFE_NS = 9 * HOUR
 HELD = Policy(True, None, None, DAY)
 BATCHES = {"first": 12, "second": 40, "large": 300}
 CHANGES = (
-    "create_list", "update_policy", "delete_list", "release", "release_records", "upsert_campaign",
-    "signal_campaign", "upsert_code", "import_rows",
-)  # fmt: skip
+    "create_list",
+    "update_policy",
+    "delete_list",
+    "release",
+    "release_records",
+    "upsert_campaign",
+    "signal_campaign",
+    "upsert_code",
+    "import_rows",
+)
 
 
 class Notes:
@@ -59,7 +66,7 @@ def choose(list_id: str, chance: random.Random) -> Call:
     """Return a random call on a list."""
     campaign_id, record_id = chance.choice(CAMPAIGNS), chance.choice(RECORDS[list_id])
     if chance.random() < 0.05:
-        campaign_id = f"{list_id}-{chance.randrange(10)}"      # registered when first granted
+        campaign_id = f"{list_id}-{chance.randrange(10)}"  # registered when first granted
         return "claim", (list_id, record_id, campaign_id)
     some = chance.sample(RECORDS[list_id], BATCHES[list_id])
     codes = ("Busy", "Busy", "Success", "No Lines")

@@ -12,8 +12,14 @@ from typing import Any, NamedTuple, Self
 
 import hpack
 from hyperframe.frame import (
-    DataFrame, Frame, GoAwayFrame, HeadersFrame, PingFrame, RstStreamFrame, SettingsFrame,
-)  # fmt: skip
+    DataFrame,
+    Frame,
+    GoAwayFrame,
+    HeadersFrame,
+    PingFrame,
+    RstStreamFrame,
+    SettingsFrame,
+)
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DEADLINE_S = 10.0
@@ -25,7 +31,7 @@ class Reply(NamedTuple):
 
     headers: dict[str, str]
     body: bytes
-    error_code: int | None            # of a RST_STREAM, if one came
+    error_code: int | None  # of a RST_STREAM, if one came
 
     @property
     def code(self) -> int:
@@ -47,9 +53,13 @@ def framed(message: bytes, flag: int = 0) -> bytes:
 def request_headers(path: str, **changes: str | None) -> list[tuple[str, str]]:
     """Return the headers of a call; `changes` sets or (None) drops some, `_` stands for `-`."""
     headers: dict[str, str | None] = {
-        ":method": "POST", ":scheme": "http", ":path": path, ":authority": "localhost",
-        "te": "trailers", "content-type": "application/grpc",
-    }  # fmt: skip
+        ":method": "POST",
+        ":scheme": "http",
+        ":path": path,
+        ":authority": "localhost",
+        "te": "trailers",
+        "content-type": "application/grpc",
+    }
     for name, value in changes.items():
         name = name.replace("_", "-")
         headers[f":{name}" if f":{name}" in headers else name] = value
@@ -68,9 +78,14 @@ class RawClient:
     """
 
     def __init__(
-        self, address: str, settings: dict[int, int] | None = None, *, greet: bool = True,
-        receive_bytes: int | None = None, tls: Any = None,
-    ) -> None:  # fmt: skip
+        self,
+        address: str,
+        settings: dict[int, int] | None = None,
+        *,
+        greet: bool = True,
+        receive_bytes: int | None = None,
+        tls: Any = None,
+    ) -> None:
         family = socket.AF_UNIX if address.startswith("unix:") else socket.AF_INET
         self.socket = socket.socket(family)
         self.socket.settimeout(DEADLINE_S)
@@ -120,9 +135,14 @@ class RawClient:
         return self._next_stream - 2
 
     def call_frames(
-        self, stream: int, path: str, body: bytes, *, piece_bytes: int = 16_384,
+        self,
+        stream: int,
+        path: str,
+        body: bytes,
+        *,
+        piece_bytes: int = 16_384,
         headers: list[tuple[str, str]] | None = None,
-    ) -> list[Frame]:  # fmt: skip
+    ) -> list[Frame]:
         """Return the frames of a whole call whose body is `body` as it stands."""
         block = self.encoder.encode(headers or request_headers(path))
         frames: list[Frame] = [HeadersFrame(stream, data=block, flags=["END_HEADERS"])]

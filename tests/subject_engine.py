@@ -10,19 +10,7 @@ from typing import Any, TypeVar
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 from model import START_NS
-from subject import (
-    FAIL,
-    Answer,
-    Answers,
-    Code,
-    Holder,
-    Owned,
-    Owner,
-    Policy,
-    Refusal,
-    Row,
-    Tally,
-)
+from subject import FAIL, Answer, Answers, Code, Holder, Owned, Owner, Policy, Refusal, Row, Tally
 
 from ownerd import engine as native
 from ownerd.clock import Clock
@@ -185,9 +173,7 @@ class EngineSubject(DialMessages):
     def release(
         self, list_id: str, campaign_ids: list[str] | None = None, reservations: bool = False
     ) -> int:
-        outcome = refusals(
-            lambda: self.engine.release(list_id, campaign_ids, reservations, **NOTE)
-        )
+        outcome = refusals(lambda: self.engine.release(list_id, campaign_ids, reservations, **NOTE))
         return self.engine.count_released(outcome.entry_id)
 
     def release_records(self, list_id: str, record_ids: list[str]) -> int:

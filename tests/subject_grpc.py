@@ -125,9 +125,11 @@ class GrpcSubject(DialMessages):
         self, list_id: str, campaign_ids: list[str] | None = None, reservations: bool = False
     ) -> int:
         request = admin_pb2.ReleaseOwnershipRequest(
-            list_id=list_id, all_campaigns=campaign_ids is None, campaign_ids=campaign_ids or [],
+            list_id=list_id,
+            all_campaigns=campaign_ids is None,
+            campaign_ids=campaign_ids or [],
             include_reservations=reservations,
-        )  # fmt: skip
+        )
         self.last_answer = call(self.admin.ReleaseOwnership, request)
         return self.last_answer.released_count
 
@@ -151,9 +153,11 @@ class GrpcSubject(DialMessages):
 
     def upsert_code(self, code: str, meaning: Code) -> None:
         message = admin_pb2.WrapUpCode(
-            code=code, category=meaning.category, counts_as_attempt=meaning.counts,
+            code=code,
+            category=meaning.category,
+            counts_as_attempt=meaning.counts,
             success=meaning.success,
-        )  # fmt: skip
+        )
         call(self.admin.UpsertWrapUpCode, admin_pb2.UpsertWrapUpCodeRequest(code=message))
 
     def delete_code(self, code: str) -> None:
@@ -171,9 +175,11 @@ class GrpcSubject(DialMessages):
         messages = import_messages(list_id, rows, strategy)
         answer = call(self.admin.ImportOwnership, iter(messages))
         return Tally(
-            answer.imported_count, answer.skipped_count, answer.overwritten_count,
+            answer.imported_count,
+            answer.skipped_count,
+            answer.overwritten_count,
             answer.expired_count,
-        )  # fmt: skip
+        )
 
     def owners(self, list_id: str) -> list[Owner]:
         answer = call(self.admin.ListOwners, admin_pb2.ListOwnersRequest(list_id=list_id))
@@ -191,11 +197,16 @@ class GrpcSubject(DialMessages):
             list_id=list_id, campaign_ids=campaign_ids or [], page_size=3
         )
         return [
-            Owned(r.record_id, r.campaign_id, r.campaign_name, timestamp_ns(r.acquire_time),
-                  expire_ns(r))
+            Owned(
+                r.record_id,
+                r.campaign_id,
+                r.campaign_name,
+                timestamp_ns(r.acquire_time),
+                expire_ns(r),
+            )
             for page in self._pages(self.admin.ListOwnedRecords, request)
             for r in page.records
-        ]  # fmt: skip
+        ]
 
     def revision(self) -> int:
         return self.status().revision

@@ -149,9 +149,7 @@ def _pages(method: Any, request: Any, items: str, size: int) -> list[list[Any]]:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 8])
-def test_pages_of_lists_hold_every_list_once(
-    subject: GrpcSubject, unique: str, size: int
-) -> None:
+def test_pages_of_lists_hold_every_list_once(subject: GrpcSubject, unique: str, size: int) -> None:
     wanted = [f"{unique}-{number}" for number in range(7)]
     for list_id in reversed(wanted):
         subject.create_list(list_id)

@@ -63,8 +63,11 @@ def test_what_is_no_token_is_refused(token):
 
 def test_a_page_size_of_0_is_100_and_more_than_10000_is_10000():
     assert [validate.page_size(size) for size in (0, 1, 10_000, 2**31 - 1)] == [
-        100, 1, 10_000, 10_000,
-    ]  # fmt: skip
+        100,
+        1,
+        10_000,
+        10_000,
+    ]
     with pytest.raises(InvalidField, match="page_size: found -1; allowed: 0"):
         validate.page_size(-1)
 
@@ -119,9 +122,17 @@ def test_a_time_before_1970_is_in_the_past_like_any_other():
 
 @pytest.mark.parametrize(
     ("value", "fits"),
-    [("", False), ("x", True), ("x" * 80, True), ("x" * 81, False), ("é" * 40, True),
-     ("é" * 40 + "x", False), ("😀" * 20, True), ("😀" * 21, False)],
-)  # fmt: skip
+    [
+        ("", False),
+        ("x", True),
+        ("x" * 80, True),
+        ("x" * 81, False),
+        ("é" * 40, True),
+        ("é" * 40 + "x", False),
+        ("😀" * 20, True),
+        ("😀" * 21, False),
+    ],
+)
 def test_ids_are_limited_in_bytes_of_utf_8(value, fits):
     if fits:
         assert validate.campaign_id(value) == value

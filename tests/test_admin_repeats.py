@@ -38,30 +38,52 @@ def _prepare(subject: GrpcSubject, name: str) -> None:
 def _changes(name: str) -> list[tuple[str, Any, Any]]:
     """One request of every changing rpc, and another request for the same rpc."""
     return [
-        ("CreateContactList", admin_pb2.CreateContactListRequest(list_id=f"{name}-new"),
-         admin_pb2.CreateContactListRequest(list_id=f"{name}-newer")),
-        ("UpdateOwnershipPolicy",
-         admin_pb2.UpdateOwnershipPolicyRequest(list_id=name, policy={"no_expiration": True}),
-         admin_pb2.UpdateOwnershipPolicyRequest(list_id=name, policy={"enabled": True})),
-        ("ReleaseRecords", admin_pb2.ReleaseRecordsRequest(list_id=name, record_ids=["0", "1"]),
-         admin_pb2.ReleaseRecordsRequest(list_id=name, record_ids=["0"])),
-        ("ReleaseOwnership",
-         admin_pb2.ReleaseOwnershipRequest(list_id=name, campaign_ids=["A"]),
-         admin_pb2.ReleaseOwnershipRequest(list_id=name, all_campaigns=True)),
-        ("UpsertCampaign",
-         admin_pb2.UpsertCampaignRequest(campaign_id=f"{name}-campaign", name="After"),
-         admin_pb2.UpsertCampaignRequest(campaign_id=f"{name}-campaign", name="Never")),
-        ("SignalCampaign",
-         admin_pb2.SignalCampaignRequest(campaign_id="A", list_id=name, signal=1),
-         admin_pb2.SignalCampaignRequest(campaign_id="A", list_id=name, signal=2)),
-        ("UpsertWrapUpCode",
-         admin_pb2.UpsertWrapUpCodeRequest(code={"code": f"{name}-code", "category": "Busy"}),
-         admin_pb2.UpsertWrapUpCodeRequest(code={"code": f"{name}-code", "category": "Fax"})),
-        ("DeleteWrapUpCode", admin_pb2.DeleteWrapUpCodeRequest(code=f"{name}-code"),
-         admin_pb2.DeleteWrapUpCodeRequest(code="Busy")),
-        ("DeleteContactList", admin_pb2.DeleteContactListRequest(list_id=f"{name}-doomed"),
-         admin_pb2.DeleteContactListRequest(list_id=name, force=True)),
-    ]  # fmt: skip
+        (
+            "CreateContactList",
+            admin_pb2.CreateContactListRequest(list_id=f"{name}-new"),
+            admin_pb2.CreateContactListRequest(list_id=f"{name}-newer"),
+        ),
+        (
+            "UpdateOwnershipPolicy",
+            admin_pb2.UpdateOwnershipPolicyRequest(list_id=name, policy={"no_expiration": True}),
+            admin_pb2.UpdateOwnershipPolicyRequest(list_id=name, policy={"enabled": True}),
+        ),
+        (
+            "ReleaseRecords",
+            admin_pb2.ReleaseRecordsRequest(list_id=name, record_ids=["0", "1"]),
+            admin_pb2.ReleaseRecordsRequest(list_id=name, record_ids=["0"]),
+        ),
+        (
+            "ReleaseOwnership",
+            admin_pb2.ReleaseOwnershipRequest(list_id=name, campaign_ids=["A"]),
+            admin_pb2.ReleaseOwnershipRequest(list_id=name, all_campaigns=True),
+        ),
+        (
+            "UpsertCampaign",
+            admin_pb2.UpsertCampaignRequest(campaign_id=f"{name}-campaign", name="After"),
+            admin_pb2.UpsertCampaignRequest(campaign_id=f"{name}-campaign", name="Never"),
+        ),
+        (
+            "SignalCampaign",
+            admin_pb2.SignalCampaignRequest(campaign_id="A", list_id=name, signal=1),
+            admin_pb2.SignalCampaignRequest(campaign_id="A", list_id=name, signal=2),
+        ),
+        (
+            "UpsertWrapUpCode",
+            admin_pb2.UpsertWrapUpCodeRequest(code={"code": f"{name}-code", "category": "Busy"}),
+            admin_pb2.UpsertWrapUpCodeRequest(code={"code": f"{name}-code", "category": "Fax"}),
+        ),
+        (
+            "DeleteWrapUpCode",
+            admin_pb2.DeleteWrapUpCodeRequest(code=f"{name}-code"),
+            admin_pb2.DeleteWrapUpCodeRequest(code="Busy"),
+        ),
+        (
+            "DeleteContactList",
+            admin_pb2.DeleteContactListRequest(list_id=f"{name}-doomed"),
+            admin_pb2.DeleteContactListRequest(list_id=name, force=True),
+        ),
+    ]
 
 
 def _another_rpc(method: str) -> tuple[str, Any]:
@@ -122,9 +144,7 @@ def test_r20_a_repeat_gets_its_answer_even_where_the_change_is_no_longer_possibl
         subject.policy(unique)
 
 
-def test_r20_an_id_that_another_request_used_is_refused(
-    subject: GrpcSubject, unique: str
-) -> None:
+def test_r20_an_id_that_another_request_used_is_refused(subject: GrpcSubject, unique: str) -> None:
     _prepare(subject, unique)
     for method, request, other in _changes(unique):
         _send(subject, method, request, f"{unique}-{method}")
@@ -231,9 +251,7 @@ def test_r21_what_was_refused_or_only_read_is_not_recorded(
     assert _entries(subject) == before
 
 
-def test_r21_entries_are_filtered_and_paged_newest_first(
-    subject: GrpcSubject, unique: str
-) -> None:
+def test_r21_entries_are_filtered_and_paged_newest_first(subject: GrpcSubject, unique: str) -> None:
     subject.create_list(unique)
     times = [subject.update_policy(unique, Policy(number % 2 == 0)) for number in range(12)]
     entries = _entries(subject, list_id=unique, action="UpdateOwnershipPolicy")
@@ -264,9 +282,12 @@ def test_r21_entries_outlive_their_list_and_a_restart(server: ServerProcess) -> 
     subject.delete_list("list", force=True)
     before = _entries(subject, list_id="list")
     assert [entry.action for entry in before] == [
-        "DeleteContactList", "ImportOwnership", "ReleaseOwnership", "ImportOwnership",
+        "DeleteContactList",
+        "ImportOwnership",
+        "ReleaseOwnership",
+        "ImportOwnership",
         "CreateContactList",
-    ]  # fmt: skip
+    ]
     assert [entry.affected_count for entry in before[1:4]] == [1, 10, 10]
     server.kill()
     assert _entries(_subject(server.start()), list_id="list") == before

@@ -100,9 +100,7 @@ def test_a_conflict_in_the_last_row_of_a_large_import_leaves_nothing(
     assert [record.record_id for record in subject.owned(unique)] == ["held"]
 
 
-def test_a_record_named_twice_is_imported_twice_in_order(
-    subject: GrpcSubject, unique: str
-) -> None:
+def test_a_record_named_twice_is_imported_twice_in_order(subject: GrpcSubject, unique: str) -> None:
     subject.create_list(unique, Policy(True, DAY))
     campaign = f"{unique}-c"
     rows = [Row("1", campaign), Row("1", campaign, "", 2**62), Row("1", f"{unique}-d")]

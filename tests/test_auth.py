@@ -75,9 +75,16 @@ def test_only_a_whole_and_known_token_is_let_in(
     good = server.principal(unique, *grants(["dial", "view"])).token
     assert good is not None and TOKEN.fullmatch(good)
     wrong = [
-        None, "x", good[:-1], good + "x", good.upper(), good[len("ownerd_"):],
-        "ownerd_" + secrets.token_urlsafe(32), "ownerd_" + "x" * 4_000, f"{good} {good}",
-    ]  # fmt: skip
+        None,
+        "x",
+        good[:-1],
+        good + "x",
+        good.upper(),
+        good[len("ownerd_") :],
+        "ownerd_" + secrets.token_urlsafe(32),
+        "ownerd_" + "x" * 4_000,
+        f"{good} {good}",
+    ]
     for token in wrong:
         caller = server.caller(token, on_admin_port=port == "admin")
         code, message = status(lambda: caller.dial("Claim", claim("1", unique)))  # noqa: B023
@@ -130,9 +137,12 @@ def test_a_right_that_is_taken_away_is_gone_with_the_answer(
     caller = server.principal(unique, *grants(["dial"], [LIST], [unique]))
     for given, code in (([], "PERMISSION_DENIED"), (grants(["dial"], [LIST]), "OK")):
         assert claims(caller, unique, unique) in ("OK", "PERMISSION_DENIED")
-        server.root.admin("UpdatePrincipal", admin_pb2.UpdatePrincipalRequest(
-            principal=admin_pb2.Principal(principal_id=unique, grants=given)
-        ))  # fmt: skip
+        server.root.admin(
+            "UpdatePrincipal",
+            admin_pb2.UpdatePrincipalRequest(
+                principal=admin_pb2.Principal(principal_id=unique, grants=given)
+            ),
+        )
         assert claims(caller, unique, unique) == code
 
 
@@ -189,9 +199,10 @@ def denials(caller: Caller, record_id: str, campaign_id: str) -> list[dial_pb2.H
         list_id=LIST, record_id=record_id, campaign_id=campaign_id, wrap_up_code="Busy"
     )
     attempts = dial_pb2.ReportAttemptBatchRequest(
-        list_id=LIST, campaign_id=campaign_id,
+        list_id=LIST,
+        campaign_id=campaign_id,
         attempts=[{"record_id": record_id, "wrap_up_code": "Busy"}],
-    )  # fmt: skip
+    )
     holder = dial_pb2.GetHolderRequest(list_id=LIST, record_id=record_id)
     return [
         caller.dial("Claim", claim(record_id, campaign_id)).holder,
@@ -208,9 +219,7 @@ def test_a_denial_names_the_holder_unless_holders_are_hidden_from_the_caller(
     holder_id = f"{unique}-holder"
     server.root.dial("Claim", claim(unique, holder_id))
     seeing = server.principal(f"{unique}-1", *grants(["dial"], [LIST], [unique]))
-    hidden = server.principal(
-        f"{unique}-2", *grants(["dial"], [LIST], [unique]), hide_holders=True
-    )
+    hidden = server.principal(f"{unique}-2", *grants(["dial"], [LIST], [unique]), hide_holders=True)
     for holder in denials(seeing, unique, unique):
         assert (holder.campaign_id, holder.campaign_name) == (holder_id, holder_id)
         assert holder.HasField("acquire_time") and holder.HasField("expire_time")
@@ -235,10 +244,11 @@ def test_a_dialer_speaks_for_its_own_campaign_and_list_only(
                 list_id=list_id, record_id="1", campaign_id=campaign_id, wrap_up_code="Busy"
             ),
             "ReportAttemptBatch": dial_pb2.ReportAttemptBatchRequest(
-                list_id=list_id, campaign_id=campaign_id,
+                list_id=list_id,
+                campaign_id=campaign_id,
                 attempts=[{"record_id": "1", "wrap_up_code": "Busy"}],
             ),
-        }  # fmt: skip
+        }
         if list_id != LIST:
             requests["GetHolder"] = dial_pb2.GetHolderRequest(list_id=list_id, record_id="1")
         for rpc, request in requests.items():
@@ -299,8 +309,10 @@ def create(principal_id: str = "p", **fields: Any) -> admin_pb2.CreatePrincipalR
 @pytest.mark.parametrize(
     ("request_", "field"),
     [
-        (create(""), "principal_id"), (create("x" * 129), "principal_id"),
-        (create("anonymous"), "principal_id"), (create("ownerd"), "principal_id"),
+        (create(""), "principal_id"),
+        (create("x" * 129), "principal_id"),
+        (create("anonymous"), "principal_id"),
+        (create("ownerd"), "principal_id"),
         (create("a\nb"), "principal_id"),
         (create(grants=[admin_pb2.Grant()]), "grants[0].right"),
         (create(grants=[admin_pb2.Grant(right=9)]), "grants[0].right"),
@@ -312,15 +324,22 @@ def create(principal_id: str = "p", **fields: Any) -> admin_pb2.CreatePrincipalR
         (create(certificate_names=["example.com"]), "certificate_names[0]"),
         (create(certificate_names=["DNS:"]), "certificate_names[0]"),
         (create(certificate_names=[f"DNS:{n}" for n in range(21)]), "certificate_names"),
-        (create(calls_per_s=-1), "calls_per_s"), (create(records_per_s=10**10), "records_per_s"),
-        (admin_pb2.CreatePrincipalRequest(
-            principal=admin_pb2.Principal(principal_id="p"), token_ttl={"nanos": 5}
-        ), "token_ttl"),
-        (admin_pb2.CreatePrincipalRequest(
-            principal=admin_pb2.Principal(principal_id="p"), reason="x" * 1_025
-        ), "reason"),
+        (create(calls_per_s=-1), "calls_per_s"),
+        (create(records_per_s=10**10), "records_per_s"),
+        (
+            admin_pb2.CreatePrincipalRequest(
+                principal=admin_pb2.Principal(principal_id="p"), token_ttl={"nanos": 5}
+            ),
+            "token_ttl",
+        ),
+        (
+            admin_pb2.CreatePrincipalRequest(
+                principal=admin_pb2.Principal(principal_id="p"), reason="x" * 1_025
+            ),
+            "reason",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_bad_principal_is_refused_with_the_field(
     server: GuardedServer, request_: admin_pb2.CreatePrincipalRequest, field: str
 ) -> None:
@@ -357,13 +376,20 @@ def test_r20_a_repeat_is_answered_without_the_token_and_makes_no_second_principa
 def test_an_update_changes_what_its_mask_names_and_insists_on_its_etag(
     server: GuardedServer, unique: str
 ) -> None:
-    made = server.root.admin("CreatePrincipal", create(
-        unique, grants=grants(["dial"], ["a"]), calls_per_s=7, certificate_names=[f"DNS:{unique}"]
-    )).principal  # fmt: skip
+    made = server.root.admin(
+        "CreatePrincipal",
+        create(
+            unique,
+            grants=grants(["dial"], ["a"]),
+            calls_per_s=7,
+            certificate_names=[f"DNS:{unique}"],
+        ),
+    ).principal
     update = admin_pb2.UpdatePrincipalRequest(
         principal=admin_pb2.Principal(principal_id=unique, hide_holders=True),
-        update_mask={"paths": ["hide_holders"]}, etag=made.etag,
-    )  # fmt: skip
+        update_mask={"paths": ["hide_holders"]},
+        etag=made.etag,
+    )
     changed = server.root.admin("UpdatePrincipal", update).principal
     assert changed.hide_holders and changed.grants == made.grants and changed.calls_per_s == 7
     assert list(changed.tokens) == list(made.tokens) and changed.etag != made.etag
@@ -415,9 +441,12 @@ def test_a_certificate_is_nothing_to_sign_in_with_where_none_is_asked_for(
     fresh: GuardedServer,
 ) -> None:
     name = admin_pb2.Principal(principal_id="admin", certificate_names=["DNS:root.example"])
-    fresh.root.admin("UpdatePrincipal", admin_pb2.UpdatePrincipalRequest(
-        principal=name, update_mask={"paths": ["certificate_names"]}
-    ))  # fmt: skip
+    fresh.root.admin(
+        "UpdatePrincipal",
+        admin_pb2.UpdatePrincipalRequest(
+            principal=name, update_mask={"paths": ["certificate_names"]}
+        ),
+    )
     request = admin_pb2.RevokeTokensRequest(principal_id="admin", all_tokens=True)
     assert status(lambda: fresh.root.admin("RevokeTokens", request))[0] == "FAILED_PRECONDITION"
 
@@ -472,13 +501,18 @@ def test_r18_principals_and_revocations_outlive_a_kill(fresh: GuardedServer) -> 
 
 def test_r21_a_change_names_principal_peer_and_request(server: GuardedServer, unique: str) -> None:
     caller = server.principal(unique, *grants(["configure"], [unique]))
-    caller.admin("CreateContactList", admin_pb2.CreateContactListRequest(
-        list_id=unique, request_id=f"{unique}-r", reason="why not"
-    ))  # fmt: skip
+    caller.admin(
+        "CreateContactList",
+        admin_pb2.CreateContactListRequest(
+            list_id=unique, request_id=f"{unique}-r", reason="why not"
+        ),
+    )
     (entry,) = audit(server, principal=unique)
     assert (entry.action, entry.request_id, entry.reason) == (
-        "CreateContactList", f"{unique}-r", "why not",
-    )  # fmt: skip
+        "CreateContactList",
+        f"{unique}-r",
+        "why not",
+    )
     assert re.fullmatch(r"ipv4:127\.0\.0\.1:\d+", entry.peer)
     (made,) = [each for each in audit(server, action="CreatePrincipal") if unique in each.detail]
     assert made.principal == "admin"
@@ -499,7 +533,7 @@ def test_r21_those_turned_away_are_in_the_audit_in_bounded_number(fresh: Guarded
         assert status(lambda: dialer.admin("ListOwners", owners))[0] == "PERMISSION_DENIED"
     poll(lambda: len(refusals(fresh)) >= 3, "refusals in the audit")
     assert len(refusals(fresh)) < 30
-    fresh.restart()                     # the end tells what was held back
+    fresh.restart()  # the end tells what was held back
     found = refusals(fresh)
     assert len(found) < 40
     total: dict[tuple[str, str, int], int] = {}

@@ -82,9 +82,7 @@ def _dial_cases() -> Iterator[Bad]:
 def _dial_string_cases() -> Iterator[Bad]:
     good = {
         "Claim": dial_pb2.ClaimRequest(list_id=LIST, record_id="new", campaign_id="A"),
-        "ClaimBatch": dial_pb2.ClaimBatchRequest(
-            list_id=LIST, campaign_id="A", record_ids=["new"]
-        ),
+        "ClaimBatch": dial_pb2.ClaimBatchRequest(list_id=LIST, campaign_id="A", record_ids=["new"]),
         "ReportAttempt": dial_pb2.ReportAttemptRequest(
             list_id=LIST, record_id="new", campaign_id="A", wrap_up_code="Busy"
         ),
@@ -111,11 +109,19 @@ def _with(request: Any, field: str, value: Any) -> Any:
 
 def _policy_cases() -> Iterator[Bad]:
     for field, lengths in {
-        "duration": [(0, 0), (-1, 0), (0, 999_999_999), (CENTURY_S, 1), (CENTURY_S + 1, 0),
-                     (2**62, 0), (1, -1), (5, 2_000_000_000)],
+        "duration": [
+            (0, 0),
+            (-1, 0),
+            (0, 999_999_999),
+            (CENTURY_S, 1),
+            (CENTURY_S + 1, 0),
+            (2**62, 0),
+            (1, -1),
+            (5, 2_000_000_000),
+        ],
         "reservation_ttl": [(0, 0), (-1, 0), (0, 1), (CENTURY_S + 1, 0)],
         "renewal_window": [(-1, 0), (0, -1), (CENTURY_S + 1, 0)],
-    }.items():  # fmt: skip
+    }.items():
         for seconds, nanos in lengths:
             policy = admin_pb2.OwnershipPolicy()
             getattr(policy, field).CopyFrom(Duration(seconds=seconds, nanos=nanos))
@@ -217,8 +223,12 @@ def _campaign_and_code_cases() -> Iterator[Bad]:
     for bad in _bad_strings(80):
         upsert = admin_pb2.UpsertCampaignRequest(campaign_id=bad, name="n")
         yield Bad("UpsertCampaign", upsert, INVALID, ("campaign_id", "80"))
-        yield Bad("SignalCampaign", signal(campaign_id=bad, signal=stopped), INVALID,
-                  ("campaign_id", "80"))  # fmt: skip
+        yield Bad(
+            "SignalCampaign",
+            signal(campaign_id=bad, signal=stopped),
+            INVALID,
+            ("campaign_id", "80"),
+        )
     long_name = admin_pb2.UpsertCampaignRequest(campaign_id="A", name="é" * 129)
     yield Bad("UpsertCampaign", long_name, INVALID, ("name", "256"))
     for what in (0, 99):
@@ -255,12 +265,18 @@ def _reason_cases() -> Iterator[Bad]:
         ("ReleaseOwnership", admin_pb2.ReleaseOwnershipRequest(list_id=LIST, all_campaigns=True)),
         ("ReleaseRecords", admin_pb2.ReleaseRecordsRequest(list_id=LIST, record_ids=["1"])),
         ("UpsertCampaign", admin_pb2.UpsertCampaignRequest(campaign_id="A", name="other")),
-        ("SignalCampaign", admin_pb2.SignalCampaignRequest(
-            campaign_id="A", signal=admin_pb2.CAMPAIGN_SIGNAL_STOPPED)),
-        ("UpsertWrapUpCode", admin_pb2.UpsertWrapUpCodeRequest(
-            code={"code": "Own", "category": "Busy"})),
+        (
+            "SignalCampaign",
+            admin_pb2.SignalCampaignRequest(
+                campaign_id="A", signal=admin_pb2.CAMPAIGN_SIGNAL_STOPPED
+            ),
+        ),
+        (
+            "UpsertWrapUpCode",
+            admin_pb2.UpsertWrapUpCodeRequest(code={"code": "Own", "category": "Busy"}),
+        ),
         ("DeleteWrapUpCode", admin_pb2.DeleteWrapUpCodeRequest(code="Busy")),
-    ]  # fmt: skip
+    ]
     for method, request in requests:
         yield Bad(method, _with(request, "reason", "é" * 513), INVALID, ("reason", "1,024"))
         yield Bad(method, _with(request, "request_id", "x" * 65), INVALID, ("request_id", "64"))
@@ -268,9 +284,13 @@ def _reason_cases() -> Iterator[Bad]:
 
 DIAL_CASES = list(_dial_cases())
 ADMIN_CASES = [
-    *_policy_cases(), *_list_cases(), *_release_cases(), *_page_cases(),
-    *_campaign_and_code_cases(), *_reason_cases(),
-]  # fmt: skip
+    *_policy_cases(),
+    *_list_cases(),
+    *_release_cases(),
+    *_page_cases(),
+    *_campaign_and_code_cases(),
+    *_reason_cases(),
+]
 
 
 @pytest.fixture(scope="module")

@@ -193,9 +193,7 @@ def test_r11_a_disabled_list_ends_the_campaigns_own_reservation(scene: Scene, co
 
 
 @pytest.mark.parametrize("code", ["Busy", "Success", "No Lines"])
-def test_r11_a_disabled_list_keeps_ownership_and_never_renews(
-    timed: TimedScene, code: str
-) -> None:
+def test_r11_a_disabled_list_keeps_ownership_and_never_renews(timed: TimedScene, code: str) -> None:
     hold = timed.open().own("1", "A")
     timed.set(Policy(enabled=False))
     timed.pass_until(hold.expire_ns - 1)
@@ -206,12 +204,17 @@ def test_r11_a_disabled_list_keeps_ownership_and_never_renews(
 def test_a_batch_of_attempts_is_independent_outcomes_in_order(scene: Scene) -> None:
     hold = scene.open().own("2", "B")
     answer = scene.subject.attempt_batch(
-        scene.list_id, "A",
+        scene.list_id,
+        "A",
         [("1", "Busy"), ("2", "Busy"), ("3", "No Lines"), ("1", "Success"), ("2", "Busy")],
-    )  # fmt: skip
+    )
     assert answer.what == [
-        "OWNERSHIP_ACQUIRED", "REJECTED", "RESERVATION_CLEARED", "OWNERSHIP_KEPT", "REJECTED",
-    ]  # fmt: skip
+        "OWNERSHIP_ACQUIRED",
+        "REJECTED",
+        "RESERVATION_CLEARED",
+        "OWNERSHIP_KEPT",
+        "REJECTED",
+    ]
     assert answer.holders == {1: hold, 4: hold}
     assert answer.revision == scene.revision()
 

@@ -47,8 +47,23 @@ def test_r17_the_earliest_expiration_leaves_out_what_never_expires(timed: TimedS
 
 
 def test_r17_owned_records_come_in_key_order_with_the_values_in_force(scene: Scene) -> None:
-    ids = ["b", "10", "9", "-3", "0", "a", "007", "-0", str(2**63 - 1), str(-(2**63)), str(2**63),
-           "é", "+1", " 1", "1_0"]  # fmt: skip
+    ids = [
+        "b",
+        "10",
+        "9",
+        "-3",
+        "0",
+        "a",
+        "007",
+        "-0",
+        str(2**63 - 1),
+        str(-(2**63)),
+        str(2**63),
+        "é",
+        "+1",
+        " 1",
+        "1_0",
+    ]
     scene.open()
     holds = {record_id: scene.own(record_id, "A") for record_id in ids}
     assert scene.owned() == [
@@ -150,8 +165,11 @@ def test_an_import_can_skip_or_overwrite_conflicts(scene: Scene) -> None:
     rows = [Row("1", "C"), Row("2", "C"), Row("4", "C")]
     assert scene.subject.import_rows(scene.list_id, rows, OVERWRITE) == Tally(1, 0, 2, 0)
     assert [scene.kind(record_id) for record_id in "1234"] == [
-        ("OWNED", "C"), ("OWNED", "C"), ("OWNED", "B"), ("OWNED", "C"),
-    ]  # fmt: skip
+        ("OWNED", "C"),
+        ("OWNED", "C"),
+        ("OWNED", "B"),
+        ("OWNED", "C"),
+    ]
     assert scene.attempt("2", "A") == "REJECTED"
 
 

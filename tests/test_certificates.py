@@ -32,9 +32,13 @@ class Secure:
         self.directory = directory
         files = Files(directory / "tls", CA.issue(), CLIENT_CA.pem)
         self.process = GuardedServer(
-            directory / "data", "--dial-listener", kind, "--metrics-listen", "127.0.0.1:0",
+            directory / "data",
+            "--dial-listener",
+            kind,
+            "--metrics-listen",
+            "127.0.0.1:0",
             *files.arguments,
-        )  # fmt: skip
+        )
 
     def channel(self, listener: str, pair: Pair) -> grpc.Channel:
         address = self.process.address(listener)
@@ -46,9 +50,9 @@ class Secure:
         request = dial_pb2.ClaimRequest(list_id=LIST, record_id="1", campaign_id=campaign_id)
         with self.channel(listener, pair) as channel:
             stub = dial_pb2_grpc.DialServiceStub(channel)
-            return status(
-                lambda: stub.Claim(request, metadata=bearer(token), timeout=DEADLINE_S)
-            )[0]
+            return status(lambda: stub.Claim(request, metadata=bearer(token), timeout=DEADLINE_S))[
+                0
+            ]
 
     @property
     def root(self) -> str:
@@ -59,9 +63,7 @@ class Secure:
         with self.channel("admin", pair) as channel:
             stub = admin_pb2_grpc.AdminServiceStub(channel)
             request = admin_pb2.CreatePrincipalRequest(principal=principal)
-            answer = stub.CreatePrincipal(
-                request, metadata=bearer(self.root), timeout=DEADLINE_S
-            )
+            answer = stub.CreatePrincipal(request, metadata=bearer(self.root), timeout=DEADLINE_S)
             return str(answer.token)
 
     def scrape(self, pair: Pair, token: str | None = None) -> int:
@@ -88,17 +90,21 @@ def secure(
         with made.channel("admin", ROOT) as channel:
             admin_pb2_grpc.AdminServiceStub(channel).CreateContactList(
                 admin_pb2.CreateContactListRequest(list_id=LIST),
-                metadata=bearer(made.root), timeout=DEADLINE_S,
-            )  # fmt: skip
+                metadata=bearer(made.root),
+                timeout=DEADLINE_S,
+            )
         yield made
 
 
 def test_every_kind_of_name_stands_for_its_principal_on_both_ports(secure: Secure) -> None:
     for number, name in enumerate(NAMES):
-        secure.make(admin_pb2.Principal(
-            principal_id=name, certificate_names=[name],
-            grants=grants(["dial"], [LIST], [f"c{number}"]),
-        ))  # fmt: skip
+        secure.make(
+            admin_pb2.Principal(
+                principal_id=name,
+                certificate_names=[name],
+                grants=grants(["dial"], [LIST], [f"c{number}"]),
+            )
+        )
     for number, text in enumerate(NAMES.values()):
         pair = CLIENT_CA.issue("nobody.example", text)
         for listener in ("dial", "admin"):
@@ -114,13 +120,16 @@ def test_a_certificate_that_stands_for_nobody_is_not_enough(secure: Secure) -> N
 
 
 def test_a_token_counts_before_a_certificate_also_when_it_is_wrong(secure: Secure) -> None:
-    secure.make(admin_pb2.Principal(
-        principal_id="by-name", certificate_names=["DNS:by-name.example"],
-        grants=grants(["dial"], [LIST], ["by-name"]),
-    ))  # fmt: skip
-    token = secure.make(admin_pb2.Principal(
-        principal_id="by-token", grants=grants(["dial"], [LIST], ["by-token"])
-    ))  # fmt: skip
+    secure.make(
+        admin_pb2.Principal(
+            principal_id="by-name",
+            certificate_names=["DNS:by-name.example"],
+            grants=grants(["dial"], [LIST], ["by-name"]),
+        )
+    )
+    token = secure.make(
+        admin_pb2.Principal(principal_id="by-token", grants=grants(["dial"], [LIST], ["by-token"]))
+    )
     pair = CLIENT_CA.issue("by-name.example")
     for listener in ("dial", "admin"):
         assert secure.claims(listener, pair, "by-name") == "OK"
@@ -131,9 +140,10 @@ def test_a_token_counts_before_a_certificate_also_when_it_is_wrong(secure: Secur
 
 def test_a_name_that_is_taken_away_counts_no_more_on_an_open_connection(secure: Secure) -> None:
     principal = admin_pb2.Principal(
-        principal_id="leaver", certificate_names=["DNS:leaver.example"],
+        principal_id="leaver",
+        certificate_names=["DNS:leaver.example"],
         grants=grants(["dial", "admin"], []),
-    )  # fmt: skip
+    )
     secure.make(principal)
     request = dial_pb2.ClaimRequest(list_id=LIST, record_id="2", campaign_id="leaver")
     pair = CLIENT_CA.issue("leaver.example")
@@ -149,11 +159,13 @@ def test_a_name_that_is_taken_away_counts_no_more_on_an_open_connection(secure: 
 
 
 def test_the_metrics_page_is_for_whoever_may_view(secure: Secure) -> None:
-    viewer = secure.make(admin_pb2.Principal(
-        principal_id="prometheus",
-        certificate_names=["DNS:prometheus.example", "IP:2001:db8::9"],
-        grants=grants(["view"], ["none"]),
-    ))  # fmt: skip
+    viewer = secure.make(
+        admin_pb2.Principal(
+            principal_id="prometheus",
+            certificate_names=["DNS:prometheus.example", "IP:2001:db8::9"],
+            grants=grants(["view"], ["none"]),
+        )
+    )
     dialer = secure.make(admin_pb2.Principal(principal_id="no-viewer", grants=grants(["dial"])))
     assert secure.scrape(ROOT) == 401
     assert secure.scrape(ROOT, dialer) == 403

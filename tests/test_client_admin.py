@@ -17,9 +17,10 @@ from ownerd.v1 import admin_pb2
 
 def test_a_list_is_created_with_its_policy_and_read_back(fake: FakeServer, client: Any) -> None:
     policy = admin_pb2.OwnershipPolicy(
-        enabled=True, duration=length(timedelta(days=2, hours=3)),
+        enabled=True,
+        duration=length(timedelta(days=2, hours=3)),
         reservation_ttl=length(timedelta(minutes=5)),
-    )  # fmt: skip
+    )
     stored = admin_pb2.ContactList(
         list_id="customers", policy=policy, etag="9", create_time=stamp(ACQUIRED)
     )
@@ -83,10 +84,13 @@ def test_owners_are_read_with_totals(fake: FakeServer, client: Any) -> None:
     fake.answer(
         "ListOwners",
         admin_pb2.ListOwnersResponse(
-            owners=[owner], total_owned_count=3, total_reserved_count=1, revision=8,
+            owners=[owner],
+            total_owned_count=3,
+            total_reserved_count=1,
+            revision=8,
             time=stamp(ACQUIRED),
         ),
-    )  # fmt: skip
+    )
     found = client.owners("customers")
     assert found.owners[0].campaign_name == "a"
     assert (found.owners[0].owned_count, found.owners[0].earliest_expire_time) == (3, EXPIRES)

@@ -125,9 +125,14 @@ def test_a_file_that_changed_just_now_is_read_again_though_it_looks_the_same(
     ],
 )
 def test_what_the_program_says_wins_over_the_environment(
-    fake: FakeServer, connect: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    variables: dict[str, str], options: dict[str, str], sent: str | None,
-) -> None:  # fmt: skip
+    fake: FakeServer,
+    connect: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    options: dict[str, str],
+    sent: str | None,
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("file").write_text(OTHER)
     for name, value in variables.items():
@@ -163,9 +168,13 @@ def test_a_token_file_that_cannot_be_read_is_an_error_when_the_client_is_made(
     "code", [grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED]
 )
 def test_a_token_is_in_no_repr_no_exception_and_no_log(
-    fake: FakeServer, connect: Callable[..., Any], caplog: pytest.LogCaptureFixture,
-    capfd: pytest.CaptureFixture[str], code: grpc.StatusCode, tmp_path: Path,
-) -> None:  # fmt: skip
+    fake: FakeServer,
+    connect: Callable[..., Any],
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    code: grpc.StatusCode,
+    tmp_path: Path,
+) -> None:
     caplog.set_level(logging.DEBUG)
     (tmp_path / "token").write_text(TOKEN)
     for options in ({"token": TOKEN}, {"token_file": tmp_path / "token"}):
@@ -237,9 +246,12 @@ def test_a_server_is_trusted_by_its_ca(
 
 @pytest.mark.parametrize("wrong", ["no TLS", "another CA", "another name", "the machine's CAs"])
 def test_a_server_that_is_not_trusted_gets_no_call(
-    secured: FakeServer, connect: Callable[..., Any], certificates: Certificates, wrong: str,
+    secured: FakeServer,
+    connect: Callable[..., Any],
+    certificates: Certificates,
+    wrong: str,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates.other_ca))
     options: dict[str, Any] = {
         "no TLS": {},
@@ -261,9 +273,11 @@ def test_another_name_may_be_looked_for(
 
 
 def test_the_cas_of_the_machine_are_those_of_its_configuration(
-    secured: FakeServer, connect: Callable[..., Any], certificates: Certificates,
+    secured: FakeServer,
+    connect: Callable[..., Any],
+    certificates: Certificates,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca))
     connect(secured.address, tls=True).claim("L", "1", "C")
 
@@ -305,9 +319,12 @@ def test_a_unix_socket_stays_plain_beside_tls(
     ],
 )
 def test_files_that_do_not_fit_are_refused_when_the_client_is_made(
-    connect: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    options: dict[str, Any], message: str,
-) -> None:  # fmt: skip
+    connect: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
+    message: str,
+) -> None:
     monkeypatch.chdir(tmp_path)
     made = Certificates(tmp_path)
     made.issue("dialer"), made.issue("other")
@@ -330,16 +347,25 @@ MADE = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 def test_a_principal_is_created_with_what_is_given(fake: FakeServer, client: Any) -> None:
     stored = admin_pb2.Principal(
-        principal_id="spring-dialer", hide_holders=True, calls_per_s=5, etag="7",
+        principal_id="spring-dialer",
+        hide_holders=True,
+        calls_per_s=5,
+        etag="7",
         grants=[{"right": 1, "lists": ["cust*"], "campaigns": ["spring"]}, {"right": 99}],
-        tokens=[{"token_id": "ab", "create_time": stamp(MADE)}], create_time=stamp(MADE),
-    )  # fmt: skip
+        tokens=[{"token_id": "ab", "create_time": stamp(MADE)}],
+        create_time=stamp(MADE),
+    )
     answer = admin_pb2.CreatePrincipalResponse(principal=stored, token=TOKEN, revision=9)
     fake.answer("CreatePrincipal", answer)
     issued = client.create_principal(
-        "spring-dialer", [Grant(Right.DIAL, "cust*", ("spring",))], hide_holders=True,
-        certificate_names="DNS:a", calls_per_s=5, token_ttl=timedelta(days=90), reason="why",
-    )  # fmt: skip
+        "spring-dialer",
+        [Grant(Right.DIAL, "cust*", ("spring",))],
+        hide_holders=True,
+        certificate_names="DNS:a",
+        calls_per_s=5,
+        token_ttl=timedelta(days=90),
+        reason="why",
+    )
     assert (issued.token, issued.revision) == (TOKEN, 9)
     found = issued.principal
     assert found.grants == (Grant(Right.DIAL, ("cust*",), ("spring",)), Grant(Right.UNKNOWN))
@@ -348,10 +374,12 @@ def test_a_principal_is_created_with_what_is_given(fake: FakeServer, client: Any
     assert (found.create_time, found.update_time, found.etag) == (MADE, None, "7")
     sent = fake.requests["CreatePrincipal"][0]
     assert sent.principal == admin_pb2.Principal(
-        principal_id="spring-dialer", hide_holders=True, calls_per_s=5,
+        principal_id="spring-dialer",
+        hide_holders=True,
+        calls_per_s=5,
         certificate_names=["DNS:a"],
         grants=[{"right": 1, "lists": ["cust*"], "campaigns": ["spring"]}],
-    )  # fmt: skip
+    )
     assert (sent.token_ttl, sent.reason) == (length(timedelta(days=90)), "why")
     assert sent.request_id
 
@@ -386,10 +414,11 @@ def test_tokens_are_rotated_and_revoked_and_principals_listed_and_deleted(
     fake: FakeServer, client: Any
 ) -> None:
     pages = {
-        "": admin_pb2.ListPrincipalsResponse(principals=[{"principal_id": "a"}],
-                                             next_page_token="t"),
+        "": admin_pb2.ListPrincipalsResponse(
+            principals=[{"principal_id": "a"}], next_page_token="t"
+        ),
         "t": admin_pb2.ListPrincipalsResponse(principals=[{"principal_id": "b"}]),
-    }  # fmt: skip
+    }
     fake.answer("ListPrincipals", lambda request: pages[request.page_token])
     assert [found.principal_id for found in client.principals()] == ["a", "b"]
     fake.answer("RevokeTokens", admin_pb2.RevokeTokensResponse(revoked_count=2, revision=5))

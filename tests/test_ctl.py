@@ -14,9 +14,21 @@ from ownerd.v1 import admin_pb2 as pb
 
 def test_a_list_is_created_with_the_policy_that_the_options_say(ctl, fake):
     code, out, err = ctl(
-        "list", "create", "spring", "--enable", "--days", 2, "--hours", 3, "--reservation-ttl",
-        "90s", "--renewal-window", "0s", "--reason", "launch",
-    )  # fmt: skip
+        "list",
+        "create",
+        "spring",
+        "--enable",
+        "--days",
+        2,
+        "--hours",
+        3,
+        "--reservation-ttl",
+        "90s",
+        "--renewal-window",
+        "0s",
+        "--reason",
+        "launch",
+    )
     assert (code, err) == (0, "")
     request = fake.last(pb.CreateContactListRequest)
     assert request.policy.enabled
@@ -101,10 +113,15 @@ def test_lists_are_listed_over_all_pages_in_every_form(ctl, monkeypatch):
     lists = json.loads(out)["lists"]
     assert [row["list_id"] for row in lists] == list("abcde")
     assert lists[0] == {
-        "list_id": "a", "enabled": False, "duration": "129600s", "renewal_window": None,
-        "reservation_ttl": "300s", "create_time": "2027-01-15T08:00:00Z",
-        "update_time": "2027-01-15T08:00:00Z", "etag": "1",
-    }  # fmt: skip
+        "list_id": "a",
+        "enabled": False,
+        "duration": "129600s",
+        "renewal_window": None,
+        "reservation_ttl": "300s",
+        "create_time": "2027-01-15T08:00:00Z",
+        "update_time": "2027-01-15T08:00:00Z",
+        "etag": "1",
+    }
     _, out, _ = ctl("list", "ls", "-o", "csv")
     assert [row["list_id"] for row in csv.DictReader(io.StringIO(out))] == list("abcde")
     _, out, _ = ctl("list", "ls")

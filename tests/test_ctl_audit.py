@@ -21,9 +21,15 @@ from ownerd.v1 import admin_pb2 as pb
 
 def refuse(fake, **fields):
     return fake.add_entry(
-        action="Claim", principal="dialer", list_id="L", campaign_ids=["spring"], peer="ipv4:h:9",
-        refusal=pb.REFUSAL_PERMISSION_DENIED, affected_count=3, **fields,
-    )  # fmt: skip
+        action="Claim",
+        principal="dialer",
+        list_id="L",
+        campaign_ids=["spring"],
+        peer="ipv4:h:9",
+        refusal=pb.REFUSAL_PERMISSION_DENIED,
+        affected_count=3,
+        **fields,
+    )
 
 
 def ids(out):
@@ -93,8 +99,13 @@ def test_new_entries_are_shown_once_oldest_first(ctl, fake, looks, monkeypatch):
     monkeypatch.setattr("ownerd.ctl.connection.PAGE_SIZE", 2)
     for _ in range(3):
         fake.add_entry(action="A")
-    looks += [nothing, lambda: [fake.add_entry(action="B") for _ in range(5)], nothing,
-              lambda: fake.add_entry(action="C"), nothing]  # fmt: skip
+    looks += [
+        nothing,
+        lambda: [fake.add_entry(action="B") for _ in range(5)],
+        nothing,
+        lambda: fake.add_entry(action="C"),
+        nothing,
+    ]
     code, out, err = ctl("audit", "--follow", "-o", "jsonl")
     assert (code, err) == (Exit.INTERRUPTED, "")
     assert ids(out) == list(range(1, 10))
@@ -115,8 +126,11 @@ def test_it_begins_with_the_last_few(ctl, fake, looks):
 def test_what_is_followed_is_filtered(ctl, fake, looks):
     refuse(fake)
     fake.add_entry(action="A", principal="p")
-    looks += [lambda: fake.add_entry(action="A", principal="q"),
-              lambda: fake.add_entry(action="A", principal="p"), lambda: refuse(fake)]  # fmt: skip
+    looks += [
+        lambda: fake.add_entry(action="A", principal="q"),
+        lambda: fake.add_entry(action="A", principal="p"),
+        lambda: refuse(fake),
+    ]
     left = list(looks)
     assert ids(ctl("audit", "-f", "-o", "jsonl", "--principal", "p")[1]) == [2, 4]
     looks += left

@@ -129,10 +129,16 @@ def test_without_the_native_part_it_says_what_to_install(bench, admin, monkeypat
 @pytest.mark.parametrize(
     "wrong",
     [
-        ("--mix", "3"), ("--mix", "0:0"), ("--mix", "a:1"), ("--batch", "10001"), ("--seconds", 0),
-        ("--in-flight", 0), ("--records", 0), ("--rate", -1),
+        ("--mix", "3"),
+        ("--mix", "0:0"),
+        ("--mix", "a:1"),
+        ("--batch", "10001"),
+        ("--seconds", 0),
+        ("--in-flight", 0),
+        ("--records", 0),
+        ("--rate", -1),
     ],
-)  # fmt: skip
+)
 def test_a_load_that_makes_no_sense_is_a_usage_error(ctl, fake, wrong):
     assert ctl("bench", *wrong)[0] == Exit.USAGE
     assert not fake.requests

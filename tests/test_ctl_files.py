@@ -62,9 +62,17 @@ def test_owned_rows_are_imported_and_the_others_counted(ctl, fake, contacts):
 def test_columns_have_any_name_and_order_and_others_may_stand_beside(ctl, fake, contacts):
     path = contacts("\ufeffUntil,Phone,Owner,Contact\r\n2027-01-15 08:00:00,555,C1,A-1\r\n")
     code, _, err = ctl(
-        "import", "L", path, "--record-column", "Contact", "--owner-column", "Owner",
-        "--expiration-column", "Until", "--assume-utc",
-    )  # fmt: skip
+        "import",
+        "L",
+        path,
+        "--record-column",
+        "Contact",
+        "--owner-column",
+        "Owner",
+        "--expiration-column",
+        "Until",
+        "--assume-utc",
+    )
     assert (code, err) == (0, "")
     assert fake.rows["L"]["A-1"].expire_time.seconds == NOW_S
 
@@ -199,9 +207,11 @@ def test_an_export_holds_every_owned_record_with_times_in_utc(ctl, fake, tmp_pat
     assert (code, out, err) == (0, f"Exported 5 owned records of list L to {path}.\n", "")
     rows = list(csv.DictReader(io.StringIO(path.read_text())))
     assert rows[0] == {
-        "i3_identity": "r00000", "i3_campaignownerid": "C1", "i3_campaignownername": "Campaign C1",
+        "i3_identity": "r00000",
+        "i3_campaignownerid": "C1",
+        "i3_campaignownername": "Campaign C1",
         "i3_campaignownerexpiration": "2027-01-15T08:00:00Z",
-    }  # fmt: skip
+    }
     assert [row["i3_campaignownerexpiration"] for row in rows[1:]] == [""] * 4
 
 

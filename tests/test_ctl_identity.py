@@ -57,9 +57,7 @@ def test_a_token_comes_from_an_option_or_a_variable(ctl, fake, token_file, monke
     monkeypatch.setenv("OWNERD_TOKEN", OTHER)
     ctl("status")
     ctl("status", "--token-file", token_file)
-    assert fake.authorizations == [
-        None, f"Bearer {TOKEN}", f"Bearer {OTHER}", f"Bearer {TOKEN}"
-    ]  # fmt: skip
+    assert fake.authorizations == [None, f"Bearer {TOKEN}", f"Bearer {OTHER}", f"Bearer {TOKEN}"]
 
 
 def test_without_a_token_it_says_where_to_get_one(ctl, fake):
@@ -114,14 +112,21 @@ def test_there_is_no_option_for_a_token(ctl, fake):
     assert not fake.requests
 
 
-@pytest.mark.parametrize("words", [
-    ["status", "--token-file", TOKEN], ["status", TOKEN], [TOKEN], ["status", "--server", TOKEN],
-    ["status", "--context", TOKEN], ["principal", "show", TOKEN],
-    ["context", "add", "n", "--server", "h:1", "--token-file", TOKEN],
-    ["context", "add", "n", "--server", "h:1", "--token-env", TOKEN],
-    ["context", "add", "n", "--server", "h:1", "--token-command", f"echo {TOKEN}"],
-    ["context", "add", TOKEN, "--server", "h:1"],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["status", "--token-file", TOKEN],
+        ["status", TOKEN],
+        [TOKEN],
+        ["status", "--server", TOKEN],
+        ["status", "--context", TOKEN],
+        ["principal", "show", TOKEN],
+        ["context", "add", "n", "--server", "h:1", "--token-file", TOKEN],
+        ["context", "add", "n", "--server", "h:1", "--token-env", TOKEN],
+        ["context", "add", "n", "--server", "h:1", "--token-command", f"echo {TOKEN}"],
+        ["context", "add", TOKEN, "--server", "h:1"],
+    ],
+)
 def test_a_token_in_the_wrong_place_is_not_repeated(ctl, config, words):  # noqa: F811
     code, out, err = ctl(*words)
     assert code not in (0, Exit.INTERNAL) and TOKEN not in out + err and err.count("\n") == 1
@@ -171,10 +176,24 @@ def test_a_context_is_kept_in_a_file_that_only_its_owner_reads(ctl, config, monk
     umask = os.umask(0)
     try:
         code, out, err = ctl(
-            "context", "add", "prod", "--server", "h.example:7412", "--dial", "h.example:7411",
-            "--ca", "ca.pem", "--cert", "c.pem", "--key", "c.key", "--server-name", "x",
-            "--token-file", "token",
-        )  # fmt: skip
+            "context",
+            "add",
+            "prod",
+            "--server",
+            "h.example:7412",
+            "--dial",
+            "h.example:7411",
+            "--ca",
+            "ca.pem",
+            "--cert",
+            "c.pem",
+            "--key",
+            "c.key",
+            "--server-name",
+            "x",
+            "--token-file",
+            "token",
+        )
     finally:
         os.umask(umask)
     assert code == 0 and "ownerctl context use prod" in err
@@ -183,12 +202,17 @@ def test_a_context_is_kept_in_a_file_that_only_its_owner_reads(ctl, config, monk
         "current": "",
         "contexts": {
             "prod": {
-                "server": "h.example:7412", "dial": "h.example:7411", "tls": True,
-                "ca": f"{here}/ca.pem", "cert": f"{here}/c.pem", "key": f"{here}/c.key",
-                "server_name": "x", "token_file": f"{here}/token",
+                "server": "h.example:7412",
+                "dial": "h.example:7411",
+                "tls": True,
+                "ca": f"{here}/ca.pem",
+                "cert": f"{here}/c.pem",
+                "key": f"{here}/c.key",
+                "server_name": "x",
+                "token_file": f"{here}/token",
             }
         },
-    }  # fmt: skip
+    }
     assert stat.S_IMODE(config.stat().st_mode) == 0o600
     assert stat.S_IMODE(config.parent.stat().st_mode) == 0o700
     assert [found.name for found in config.parent.iterdir()] == ["contexts.json"]
@@ -430,8 +454,9 @@ def test_a_certificate_is_shown_to_a_server_that_asks(ctl, certificates, monkeyp
         (["--cert", "empty", "--key", "empty"], "no certificate and its key"),
     ],
 )
-def test_tls_files_that_do_not_fit_are_usage_errors(ctl, fake, tmp_path, monkeypatch, options,
-                                                    message):  # fmt: skip
+def test_tls_files_that_do_not_fit_are_usage_errors(
+    ctl, fake, tmp_path, monkeypatch, options, message
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").write_text("")
     code, out, err = ctl("status", *options)

@@ -23,19 +23,42 @@ def create(ctl, *options):
 
 def test_a_principal_is_created_with_the_rights_that_the_options_say(ctl, fake):
     code, out, err = ctl(
-        "principal", "create", "P", "--right", "dial", "--right", "view", "--lists", "cust*",
-        "--lists", "vip", "--campaigns", "spring", "--hide-holders", "--certificate-name",
-        "DNS:a.example", "--calls-per-s", 100, "--records-per-s", 5000, "--token-ttl", "90d",
-        "--reason", "launch",
-    )  # fmt: skip
+        "principal",
+        "create",
+        "P",
+        "--right",
+        "dial",
+        "--right",
+        "view",
+        "--lists",
+        "cust*",
+        "--lists",
+        "vip",
+        "--campaigns",
+        "spring",
+        "--hide-holders",
+        "--certificate-name",
+        "DNS:a.example",
+        "--calls-per-s",
+        100,
+        "--records-per-s",
+        5000,
+        "--token-ttl",
+        "90d",
+        "--reason",
+        "launch",
+    )
     assert code == 0
     request = fake.last(pb.CreatePrincipalRequest)
     patterns = {"lists": ["cust*", "vip"], "campaigns": ["spring"]}
     assert request.principal == pb.Principal(
-        principal_id="P", grants=[{"right": 1, **patterns}, {"right": 2, **patterns}],
-        hide_holders=True, certificate_names=["DNS:a.example"], calls_per_s=100,
+        principal_id="P",
+        grants=[{"right": 1, **patterns}, {"right": 2, **patterns}],
+        hide_holders=True,
+        certificate_names=["DNS:a.example"],
+        calls_per_s=100,
         records_per_s=5000,
-    )  # fmt: skip
+    )
     assert request.token_ttl.seconds == 90 * 86_400 and request.reason == "launch"
     assert UUID4.fullmatch(request.request_id)
     assert out == FIRST + "\n"  # alone, for $(...)
@@ -107,10 +130,11 @@ def test_it_is_shown_with_its_rights_and_the_names_of_its_tokens(ctl):
     assert shown["grants"] == [{"right": "dial", "lists": ["cust*"], "campaigns": ["spring"]}]
     assert shown["tokens"] == [
         {
-            "token_id": "0000000000000002", "create_time": "2027-01-15T08:00:00Z",
+            "token_id": "0000000000000002",
+            "create_time": "2027-01-15T08:00:00Z",
             "expire_time": "2027-01-16T08:00:00Z",
         }
-    ]  # fmt: skip
+    ]
     assert shown["calls_per_s"] is None and shown["hide_holders"] is False
     assert FIRST not in out + json.dumps(shown)
 

@@ -186,9 +186,12 @@ def test_what_is_imported_comes_back_the_same(ask, ctl, unique, tmp_path):
     answer = ask("import", unique, before, "--reason", "migration")
     counts = {key: answer[key] for key in answer if key.endswith("_count")}
     assert counts == {
-        "imported_count": 3, "overwritten_count": 0, "skipped_count": 0, "expired_count": 1,
+        "imported_count": 3,
+        "overwritten_count": 0,
+        "skipped_count": 0,
+        "expired_count": 1,
         "unowned_count": 1,
-    }  # fmt: skip
+    }
     _, out, _ = ctl("export", unique)
     assert out == HEADER + text.getvalue()
     _, out, _ = ctl("export", unique, "--campaign", unique + "B")

@@ -127,9 +127,12 @@ def demo(directory: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
     """Run a demo in a process of its own, as a user does, with its files under `directory`."""
     process = subprocess.Popen(
         [sys.executable, "-m", "ownerd.server.main", "demo", *arguments],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
         env={**os.environ, "TMPDIR": str(directory)},
-    )  # fmt: skip
+    )
     with process:
         try:
             yield process

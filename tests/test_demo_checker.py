@@ -208,10 +208,9 @@ def test_r4_a_denial_for_a_campaign_that_never_had_the_record_is_caught() -> Non
 
 def test_a_violation_says_who_and_what() -> None:
     verdict = verdict_on(attempt(0), [claim(5)])
-    assert (
-        "record 1: b (held by a): granted while another campaign held the record"
-        in map(str, verdict.violations)
-    )  # fmt: skip
+    assert "record 1: b (held by a): granted while another campaign held the record" in map(
+        str, verdict.violations
+    )
 
 
 # Logs on disk

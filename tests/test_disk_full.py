@@ -32,8 +32,11 @@ class SmallDisk:
         self.place = place
         self.holder = subprocess.Popen(
             ["unshare", "--mount", "sh", "-c", HOLDER, "sh", str(DISK_BYTES), str(place)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         assert self.holder.stdout is not None
         self.said = self.holder.stdout.readline().strip()
 

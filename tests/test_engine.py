@@ -62,10 +62,20 @@ Between = Callable[[EngineSubject], Any]
         lambda s: s.release_records("list", [str(number) for number in range(1_000)]),
         lambda s: s.import_rows("list", [Row(str(number), "C") for number in range(700)]),
     ],
-    ids=["nothing", "settling", "new owners", "new owners and settling", "another release",
-         "a long time", "a duration change", "a restart", "everything", "releases by id",
-         "an import"],
-)  # fmt: skip
+    ids=[
+        "nothing",
+        "settling",
+        "new owners",
+        "new owners and settling",
+        "another release",
+        "a long time",
+        "a duration change",
+        "a restart",
+        "everything",
+        "releases by id",
+        "an import",
+    ],
+)
 def test_r15_the_count_is_what_the_release_ended_whatever_comes_before_it_is_made(
     owned: EngineSubject, between: Between
 ) -> None:
@@ -305,9 +315,7 @@ def test_r17_a_snapshot_shows_campaigns_as_they_were_named_then(owned: EngineSub
                 assert snapshot.holders(["1"])[0][2] == name
 
 
-def test_an_engine_that_is_dropped_ends_its_threads_and_frees_its_directory(
-    tmp_path: Path,
-) -> None:
+def test_an_engine_that_is_dropped_ends_its_threads_and_frees_its_directory(tmp_path: Path) -> None:
     engine = native.Engine(str(tmp_path), map_bytes=1 << 26)
     engine.create_list("list", native.Policy(True, None, None, SECOND))
     del engine

@@ -135,9 +135,17 @@ class ForgetsTheRevision(Model):
 
 @pytest.mark.parametrize(
     "wrong",
-    [EndsTooLate, DeniesNobody, CountsFromTheAcquisition, ReleaseEndsReservations,
-     StopEndsOwnership, SuccessRenews, OldNames, ForgetsTheRevision],
-)  # fmt: skip
+    [
+        EndsTooLate,
+        DeniesNobody,
+        CountsFromTheAcquisition,
+        ReleaseEndsReservations,
+        StopEndsOwnership,
+        SuccessRenews,
+        OldNames,
+        ForgetsTheRevision,
+    ],
+)
 def test_the_comparison_catches_a_wrong_model(wrong: type[Model]) -> None:
     class WrongComparison(Comparison):
         def make_subject(self) -> TimedSubject:

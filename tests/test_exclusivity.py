@@ -121,9 +121,16 @@ class Steering:
         invoke_ns = time.monotonic_ns()
         revision = self._call(kind, campaign_id)
         return Op(
-            kind, campaign_id, "", invoke_ns, time.monotonic_ns(), "DONE", None, revision,
+            kind,
+            campaign_id,
+            "",
+            invoke_ns,
+            time.monotonic_ns(),
+            "DONE",
+            None,
+            revision,
             length_ns=self.duration_ns,
-        )  # fmt: skip
+        )
 
     def _call(self, kind: str, campaign_id: str) -> int:
         if kind == "duration":

@@ -52,7 +52,7 @@ def _answers(engine: Engine, mailbox: Mailbox, calls: Sequence[Call]) -> list[An
     futures: list[Future[bytes]] = [Future() for _ in calls]
     for (kind, request), future in zip(calls, futures):
         mailbox.dial(kind, request.SerializeToString(), future, ANYBODY.anybody(), str)
-    engine.upsert_campaign("A", "")   # queued behind them, so they are answered when it is
+    engine.upsert_campaign("A", "")  # queued behind them, so they are answered when it is
     mailbox.deliver()
     return [future.exception(0) or future.result(0) for future in futures]
 

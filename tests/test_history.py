@@ -6,14 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from history import (
-    Op,
-    Settings,
-    order_violations,
-    replay_violations,
-    violations,
-    window_violations,
-)
+from history import Op, Settings, order_violations, replay_violations, violations, window_violations
 from model import Model, Record
 from subject import MS, SECOND, Answer, Holder, Policy
 

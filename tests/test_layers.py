@@ -16,7 +16,15 @@ NATIVE_NAMES = {path.stem for path in NATIVE}
 
 # Through these modules the Python package uses the native core; the rest is the core's own.
 DOORS = (
-    "access", "engine", "mailbox", "clock", "store", "directory", "verify", "lmdb_api", "listener",
+    "access",
+    "engine",
+    "mailbox",
+    "clock",
+    "store",
+    "directory",
+    "verify",
+    "lmdb_api",
+    "listener",
 )
 # What each room of the Python package may import of ours.
 ROOMS = {
@@ -30,7 +38,15 @@ ROOMS = {
 }
 # A native room never imports one that stands to its right in the data's way.
 NATIVE_ORDER = (
-    "lmdb_api", "clock", "rules", "wire", "access", "store", "engine", "mailbox", "listener",
+    "lmdb_api",
+    "clock",
+    "rules",
+    "wire",
+    "access",
+    "store",
+    "engine",
+    "mailbox",
+    "listener",
 )
 # The load generator stands beside the data's way: nothing on it may import these.
 LOAD_NAMES = {name for name in NATIVE_NAMES if name.startswith("load_")}

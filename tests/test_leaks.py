@@ -21,33 +21,35 @@ ROUNDS = 3
 DEADLINE_S = 900
 SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")
 OURS = re.compile(r"__pyx_\w*6ownerd|/ownerd/\w+\.(c|pyx|pxd)")
-IMPORTING = "PyModule_ExecDef"        # what a module makes once, and Python never gives back
+IMPORTING = "PyModule_ExecDef"  # what a module makes once, and Python never gives back
 
 
 def run(command: list[str], **environment: str) -> str:
     """Run the cycles; return what was said on stderr."""
     done = subprocess.run(
-        [*command, sys.executable, str(PROGRAM), str(ROUNDS)], text=True, capture_output=True,
-        timeout=DEADLINE_S, env={**os.environ, "PYTHONPATH": str(PROGRAM.parent), **environment},
-    )  # fmt: skip
+        [*command, sys.executable, str(PROGRAM), str(ROUNDS)],
+        text=True,
+        capture_output=True,
+        timeout=DEADLINE_S,
+        env={**os.environ, "PYTHONPATH": str(PROGRAM.parent), **environment},
+    )
     assert "nothing is in use" in done.stdout, done.stderr[-3_000:]
     return done.stderr
 
 
 def ours(blocks: list[str]) -> str:
     """Return the blocks of a report in whose stacks we are."""
-    return "\n\n".join(
-        block for block in blocks if OURS.search(block) and IMPORTING not in block
-    )
+    return "\n\n".join(block for block in blocks if OURS.search(block) and IMPORTING not in block)
 
 
 @pytest.mark.long
 @pytest.mark.skipif(not SANITIZED, reason="needs a build with OWNERD_SANITIZE=1")
 def test_leak_sanitizer_finds_nothing_of_ours() -> None:
     said = run(
-        [], ASAN_OPTIONS="detect_leaks=1:fast_unwind_on_malloc=0",
+        [],
+        ASAN_OPTIONS="detect_leaks=1:fast_unwind_on_malloc=0",
         LSAN_OPTIONS="max_leaks=0:exitcode=0",
-    )  # fmt: skip
+    )
     assert "LeakSanitizer has encountered a fatal error" not in said, said
     blocks = [block for block in said.split("\n\n") if "leak of" in block]
     assert ours(blocks) == ""
@@ -58,14 +60,20 @@ def test_leak_sanitizer_finds_nothing_of_ours() -> None:
 def test_valgrind_finds_nothing_of_ours(tmp_path: Path) -> None:
     log = tmp_path / "valgrind.log"
     run(
-        ["valgrind", "--leak-check=full", "--show-leak-kinds=definite", "--num-callers=40",
-         "--undef-value-errors=no", "--error-limit=no", f"--log-file={log}"],
+        [
+            "valgrind",
+            "--leak-check=full",
+            "--show-leak-kinds=definite",
+            "--num-callers=40",
+            "--undef-value-errors=no",
+            "--error-limit=no",
+            f"--log-file={log}",
+        ],
         PYTHONMALLOC="malloc",
-    )  # fmt: skip
+    )
     said = re.sub(r"(?m)^==\d+== ?", "", log.read_text())
     assert "LEAK SUMMARY" in said or "no leaks are possible" in said, said[-3_000:]
     blocks = [
-        block for block in said.split("\n\n")
-        if "definitely lost in" in block or "Invalid" in block
-    ]  # fmt: skip
+        block for block in said.split("\n\n") if "definitely lost in" in block or "Invalid" in block
+    ]
     assert ours(blocks) == ""

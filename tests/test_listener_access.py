@@ -75,9 +75,7 @@ def test_a_new_table_counts_for_the_next_call_of_an_open_connection(
         assert code(client, 1) == UNAUTHENTICATED
 
 
-def test_a_token_in_use_does_not_make_another_one_good(
-    loopback: Loopback, access: Access
-) -> None:
+def test_a_token_in_use_does_not_make_another_one_good(loopback: Loopback, access: Access) -> None:
     access.replace([known(1), known(2, grants=())])
     with loopback.client() as client:
         expected = {1: 0, 2: PERMISSION_DENIED, 3: UNAUTHENTICATED}
@@ -92,9 +90,7 @@ def test_a_table_that_changes_between_headers_and_request_decides_by_the_new_one
     with loopback.client() as client:
         path, stream = DIAL + "Claim", client.new_stream()
         sent = request_headers(path, authorization=f"Bearer {token(1)}")
-        headers, data = client.call_frames(
-            stream, path, framed(claim_request("1")), headers=sent
-        )
+        headers, data = client.call_frames(stream, path, framed(claim_request("1")), headers=sent)
         client.send(headers, PingFrame(0, opaque_data=b"arrived?"))
         client.wait(lambda: bool(client.came(PingFrame)), "the headers to be read")
         access.replace([known(2)])
@@ -115,9 +111,7 @@ def test_strangers_can_make_the_listener_keep_nothing(loopback: Loopback) -> Non
         assert client.call("/grpc.health.v1.Health/Check", b"\x0a\x04none").code == 5
 
 
-def test_strangers_keep_a_connection_for_a_short_time_only(
-    tmp_path: Path, access: Access
-) -> None:
+def test_strangers_keep_a_connection_for_a_short_time_only(tmp_path: Path, access: Access) -> None:
     access.replace([known(1)])
     limits = {"keepalive_time_s": 0.4, "keepalive_timeout_s": 5, "max_idle_s": 60}
     with Loopback(tmp_path / "short", access, **limits) as loopback:

@@ -12,9 +12,16 @@ import hpack
 import pytest
 from harness import poll
 from hyperframe.frame import (
-    ContinuationFrame, DataFrame, Frame, HeadersFrame, PingFrame, PriorityFrame, RstStreamFrame,
-    SettingsFrame, WindowUpdateFrame,
-)  # fmt: skip
+    ContinuationFrame,
+    DataFrame,
+    Frame,
+    HeadersFrame,
+    PingFrame,
+    PriorityFrame,
+    RstStreamFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
 from native_listener import Loopback, claim_request, holder_request, parsed_holder
 from raw_http2 import DIAL, PREFACE, RawClient, framed, request_headers
 
@@ -194,9 +201,7 @@ def test_more_streams_than_the_limit_are_refused(tmp_path: Path) -> None:
         block = client.encoder.encode(request_headers(GET))
         for stream in range(1, 61, 2):
             client.send(HeadersFrame(stream, data=block, flags=["END_HEADERS"]))
-        client.wait(
-            lambda: client.closed or len(client.came(RstStreamFrame)) == 20, "20 refusals"
-        )
+        client.wait(lambda: client.closed or len(client.came(RstStreamFrame)) == 20, "20 refusals")
         assert client.closed or {frame.error_code for frame in client.came(RstStreamFrame)} == {
             REFUSED_STREAM
         }
@@ -287,10 +292,9 @@ def test_a_batch_may_be_cut_into_frames_anywhere(loopback: Loopback, piece_bytes
     with loopback.client() as client:
         client.send(
             *client.call_frames(
-                1, DIAL + "ClaimBatch", framed(request.SerializeToString()),
-                piece_bytes=piece_bytes,
+                1, DIAL + "ClaimBatch", framed(request.SerializeToString()), piece_bytes=piece_bytes
             )
-        )  # fmt: skip
+        )
         answer = dial_pb2.ClaimBatchResponse.FromString(client.reply(1).message)
     assert list(answer.decisions) == [dial_pb2.CLAIM_DECISION_GRANTED] * count
 
@@ -414,7 +418,7 @@ def test_a_flood_of_frames_without_work_is_survived(loopback: Loopback, kind: st
             for _ in range(100):
                 client.socket.sendall(flood)
         except OSError:
-            pass                      # cut off, or not read any more
+            pass  # cut off, or not read any more
         assert good.call(GET, holder_request("1")).code == 0
 
 
@@ -465,7 +469,8 @@ def test_a_peer_that_opens_no_window_is_refused_more_calls(tmp_path: Path) -> No
                     )
                 )
                 client.wait(
-                    lambda: stream in client.headers, "headers"  # noqa: B023
+                    lambda: stream in client.headers,
+                    "headers",  # noqa: B023
                 )
                 codes.append(client.headers[stream].get("grpc-status"))
             assert codes[0] is None, "the first answer waits for its window"

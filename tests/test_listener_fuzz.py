@@ -23,14 +23,28 @@ EXAMPLES = 600
 LONG_EXAMPLES = 60_000
 PATHS = [
     *(DIAL + name for name in ("Claim", "ClaimBatch", "ReportAttempt", "ReportAttemptBatch")),
-    DIAL + "GetHolder", DIAL, "/", "", "/grpc.health.v1.Health/Check",
-]  # fmt: skip
+    DIAL + "GetHolder",
+    DIAL,
+    "/",
+    "",
+    "/grpc.health.v1.Health/Check",
+]
 HEADERS = [
-    ("te", "trailers"), ("te", "gzip"), ("content-type", "application/grpc"), ("connection", "x"),
-    ("content-type", "text/plain"), ("grpc-timeout", "1n"), ("grpc-timeout", "10S"),
-    ("grpc-timeout", "x"), ("grpc-encoding", "gzip"), (":path", "/x"), ("x" * 300, "y" * 9_000),
-    ("content-length", "7"), ("X-Upper", "1"), ("a", "\x00"),
-]  # fmt: skip
+    ("te", "trailers"),
+    ("te", "gzip"),
+    ("content-type", "application/grpc"),
+    ("connection", "x"),
+    ("content-type", "text/plain"),
+    ("grpc-timeout", "1n"),
+    ("grpc-timeout", "10S"),
+    ("grpc-timeout", "x"),
+    ("grpc-encoding", "gzip"),
+    (":path", "/x"),
+    ("x" * 300, "y" * 9_000),
+    ("content-length", "7"),
+    ("X-Upper", "1"),
+    ("a", "\x00"),
+]
 
 
 def _batch() -> bytes:
@@ -40,10 +54,18 @@ def _batch() -> bytes:
 
 
 BODIES = [
-    b"", framed(b""), framed(claim_request("1")), framed(holder_request("1")), framed(_batch()),
-    framed(claim_request("1"), 1), framed(claim_request("1")) * 2, b"\0\xff\xff\xff\xff",
-    framed(b"\xff" * 40), b"\0\0", b"x" * 70_000,
-]  # fmt: skip
+    b"",
+    framed(b""),
+    framed(claim_request("1")),
+    framed(holder_request("1")),
+    framed(_batch()),
+    framed(claim_request("1"), 1),
+    framed(claim_request("1")) * 2,
+    b"\0\xff\xff\xff\xff",
+    framed(b"\xff" * 40),
+    b"\0\0",
+    b"x" * 70_000,
+]
 
 numbers = st.sampled_from([0, 1, 1, 1, 3, 3, 5, 7, 2, 0x7FFFFFFF])
 payloads = st.binary(max_size=40) | st.sampled_from(
@@ -53,9 +75,12 @@ payloads = st.binary(max_size=40) | st.sampled_from(
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     """Return a frame's bytes, whether or not it makes sense."""
-    return struct.pack(">I", len(payload))[1:] + bytes((kind, flags)) + struct.pack(
-        ">I", stream
-    ) + payload  # fmt: skip
+    return (
+        struct.pack(">I", len(payload))[1:]
+        + bytes((kind, flags))
+        + struct.pack(">I", stream)
+        + payload
+    )
 
 
 def _call(draw: st.DrawFn, stream: int) -> bytes:
@@ -79,15 +104,22 @@ def _call(draw: st.DrawFn, stream: int) -> bytes:
 def _control(draw: st.DrawFn, stream: int) -> bytes:
     """A frame that belongs where it is, more or less."""
     return draw(
-        st.sampled_from([
-            frame(3, 0, stream, struct.pack(">I", 8)), frame(4, 1, 0, b""),
-            frame(4, 0, 0, struct.pack(">HI", 4, 0)), frame(6, 0, 0, b"12345678"),
-            frame(4, 0, 0, struct.pack(">HI", 4, 1 << 20)), frame(8, 0, 0, struct.pack(">I", 1)),
-            frame(8, 0, stream, struct.pack(">I", 1 << 20)), frame(5, 4, stream, b"\0\0\0\2"),
-            frame(7, 0, 0, struct.pack(">II", stream, 0)), frame(2, 0, stream, b"\0\0\0\0\x10"),
-            frame(6, 1, 0, b"ownerd-f"),
-        ])
-    )  # fmt: skip
+        st.sampled_from(
+            [
+                frame(3, 0, stream, struct.pack(">I", 8)),
+                frame(4, 1, 0, b""),
+                frame(4, 0, 0, struct.pack(">HI", 4, 0)),
+                frame(6, 0, 0, b"12345678"),
+                frame(4, 0, 0, struct.pack(">HI", 4, 1 << 20)),
+                frame(8, 0, 0, struct.pack(">I", 1)),
+                frame(8, 0, stream, struct.pack(">I", 1 << 20)),
+                frame(5, 4, stream, b"\0\0\0\2"),
+                frame(7, 0, 0, struct.pack(">II", stream, 0)),
+                frame(2, 0, stream, b"\0\0\0\0\x10"),
+                frame(6, 1, 0, b"ownerd-f"),
+            ]
+        )
+    )
 
 
 frames = st.builds(
@@ -131,7 +163,7 @@ def _send(listener: Loopback, data: bytes, patient: bool) -> None:
                 data = data[size:]
             client.read(0.002 if patient else 0)
         except (OSError, ValueError):
-            pass                      # cut off, or an answer that the client cannot read
+            pass  # cut off, or an answer that the client cannot read
 
 
 @settings(max_examples=EXAMPLES)

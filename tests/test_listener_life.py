@@ -77,7 +77,7 @@ def test_an_idle_or_old_connection_is_told_to_go_and_its_calls_are_answered(
 ) -> None:
     with Loopback(tmp_path, **{limit: 0.3}) as listener, listener.client() as client:
         assert client.call(GET, holder_request("1")).code == 0
-        client.answers = False        # the answer to the ping is what the second step waits for
+        client.answers = False  # the answer to the ping is what the second step waits for
         client.wait(lambda: bool(client.goaways()), "the first GOAWAY")
         assert client.goaways() == [(LAST_STREAM, NO_ERROR)]
         assert client.call(GET, holder_request("1")).code == 0
@@ -312,13 +312,17 @@ def test_what_is_no_grpc_call_is_refused_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "code"),
     [
-        (b"", 12), (b"\0\0", 13), (b"\0\0\0\0\5abc", 13), (framed(b"", 1), 12),
-        (framed(b"") * 2, 12), (b"\0\xff\xff\xff\xff", 8), (framed(b"\xff"), 3), (framed(b""), 3),
+        (b"", 12),
+        (b"\0\0", 13),
+        (b"\0\0\0\0\5abc", 13),
+        (framed(b"", 1), 12),
+        (framed(b"") * 2, 12),
+        (b"\0\xff\xff\xff\xff", 8),
+        (framed(b"\xff"), 3),
+        (framed(b""), 3),
     ],
-)  # fmt: skip
-def test_a_body_that_is_not_one_message_is_refused(
-    tmp_path: Path, body: bytes, code: int
-) -> None:
+)
+def test_a_body_that_is_not_one_message_is_refused(tmp_path: Path, body: bytes, code: int) -> None:
     with Loopback(tmp_path) as listener, listener.client() as client:
         client.send(*client.call_frames(1, GET, body))
         assert client.reply(1).code == code
@@ -370,13 +374,17 @@ def test_every_form_of_address_is_served(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "data", "--dial-listen", listen) as server:
         GrpcSubject(server.dial_stub(), server.admin_stub()).create_list(LIST, HELD)
         found = [
-            event["address"] for event in server.events
+            event["address"]
+            for event in server.events
             if event.get("event") == "listening" and event["listener"] == "dial"
-        ]  # fmt: skip
+        ]
         # The first is of the harness.
         assert [address.rpartition(":")[0] for address in found[1:]] == [
-            "127.0.0.1", "[::1]", "localhost", "unix",
-        ]  # fmt: skip
+            "127.0.0.1",
+            "[::1]",
+            "localhost",
+            "unix",
+        ]
         for address in found:
             request = dial_pb2.ClaimRequest(list_id=LIST, record_id=address, campaign_id="A")
             stub = server.dial_stub(address)

@@ -21,9 +21,16 @@ def engine(tmp_path):
 def test_a_fill_sends_every_record_once(engine, campaigns):
     names = tuple(f"c{number}" for number in range(campaigns))
     plan = Plan(
-        "L", record_count=2_500, factor=7, shift=3, in_order=True, batch_records=1_000, claims=0,
-        attempts=1, campaign_ids=names,
-    )  # fmt: skip
+        "L",
+        record_count=2_500,
+        factor=7,
+        shift=3,
+        in_order=True,
+        batch_records=1_000,
+        claims=0,
+        attempts=1,
+        campaign_ids=names,
+    )
     found = fill(engine, plan)
     assert found.outcomes == {"ownership_acquired": 2_500} and not found.errors
     assert engine.stats()["records"] == 2_500 and found.calls == 3

@@ -37,9 +37,13 @@ def test_answers_are_counted_as_the_server_gave_them(
 ):
     plan = Plan(contact_list, record_count=500, claims=2, attempts=1, batch_records=batch_records)
     found = load_http2.drive(
-        shared_server.dial_address, plan, in_flight=in_flight, connections=connections,
-        threads=threads, **SHORT,
-    )  # fmt: skip
+        shared_server.dial_address,
+        plan,
+        in_flight=in_flight,
+        connections=connections,
+        threads=threads,
+        **SHORT,
+    )
     assert not found.errors and found.calls == found.latency.count > 0
     assert found.records == found.calls * batch_records == sum(found.records_by_second)
     assert found.records == sum(found.decisions.values()) + sum(found.outcomes.values())
@@ -122,9 +126,13 @@ def test_calls_end_with_their_connection_and_go_on_over_a_new_one():
         thread = threading.Thread(target=hang_up_on_all)
         thread.start()
         found = load_http2.drive(
-            f"127.0.0.1:{listener.getsockname()[1]}", Plan("L", record_count=9), in_flight=3,
-            connections=1, seconds=1.0, warm_up_s=0,
-        )  # fmt: skip
+            f"127.0.0.1:{listener.getsockname()[1]}",
+            Plan("L", record_count=9),
+            in_flight=3,
+            connections=1,
+            seconds=1.0,
+            warm_up_s=0,
+        )
         thread.join(10)
     assert len(accepted) == 3  # the probe is one of them
     assert set(found.errors) <= {"CONNECTION_LOST", "DEADLINE_EXCEEDED"}
@@ -165,9 +173,12 @@ def test_a_load_in_which_someone_has_nothing_to_do_is_refused(shares):
     threads, connections, in_flight = shares
     with pytest.raises(ValueError):
         load_http2.drive(
-            "127.0.0.1:1", Plan("L", record_count=9), threads=threads, connections=connections,
+            "127.0.0.1:1",
+            Plan("L", record_count=9),
+            threads=threads,
+            connections=connections,
             in_flight=in_flight,
-        )  # fmt: skip
+        )
 
 
 def _pool():

@@ -32,9 +32,16 @@ def test_a_record_has_the_id_that_the_formula_gives():
 @pytest.mark.parametrize(("claims", "attempts"), [(1, 0), (0, 1), (2, 1)])
 def test_requests_are_what_protobuf_reads(batch_records, claims, attempts):
     plan = Plan(
-        LIST, record_count=50, factor=FACTOR, shift=SHIFT, batch_records=batch_records,
-        claims=claims, attempts=attempts, campaign_ids=("c" * 80,), wrap_up_code="w" * 64,
-    )  # fmt: skip
+        LIST,
+        record_count=50,
+        factor=FACTOR,
+        shift=SHIFT,
+        batch_records=batch_records,
+        claims=claims,
+        attempts=attempts,
+        campaign_ids=("c" * 80,),
+        wrap_up_code="w" * 64,
+    )
     ids = {plan.record_id(number) for number in range(50)}
     for rpc, request in parsed(plan, 20):
         assert rpc.endswith("Batch") == (batch_records > 1)
@@ -74,9 +81,14 @@ def test_picks_are_the_same_for_the_same_seed_and_thread_only():
 
 def test_in_order_every_record_comes_once_in_key_order_then_again():
     plan = Plan(
-        "L", record_count=10, factor=FACTOR, shift=SHIFT, in_order=True, batch_records=4,
+        "L",
+        record_count=10,
+        factor=FACTOR,
+        shift=SHIFT,
+        in_order=True,
+        batch_records=4,
         campaign_ids=("a", "b"),
-    )  # fmt: skip
+    )
     requests = [request for _, request in parsed(plan, 5)]
     ids = [int(record_id) for request in requests for record_id in request.record_ids]
     assert ids[:10] == sorted(int(plan.record_id(number)) for number in range(10))
@@ -93,11 +105,18 @@ def test_in_order_threads_begin_at_even_distances():
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"record_count": 0}, {"record_count": (1 << 44) + 1}, {"batch_records": 0},
-        {"batch_records": 10_001}, {"factor": 2}, {"claims": 0}, {"campaign_ids": ()},
-        {"campaign_ids": ("x" * 81,)}, {"wrap_up_code": ""}, {"list_id": "x" * 129},
+        {"record_count": 0},
+        {"record_count": (1 << 44) + 1},
+        {"batch_records": 0},
+        {"batch_records": 10_001},
+        {"factor": 2},
+        {"claims": 0},
+        {"campaign_ids": ()},
+        {"campaign_ids": ("x" * 81,)},
+        {"wrap_up_code": ""},
+        {"list_id": "x" * 129},
     ],
-)  # fmt: skip
+)
 def test_a_plan_that_the_server_would_refuse_is_not_made(wrong):
     with pytest.raises(ValueError):
         Plan(**({"list_id": "L", "record_count": 10} | wrong))

@@ -36,9 +36,14 @@ def test_answers_are_counted_over_tls_as_in_plaintext(
 ) -> None:
     plan = Plan(LIST, record_count=500, claims=2, attempts=1, batch_records=batch_records)
     found = load_http2.drive(
-        listener.address, plan, in_flight=in_flight, connections=connections, threads=threads,
-        tls=TlsClient("127.0.0.1", ca_pem=CA.pem), **SHORT,
-    )  # fmt: skip
+        listener.address,
+        plan,
+        in_flight=in_flight,
+        connections=connections,
+        threads=threads,
+        tls=TlsClient("127.0.0.1", ca_pem=CA.pem),
+        **SHORT,
+    )
     assert not found.errors and found.calls == found.latency.count > 0
     assert found.records == sum(found.decisions.values()) + sum(found.outcomes.values())
     # One more connection looks whether both agree at all.
@@ -59,10 +64,12 @@ def test_a_name_is_as_good_as_an_address(listener: Loopback) -> None:
 @pytest.mark.parametrize(
     ("name", "ca", "words"),
     [
-        ("127.0.0.1", CLIENT_CA.pem, "certificate"), ("other.example", CA.pem, "mismatch"),
-        ("127.0.0.2", CA.pem, "mismatch"), ("127.0.0.1", None, "certificate"),
+        ("127.0.0.1", CLIENT_CA.pem, "certificate"),
+        ("other.example", CA.pem, "mismatch"),
+        ("127.0.0.2", CA.pem, "mismatch"),
+        ("127.0.0.1", None, "certificate"),
     ],
-)  # fmt: skip
+)
 def test_a_server_that_is_not_trusted_is_not_loaded(
     listener: Loopback, name: str, ca: bytes | None, words: str
 ) -> None:
@@ -93,9 +100,10 @@ def test_a_plaintext_server_is_told_apart(tmp_path: Path) -> None:
 def test_material_that_does_not_work_is_a_value_error() -> None:
     pair, other = CA.issue(), CA.issue()
     for wrong in (
-        {"ca_pem": b"none"}, {"certificate_pem": pair[0]},
+        {"ca_pem": b"none"},
+        {"certificate_pem": pair[0]},
         {"certificate_pem": pair[0], "key_pem": other[1]},
-    ):  # fmt: skip
+    ):
         with pytest.raises(ValueError):
             TlsClient("127.0.0.1", **wrong)
 
@@ -117,16 +125,23 @@ def test_a_token_goes_with_every_call_to_grpcio_too(secure: bool) -> None:
         )
         certificate, key = CA.issue()
         credentials = grpc.ssl_server_credentials([(key, certificate)])
-        port = server.add_secure_port("127.0.0.1:0", credentials) if secure \
-            else server.add_insecure_port("127.0.0.1:0")  # fmt: skip
+        port = (
+            server.add_secure_port("127.0.0.1:0", credentials)
+            if secure
+            else server.add_insecure_port("127.0.0.1:0")
+        )
         server.start()
         security = DialSecurity(token=TOKEN, tls=secure, ca_pem=CA.pem)
         try:
             address = f"127.0.0.1:{port}"
             found = load_http2.drive(
-                address, Plan("L", record_count=9), in_flight=4, connections=2,
-                **security.arguments(address), **SHORT,
-            )  # fmt: skip
+                address,
+                Plan("L", record_count=9),
+                in_flight=4,
+                connections=2,
+                **security.arguments(address),
+                **SHORT,
+            )
         finally:
             server.stop(None).wait(10)
     assert found.calls > 0 and not found.errors

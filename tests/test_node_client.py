@@ -73,8 +73,11 @@ def _talk(node_client: Path, server: ServerProcess, *more: str) -> dict[str, Any
     addresses = [server.dial_address, server.admin_address]
     done = subprocess.run(
         ["node", "smoke.js", str(PROTOS), *addresses, "node-list", *more],
-        cwd=node_client, capture_output=True, text=True, timeout=SMOKE_DEADLINE_S,
-    )  # fmt: skip
+        cwd=node_client,
+        capture_output=True,
+        text=True,
+        timeout=SMOKE_DEADLINE_S,
+    )
     assert done.returncode == 0, done.stderr
     [line] = done.stdout.splitlines()
     return json.loads(line)

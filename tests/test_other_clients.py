@@ -34,12 +34,22 @@ def cpp_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("no grpc_cpp_plugin, protoc and g++ to build a C++ client with")
     made = tmp_path_factory.mktemp("cpp")
     proto = "ownerd/v1/dial.proto"
-    _run(["protoc", f"-I{ROOT / 'protos'}", f"--cpp_out={made}", f"--grpc_out={made}",
-          f"--plugin=protoc-gen-grpc={PLUGIN}", proto])  # fmt: skip
+    _run(
+        [
+            "protoc",
+            f"-I{ROOT / 'protos'}",
+            f"--cpp_out={made}",
+            f"--grpc_out={made}",
+            f"--plugin=protoc-gen-grpc={PLUGIN}",
+            proto,
+        ]
+    )
     sources = [ROOT / "tests" / "cpp" / "smoke.cc", *sorted((made / "ownerd" / "v1").glob("*.cc"))]
     program = made / "smoke"
-    _run(["g++", "-std=c++17", f"-I{made}", "-o", program, *sources,
-          *_flags("grpc++", "protobuf")], BUILD_S)  # fmt: skip
+    _run(
+        ["g++", "-std=c++17", f"-I{made}", "-o", program, *sources, *_flags("grpc++", "protobuf")],
+        BUILD_S,
+    )
     return program
 
 
@@ -48,8 +58,13 @@ def test_a_client_in_cpp_gets_what_the_others_get(server: ServerProcess, cpp_cli
     subject.create_list("list", Policy(True, None, None, DAY))
     found = _run([cpp_client, server.dial_address, "list"]).split("\n")
     assert found == [
-        "CLAIM_DECISION_GRANTED", "CLAIM_DECISION_DENIED/A", "code=5", "10000", "code=3", "",
-    ]  # fmt: skip
+        "CLAIM_DECISION_GRANTED",
+        "CLAIM_DECISION_DENIED/A",
+        "code=5",
+        "10000",
+        "code=3",
+        "",
+    ]
 
 
 def test_h2load_gets_an_answer_for_every_request(server: ServerProcess, tmp_path: Path) -> None:
@@ -61,10 +76,23 @@ def test_h2load_gets_an_answer_for_every_request(server: ServerProcess, tmp_path
     message = request.SerializeToString()
     body = tmp_path / "body"
     body.write_bytes(b"\0" + len(message).to_bytes(4, "big") + message)
-    shown = _run([
-        "h2load", "-n", "20000", "-c", "8", "-m", "200", "-d", body, "-H", "te: trailers",
-        "-H", "content-type: application/grpc",
-        f"http://{server.dial_address}/ownerd.v1.DialService/Claim",
-    ])  # fmt: skip
+    shown = _run(
+        [
+            "h2load",
+            "-n",
+            "20000",
+            "-c",
+            "8",
+            "-m",
+            "200",
+            "-d",
+            body,
+            "-H",
+            "te: trailers",
+            "-H",
+            "content-type: application/grpc",
+            f"http://{server.dial_address}/ownerd.v1.DialService/Claim",
+        ]
+    )
     assert "20000 succeeded, 0 failed, 0 errored, 0 timeout" in shown, shown
     assert subject.holder("list", "1") is not None

@@ -27,9 +27,7 @@ def recorder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def recording(
-    recorder: Path, tmp_path_factory: pytest.TempPathFactory, seed: int
-) -> Recording:
+def recording(recorder: Path, tmp_path_factory: pytest.TempPathFactory, seed: int) -> Recording:
     return record(recorder, tmp_path_factory.mktemp("recording"), seed)
 
 
@@ -95,15 +93,17 @@ class Script:
         self.disk = Disk("/root", faults)
         self.call = 0
 
-    def event(self, kind: Kind, handle: int = 0, offset: int = 0, length: int = 0,
-              data: bytes = b"") -> None:  # fmt: skip
+    def event(
+        self, kind: Kind, handle: int = 0, offset: int = 0, length: int = 0, data: bytes = b""
+    ) -> None:
         self.disk.feed(Event(kind, self.call, handle, offset, length, data))
 
     def open(self, handle: int, path: str = "/root/file", flags: int = 0) -> None:
         self.event(Kind.OPEN, handle, flags, data=path.encode())
 
-    def done(self, kind: Kind, handle: int, offset: int = 0, data: bytes = b"",
-             length: int = 0) -> None:  # fmt: skip
+    def done(
+        self, kind: Kind, handle: int, offset: int = 0, data: bytes = b"", length: int = 0
+    ) -> None:
         """A call that begins, succeeds and returns."""
         self.call += 1
         self.event(kind, handle, offset, length or len(data), data)
@@ -120,8 +120,9 @@ class Script:
     def _files(self, image: dict[str, tuple[bytearray, int] | None]) -> dict[str, bytes]:
         return {
             path: bytes(content[0]) + bytes(content[1] - len(content[0]))
-            for path, content in image.items() if content is not None
-        }  # fmt: skip
+            for path, content in image.items()
+            if content is not None
+        }
 
 
 @pytest.fixture

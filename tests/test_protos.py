@@ -120,10 +120,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[FileDescriptorProto]
     arguments = ["protoc", f"-I{PROTOS}", f"-I{well_known}", "--include_source_info"]
     assert protoc.main([*arguments, f"--descriptor_set_out={out}", *names]) == 0
     compiled = FileDescriptorSet.FromString(out.read_bytes())
-    assert [file.name for file in compiled.file] == names == [
-        "ownerd/v1/admin.proto",
-        "ownerd/v1/dial.proto",
-    ]
+    assert (
+        [file.name for file in compiled.file]
+        == names
+        == ["ownerd/v1/admin.proto", "ownerd/v1/dial.proto"]
+    )
     return list(compiled.file)
 
 

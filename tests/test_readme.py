@@ -76,9 +76,13 @@ def test_the_commands_of_the_readme_do_what_it_says(tmp_path: Path) -> None:
     trap = "trap 'echo \"FAILED $BASH_COMMAND\"' ERR\ntrap 'kill $(jobs -p); wait' EXIT\n"
     path = f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}"
     done = subprocess.run(
-        ["bash", "-c", trap + script], cwd=tmp_path, capture_output=True, text=True,
-        timeout=DEADLINE_S, env={**os.environ, "PATH": path, "HOME": str(tmp_path), **variables},
-    )  # fmt: skip
+        ["bash", "-c", trap + script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        env={**os.environ, "PATH": path, "HOME": str(tmp_path), **variables},
+    )
     told = done.stdout + done.stderr
     failed = re.findall(r"^FAILED (.*)$", done.stdout, re.M)
     assert [line.split()[1:5] for line in failed[:1]] == [
@@ -100,6 +104,10 @@ def test_the_readme_has_every_exit_code_and_every_variable_of_ownerctl() -> None
     text = README.read_text().replace("`", "")
     for code in Exit:
         assert f"| {code.value} | {code.meaning} |".replace("`", "") in text
-    for name in (*access.VARIABLES.values(), TOKEN_VARIABLE, TOKEN_FILE_VARIABLE,
-                 access.CONTEXT_VARIABLE):  # fmt: skip
+    for name in (
+        *access.VARIABLES.values(),
+        TOKEN_VARIABLE,
+        TOKEN_FILE_VARIABLE,
+        access.CONTEXT_VARIABLE,
+    ):
         assert re.search(rf"^\|.*\b{name}\b", text, re.M), name

@@ -15,15 +15,16 @@ HELD = Policy(True, None, None, 86_400 * 10**9)
 BATCH = 10_000
 RECORD_COUNT = 6 * BATCH
 SMALL_OVERLAY = 2 << 20  # two layers of some 26,000 records
-TWO_LAYERS = 4 << 20     # all of them, in both layers
+TWO_LAYERS = 4 << 20  # all of them, in both layers
 
 
 def claim(engine: Engine, campaign_id: str, first: int, count: int = BATCH) -> set[int]:
     """Claim records and return the decisions that were made."""
     request = dial_pb2.ClaimBatchRequest(
-        list_id="list", campaign_id=campaign_id,
+        list_id="list",
+        campaign_id=campaign_id,
         record_ids=[str(number) for number in range(first, first + count)],
-    )  # fmt: skip
+    )
     answer = engine.dial(CLAIM_BATCH, request.SerializeToString())
     return set(dial_pb2.ClaimBatchResponse.FromString(answer).decisions)
 

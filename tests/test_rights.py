@@ -36,8 +36,10 @@ def spell(scope: str | Scope) -> str:
 def test_every_rpc_has_a_row_and_every_row_an_rpc(capsys: pytest.CaptureFixture[str]) -> None:
     for method, rule in rows().items():
         names = " or ".join(map(rights.name_of, rule.rights))
-        print(f"{method:22} {names:18} lists: {spell(rule.lists):42} campaigns: "
-              f"{spell(rule.campaigns)}")  # fmt: skip
+        print(
+            f"{method:22} {names:18} lists: {spell(rule.lists):42} campaigns: "
+            f"{spell(rule.campaigns)}"
+        )
     assert len(capsys.readouterr().out.splitlines()) == len(rows())
     for module, table in ((dial_pb2, DIAL_RULES), (admin_pb2, ADMIN_RULES)):
         (service,) = module.DESCRIPTOR.services_by_name.values()
@@ -47,14 +49,14 @@ def test_every_rpc_has_a_row_and_every_row_an_rpc(capsys: pytest.CaptureFixture[
 def test_the_protos_name_the_right_of_each_row() -> None:
     text = (PROTOS / "admin.proto").read_text()
     service = text[text.index("service AdminService") : text.index("message OwnershipPolicy")]
-    needs = dict(zip(
-        re.findall(r"^  rpc (\w+)", service, re.M),
-        re.findall(r"^  // Needs (\w+)", service, re.M),
-        strict=True,
-    ))  # fmt: skip
-    assert needs == {
-        method: rights.name_of(rule.rights[0]) for method, rule in ADMIN_RULES.items()
-    }
+    needs = dict(
+        zip(
+            re.findall(r"^  rpc (\w+)", service, re.M),
+            re.findall(r"^  // Needs (\w+)", service, re.M),
+            strict=True,
+        )
+    )
+    assert needs == {method: rights.name_of(rule.rights[0]) for method, rule in ADMIN_RULES.items()}
 
 
 def test_the_rows_that_decide_most_are_as_the_design_says() -> None:
@@ -64,16 +66,29 @@ def test_the_rows_that_decide_most_are_as_the_design_says() -> None:
         assert DIAL_RULES[method][1:] == ("list_id", "campaign_id")
     for method in ("ListOwners", "ReleaseOwnership", "ReleaseRecords"):
         assert named[method] == {"ownership_control"}
-    for method in ("UpdateOwnershipPolicy", "CreateContactList", "DeleteContactList",
-                   "UpsertCampaign", "SignalCampaign", "UpsertWrapUpCode", "DeleteWrapUpCode",
-                   "ImportOwnership"):  # fmt: skip
+    for method in (
+        "UpdateOwnershipPolicy",
+        "CreateContactList",
+        "DeleteContactList",
+        "UpsertCampaign",
+        "SignalCampaign",
+        "UpsertWrapUpCode",
+        "DeleteWrapUpCode",
+        "ImportOwnership",
+    ):
         assert named[method] == {"configure"}
     assert named["ListAuditEntries"] == {"view"}
     assert ADMIN_RULES["ListAuditEntries"][1:] == (Scope.EVERY, Scope.EVERY)
     assert {method for method in ADMIN_RULES if named[method] == {"admin"}} == {
-        "CreatePrincipal", "GetPrincipal", "ListPrincipals", "UpdatePrincipal", "DeletePrincipal",
-        "RotateToken", "RevokeTokens", "CheckAccess",
-    }  # fmt: skip
+        "CreatePrincipal",
+        "GetPrincipal",
+        "ListPrincipals",
+        "UpdatePrincipal",
+        "DeletePrincipal",
+        "RotateToken",
+        "RevokeTokens",
+        "CheckAccess",
+    }
 
 
 # ---- a request of every rpc
@@ -94,7 +109,8 @@ REQUESTS: dict[str, Build] = {
         list_id=lst, record_id="1", campaign_id=campaign, wrap_up_code="No Lines"
     ),
     "ReportAttemptBatch": lambda lst, campaign: dial_pb2.ReportAttemptBatchRequest(
-        list_id=lst, campaign_id=campaign,
+        list_id=lst,
+        campaign_id=campaign,
         attempts=[dial_pb2.ReportAttemptBatchRequest.Attempt(record_id="1", wrap_up_code="SIT")],
     ),
     "GetHolder": lambda lst, _: dial_pb2.GetHolderRequest(list_id=lst, record_id="1"),
@@ -110,16 +126,19 @@ REQUESTS: dict[str, Build] = {
     "ReleaseOwnership": lambda lst, campaign: admin_pb2.ReleaseOwnershipRequest(
         list_id=lst, campaign_ids=[campaign], dry_run=True
     ),
-    "ReleaseRecords": lambda lst, _: admin_pb2.ReleaseRecordsRequest(
-        list_id=lst, record_ids=["9"]
-    ),
+    "ReleaseRecords": lambda lst, _: admin_pb2.ReleaseRecordsRequest(list_id=lst, record_ids=["9"]),
     "ListOwnedRecords": lambda lst, campaign: admin_pb2.ListOwnedRecordsRequest(
         list_id=lst, campaign_ids=[campaign]
     ),
-    "ImportOwnership": lambda lst, campaign: iter([admin_pb2.ImportOwnershipRequest(
-        list_id=lst, rows=[admin_pb2.OwnershipRow(record_id="8", campaign_id=campaign)],
-        conflict_strategy=admin_pb2.CONFLICT_STRATEGY_SKIP,
-    )]),
+    "ImportOwnership": lambda lst, campaign: iter(
+        [
+            admin_pb2.ImportOwnershipRequest(
+                list_id=lst,
+                rows=[admin_pb2.OwnershipRow(record_id="8", campaign_id=campaign)],
+                conflict_strategy=admin_pb2.CONFLICT_STRATEGY_SKIP,
+            )
+        ]
+    ),
     "ExportOwnership": lambda lst, campaign: admin_pb2.ExportOwnershipRequest(
         list_id=lst, campaign_ids=[campaign]
     ),
@@ -143,15 +162,13 @@ REQUESTS: dict[str, Build] = {
     ),
     "DeletePrincipal": lambda *_: admin_pb2.DeletePrincipalRequest(principal_id="none such"),
     "RotateToken": lambda *_: admin_pb2.RotateTokenRequest(principal_id="dummy"),
-    "RevokeTokens": lambda *_: admin_pb2.RevokeTokensRequest(
-        principal_id="dummy", all_tokens=True
-    ),
+    "RevokeTokens": lambda *_: admin_pb2.RevokeTokensRequest(principal_id="dummy", all_tokens=True),
     "CheckAccess": lambda *_: admin_pb2.CheckAccessRequest(
         principal_id="dummy", right=admin_pb2.RIGHT_VIEW
     ),
     "ListAuditEntries": lambda *_: admin_pb2.ListAuditEntriesRequest(),
     "GetServerStatus": lambda *_: admin_pb2.GetServerStatusRequest(),
-}  # fmt: skip
+}
 
 
 # ---- who asks
@@ -238,9 +255,7 @@ def test_dial_calls_on_the_admin_port_need_the_same(
             assert (code != "PERMISSION_DENIED") is expected, (who, campaign_id)
 
 
-def test_health_and_reflection_need_nothing(
-    asked: tuple[GuardedServer, dict[Who, Caller]],
-) -> None:
+def test_health_and_reflection_need_nothing(asked: tuple[GuardedServer, dict[Who, Caller]]) -> None:
     from grpc_health.v1 import health_pb2, health_pb2_grpc
     from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
@@ -268,10 +283,15 @@ def owned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedServer]:
         for list_id in (IN, OUT):
             server.open_list(list_id)
             for number, campaign_id in enumerate((IN, OUT)):
-                server.root.dial("ReportAttempt", dial_pb2.ReportAttemptRequest(
-                    list_id=list_id, record_id=str(number), campaign_id=campaign_id,
-                    wrap_up_code="Busy",
-                ))  # fmt: skip
+                server.root.dial(
+                    "ReportAttempt",
+                    dial_pb2.ReportAttemptRequest(
+                        list_id=list_id,
+                        record_id=str(number),
+                        campaign_id=campaign_id,
+                        wrap_up_code="Busy",
+                    ),
+                )
         yield server
 
 
@@ -337,9 +357,9 @@ def test_a_viewer_of_some_campaigns_is_not_told_whose_a_hold_is(owned: GuardedSe
 
 def overwriting(strategy: int) -> Any:
     row = admin_pb2.OwnershipRow(record_id="1", campaign_id=IN)
-    return iter([
-        admin_pb2.ImportOwnershipRequest(list_id=IN, rows=[row], conflict_strategy=strategy)
-    ])
+    return iter(
+        [admin_pb2.ImportOwnershipRequest(list_id=IN, rows=[row], conflict_strategy=strategy)]
+    )
 
 
 def test_an_import_that_may_end_any_hold_needs_the_right_on_every_campaign(

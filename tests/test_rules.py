@@ -17,9 +17,12 @@ campaigns = st.sampled_from(CAMPAIGNS)
 durations = st.sampled_from((SECOND, HOUR, DAY, None))
 codes = st.sampled_from((Code("", True, False), Code("", True, True), Code("", False, False)))
 policies = st.builds(
-    Policy, st.booleans(), durations, st.sampled_from((None, 0, SECOND, DAY)),
+    Policy,
+    st.booleans(),
+    durations,
+    st.sampled_from((None, 0, SECOND, DAY)),
     st.sampled_from((SECOND, MINUTE, 2 * DAY)),
-)  # fmt: skip
+)
 operations = st.one_of(
     st.tuples(st.just("claim"), campaigns),
     st.tuples(st.just("claim"), campaigns),

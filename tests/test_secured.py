@@ -33,9 +33,7 @@ class Secured(ServerProcess):
         return self.directory / "admin.token"
 
     def client(self, **who: Any) -> Client:
-        return Client(
-            self.dial_address, admin_target=self.admin_address, ca_file=self.ca, **who
-        )
+        return Client(self.dial_address, admin_target=self.admin_address, ca_file=self.ca, **who)
 
 
 @pytest.fixture(scope="module")
@@ -95,10 +93,19 @@ def test_the_first_administrator_does_everything_that_ownerctl_can(
     admin: Run, opened: str, tmp_path: Path
 ) -> None:
     assert admin("campaign", "set", opened, "--name", "N")[0] == 0
-    for words in (["status"], ["list", "ls"], ["owners", opened], ["record", "ls", opened],
-                  ["export", opened, tmp_path / "e.csv"], ["import", opened, tmp_path / "e.csv"],
-                  ["release", opened, "--all", "--yes"], ["audit"], ["wrapup", "ls"],
-                  ["principal", "ls"], ["record", "show", opened, "1"]):  # fmt: skip
+    for words in (
+        ["status"],
+        ["list", "ls"],
+        ["owners", opened],
+        ["record", "ls", opened],
+        ["export", opened, tmp_path / "e.csv"],
+        ["import", opened, tmp_path / "e.csv"],
+        ["release", opened, "--all", "--yes"],
+        ["audit"],
+        ["wrapup", "ls"],
+        ["principal", "ls"],
+        ["record", "show", opened, "1"],
+    ):
         code, _, err = admin(*words)
         assert (code, err) == (0, ""), words
 
@@ -108,9 +115,18 @@ def test_a_supervisor_releases_and_does_not_configure(
 ) -> None:
     token = tmp_path / "token"
     code, _, err = admin(
-        "principal", "create", opened, "--right", "view", "--right", "ownership_control",
-        "--lists", opened, "--save-token", token,
-    )  # fmt: skip
+        "principal",
+        "create",
+        opened,
+        "--right",
+        "view",
+        "--right",
+        "ownership_control",
+        "--lists",
+        opened,
+        "--save-token",
+        token,
+    )
     assert code == 0, err
     assert admin("release", opened, "--all", "--yes", "--token-file", token)[0] == 0
     code, _, err = admin("policy", "set", opened, "--disable", "--token-file", token)
@@ -129,9 +145,10 @@ def test_grants_settings_and_names_are_changed_one_by_one(admin: Run, unique: st
     assert admin("principal", "create", unique, "--right", "dial", "--no-token")[0] == 0
     name = f"DNS:{unique}.example"
     for words in (
-        ["grant", unique, "--right", "view"], ["ungrant", unique, "--right", "dial"],
+        ["grant", unique, "--right", "view"],
+        ["ungrant", unique, "--right", "dial"],
         ["set", unique, "--certificate-name", name, "--calls-per-s", 9, "--hide-holders"],
-    ):  # fmt: skip
+    ):
         code, _, err = admin("principal", *words)
         assert (code, err) == (0, "")
     shown = json.loads(admin("principal", "show", unique, "-o", "json")[1])
@@ -148,8 +165,11 @@ def test_grants_settings_and_names_are_changed_one_by_one(admin: Run, unique: st
 
 
 def test_the_last_administrator_stays(admin: Run) -> None:
-    for words in (["revoke", "admin", "--all"], ["delete", "admin"],
-                  ["ungrant", "admin", "--right", "admin"]):  # fmt: skip
+    for words in (
+        ["revoke", "admin", "--all"],
+        ["delete", "admin"],
+        ["ungrant", "admin", "--right", "admin"],
+    ):
         assert admin("principal", *words)[0] == Exit.FAILED_PRECONDITION
 
 
@@ -232,14 +252,25 @@ def test_bench_shows_token_and_ca_to_the_dial_listener(admin: Run, ctl: Run, roo
 
 
 def test_a_context_holds_all_that_is_needed(
-    ctl: Run, secured: Secured, config: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+    ctl: Run,
+    secured: Secured,
+    config: Path,
+    monkeypatch: pytest.MonkeyPatch,  # noqa: F811
 ) -> None:
     for name in ("SERVER", "DIAL", "CA"):
         monkeypatch.delenv(f"OWNERD_{name}")
     made = ctl(
-        "context", "add", "here", "--server", secured.admin_address, "--ca", secured.ca,
-        "--token-file", secured.token_file, "--use",
-    )  # fmt: skip
+        "context",
+        "add",
+        "here",
+        "--server",
+        secured.admin_address,
+        "--ca",
+        secured.ca,
+        "--token-file",
+        secured.token_file,
+        "--use",
+    )
     assert made[0] == 0
     assert ctl("status")[0] == 0
     assert secured.token not in config.read_text() + "".join(map(str, made))

@@ -160,9 +160,10 @@ def test_lists_deleted_while_others_are_buried_all_go(engine: Engine) -> None:
 def test_r20_a_request_id_is_new_again_after_a_day(engine: Engine, clock: Clock) -> None:
     first = engine.upsert_campaign("A", "one", request_id="id", memo=b"1")
     clock.advance_ns(DAY_NS - 1)
-    assert engine.upsert_campaign("A", "two", request_id="id", memo=b"2")._replace(
-        replayed=False
-    ) == first
+    assert (
+        engine.upsert_campaign("A", "two", request_id="id", memo=b"2")._replace(replayed=False)
+        == first
+    )
     clock.advance_ns(1)
     assert engine.request("id") is None
     assert engine.upsert_campaign("A", "three", request_id="id", memo=b"3").replayed is False

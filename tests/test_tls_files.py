@@ -88,8 +88,10 @@ ENCRYPTED = b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PR
         (_holding("tls_certificate", b"hello"), ("tls_certificate: ", "no certificate in PEM")),
         (_holding("tls_certificate", PAIR.key), ("tls_certificate: ", "no certificate in PEM")),
         (_holding("tls_certificate", BROKEN_CERTIFICATE), ("tls_certificate: ", "broken")),
-        (_holding("tls_certificate", PAIR.certificate + BROKEN_CERTIFICATE),
-         ("tls_certificate: ", "broken")),
+        (
+            _holding("tls_certificate", PAIR.certificate + BROKEN_CERTIFICATE),
+            ("tls_certificate: ", "broken"),
+        ),
         (_holding("tls_certificate", b"\xff" + PAIR.certificate), ("tls_certificate: ", "broken")),
         (_holding("tls_certificate", b" " * (2 << 20)), ("tls_certificate: ", "bytes")),
         (_holding("tls_key", b"hello"), ("tls_key: ", "no private key in PEM")),
@@ -101,7 +103,7 @@ ENCRYPTED = b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PR
         (_holding("admin_client_ca", PAIR.key), ("admin_client_ca: ", "no certificate in PEM")),
         (_holding("metrics_client_ca", BROKEN_CERTIFICATE), ("metrics_client_ca: ", "broken")),
     ],
-)  # fmt: skip
+)
 def test_files_that_cannot_be_used_are_named_in_one_line(
     files: Files, change: Callable[[Files], dict[str, Any]], words: tuple[str, ...]
 ) -> None:
@@ -341,9 +343,10 @@ def test_a_listener_that_refuses_material_raises_the_alarm(watched: Watched) -> 
     [
         (CA.issue(**PAST), "has ended"),
         (CA.issue(not_after=NOW + (LONG["not_after"] - NOW) / 10), "ends in 9.0 days"),
-        (CA.issue(**FUTURE), None), (PAIR, None),
+        (CA.issue(**FUTURE), None),
+        (PAIR, None),
     ],
-)  # fmt: skip
+)
 def test_a_certificate_that_has_ended_or_soon_will_raises_an_alarm_until_it_is_renewed(
     tmp_path: Path, pair: Pair, words: str | None
 ) -> None:

@@ -117,8 +117,11 @@ def test_names_in_a_certificate_are_spelt_with_their_kind() -> None:
     names = ("dialer-a.example", "spiffe://example/a", "192.0.2.7", "2001:db8::7", "a@example.org")
     issued = CA.issue(*(name for name in names if "://" not in name))
     assert names_in(issued.certificate) == [
-        "DNS:dialer-a.example", "IP:192.0.2.7", "IP:2001:db8::7", "email:a@example.org",
-    ]  # fmt: skip
+        "DNS:dialer-a.example",
+        "IP:192.0.2.7",
+        "IP:2001:db8::7",
+        "email:a@example.org",
+    ]
     with pytest.raises(ValueError):
         names_in(b"no certificate")
 
@@ -133,19 +136,23 @@ def test_a_name_with_a_nul_in_it_passes_for_no_other() -> None:
 
     key = ec.generate_private_key(ec.SECP256R1())
     names = [
-        x509.DNSName("victim.example\0.evil.example"), x509.DNSName("own.example"),
-        x509.UniformResourceIdentifier("spiffe://example/a"), x509.RegisteredID(
-            x509.ObjectIdentifier("1.2.3")
-        ),
-    ]  # fmt: skip
+        x509.DNSName("victim.example\0.evil.example"),
+        x509.DNSName("own.example"),
+        x509.UniformResourceIdentifier("spiffe://example/a"),
+        x509.RegisteredID(x509.ObjectIdentifier("1.2.3")),
+    ]
     nobody = x509.Name([])
     made = (
-        x509.CertificateBuilder().subject_name(nobody).issuer_name(nobody)
-        .public_key(key.public_key()).serial_number(1)
-        .not_valid_before(LONG["not_before"]).not_valid_after(LONG["not_after"])
+        x509.CertificateBuilder()
+        .subject_name(nobody)
+        .issuer_name(nobody)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(LONG["not_before"])
+        .not_valid_after(LONG["not_after"])
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .sign(key, hashes.SHA256())
-    )  # fmt: skip
+    )
     pem = made.public_bytes(serialization.Encoding.PEM)
     assert names_in(pem) == ["DNS:own.example", "URI:spiffe://example/a"]
 
@@ -212,9 +219,14 @@ def test_sockets_that_speak_tls_need_material(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("certificate", "key"),
-    [(b"", b""), (SERVER.certificate, CA.issue().key), (SERVER.certificate[:300], SERVER.key),
-     (SERVER.certificate + SERVER.certificate[:300], SERVER.key), (SERVER.certificate, b"x")],
-)  # fmt: skip
+    [
+        (b"", b""),
+        (SERVER.certificate, CA.issue().key),
+        (SERVER.certificate[:300], SERVER.key),
+        (SERVER.certificate + SERVER.certificate[:300], SERVER.key),
+        (SERVER.certificate, b"x"),
+    ],
+)
 def test_material_that_does_not_work_is_refused_and_the_old_stays(
     listener: Loopback, trusting: ssl.SSLContext, certificate: bytes, key: bytes
 ) -> None:
@@ -338,8 +350,9 @@ def test_a_key_update_is_answered(listener: Loopback) -> None:
     # Only OpenSSL's program can ask for one: K asks the server for its update too.
     _need_openssl()
     command = ["openssl", "s_client", "-connect", listener.address, "-alpn", "h2", "-tls1_3"]
-    client = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT)  # fmt: skip
+    client = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
     assert client.stdin is not None and client.stdout is not None
     poll(lambda: listener.stats()["handshakes"] == 1, "the handshake")
     client.stdin.write(b"K\n")
@@ -370,7 +383,7 @@ def test_a_connection_that_ends_in_order_says_close_notify(
 ) -> None:
     trusting.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     with listener.client(tls=trusting) as client:
-        client.socket.suppress_ragged_eofs = False   # an end without close_notify is an error then
+        client.socket.suppress_ragged_eofs = False  # an end without close_notify is an error then
         listener.listener.close(5.0)
         client.wait(lambda: len(client.goaways()) == 2, "the farewell")
         while client.socket.recv(4_096):
@@ -393,9 +406,10 @@ def test_a_drain_over_tls_loses_no_call(listener: Loopback, trusting: ssl.SSLCon
 def test_half_open_handshakes_time_out(tmp_path: Path, trusting: ssl.SSLContext) -> None:
     with Loopback(tmp_path / "data", tls=SERVER, handshake_timeout_s=0.3) as listener:
         with (
-            listener.client(greet=False) as silent, listener.client(greet=False) as half,
+            listener.client(greet=False) as silent,
+            listener.client(greet=False) as half,
             RawClient(listener.address, greet=False, tls=trusting) as mute,
-        ):  # fmt: skip
+        ):
             half.socket.sendall(_hello(trusting)[:40])
             silent.wait_closed(3.0)
             half.wait_closed(3.0)
@@ -453,7 +467,7 @@ def test_connections_that_come_and_go_leave_nothing(
         def come_and_go(rounds: int) -> None:
             for _ in range(rounds):
                 assert listener.serves(tls=shown)
-                with listener.client(tls=shown) as busy:   # leaves in the middle of a call
+                with listener.client(tls=shown) as busy:  # leaves in the middle of a call
                     busy.send(*busy.call_frames(1, GET, framed(holder_request("1"))))
                 with listener.client(greet=False) as half:
                     half.socket.sendall(hello)
@@ -464,7 +478,7 @@ def test_connections_that_come_and_go_leave_nothing(
         come_and_go(100)
         before = _resident_bytes()
         come_and_go(150)
-        if not SANITIZED:             # which keeps freed memory for a while
+        if not SANITIZED:  # which keeps freed memory for a while
             assert _resident_bytes() - before < 1 << 20
         stats = listener.stats()
         assert stats["accepted"] == sum(stats["ended"].values())

@@ -40,9 +40,14 @@ class Secure:
         self.directory = directory
         self.files = Files(directory / "tls", pair, client_ca)
         self.process = ServerProcess(
-            directory / "data", "--no-auth", "--dial-listener", kind, *METRICS,
-            *self.files.arguments, *more,
-        )  # fmt: skip
+            directory / "data",
+            "--no-auth",
+            "--dial-listener",
+            kind,
+            *METRICS,
+            *self.files.arguments,
+            *more,
+        )
 
     def address(self, listener: str) -> str:
         address = self.process.address(listener)
@@ -164,9 +169,12 @@ def test_expired_and_future_certificates_are_not_trusted_and_an_alarm_tells_of_i
 
 @pytest.mark.parametrize(
     ("version", "taken"),
-    [(ssl.TLSVersion.TLSv1_1, False), (ssl.TLSVersion.TLSv1_2, True),
-     (ssl.TLSVersion.TLSv1_3, True)],
-)  # fmt: skip
+    [
+        (ssl.TLSVersion.TLSv1_1, False),
+        (ssl.TLSVersion.TLSv1_2, True),
+        (ssl.TLSVersion.TLSv1_3, True),
+    ],
+)
 @pytest.mark.parametrize("listener", LISTENERS)
 def test_tls_1_2_and_1_3_are_spoken_and_1_1_is_not(
     secure: Secure, kind: str, listener: str, version: ssl.TLSVersion, taken: bool
@@ -182,7 +190,7 @@ def test_tls_1_2_and_1_3_are_spoken_and_1_1_is_not(
             assert taken and made.version() == version.name.replace("_", ".")
     except OSError as error:
         assert not taken
-        if listener == "metrics" or (kind, listener) == ("native", "dial"):   # ours say why
+        if listener == "metrics" or (kind, listener) == ("native", "dial"):  # ours say why
             assert getattr(error, "reason", "") == "TLSV1_ALERT_PROTOCOL_VERSION"
 
 
@@ -218,8 +226,13 @@ def test_unix_sockets_speak_plaintext_beside_it(kind: str, tmp_path: Path) -> No
         made.create_list()
         request = dial_pb2.ClaimRequest(list_id=LIST, record_id="1", campaign_id="A")
         assert process.dial_stub(path).Claim(request, timeout=10).decision == 1
-        assert [event["tls"] for event in process.events if event.get("event") == "listening"] \
-            == [True, True, False, True, True]  # fmt: skip
+        assert [event["tls"] for event in process.events if event.get("event") == "listening"] == [
+            True,
+            True,
+            False,
+            True,
+            True,
+        ]
         made.ask("dial")
 
 
@@ -255,10 +268,25 @@ def test_openssl_agrees(secure: Secure, listener: str) -> None:
     ca = secure.directory / "ca.pem"
     ca.write_bytes(CA.pem)
     done = subprocess.run(
-        ["openssl", "s_client", "-connect", secure.address(listener), "-alpn", "h2", "-CAfile", ca,
-         "-verify_return_error", "-verify_ip", "127.0.0.1"],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=20,
-    )  # fmt: skip
+        [
+            "openssl",
+            "s_client",
+            "-connect",
+            secure.address(listener),
+            "-alpn",
+            "h2",
+            "-CAfile",
+            ca,
+            "-verify_return_error",
+            "-verify_ip",
+            "127.0.0.1",
+        ],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=20,
+    )
     assert "Verify return code: 0 (ok)" in done.stdout
     assert "ALPN protocol: h2" in done.stdout and "Compression: NONE" in done.stdout
 
@@ -271,11 +299,26 @@ def test_h2load_gets_an_answer_for_every_request_over_tls(secure: Secure) -> Non
     body = secure.directory / "body"
     body.write_bytes(b"\0" + len(message).to_bytes(4, "big") + message)
     done = subprocess.run(
-        ["h2load", "-n", "2000", "-c", "8", "-m", "100", "-d", body, "-H", "te: trailers",
-         "-H", "content-type: application/grpc",
-         f"https://{secure.address('dial')}/ownerd.v1.DialService/Claim"],
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        [
+            "h2load",
+            "-n",
+            "2000",
+            "-c",
+            "8",
+            "-m",
+            "100",
+            "-d",
+            body,
+            "-H",
+            "te: trailers",
+            "-H",
+            "content-type: application/grpc",
+            f"https://{secure.address('dial')}/ownerd.v1.DialService/Claim",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert "2000 succeeded, 0 failed, 0 errored, 0 timeout" in done.stdout, done.stdout
 
 
@@ -306,7 +349,7 @@ class Load:
         steady = dial_pb2_grpc.DialServiceStub(self._channel.__enter__())
         claim = dial_pb2.ClaimRequest(list_id=LIST, record_id="1", campaign_id="A")
         self._jobs: dict[str, Callable[[], object]] = {
-            "dial, old connection": lambda: steady.Claim(claim, timeout=10),
+            "dial, old connection": lambda: steady.Claim(claim, timeout=10)
         }
         for listener in LISTENERS:
             self._jobs[listener] = lambda listener=listener: secure.ask(listener, self.trusted)

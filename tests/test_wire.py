@@ -124,10 +124,12 @@ def test_varints_longer_than_they_need_be_are_taken_exactly_when_protobuf_takes_
     """`last` is the byte behind `count` others; of a tenth one all bits but the first are lost."""
     rest = b"\x80" * (count - 1) + bytes((last,))
     odd = {
-        "tag": b"\xa8" + rest + b"\x01", "value": b"\x28\x80" + rest,
-        "size": b"\x32\x81" + rest + b"x", "known size": b"\x0a\x81" + rest + b"x",
+        "tag": b"\xa8" + rest + b"\x01",
+        "value": b"\x28\x80" + rest,
+        "size": b"\x32\x81" + rest + b"x",
+        "known size": b"\x0a\x81" + rest + b"x",
         "value in a group": b"\x2b\x28\x80" + rest + b"\x2c",
-    }  # fmt: skip
+    }
     known = dial_pb2.ClaimRequest(list_id="l", record_id="r", campaign_id="c")
     agree(engine, 0, known.SerializeToString() + odd[place])
 

@@ -70,9 +70,13 @@ class Files:
 
 
 def context(
-    ca: bytes, pair: Pair | None = None, *, alpn: tuple[str, ...] = ("h2",), directory: Path,
+    ca: bytes,
+    pair: Pair | None = None,
+    *,
+    alpn: tuple[str, ...] = ("h2",),
+    directory: Path,
     version: ssl.TLSVersion | None = None,
-) -> ssl.SSLContext:  # fmt: skip
+) -> ssl.SSLContext:
     """Return a client that trusts a CA and shows a certificate; only of one version, if given."""
     made = ssl.create_default_context(cadata=ca.decode())
     if alpn:
@@ -80,9 +84,9 @@ def context(
     if pair is not None:
         made.load_cert_chain(*_written(pair, directory))
     if version is not None:
-        with warnings.catch_warnings(action="ignore"):   # old ones are deprecated
+        with warnings.catch_warnings(action="ignore"):  # old ones are deprecated
             if version < ssl.TLSVersion.TLSv1_2:
-                made.set_ciphers("ALL:@SECLEVEL=0")      # else the client itself refuses
+                made.set_ciphers("ALL:@SECLEVEL=0")  # else the client itself refuses
             made.minimum_version = made.maximum_version = version
     return made
 

@@ -236,10 +236,7 @@ def owned_records_page(
 ) -> Call[Page[results.OwnedRecord]]:
     """Build one page of `ListOwnedRecords`."""
     request = admin_pb2.ListOwnedRecordsRequest(
-        list_id=list_id,
-        campaign_ids=id_list(campaign_ids),
-        page_size=PAGE_SIZE,
-        page_token=token,
+        list_id=list_id, campaign_ids=id_list(campaign_ids), page_size=PAGE_SIZE, page_token=token
     )
     return Call(
         ADMIN,
@@ -268,11 +265,7 @@ def upsert_campaign(campaign_id: str, name: str, reason: str, request_id: str | 
 
 
 def signal_campaign(
-    campaign_id: str,
-    signal: results.Signal,
-    list_id: str,
-    reason: str,
-    request_id: str | None,
+    campaign_id: str, signal: results.Signal, list_id: str, reason: str, request_id: str | None
 ) -> Call[int]:
     """Build `SignalCampaign`."""
     request = admin_pb2.SignalCampaignRequest(
@@ -355,9 +348,7 @@ def export_ownership(
     list_id: str, campaign_ids: str | Iterable[str]
 ) -> Call[list[results.OwnershipRow]]:
     """Build `ExportOwnership`; `read` takes one message of the stream."""
-    request = admin_pb2.ExportOwnershipRequest(
-        list_id=list_id, campaign_ids=id_list(campaign_ids)
-    )
+    request = admin_pb2.ExportOwnershipRequest(list_id=list_id, campaign_ids=id_list(campaign_ids))
     return Call(ADMIN, "ExportOwnership", request, _read_rows)
 
 

@@ -76,9 +76,7 @@ class AsyncClient:
         server_name: str | None = None,
     ) -> None:
         self._timeouts_s = {calls.DIAL: timeout_s, calls.ADMIN: admin_timeout_s}
-        self._identity = Identity(
-            token, token_file, tls, ca_file, cert_file, key_file, server_name
-        )
+        self._identity = Identity(token, token_file, tls, ca_file, cert_file, key_file, server_name)
         self._target = target
         self._admin_target = admin_target or target
         self._channels: dict[str, grpc.aio.Channel] = {}

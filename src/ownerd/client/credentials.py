@@ -110,9 +110,7 @@ def _stamp(found: os.stat_result) -> tuple[int, ...]:
 
 
 def token_source(
-    token: str | None,
-    token_file: StrPath | None,
-    environment: Mapping[str, str] = os.environ,
+    token: str | None, token_file: StrPath | None, environment: Mapping[str, str] = os.environ
 ) -> TokenSource | None:
     """Return where tokens come from; None for calls without one.
 

@@ -99,10 +99,7 @@ class Unimplemented(ClientError):
 
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
 
-_CLASSES = {
-    error_class.code: error_class
-    for error_class in ClientError.__subclasses__()
-}  # fmt: skip
+_CLASSES = {error_class.code: error_class for error_class in ClientError.__subclasses__()}
 
 
 def from_rpc_error(error: grpc.RpcError, note: str = "") -> ClientError:

@@ -27,9 +27,7 @@ _right = members(Right)
 def _write_grants(grants: Iterable[Grant]) -> list[admin_pb2.Grant]:
     return [
         admin_pb2.Grant(
-            right=int(grant.right),
-            lists=id_list(grant.lists),
-            campaigns=id_list(grant.campaigns),
+            right=int(grant.right), lists=id_list(grant.lists), campaigns=id_list(grant.campaigns)
         )
         for grant in grants
     ]
@@ -115,11 +113,7 @@ def principals_page(token: str) -> Call[Page[results.Principal]]:
 
 
 def set_principal(
-    principal_id: str,
-    settings: Mapping[str, Any],
-    etag: str,
-    reason: str,
-    request_id: str | None,
+    principal_id: str, settings: Mapping[str, Any], etag: str, reason: str, request_id: str | None
 ) -> Call[results.Principal]:
     """Build `UpdatePrincipal`; `settings` are fields of the principal by their names.
 
@@ -184,6 +178,4 @@ def check_access(
     request = admin_pb2.CheckAccessRequest(
         principal_id=principal_id, right=int(right), list_id=list_id, campaign_id=campaign_id
     )
-    return Call(
-        ADMIN, "CheckAccess", request, lambda r: results.Access(r.allowed, r.explanation)
-    )
+    return Call(ADMIN, "CheckAccess", request, lambda r: results.Access(r.allowed, r.explanation))

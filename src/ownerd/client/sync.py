@@ -90,9 +90,7 @@ class Client:
     ) -> None:
         self._timeouts_s = {calls.DIAL: timeout_s, calls.ADMIN: admin_timeout_s}
         targets = dict.fromkeys((target, admin_target or target))
-        self._identity = Identity(
-            token, token_file, tls, ca_file, cert_file, key_file, server_name
-        )
+        self._identity = Identity(token, token_file, tls, ca_file, cert_file, key_file, server_name)
         channels = {address: self._identity.open(grpc, address) for address in targets}
         self._channels = list(channels.values())
         self._stubs = Stubs(channels[target], channels[admin_target or target])

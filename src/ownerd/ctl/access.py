@@ -71,8 +71,7 @@ class AccessOptions:
     ] = None
     key: Annotated[Path | None, Parameter(help="PEM file with its key. [OWNERD_KEY]")] = None
     server_name: Annotated[
-        str | None,
-        Parameter(help="Name in the server's certificate, if that is not its address."),
+        str | None, Parameter(help="Name in the server's certificate, if that is not its address.")
     ] = None
     context: Annotated[
         str | None, Parameter(help="Context to use, see `ownerctl context`. [OWNERD_CONTEXT]")
@@ -179,8 +178,11 @@ def resolve(options: AccessOptions, environment: Mapping[str, str] = os.environ)
     try:
         tls = tls_of(
             options.tls or context.tls or None,
-            value("ca"), value("cert"), value("key"), value("server_name"),
-        )  # fmt: skip
+            value("ca"),
+            value("cert"),
+            value("key"),
+            value("server_name"),
+        )
     except ValueError as error:
         raise CtlError(Exit.USAGE, str(error)) from error
     server = value("server") if options.server is not None else value("server") or DEFAULT_SERVER

@@ -86,9 +86,7 @@ def _entries(
     """Yield the entries that fit, newest first, `limit` at most; 0 for all."""
     connection = session.connection
     request = pb.ListAuditEntriesRequest(filter=audit_filter)
-    pages = connection.pages(
-        connection.admin.ListAuditEntries, request, 0 if refused else limit
-    )
+    pages = connection.pages(connection.admin.ListAuditEntries, request, 0 if refused else limit)
     found = (entry for page in pages for entry in page.entries if not refused or entry.refusal)
     return islice(found, limit or None)
 

@@ -78,8 +78,7 @@ class LoadOptions:
         ),
     ] = 1_000_000
     batch: Annotated[
-        int,
-        Parameter(help="Records in a call.", validator=validators.Number(gte=1, lte=10_000)),
+        int, Parameter(help="Records in a call.", validator=validators.Number(gte=1, lte=10_000))
     ] = 1
     mix: Annotated[Mix, Parameter(help="Claims : reported attempts.")] = (1, 0)
     seconds: Annotated[
@@ -133,9 +132,11 @@ class DialSecurity(NamedTuple):
         from ownerd.load_tls import TlsClient
 
         client = TlsClient(
-            self.server_name or dial.rpartition(":")[0].strip("[]"), ca_pem=self.ca_pem,
-            certificate_pem=self.certificate_pem, key_pem=self.key_pem,
-        )  # fmt: skip
+            self.server_name or dial.rpartition(":")[0].strip("[]"),
+            ca_pem=self.ca_pem,
+            certificate_pem=self.certificate_pem,
+            key_pem=self.key_pem,
+        )
         return {"token": self.token, "tls": client}
 
 
@@ -159,13 +160,12 @@ def bench(
         str,
         Parameter(
             help="Dial address of the same server, host:port or unix:path. [OWNERD_DIAL]"
-            f" [default: {DEFAULT_DIAL}]",
+            f" [default: {DEFAULT_DIAL}]"
         ),
     ] = "",
     load: LoadOptions = LoadOptions(),
     use_existing: Annotated[
-        bool,
-        Parameter(negative="", help="Claim the records of a list that exists, and leave it."),
+        bool, Parameter(negative="", help="Claim the records of a list that exists, and leave it.")
     ] = False,
     session: InSession,
 ) -> None:
@@ -205,10 +205,16 @@ def _plan(list_id: str, load: LoadOptions) -> Plan:
     claims, attempts = load.mix
     try:
         return Plan(
-            list_id, record_count=load.records, factor=chance.randrange(1 << ID_BITS) | 1,
-            shift=chance.randrange(1 << ID_BITS), batch_records=load.batch, claims=claims,
-            attempts=attempts, campaign_ids=(CAMPAIGN,), pick_seed=load.seed & (1 << 64) - 1,
-        )  # fmt: skip
+            list_id,
+            record_count=load.records,
+            factor=chance.randrange(1 << ID_BITS) | 1,
+            shift=chance.randrange(1 << ID_BITS),
+            batch_records=load.batch,
+            claims=claims,
+            attempts=attempts,
+            campaign_ids=(CAMPAIGN,),
+            pick_seed=load.seed & (1 << 64) - 1,
+        )
     except ValueError as error:
         raise CtlError(Exit.USAGE, str(error)) from error
 
@@ -258,17 +264,20 @@ def _delete(list_id: str, session: Session) -> None:
         warn(f"ownerctl: list {list_id} is left behind: {error}")
 
 
-def _drive(
-    driver: Any, dial: str, plan: Plan, load: LoadOptions, security: DialSecurity
-) -> Any:
+def _drive(driver: Any, dial: str, plan: Plan, load: LoadOptions, security: DialSecurity) -> Any:
     """Return the LoadResult."""
     try:
         found = driver.drive(
-            dial, plan, connections=min(load.connections, load.in_flight), seconds=load.seconds,
-            in_flight=load.in_flight, warm_up_s=load.warm_up, rate_per_s=load.rate,
+            dial,
+            plan,
+            connections=min(load.connections, load.in_flight),
+            seconds=load.seconds,
+            in_flight=load.in_flight,
+            warm_up_s=load.warm_up,
+            rate_per_s=load.rate,
             threads=min(load.threads, load.connections, load.in_flight),
             **security.arguments(dial),
-        )  # fmt: skip
+        )
     except (OSError, ValueError) as error:
         raise CtlError(
             Exit.UNAVAILABLE,

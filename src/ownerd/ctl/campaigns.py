@@ -19,9 +19,7 @@ SIGNAL_COLUMNS = (
     Column("revision", "Revision", Kind.NUMBER),
 )
 
-OneList = Annotated[
-    str, Parameter(name="--list", help="In this list only; all lists without.")
-]
+OneList = Annotated[str, Parameter(name="--list", help="In this list only; all lists without.")]
 
 
 @app.command(name="set")
@@ -38,11 +36,7 @@ def name_campaign(
     connection = session.connection
     answer = connection.change(connection.admin.UpsertCampaign, request)
     campaign = answer.campaign
-    row = {
-        "campaign_id": campaign.campaign_id,
-        "name": campaign.name,
-        "revision": answer.revision,
-    }
+    row = {"campaign_id": campaign.campaign_id, "name": campaign.name, "revision": answer.revision}
     message = f"Campaign {campaign.campaign_id} is named {campaign.name}."
     session.printer.done(message, SET_COLUMNS, row)
 
@@ -62,12 +56,7 @@ def list_all(*, session: InSession) -> None:
 
 @app.command
 def stop(
-    campaign_id: CampaignId,
-    /,
-    *,
-    list_id: OneList = "",
-    reason: Reason = "",
-    session: InSession,
+    campaign_id: CampaignId, /, *, list_id: OneList = "", reason: Reason = "", session: InSession
 ) -> None:
     """Say that a campaign stopped: its reservations end, its ownership stays."""
     signal = pb.CAMPAIGN_SIGNAL_STOPPED

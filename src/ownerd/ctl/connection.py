@@ -100,9 +100,7 @@ class Connection:
         try:
             credentials = tls.credentials() if tls else None
         except OSError as error:
-            raise CtlError(
-                Exit.USAGE, f"cannot read {error.filename}: {error.strerror}"
-            ) from error
+            raise CtlError(Exit.USAGE, f"cannot read {error.filename}: {error.strerror}") from error
         except ValueError as error:
             raise CtlError(Exit.USAGE, str(error)) from error
         options = [*CHANNEL_OPTIONS, *(tls.options() if tls else ())]
@@ -203,4 +201,3 @@ class Connection:
 def new_request_id() -> str:
     """Return a request_id that no other call has."""
     return str(uuid.uuid4())
-

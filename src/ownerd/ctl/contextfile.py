@@ -16,8 +16,9 @@ from ownerd.ctl.exits import CtlError, Exit
 GROUP_OR_OTHERS_MAY_WRITE = 0o022
 
 
-class Context(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
-              forbid_unknown_fields=True):  # fmt: skip
+class Context(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
     """A server under a name: where it is, how it is reached, and where the token comes from."""
 
     server: str = ""

@@ -29,9 +29,9 @@ class ColumnOptions:
     record_column: Annotated[str, Parameter(help="Record id.")] = "i3_identity"
     owner_column: Annotated[str, Parameter(help="Owner: campaign id.")] = "i3_campaignownerid"
     name_column: Annotated[str, Parameter(help="Owner's name.")] = "i3_campaignownername"
-    expiration_column: Annotated[
-        str, Parameter(help="Expiration; an empty cell is none.")
-    ] = "i3_campaignownerexpiration"
+    expiration_column: Annotated[str, Parameter(help="Expiration; an empty cell is none.")] = (
+        "i3_campaignownerexpiration"
+    )
 
     def __post_init__(self) -> None:
         if not (self.record_column and self.owner_column):

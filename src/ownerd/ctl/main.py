@@ -40,7 +40,6 @@ from ownerd.ctl.options import Session, Typed, read_timeout
 from ownerd.ctl.output import Form, PipeConsole, Printer, warn
 
 
-
 def _shown_default(value: Any) -> str | None:
     """Return what help says of a default; None for an option that is simply not given."""
     return None if value in (None, False, (), "") else str(value)

@@ -80,9 +80,7 @@ Reason = Annotated[str, Parameter(help="Why; kept in the audit log.")]
 Campaigns = Annotated[
     tuple[str, ...],
     Parameter(
-        name="--campaign",
-        negative="",
-        help="Only this campaign; may be given several times.",
+        name="--campaign", negative="", help="Only this campaign; may be given several times."
     ),
 ]
 InOutFile = Annotated[Path, Parameter(allow_leading_hyphen=True, validator=check_file)]
@@ -104,15 +102,11 @@ class PolicyOptions:
         bool | None,
         Parameter(negative="--disable", help="Whether campaigns can come to own records."),
     ] = None
-    days: Annotated[
-        int | None, Parameter(group=EXPIRATION, help="So many days ...")
-    ] = None
-    hours: Annotated[
-        int | None, Parameter(group=EXPIRATION, help="... and so many hours.")
-    ] = None
-    duration: Annotated[
-        Length | None, Parameter(group=EXPIRATION, help="So long, e.g. 2d3h.")
-    ] = None
+    days: Annotated[int | None, Parameter(group=EXPIRATION, help="So many days ...")] = None
+    hours: Annotated[int | None, Parameter(group=EXPIRATION, help="... and so many hours.")] = None
+    duration: Annotated[Length | None, Parameter(group=EXPIRATION, help="So long, e.g. 2d3h.")] = (
+        None
+    )
     no_expiration: Annotated[
         bool, Parameter(group=EXPIRATION, negative="", help="Until it is released.")
     ] = False

@@ -128,11 +128,13 @@ class Printer:
             cells = [_cell(column, row, 0).plain.splitlines() or [""] for column in columns]
             for line in zip_longest(*cells, fillvalue=""):
                 shown = (
-                    text.rjust(BLOCK_COUNT_WIDTH) if column.kind is Kind.COUNT
-                    else text.ljust(BLOCK_TIME_WIDTH) if column.kind is Kind.INSTANT
+                    text.rjust(BLOCK_COUNT_WIDTH)
+                    if column.kind is Kind.COUNT
+                    else text.ljust(BLOCK_TIME_WIDTH)
+                    if column.kind is Kind.INSTANT
                     else text
                     for column, text in zip(columns, line, strict=True)
-                )  # fmt: skip
+                )
                 self.console.print(Text("  ".join(shown).rstrip()), soft_wrap=True)
 
     def thing(

@@ -97,8 +97,7 @@ def _set_expiration(message: pb.OwnershipPolicy, paths: list[str], options: Poli
     named = (parts_ns is not None, options.duration is not None, options.no_expiration)
     if sum(named) > 1:
         raise CtlError(
-            Exit.USAGE,
-            "give one of --days and --hours, --duration, --no-expiration; you gave more",
+            Exit.USAGE, "give one of --days and --hours, --duration, --no-expiration; you gave more"
         )
     if options.no_expiration:
         message.no_expiration = True

@@ -283,9 +283,11 @@ def change(
         raise CtlError(Exit.USAGE, "give --certificate-name or --no-certificate-names, not both")
     names = certificate_names if certificate_names or no_certificate_names else None
     settings = {
-        "hide_holders": hide_holders, "certificate_names": names, "calls_per_s": calls_per_s,
+        "hide_holders": hide_holders,
+        "certificate_names": names,
+        "calls_per_s": calls_per_s,
         "records_per_s": records_per_s,
-    }  # fmt: skip
+    }
     given = {name: value for name, value in settings.items() if value is not None}
     if not given:
         raise CtlError(Exit.USAGE, "nothing to change; name a setting, such as --calls-per-s 100")
@@ -389,9 +391,7 @@ def revoke(
         revoked_count, revision = answer.revoked_count, answer.revision
     row = {"principal_id": principal_id, "revoked_count": revoked_count, "revision": revision}
     noun = "token" if revoked_count == 1 else "tokens"
-    session.printer.done(
-        f"Ended {revoked_count} {noun} of principal {principal_id}.", REVOKED, row
-    )
+    session.printer.done(f"Ended {revoked_count} {noun} of principal {principal_id}.", REVOKED, row)
 
 
 @app.command

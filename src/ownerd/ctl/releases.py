@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from cyclopts import Parameter
+
 from ownerd.ctl import asking, owners, records, times
 from ownerd.ctl.exits import CtlError, Exit
 from ownerd.ctl.options import Campaigns, InSession, ListId, Reason, Session

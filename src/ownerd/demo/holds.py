@@ -18,8 +18,10 @@ FOREVER_NS = 2**63 - 1
 _MARGIN_NS = 5_000_000
 _OWNERSHIP_BEGINS = {Outcome.ACQUIRED.name, Outcome.RENEWED.name}
 _OWNERSHIP_DENIED = {
-    Outcome.RESERVATION_CLEARED.name, Outcome.NOT_CONTROLLED.name, Outcome.REJECTED.name
-}  # fmt: skip
+    Outcome.RESERVATION_CLEARED.name,
+    Outcome.NOT_CONTROLLED.name,
+    Outcome.REJECTED.name,
+}
 
 
 @dataclass(frozen=True, slots=True)

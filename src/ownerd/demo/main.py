@@ -97,9 +97,12 @@ def _tell(
                 admin_target=server.admin_address,
                 token_file=server.admin_token_file,
             )
-            async with admin, Story(
-                console, admin, server.dial_address, logs, contacts, campaign_count, seed
-            ) as story:
+            async with (
+                admin,
+                Story(
+                    console, admin, server.dial_address, logs, contacts, campaign_count, seed
+                ) as story,
+            ):
                 await story.tell(seconds)
 
         asyncio.run(tell())

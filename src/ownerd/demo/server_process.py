@@ -75,9 +75,13 @@ class DemoServer:
         environment["OWNERD_LOG_FORMAT"] = "json"
         with self._log_path.open("wb") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
                 start_new_session=True,  # Ctrl-C is for the demo, which then ends the server
-            )  # fmt: skip
+            )
 
     def _wait_until_it_listens(self) -> None:
         deadline_s = time.monotonic() + START_DEADLINE_S

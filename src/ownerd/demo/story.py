@@ -115,9 +115,15 @@ class Story:
         client = AsyncClient(self._dial_address, token=issued.token)
         await self._clients.enter_async_context(client)
         campaign = Campaign(
-            campaign_id, name, LIST_ID, self._called, client, self._admin, self._log_directory,
+            campaign_id,
+            name,
+            LIST_ID,
+            self._called,
+            client,
+            self._admin,
+            self._log_directory,
             self._seed,
-        )  # fmt: skip
+        )
         self._logs.callback(campaign.close)
         return campaign
 

@@ -81,11 +81,7 @@ class Authenticator:
             raise RateLimited(identity.principal_id, wait_ms)
 
     def _known(
-        self,
-        headers: list[str | bytes],
-        names: Iterable[str],
-        peer: Callable[[], str],
-        what: str,
+        self, headers: list[str | bytes], names: Iterable[str], peer: Callable[[], str], what: str
     ) -> Identity:
         """Return whose token it is, without one whose certificate; or turn the caller away."""
         if headers:
@@ -104,7 +100,7 @@ class Authenticator:
             return None
         if value[: len(_SCHEME)].lower() != _SCHEME:
             return None
-        digest = principals.digest_of(value[len(_SCHEME):])
+        digest = principals.digest_of(value[len(_SCHEME) :])
         identity: Identity | None = self._access.by_token(digest, self._engine.time_ns)
         return identity
 

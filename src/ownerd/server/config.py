@@ -132,8 +132,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         _about("Seconds a new dial connection has to speak HTTP/2.", _SECONDS, ge=0.1, le=86_400),
     ] = 10.0
     dial_keepalive_time_s: Annotated[
-        float,
-        _about("Seconds of silence before a dialer is pinged.", _SECONDS, ge=0.1, le=86_400),
+        float, _about("Seconds of silence before a dialer is pinged.", _SECONDS, ge=0.1, le=86_400)
     ] = 60.0
     dial_keepalive_timeout_s: Annotated[
         float,
@@ -204,12 +203,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = ""
     admin_client_ca: Annotated[
-        str,
-        _about("As dial_client_ca, for the admin listener.", "a path, or empty for none"),
+        str, _about("As dial_client_ca, for the admin listener.", "a path, or empty for none")
     ] = ""
     metrics_client_ca: Annotated[
-        str,
-        _about("As dial_client_ca, for the metrics page.", "a path, or empty for none"),
+        str, _about("As dial_client_ca, for the metrics page.", "a path, or empty for none")
     ] = ""
     no_auth: Annotated[
         bool,
@@ -228,9 +225,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = False
     core_dumps: Annotated[
         bool,
-        _about(
-            "Whether a crash may leave a core file; tokens and keys are in it.", "yes or no"
-        ),
+        _about("Whether a crash may leave a core file; tokens and keys are in it.", "yes or no"),
     ] = False
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
@@ -274,8 +269,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 112 << 20
     verify_at_start: Annotated[
-        bool,
-        _about("Whether serve walks the whole store before it answers from it.", "yes or no"),
+        bool, _about("Whether serve walks the whole store before it answers from it.", "yes or no")
     ] = True
     queue_limit: Annotated[
         int,
@@ -478,19 +472,19 @@ def _read_seconds(value: Any) -> float:
     return seconds
 
 
-_READERS: Mapping[str, Callable[[Any], Any]] = {
-    "dial_listen": _read_addresses,
-    "admin_listen": _read_address,
-    "metrics_listen": _read_http_address,
-    "map_bytes": _read_size,
-    "reserve_bytes": _read_size,
-    "overlay_bytes": _read_size,
-    "max_message_bytes": _read_size,
-    "dial_max_header_bytes": _read_size,
-    "dial_max_held_bytes": _read_size,
-    "dial_max_memory_bytes": _read_size,
-} | {
-    name: _read_yes_or_no for name, value in defaults().items() if isinstance(value, bool)
-} | {
-    name: _read_seconds for name in KEYS if name.endswith("_s") and not name.endswith("_per_s")
-}
+_READERS: Mapping[str, Callable[[Any], Any]] = (
+    {
+        "dial_listen": _read_addresses,
+        "admin_listen": _read_address,
+        "metrics_listen": _read_http_address,
+        "map_bytes": _read_size,
+        "reserve_bytes": _read_size,
+        "overlay_bytes": _read_size,
+        "max_message_bytes": _read_size,
+        "dial_max_header_bytes": _read_size,
+        "dial_max_held_bytes": _read_size,
+        "dial_max_memory_bytes": _read_size,
+    }
+    | {name: _read_yes_or_no for name, value in defaults().items() if isinstance(value, bool)}
+    | {name: _read_seconds for name in KEYS if name.endswith("_s") and not name.endswith("_per_s")}
+)

@@ -166,9 +166,7 @@ class GrpcioListener:
         return True
 
     def _make_server(self) -> grpc.aio.Server:
-        server = grpc.aio.server(
-            options=self._options, maximum_concurrent_rpcs=self._call_limit
-        )
+        server = grpc.aio.server(options=self._options, maximum_concurrent_rpcs=self._call_limit)
         server.add_generic_rpc_handlers(self._handlers)
         health_pb2_grpc.add_HealthServicer_to_server(self._health_service, server)
         if self._reflected:
@@ -202,9 +200,10 @@ class GrpcioListener:
             return self._configuration(now)
 
         credentials = grpc.dynamic_ssl_server_credentials(
-            self._configuration(material), changed,
+            self._configuration(material),
+            changed,
             require_client_authentication=self.name in material.client_cas,
-        )  # fmt: skip
+        )
         self._credentials.append(credentials)
         return credentials
 

@@ -93,9 +93,7 @@ class NativeListener:
         self._files: list[tuple[str, int]] = []
 
     def use_tls(self, material: tls.Material) -> None:
-        self._loops.use_tls(
-            material.certificate, material.key, material.client_cas.get(self.name)
-        )
+        self._loops.use_tls(material.certificate, material.key, material.client_cas.get(self.name))
 
     def bind(self, texts: Iterable[str]) -> list[Address]:
         return [self._bind(addresses.parse(text)) for text in texts]
@@ -105,9 +103,7 @@ class NativeListener:
         plain = [each for each in self._sockets if not self._secure or _is_file(each)]
         secure = [each for each in self._sockets if each not in plain]
         self._sockets = []
-        self._loops.start(
-            [each.detach() for each in plain], [each.detach() for each in secure]
-        )
+        self._loops.start([each.detach() for each in plain], [each.detach() for each in secure])
 
     def begin_drain(self) -> None:
         self._loops.begin_drain()
@@ -224,7 +220,7 @@ def _remove_stale(path: str) -> None:
     """
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return                    # the bind will say that it is in use
+            return  # the bind will say that it is in use
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.connect(path)
     except FileNotFoundError:

@@ -10,7 +10,6 @@ import socket
 import ssl
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from contextlib import suppress
 from threading import BoundedSemaphore, Thread, Timer
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
@@ -142,15 +141,16 @@ def _names(connection: Any) -> list[str]:
     if not isinstance(connection, ssl.SSLSocket):
         return []
     found = (connection.getpeercert() or {}).get("subjectAltName", ())
-    return [f"{_NAME_KINDS[kind]}:{_spelt(kind, name)}" for kind, name in found
-            if kind in _NAME_KINDS]  # fmt: skip
+    return [
+        f"{_NAME_KINDS[kind]}:{_spelt(kind, name)}" for kind, name in found if kind in _NAME_KINDS
+    ]
 
 
 def _spelt(kind: str, name: str) -> str:
     if kind != "IP Address":
         return name
     # OpenSSL spells out every group of an IPv6 address, in capitals.
-    with suppress(ValueError):        # of no known length: as it stands, and nobody's
+    with suppress(ValueError):  # of no known length: as it stands, and nobody's
         return str(ipaddress.ip_address(name.strip()))
     return name
 

@@ -29,7 +29,7 @@ from ownerd.errors import LastAdmin, NameTaken
 TOKEN_PREFIX = "ownerd_"
 TOKENS_AT_ONCE = 2
 ANONYMOUS = "anonymous"
-ITSELF = "ownerd"                     # as the audit names what the program did by itself
+ITSELF = "ownerd"  # as the audit names what the program did by itself
 FIRST_ADMIN = "admin"
 ADMIN_TOKEN_FILE = "admin.token"
 _SECRET_BYTES = 32
@@ -124,9 +124,7 @@ class Principals:
             in with its name alone.
     """
 
-    def __init__(
-        self, engine: Engine, access: Access, *, certificates_asked: bool = False
-    ) -> None:
+    def __init__(self, engine: Engine, access: Access, *, certificates_asked: bool = False) -> None:
         self.access = access
         self._by_name = certificates_asked
         self._engine = engine
@@ -150,9 +148,7 @@ class Principals:
         found = (self._known.get(each.decode()) for each in chosen)
         return [principal for principal in found if principal is not None]
 
-    def allows(
-        self, principal: Principal, right: int, list_id: str, campaign_id: str
-    ) -> bool:
+    def allows(self, principal: Principal, right: int, list_id: str, campaign_id: str) -> bool:
         """Return whether a principal has a right ("": on every list, on every campaign)."""
         # By the same code as the listeners', also on a server that asks nobody.
         table = Access()
@@ -238,11 +234,9 @@ class Principals:
             self.access.replace(map(_published, self._known.values()))
 
 
-def with_token(
-    principal: Principal, token: str, now_ns: int, expire_ns: int | None
-) -> Principal:
+def with_token(principal: Principal, token: str, now_ns: int, expire_ns: int | None) -> Principal:
     """Return the principal with a token more; of those it had, the newest valid one stays."""
-    kept = principal.valid_tokens(now_ns)[-(TOKENS_AT_ONCE - 1):]
+    kept = principal.valid_tokens(now_ns)[-(TOKENS_AT_ONCE - 1) :]
     added = Token(digest_of(token), now_ns, expire_ns)
     return changed_at(principal, now_ns, tokens=(*kept, added))
 

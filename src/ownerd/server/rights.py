@@ -100,9 +100,7 @@ def check(method: str, request: Any, identity: Identity) -> None:
         require(identity, rule.rights[0], _list(rule, request), campaign_id)
 
 
-def require(
-    identity: Identity, right: int, list_id: str | None, campaign_id: str | None
-) -> None:
+def require(identity: Identity, right: int, list_id: str | None, campaign_id: str | None) -> None:
     """Check that a caller has a right on a list and a campaign ("": every one; None: not asked).
 
     Raises:

@@ -78,9 +78,10 @@ def load(settings: Settings) -> Material | None:
         raise ConfigError(str(error)) from None
     if os.stat(settings.tls_key).st_mode & stat.S_IROTH:
         log.warning(
-            "tls_key_readable_by_all", file=settings.tls_key,
+            "tls_key_readable_by_all",
+            file=settings.tls_key,
             advice="every user of this machine can read the server's private key; chmod o-r it",
-        )  # fmt: skip
+        )
     return material
 
 
@@ -241,9 +242,7 @@ def _as_file(data: bytes) -> Iterator[str]:
         yield f"/proc/self/fd/{file.fileno()}"
 
 
-def context_of(
-    certificate: bytes, key: bytes, client_ca: bytes | None = None
-) -> ssl.SSLContext:
+def context_of(certificate: bytes, key: bytes, client_ca: bytes | None = None) -> ssl.SSLContext:
     """Return a server's context for Python's sockets.
 
     Raises:
@@ -286,8 +285,8 @@ class Watch:
         self._settings = settings
         self._users = list(users)
         self._alarms = alarms
-        self._seen: object = None     # contents, or why they cannot be read, at the last look
-        self._done: object = None     # what was acted on
+        self._seen: object = None  # contents, or why they cannot be read, at the last look
+        self._done: object = None  # what was acted on
         self._warned = False
         self._show_expiry()
 
@@ -326,7 +325,7 @@ class Watch:
         try:
             for use in self._users:
                 use(made)
-        except (OSError, ValueError) as error:   # ssl.SSLError is an OSError
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             return f"tls_certificate: {self._settings.tls_certificate} cannot be used ({error})"
         self.material = made
         self.reload_count += 1

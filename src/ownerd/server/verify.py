@@ -48,8 +48,10 @@ def refuse_damaged(directory: str) -> None:
 def _walk(directory: str) -> list[Finding]:
     child = subprocess.run(
         [sys.executable, "-m", "ownerd.server.verify", directory],
-        stdout=subprocess.PIPE, text=True, check=False,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
     if child.returncode < 0:
         name = signal.Signals(-child.returncode).name
         raise exits.StoreDamaged(

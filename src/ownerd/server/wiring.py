@@ -109,9 +109,7 @@ def open_principals(settings: Settings, engine: Engine) -> Principals:
         exits.StoreFailed: the administrator's token cannot be written.
     """
     principals = Principals(
-        engine,
-        Access(open=settings.no_auth),
-        certificates_asked=bool(settings.admin_client_ca),
+        engine, Access(open=settings.no_auth), certificates_asked=bool(settings.admin_client_ca)
     )
     if not settings.no_auth and principals.is_empty:
         path = _make_admin(principals, settings, "CreatePrincipal", "first start")
@@ -229,9 +227,7 @@ class _Server:
             threading.Lock(),
             self._alarms.up,
         )
-        admin = service.AdminService(
-            desk, self._calls, self._authenticator, self._metrics.observe
-        )
+        admin = service.AdminService(desk, self._calls, self._authenticator, self._metrics.observe)
         return GrpcioListener(
             "admin",
             options.admin_options(self._settings),

@@ -94,9 +94,7 @@ def list_message(
     )
 
 
-def merge(
-    current: Policy, policy: admin_pb2.OwnershipPolicy, paths: Iterable[str]
-) -> Policy:
+def merge(current: Policy, policy: admin_pb2.OwnershipPolicy, paths: Iterable[str]) -> Policy:
     """Return `current` with the fields that an update names.
 
     Args:

@@ -11,13 +11,7 @@ import msgspec
 
 from ownerd.access import RIGHTS
 from ownerd.engine import Outcome
-from ownerd.errors import (
-    InvalidField,
-    PrincipalExists,
-    PrincipalNotFound,
-    StalePrincipal,
-    Words,
-)
+from ownerd.errors import InvalidField, PrincipalExists, PrincipalNotFound, StalePrincipal, Words
 from ownerd.server import rights
 from ownerd.server.admin import convert, pages, validate
 from ownerd.server.admin.changes import Caller, Change
@@ -90,9 +84,7 @@ def _read_grants(messages: Iterable[admin_pb2.Grant]) -> tuple[Grant, ...]:
 def _read_grant(field: str, message: admin_pb2.Grant) -> Grant:
     _read_right(f"{field}.right", message.right)
     lists = _read_patterns(f"{field}.lists", message.lists, validate.LIST_ID_BYTES)
-    campaigns = _read_patterns(
-        f"{field}.campaigns", message.campaigns, validate.CAMPAIGN_ID_BYTES
-    )
+    campaigns = _read_patterns(f"{field}.campaigns", message.campaigns, validate.CAMPAIGN_ID_BYTES)
     if message.right == rights.ADMIN and (lists or campaigns):
         raise InvalidField(
             field, Words("patterns for the right admin"), "none: it is for every list and campaign"
@@ -221,12 +213,7 @@ def _write(
     desk.principals.check(principal, before)
     answer.principal.CopyFrom(_message(principal, desk.engine.time_ns))
     put: Callable[..., Any] = change.make
-    return desk.principals.write(
-        principal,
-        put,
-        detail=detail,
-        answer=answer,
-    )
+    return desk.principals.write(principal, put, detail=detail, answer=answer)
 
 
 def _create(
@@ -249,9 +236,13 @@ def _create(
         if token:
             principal = with_token(principal, token, now_ns, _end(now_ns, ttl_ns))
         answer = _write(
-            desk, change, principal, None, admin_pb2.CreatePrincipalResponse(),
+            desk,
+            change,
+            principal,
+            None,
+            admin_pb2.CreatePrincipalResponse(),
             {"principal": _described(principal)},
-        )  # fmt: skip
+        )
     answer.token = token
     return answer
 
@@ -303,9 +294,13 @@ def _update(
             before, desk.engine.time_ns, **{name: getattr(draft, name) for name in fields}
         )
         return _write(
-            desk, change, principal, before, admin_pb2.UpdatePrincipalResponse(),
+            desk,
+            change,
+            principal,
+            before,
+            admin_pb2.UpdatePrincipalResponse(),
             {"before": _described(before), "after": _described(principal)},
-        )  # fmt: skip
+        )
 
 
 def _delete(
@@ -337,22 +332,24 @@ def _rotate(
     _id(request.principal_id)
     ttl_ns = _read_ttl(request)
     with desk.principals.changing():
-        change = desk.change(
-            caller, "RotateToken", request, admin_pb2.RotateTokenResponse, _fill
-        )
+        change = desk.change(caller, "RotateToken", request, admin_pb2.RotateTokenResponse, _fill)
         if (answer := change.first_answer()) is not None:
             return answer
         before = _known(desk, request.principal_id)
         token, now_ns = new_token(), desk.engine.time_ns
         principal = with_token(before, token, now_ns, _end(now_ns, ttl_ns))
         answer = _write(
-            desk, change, principal, before, admin_pb2.RotateTokenResponse(),
+            desk,
+            change,
+            principal,
+            before,
+            admin_pb2.RotateTokenResponse(),
             {
                 "principal_id": before.principal_id,
                 "token_id": principal.tokens[-1].token_id,
                 "ended_token_ids": _ended(before, principal, now_ns),
             },
-        )  # fmt: skip
+        )
     answer.token = token
     return answer
 
@@ -369,9 +366,7 @@ def _revoke(
     _id(request.principal_id)
     wanted = _tokens_to_revoke(request)
     with desk.principals.changing():
-        change = desk.change(
-            caller, "RevokeTokens", request, admin_pb2.RevokeTokensResponse, _fill
-        )
+        change = desk.change(caller, "RevokeTokens", request, admin_pb2.RevokeTokensResponse, _fill)
         if (answer := change.first_answer()) is not None:
             return answer
         before, now_ns = _known(desk, request.principal_id), desk.engine.time_ns
@@ -383,10 +378,13 @@ def _revoke(
         principal = changed_at(before, now_ns, tokens=kept)
         ended = _ended(before, principal, now_ns)
         return _write(
-            desk, change, principal, before,
+            desk,
+            change,
+            principal,
+            before,
             admin_pb2.RevokeTokensResponse(revoked_count=len(ended)),
             {"principal_id": before.principal_id, "ended_token_ids": ended},
-        )  # fmt: skip
+        )
 
 
 def _tokens_to_revoke(request: admin_pb2.RevokeTokensRequest) -> set[str] | None:

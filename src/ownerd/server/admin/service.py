@@ -85,9 +85,7 @@ class AdminService:
         handlers["ExportOwnership"] = grpc.unary_stream_rpc_method_handler(self._export)
         return grpc.method_handlers_generic_handler(SERVICE, handlers)
 
-    def _unary(
-        self, method: str, handler: Handler
-    ) -> Callable[[bytes, Context], Awaitable[bytes]]:
+    def _unary(self, method: str, handler: Handler) -> Callable[[bytes, Context], Awaitable[bytes]]:
         request_type = getattr(admin_pb2, f"{method}Request")
 
         def work(body: bytes, caller: Caller) -> bytes:
@@ -173,4 +171,3 @@ async def _ensure_client_is_there(context: Context) -> None:
         await context.send_initial_metadata(())
     except grpc.aio.BaseError:
         raise asyncio.CancelledError from None
-

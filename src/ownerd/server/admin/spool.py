@@ -63,7 +63,7 @@ class Spool:
             SpoolFailed: what was appended last cannot be written.
         """
         try:
-            self._file.seek(0)            # writes what is still buffered
+            self._file.seek(0)  # writes what is still buffered
         except OSError:
             raise SpoolFailed from None
         while head := self._file.read(_LENGTH.size):
@@ -72,5 +72,5 @@ class Spool:
 
     def close(self) -> None:
         """Drop the rows; may be called again."""
-        with contextlib.suppress(OSError):    # of writing what is still buffered
+        with contextlib.suppress(OSError):  # of writing what is still buffered
             self._file.close()

@@ -122,9 +122,7 @@ class Upload:
     def _allow(self, campaign_id: str) -> None:
         """Check that the caller may import rows of a campaign."""
         if campaign_id not in self._allowed:
-            rights.require(
-                self._identity, rights.CONFIGURE, self.header.list_id, campaign_id
-            )
+            rights.require(self._identity, rights.CONFIGURE, self.header.list_id, campaign_id)
             self._allowed.add(campaign_id)
 
 
