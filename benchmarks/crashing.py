@@ -13,8 +13,8 @@ import time
 import msgspec
 
 from benchmarks import records
-from ownerd.engine import Engine
-from ownerd.load_engine import drive
+from ownerd.engine.engine import Engine
+from ownerd.load.engine import drive
 
 BATCH = 1_000
 IN_FLIGHT = 8

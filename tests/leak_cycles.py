@@ -20,9 +20,9 @@ from raw_http2 import DIAL, RawClient, framed, request_headers
 from subject import DAY, OVERWRITE, Code, Policy, Refusal, Row
 from subject_engine import EngineSubject
 
-from ownerd.access import Access
-from ownerd.engine import CLAIM_BATCH
-from ownerd.mailbox import Mailbox
+from ownerd.access.table import Access
+from ownerd.engine.engine import CLAIM_BATCH
+from ownerd.net.aio_bridge import Mailbox
 from ownerd.v1 import dial_pb2
 
 BATCH = 2_000

@@ -13,7 +13,7 @@ from raw_http2 import DIAL, RawClient
 from subject import DAY, Policy
 from subject_engine import EngineSubject
 
-from ownerd.access import Access
+from ownerd.access.table import Access
 from ownerd.v1 import dial_pb2
 
 LIST = "list"
@@ -58,7 +58,7 @@ class Loopback:
         **limits: Any,
     ) -> None:
         # Imported here: where it was not built, the tests that need it are skipped.
-        from ownerd.listener import Listener
+        from ownerd.net.listener import Listener
 
         self.subject = EngineSubject(directory)
         self.subject.create_list(LIST, Policy(True, None, None, DAY))

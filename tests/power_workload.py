@@ -27,7 +27,7 @@ from power_story import CAMPAIGNS, LOCK_FILE, MAP_BYTES, RECORDS, Call, Mark, pe
 from subject import DAY, FAIL, HOUR, MINUTE, OVERWRITE, SKIP, Code, Policy, Refusal, Row
 from subject_engine import EngineSubject
 
-from ownerd import engine as native
+from ownerd.engine import engine as native
 
 LIFE_NS = 9 * HOUR
 HELD = Policy(True, None, None, DAY)

@@ -1,4 +1,4 @@
-"""`ownerd.access`: patterns, the table of principals, rate limits, who was turned away."""
+"""`ownerd.access.table`: patterns, the table of principals, rate limits, who was turned away."""
 
 import fnmatch
 import hashlib
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ownerd.access import PERMISSION, RIGHTS, UNAUTHENTICATED, Access, matches, peer_host
+from ownerd.access.table import PERMISSION, RIGHTS, UNAUTHENTICATED, Access, matches, peer_host
 
 DIGEST = hashlib.sha256(b"one").digest()
 OTHER = hashlib.sha256(b"two").digest()

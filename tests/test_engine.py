@@ -13,7 +13,7 @@ from model import START_NS
 from subject import DAY, HOUR, MINUTE, SECOND, Policy, Refusal, Row
 from subject_engine import NOTE, EngineSubject
 
-from ownerd import engine as native
+from ownerd.engine import engine as native
 from ownerd.v1 import dial_pb2
 
 REMEMBERED_NS = DAY

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from google.protobuf.message import Message
 
-from ownerd.access import Access
-from ownerd.clock import Clock
-from ownerd.engine import CLAIM, GET_HOLDER, REPORT_ATTEMPT, Engine, Policy
-from ownerd.mailbox import Mailbox
+from ownerd.access.table import Access
+from ownerd.base.clock import Clock
+from ownerd.engine.engine import CLAIM, GET_HOLDER, REPORT_ATTEMPT, Engine, Policy
+from ownerd.net.aio_bridge import Mailbox
 from ownerd.v1 import dial_pb2
 
 START_NS = 1_800_000_000 * 10**9

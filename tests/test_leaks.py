@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("ownerd.listener", reason="built without libnghttp2")
+pytest.importorskip("ownerd.net.listener", reason="built without libnghttp2")
 
 PROGRAM = Path(__file__).with_name("leak_cycles.py")
 ROUNDS = 3

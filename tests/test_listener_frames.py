@@ -27,7 +27,7 @@ from raw_http2 import DIAL, PREFACE, RawClient, framed, request_headers
 
 from ownerd.v1 import dial_pb2
 
-pytest.importorskip("ownerd.listener", reason="built without libnghttp2")
+pytest.importorskip("ownerd.net.listener", reason="built without libnghttp2")
 
 NO_ERROR, PROTOCOL_ERROR, FLOW_CONTROL_ERROR, STREAM_CLOSED = 0x0, 0x1, 0x3, 0x5
 FRAME_SIZE_ERROR, REFUSED_STREAM, CANCEL, ENHANCE_YOUR_CALM = 0x6, 0x7, 0x8, 0xB

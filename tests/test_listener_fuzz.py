@@ -17,7 +17,7 @@ from raw_http2 import DIAL, PREFACE, framed, request_headers
 
 from ownerd.v1 import dial_pb2
 
-pytest.importorskip("ownerd.listener", reason="built without libnghttp2")
+pytest.importorskip("ownerd.net.listener", reason="built without libnghttp2")
 
 EXAMPLES = 600
 LONG_EXAMPLES = 60_000

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from harness import poll
 
-from ownerd.engine import CLAIM_BATCH, Engine, Policy, StoreError
+from ownerd.engine.engine import CLAIM_BATCH, Engine, Policy, StoreError
+from ownerd.storage.verify import verify
 from ownerd.v1 import dial_pb2
-from ownerd.verify import verify
 
 HELD = Policy(True, None, None, 86_400 * 10**9)
 BATCH = 10_000

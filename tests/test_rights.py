@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 from guarded_server import Caller, GuardedServer, grants, status
 
-from ownerd.access import RIGHTS
+from ownerd.access.table import RIGHTS
 from ownerd.server import rights
 from ownerd.server.rights import ADMIN_RULES, DIAL_RULES, Rule, Scope
 from ownerd.v1 import admin_pb2, dial_pb2
@@ -205,7 +205,7 @@ def asked(
 ) -> Iterator[tuple[GuardedServer, dict[Who, Caller]]]:
     """A server with each dial listener, with one principal of each kind."""
     if request.param == "native":
-        pytest.importorskip("ownerd.listener", reason="built without libnghttp2")
+        pytest.importorskip("ownerd.net.listener", reason="built without libnghttp2")
     directory = tmp_path_factory.mktemp("rights") / "data"
     with GuardedServer(directory, "--dial-listener", request.param) as server:
         callers = {}

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ownerd.clock import Clock
-from ownerd.engine import CLAIM, REPORT_ATTEMPT, Engine, Policy, Refused
+from ownerd.base.clock import Clock
+from ownerd.engine.engine import CLAIM, REPORT_ATTEMPT, Engine, Policy, Refused
 from ownerd.v1 import dial_pb2
 
 START_NS = 1_800_000_000 * 10**9

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ownerd.clock import Clock
-from ownerd.engine import Engine, Policy
+from ownerd.base.clock import Clock
+from ownerd.engine.engine import Engine, Policy
 
 START_NS = 1_800_000_000 * 10**9
 RECORD_COUNT = 10_000

@@ -14,8 +14,7 @@ import grpc
 import grpc.aio
 
 from ownerd import errors
-from ownerd.engine import DIAL_METHODS
-from ownerd.mailbox import Mailbox
+from ownerd.native import DIAL_METHODS, Mailbox
 from ownerd.server.auth import Authenticator
 from ownerd.v1 import dial_pb2
 

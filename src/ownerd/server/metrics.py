@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 import ownerd
-from ownerd.engine import Engine
+from ownerd.native import Engine
 from ownerd.server import alarms, tls
 
 # Counts and exports may take seconds on large lists.

@@ -1,6 +1,6 @@
 """The principals of this server: who they are, their tokens, and what they may do (design 5.5).
 
-They are kept in the store, in a form of our own, and published to `ownerd.access`, which the
+They are kept in the store, in a form of our own, and published to `ownerd.native.Access`, which the
 listeners ask. A change is made under one lock: read, written durably with its audit entry, then
 published, so that it is in force for every call that begins after its answer.
 
@@ -21,10 +21,8 @@ from typing import Any
 
 import msgspec
 
-from ownerd.access import RIGHTS, Access
-from ownerd.directory import sync_directory
-from ownerd.engine import Engine
 from ownerd.errors import LastAdmin, NameTaken
+from ownerd.native import RIGHTS, Access, Engine, sync_directory
 
 TOKEN_PREFIX = "ownerd_"
 TOKENS_AT_ONCE = 2

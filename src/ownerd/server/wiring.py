@@ -21,10 +21,8 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health
 
 import ownerd
-from ownerd.access import Access
-from ownerd.engine import Engine, StoreError, StoreInUseError
 from ownerd.errors import PermissionDenied
-from ownerd.mailbox import Mailbox
+from ownerd.native import Access, Engine, Mailbox, StoreError, StoreInUseError
 from ownerd.server import addresses, dial, exits, native, options, rights, tls, verify
 from ownerd.server.admin import service, spool
 from ownerd.server.admin.calls import Calls

@@ -9,9 +9,8 @@ from typing import Any
 
 import msgspec
 
-from ownerd.access import RIGHTS
-from ownerd.engine import Outcome
 from ownerd.errors import InvalidField, PrincipalExists, PrincipalNotFound, StalePrincipal, Words
+from ownerd.native import RIGHTS, Outcome
 from ownerd.server import rights
 from ownerd.server.admin import convert, pages, validate
 from ownerd.server.admin.changes import Caller, Change

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from ownerd.engine import Engine
 from ownerd.errors import CampaignNotFound, InvalidField, MalformedMessage, Words
+from ownerd.native import Engine
 
 Parsed = TypeVar("Parsed", bound=Message)
 

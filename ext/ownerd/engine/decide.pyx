@@ -1,0 +1,193 @@
+"""Decides one call of DialService inside the open write transaction.
+
+Looks up the list, the campaign, the codes and each record, asks `rules`, and writes what changed.
+A call is checked whole before its first write, so a refused call has changed nothing. Runs on the
+writer thread only; the engine commits and answers.
+"""
+
+from libc.stdint cimport uint32_t
+from libc.stdio cimport snprintf
+from libc.string cimport memcmp
+
+from ownerd.api.calls cimport (
+    CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, CALL_REPORT, CALL_REPORT_BATCH,
+    INVALID_ARGUMENT, MESSAGE_BYTES, OK, DialItem, printable, task_refuse,
+)
+from ownerd.base.bytes cimport Slice, text_slice
+from ownerd.engine.commands cimport refuse_full, refuse_unknown_list
+from ownerd.rules.ownership cimport (
+    NOBODY, OWNERSHIP_ACQUIRED, Code, Ruling, rules_attempt, rules_claim, rules_holder,
+)
+from ownerd.storage.capacity cimport ROOM_FOR_GRANTS, ROOM_FOR_REPORTS
+from ownerd.storage.memtable cimport Layer, layer_prefetch
+from ownerd.storage.multiget cimport Seen, lookahead_add, lookahead_read, lookahead_skip
+from ownerd.storage.store cimport (
+    List, Record, add_campaign, find_campaign, find_code, find_list, note_error, record_load,
+    record_store,
+)
+
+cdef enum:
+    PREFETCHED = 8                    # records between asking for a slot and writing to it
+
+
+# What one call is decided with; a new campaign has the number that it would get until it is added.
+cdef struct Dialing:
+    Store *store
+    List *list
+    DialCall *call
+    uint32_t campaign
+    int64_t now_ns
+    const Seen *seen                  # what looking ahead saw of the next record; or NULL
+    bint dry                          # decide without writing
+    bint changed
+    Slice code_text                   # the wrap-up code last looked up
+    Code code
+
+
+cdef bint lookup_code(Dialing *dialing, Slice text) noexcept nogil:
+    """Set `dialing.code`; batches mostly repeat a few codes, so the last one is kept."""
+    if text.size == dialing.code_text.size and text.size > 0 \
+            and memcmp(text.data, dialing.code_text.data, text.size) == 0:
+        return True
+    if not find_code(dialing.store, text, &dialing.code):
+        return False
+    dialing.code_text = text
+    return True
+
+
+cdef bint codes_known(Dialing *dialing) noexcept nogil:
+    cdef uint32_t i
+    cdef Slice text
+    cdef DialCall *call = dialing.call
+    cdef char *message
+    for i in range(call.item_count):
+        text = call.items[i].wrap_up_code
+        if lookup_code(dialing, text):
+            continue
+        message = task_refuse(&call.task, INVALID_ARGUMENT)
+        if call.call_kind == CALL_REPORT:
+            snprintf(
+                message, MESSAGE_BYTES, "wrap_up_code: \"%.*s\" is not a known wrap-up code; "
+                "ListWrapUpCodes shows those that are", printable(text.data, text.size), text.data,
+            )
+        else:
+            snprintf(
+                message, MESSAGE_BYTES, "attempts[%u].wrap_up_code: \"%.*s\" is not a known "
+                "wrap-up code; ListWrapUpCodes shows those that are",
+                i, printable(text.data, text.size), text.data,
+            )
+        return False
+    return True
+
+
+cdef void name_holder(Store *store, DialItem *item) noexcept nogil:
+    if item.holder.kind != NOBODY:
+        item.holder_id = text_slice(store.campaigns[item.holder.campaign].id)
+        item.holder_name = text_slice(store.campaigns[item.holder.campaign].name)
+
+
+cdef void decide_item(Dialing *dialing, DialItem *item, const Seen *seen) noexcept nogil:
+    cdef Store *store = dialing.store
+    cdef Record record
+    cdef Ruling ruling
+    record_load(store, dialing.list, item.record_id, seen, &record)
+    if dialing.call.call_kind == CALL_GET_HOLDER:
+        item.holder = rules_holder(&record.hold, dialing.now_ns)
+        name_holder(store, item)
+        return
+    if dialing.call.call_kind == CALL_CLAIM or dialing.call.call_kind == CALL_CLAIM_BATCH:
+        ruling = rules_claim(
+            &record.hold, &dialing.list.policy, dialing.campaign, dialing.now_ns
+        )
+    else:
+        lookup_code(dialing, item.wrap_up_code)
+        ruling = rules_attempt(
+            &record.hold, &dialing.list.policy, &dialing.code, dialing.campaign, dialing.now_ns
+        )
+    item.answer = ruling.answer
+    item.holder = ruling.holder
+    name_holder(store, item)
+    if not ruling.changed:
+        return
+    dialing.changed = True
+    if not dialing.dry:
+        write_item(dialing, &record, ruling.answer)
+
+
+cdef void write_item(Dialing *dialing, Record *record, int answer) noexcept nogil:
+    cdef Store *store = dialing.store
+    if dialing.campaign == store.campaigns.size():
+        add_campaign(store, dialing.call.campaign_id)
+    if dialing.call.call_kind >= CALL_REPORT and answer == OWNERSHIP_ACQUIRED:
+        dialing.list.acquire_revision = store.state.revision + 1
+    record_store(store, dialing.list, record, dialing.now_ns)
+
+
+cdef void decide_items(Dialing *dialing) noexcept nogil:
+    cdef Layer *layer = dialing.store.active.get()
+    cdef uint32_t i, count = dialing.call.item_count
+    for i in range(count):
+        if dialing.seen != NULL and i + PREFETCHED < count:
+            layer_prefetch(layer, dialing.seen[PREFETCHED].hash)
+        decide_item(dialing, &dialing.call.items[i], dialing.seen)
+        if dialing.seen != NULL:
+            dialing.seen += 1
+
+
+cdef const Seen *take_seen(Store *store, DialCall *call) noexcept nogil:
+    """Return what looking ahead saw of the next call's records, NULL if it did not look."""
+    cdef size_t first = store.ahead.next
+    if store.ahead.records.size() < first + call.item_count:
+        return NULL
+    store.ahead.next += call.item_count
+    return &store.ahead.records[first]
+
+
+cdef void look_ahead(Store *store, DialCall *const *calls, size_t count) noexcept nogil:
+    """Look the records of the next calls up together, in the open transaction."""
+    cdef size_t i
+    cdef uint32_t item
+    cdef List *lst
+    for i in range(count):
+        lst = find_list(store, calls[i].list_id)
+        if lst == NULL:
+            lookahead_skip(&store.ahead, calls[i].item_count)
+            continue
+        for item in range(calls[i].item_count):
+            lookahead_add(&store.ahead, lst.number, calls[i].items[item].record_id)
+    note_error(store, lookahead_read(
+        &store.ahead, store.tree, store.active.get(), store.frozen.get()
+    ))
+
+
+cdef bint dial_decide(Store *store, DialCall *call, int64_t now_ns, Room room) noexcept nogil:
+    """Decide a call; True if it changed anything. Refusals are in `call.task`.
+
+    Without room for them, a claim that would be granted anew and, later, an attempt that would
+    change anything are refused, and so is their whole batch; what writes nothing is answered to the
+    end.
+    """
+    cdef Dialing dialing
+    cdef bint claims = call.call_kind == CALL_CLAIM or call.call_kind == CALL_CLAIM_BATCH
+    call.task.code = OK
+    dialing.store = store
+    dialing.call = call
+    dialing.now_ns = now_ns
+    dialing.changed = False
+    dialing.code_text.size = 0
+    dialing.seen = take_seen(store, call)
+    dialing.dry = room < (ROOM_FOR_GRANTS if claims else ROOM_FOR_REPORTS)
+    dialing.list = find_list(store, call.list_id)
+    if dialing.list == NULL:
+        refuse_unknown_list(&call.task, call.list_id.data, call.list_id.size)
+        return False
+    if call.call_kind != CALL_GET_HOLDER:
+        dialing.campaign = find_campaign(store, call.campaign_id)
+    if (call.call_kind == CALL_REPORT or call.call_kind == CALL_REPORT_BATCH) \
+            and not codes_known(&dialing):
+        return False
+    decide_items(&dialing)
+    if dialing.dry and dialing.changed:
+        refuse_full(store, &call.task)
+        return False
+    return dialing.changed

@@ -1,0 +1,38 @@
+"""C interface of journal: the rows that one commit leaves in the journal."""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from ownerd.base.bytes cimport Slice
+from ownerd.base.containers cimport string, vector
+from ownerd.base.lmdb cimport MDB_val
+from ownerd.storage.memtable cimport Layer
+
+cdef enum:
+    JOURNAL_KEY_BYTES = 10            # revision, and part from the second on
+
+cdef cppclass JournalPart:
+    string value
+    uint32_t count
+
+cdef cppclass Journal:                # the group being decided
+    vector[JournalPart] parts         # the first `used` are in use; the others keep their memory
+    size_t used
+
+# Where a walk over the journal's rows is.
+cdef struct JournalPlace:
+    uint64_t revision                 # of the last row
+    uint32_t part
+    bint more                         # its revision goes on in another part
+
+cdef void journal_begin(Journal *journal) noexcept nogil
+cdef void journal_add(Journal *journal, Slice key, Slice value) noexcept nogil
+cdef size_t journal_key(char *key, uint64_t revision, size_t part) noexcept nogil
+cdef Slice journal_seal(
+    Journal *journal, size_t part, Slice key, int64_t time_ns
+) noexcept nogil
+cdef uint64_t journal_revision(const MDB_val *key) noexcept nogil
+cdef bint journal_follows(
+    JournalPlace *place, const MDB_val *key, const MDB_val *value
+) noexcept nogil
+cdef int64_t journal_count(const MDB_val *value) noexcept nogil
+cdef bint journal_replay(const MDB_val *value, Layer *layer) noexcept nogil

@@ -1,0 +1,128 @@
+"""Looks a group's records up in the tree before they are decided, in key order.
+
+Random look-ups in a large tree wait for memory most of the time. In key order they share the way
+down from the root, and the index slots of the layers can be asked for some records ahead. On ten
+million records that halves what a decision costs.
+
+What was seen holds when its turn comes: the layers change by the group's own decisions only, and a
+record that comes up twice in a group is not looked up ahead. Runs on the writer thread.
+"""
+
+from libcpp.algorithm cimport sort
+
+from ownerd.base.lmdb cimport (
+    MDB_CORRUPTED, MDB_NOTFOUND, MDB_SET, MDB_SUCCESS, MDB_cursor, MDB_val, lmdb,
+)
+from ownerd.storage.memtable cimport key_high, key_low, layer_find, layer_prefetch, record_hash
+from ownerd.storage.codec cimport KEY_BYTES, hold_decode, open_row, record_key
+from ownerd.storage.record_tree cimport TREE_RECORDS, tree_read
+
+cdef enum:
+    PREFETCHED = 16                   # records between asking for a slot and reading it
+
+
+cdef void lookahead_clear(Lookahead *ahead) noexcept nogil:
+    """Forget the last group."""
+    ahead.records.clear()
+    ahead.keys.clear()
+    ahead.probes.clear()
+    ahead.next = 0
+
+
+cdef void lookahead_add(Lookahead *ahead, uint32_t list_number, Slice record_id) noexcept nogil:
+    """Add the group's next record."""
+    cdef char key[KEY_BYTES]
+    cdef Seen seen
+    cdef size_t size = record_key(key, list_number, record_id)
+    seen.hash = record_hash(key, size)
+    seen.key_at = <uint32_t> ahead.keys.size()
+    seen.key_size = <uint8_t> size
+    seen.sight = SIGHT_NONE
+    ahead.keys.append(key, size)
+    ahead.records.push_back(seen)
+
+
+cdef void lookahead_skip(Lookahead *ahead, uint32_t count) noexcept nogil:
+    """Add records that are not to be looked up, so that the others keep their numbers."""
+    cdef Seen seen
+    seen.key_size = 0
+    seen.sight = SIGHT_NONE
+    ahead.records.resize(ahead.records.size() + count, seen)
+
+
+cdef bint probe_before(const Probe &left, const Probe &right) noexcept nogil:
+    return left.high < right.high or (left.high == right.high and left.low < right.low)
+
+
+cdef void choose(Lookahead *ahead, Layer *active, Layer *frozen) noexcept nogil:
+    """Find the records that no layer has."""
+    cdef size_t i
+    cdef Seen *seen
+    cdef Probe probe
+    cdef const char *key
+    for i in range(ahead.records.size()):
+        if i + PREFETCHED < ahead.records.size():
+            layer_prefetch(active, ahead.records[i + PREFETCHED].hash)
+            if frozen != NULL:
+                layer_prefetch(frozen, ahead.records[i + PREFETCHED].hash)
+        seen = &ahead.records[i]
+        key = ahead.keys.data() + seen.key_at
+        if seen.key_size == 0 or layer_find(active, seen.hash, key, seen.key_size) != NULL \
+                or (frozen != NULL
+                    and layer_find(frozen, seen.hash, key, seen.key_size) != NULL):
+            continue
+        probe.high = key_high(key, seen.key_size)
+        probe.low = key_low(key, seen.key_size)
+        probe.number = <uint32_t> i
+        ahead.probes.push_back(probe)
+
+
+cdef int look_up(Lookahead *ahead, MDB_cursor *cursor, Seen *seen) noexcept nogil:
+    cdef MDB_val key, value
+    cdef int code
+    key.mv_data = <void *> (ahead.keys.data() + seen.key_at)
+    key.mv_size = seen.key_size
+    code = lmdb.cursor_get(cursor, &key, &value, MDB_SET)
+    if code == MDB_NOTFOUND:
+        seen.sight = SIGHT_ABSENT
+        return MDB_SUCCESS
+    if code == MDB_SUCCESS and not (open_row(&key, &value) and hold_decode(&value, &seen.hold)):
+        return MDB_CORRUPTED
+    seen.sight = SIGHT_FOUND
+    return code
+
+
+cdef bint comes_twice(Lookahead *ahead, size_t i) noexcept nogil:
+    """Tell whether a record may be that of the probe before or after it."""
+    cdef Probe *probe = &ahead.probes[i]
+    return (
+        i > 0 and probe.high == ahead.probes[i - 1].high and probe.low == ahead.probes[i - 1].low
+    ) or (
+        i + 1 < ahead.probes.size() and probe.high == ahead.probes[i + 1].high
+        and probe.low == ahead.probes[i + 1].low
+    )
+
+
+cdef int lookahead_read(
+    Lookahead *ahead, Tree *tree, Layer *active, Layer *frozen
+) noexcept nogil:
+    """Look up what was added; an LMDB error code, or 0."""
+    cdef MDB_cursor *cursor
+    cdef size_t i
+    cdef int code
+    choose(ahead, active, frozen)
+    if ahead.probes.empty():
+        return MDB_SUCCESS
+    sort(ahead.probes.begin(), ahead.probes.end(), probe_before)
+    code = tree_read(tree)
+    if code == MDB_SUCCESS:
+        code = lmdb.cursor_open(tree.reader, tree.tables[<int> TREE_RECORDS], &cursor)
+    if code != MDB_SUCCESS:
+        return code
+    for i in range(ahead.probes.size()):
+        if not comes_twice(ahead, i):
+            code = look_up(ahead, cursor, &ahead.records[ahead.probes[i].number])
+        if code != MDB_SUCCESS:
+            break
+    lmdb.cursor_close(cursor)
+    return code

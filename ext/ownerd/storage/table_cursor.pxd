@@ -1,0 +1,27 @@
+"""C interface of scans: tables of the catalog, read with a transaction of one's own."""
+
+from ownerd.base.bytes cimport Slice
+from ownerd.base.lmdb cimport MDB_cursor, MDB_txn, MDB_val
+from ownerd.storage.store cimport List, Store, Table
+
+cdef struct Scan:
+    MDB_txn *txn
+    MDB_cursor *cursor
+    MDB_val key
+    MDB_val value
+    bint damaged                      # the scan ended at a row that fails its checksum
+
+cdef int scan_open(Store *store, Table table, Scan *scan) noexcept nogil
+cdef bint scan_step(Scan *scan, int operation) noexcept nogil
+cdef bint scan_seek(Scan *scan, Slice first) noexcept nogil
+cdef bint scan_next(Scan *scan) noexcept nogil
+cdef int scan_close(Scan *scan) noexcept nogil
+cdef void list_from_row(List *lst, const MDB_val *key, const MDB_val *value) noexcept nogil
+
+# --- into the catalog: from the writer thread, or before it starts --------------------------------
+
+cdef int load_list(Store *store, Slice list_id) noexcept nogil
+cdef int load_codes(Store *store) noexcept nogil
+cdef int load_lists(Store *store) noexcept nogil
+cdef int load_campaigns(Store *store) noexcept nogil
+cdef int load_graves(Store *store) noexcept nogil
