@@ -172,13 +172,8 @@ class SourceArchive(sdist):
     """Take along what the build and the tests need besides the Python sources."""
 
     def make_distribution(self):
-        for pattern in (
-            "ext/**/*.py*",
-            "ext/**/*.pxd",
-            "protos/**/*",
-            "tests/**/*",
-            "benchmarks/*.py",
-        ):
+        patterns = ("ext/**/*.p??", "protos/**/*", "tests/**/*", "benchmarks/*.py", ".github/*.md")
+        for pattern in patterns:
             files = (path for path in ROOT.glob(pattern) if path.is_file())
             self.filelist.extend(
                 str(path.relative_to(ROOT)) for path in files if "__pycache__" not in path.parts

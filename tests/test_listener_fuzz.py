@@ -1,7 +1,7 @@
 """Random input of the native listener: whatever comes, it serves on and keeps nothing.
 
 The short run is part of the suite; `-m long` runs a hundred times as many examples. Both are worth
-most on a build with OWNERD_SANITIZE=1 (README). A failure prints what reproduces it.
+most on a build with OWNERD_SANITIZE=1 (CONTRIBUTING). A failure prints what reproduces it.
 """
 
 import random

@@ -59,7 +59,7 @@ def test_the_protos_name_the_right_of_each_row() -> None:
     assert needs == {method: rights.name_of(rule.rights[0]) for method, rule in ADMIN_RULES.items()}
 
 
-def test_the_rows_that_decide_most_are_as_the_design_says() -> None:
+def test_the_rows_that_decide_most_are_as_the_protos_say() -> None:
     named = {method: set(map(rights.name_of, rule.rights)) for method, rule in rows().items()}
     for method in ("Claim", "ClaimBatch", "ReportAttempt", "ReportAttemptBatch"):
         assert named[method] == {"dial"}

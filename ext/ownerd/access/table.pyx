@@ -11,7 +11,7 @@ Callers that are turned away are counted here, by what they did and where from, 
 server now and then: what they cost does not grow with how often they try.
 
 Any thread may call what is in the .pxd. It knows no store and no gRPC: the server keeps principals
-and says which right an rpc needs; only for the five dial calls that is settled here (design 5.5).
+and says which right an rpc needs; only for the five dial calls that is settled here.
 """
 
 from cython.operator cimport dereference, preincrement

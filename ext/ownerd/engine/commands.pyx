@@ -129,7 +129,7 @@ cdef Event event_of(uint8_t kind, uint32_t campaign, int64_t now_ns) noexcept no
 cdef void append_event(
     Store *store, Change *change, List *draft, Event event, bint counted
 ) noexcept nogil:
-    """Add an event to the list's log; from its commit on every record is judged by it (5.2)."""
+    """Add an event to the list's log; from its commit on every record is judged by it."""
     cdef EventRow row
     memset(&row, 0, sizeof(row))
     draft.head_seq += 1

@@ -12,7 +12,8 @@ tree on another thread while dials go on. In order of urgency:
   among them is counted before (R15): afterwards its records cannot be told from others.
 - Records of deleted lists are removed the same way. A sweep walks every list.
 
-Nothing here changes what anybody is answered: a decision folds the events itself (design 5.2).
+Nothing here changes what anybody is answered: a decision folds the events itself, so a
+change of policy costs the same however many records there are (ext/README.md).
 """
 
 from cython.operator cimport dereference, preincrement

@@ -1,5 +1,7 @@
 """The ownership rules R1-R16 as pure functions on structs: the only copy of the logic.
 
+protos/ownerd/v1/RULES.md says what they are.
+
 Given a record's state, its list's policy, the operation and the time, each function changes the
 state in place and says what it decided. A state passed in is brought up to the list's last event
 first (`rules_apply_event`, in order of `seq`). No I/O, no clock, no allocation, no shared state:

@@ -1,4 +1,4 @@
-"""The principals of this server: who they are, their tokens, and what they may do (design 5.5).
+"""The principals of this server: who they are, their tokens, and what they may do.
 
 They are kept in the store, in a form of our own, and published to `ownerd.native.Access`, which the
 listeners ask. A change is made under one lock: read, written durably with its audit entry, then

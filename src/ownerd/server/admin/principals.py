@@ -1,4 +1,4 @@
-"""Principals: who may make calls, their rights and their tokens (design 5.5).
+"""Principals: who may make calls, their rights and their tokens.
 
 A token is in the answer to the call that made it and nowhere else: not in the audit, not in what is
 remembered for a repeat of the call.

@@ -1,4 +1,4 @@
-"""Requests of AdminService: their bytes, and the limits of their fields (design section 4).
+"""Requests of AdminService: their bytes, and the limits that admin.proto gives their fields.
 
 Each function returns the checked value, or raises `InvalidField` with the field, what was found and
 what is allowed. Limits of strings are in bytes of UTF-8; parsing has checked that they are UTF-8.
