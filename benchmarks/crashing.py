@@ -64,7 +64,7 @@ def crash(job: Crash) -> None:
     plan = records.Records(job.seed, job.record_count).plan(
         records.OPEN_LIST, batch_records=BATCH, pick_seed=job.pick_seed
     )
-    engine = Engine(job.store, background=False, overlay_bytes=_OVERLAY_BYTES)
+    engine = Engine(job.store, background=False, memtable_bytes=_OVERLAY_BYTES)
     deadline_s = time.monotonic() + _LIMIT_S
     done = stuck = 0
     while done < job.operations and stuck < _STUCK_SLICES and time.monotonic() < deadline_s:

@@ -48,11 +48,11 @@ def crashed(tmp_path: Path) -> Iterator[Path]:
         yield copy
 
 
-@pytest.mark.parametrize("overlay_bytes", [SMALL_OVERLAY, TWO_LAYERS, 64 << 20])
+@pytest.mark.parametrize("memtable_bytes", [SMALL_OVERLAY, TWO_LAYERS, 64 << 20])
 def test_r18_what_only_the_journal_holds_is_replayed_whatever_memory_there_is(
-    crashed: Path, overlay_bytes: int
+    crashed: Path, memtable_bytes: int
 ) -> None:
-    with Engine(str(crashed), overlay_bytes=overlay_bytes, background=False) as engine:
+    with Engine(str(crashed), memtable_bytes=memtable_bytes, background=False) as engine:
         assert owners(engine) == [("A", RECORD_COUNT)]
         for first in range(0, RECORD_COUNT, BATCH):
             assert claim(engine, "B", first) == {dial_pb2.CLAIM_DECISION_DENIED}
@@ -67,7 +67,7 @@ def test_r18_what_only_the_journal_holds_is_replayed_whatever_memory_there_is(
 def test_a_journal_that_fits_into_both_layers_is_not_settled_before_the_store_is_open(
     crashed: Path,
 ) -> None:
-    with Engine(str(crashed), overlay_bytes=TWO_LAYERS, background=False) as engine:
+    with Engine(str(crashed), memtable_bytes=TWO_LAYERS, background=False) as engine:
         stats = engine.stats()
         assert stats["settled_revision"] == 0
         assert stats["unsettled_record_count"] == RECORD_COUNT
@@ -76,13 +76,13 @@ def test_a_journal_that_fits_into_both_layers_is_not_settled_before_the_store_is
 
 
 def test_what_a_store_was_opened_with_is_settled_by_itself(crashed: Path) -> None:
-    with Engine(str(crashed), overlay_bytes=TWO_LAYERS) as engine:
+    with Engine(str(crashed), memtable_bytes=TWO_LAYERS) as engine:
         poll(lambda: engine.stats()["merged_records"] > 0, "the settler to begin")
         assert owners(engine) == [("A", RECORD_COUNT)]
 
 
 def test_more_than_memory_holds_is_settled_on_the_way(tmp_path: Path) -> None:
-    with Engine(str(tmp_path), overlay_bytes=SMALL_OVERLAY, background=False) as engine:
+    with Engine(str(tmp_path), memtable_bytes=SMALL_OVERLAY, background=False) as engine:
         engine.create_list("list", HELD)
         for first in range(0, RECORD_COUNT, BATCH):
             claim(engine, "A", first)

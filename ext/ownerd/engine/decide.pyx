@@ -19,7 +19,7 @@ from ownerd.rules.ownership cimport (
     NOBODY, OWNERSHIP_ACQUIRED, Code, Ruling, rules_attempt, rules_claim, rules_holder,
 )
 from ownerd.storage.capacity cimport ROOM_FOR_GRANTS, ROOM_FOR_REPORTS
-from ownerd.storage.memtable cimport Layer, layer_prefetch
+from ownerd.storage.memtable cimport Memtable, memtable_prefetch
 from ownerd.storage.multiget cimport Seen, lookahead_add, lookahead_read, lookahead_skip
 from ownerd.storage.store cimport (
     List, Record, add_campaign, find_campaign, find_code, find_list, note_error, record_load,
@@ -124,11 +124,11 @@ cdef void write_item(Dialing *dialing, Record *record, int answer) noexcept nogi
 
 
 cdef void decide_items(Dialing *dialing) noexcept nogil:
-    cdef Layer *layer = dialing.store.active.get()
+    cdef Memtable *memtable = dialing.store.active.get()
     cdef uint32_t i, count = dialing.call.item_count
     for i in range(count):
         if dialing.seen != NULL and i + PREFETCHED < count:
-            layer_prefetch(layer, dialing.seen[PREFETCHED].hash)
+            memtable_prefetch(memtable, dialing.seen[PREFETCHED].hash)
         decide_item(dialing, &dialing.call.items[i], dialing.seen)
         if dialing.seen != NULL:
             dialing.seen += 1
@@ -156,7 +156,7 @@ cdef void look_ahead(Store *store, DialCall *const *calls, size_t count) noexcep
         for item in range(calls[i].item_count):
             lookahead_add(&store.ahead, lst.number, calls[i].items[item].record_id)
     note_error(store, lookahead_read(
-        &store.ahead, store.tree, store.active.get(), store.frozen.get()
+        &store.ahead, store.tree, store.active.get(), store.immutable.get()
     ))
 
 

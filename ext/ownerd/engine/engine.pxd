@@ -1,7 +1,7 @@
 """C interface of engine: the Python object that owns a store and its threads."""
 
-from ownerd.storage.store cimport Store
 from ownerd.engine.group_commit cimport EngineCore, pthread_t
+from ownerd.storage.store cimport Store
 
 cdef class Engine:
     cdef EngineCore *core

@@ -10,9 +10,16 @@ import time
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from ownerd.api.calls cimport (
-    CALL_KIND_COUNT, FAILED_PRECONDITION, INVALID_ARGUMENT, OK, TASK_CHANGE, UNAVAILABLE, DialCall,
-    Task, call_clear, call_init, task_clear,
+    CALL_KIND_COUNT, FAILED_PRECONDITION, INVALID_ARGUMENT, OK, TASK_CHANGE, UNAVAILABLE,
+    DialCall, Task, call_clear, call_init, task_clear,
 )
+from ownerd.api.dial_codec cimport (
+    BATCH_RECORDS, CAMPAIGN_ID_BYTES, LIST_ID_BYTES, RECORD_ID_BYTES, WRAP_UP_CODE_BYTES,
+    wire_decode,
+)
+from ownerd.base.clock cimport Clock, clock_now
+from ownerd.base.containers cimport string
+from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS, lmdb
 from ownerd.engine.admin_reads cimport (
     answered_request, audit_count, audit_page, campaign_page, code_page, entry_count, list_info,
     list_page, policy_from, principal_rows, uncounted_releases,
@@ -22,26 +29,17 @@ from ownerd.engine.commands cimport (
     PUT_PRINCIPAL, RELEASE, RELEASE_RECORDS, SIGNAL_CAMPAIGN, UPDATE_POLICY, UPSERT_CAMPAIGN,
     UPSERT_CODE, Change, ImportRow,
 )
-from ownerd.base.clock cimport Clock, clock_now
-from ownerd.base.containers cimport string
-from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS, lmdb
-from ownerd.rules.ownership cimport NEVER_NS
-from ownerd.storage.environment cimport check, used_bytes
-from ownerd.engine.maintenance cimport (
-    count_and_store, run_settle_step, settle_all, start_settler,
-)
-from ownerd.storage.recovery cimport store_close, store_open
-from ownerd.engine.snapshot cimport Snapshot, SnapshotRequest
-from ownerd.storage.store cimport COUNT_PENDING
-from ownerd.storage.record_tree cimport tree_count
-from ownerd.api.dial_codec cimport (
-    BATCH_RECORDS, CAMPAIGN_ID_BYTES, LIST_ID_BYTES, RECORD_ID_BYTES, WRAP_UP_CODE_BYTES,
-    wire_decode,
-)
 from ownerd.engine.group_commit cimport (
     DRAINING, GROUP_SIZE_CLASSES, change_state, core_open, run_and_wait, start_writer, stop,
     wait_thread,
 )
+from ownerd.engine.maintenance cimport count_and_store, run_settle_step, settle_all, start_settler
+from ownerd.engine.snapshot cimport Snapshot, SnapshotRequest
+from ownerd.rules.ownership cimport NEVER_NS
+from ownerd.storage.environment cimport check, used_bytes
+from ownerd.storage.record_tree cimport tree_count
+from ownerd.storage.recovery cimport store_close, store_open
+from ownerd.storage.store cimport COUNT_PENDING
 
 from ownerd.api.calls import Refused
 from ownerd.engine.admin_reads import ListInfo, Outcome
@@ -63,7 +61,7 @@ DEFAULT_MAP_BYTES = 256 << 30         # sparse: only address space until it is u
 DEFAULT_RESERVE_BYTES = 64 << 20
 DEFAULT_QUEUE_LIMIT = 65_536
 DEFAULT_SETTLE_STEP_NS = 1_000_000
-DEFAULT_OVERLAY_BYTES = 112 << 20
+DEFAULT_MEMTABLE_BYTES = 112 << 20
 LISTLESS_KINDS = (
     UPSERT_CAMPAIGN, SIGNAL_CAMPAIGN, UPSERT_CODE, DELETE_CODE, PUT_PRINCIPAL, DELETE_PRINCIPAL,
     NOTE_REFUSALS,
@@ -145,7 +143,7 @@ cdef class Engine:
         reserve_bytes: room that is kept for releases; grants are refused first.
         settle_interval_s: how often expired records are swept up.
         settle_step_ns: how long one step of the settler may take, beside its commit.
-        overlay_bytes: memory for records that are not settled yet; more makes settling cheaper.
+        memtable_bytes: memory for records that are not settled yet; more makes settling cheaper.
         background: run the settler's thread; False leaves settling to `settle()`.
 
     Raises:
@@ -160,14 +158,14 @@ cdef class Engine:
         self, str directory, Clock clock=None, *, map_bytes=DEFAULT_MAP_BYTES,
         queue_limit=DEFAULT_QUEUE_LIMIT, reserve_bytes=DEFAULT_RESERVE_BYTES,
         settle_interval_s=900.0, settle_step_ns=DEFAULT_SETTLE_STEP_NS,
-        overlay_bytes=DEFAULT_OVERLAY_BYTES, background=True,
+        memtable_bytes=DEFAULT_MEMTABLE_BYTES, background=True,
     ):
         if self.core != NULL:
             raise RuntimeError("an engine is opened once")
         self.directory = directory
         self.clock = Clock() if clock is None else clock
         self.background = background
-        cdef Store *store = store_open(directory, map_bytes, reserve_bytes, overlay_bytes)
+        cdef Store *store = store_open(directory, map_bytes, reserve_bytes, memtable_bytes)
         self.core = core_open(store, (<Clock> self.clock).state)
         self.core.queue_limit = queue_limit
         self.core.settle_interval_ms = <int> (settle_interval_s * 1000)

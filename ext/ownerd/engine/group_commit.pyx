@@ -4,14 +4,14 @@ Any thread submits tasks without the GIL. One writer thread takes all that is wa
 dials in order against current state, commits once and answers them: greedy group commit, no timer.
 A group in which nothing changed is not committed. Changes of the control plane, snapshots and plans
 of the settler run between groups, each by itself, in the order they came. Before a group is decided
-the active layer has room for it; when the settler has not kept up, the writer waits for it, and the
-queue fills.
+the active memtable has room for it; when the settler has not kept up, the writer waits for it, and
+the queue fills.
 
 Invariants:
 - An answer that changed state is given after its commit returned (R18); a commit that failed, other
   than for want of room, stops the store for good: everything is answered UNAVAILABLE from then on
   and `failure_fd` becomes readable. A sync is never tried again.
-- Only the writer thread touches the catalog, the layers and the journal.
+- Only the writer thread touches the catalog, the memtables and the journal.
 - `revision` grows by one with each commit that changed something.
 
 It knows no Python objects, no sockets and no gRPC: a waiter is a C callback. `engine` wraps it for
@@ -28,19 +28,19 @@ from ownerd.api.calls cimport (
     CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, DEADLINE_EXCEEDED, MESSAGE_BYTES, OK,
     RESOURCE_EXHAUSTED, TASK_CHANGE, TASK_DIAL, TASK_SNAPSHOT, UNAVAILABLE, task_refuse,
 )
-from ownerd.engine.commands cimport Change, change_run, is_full, refuse_full
+from ownerd.api.dial_codec cimport wire_encode
 from ownerd.base.clock cimport clock_elapsed, clock_now, clock_start_from
 from ownerd.base.failpoints cimport FAIL_AFTER_ANSWER, FAIL_BEFORE_ANSWER, fail_at
-from ownerd.engine.decide cimport dial_decide, look_ahead
 from ownerd.base.lmdb cimport MDB_SUCCESS
-from ownerd.storage.memtable cimport layer_fill, layer_has_room
-from ownerd.storage.capacity cimport ROOM_FOR_CHANGES, ROOM_FOR_GRANTS, ROOM_FOR_NOTHING, Room
+from ownerd.engine.commands cimport Change, change_run, is_full, refuse_full
+from ownerd.engine.decide cimport dial_decide, look_ahead
 from ownerd.engine.settler cimport PlanTask, merge_step, settle_plan, trim_step
 from ownerd.engine.snapshot cimport SnapshotRequest, snapshot_take
+from ownerd.storage.capacity cimport ROOM_FOR_CHANGES, ROOM_FOR_GRANTS, ROOM_FOR_NOTHING, Room
+from ownerd.storage.memtable cimport memtable_fill, memtable_fits
 from ownerd.storage.store cimport (
     drop_settled, freeze, store_abort, store_begin, store_commit, store_room,
 )
-from ownerd.api.dial_codec cimport wire_encode
 
 cdef extern from "<pthread.h>" nogil:
     ctypedef struct sigset_t:
@@ -232,7 +232,7 @@ cdef int commit_group(EngineCore *engine, int64_t now_ns) noexcept nogil:
 # --- room in memory -------------------------------------------------------------------------------
 
 cdef bint await_merge(EngineCore *engine) noexcept nogil:
-    """Have the frozen layer merged; False if there is no room for it, or no store.
+    """Have the immutable memtable merged; False if there is no room for it, or no store.
 
     The settler may be waiting for the writer's plan, so the writer does not wait for it: they take
     turns at the steps.
@@ -241,34 +241,34 @@ cdef bint await_merge(EngineCore *engine) noexcept nogil:
     cdef int64_t begun_ns = clock_elapsed()
     cdef int code
     engine.settle.stuck.store(False)
-    while store.frozen.get() != NULL and not engine.settle.stuck.load() \
+    while store.immutable.get() != NULL and not engine.settle.stuck.load() \
             and engine.failure_code.load() == MDB_SUCCESS:
-        code = merge_step(&engine.settle, store, store.frozen, URGENT_STEP_NS)
+        code = merge_step(&engine.settle, store, store.immutable, URGENT_STEP_NS)
         if code != MDB_SUCCESS:
             engine_fail(engine, code)
         drop_settled(store)
     engine.counters.waited_ns += <uint64_t> (clock_elapsed() - begun_ns)
-    return store.frozen.get() == NULL
+    return store.immutable.get() == NULL
 
 
 cdef bint make_room(EngineCore *engine, uint64_t records) noexcept nogil:
-    """Have the active layer take so many records; False if it cannot."""
+    """Have the active memtable take so many records; False if it cannot."""
     cdef Store *store = engine.store
     drop_settled(store)
-    if not layer_has_room(store.active.get(), records):
-        if store.frozen.get() != NULL and not await_merge(engine):
+    if not memtable_fits(store.active.get(), records):
+        if store.immutable.get() != NULL and not await_merge(engine):
             return False
         freeze(store)
         eventfd_write(engine.settle_fd, 1)
-    engine.merge_waits.store(store.frozen.get() != NULL)
-    engine.fill_permille.store(layer_fill(store.active.get()))
+    engine.merge_waits.store(store.immutable.get() != NULL)
+    engine.fill_permille.store(memtable_fill(store.active.get()))
     return True
 
 
 cdef Room settled_room(EngineCore *engine, int64_t now_ns) noexcept nogil:
-    """Tell what may still be written; have the layers settled before grants are refused for them.
+    """Tell what may still be written; have the memtables settled before grants are refused for them.
 
-    What the layers promise to need is an upper bound, and settling finds out what it is.
+    What the memtables promise to need is an upper bound, and settling finds out what it is.
     """
     cdef Store *store = engine.store
     cdef Room room = store_room(store, now_ns)

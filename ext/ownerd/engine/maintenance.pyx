@@ -2,23 +2,23 @@
 
 A step is planned on the writer thread and done here. Steps are short and the pauses between them
 three times as long, so that settling takes a quarter of a core and of the disk. A merge that would
-not be done by the time the active layer is half full makes no pauses. While somebody reads a
+not be done by the time the active memtable is half full makes no pauses. While somebody reads a
 snapshot, whose pages cannot be used again, a step that is not urgent waits for a while.
 """
 
 from libc.string cimport memset
 
 from ownerd.api.calls cimport OK, TASK_CHANGE, TASK_SETTLE, task_clear
-from ownerd.engine.commands cimport FINISH_COUNT, Change
 from ownerd.base.clock cimport clock_elapsed
 from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS
+from ownerd.engine.commands cimport FINISH_COUNT, Change
+from ownerd.engine.group_commit cimport STOPPED, engine_fail, run_and_wait, start_thread
 from ownerd.engine.settler cimport (
-    WORK_COUNT, WORK_MERGE, WORK_NOTHING, WORK_WALK, PlanTask, SettleState, merge_step, trim_step,
-    walk_step,
+    WORK_COUNT, WORK_MERGE, WORK_NOTHING, WORK_WALK, PlanTask, SettleState, merge_step,
+    trim_step, walk_step,
 )
 from ownerd.engine.snapshot cimport SnapshotRequest, count_release, request_free, request_new
 from ownerd.storage.store cimport Store, drop_settled, freeze
-from ownerd.engine.group_commit cimport STOPPED, engine_fail, run_and_wait, start_thread
 
 cdef extern from "<sys/eventfd.h>" nogil:
     int eventfd_read(int, uint64_t *)
@@ -38,7 +38,7 @@ cdef extern from "<unistd.h>" nogil:
 cdef enum:
     STEPS_PER_PLAN = 64
     URGENT_STEP_NS = 20_000_000
-    UNHURRIED_PERMILLE = 20           # an active layer that is hardly filled hurries nobody
+    UNHURRIED_PERMILLE = 20           # an active memtable that is hardly filled hurries nobody
     LONGEST_PAUSE_US = 20_000
     STUCK_PAUSE_US = 100_000
     READER_PAUSE_US = 1_000
@@ -50,7 +50,7 @@ cdef enum:
 cdef int do_work(EngineCore *engine, PlanTask *plan, int64_t most_ns) noexcept nogil:
     """Do one step of what was planned; an error code that ends the store, or 0."""
     if plan.work == WORK_MERGE:
-        return merge_step(&engine.settle, engine.store, plan.layer, most_ns)
+        return merge_step(&engine.settle, engine.store, plan.memtable, most_ns)
     if plan.work == WORK_WALK:
         return walk_step(&engine.settle, engine.store, most_ns)
     if plan.work == WORK_COUNT:
@@ -61,7 +61,7 @@ cdef int do_work(EngineCore *engine, PlanTask *plan, int64_t most_ns) noexcept n
 cdef bint work_left(EngineCore *engine, PlanTask *plan) noexcept nogil:
     """Tell whether the plan goes on."""
     if plan.work == WORK_MERGE:
-        return plan.layer.get().last_revision > engine.store.tree.settled_revision.load()
+        return plan.memtable.get().last_revision > engine.store.tree.settled_revision.load()
     return plan.work == WORK_WALK and not engine.settle.walk_finished
 
 
@@ -132,7 +132,7 @@ cdef bint running(EngineCore *engine) noexcept nogil:
 
 
 cdef bint is_urgent(EngineCore *engine) noexcept nogil:
-    """Tell whether the merge is behind: less far than twice what the active layer is filled."""
+    """Tell whether the merge is behind: less far than twice what the active memtable is filled."""
     cdef SettleState *state = &engine.settle
     cdef uint64_t fill = engine.fill_permille.load(), size, done
     if not engine.merge_waits.load() or fill < UNHURRIED_PERMILLE:
@@ -214,7 +214,7 @@ cdef void *settler_main(void *argument) noexcept nogil:
 
 cdef start_settler(EngineCore *core, pthread_t *thread):
     """Start the thread; it begins with what a store was opened with."""
-    if core.store.frozen.get() != NULL:
+    if core.store.immutable.get() != NULL:
         eventfd_write(core.settle_fd, 1)
     start_thread(thread, settler_main, core)
 
@@ -233,8 +233,8 @@ cdef int settle_all(EngineCore *engine, int64_t now_ns) noexcept nogil:
     state.stuck.store(False)
     drop_settled(store)
     while code == MDB_SUCCESS and not state.stuck.load() \
-            and (store.frozen.get() != NULL or freeze(store)):
-        code = merge_step(state, store, store.frozen, URGENT_STEP_NS)
+            and (store.immutable.get() != NULL or freeze(store)):
+        code = merge_step(state, store, store.immutable, URGENT_STEP_NS)
         drop_settled(store)
     if code == MDB_SUCCESS:
         code = trim_step(store, now_ns)

@@ -6,21 +6,21 @@ from libcpp.memory cimport shared_ptr
 
 from ownerd.api.calls cimport Task
 from ownerd.base.containers cimport mutex, string
-from ownerd.storage.memtable cimport Layer, Run
-from ownerd.storage.store cimport Store
+from ownerd.storage.memtable cimport Memtable, Run
 from ownerd.storage.record_tree cimport TreeWalk
+from ownerd.storage.store cimport Store
 
 cdef enum Work:
     WORK_NOTHING
     WORK_PLAN_AGAIN                   # the plan did a step itself
-    WORK_MERGE                        # bring the frozen layer into the tree
+    WORK_MERGE                        # bring the immutable memtable into the tree
     WORK_COUNT                        # count a release, before its records are rewritten
     WORK_WALK
 
 cdef cppclass SettleState:
     mutex turn                        # held over a whole step, by whoever does it
     mutex guard                       # held while the tree is written: the merge below
-    shared_ptr[Layer] layer           # being merged; or none
+    shared_ptr[Memtable] memtable           # being merged; or none
     shared_ptr[Run] run
     size_t position
     # the plan's, which the writer thread makes
@@ -28,7 +28,7 @@ cdef cppclass SettleState:
     bint walking
     bint walk_finished                # every record was visited
     uint64_t sweep                    # bumped to have every list walked for expired records
-    bint flush_due                    # the active layer is to be settled, full or not
+    bint flush_due                    # the active memtable is to be settled, full or not
     bint requests_due
     int64_t step_ns                   # how long a step may take, beside its commit
     uint64_t step_records             # how many records it may write
@@ -42,7 +42,7 @@ cdef cppclass PlanTask:
     Task task
     bint sweep                        # in: begin a walk over everything
     Work work                         # out
-    shared_ptr[Layer] layer           # out: WORK_MERGE
+    shared_ptr[Memtable] memtable           # out: WORK_MERGE
     string list_id                    # out: WORK_COUNT
     uint64_t entry_id
 
@@ -52,6 +52,6 @@ cdef int settle_plan(
 ) noexcept nogil
 cdef int trim_step(Store *store, int64_t now_ns) noexcept nogil
 cdef int merge_step(
-    SettleState *state, Store *store, shared_ptr[Layer] layer, int64_t most_ns
+    SettleState *state, Store *store, shared_ptr[Memtable] memtable, int64_t most_ns
 ) noexcept nogil
 cdef int walk_step(SettleState *state, Store *store, int64_t most_ns) noexcept nogil

@@ -1,13 +1,13 @@
-"""The settler: brings the overlay into the record tree, old records up to their list's events, and
+"""The settler: brings the memtables into the record tree, old records up to their list's events, and
 drops what expired.
 
 A step is a plan, made on the writer thread between two groups, and the work, which writes to the
 tree on another thread while dials go on. In order of urgency:
 
-- A frozen layer is merged. Its journal is trimmed after that.
+- A immutable memtable is merged. Its journal is trimmed after that.
 - A list with events is walked: records that have not seen its last events are written as these left
-  them, those that nobody holds any more are deleted. When the walk begins the active layer is
-  frozen, and merged first, so that every record is in the tree or has seen the events. Then no
+  them, those that nobody holds any more are deleted. When the walk begins the active memtable is
+  immutable, and merged first, so that every record is in the tree or has seen the events. Then no
   record needs the events that were there when it began, and they are cut from the log. A release
   among them is counted before (R15): afterwards its records cannot be told from others.
 - Records of deleted lists are removed the same way. A sweep walks every list.
@@ -28,7 +28,7 @@ from ownerd.engine.commands cimport is_full
 from ownerd.rules.ownership cimport EVENT_RELEASE
 from ownerd.storage.capacity cimport ROOM_FOR_NOTHING, environment_left
 from ownerd.storage.codec cimport open_row
-from ownerd.storage.memtable cimport frozen_run
+from ownerd.storage.memtable cimport memtable_run
 from ownerd.storage.record_tree cimport tree_merge, tree_walk
 from ownerd.storage.store cimport (
     EVENTS, GRAVES, REQUESTS, REQUEST_MEMORY_NS, List, RequestRow, delete_row, drop_settled,
@@ -231,9 +231,9 @@ cdef int settle_plan(
     plan.work = WORK_PLAN_AGAIN
     if code != MDB_SUCCESS:
         return code
-    if store.frozen.get() != NULL:
+    if store.immutable.get() != NULL:
         plan.work = WORK_MERGE
-        plan.layer = store.frozen
+        plan.memtable = store.immutable
     elif store.journal_first <= store.tree.settled_revision.load():
         code = trim_step(store, now_ns)
         if is_full(code):
@@ -274,13 +274,13 @@ cdef uint64_t records_allowed(SettleState *state, Store *store) noexcept nogil:
 
 
 cdef int merge_step(
-    SettleState *state, Store *store, shared_ptr[Layer] layer, int64_t most_ns
+    SettleState *state, Store *store, shared_ptr[Memtable] memtable, int64_t most_ns
 ) noexcept nogil:
-    """Bring the next records of a frozen layer into the tree; an error code that ends the store.
+    """Bring the next records of a immutable memtable into the tree; an error code that ends the store.
 
-    A layer that the tree has by now is left alone: written again, it would undo what came after.
+    A memtable that the tree has by now is left alone: written again, it would undo what came after.
     """
-    cdef uint64_t last_revision = layer.get().last_revision
+    cdef uint64_t last_revision = memtable.get().last_revision
     cdef int code = MDB_SUCCESS
     cdef uint64_t most
     state.guard.lock()
@@ -288,16 +288,16 @@ cdef int merge_step(
     if most == 0:
         code = MDB_MAP_FULL
     elif last_revision > store.tree.settled_revision.load():
-        if state.layer.get() != layer.get():
-            state.layer = layer
-            state.run = frozen_run(layer.get())
+        if state.memtable.get() != memtable.get():
+            state.memtable = memtable
+            state.run = memtable_run(memtable.get())
             state.position = 0
         code = tree_merge(
-            store.tree, layer.get(), state.run.get(), &state.position, most,
+            store.tree, memtable.get(), state.run.get(), &state.position, most,
             clock_elapsed() + most_ns, &state.merged_count,
         )
     if last_revision <= store.tree.settled_revision.load():
-        state.layer.reset()
+        state.memtable.reset()
         state.run.reset()
     state.guard.unlock()
     return judged(state, store, code)

@@ -4,8 +4,8 @@ from libc.stdint cimport int64_t, uint64_t
 
 from ownerd.api.calls cimport Task
 from ownerd.base.containers cimport string, vector
-from ownerd.storage.store cimport Campaign, Store
 from ownerd.storage.read_view cimport View
+from ownerd.storage.store cimport Campaign, Store
 
 # Asked of the engine, filled in by its writer between two groups.
 cdef cppclass SnapshotRequest:

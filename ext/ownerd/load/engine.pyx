@@ -18,17 +18,17 @@ from libc.stdlib cimport calloc, free, malloc
 from ownerd.api.calls cimport (
     CALL_CLAIM, CALL_CLAIM_BATCH, OK, UNAVAILABLE, DialCall, Task, call_clear, call_init,
 )
+from ownerd.api.dial_codec cimport wire_decode
 from ownerd.base.clock cimport (
     CLOCK_MONOTONIC, CLOCK_PROCESS_CPUTIME_ID, clock_read, clockid_t, timespec,
 )
 from ownerd.engine.engine cimport Engine
+from ownerd.engine.group_commit cimport EngineCore, engine_submit_all, pthread_t
 from ownerd.load.plan cimport Picker, Plan, PlanCore, picker_init, plan_bound, plan_encode
 from ownerd.load.tally cimport (
     ANSWER_COUNT, Tally, tally_answer, tally_clear, tally_counts, tally_mark,
 )
 from ownerd.load.threads cimport TOGETHER_NS, Worker, run_load, worker_stop, worker_stopping
-from ownerd.api.dial_codec cimport wire_decode
-from ownerd.engine.group_commit cimport EngineCore, engine_submit_all, pthread_t
 
 from ownerd.load.tally import LoadResult
 

@@ -22,8 +22,8 @@ from ownerd.base.clock cimport CLOCK_MONOTONIC, clock_read, timespec
 from ownerd.base.containers cimport string, vector
 from ownerd.load.channel cimport (
     GRPC_PREFIX_BYTES, Channel, Exchange, channel_call, channel_close, channel_connect,
-    channel_flush, channel_free, channel_lose, channel_make, channel_receive, channel_wants_room,
-    sockaddr, sockaddr_storage, socklen_t,
+    channel_flush, channel_free, channel_lose, channel_make, channel_receive,
+    channel_wants_room, sockaddr, sockaddr_storage, socklen_t,
 )
 from ownerd.load.plan cimport Picker, Plan, PlanCore, picker_init, plan_bound, plan_encode
 from ownerd.load.tally cimport (

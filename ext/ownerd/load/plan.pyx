@@ -13,10 +13,10 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from ownerd.api.calls cimport CALL_CLAIM, CALL_CLAIM_BATCH, CALL_REPORT, CALL_REPORT_BATCH
-from ownerd.base.containers cimport string
 from ownerd.api.dial_codec cimport (
     BATCH_RECORDS, CAMPAIGN_ID_BYTES, LIST_ID_BYTES, WRAP_UP_CODE_BYTES,
 )
+from ownerd.base.containers cimport string
 
 cdef extern from "<algorithm>" namespace "std" nogil:
     void sort(uint64_t *, uint64_t *)

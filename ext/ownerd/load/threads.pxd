@@ -2,8 +2,8 @@
 
 from libc.stdint cimport uint32_t
 
-from ownerd.load.tally cimport Tally
 from ownerd.engine.group_commit cimport pthread_t
+from ownerd.load.tally cimport Tally
 
 cdef enum:
     TOGETHER_NS = 100_000             # calls due within so long go out together, a little late

@@ -9,11 +9,12 @@ It reads no files.
 import select
 import time
 
-from ownerd.load.channel cimport TRANSPORT_ENDED, TRANSPORT_WAIT, Channel, Transport
 from ownerd.base.openssl cimport SSL, SSL_CTX_free, SSL_free
+from ownerd.load.channel cimport TRANSPORT_ENDED, TRANSPORT_WAIT, Channel, Transport
 from ownerd.net.tls cimport (
     TLS_DONE, TLS_ENDED, TLS_LOST, TLS_WANTS_READ, TLS_WANTS_WRITE, ssize_t, tls_client_context,
-    tls_connect, tls_handshake, tls_read, tls_reason, tls_say_goodbye, tls_speaks_http2, tls_write,
+    tls_connect, tls_handshake, tls_read, tls_reason, tls_say_goodbye, tls_speaks_http2,
+    tls_write,
 )
 
 

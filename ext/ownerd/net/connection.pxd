@@ -1,7 +1,7 @@
 """C interface of listener_connection: one HTTP/2 connection of the native listener."""
 
-from ownerd.net.state cimport Connection, Loop, Socket
 from ownerd.base.nghttp2 cimport nghttp2_option, nghttp2_session_callbacks
+from ownerd.net.state cimport Connection, Loop, Socket
 
 cdef nghttp2_session_callbacks *connection_callbacks() noexcept nogil
 cdef nghttp2_option *connection_options() noexcept nogil

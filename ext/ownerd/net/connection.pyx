@@ -21,26 +21,15 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport abort, calloc, free, malloc
 from libc.string cimport memcpy, memset
 
-from ownerd.net.stream cimport (
-    exchange_close, exchange_data, exchange_header, exchange_headers_done, exchange_open,
-    exchange_request_done,
-)
-from ownerd.net.state cimport (
-    ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_HANDSHAKE, ENDED_HEADERS, ENDED_IDLE,
-    ENDED_KEEPALIVE, ENDED_RESETS, ENDED_TLS, LEAVING, LINGERING, NOTICED, READ_BYTES, STAYING,
-    WRITE_BYTES, Connection, Exchange, Loop, Socket,
-)
-from ownerd.net.transport cimport (
-    TRANSPORT_AGAIN, TRANSPORT_BROKEN, transport_close, transport_read, transport_write,
-)
 from ownerd.base.nghttp2 cimport (
     NGHTTP2_CONTINUATION, NGHTTP2_DATA, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_ERR_CALLBACK_FAILURE,
     NGHTTP2_FLAG_ACK, NGHTTP2_FLAG_END_STREAM, NGHTTP2_FLAG_NONE, NGHTTP2_GOAWAY,
     NGHTTP2_HCAT_REQUEST, NGHTTP2_HEADERS, NGHTTP2_NO_ERROR, NGHTTP2_PING, NGHTTP2_RST_STREAM,
-    NGHTTP2_SETTINGS, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS,
-    NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, nghttp2_frame,
-    nghttp2_frame_hd, nghttp2_option, nghttp2_option_new, nghttp2_option_set_no_closed_streams,
-    nghttp2_session, nghttp2_session_callbacks, nghttp2_session_callbacks_new,
+    NGHTTP2_SETTINGS, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE,
+    NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE,
+    NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, nghttp2_frame, nghttp2_frame_hd, nghttp2_option,
+    nghttp2_option_new, nghttp2_option_set_no_closed_streams, nghttp2_session,
+    nghttp2_session_callbacks, nghttp2_session_callbacks_new,
     nghttp2_session_callbacks_set_on_begin_frame_callback,
     nghttp2_session_callbacks_set_on_begin_headers_callback,
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback,
@@ -52,16 +41,29 @@ from ownerd.base.nghttp2 cimport (
     nghttp2_session_mem_recv, nghttp2_session_mem_send, nghttp2_session_server_new2,
     nghttp2_session_set_local_window_size, nghttp2_session_set_stream_user_data,
     nghttp2_session_terminate_session, nghttp2_session_want_read, nghttp2_session_want_write,
-    nghttp2_settings_entry, nghttp2_submit_goaway, nghttp2_submit_ping, nghttp2_submit_rst_stream,
-    nghttp2_submit_settings, nghttp2_submit_shutdown_notice, ownerd_set_reset_limit, ssize_t,
+    nghttp2_settings_entry, nghttp2_submit_goaway, nghttp2_submit_ping,
+    nghttp2_submit_rst_stream, nghttp2_submit_settings, nghttp2_submit_shutdown_notice,
+    ownerd_set_reset_limit, ssize_t,
 )
 from ownerd.base.openssl cimport SSL_free
 from ownerd.base.sockets cimport (
-    EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, SHUT_WR, epoll_ctl, epoll_event, shutdown,
+    EPOLLIN, EPOLLOUT, EPOLL_CTL_ADD, EPOLL_CTL_MOD, SHUT_WR, epoll_ctl, epoll_event, shutdown,
+)
+from ownerd.net.state cimport (
+    ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_HANDSHAKE, ENDED_HEADERS, ENDED_IDLE,
+    ENDED_KEEPALIVE, ENDED_RESETS, ENDED_TLS, LEAVING, LINGERING, NOTICED, READ_BYTES, STAYING,
+    WRITE_BYTES, Connection, Exchange, Loop, Socket,
+)
+from ownerd.net.stream cimport (
+    exchange_close, exchange_data, exchange_header, exchange_headers_done, exchange_open,
+    exchange_request_done,
 )
 from ownerd.net.tls cimport (
     TLS_DONE, TLS_ENDED, TLS_LOST, TLS_WANTS_READ, TLS_WANTS_WRITE, tls_accept, tls_handshake,
     tls_peer_names, tls_say_goodbye, tls_speaks_http2,
+)
+from ownerd.net.transport cimport (
+    TRANSPORT_AGAIN, TRANSPORT_BROKEN, transport_close, transport_read, transport_write,
 )
 
 cdef extern from "<openssl/crypto.h>" nogil:

@@ -14,13 +14,13 @@ from ownerd.access.table cimport Access
 from ownerd.base.clock cimport clock_elapsed
 from ownerd.base.containers cimport vector
 from ownerd.engine.engine cimport Engine
+from ownerd.engine.group_commit cimport pthread_t, wait_thread
 from ownerd.net.loop cimport loop_free, loop_new, loop_order, loop_start
 from ownerd.net.state cimport (
     CLOSE, DRAIN, ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_DRAIN, ENDED_HANDSHAKE,
     ENDED_HEADERS, ENDED_IDLE, ENDED_KEEPALIVE, ENDED_RESETS, ENDED_TLS, Limits, Loop, Socket,
 )
 from ownerd.net.tls cimport TlsMaterial, tls_server_context, tls_use
-from ownerd.engine.group_commit cimport pthread_t, wait_thread
 
 cdef int64_t SECOND_NS = 1_000_000_000
 cdef int64_t LONGEST_SWEEP_NS = SECOND_NS

@@ -3,9 +3,9 @@
 from libc.stdint cimport int64_t
 
 from ownerd.access.table cimport AccessCore
+from ownerd.engine.group_commit cimport EngineCore, pthread_t
 from ownerd.net.state cimport Limits, Loop
 from ownerd.net.tls cimport TlsMaterial
-from ownerd.engine.group_commit cimport EngineCore, pthread_t
 
 cdef Loop *loop_new(
     EngineCore *engine, AccessCore *access, const Limits *limits, TlsMaterial *tls

@@ -25,25 +25,26 @@ from ownerd.access.table cimport AccessCore
 from ownerd.api.calls cimport Task
 from ownerd.base.clock cimport clock_elapsed
 from ownerd.base.mpsc cimport stack_is_idle, stack_take
+from ownerd.base.nghttp2 cimport nghttp2_option_del, nghttp2_session_callbacks_del
+from ownerd.base.sockets cimport (
+    EAGAIN, ECONNABORTED, EFD_CLOEXEC, EFD_NONBLOCK, EINTR, EPOLLERR, EPOLLHUP, EPOLLIN,
+    EPOLLOUT, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, IPPROTO_TCP, SOCK_CLOEXEC,
+    SOCK_NONBLOCK, TCP_NODELAY, accept4, close, epoll_create1, epoll_ctl, epoll_event,
+    epoll_wait, errno, eventfd, eventfd_read, eventfd_write, setsockopt,
+)
+from ownerd.engine.group_commit cimport EngineCore, engine_submit_all, pthread_t
 from ownerd.net.authn cimport access_refresh
 from ownerd.net.connection cimport (
     connection_callbacks, connection_close, connection_end, connection_leave, connection_look,
-    connection_mark, connection_open, connection_options, connection_read, connection_say_farewell,
-    connection_write,
+    connection_mark, connection_open, connection_options, connection_read,
+    connection_say_farewell, connection_write,
+)
+from ownerd.net.state cimport (
+    CLOSE, ENDED_DRAIN, READ_BYTES, SERVE, WRITE_BYTES, Connection, Exchange, Limits, Loop,
+    Socket,
 )
 from ownerd.net.stream cimport exchange_decided, exchanges_free_spare
-from ownerd.net.state cimport (
-    CLOSE, ENDED_DRAIN, READ_BYTES, SERVE, WRITE_BYTES, Connection, Exchange, Limits, Loop, Socket,
-)
-from ownerd.base.nghttp2 cimport nghttp2_option_del, nghttp2_session_callbacks_del
-from ownerd.base.sockets cimport (
-    EAGAIN, ECONNABORTED, EFD_CLOEXEC, EFD_NONBLOCK, EINTR, EPOLL_CLOEXEC, EPOLL_CTL_ADD,
-    EPOLL_CTL_DEL, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, IPPROTO_TCP, SOCK_CLOEXEC, SOCK_NONBLOCK,
-    TCP_NODELAY, accept4, close, epoll_create1, epoll_ctl, epoll_event, epoll_wait, errno, eventfd,
-    eventfd_read, eventfd_write, setsockopt,
-)
 from ownerd.net.tls cimport TlsMaterial
-from ownerd.engine.group_commit cimport EngineCore, engine_submit_all, pthread_t
 
 cdef extern from "<pthread.h>" nogil:
     ctypedef struct sigset_t:

@@ -11,12 +11,10 @@ from libcpp.memory cimport shared_ptr
 from ownerd.access.table cimport DIGEST_BYTES, AccessCore, AccessTable, Principal
 from ownerd.api.calls cimport DialCall, Task
 from ownerd.base.containers cimport mutex, vector
-from ownerd.base.nghttp2 cimport (
-    nghttp2_option, nghttp2_session, nghttp2_session_callbacks,
-)
+from ownerd.base.nghttp2 cimport nghttp2_option, nghttp2_session, nghttp2_session_callbacks
 from ownerd.base.openssl cimport SSL
-from ownerd.net.tls cimport TlsMaterial
 from ownerd.engine.group_commit cimport EngineCore
+from ownerd.net.tls cimport TlsMaterial
 
 cdef enum:
     INLINE_BYTES = 512                # a unary request with its longest fields fits

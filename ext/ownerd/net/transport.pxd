@@ -1,7 +1,7 @@
 """C interface of listener_transport: the bytes of one connection, plain or through TLS."""
 
-from ownerd.net.state cimport Connection
 from ownerd.base.sockets cimport ssize_t
+from ownerd.net.state cimport Connection
 
 cdef enum:                            # in the place of a number of bytes
     TRANSPORT_AGAIN = -1              # nothing now

@@ -5,8 +5,8 @@ the other direction for, and what it keeps that epoll does not tell of, is noted
 All functions run on the loop's thread. It knows no HTTP/2, and decides nothing about a connection.
 """
 
-from ownerd.base.sockets cimport EAGAIN, EINTR, MSG_NOSIGNAL, close, errno, recv, send
 from ownerd.base.openssl cimport SSL_free
+from ownerd.base.sockets cimport EAGAIN, EINTR, MSG_NOSIGNAL, close, errno, recv, send
 from ownerd.net.tls cimport (
     TLS_DONE, TLS_ENDED, TLS_FAILED, TLS_LOST, TLS_WANTS_READ, TLS_WANTS_WRITE, tls_read,
     tls_say_goodbye, tls_write,

@@ -9,10 +9,10 @@ disk shows here, where nothing is lost, and not as a failed commit. Any thread.
 
 from libc.string cimport memcpy
 
-from ownerd.storage.environment cimport used_bytes
 from ownerd.base.lmdb cimport (
     MDB_NEXT, MDB_RDONLY, MDB_SUCCESS, MDB_cursor, MDB_envinfo, MDB_txn, MDB_val, lmdb,
 )
+from ownerd.storage.environment cimport used_bytes
 
 cdef extern from "<fcntl.h>" nogil:
     int fallocate(int, int, long, long)

@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from ownerd.base.bytes cimport Slice
 from ownerd.base.containers cimport string, vector
 from ownerd.base.lmdb cimport MDB_val
-from ownerd.storage.memtable cimport Layer
+from ownerd.storage.memtable cimport Memtable
 
 cdef enum:
     JOURNAL_KEY_BYTES = 10            # revision, and part from the second on
@@ -35,4 +35,4 @@ cdef bint journal_follows(
     JournalPlace *place, const MDB_val *key, const MDB_val *value
 ) noexcept nogil
 cdef int64_t journal_count(const MDB_val *value) noexcept nogil
-cdef bint journal_replay(const MDB_val *value, Layer *layer) noexcept nogil
+cdef bint journal_replay(const MDB_val *value, Memtable *memtable) noexcept nogil

@@ -17,7 +17,7 @@ from libc.string cimport memcpy
 
 from ownerd.base.bytes cimport get_be64, put_be64, slice_of
 from ownerd.storage.codec cimport KEY_BYTES, SEAL_BYTES, VALUE_BYTES, seal_row
-from ownerd.storage.memtable cimport layer_put, record_hash
+from ownerd.storage.memtable cimport memtable_put, record_hash
 
 cdef enum:
     VERSION = 1
@@ -123,8 +123,8 @@ cdef int64_t journal_count(const MDB_val *value) noexcept nogil:
     return head.count if head.version == VERSION else -1
 
 
-cdef bint journal_replay(const MDB_val *value, Layer *layer) noexcept nogil:
-    """Put a row's records into a layer (NULL: only look); False if the row cannot be right."""
+cdef bint journal_replay(const MDB_val *value, Memtable *memtable) noexcept nogil:
+    """Put a row's records into a memtable (NULL: only look); False if the row cannot be right."""
     cdef const char *at = <const char *> value.mv_data + sizeof(Head)
     cdef const char *end = <const char *> value.mv_data + value.mv_size
     cdef int64_t left = journal_count(value)
@@ -137,9 +137,9 @@ cdef bint journal_replay(const MDB_val *value, Layer *layer) noexcept nogil:
         if key_size == 0 or key_size > KEY_BYTES or value_size > VALUE_BYTES \
                 or end - at < <int64_t> (key_size + value_size):
             return False
-        if layer != NULL:
-            layer_put(
-                layer, record_hash(at, key_size), slice_of(at, key_size),
+        if memtable != NULL:
+            memtable_put(
+                memtable, record_hash(at, key_size), slice_of(at, key_size),
                 slice_of(at + key_size, value_size),
             )
         at += key_size + value_size

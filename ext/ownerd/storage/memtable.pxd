@@ -1,4 +1,4 @@
-"""C interface of overlay: layers of records changed since the last settling, in memory."""
+"""C interface of memtables: memtables of records changed since the last settling, in memory."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
@@ -42,10 +42,10 @@ cdef extern from *:
 cdef cppclass Run:
     vector[const Entry *] entries
 
-cdef cppclass Layer:
+cdef cppclass Memtable:
     vector[char *] chunks             # entries in the order they were written; chunks never move
     uint64_t end                      # place after the last entry, in units of 8 bytes
-    uint64_t end_limit                # the layer counts as full from here on
+    uint64_t end_limit                # the memtable counts as full from here on
     Slot *slots
     uint64_t slot_count
     uint64_t record_count             # records with an entry
@@ -94,32 +94,32 @@ cdef inline uint64_t key_low(const char *key, size_t size) noexcept nogil:
     return big_endian(key + 8, size - 8) if size > 8 else 0
 
 
-cdef inline uint64_t first_slot(const Layer *layer, uint32_t hash) noexcept nogil:
+cdef inline uint64_t first_slot(const Memtable *memtable, uint32_t hash) noexcept nogil:
     """Return where the search for a hash begins: the hash scaled to the number of slots."""
-    return hash * layer.slot_count >> 32
+    return hash * memtable.slot_count >> 32
 
 
-cdef inline void layer_prefetch(Layer *layer, uint32_t hash) noexcept nogil:
+cdef inline void memtable_prefetch(Memtable *memtable, uint32_t hash) noexcept nogil:
     """Have the processor fetch the slot of a record that is looked up soon."""
-    prefetch(&layer.slots[first_slot(layer, hash)])
+    prefetch(&memtable.slots[first_slot(memtable, hash)])
 
 
-cdef Layer *layer_new(uint64_t layer_bytes) noexcept nogil
+cdef Memtable *memtable_new(uint64_t memtable_bytes) noexcept nogil
 cdef uint32_t record_hash(const char *key, size_t size) noexcept nogil
-cdef uint64_t layer_fill(Layer *layer) noexcept nogil
-cdef bint layer_has_room(Layer *layer, uint64_t record_count) noexcept nogil
-cdef const Entry *layer_find(
-    Layer *layer, uint32_t hash, const char *key, size_t key_size
+cdef uint64_t memtable_fill(Memtable *memtable) noexcept nogil
+cdef bint memtable_fits(Memtable *memtable, uint64_t record_count) noexcept nogil
+cdef const Entry *memtable_find(
+    Memtable *memtable, uint32_t hash, const char *key, size_t key_size
 ) noexcept nogil
-cdef void layer_put(
-    Layer *layer, uint32_t hash, Slice key, Slice value
+cdef void memtable_put(
+    Memtable *memtable, uint32_t hash, Slice key, Slice value
 ) noexcept nogil
-cdef void layer_mark(Layer *layer) noexcept nogil
-cdef void layer_rollback(Layer *layer) noexcept nogil
-cdef void layer_runs(
-    Layer *layer, const vector[char *] *chunks, uint64_t end, Runs *runs
+cdef void memtable_mark(Memtable *memtable) noexcept nogil
+cdef void memtable_rollback(Memtable *memtable) noexcept nogil
+cdef void memtable_runs(
+    Memtable *memtable, const vector[char *] *chunks, uint64_t end, Runs *runs
 ) noexcept nogil
-cdef shared_ptr[Run] frozen_run(Layer *layer) noexcept nogil
+cdef shared_ptr[Run] memtable_run(Memtable *memtable) noexcept nogil
 cdef int compare_keys(
     const char *left, size_t left_size, const char *right, size_t right_size
 ) noexcept nogil

@@ -1,15 +1,16 @@
-"""The overlay: what was committed to the journal and is not in the record tree yet.
+"""The memtables: what was committed to the journal and is not in the record tree yet.
 
-A layer is an append-only arena of entries with a hash index of the newest entry of each record.
-One layer is active: the writer thread appends to it. When it is full, or settling begins, it is
-frozen: nothing changes in it any more, and it is dropped once the record tree has what it holds.
+A memtable is an append-only arena of entries with a hash index of the newest entry of each record.
+One memtable is active: the writer thread appends to it. When it is full, or settling begins, it is
+immutable: nothing changes in it any more, and it is dropped once the record tree has what it holds.
 
 Invariants:
-- An entry that was committed never changes or moves while its layer lives, so that a snapshot is a
-  layer with the place where it ended: everything before that place stays as it was. What a
+- An entry that was committed never changes or moves while its memtable lives, so that a snapshot is
+  a memtable with the place where it ended: everything before that place stays as it was. What a
   transaction appended can be rolled back until it commits.
 - Only the writer touches the index and appends; the sorted runs are made by whoever needs them.
-- A layer's memory is bounded when it is made; `layer_has_room` is asked before a group is decided.
+- A memtable's memory is bounded when it is made; `memtable_fits` is asked before a group is
+  decided.
 
 It reads no store and judges no record.
 """
@@ -34,7 +35,7 @@ cdef enum:
     CHUNK_UNITS = CHUNK_BYTES // UNIT_BYTES
     LONGEST_ENTRY_BYTES = 184         # 6 + 133 + 40, in whole units
     COMMON_ENTRY_UNITS = 6            # of a record with a number as its id and one span
-    SLOTS_MIN = 1 << 15               # the largest batch fits into an empty layer
+    SLOTS_MIN = 1 << 15               # the largest batch fits into an empty memtable
     ARENA_BYTES_MIN = 1 << 20
     BYTES_PER_SLOT = 46               # a slot, and four fifths of a common entry
     RUN_UNITS_MIN = 1 << 13           # shorter tails are sorted for one snapshot only
@@ -43,35 +44,35 @@ cdef enum:
 cdef uint64_t hash_seed = int.from_bytes(os.urandom(8), "little")
 
 
-cdef Slot *slots_new(Layer *layer, uint64_t slot_count) noexcept nogil:
+cdef Slot *slots_new(Memtable *memtable, uint64_t slot_count) noexcept nogil:
     """Return free slots. Large pages make random look-ups cheaper, where the kernel gives them."""
     cdef void *slots = aligned_alloc(
         HUGE_PAGE_BYTES, (slot_count * sizeof(Slot) // HUGE_PAGE_BYTES + 1) * HUGE_PAGE_BYTES
     )
     if slots == NULL:
         abort()
-    layer.blocks.all.push_back(slots)
+    memtable.blocks.all.push_back(slots)
     madvise(slots, slot_count * sizeof(Slot), MADV_HUGEPAGE)
     memset(slots, 0, slot_count * sizeof(Slot))
     return <Slot *> slots
 
 
-cdef Layer *layer_new(uint64_t layer_bytes) noexcept nogil:
-    """Return an empty layer that takes about `layer_bytes` of memory when it is full."""
-    cdef Layer *layer = new Layer()
-    cdef uint64_t slot_count = max(<uint64_t> SLOTS_MIN, layer_bytes // BYTES_PER_SLOT)
-    layer.slots = slots_new(layer, slot_count)
-    layer.slot_count = slot_count
-    layer.record_limit = slot_count * 4 // 5
-    layer.end_limit = max(
+cdef Memtable *memtable_new(uint64_t memtable_bytes) noexcept nogil:
+    """Return an empty memtable that takes about `memtable_bytes` of memory when it is full."""
+    cdef Memtable *memtable = new Memtable()
+    cdef uint64_t slot_count = max(<uint64_t> SLOTS_MIN, memtable_bytes // BYTES_PER_SLOT)
+    memtable.slots = slots_new(memtable, slot_count)
+    memtable.slot_count = slot_count
+    memtable.record_limit = slot_count * 4 // 5
+    memtable.end_limit = max(
         <uint64_t> ARENA_BYTES_MIN,
-        layer_bytes - min(layer_bytes, slot_count * sizeof(Slot)),
+        memtable_bytes - min(memtable_bytes, slot_count * sizeof(Slot)),
     ) // UNIT_BYTES
-    layer.end = layer.run_end = 0
-    layer.record_count = layer.last_revision = layer.growth_bytes = 0
-    layer.record_delta = 0
-    layer_mark(layer)
-    return layer
+    memtable.end = memtable.run_end = 0
+    memtable.record_count = memtable.last_revision = memtable.growth_bytes = 0
+    memtable.record_delta = 0
+    memtable_mark(memtable)
+    return memtable
 
 
 cdef uint32_t record_hash(const char *key, size_t size) noexcept nogil:
@@ -103,60 +104,60 @@ cdef inline uint64_t entry_units(size_t key_size, size_t value_size) noexcept no
     return (sizeof(Entry) + key_size + value_size + UNIT_BYTES - 1) // UNIT_BYTES
 
 
-cdef bint layer_has_room(Layer *layer, uint64_t record_count) noexcept nogil:
-    """Tell whether a group of so many records may be put; an empty layer takes any batch."""
-    if layer.end == 0:
+cdef bint memtable_fits(Memtable *memtable, uint64_t record_count) noexcept nogil:
+    """Tell whether a group of so many records may be put; an empty memtable takes any batch."""
+    if memtable.end == 0:
         return True
-    return layer.record_count + record_count <= layer.record_limit and layer.end < layer.end_limit
+    return memtable.record_count + record_count <= memtable.record_limit and memtable.end < memtable.end_limit
 
 
-cdef uint64_t layer_fill(Layer *layer) noexcept nogil:
-    """Return how full a layer is, in thousandths."""
+cdef uint64_t memtable_fill(Memtable *memtable) noexcept nogil:
+    """Return how full a memtable is, in thousandths."""
     return max(
-        layer.record_count * 1000 // layer.record_limit, layer.end * 1000 // layer.end_limit
+        memtable.record_count * 1000 // memtable.record_limit, memtable.end * 1000 // memtable.end_limit
     )
 
 
-cdef const Entry *layer_find(
-    Layer *layer, uint32_t hash, const char *key, size_t key_size
+cdef const Entry *memtable_find(
+    Memtable *memtable, uint32_t hash, const char *key, size_t key_size
 ) noexcept nogil:
     """Return the newest entry of a record, or NULL."""
-    cdef uint64_t at = first_slot(layer, hash)
+    cdef uint64_t at = first_slot(memtable, hash)
     cdef const Entry *entry
-    while layer.slots[at].place != 0:
-        if layer.slots[at].hash == hash:
-            entry = entry_at(&layer.chunks, layer.slots[at].place - 1)
+    while memtable.slots[at].place != 0:
+        if memtable.slots[at].hash == hash:
+            entry = entry_at(&memtable.chunks, memtable.slots[at].place - 1)
             if entry.key_size == key_size and memcmp(entry_key(entry), key, key_size) == 0:
                 return entry
-        at = at + 1 if at + 1 < layer.slot_count else 0
+        at = at + 1 if at + 1 < memtable.slot_count else 0
     return NULL
 
 
-cdef Entry *append_entry(Layer *layer, uint64_t units) noexcept nogil:
+cdef Entry *append_entry(Memtable *memtable, uint64_t units) noexcept nogil:
     """Return the place for an entry at the end of the arena, in a new chunk if need be."""
-    cdef uint64_t left = CHUNK_UNITS - layer.end % CHUNK_UNITS
+    cdef uint64_t left = CHUNK_UNITS - memtable.end % CHUNK_UNITS
     cdef char *chunk
     cdef Entry *entry
     if left < units:                  # mark the rest of the chunk as unused
-        (<Entry *> entry_at(&layer.chunks, layer.end)).key_size = 0
-        layer.end += left
-    if layer.end // CHUNK_UNITS == layer.chunks.size():
+        (<Entry *> entry_at(&memtable.chunks, memtable.end)).key_size = 0
+        memtable.end += left
+    if memtable.end // CHUNK_UNITS == memtable.chunks.size():
         chunk = <char *> malloc(CHUNK_BYTES)
         if chunk == NULL:
             abort()
-        layer.blocks.all.push_back(chunk)
-        layer.chunks.push_back(chunk)
-    entry = <Entry *> entry_at(&layer.chunks, layer.end)
-    layer.end += units
+        memtable.blocks.all.push_back(chunk)
+        memtable.chunks.push_back(chunk)
+    entry = <Entry *> entry_at(&memtable.chunks, memtable.end)
+    memtable.end += units
     return entry
 
 
-cdef void layer_put(
-    Layer *layer, uint32_t hash, Slice key, Slice value
+cdef void memtable_put(
+    Memtable *memtable, uint32_t hash, Slice key, Slice value
 ) noexcept nogil:
     """Append a record's new state, which is found from now on; an empty value: it is gone."""
-    cdef Entry *entry = append_entry(layer, entry_units(key.size, value.size))
-    cdef uint64_t place, at = first_slot(layer, hash)
+    cdef Entry *entry = append_entry(memtable, entry_units(key.size, value.size))
+    cdef uint64_t place, at = first_slot(memtable, hash)
     cdef const Entry *there
     cdef SlotUndo undo
     entry.hash = hash
@@ -165,43 +166,43 @@ cdef void layer_put(
     memcpy(<char *> entry_key(entry), key.data, key.size)
     if value.size != 0:
         memcpy(<char *> entry_value(entry), value.data, value.size)
-    place = layer.end - entry_units(key.size, value.size)
-    while layer.slots[at].place != 0:
-        if layer.slots[at].hash == hash:
-            there = entry_at(&layer.chunks, layer.slots[at].place - 1)
+    place = memtable.end - entry_units(key.size, value.size)
+    while memtable.slots[at].place != 0:
+        if memtable.slots[at].hash == hash:
+            there = entry_at(&memtable.chunks, memtable.slots[at].place - 1)
             if there.key_size == key.size and memcmp(entry_key(there), key.data, key.size) == 0:
                 break
-        at = at + 1 if at + 1 < layer.slot_count else 0
+        at = at + 1 if at + 1 < memtable.slot_count else 0
     undo.slot = at
-    undo.before = layer.slots[at]
-    layer.undo.push_back(undo)
-    if layer.slots[at].place == 0:
-        layer.record_count += 1
-        layer.growth_bytes += key.size + value.size + TREE_ROW_BYTES
-    layer.slots[at].hash = hash
-    layer.slots[at].place = <uint32_t> place + 1
+    undo.before = memtable.slots[at]
+    memtable.undo.push_back(undo)
+    if memtable.slots[at].place == 0:
+        memtable.record_count += 1
+        memtable.growth_bytes += key.size + value.size + TREE_ROW_BYTES
+    memtable.slots[at].hash = hash
+    memtable.slots[at].place = <uint32_t> place + 1
 
 
-cdef void layer_mark(Layer *layer) noexcept nogil:
-    """Remember the state that `layer_rollback` goes back to."""
-    layer.undo.clear()
-    layer.marked_end = layer.end
-    layer.marked_record_count = layer.record_count
-    layer.marked_record_delta = layer.record_delta
-    layer.marked_growth_bytes = layer.growth_bytes
+cdef void memtable_mark(Memtable *memtable) noexcept nogil:
+    """Remember the state that `memtable_rollback` goes back to."""
+    memtable.undo.clear()
+    memtable.marked_end = memtable.end
+    memtable.marked_record_count = memtable.record_count
+    memtable.marked_record_delta = memtable.record_delta
+    memtable.marked_growth_bytes = memtable.growth_bytes
 
 
-cdef void layer_rollback(Layer *layer) noexcept nogil:
+cdef void memtable_rollback(Memtable *memtable) noexcept nogil:
     """Undo everything put since the mark."""
     cdef SlotUndo *undo
-    while not layer.undo.empty():
-        undo = &layer.undo.back()
-        layer.slots[undo.slot] = undo.before
-        layer.undo.pop_back()
-    layer.end = layer.marked_end
-    layer.record_count = layer.marked_record_count
-    layer.record_delta = layer.marked_record_delta
-    layer.growth_bytes = layer.marked_growth_bytes
+    while not memtable.undo.empty():
+        undo = &memtable.undo.back()
+        memtable.slots[undo.slot] = undo.before
+        memtable.undo.pop_back()
+    memtable.end = memtable.marked_end
+    memtable.record_count = memtable.marked_record_count
+    memtable.record_delta = memtable.marked_record_delta
+    memtable.growth_bytes = memtable.marked_growth_bytes
 
 
 # --- in key order ---------------------------------------------------------------------------------
@@ -300,53 +301,53 @@ cdef Run *merge_runs(const Run *newer, const Run *older) noexcept nogil:
     return merged
 
 
-cdef void extend_runs(Layer *layer, const vector[char *] *chunks, uint64_t end) noexcept nogil:
+cdef void extend_runs(Memtable *memtable, const vector[char *] *chunks, uint64_t end) noexcept nogil:
     """Cover the arena up to `end`; runs of like size are merged, so there are only a few."""
     cdef shared_ptr[Run] merged
-    layer.runs.insert(
-        layer.runs.begin(), shared_ptr[Run](sort_run(chunks, layer.run_end, end))
+    memtable.runs.insert(
+        memtable.runs.begin(), shared_ptr[Run](sort_run(chunks, memtable.run_end, end))
     )
-    layer.run_end = end
-    while layer.runs.size() > 1 \
-            and 2 * layer.runs[0].get().entries.size() >= layer.runs[1].get().entries.size():
-        merged = shared_ptr[Run](merge_runs(layer.runs[0].get(), layer.runs[1].get()))
-        layer.runs.erase(layer.runs.begin())
-        layer.runs[0] = merged
+    memtable.run_end = end
+    while memtable.runs.size() > 1 \
+            and 2 * memtable.runs[0].get().entries.size() >= memtable.runs[1].get().entries.size():
+        merged = shared_ptr[Run](merge_runs(memtable.runs[0].get(), memtable.runs[1].get()))
+        memtable.runs.erase(memtable.runs.begin())
+        memtable.runs[0] = merged
 
 
-cdef void layer_runs(
-    Layer *layer, const vector[char *] *chunks, uint64_t end, Runs *runs
+cdef void memtable_runs(
+    Memtable *memtable, const vector[char *] *chunks, uint64_t end, Runs *runs
 ) noexcept nogil:
     """Append the runs that show the arena as it was when it ended at `end`, newest first.
 
-    `chunks` is the layer's own list, or a copy taken by the writer when that was the end.
+    `chunks` is the memtable's own list, or a copy taken by the writer when that was the end.
     """
     cdef uint64_t start = 0
     cdef size_t i
     cdef Runs known
-    layer.guard.lock()
-    if layer.run_end <= end:
-        if end - layer.run_end >= RUN_UNITS_MIN:
-            extend_runs(layer, chunks, end)
-        start = layer.run_end
-        known = layer.runs
-    layer.guard.unlock()              # else: later entries are mixed in, so sort for ourselves
+    memtable.guard.lock()
+    if memtable.run_end <= end:
+        if end - memtable.run_end >= RUN_UNITS_MIN:
+            extend_runs(memtable, chunks, end)
+        start = memtable.run_end
+        known = memtable.runs
+    memtable.guard.unlock()              # else: later entries are mixed in, so sort for ourselves
     if start < end:
         runs.push_back(shared_ptr[Run](sort_run(chunks, start, end)))
     for i in range(known.size()):
         runs.push_back(known[i])
 
 
-cdef shared_ptr[Run] frozen_run(Layer *layer) noexcept nogil:
-    """Return a frozen layer's records as one run."""
+cdef shared_ptr[Run] memtable_run(Memtable *memtable) noexcept nogil:
+    """Return a immutable memtable's records as one run."""
     cdef shared_ptr[Run] run
-    layer.guard.lock()
-    if layer.runs.size() != 1 or layer.run_end != layer.end:
-        layer.runs.clear()
-        layer.runs.push_back(shared_ptr[Run](sort_run(&layer.chunks, 0, layer.end)))
-        layer.run_end = layer.end
-    run = layer.runs[0]
-    layer.guard.unlock()
+    memtable.guard.lock()
+    if memtable.runs.size() != 1 or memtable.run_end != memtable.end:
+        memtable.runs.clear()
+        memtable.runs.push_back(shared_ptr[Run](sort_run(&memtable.chunks, 0, memtable.end)))
+        memtable.run_end = memtable.end
+    run = memtable.runs[0]
+    memtable.guard.unlock()
     return run
 
 

@@ -5,13 +5,13 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from ownerd.base.bytes cimport Slice
 from ownerd.base.containers cimport string, vector
 from ownerd.rules.ownership cimport Hold
-from ownerd.storage.memtable cimport Layer
+from ownerd.storage.memtable cimport Memtable
 from ownerd.storage.record_tree cimport Tree
 
 cdef enum Sight:
-    SIGHT_NONE                        # not looked up: a layer has it, or it comes up twice
-    SIGHT_ABSENT                      # neither layers nor tree have it
-    SIGHT_FOUND                       # the tree has it, no layer does
+    SIGHT_NONE                        # not looked up: a memtable has it, or it comes up twice
+    SIGHT_ABSENT                      # neither memtables nor tree have it
+    SIGHT_FOUND                       # the tree has it, no memtable does
 
 # One record of the group, in the order of decisions.
 cdef struct Seen:
@@ -37,5 +37,5 @@ cdef void lookahead_clear(Lookahead *ahead) noexcept nogil
 cdef void lookahead_add(Lookahead *ahead, uint32_t list_number, Slice record_id) noexcept nogil
 cdef void lookahead_skip(Lookahead *ahead, uint32_t count) noexcept nogil
 cdef int lookahead_read(
-    Lookahead *ahead, Tree *tree, Layer *active, Layer *frozen
+    Lookahead *ahead, Tree *tree, Memtable *active, Memtable *immutable
 ) noexcept nogil

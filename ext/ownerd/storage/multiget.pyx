@@ -1,11 +1,11 @@
 """Looks a group's records up in the tree before they are decided, in key order.
 
 Random look-ups in a large tree wait for memory most of the time. In key order they share the way
-down from the root, and the index slots of the layers can be asked for some records ahead. On ten
+down from the root, and the index slots of the memtables can be asked for some records ahead. On ten
 million records that halves what a decision costs.
 
-What was seen holds when its turn comes: the layers change by the group's own decisions only, and a
-record that comes up twice in a group is not looked up ahead. Runs on the writer thread.
+What was seen holds when its turn comes: the memtables change by the group's own decisions only, and
+a record that comes up twice in a group is not looked up ahead. Runs on the writer thread.
 """
 
 from libcpp.algorithm cimport sort
@@ -13,8 +13,10 @@ from libcpp.algorithm cimport sort
 from ownerd.base.lmdb cimport (
     MDB_CORRUPTED, MDB_NOTFOUND, MDB_SET, MDB_SUCCESS, MDB_cursor, MDB_val, lmdb,
 )
-from ownerd.storage.memtable cimport key_high, key_low, layer_find, layer_prefetch, record_hash
 from ownerd.storage.codec cimport KEY_BYTES, hold_decode, open_row, record_key
+from ownerd.storage.memtable cimport (
+    key_high, key_low, memtable_find, memtable_prefetch, record_hash,
+)
 from ownerd.storage.record_tree cimport TREE_RECORDS, tree_read
 
 cdef enum:
@@ -54,22 +56,22 @@ cdef bint probe_before(const Probe &left, const Probe &right) noexcept nogil:
     return left.high < right.high or (left.high == right.high and left.low < right.low)
 
 
-cdef void choose(Lookahead *ahead, Layer *active, Layer *frozen) noexcept nogil:
-    """Find the records that no layer has."""
+cdef void choose(Lookahead *ahead, Memtable *active, Memtable *immutable) noexcept nogil:
+    """Find the records that no memtable has."""
     cdef size_t i
     cdef Seen *seen
     cdef Probe probe
     cdef const char *key
     for i in range(ahead.records.size()):
         if i + PREFETCHED < ahead.records.size():
-            layer_prefetch(active, ahead.records[i + PREFETCHED].hash)
-            if frozen != NULL:
-                layer_prefetch(frozen, ahead.records[i + PREFETCHED].hash)
+            memtable_prefetch(active, ahead.records[i + PREFETCHED].hash)
+            if immutable != NULL:
+                memtable_prefetch(immutable, ahead.records[i + PREFETCHED].hash)
         seen = &ahead.records[i]
         key = ahead.keys.data() + seen.key_at
-        if seen.key_size == 0 or layer_find(active, seen.hash, key, seen.key_size) != NULL \
-                or (frozen != NULL
-                    and layer_find(frozen, seen.hash, key, seen.key_size) != NULL):
+        if seen.key_size == 0 or memtable_find(active, seen.hash, key, seen.key_size) != NULL \
+                or (immutable != NULL
+                    and memtable_find(immutable, seen.hash, key, seen.key_size) != NULL):
             continue
         probe.high = key_high(key, seen.key_size)
         probe.low = key_low(key, seen.key_size)
@@ -104,13 +106,13 @@ cdef bint comes_twice(Lookahead *ahead, size_t i) noexcept nogil:
 
 
 cdef int lookahead_read(
-    Lookahead *ahead, Tree *tree, Layer *active, Layer *frozen
+    Lookahead *ahead, Tree *tree, Memtable *active, Memtable *immutable
 ) noexcept nogil:
     """Look up what was added; an LMDB error code, or 0."""
     cdef MDB_cursor *cursor
     cdef size_t i
     cdef int code
-    choose(ahead, active, frozen)
+    choose(ahead, active, immutable)
     if ahead.probes.empty():
         return MDB_SUCCESS
     sort(ahead.probes.begin(), ahead.probes.end(), probe_before)

@@ -7,16 +7,16 @@ from ownerd.base.bytes cimport Slice
 from ownerd.base.containers cimport vector
 from ownerd.base.lmdb cimport MDB_cursor, MDB_txn, MDB_val
 from ownerd.rules.ownership cimport Hold
-from ownerd.storage.memtable cimport Entry, Layer, Runs
+from ownerd.storage.memtable cimport Entry, Memtable, Runs
 from ownerd.storage.record_tree cimport Tree
 from ownerd.storage.store cimport List, Store
 
 cdef cppclass View:
     Tree *tree
     MDB_txn *txn                      # NULL until it is taken and once it is closed
-    shared_ptr[Layer] active
-    shared_ptr[Layer] frozen
-    vector[char *] chunks             # the active layer's, and where it ended
+    shared_ptr[Memtable] active
+    shared_ptr[Memtable] immutable
+    vector[char *] chunks             # the active memtable's, and where it ended
     uint64_t end
     List list                         # a copy: policy and events as of the revision
     size_t campaign_count

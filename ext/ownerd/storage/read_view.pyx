@@ -1,9 +1,10 @@
 """Reads the records of one list at one revision, while the writer goes on.
 
-The writer thread takes a view between two groups: a read transaction on the record tree, the frozen
-layer, and the active layer up to where it ends. From then on another thread walks it, without the
-GIL and without the writer: tree and layers merged in key order, of each record what is newest.
-While a view is open LMDB cannot reuse the tree's pages, so it is closed as soon as it is read.
+The writer thread takes a view between two groups: a read transaction on the record tree, the
+immutable memtable, and the active memtable up to where it ends. From then on another thread walks
+it, without the GIL and without the writer: tree and memtables merged in key order, of each record
+what is newest. While a view is open LMDB cannot reuse the tree's pages, so it is closed as soon as
+it is read.
 
 It changes nothing, and is used by one thread at a time.
 """
@@ -14,7 +15,7 @@ from ownerd.base.bytes cimport put_be32, slice_of
 from ownerd.base.lmdb cimport MDB_NEXT, MDB_NOTFOUND, MDB_RDONLY, MDB_SET_RANGE, MDB_SUCCESS, lmdb
 from ownerd.storage.codec cimport hold_decode, open_row
 from ownerd.storage.memtable cimport (
-    compare_keys, entry_key, entry_value, frozen_run, layer_runs, run_seek,
+    compare_keys, entry_key, entry_value, memtable_run, memtable_runs, run_seek,
 )
 from ownerd.storage.record_tree cimport TREE_RECORDS
 from ownerd.storage.store cimport fold_events
@@ -29,7 +30,7 @@ cdef int view_take(View *view, Store *store, List *lst) noexcept nogil:
     view.tree = store.tree
     view.tree.view_count.fetch_add(1)
     view.active = store.active
-    view.frozen = store.frozen
+    view.immutable = store.immutable
     view.chunks = store.active.get().chunks
     view.end = store.active.get().end
     view.list = lst[0]
@@ -46,16 +47,16 @@ cdef void view_close(View *view) noexcept nogil:
         view.tree.view_count.fetch_sub(1)
     view.runs.clear()
     view.active.reset()
-    view.frozen.reset()
+    view.immutable.reset()
 
 
 cdef void prepare(View *view) noexcept nogil:
-    """Sort what the layers hold, which the first reader does and not the writer."""
+    """Sort what the memtables hold, which the first reader does and not the writer."""
     if view.prepared:
         return
-    layer_runs(view.active.get(), &view.chunks, view.end, &view.runs)
-    if view.frozen.get() != NULL:
-        view.runs.push_back(frozen_run(view.frozen.get()))
+    memtable_runs(view.active.get(), &view.chunks, view.end, &view.runs)
+    if view.immutable.get() != NULL:
+        view.runs.push_back(memtable_run(view.immutable.get()))
     view.prepared = True
 
 

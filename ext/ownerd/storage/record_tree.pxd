@@ -4,10 +4,10 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libcpp.atomic cimport atomic
 
 from ownerd.base.containers cimport string, vector
-from ownerd.storage.environment cimport Environment
 from ownerd.base.lmdb cimport MDB_cursor, MDB_dbi, MDB_txn, MDB_val
-from ownerd.storage.memtable cimport Layer, Run
 from ownerd.rules.ownership cimport Event, Hold
+from ownerd.storage.environment cimport Environment
+from ownerd.storage.memtable cimport Memtable, Run
 
 cdef enum TreeTable:
     TREE_META
@@ -53,7 +53,7 @@ cdef int tree_find(
 cdef void tree_rest(Tree *tree) noexcept nogil
 cdef uint64_t tree_count(Tree *tree) noexcept nogil
 cdef int tree_merge(
-    Tree *tree, Layer *layer, const Run *run, size_t *position, uint64_t most, int64_t end_ns,
+    Tree *tree, Memtable *memtable, const Run *run, size_t *position, uint64_t most, int64_t end_ns,
     uint64_t *written
 ) noexcept nogil
 cdef int tree_walk(

@@ -1,13 +1,13 @@
 """The record tree: every record as of the settled revision, in an environment of its own.
 
-The settler writes it, in steps that are one transaction each: `tree_merge` brings a frozen layer
-in, `tree_walk` folds a list's old events into its records and drops what nobody holds. The writer
-thread looks single records up; snapshots read with transactions of their own.
+The settler writes it, in steps that are one transaction each: `tree_merge` brings a immutable
+memtable in, `tree_walk` folds a list's old events into its records and drops what nobody holds. The
+writer thread looks single records up; snapshots read with transactions of their own.
 
 Invariants:
-- A record in the tree is the newest that was ever merged; whatever is newer is in the overlay, and
-  in the journal, which is replayed after `settled_revision`. So a merge may stop after any step, or
-  be cut off by a crash: what it has written already is only written again.
+- A record in the tree is the newest that was ever merged; whatever is newer is in the memtables,
+  and in the journal, which is replayed after `settled_revision`. So a merge may stop after any
+  step, or be cut off by a crash: what it has written already is only written again.
 - Only one thread writes at a time (the settler holds its guard), and no write changes what anybody
   is answered.
 """
@@ -189,7 +189,7 @@ cdef int put_state(Tree *tree, MDB_txn *txn, uint64_t settled_revision) noexcept
 
 
 cdef int merge_entry(MDB_cursor *cursor, const Entry *entry) noexcept nogil:
-    """Write one record of a layer, or remove it if nothing is left of it."""
+    """Write one record of a memtable, or remove it if nothing is left of it."""
     cdef char row[VALUE_BYTES + SEAL_BYTES]
     cdef MDB_val value, key = val_of(slice_of(entry_key(entry), entry.key_size))
     cdef int code
@@ -212,13 +212,13 @@ cdef bint pause_due(uint64_t handled, uint64_t most, int64_t end_ns) noexcept no
 
 
 cdef int tree_merge(
-    Tree *tree, Layer *layer, const Run *run, size_t *position, uint64_t most, int64_t end_ns,
+    Tree *tree, Memtable *memtable, const Run *run, size_t *position, uint64_t most, int64_t end_ns,
     uint64_t *written
 ) noexcept nogil:
-    """Bring the next records of a frozen layer into the tree; an LMDB error code, or 0.
+    """Bring the next records of a immutable memtable into the tree; an LMDB error code, or 0.
 
-    `run` is the layer's one run. `position` moves on; once it has reached the run's end, the tree
-    is settled up to the layer's last revision. On an error nothing is written and it stays.
+    `run` is the memtable's one run. `position` moves on; once it has reached the run's end, the
+    tree is settled up to the memtable's last revision. On an error nothing is written and it stays.
     """
     cdef MDB_txn *txn
     cdef MDB_cursor *cursor
@@ -240,7 +240,7 @@ cdef int tree_merge(
         count = record_count(tree, txn) - count
         lmdb.cursor_close(cursor)
     if at == run.entries.size():
-        revision = max(revision, layer.last_revision)
+        revision = max(revision, memtable.last_revision)
     if code == MDB_SUCCESS:
         code = put_state(tree, txn, revision)
     if code != MDB_SUCCESS:

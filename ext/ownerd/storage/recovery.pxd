@@ -5,6 +5,6 @@ from libc.stdint cimport uint64_t
 from ownerd.storage.store cimport Store
 
 cdef Store *store_open(
-    str directory, uint64_t map_bytes, uint64_t reserve_bytes, uint64_t overlay_bytes
+    str directory, uint64_t map_bytes, uint64_t reserve_bytes, uint64_t memtable_bytes
 ) except NULL
 cdef void store_close(Store *store) noexcept

@@ -5,10 +5,10 @@
     DIR/records/   LMDB: the record tree
     DIR/CREATING   there while a new store is being made; what it holds then is made anew
 
-What the journal holds after the tree's settled revision is replayed into the active layer, so the
-store is as its last commit left it, however the process ended. A gap in the journal, a value that
-fails its checksum, or two environments that do not belong together are refused: the store would
-grant what somebody holds.
+What the journal holds after the tree's settled revision is replayed into the active memtable, so
+the store is as its last commit left it, however the process ended. A gap in the journal, a value
+that fails its checksum, or two environments that do not belong together are refused: the store
+would grant what somebody holds.
 """
 
 import os
@@ -28,7 +28,7 @@ from ownerd.storage.environment cimport check, environment_close, environment_op
 from ownerd.storage.log cimport (
     JournalPlace, journal_count, journal_follows, journal_replay, journal_revision,
 )
-from ownerd.storage.memtable cimport Layer, frozen_run, layer_has_room, layer_new
+from ownerd.storage.memtable cimport Memtable, memtable_fits, memtable_new, memtable_run
 from ownerd.storage.record_tree cimport tree_close, tree_create, tree_merge, tree_open
 from ownerd.storage.store cimport (
     CODES, JOURNAL, META, TABLE_COUNT, TABLE_NAMES, List, StateRow, get_row, publish_counts,
@@ -45,13 +45,13 @@ from ownerd.storage.store import DEFAULT_CODES
 cdef enum:
     FORMAT = 2
     NEW_MAP_BYTES = 1 << 20           # more than a new store needs
-    LAYERS = 2                        # one active, one frozen
-    MAP_BYTES_PER_LAYER_BYTE = 8      # a small store has small layers
+    MEMTABLES = 2                        # one active, one immutable
+    MAP_BYTES_PER_MEMTABLE_BYTE = 8      # a small store has small memtables
     MERGE_RECORDS = 4096              # in one step, while nobody else uses the store
 
 
 cdef Store *store_open(
-    str directory, uint64_t map_bytes, uint64_t reserve_bytes, uint64_t overlay_bytes
+    str directory, uint64_t map_bytes, uint64_t reserve_bytes, uint64_t memtable_bytes
 ) except NULL:
     """Lock, open or create the store in `directory`, load its catalog, replay its journal.
 
@@ -71,8 +71,8 @@ cdef Store *store_open(
     try:
         _make_if_new(directory)
         store.reserve_bytes = min(reserve_bytes, map_bytes // 4)
-        store.layer_bytes = min(overlay_bytes // LAYERS, map_bytes // MAP_BYTES_PER_LAYER_BYTE)
-        store.active = shared_ptr[Layer](layer_new(store.layer_bytes))
+        store.memtable_bytes = min(memtable_bytes // MEMTABLES, map_bytes // MAP_BYTES_PER_MEMTABLE_BYTE)
+        store.active = shared_ptr[Memtable](memtable_new(store.memtable_bytes))
         store.tree = tree_open(os.path.join(directory, "records"), map_bytes)
         store.environment = environment_open(os.path.join(directory, "journal"), map_bytes)
         _load(store, directory)
@@ -191,7 +191,7 @@ cdef refuse_journal(str directory, str what):
 
 
 cdef _replay(Store *store, str directory):
-    """Put every change that the tree does not have into the active layer."""
+    """Put every change that the tree does not have into the active memtable."""
     cdef Scan scan
     cdef JournalPlace place
     cdef char key[8]
@@ -220,35 +220,35 @@ cdef _replay(Store *store, str directory):
 
 
 cdef bint _replay_row(Store *store, Scan *scan, uint64_t revision) except *:
-    """Replay one row; when the layer is full, which holds what came before, it is frozen."""
+    """Replay one row; when the memtable is full, which holds what came before, it is immutable."""
     cdef int64_t count = journal_count(&scan.value)
-    if not layer_has_room(store.active.get(), count):
-        settle_frozen(store)
+    if not memtable_fits(store.active.get(), count):
+        flush_immutable(store)
         store.active.get().last_revision = revision - 1
-        store.frozen = store.active
-        store.active = shared_ptr[Layer](layer_new(store.layer_bytes))
+        store.immutable = store.active
+        store.active = shared_ptr[Memtable](memtable_new(store.memtable_bytes))
     return journal_replay(&scan.value, store.active.get())
 
 
-cdef settle_frozen(Store *store):
-    """Bring the frozen layer, if there is one, into the tree.
+cdef flush_immutable(Store *store):
+    """Bring the immutable memtable, if there is one, into the tree.
 
-    The journal of a server with as much memory fits into both layers; then this is left to the
+    The journal of a server with as much memory fits into both memtables; then this is left to the
     settler, and the store opens so much sooner.
     """
-    cdef Layer *layer = store.frozen.get()
+    cdef Memtable *memtable = store.immutable.get()
     cdef size_t position = 0
     cdef uint64_t written = 0
     cdef int code
-    if layer == NULL:
+    if memtable == NULL:
         return
-    run = frozen_run(layer)
-    while store.tree.settled_revision.load() < layer.last_revision:
+    run = memtable_run(memtable)
+    while store.tree.settled_revision.load() < memtable.last_revision:
         code = tree_merge(
-            store.tree, layer, run.get(), &position, MERGE_RECORDS, NEVER_NS, &written
+            store.tree, memtable, run.get(), &position, MERGE_RECORDS, NEVER_NS, &written
         )
         check(code, "cannot settle what the journal holds")
-    store.frozen.reset()
+    store.immutable.reset()
     store.tree.merging_delta.store(0)
 
 
@@ -259,7 +259,7 @@ cdef void store_close(Store *store) noexcept:
     cdef unordered_map[string, List *].iterator lst
     cdef size_t i
     store.active.reset()
-    store.frozen.reset()
+    store.immutable.reset()
     if store.environment != NULL:
         environment_close(store.environment)
     if store.tree != NULL:

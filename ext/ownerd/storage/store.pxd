@@ -12,7 +12,7 @@ from ownerd.storage.capacity cimport Room
 from ownerd.storage.codec cimport KEY_BYTES
 from ownerd.storage.environment cimport Environment
 from ownerd.storage.log cimport Journal
-from ownerd.storage.memtable cimport Layer
+from ownerd.storage.memtable cimport Memtable
 from ownerd.storage.multiget cimport Lookahead, Seen
 from ownerd.storage.record_tree cimport Tree
 
@@ -111,10 +111,10 @@ cdef cppclass Store:
     Environment *environment          # the journal and the catalog
     MDB_dbi tables[TABLE_COUNT]
     Tree *tree                        # the records, as settled
-    shared_ptr[Layer] active          # what was committed since
-    shared_ptr[Layer] frozen          # what is being settled; or none
-    uint64_t layer_bytes
-    atomic[int64_t] unsettled_count   # records that the layers hold; for whoever asks
+    shared_ptr[Memtable] active          # what was committed since
+    shared_ptr[Memtable] immutable          # what is being settled; or none
+    uint64_t memtable_bytes
+    atomic[int64_t] unsettled_count   # records that the memtables hold; for whoever asks
     atomic[int64_t] unsettled_delta   # by how many they raise the number of records
     Lookahead ahead                   # what the open transaction is about to decide
     Journal journal                   # of the open transaction
@@ -167,7 +167,7 @@ cdef int fold_events(
     const vector[EventRow] *events, uint32_t head_seq, Hold *hold
 ) noexcept nogil
 
-# --- layers; called from the writer thread only ---------------------------------------------------
+# --- memtables; called from the writer thread only ------------------------------------------------
 
 cdef bint freeze(Store *store) noexcept nogil
 cdef void drop_settled(Store *store) noexcept nogil

@@ -1,12 +1,12 @@
 """What is stored: the catalog with its tables, the records, and the transaction that changes both.
 
 A transaction decides against the catalog in memory and against each record as it was last: in the
-active layer, else in the frozen one, else in the record tree. What it writes becomes rows of the
-catalog's tables, entries of the active layer and a row of the journal. Its commit is one LMDB
-transaction of the journal's environment: journal, catalog, audit and time go to disk as one.
+active memtable, else in the immutable one, else in the record tree. What it writes becomes rows of
+the catalog's tables, entries of the active memtable and a row of the journal. Its commit is one
+LMDB transaction of the journal's environment: journal, catalog, audit and time go to disk as one.
 
 Invariants:
-- The catalog and the layers change only on the writer thread. `store_abort`, and a commit that
+- The catalog and the memtables change only on the writer thread. `store_abort`, and a commit that
   fails, put back what the transaction changed in them.
 - Once an LMDB call inside a transaction fails, `error` is set and the transaction cannot commit.
 - Every revision has a row in the journal, from `journal_first` on without a gap, until the tree
@@ -38,8 +38,8 @@ from ownerd.storage.log cimport (
     JOURNAL_KEY_BYTES, journal_add, journal_begin, journal_key, journal_revision, journal_seal,
 )
 from ownerd.storage.memtable cimport (
-    Entry, entry_value, layer_find, layer_mark, layer_new, layer_put, layer_rollback,
-    record_hash,
+    Entry, entry_value, memtable_find, memtable_mark, memtable_new, memtable_put,
+    memtable_rollback, record_hash,
 )
 from ownerd.storage.multiget cimport SIGHT_FOUND, SIGHT_NONE, lookahead_clear
 from ownerd.storage.record_tree cimport tree_find, tree_rest
@@ -91,7 +91,7 @@ cdef void store_begin(Store *store) noexcept nogil:
     store.undo.clear()
     journal_begin(&store.journal)
     lookahead_clear(&store.ahead)
-    layer_mark(store.active.get())
+    memtable_mark(store.active.get())
 
 
 cdef void put_released_counts(Store *store) noexcept nogil:
@@ -159,7 +159,7 @@ cdef void put_state(Store *store, StateRow *state) noexcept nogil:
 cdef int store_commit(Store *store, uint64_t revision, int64_t now_ns) noexcept nogil:
     """Commit with the state row; 0 means that everything is on disk (R18).
 
-    On an error the transaction is gone, catalog and layer are as before. An error of the commit
+    On an error the transaction is gone, catalog and memtable are as before. An error of the commit
     itself (not a full map) leaves the outcome unknown: the caller must stop the engine.
     """
     cdef StateRow state = store.state
@@ -195,7 +195,7 @@ cdef void roll_back(Store *store) noexcept nogil:
     """Put back what the transaction changed in memory."""
     cdef Campaign *campaign
     cdef Undo *undo
-    layer_rollback(store.active.get())
+    memtable_rollback(store.active.get())
     store.journal_next = store.journal_first
     while store.campaigns.size() > store.committed_campaigns:
         campaign = store.campaigns.back()
@@ -375,12 +375,12 @@ cdef int fold_events(
 
 
 cdef bint find_row(Store *store, const Record *record, MDB_val *value) noexcept nogil:
-    """Find a record's newest row: in the active layer, in the frozen one, in the tree."""
+    """Find a record's newest row: in the active memtable, in the immutable one, in the tree."""
     cdef const Entry *entry
     cdef int code
-    entry = layer_find(store.active.get(), record.hash, record.key, record.key_size)
-    if entry == NULL and store.frozen.get() != NULL:
-        entry = layer_find(store.frozen.get(), record.hash, record.key, record.key_size)
+    entry = memtable_find(store.active.get(), record.hash, record.key, record.key_size)
+    if entry == NULL and store.immutable.get() != NULL:
+        entry = memtable_find(store.immutable.get(), record.hash, record.key, record.key_size)
     if entry != NULL:
         value[0] = val_of(slice_of(entry_value(entry), entry.value_size))
         return entry.value_size != 0
@@ -448,14 +448,14 @@ cdef void record_store(Store *store, List *lst, Record *record, int64_t now_ns) 
     cdef char value[VALUE_BYTES]
     cdef size_t size = hold_encode(&record.hold, now_ns, value)
     cdef Slice key = slice_of(record.key, record.key_size)
-    cdef Layer *layer = store.active.get()
+    cdef Memtable *memtable = store.active.get()
     count_release(store, lst, record.released_by)
     journal_add(&store.journal, key, slice_of(value, size))
-    layer_put(layer, record.hash, key, slice_of(value, size))
-    layer.record_delta += (size != 0) - <int> record.existed
+    memtable_put(memtable, record.hash, key, slice_of(value, size))
+    memtable.record_delta += (size != 0) - <int> record.existed
 
 
-# --- layers ---------------------------------------------------------------------------------------
+# --- memtables ------------------------------------------------------------------------------------
 
 cdef bint is_settled(Store *store) noexcept nogil:
     """Tell whether the tree has everything that was ever committed."""
@@ -463,48 +463,48 @@ cdef bint is_settled(Store *store) noexcept nogil:
 
 
 cdef bint freeze(Store *store) noexcept nogil:
-    """Freeze the active layer and begin another, between two transactions; True if it did.
+    """Freeze the active memtable and begin another, between two transactions; True if it did.
 
-    Not while another layer is frozen, nor when there is nothing that the tree does not have.
+    Not while another memtable is immutable, nor when there is nothing that the tree does not have.
     """
-    if store.frozen.get() != NULL or is_settled(store):
+    if store.immutable.get() != NULL or is_settled(store):
         return False
     fail_at(FAIL_BEFORE_FREEZE)
     store.active.get().last_revision = store.state.revision
-    store.frozen = store.active
-    store.active = shared_ptr[Layer](layer_new(store.layer_bytes))
+    store.immutable = store.active
+    store.active = shared_ptr[Memtable](memtable_new(store.memtable_bytes))
     fail_at(FAIL_AFTER_FREEZE)
     return True
 
 
 cdef void drop_settled(Store *store) noexcept nogil:
-    """Let go of the frozen layer once the tree has it."""
-    if store.frozen.get() != NULL \
-            and store.tree.settled_revision.load() >= store.frozen.get().last_revision:
-        store.frozen.reset()
+    """Let go of the immutable memtable once the tree has it."""
+    if store.immutable.get() != NULL \
+            and store.tree.settled_revision.load() >= store.immutable.get().last_revision:
+        store.immutable.reset()
         store.tree.merging_delta.store(0)
         publish_counts(store)
 
 
 cdef void publish_counts(Store *store) noexcept nogil:
     """Let other threads see how much is not settled."""
-    cdef Layer *frozen = store.frozen.get()
+    cdef Memtable *immutable = store.immutable.get()
     store.unsettled_count.store(
-        store.active.get().record_count + (frozen.record_count if frozen != NULL else 0)
+        store.active.get().record_count + (immutable.record_count if immutable != NULL else 0)
     )
     store.unsettled_delta.store(
-        store.active.get().record_delta + (frozen.record_delta if frozen != NULL else 0)
+        store.active.get().record_delta + (immutable.record_delta if immutable != NULL else 0)
     )
 
 
 cdef Room store_room(Store *store, int64_t now_ns) noexcept nogil:
     """Tell what may still be written; asked before each group.
 
-    What the layers hold is promised room in the tree.
+    What the memtables hold is promised room in the tree.
     """
     cdef uint64_t promised = store.active.get().growth_bytes
-    if store.frozen.get() != NULL:
-        promised += store.frozen.get().growth_bytes
+    if store.immutable.get() != NULL:
+        promised += store.immutable.get().growth_bytes
     return min(
         environment_room(store.environment, store.reserve_bytes, 0, now_ns),
         environment_room(

@@ -86,7 +86,7 @@ def open_engine(settings: Settings) -> Engine:
             map_bytes=settings.map_bytes,
             queue_limit=settings.queue_limit,
             reserve_bytes=settings.reserve_bytes,
-            overlay_bytes=settings.overlay_bytes,
+            memtable_bytes=settings.memtable_bytes,
             settle_interval_s=settings.settle_interval_s,
         )
     except StoreInUseError as error:
