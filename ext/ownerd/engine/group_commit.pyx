@@ -39,7 +39,7 @@ from ownerd.engine.snapshot cimport SnapshotRequest, snapshot_take
 from ownerd.storage.capacity cimport ROOM_FOR_CHANGES, ROOM_FOR_GRANTS, ROOM_FOR_NOTHING, Room
 from ownerd.storage.memtable cimport memtable_fill, memtable_fits
 from ownerd.storage.store cimport (
-    drop_settled, freeze, store_abort, store_begin, store_commit, store_room,
+    drop_settled, rotate, store_abort, store_begin, store_commit, store_room,
 )
 
 cdef extern from "<pthread.h>" nogil:
@@ -258,7 +258,7 @@ cdef bint make_room(EngineCore *engine, uint64_t records) noexcept nogil:
     if not memtable_fits(store.active.get(), records):
         if store.immutable.get() != NULL and not await_merge(engine):
             return False
-        freeze(store)
+        rotate(store)
         eventfd_write(engine.settle_fd, 1)
     engine.merge_waits.store(store.immutable.get() != NULL)
     engine.fill_permille.store(memtable_fill(store.active.get()))
@@ -275,7 +275,7 @@ cdef Room settled_room(EngineCore *engine, int64_t now_ns) noexcept nogil:
     cdef int code = MDB_SUCCESS
     if room >= ROOM_FOR_GRANTS or room == ROOM_FOR_NOTHING:
         return room
-    if await_merge(engine) and freeze(store):
+    if await_merge(engine) and rotate(store):
         await_merge(engine)
     while code == MDB_SUCCESS and store.journal_first <= store.tree.settled_revision.load():
         code = trim_step(store, now_ns)

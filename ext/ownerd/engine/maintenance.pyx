@@ -18,7 +18,7 @@ from ownerd.engine.settler cimport (
     trim_step, walk_step,
 )
 from ownerd.engine.snapshot cimport SnapshotRequest, count_release, request_free, request_new
-from ownerd.storage.store cimport Store, drop_settled, freeze
+from ownerd.storage.store cimport Store, drop_settled, rotate
 
 cdef extern from "<sys/eventfd.h>" nogil:
     int eventfd_read(int, uint64_t *)
@@ -233,7 +233,7 @@ cdef int settle_all(EngineCore *engine, int64_t now_ns) noexcept nogil:
     state.stuck.store(False)
     drop_settled(store)
     while code == MDB_SUCCESS and not state.stuck.load() \
-            and (store.immutable.get() != NULL or freeze(store)):
+            and (store.immutable.get() != NULL or rotate(store)):
         code = merge_step(state, store, store.immutable, URGENT_STEP_NS)
         drop_settled(store)
     if code == MDB_SUCCESS:

@@ -32,7 +32,7 @@ from ownerd.storage.memtable cimport memtable_run
 from ownerd.storage.record_tree cimport tree_merge, tree_walk
 from ownerd.storage.store cimport (
     EVENTS, GRAVES, REQUESTS, REQUEST_MEMORY_NS, List, RequestRow, delete_row, drop_settled,
-    freeze, is_settled, note_error, open_txn, store_abort, store_begin, store_commit,
+    is_settled, note_error, open_txn, rotate, store_abort, store_begin, store_commit,
     store_room, trim_journal,
 )
 from ownerd.storage.table_cursor cimport load_list
@@ -104,7 +104,7 @@ cdef bint choose_walk(Store *store, SettleState *state, PlanTask *plan) noexcept
             plan.work = WORK_COUNT
             return True
         begin_walk(state, lst.number, lst)
-    freeze(store)
+    rotate(store)
     return True
 
 
@@ -247,7 +247,7 @@ cdef int settle_plan(
         return MDB_SUCCESS
     elif state.flush_due:
         state.flush_due = False
-        freeze(store)
+        rotate(store)
     elif state.requests_due:
         return forget_requests(store, state, now_ns)
     else:

@@ -169,7 +169,7 @@ cdef int fold_events(
 
 # --- memtables; called from the writer thread only ------------------------------------------------
 
-cdef bint freeze(Store *store) noexcept nogil
+cdef bint rotate(Store *store) noexcept nogil
 cdef void drop_settled(Store *store) noexcept nogil
 cdef void publish_counts(Store *store) noexcept nogil
 cdef bint is_settled(Store *store) noexcept nogil

@@ -23,8 +23,8 @@ from libc.string cimport memcpy, memset
 
 from ownerd.base.bytes cimport empty_slice, put_be32, slice_of, text_slice, val_of
 from ownerd.base.failpoints cimport (
-    FAIL_AFTER_COMMIT, FAIL_AFTER_FREEZE, FAIL_AFTER_TRIM, FAIL_BEFORE_COMMIT,
-    FAIL_BEFORE_FREEZE, FAIL_BEFORE_TRIM, fail_at,
+    FAIL_AFTER_COMMIT, FAIL_AFTER_ROTATE, FAIL_AFTER_TRIM, FAIL_BEFORE_COMMIT,
+    FAIL_BEFORE_ROTATE, FAIL_BEFORE_TRIM, fail_at,
 )
 from ownerd.base.lmdb cimport (
     MDB_APPEND, MDB_CORRUPTED, MDB_FIRST, MDB_NEXT, MDB_NOTFOUND, MDB_SUCCESS, MDB_cursor, lmdb,
@@ -462,18 +462,18 @@ cdef bint is_settled(Store *store) noexcept nogil:
     return store.tree.settled_revision.load() >= store.state.revision
 
 
-cdef bint freeze(Store *store) noexcept nogil:
-    """Freeze the active memtable and begin another, between two transactions; True if it did.
+cdef bint rotate(Store *store) noexcept nogil:
+    """Rotate the active memtable and begin another, between two transactions; True if it did.
 
     Not while another memtable is immutable, nor when there is nothing that the tree does not have.
     """
     if store.immutable.get() != NULL or is_settled(store):
         return False
-    fail_at(FAIL_BEFORE_FREEZE)
+    fail_at(FAIL_BEFORE_ROTATE)
     store.active.get().last_revision = store.state.revision
     store.immutable = store.active
     store.active = shared_ptr[Memtable](memtable_new(store.memtable_bytes))
-    fail_at(FAIL_AFTER_FREEZE)
+    fail_at(FAIL_AFTER_ROTATE)
     return True
 
 
