@@ -71,7 +71,7 @@ def crash(job: Crash) -> None:
         drive(engine, plan, in_flight=IN_FLIGHT, seconds=_SLICE_S, warm_up_s=0.0)
         before, done = done, engine.stats()["records"]
         stuck = stuck + 1 if done == before else 0  # refused: it takes no more until it settles
-    unsettled = engine.stats()["unsettled_record_count"]
+    unsettled = engine.stats()["unflushed_record_count"]
     died = Died(operations=done, unsettled=unsettled, revision=engine.revision)
     sys.stdout.buffer.write(msgspec.json.encode(died))
     sys.stdout.buffer.flush()

@@ -43,7 +43,7 @@ def crashed(tmp_path: Path) -> Iterator[Path]:
         engine.create_list("list", HELD)
         for first in range(0, RECORD_COUNT, BATCH):
             claim(engine, "A", first)
-        assert engine.stats()["settled_revision"] == 0
+        assert engine.stats()["flushed_revision"] == 0
         shutil.copytree(directory, copy)
         yield copy
 
@@ -60,7 +60,7 @@ def test_r18_what_only_the_journal_holds_is_replayed_whatever_memory_there_is(
         assert engine.stats()["record_count"] == RECORD_COUNT
         assert owners(engine) == [("A", RECORD_COUNT)]
     with Engine(str(crashed), background=False) as engine:
-        assert engine.stats()["unsettled_record_count"] == 0
+        assert engine.stats()["unflushed_record_count"] == 0
         assert owners(engine) == [("A", RECORD_COUNT)]
 
 
@@ -69,15 +69,15 @@ def test_a_journal_that_fits_into_both_layers_is_not_settled_before_the_store_is
 ) -> None:
     with Engine(str(crashed), memtable_bytes=TWO_LAYERS, background=False) as engine:
         stats = engine.stats()
-        assert stats["settled_revision"] == 0
-        assert stats["unsettled_record_count"] == RECORD_COUNT
+        assert stats["flushed_revision"] == 0
+        assert stats["unflushed_record_count"] == RECORD_COUNT
         assert owners(engine) == [("A", RECORD_COUNT)]
     assert verify(str(crashed))
 
 
 def test_what_a_store_was_opened_with_is_settled_by_itself(crashed: Path) -> None:
     with Engine(str(crashed), memtable_bytes=TWO_LAYERS) as engine:
-        poll(lambda: engine.stats()["merged_records"] > 0, "the settler to begin")
+        poll(lambda: engine.stats()["flushed_records"] > 0, "the settler to begin")
         assert owners(engine) == [("A", RECORD_COUNT)]
 
 
@@ -86,8 +86,8 @@ def test_more_than_memory_holds_is_settled_on_the_way(tmp_path: Path) -> None:
         engine.create_list("list", HELD)
         for first in range(0, RECORD_COUNT, BATCH):
             claim(engine, "A", first)
-            assert engine.stats()["unsettled_record_count"] <= 2 * 26_214 + BATCH
-        assert engine.stats()["merged_records"] > 0
+            assert engine.stats()["unflushed_record_count"] <= 2 * 26_214 + BATCH
+        assert engine.stats()["flushed_records"] > 0
         assert owners(engine) == [("A", RECORD_COUNT)]
         assert claim(engine, "B", 0) == {dial_pb2.CLAIM_DECISION_DENIED}
 

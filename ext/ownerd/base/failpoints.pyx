@@ -13,7 +13,7 @@ cdef extern from "<signal.h>" nogil:
 VARIABLE = "OWNERD_FAILPOINT"
 FAILPOINTS = (
     "before_commit", "after_commit", "before_answer", "after_answer", "before_rotate",
-    "after_rotate", "before_merge_commit", "after_merge_commit", "before_walk_commit",
+    "after_rotate", "before_flush_commit", "after_flush_commit", "before_walk_commit",
     "after_walk_commit", "before_trim", "after_trim",
 )
 

@@ -33,7 +33,7 @@ from ownerd.engine.group_commit cimport (
     DRAINING, GROUP_SIZE_CLASSES, change_state, core_open, run_and_wait, start_writer, stop,
     wait_thread,
 )
-from ownerd.engine.maintenance cimport count_and_store, run_settle_step, settle_all, start_settler
+from ownerd.engine.maintenance cimport count_and_store, flush_all, run_settle_step, start_settler
 from ownerd.engine.snapshot cimport Snapshot, SnapshotRequest
 from ownerd.rules.ownership cimport NEVER_NS
 from ownerd.storage.environment cimport check, used_bytes
@@ -228,7 +228,7 @@ cdef class Engine:
             wait_thread(self.writer)
         if core.failure_code.load() == MDB_SUCCESS:
             with nogil:
-                settle_all(core, clock_now(core.clock))
+                flush_all(core, clock_now(core.clock))
         deadline = time.monotonic() + timeout_s
         while self.readers and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -591,8 +591,8 @@ cdef class Engine:
         with Reading(self):
             lists, campaigns, events, requests = entry_count(store)
             records = max(records, (
-                <int64_t> tree_count(store.tree) + store.unsettled_delta.load()
-                - store.tree.merging_delta.load()
+                <int64_t> tree_count(store.tree) + store.unflushed_delta.load()
+                - store.tree.flushing_delta.load()
             ))
             journal_bytes = used_bytes(store.environment)
             tree_bytes = used_bytes(store.tree.environment)
@@ -631,11 +631,11 @@ cdef class Engine:
             },
             "refused": {"queue_full": core.queue_refusals, "store_full": counters.refused_full},
             "commit_ns_total": counters.commit_ns,
-            "settler_wait_ns_total": counters.waited_ns,
+            "flush_wait_ns_total": counters.waited_ns,
             "group_sizes": [counters.group_sizes[i] for i in range(GROUP_SIZE_CLASSES)],
-            "settled_revision": store.tree.settled_revision.load(),
-            "unsettled_record_count": store.unsettled_count.load(),
-            "merged_records": core.settle.merged_count,
+            "flushed_revision": store.tree.flushed_revision.load(),
+            "unflushed_record_count": store.unflushed_count.load(),
+            "flushed_records": core.settle.flushed_count,
             "settled_records": core.settle.walked_count,
             "alarms": self._alarms(),
             "failed": core.failure_code.load() != MDB_SUCCESS,

@@ -56,7 +56,7 @@ cdef cppclass EngineCore:
     int settle_interval_ms
     Counters counters
     bint background                   # the settler has a thread
-    atomic[bint] merge_waits          # a memtable is immutable and not in the tree yet
+    atomic[bint] flush_waits          # a memtable is immutable and not in the tree yet
     atomic[uint64_t] fill_permille    # how full the active memtable is
     uint64_t group_records            # most records that are decided together
     SettleState settle

@@ -34,12 +34,12 @@ from ownerd.base.failpoints cimport FAIL_AFTER_ANSWER, FAIL_BEFORE_ANSWER, fail_
 from ownerd.base.lmdb cimport MDB_SUCCESS
 from ownerd.engine.commands cimport Change, change_run, is_full, refuse_full
 from ownerd.engine.decide cimport dial_decide, look_ahead
-from ownerd.engine.settler cimport PlanTask, merge_step, settle_plan, trim_step
+from ownerd.engine.settler cimport PlanTask, flush_step, settle_plan, trim_step
 from ownerd.engine.snapshot cimport SnapshotRequest, snapshot_take
 from ownerd.storage.capacity cimport ROOM_FOR_CHANGES, ROOM_FOR_GRANTS, ROOM_FOR_NOTHING, Room
 from ownerd.storage.memtable cimport memtable_fill, memtable_fits
 from ownerd.storage.store cimport (
-    drop_settled, rotate, store_abort, store_begin, store_commit, store_room,
+    drop_flushed, rotate, store_abort, store_begin, store_commit, store_room,
 )
 
 cdef extern from "<pthread.h>" nogil:
@@ -231,7 +231,7 @@ cdef int commit_group(EngineCore *engine, int64_t now_ns) noexcept nogil:
 
 # --- room in memory -------------------------------------------------------------------------------
 
-cdef bint await_merge(EngineCore *engine) noexcept nogil:
+cdef bint await_flush(EngineCore *engine) noexcept nogil:
     """Have the immutable memtable merged; False if there is no room for it, or no store.
 
     The settler may be waiting for the writer's plan, so the writer does not wait for it: they take
@@ -243,10 +243,10 @@ cdef bint await_merge(EngineCore *engine) noexcept nogil:
     engine.settle.stuck.store(False)
     while store.immutable.get() != NULL and not engine.settle.stuck.load() \
             and engine.failure_code.load() == MDB_SUCCESS:
-        code = merge_step(&engine.settle, store, store.immutable, URGENT_STEP_NS)
+        code = flush_step(&engine.settle, store, store.immutable, URGENT_STEP_NS)
         if code != MDB_SUCCESS:
             engine_fail(engine, code)
-        drop_settled(store)
+        drop_flushed(store)
     engine.counters.waited_ns += <uint64_t> (clock_elapsed() - begun_ns)
     return store.immutable.get() == NULL
 
@@ -254,13 +254,13 @@ cdef bint await_merge(EngineCore *engine) noexcept nogil:
 cdef bint make_room(EngineCore *engine, uint64_t records) noexcept nogil:
     """Have the active memtable take so many records; False if it cannot."""
     cdef Store *store = engine.store
-    drop_settled(store)
+    drop_flushed(store)
     if not memtable_fits(store.active.get(), records):
-        if store.immutable.get() != NULL and not await_merge(engine):
+        if store.immutable.get() != NULL and not await_flush(engine):
             return False
         rotate(store)
         eventfd_write(engine.settle_fd, 1)
-    engine.merge_waits.store(store.immutable.get() != NULL)
+    engine.flush_waits.store(store.immutable.get() != NULL)
     engine.fill_permille.store(memtable_fill(store.active.get()))
     return True
 
@@ -275,9 +275,9 @@ cdef Room settled_room(EngineCore *engine, int64_t now_ns) noexcept nogil:
     cdef int code = MDB_SUCCESS
     if room >= ROOM_FOR_GRANTS or room == ROOM_FOR_NOTHING:
         return room
-    if await_merge(engine) and rotate(store):
-        await_merge(engine)
-    while code == MDB_SUCCESS and store.journal_first <= store.tree.settled_revision.load():
+    if await_flush(engine) and rotate(store):
+        await_flush(engine)
+    while code == MDB_SUCCESS and store.journal_first <= store.tree.flushed_revision.load():
         code = trim_step(store, now_ns)
     if code != MDB_SUCCESS and not is_full(code):
         engine_fail(engine, code)
@@ -450,7 +450,7 @@ cdef EngineCore *core_open(Store *store, ClockState *clock) except NULL:
     core.failure_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
     core.settle_fd = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC)
     core.failure_code.store(MDB_SUCCESS)
-    core.merge_waits.store(False)
+    core.flush_waits.store(False)
     core.fill_permille.store(0)
     core.settle.stuck.store(False)
     pthread_mutex_init(&core.guard, NULL)

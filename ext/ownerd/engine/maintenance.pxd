@@ -7,7 +7,7 @@ from ownerd.engine.group_commit cimport EngineCore, pthread_t
 
 cdef start_settler(EngineCore *core, pthread_t *thread)
 cdef bint run_settle_step(EngineCore *engine, bint sweep) noexcept nogil
-cdef int settle_all(EngineCore *engine, int64_t now_ns) noexcept nogil
+cdef int flush_all(EngineCore *engine, int64_t now_ns) noexcept nogil
 cdef int count_and_store(
     EngineCore *engine, const string &list_id, uint64_t entry_id
 ) noexcept nogil

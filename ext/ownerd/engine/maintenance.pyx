@@ -14,11 +14,11 @@ from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS
 from ownerd.engine.commands cimport FINISH_COUNT, Change
 from ownerd.engine.group_commit cimport STOPPED, engine_fail, run_and_wait, start_thread
 from ownerd.engine.settler cimport (
-    WORK_COUNT, WORK_MERGE, WORK_NOTHING, WORK_WALK, PlanTask, SettleState, merge_step,
+    WORK_COUNT, WORK_FLUSH, WORK_NOTHING, WORK_WALK, PlanTask, SettleState, flush_step,
     trim_step, walk_step,
 )
 from ownerd.engine.snapshot cimport SnapshotRequest, count_release, request_free, request_new
-from ownerd.storage.store cimport Store, drop_settled, rotate
+from ownerd.storage.store cimport Store, drop_flushed, rotate
 
 cdef extern from "<sys/eventfd.h>" nogil:
     int eventfd_read(int, uint64_t *)
@@ -49,8 +49,8 @@ cdef enum:
 
 cdef int do_work(EngineCore *engine, PlanTask *plan, int64_t most_ns) noexcept nogil:
     """Do one step of what was planned; an error code that ends the store, or 0."""
-    if plan.work == WORK_MERGE:
-        return merge_step(&engine.settle, engine.store, plan.memtable, most_ns)
+    if plan.work == WORK_FLUSH:
+        return flush_step(&engine.settle, engine.store, plan.memtable, most_ns)
     if plan.work == WORK_WALK:
         return walk_step(&engine.settle, engine.store, most_ns)
     if plan.work == WORK_COUNT:
@@ -60,8 +60,8 @@ cdef int do_work(EngineCore *engine, PlanTask *plan, int64_t most_ns) noexcept n
 
 cdef bint work_left(EngineCore *engine, PlanTask *plan) noexcept nogil:
     """Tell whether the plan goes on."""
-    if plan.work == WORK_MERGE:
-        return plan.memtable.get().last_revision > engine.store.tree.settled_revision.load()
+    if plan.work == WORK_FLUSH:
+        return plan.memtable.get().last_revision > engine.store.tree.flushed_revision.load()
     return plan.work == WORK_WALK and not engine.settle.walk_finished
 
 
@@ -135,7 +135,7 @@ cdef bint is_urgent(EngineCore *engine) noexcept nogil:
     """Tell whether the merge is behind: less far than twice what the active memtable is filled."""
     cdef SettleState *state = &engine.settle
     cdef uint64_t fill = engine.fill_permille.load(), size, done
-    if not engine.merge_waits.load() or fill < UNHURRIED_PERMILLE:
+    if not engine.flush_waits.load() or fill < UNHURRIED_PERMILLE:
         return False
     state.guard.lock()                # the writer may be merging, too
     size = state.run.get().entries.size() if state.run.get() != NULL else 0
@@ -179,7 +179,7 @@ cdef bint carry_out(EngineCore *engine, bint sweep) noexcept nogil:
         steps += 1
         pause_after(engine, begun_ns)
         if not work_left(engine, &plan) or (
-            plan.work == WORK_WALK and engine.merge_waits.load()
+            plan.work == WORK_WALK and engine.flush_waits.load()
         ):
             break
     if code != MDB_SUCCESS:
@@ -221,7 +221,7 @@ cdef start_settler(EngineCore *core, pthread_t *thread):
 
 # --- at a clean stop ------------------------------------------------------------------------------
 
-cdef int settle_all(EngineCore *engine, int64_t now_ns) noexcept nogil:
+cdef int flush_all(EngineCore *engine, int64_t now_ns) noexcept nogil:
     """Bring everything into the tree and trim the journal, with no thread running any more.
 
     Commits the time too, so that a restart on an earlier wall clock does not go back (R19). An LMDB
@@ -231,13 +231,13 @@ cdef int settle_all(EngineCore *engine, int64_t now_ns) noexcept nogil:
     cdef SettleState *state = &engine.settle
     cdef int code = MDB_SUCCESS
     state.stuck.store(False)
-    drop_settled(store)
+    drop_flushed(store)
     while code == MDB_SUCCESS and not state.stuck.load() \
             and (store.immutable.get() != NULL or rotate(store)):
-        code = merge_step(state, store, store.immutable, URGENT_STEP_NS)
-        drop_settled(store)
+        code = flush_step(state, store, store.immutable, URGENT_STEP_NS)
+        drop_flushed(store)
     if code == MDB_SUCCESS:
         code = trim_step(store, now_ns)
-    while code == MDB_SUCCESS and store.journal_first <= store.tree.settled_revision.load():
+    while code == MDB_SUCCESS and store.journal_first <= store.tree.flushed_revision.load():
         code = trim_step(store, now_ns)
     return code

@@ -13,7 +13,7 @@ from ownerd.storage.store cimport Store
 cdef enum Work:
     WORK_NOTHING
     WORK_PLAN_AGAIN                   # the plan did a step itself
-    WORK_MERGE                        # bring the immutable memtable into the tree
+    WORK_FLUSH                        # bring the immutable memtable into the tree
     WORK_COUNT                        # count a release, before its records are rewritten
     WORK_WALK
 
@@ -34,7 +34,7 @@ cdef cppclass SettleState:
     uint64_t step_records             # how many records it may write
     uint64_t step_bytes               # and how many bytes that takes, at most
     atomic[bint] stuck                # the last step found no room in the tree
-    uint64_t merged_count             # records brought into the tree
+    uint64_t flushed_count             # records brought into the tree
     uint64_t walked_count             # records rewritten or dropped by walks
 
 # Asked of the writer thread: what is to be done next.
@@ -42,7 +42,7 @@ cdef cppclass PlanTask:
     Task task
     bint sweep                        # in: begin a walk over everything
     Work work                         # out
-    shared_ptr[Memtable] memtable           # out: WORK_MERGE
+    shared_ptr[Memtable] memtable           # out: WORK_FLUSH
     string list_id                    # out: WORK_COUNT
     uint64_t entry_id
 
@@ -51,7 +51,7 @@ cdef int settle_plan(
     Store *store, SettleState *state, PlanTask *plan, int64_t now_ns
 ) noexcept nogil
 cdef int trim_step(Store *store, int64_t now_ns) noexcept nogil
-cdef int merge_step(
+cdef int flush_step(
     SettleState *state, Store *store, shared_ptr[Memtable] memtable, int64_t most_ns
 ) noexcept nogil
 cdef int walk_step(SettleState *state, Store *store, int64_t most_ns) noexcept nogil

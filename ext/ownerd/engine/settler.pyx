@@ -29,10 +29,10 @@ from ownerd.rules.ownership cimport EVENT_RELEASE
 from ownerd.storage.capacity cimport ROOM_FOR_NOTHING, environment_left
 from ownerd.storage.codec cimport open_row
 from ownerd.storage.memtable cimport memtable_run
-from ownerd.storage.record_tree cimport tree_merge, tree_walk
+from ownerd.storage.record_tree cimport tree_flush, tree_walk
 from ownerd.storage.store cimport (
-    EVENTS, GRAVES, REQUESTS, REQUEST_MEMORY_NS, List, RequestRow, delete_row, drop_settled,
-    is_settled, note_error, open_txn, rotate, store_abort, store_begin, store_commit,
+    EVENTS, GRAVES, REQUESTS, REQUEST_MEMORY_NS, List, RequestRow, delete_row, drop_flushed,
+    is_flushed, note_error, open_txn, rotate, store_abort, store_begin, store_commit,
     store_room, trim_journal,
 )
 from ownerd.storage.table_cursor cimport load_list
@@ -227,14 +227,14 @@ cdef int settle_plan(
         state.requests_due = state.flush_due = True
     if state.walk_finished:
         code = finish_walk(store, state, now_ns)
-    drop_settled(store)
+    drop_flushed(store)
     plan.work = WORK_PLAN_AGAIN
     if code != MDB_SUCCESS:
         return code
     if store.immutable.get() != NULL:
-        plan.work = WORK_MERGE
+        plan.work = WORK_FLUSH
         plan.memtable = store.immutable
-    elif store.journal_first <= store.tree.settled_revision.load():
+    elif store.journal_first <= store.tree.flushed_revision.load():
         code = trim_step(store, now_ns)
         if is_full(code):
             plan.work = WORK_NOTHING
@@ -273,7 +273,7 @@ cdef uint64_t records_allowed(SettleState *state, Store *store) noexcept nogil:
     return left * state.step_records // (2 * state.step_bytes)
 
 
-cdef int merge_step(
+cdef int flush_step(
     SettleState *state, Store *store, shared_ptr[Memtable] memtable, int64_t most_ns
 ) noexcept nogil:
     """Bring the next records of a immutable memtable into the tree; an error code that ends the store.
@@ -287,16 +287,16 @@ cdef int merge_step(
     most = records_allowed(state, store)
     if most == 0:
         code = MDB_MAP_FULL
-    elif last_revision > store.tree.settled_revision.load():
+    elif last_revision > store.tree.flushed_revision.load():
         if state.memtable.get() != memtable.get():
             state.memtable = memtable
             state.run = memtable_run(memtable.get())
             state.position = 0
-        code = tree_merge(
+        code = tree_flush(
             store.tree, memtable.get(), state.run.get(), &state.position, most,
-            clock_elapsed() + most_ns, &state.merged_count,
+            clock_elapsed() + most_ns, &state.flushed_count,
         )
-    if last_revision <= store.tree.settled_revision.load():
+    if last_revision <= store.tree.flushed_revision.load():
         state.memtable.reset()
         state.run.reset()
     state.guard.unlock()

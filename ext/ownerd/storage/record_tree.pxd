@@ -17,7 +17,7 @@ cdef enum TreeTable:
 cdef const char *TREE_TABLE_NAMES[TREE_TABLE_COUNT]
 
 cdef struct TreeState:                # TREE_META "state"
-    uint64_t settled_revision         # every change up to here is in the tree
+    uint64_t flushed_revision         # every change up to here is in the tree
     uint64_t store_id                 # the journal's, so that strangers are not taken for a pair
     uint32_t format
     uint32_t unused
@@ -25,9 +25,9 @@ cdef struct TreeState:                # TREE_META "state"
 cdef cppclass Tree:
     Environment *environment
     MDB_dbi tables[TREE_TABLE_COUNT]
-    atomic[uint64_t] settled_revision # as committed; written by the settler
+    atomic[uint64_t] flushed_revision # as committed; written by the settler
     uint64_t store_id
-    atomic[int64_t] merging_delta     # records added, less removed, by the merge in progress
+    atomic[int64_t] flushing_delta     # records added, less removed, by the merge in progress
     atomic[int64_t] view_count        # views that are open: their pages are not used again
     MDB_txn *reader                   # the writer thread's, reset between its groups
     bint reading
@@ -52,7 +52,7 @@ cdef int tree_find(
 ) noexcept nogil
 cdef void tree_rest(Tree *tree) noexcept nogil
 cdef uint64_t tree_count(Tree *tree) noexcept nogil
-cdef int tree_merge(
+cdef int tree_flush(
     Tree *tree, Memtable *memtable, const Run *run, size_t *position, uint64_t most, int64_t end_ns,
     uint64_t *written
 ) noexcept nogil

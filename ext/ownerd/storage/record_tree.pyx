@@ -1,12 +1,12 @@
 """The record tree: every record as of the settled revision, in an environment of its own.
 
-The settler writes it, in steps that are one transaction each: `tree_merge` brings a immutable
+The settler writes it, in steps that are one transaction each: `tree_flush` brings a immutable
 memtable in, `tree_walk` folds a list's old events into its records and drops what nobody holds. The
 writer thread looks single records up; snapshots read with transactions of their own.
 
 Invariants:
 - A record in the tree is the newest that was ever merged; whatever is newer is in the memtables,
-  and in the journal, which is replayed after `settled_revision`. So a merge may stop after any
+  and in the journal, which is replayed after `flushed_revision`. So a merge may stop after any
   step, or be cut off by a crash: what it has written already is only written again.
 - Only one thread writes at a time (the settler holds its guard), and no write changes what anybody
   is answered.
@@ -17,7 +17,7 @@ from libc.string cimport memcmp, memcpy, memset
 from ownerd.base.bytes cimport put_be32, slice_of, text_slice, val_of
 from ownerd.base.clock cimport clock_elapsed
 from ownerd.base.failpoints cimport (
-    FAIL_AFTER_MERGE_COMMIT, FAIL_AFTER_WALK_COMMIT, FAIL_BEFORE_MERGE_COMMIT,
+    FAIL_AFTER_FLUSH_COMMIT, FAIL_AFTER_WALK_COMMIT, FAIL_BEFORE_FLUSH_COMMIT,
     FAIL_BEFORE_WALK_COMMIT, fail_at,
 )
 from ownerd.base.lmdb cimport (
@@ -56,7 +56,7 @@ cdef Tree *tree_open(str path, uint64_t map_bytes) except NULL:
     tree.reader = NULL
     tree.reading = False
     tree.view_count.store(0)
-    tree.merging_delta.store(0)
+    tree.flushing_delta.store(0)
     try:
         tree.environment = environment_open(path, map_bytes)
         open_tables(tree.environment, TREE_TABLE_NAMES, tree.tables, TREE_TABLE_COUNT)
@@ -87,7 +87,7 @@ cdef _read_state(Tree *tree, str path):
     lmdb.txn_abort(txn)
     if code == MDB_CORRUPTED:
         check(code, f"cannot read the records in {path}")
-    tree.settled_revision.store(state.settled_revision)
+    tree.flushed_revision.store(state.flushed_revision)
     tree.store_id = state.store_id
     if state.format != TREE_FORMAT:
         raise StoreError(
@@ -174,13 +174,13 @@ cdef int64_t record_count(Tree *tree, MDB_txn *txn) noexcept nogil:
 
 # --- the settler's steps --------------------------------------------------------------------------
 
-cdef int put_state(Tree *tree, MDB_txn *txn, uint64_t settled_revision) noexcept nogil:
+cdef int put_state(Tree *tree, MDB_txn *txn, uint64_t flushed_revision) noexcept nogil:
     cdef char row[STATE_ROW_BYTES]
     cdef MDB_val key = val_of(slice_of(b"state", 5))
     cdef MDB_val value = val_of(slice_of(row, sizeof(TreeState) + SEAL_BYTES))
     cdef TreeState state
     memset(&state, 0, sizeof(state))
-    state.settled_revision = settled_revision
+    state.flushed_revision = flushed_revision
     state.store_id = tree.store_id
     state.format = TREE_FORMAT
     memcpy(row, &state, sizeof(state))
@@ -211,7 +211,7 @@ cdef bint pause_due(uint64_t handled, uint64_t most, int64_t end_ns) noexcept no
     )
 
 
-cdef int tree_merge(
+cdef int tree_flush(
     Tree *tree, Memtable *memtable, const Run *run, size_t *position, uint64_t most, int64_t end_ns,
     uint64_t *written
 ) noexcept nogil:
@@ -223,7 +223,7 @@ cdef int tree_merge(
     cdef MDB_txn *txn
     cdef MDB_cursor *cursor
     cdef size_t at = position[0]
-    cdef uint64_t revision = tree.settled_revision.load()
+    cdef uint64_t revision = tree.flushed_revision.load()
     cdef int64_t count = 0
     cdef int code = lmdb.txn_begin(tree.environment.env, NULL, 0, &txn)
     if code != MDB_SUCCESS:
@@ -246,14 +246,14 @@ cdef int tree_merge(
     if code != MDB_SUCCESS:
         lmdb.txn_abort(txn)
         return code
-    fail_at(FAIL_BEFORE_MERGE_COMMIT)
+    fail_at(FAIL_BEFORE_FLUSH_COMMIT)
     code = lmdb.txn_commit(txn)
-    fail_at(FAIL_AFTER_MERGE_COMMIT)
+    fail_at(FAIL_AFTER_FLUSH_COMMIT)
     if code == MDB_SUCCESS:
         written[0] += at - position[0]
         position[0] = at
-        tree.merging_delta.fetch_add(count)
-        tree.settled_revision.store(revision)
+        tree.flushing_delta.fetch_add(count)
+        tree.flushed_revision.store(revision)
     return code
 
 

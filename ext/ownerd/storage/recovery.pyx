@@ -29,7 +29,7 @@ from ownerd.storage.log cimport (
     JournalPlace, journal_count, journal_follows, journal_replay, journal_revision,
 )
 from ownerd.storage.memtable cimport Memtable, memtable_fits, memtable_new, memtable_run
-from ownerd.storage.record_tree cimport tree_close, tree_create, tree_merge, tree_open
+from ownerd.storage.record_tree cimport tree_close, tree_create, tree_flush, tree_open
 from ownerd.storage.store cimport (
     CODES, JOURNAL, META, TABLE_COUNT, TABLE_NAMES, List, StateRow, get_row, publish_counts,
     put_row, store_abort, store_begin, store_room,
@@ -47,7 +47,7 @@ cdef enum:
     NEW_MAP_BYTES = 1 << 20           # more than a new store needs
     MEMTABLES = 2                        # one active, one immutable
     MAP_BYTES_PER_MEMTABLE_BYTE = 8      # a small store has small memtables
-    MERGE_RECORDS = 4096              # in one step, while nobody else uses the store
+    FLUSH_RECORDS = 4096              # in one step, while nobody else uses the store
 
 
 cdef Store *store_open(
@@ -66,8 +66,8 @@ cdef Store *store_open(
     store.environment = NULL
     store.tree = NULL
     store.txn = NULL
-    store.unsettled_count.store(0)
-    store.unsettled_delta.store(0)
+    store.unflushed_count.store(0)
+    store.unflushed_delta.store(0)
     try:
         _make_if_new(directory)
         store.reserve_bytes = min(reserve_bytes, map_bytes // 4)
@@ -196,7 +196,7 @@ cdef _replay(Store *store, str directory):
     cdef JournalPlace place
     cdef char key[8]
     cdef bint more
-    place.revision = store.tree.settled_revision.load()
+    place.revision = store.tree.flushed_revision.load()
     place.more = False
     if place.revision > store.state.revision:
         refuse_journal(directory, f"ends at revision {store.state.revision}, the records are at "
@@ -243,13 +243,13 @@ cdef flush_immutable(Store *store):
     if memtable == NULL:
         return
     run = memtable_run(memtable)
-    while store.tree.settled_revision.load() < memtable.last_revision:
-        code = tree_merge(
-            store.tree, memtable, run.get(), &position, MERGE_RECORDS, NEVER_NS, &written
+    while store.tree.flushed_revision.load() < memtable.last_revision:
+        code = tree_flush(
+            store.tree, memtable, run.get(), &position, FLUSH_RECORDS, NEVER_NS, &written
         )
         check(code, "cannot settle what the journal holds")
     store.immutable.reset()
-    store.tree.merging_delta.store(0)
+    store.tree.flushing_delta.store(0)
 
 
 # --- closing --------------------------------------------------------------------------------------

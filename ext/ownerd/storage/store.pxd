@@ -114,8 +114,8 @@ cdef cppclass Store:
     shared_ptr[Memtable] active          # what was committed since
     shared_ptr[Memtable] immutable          # what is being settled; or none
     uint64_t memtable_bytes
-    atomic[int64_t] unsettled_count   # records that the memtables hold; for whoever asks
-    atomic[int64_t] unsettled_delta   # by how many they raise the number of records
+    atomic[int64_t] unflushed_count   # records that the memtables hold; for whoever asks
+    atomic[int64_t] unflushed_delta   # by how many they raise the number of records
     Lookahead ahead                   # what the open transaction is about to decide
     Journal journal                   # of the open transaction
     uint64_t journal_first            # the first revision that the journal table holds
@@ -170,8 +170,8 @@ cdef int fold_events(
 # --- memtables; called from the writer thread only ------------------------------------------------
 
 cdef bint rotate(Store *store) noexcept nogil
-cdef void drop_settled(Store *store) noexcept nogil
+cdef void drop_flushed(Store *store) noexcept nogil
 cdef void publish_counts(Store *store) noexcept nogil
-cdef bint is_settled(Store *store) noexcept nogil
+cdef bint is_flushed(Store *store) noexcept nogil
 cdef void trim_journal(Store *store, int most) noexcept nogil
 cdef Room store_room(Store *store, int64_t now_ns) noexcept nogil

@@ -123,7 +123,7 @@ cdef void trim_journal(Store *store, int most) noexcept nogil:
     """Remove up to `most` revisions that the tree has settled from the journal."""
     cdef MDB_cursor *cursor
     cdef MDB_val key, value
-    cdef uint64_t settled = store.tree.settled_revision.load()
+    cdef uint64_t settled = store.tree.flushed_revision.load()
     cdef int code
     if store.journal_first > settled or open_txn(store) == NULL:
         return
@@ -457,9 +457,9 @@ cdef void record_store(Store *store, List *lst, Record *record, int64_t now_ns) 
 
 # --- memtables ------------------------------------------------------------------------------------
 
-cdef bint is_settled(Store *store) noexcept nogil:
+cdef bint is_flushed(Store *store) noexcept nogil:
     """Tell whether the tree has everything that was ever committed."""
-    return store.tree.settled_revision.load() >= store.state.revision
+    return store.tree.flushed_revision.load() >= store.state.revision
 
 
 cdef bint rotate(Store *store) noexcept nogil:
@@ -467,7 +467,7 @@ cdef bint rotate(Store *store) noexcept nogil:
 
     Not while another memtable is immutable, nor when there is nothing that the tree does not have.
     """
-    if store.immutable.get() != NULL or is_settled(store):
+    if store.immutable.get() != NULL or is_flushed(store):
         return False
     fail_at(FAIL_BEFORE_ROTATE)
     store.active.get().last_revision = store.state.revision
@@ -477,22 +477,22 @@ cdef bint rotate(Store *store) noexcept nogil:
     return True
 
 
-cdef void drop_settled(Store *store) noexcept nogil:
+cdef void drop_flushed(Store *store) noexcept nogil:
     """Let go of the immutable memtable once the tree has it."""
     if store.immutable.get() != NULL \
-            and store.tree.settled_revision.load() >= store.immutable.get().last_revision:
+            and store.tree.flushed_revision.load() >= store.immutable.get().last_revision:
         store.immutable.reset()
-        store.tree.merging_delta.store(0)
+        store.tree.flushing_delta.store(0)
         publish_counts(store)
 
 
 cdef void publish_counts(Store *store) noexcept nogil:
     """Let other threads see how much is not settled."""
     cdef Memtable *immutable = store.immutable.get()
-    store.unsettled_count.store(
+    store.unflushed_count.store(
         store.active.get().record_count + (immutable.record_count if immutable != NULL else 0)
     )
-    store.unsettled_delta.store(
+    store.unflushed_delta.store(
         store.active.get().record_delta + (immutable.record_delta if immutable != NULL else 0)
     )
 

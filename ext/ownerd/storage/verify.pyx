@@ -225,7 +225,7 @@ cdef tuple _details(Finding *finding):
 
 cdef object pair_fault(Known *known):
     """Say why journal and records do not make one store, or None."""
-    cdef uint64_t settled = known.tree_state.settled_revision
+    cdef uint64_t settled = known.tree_state.flushed_revision
     if known.tree_state.store_id != known.state.store_id:
         return "journal and records are of two stores"
     if settled > known.state.revision:
@@ -253,7 +253,7 @@ def verify(directory):
     known.campaign_count = known.journal_first = known.journal.revision = 0
     known.journal.more = False
     known.state.revision = known.state.store_id = 0
-    known.tree_state.settled_revision = known.tree_state.store_id = 0
+    known.tree_state.flushed_revision = known.tree_state.store_id = 0
     if not os.path.isdir(directory):
         raise StoreError(f"there is no store in {directory}: there is no such directory")
     cdef int lock_fd = take_lock(directory)
