@@ -25,7 +25,7 @@ def clock() -> Clock:
 def engine(tmp_path: Path, clock: Clock) -> Iterator[Engine]:
     """An engine whose settler is driven by hand and stops after every few dozen records."""
     with Engine(
-        str(tmp_path), clock, map_bytes=1 << 26, settle_step_ns=0, background=False
+        str(tmp_path), clock, map_bytes=1 << 26, maintenance_step_ns=0, background=False
     ) as engine:
         engine.create_list("list", Policy(True, None, None, 300 * SECOND_NS))
         rows = [(str(number), "AB"[number % 2], "", None) for number in range(RECORD_COUNT)]
@@ -41,7 +41,7 @@ def owned(engine: Engine) -> dict[str, int]:
 
 def finish(engine: Engine) -> None:
     """Settle to the end."""
-    while engine.settle_step():
+    while engine.maintain():
         pass
 
 
@@ -52,7 +52,7 @@ def count_of(engine: Engine, entry_id: int) -> int | None:
 
 def test_r15_a_release_in_the_middle_of_a_walk_is_not_cut_from_the_log(engine: Engine) -> None:
     engine.release("list", ["A"], False)
-    assert engine.settle_step()
+    assert engine.maintain()
     engine.release("list", ["B"], False)
     finish(engine)
     assert owned(engine) == {}
@@ -64,7 +64,7 @@ def test_r12_a_duration_change_in_the_middle_of_a_walk_reaches_every_record(
     engine: Engine, clock: Clock
 ) -> None:
     engine.release("list", ["A"], False)
-    assert engine.settle_step()
+    assert engine.maintain()
     engine.update_policy("list", Policy(True, DAY_NS, None, 300 * SECOND_NS))
     finish(engine)
     clock.advance_ns(DAY_NS - 1)
@@ -78,9 +78,9 @@ def test_r12_what_is_prolonged_in_the_middle_of_a_walk_is_not_dropped_at_its_old
 ) -> None:
     """The walk does not know the second change, and by its own events all is over."""
     engine.update_policy("list", Policy(True, DAY_NS, None, 300 * SECOND_NS))
-    while engine.stats()["settled_records"] == 0:
-        assert engine.settle_step()
-    assert engine.stats()["settled_records"] < RECORD_COUNT
+    while engine.stats()["vacuumed_records"] == 0:
+        assert engine.maintain()
+    assert engine.stats()["vacuumed_records"] < RECORD_COUNT
     clock.advance_ns(DAY_NS - 1)
     engine.update_policy("list", Policy(True, 2 * DAY_NS, None, 300 * SECOND_NS))
     clock.advance_ns(2)
@@ -96,7 +96,7 @@ def test_r12_what_is_prolonged_in_the_middle_of_a_walk_is_not_dropped_at_its_old
 def test_r15_the_count_is_the_same_however_far_settling_is(engine: Engine, steps: int) -> None:
     entry_id = engine.release("list", ["A"], False).entry_id
     for _ in range(steps):
-        engine.settle_step()
+        engine.maintain()
     assert engine.count_released(entry_id) == RECORD_COUNT // 2
 
 
@@ -116,7 +116,7 @@ def test_r15_records_dialed_between_release_and_count_are_counted_once(engine: E
         engine.dial(CLAIM, dial_pb2.ClaimRequest(**ids).SerializeToString())
         report = dial_pb2.ReportAttemptRequest(**ids, wrap_up_code="Busy")
         engine.dial(REPORT_ATTEMPT, report.SerializeToString())
-    engine.settle_step()
+    engine.maintain()
     assert engine.count_released(entry_id) == RECORD_COUNT // 2
     finish(engine)
     assert owned(engine) == {"B": RECORD_COUNT // 2, "C": 50}
@@ -148,9 +148,9 @@ def test_lists_deleted_while_others_are_buried_all_go(engine: Engine) -> None:
         engine.create_list(name, Policy(True, None, None, 300 * SECOND_NS))
         engine.import_rows(name, [(str(number), "A", "", None) for number in range(100)], 1)
     engine.delete_list("list", force=True)
-    assert engine.settle_step()
+    assert engine.maintain()
     engine.delete_list("second", force=True)
-    assert engine.settle_step()
+    assert engine.maintain()
     engine.delete_list("third", force=True)
     finish(engine)
     assert engine.stats()["record_count"] == 0

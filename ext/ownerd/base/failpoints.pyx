@@ -13,8 +13,8 @@ cdef extern from "<signal.h>" nogil:
 VARIABLE = "OWNERD_FAILPOINT"
 FAILPOINTS = (
     "before_commit", "after_commit", "before_answer", "after_answer", "before_rotate",
-    "after_rotate", "before_flush_commit", "after_flush_commit", "before_walk_commit",
-    "after_walk_commit", "before_trim", "after_trim",
+    "after_rotate", "before_flush_commit", "after_flush_commit", "before_vacuum_commit",
+    "after_vacuum_commit", "before_trim", "after_trim",
 )
 
 

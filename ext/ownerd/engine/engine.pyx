@@ -33,7 +33,9 @@ from ownerd.engine.group_commit cimport (
     DRAINING, GROUP_SIZE_CLASSES, change_state, core_open, run_and_wait, start_writer, stop,
     wait_thread,
 )
-from ownerd.engine.maintenance cimport count_and_store, flush_all, run_settle_step, start_settler
+from ownerd.engine.maintenance cimport (
+    count_and_store, flush_all, run_maintenance_step, start_maintenance,
+)
 from ownerd.engine.snapshot cimport Snapshot, SnapshotRequest
 from ownerd.rules.ownership cimport NEVER_NS
 from ownerd.storage.environment cimport check, used_bytes
@@ -60,7 +62,7 @@ DIAL_METHODS = ("Claim", "ClaimBatch", "ReportAttempt", "ReportAttemptBatch", "G
 DEFAULT_MAP_BYTES = 256 << 30         # sparse: only address space until it is used
 DEFAULT_RESERVE_BYTES = 64 << 20
 DEFAULT_QUEUE_LIMIT = 65_536
-DEFAULT_SETTLE_STEP_NS = 1_000_000
+DEFAULT_MAINTENANCE_STEP_NS = 1_000_000
 DEFAULT_MEMTABLE_BYTES = 112 << 20
 LISTLESS_KINDS = (
     UPSERT_CAMPAIGN, SIGNAL_CAMPAIGN, UPSERT_CODE, DELETE_CODE, PUT_PRINCIPAL, DELETE_PRINCIPAL,
@@ -141,8 +143,8 @@ cdef class Engine:
         map_bytes: the store's upper bound, reserved as address space.
         queue_limit: records that may wait; more are refused with RESOURCE_EXHAUSTED.
         reserve_bytes: room that is kept for releases; grants are refused first.
-        settle_interval_s: how often expired records are swept up.
-        settle_step_ns: how long one step of the settler may take, beside its commit.
+        vacuum_interval_s: how often expired records are vacuumed_round up.
+        maintenance_step_ns: how long one step of the settler may take, beside its commit.
         memtable_bytes: memory for records that are not settled yet; more makes settling cheaper.
         background: run the settler's thread; False leaves settling to `settle()`.
 
@@ -157,7 +159,7 @@ cdef class Engine:
     def __init__(
         self, str directory, Clock clock=None, *, map_bytes=DEFAULT_MAP_BYTES,
         queue_limit=DEFAULT_QUEUE_LIMIT, reserve_bytes=DEFAULT_RESERVE_BYTES,
-        settle_interval_s=900.0, settle_step_ns=DEFAULT_SETTLE_STEP_NS,
+        vacuum_interval_s=900.0, maintenance_step_ns=DEFAULT_MAINTENANCE_STEP_NS,
         memtable_bytes=DEFAULT_MEMTABLE_BYTES, background=True,
     ):
         if self.core != NULL:
@@ -168,8 +170,8 @@ cdef class Engine:
         cdef Store *store = store_open(directory, map_bytes, reserve_bytes, memtable_bytes)
         self.core = core_open(store, (<Clock> self.clock).state)
         self.core.queue_limit = queue_limit
-        self.core.settle_interval_ms = <int> (settle_interval_s * 1000)
-        self.core.settle.step_ns = settle_step_ns
+        self.core.vacuum_interval_ms = <int> (vacuum_interval_s * 1000)
+        self.core.settle.step_ns = maintenance_step_ns
         self.core.background = background
         # A group's value fits into the journal's reserve, a step's dirty pages into the tree's.
         self.core.group_records = max(<uint64_t> 1, min(
@@ -184,7 +186,7 @@ cdef class Engine:
         )
         start_writer(self.core, &self.writer)
         if background:
-            start_settler(self.core, &self.settler)
+            start_maintenance(self.core, &self.settler)
         self.closed = False
         self.opened_at = time.monotonic()
 
@@ -204,7 +206,7 @@ cdef class Engine:
             store_close(self.core.store)
         if self.core != NULL:
             os.close(self.core.failure_fd)
-            os.close(self.core.settle_fd)
+            os.close(self.core.maintenance_fd)
             del self.core
 
     def begin_drain(self):
@@ -570,16 +572,16 @@ cdef class Engine:
 
     def settle(self):
         """Sweep the whole store now: fold old events, drop expired records, cut the log."""
-        more = self.settle_step(sweep=True)
+        more = self.maintain(vacuum_all=True)
         while more:
-            more = self.settle_step()
+            more = self.maintain()
 
-    def settle_step(self, *, bint sweep=False):
-        """Do one step of settling; True if there is more to do. `sweep` begins with every list."""
+    def maintain(self, *, bint vacuum_all=False):
+        """Do one step of settling; True if there is more to do. `vacuum_all` begins with every list."""
         cdef bint more
         self._store()
         with nogil:
-            more = run_settle_step(self.core, sweep)
+            more = run_maintenance_step(self.core, vacuum_all)
         return bool(more)
 
     def stats(self):
@@ -636,7 +638,7 @@ cdef class Engine:
             "flushed_revision": store.tree.flushed_revision.load(),
             "unflushed_record_count": store.unflushed_count.load(),
             "flushed_records": core.settle.flushed_count,
-            "settled_records": core.settle.walked_count,
+            "vacuumed_records": core.settle.vacuumed_count,
             "alarms": self._alarms(),
             "failed": core.failure_code.load() != MDB_SUCCESS,
         }

@@ -6,7 +6,7 @@ from libcpp.atomic cimport atomic
 from ownerd.api.calls cimport DialCall, Task
 from ownerd.base.clock cimport ClockState
 from ownerd.base.containers cimport vector
-from ownerd.engine.settler cimport SettleState
+from ownerd.engine.settler cimport MaintenanceState
 from ownerd.storage.store cimport Store
 
 cdef extern from "<pthread.h>" nogil:
@@ -52,14 +52,14 @@ cdef cppclass EngineCore:
     int state
     atomic[int] failure_code          # the error that ended the store
     int failure_fd                    # eventfd, readable once it has
-    int settle_fd                     # eventfd that wakes the settler's thread
-    int settle_interval_ms
+    int maintenance_fd                     # eventfd that wakes the settler's thread
+    int vacuum_interval_ms
     Counters counters
     bint background                   # the settler has a thread
     atomic[bint] flush_waits          # a memtable is immutable and not in the tree yet
     atomic[uint64_t] fill_permille    # how full the active memtable is
     uint64_t group_records            # most records that are decided together
-    SettleState settle
+    MaintenanceState settle
     vector[DialCall *] group
 
 

@@ -34,7 +34,7 @@ from ownerd.base.failpoints cimport FAIL_AFTER_ANSWER, FAIL_BEFORE_ANSWER, fail_
 from ownerd.base.lmdb cimport MDB_SUCCESS
 from ownerd.engine.commands cimport Change, change_run, is_full, refuse_full
 from ownerd.engine.decide cimport dial_decide, look_ahead
-from ownerd.engine.settler cimport PlanTask, flush_step, settle_plan, trim_step
+from ownerd.engine.settler cimport PlanTask, flush_step, maintenance_plan, trim_step
 from ownerd.engine.snapshot cimport SnapshotRequest, snapshot_take
 from ownerd.storage.capacity cimport ROOM_FOR_CHANGES, ROOM_FOR_GRANTS, ROOM_FOR_NOTHING, Room
 from ownerd.storage.memtable cimport memtable_fill, memtable_fits
@@ -259,13 +259,13 @@ cdef bint make_room(EngineCore *engine, uint64_t records) noexcept nogil:
         if store.immutable.get() != NULL and not await_flush(engine):
             return False
         rotate(store)
-        eventfd_write(engine.settle_fd, 1)
+        eventfd_write(engine.maintenance_fd, 1)
     engine.flush_waits.store(store.immutable.get() != NULL)
     engine.fill_permille.store(memtable_fill(store.active.get()))
     return True
 
 
-cdef Room settled_room(EngineCore *engine, int64_t now_ns) noexcept nogil:
+cdef Room flushed_room(EngineCore *engine, int64_t now_ns) noexcept nogil:
     """Tell what may still be written; have the memtables settled before grants are refused for them.
 
     What the memtables promise to need is an upper bound, and settling finds out what it is.
@@ -306,7 +306,7 @@ cdef int decide_group(EngineCore *engine, size_t start, size_t end) noexcept nog
     cdef int code
     for i in range(start, end):
         records += engine.group[i].item_count
-    room = settled_room(engine, clock_now(engine.clock))
+    room = flushed_room(engine, clock_now(engine.clock))
     if not make_room(engine, records):
         room = ROOM_FOR_CHANGES
     now_ns = clock_now(engine.clock)  # not before the wait
@@ -381,7 +381,7 @@ cdef int run_change(EngineCore *engine, Change *change) noexcept nogil:
         refuse_full(engine.store, &change.task)
         return MDB_SUCCESS
     code = change_run(engine.store, change, clock_now(engine.clock))
-    eventfd_write(engine.settle_fd, 1)
+    eventfd_write(engine.maintenance_fd, 1)
     return code
 
 
@@ -394,7 +394,7 @@ cdef void run_task(EngineCore *engine, Task *task) noexcept nogil:
     elif task.kind == TASK_SNAPSHOT:
         code = snapshot_take(engine.store, <SnapshotRequest *> task.body, now_ns)
     else:
-        code = settle_plan(engine.store, &engine.settle, <PlanTask *> task.body, now_ns)
+        code = maintenance_plan(engine.store, &engine.settle, <PlanTask *> task.body, now_ns)
     if code != MDB_SUCCESS:
         engine_fail(engine, code)
         refuse_failed(task)
@@ -448,7 +448,7 @@ cdef EngineCore *core_open(Store *store, ClockState *clock) except NULL:
     core.store = store
     core.clock = clock
     core.failure_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
-    core.settle_fd = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC)
+    core.maintenance_fd = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC)
     core.failure_code.store(MDB_SUCCESS)
     core.flush_waits.store(False)
     core.fill_permille.store(0)
@@ -477,7 +477,7 @@ cdef start_writer(EngineCore *core, pthread_t *thread):
 cdef void stop(EngineCore *engine) noexcept nogil:
     """Take no more tasks; both threads end once what is queued is done."""
     change_state(engine, STOPPED)
-    eventfd_write(engine.settle_fd, 1)
+    eventfd_write(engine.maintenance_fd, 1)
 
 
 cdef void wait_thread(pthread_t thread) noexcept nogil:

@@ -8,14 +8,14 @@ snapshot, whose pages cannot be used again, a step that is not urgent waits for 
 
 from libc.string cimport memset
 
-from ownerd.api.calls cimport OK, TASK_CHANGE, TASK_SETTLE, task_clear
+from ownerd.api.calls cimport OK, TASK_CHANGE, TASK_PLAN, task_clear
 from ownerd.base.clock cimport clock_elapsed
 from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS
 from ownerd.engine.commands cimport FINISH_COUNT, Change
 from ownerd.engine.group_commit cimport STOPPED, engine_fail, run_and_wait, start_thread
 from ownerd.engine.settler cimport (
-    WORK_COUNT, WORK_FLUSH, WORK_NOTHING, WORK_WALK, PlanTask, SettleState, flush_step,
-    trim_step, walk_step,
+    WORK_COUNT, WORK_FLUSH, WORK_NOTHING, WORK_VACUUM, MaintenanceState, PlanTask, flush_step,
+    trim_step, vacuum_step,
 )
 from ownerd.engine.snapshot cimport SnapshotRequest, count_release, request_free, request_new
 from ownerd.storage.store cimport Store, drop_flushed, rotate
@@ -51,8 +51,8 @@ cdef int do_work(EngineCore *engine, PlanTask *plan, int64_t most_ns) noexcept n
     """Do one step of what was planned; an error code that ends the store, or 0."""
     if plan.work == WORK_FLUSH:
         return flush_step(&engine.settle, engine.store, plan.memtable, most_ns)
-    if plan.work == WORK_WALK:
-        return walk_step(&engine.settle, engine.store, most_ns)
+    if plan.work == WORK_VACUUM:
+        return vacuum_step(&engine.settle, engine.store, most_ns)
     if plan.work == WORK_COUNT:
         return count_and_store(engine, plan.list_id, plan.entry_id)
     return MDB_SUCCESS
@@ -62,15 +62,15 @@ cdef bint work_left(EngineCore *engine, PlanTask *plan) noexcept nogil:
     """Tell whether the plan goes on."""
     if plan.work == WORK_FLUSH:
         return plan.memtable.get().last_revision > engine.store.tree.flushed_revision.load()
-    return plan.work == WORK_WALK and not engine.settle.walk_finished
+    return plan.work == WORK_VACUUM and not engine.settle.vacuum_finished
 
 
-cdef bint make_plan(EngineCore *engine, PlanTask *plan, bint sweep) noexcept nogil:
+cdef bint make_plan(EngineCore *engine, PlanTask *plan, bint vacuum_all) noexcept nogil:
     """Have the writer say what is next; False if there is nothing, or the engine has stopped."""
     memset(&plan.task, 0, sizeof(plan.task))
-    plan.task.kind = TASK_SETTLE
+    plan.task.kind = TASK_PLAN
     plan.task.body = plan
-    plan.sweep = sweep
+    plan.vacuum_all = vacuum_all
     plan.work = WORK_NOTHING
     run_and_wait(engine, &plan.task)
     if plan.task.code != OK:
@@ -79,13 +79,13 @@ cdef bint make_plan(EngineCore *engine, PlanTask *plan, bint sweep) noexcept nog
     return plan.work != WORK_NOTHING
 
 
-cdef bint run_settle_step(EngineCore *engine, bint sweep) noexcept nogil:
+cdef bint run_maintenance_step(EngineCore *engine, bint vacuum_all) noexcept nogil:
     """Do one step; True if there is more to do at once."""
     cdef PlanTask plan
     cdef bint more
     cdef int code
     engine.settle.turn.lock()
-    more = make_plan(engine, &plan, sweep)
+    more = make_plan(engine, &plan, vacuum_all)
     if more:
         code = do_work(engine, &plan, engine.settle.step_ns)
         if code != MDB_SUCCESS:
@@ -133,7 +133,7 @@ cdef bint running(EngineCore *engine) noexcept nogil:
 
 cdef bint is_urgent(EngineCore *engine) noexcept nogil:
     """Tell whether the merge is behind: less far than twice what the active memtable is filled."""
-    cdef SettleState *state = &engine.settle
+    cdef MaintenanceState *state = &engine.settle
     cdef uint64_t fill = engine.fill_permille.load(), size, done
     if not engine.flush_waits.load() or fill < UNHURRIED_PERMILLE:
         return False
@@ -162,13 +162,13 @@ cdef void pause_after(EngineCore *engine, int64_t begun_ns) noexcept nogil:
         ))
 
 
-cdef bint carry_out(EngineCore *engine, bint sweep) noexcept nogil:
+cdef bint carry_out(EngineCore *engine, bint vacuum_all) noexcept nogil:
     """Make a plan and do some steps of it; True if there is more to do at once."""
     cdef PlanTask plan
     cdef int64_t begun_ns
     cdef int code = MDB_SUCCESS
     cdef int steps = 0
-    if not make_plan(engine, &plan, sweep):
+    if not make_plan(engine, &plan, vacuum_all):
         return False
     while code == MDB_SUCCESS and running(engine) and steps < STEPS_PER_PLAN:
         spare_readers(engine)
@@ -179,7 +179,7 @@ cdef bint carry_out(EngineCore *engine, bint sweep) noexcept nogil:
         steps += 1
         pause_after(engine, begun_ns)
         if not work_left(engine, &plan) or (
-            plan.work == WORK_WALK and engine.flush_waits.load()
+            plan.work == WORK_VACUUM and engine.flush_waits.load()
         ):
             break
     if code != MDB_SUCCESS:
@@ -187,22 +187,22 @@ cdef bint carry_out(EngineCore *engine, bint sweep) noexcept nogil:
     return code == MDB_SUCCESS
 
 
-cdef void *settler_main(void *argument) noexcept nogil:
-    """Settle while there is something to, and sweep every interval."""
+cdef void *maintenance_main(void *argument) noexcept nogil:
+    """Settle while there is something to, and vacuum_all every interval."""
     cdef EngineCore *engine = <EngineCore *> argument
-    cdef int64_t interval_ns = <int64_t> engine.settle_interval_ms * 1_000_000
-    cdef int64_t sweep_ns = clock_elapsed() + interval_ns
+    cdef int64_t interval_ns = <int64_t> engine.vacuum_interval_ms * 1_000_000
+    cdef int64_t vacuum_ns = clock_elapsed() + interval_ns
     cdef pollfd wake
     cdef uint64_t ignored
     cdef bint due, more
-    wake.fd = engine.settle_fd
+    wake.fd = engine.maintenance_fd
     wake.events = <short> POLLIN
     while running(engine):
-        poll(&wake, 1, <int> max(<int64_t> 0, (sweep_ns - clock_elapsed()) // 1_000_000 + 1))
-        eventfd_read(engine.settle_fd, &ignored)
-        due = clock_elapsed() >= sweep_ns
+        poll(&wake, 1, <int> max(<int64_t> 0, (vacuum_ns - clock_elapsed()) // 1_000_000 + 1))
+        eventfd_read(engine.maintenance_fd, &ignored)
+        due = clock_elapsed() >= vacuum_ns
         if due:
-            sweep_ns = clock_elapsed() + interval_ns
+            vacuum_ns = clock_elapsed() + interval_ns
         more = True
         while more and running(engine):
             engine.settle.turn.lock()
@@ -212,11 +212,11 @@ cdef void *settler_main(void *argument) noexcept nogil:
     return NULL
 
 
-cdef start_settler(EngineCore *core, pthread_t *thread):
+cdef start_maintenance(EngineCore *core, pthread_t *thread):
     """Start the thread; it begins with what a store was opened with."""
     if core.store.immutable.get() != NULL:
-        eventfd_write(core.settle_fd, 1)
-    start_thread(thread, settler_main, core)
+        eventfd_write(core.maintenance_fd, 1)
+    start_thread(thread, maintenance_main, core)
 
 
 # --- at a clean stop ------------------------------------------------------------------------------
@@ -228,7 +228,7 @@ cdef int flush_all(EngineCore *engine, int64_t now_ns) noexcept nogil:
     error code, or 0; what is not settled then stays in the journal.
     """
     cdef Store *store = engine.store
-    cdef SettleState *state = &engine.settle
+    cdef MaintenanceState *state = &engine.settle
     cdef int code = MDB_SUCCESS
     state.stuck.store(False)
     drop_flushed(store)

@@ -7,7 +7,7 @@ from libcpp.memory cimport shared_ptr
 from ownerd.api.calls cimport Task
 from ownerd.base.containers cimport mutex, string
 from ownerd.storage.memtable cimport Memtable, Run
-from ownerd.storage.record_tree cimport TreeWalk
+from ownerd.storage.record_tree cimport Vacuum
 from ownerd.storage.store cimport Store
 
 cdef enum Work:
@@ -15,19 +15,19 @@ cdef enum Work:
     WORK_PLAN_AGAIN                   # the plan did a step itself
     WORK_FLUSH                        # bring the immutable memtable into the tree
     WORK_COUNT                        # count a release, before its records are rewritten
-    WORK_WALK
+    WORK_VACUUM
 
-cdef cppclass SettleState:
+cdef cppclass MaintenanceState:
     mutex turn                        # held over a whole step, by whoever does it
     mutex guard                       # held while the tree is written: the merge below
     shared_ptr[Memtable] memtable           # being merged; or none
     shared_ptr[Run] run
     size_t position
     # the plan's, which the writer thread makes
-    TreeWalk walk
-    bint walking
-    bint walk_finished                # every record was visited
-    uint64_t sweep                    # bumped to have every list walked for expired records
+    Vacuum walk
+    bint vacuuming
+    bint vacuum_finished                # every record was visited
+    uint64_t vacuum_all                    # bumped to have every list walked for expired records
     bint flush_due                    # the active memtable is to be settled, full or not
     bint requests_due
     int64_t step_ns                   # how long a step may take, beside its commit
@@ -35,23 +35,23 @@ cdef cppclass SettleState:
     uint64_t step_bytes               # and how many bytes that takes, at most
     atomic[bint] stuck                # the last step found no room in the tree
     uint64_t flushed_count             # records brought into the tree
-    uint64_t walked_count             # records rewritten or dropped by walks
+    uint64_t vacuumed_count             # records rewritten or dropped by walks
 
 # Asked of the writer thread: what is to be done next.
 cdef cppclass PlanTask:
     Task task
-    bint sweep                        # in: begin a walk over everything
+    bint vacuum_all                        # in: begin a walk over everything
     Work work                         # out
     shared_ptr[Memtable] memtable           # out: WORK_FLUSH
     string list_id                    # out: WORK_COUNT
     uint64_t entry_id
 
 
-cdef int settle_plan(
-    Store *store, SettleState *state, PlanTask *plan, int64_t now_ns
+cdef int maintenance_plan(
+    Store *store, MaintenanceState *state, PlanTask *plan, int64_t now_ns
 ) noexcept nogil
 cdef int trim_step(Store *store, int64_t now_ns) noexcept nogil
 cdef int flush_step(
-    SettleState *state, Store *store, shared_ptr[Memtable] memtable, int64_t most_ns
+    MaintenanceState *state, Store *store, shared_ptr[Memtable] memtable, int64_t most_ns
 ) noexcept nogil
-cdef int walk_step(SettleState *state, Store *store, int64_t most_ns) noexcept nogil
+cdef int vacuum_step(MaintenanceState *state, Store *store, int64_t most_ns) noexcept nogil

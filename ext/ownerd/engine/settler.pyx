@@ -10,7 +10,7 @@ tree on another thread while dials go on. In order of urgency:
   immutable, and merged first, so that every record is in the tree or has seen the events. Then no
   record needs the events that were there when it began, and they are cut from the log. A release
   among them is counted before (R15): afterwards its records cannot be told from others.
-- Records of deleted lists are removed the same way. A sweep walks every list.
+- Records of deleted lists are removed the same way. A vacuum_all walks every list.
 
 Nothing here changes what anybody is answered: a decision folds the events itself, so a
 change of policy costs the same however many records there are (ext/README.md).
@@ -29,7 +29,7 @@ from ownerd.rules.ownership cimport EVENT_RELEASE
 from ownerd.storage.capacity cimport ROOM_FOR_NOTHING, environment_left
 from ownerd.storage.codec cimport open_row
 from ownerd.storage.memtable cimport memtable_run
-from ownerd.storage.record_tree cimport tree_flush, tree_walk
+from ownerd.storage.record_tree cimport tree_flush, tree_vacuum
 from ownerd.storage.store cimport (
     EVENTS, GRAVES, REQUESTS, REQUEST_MEMORY_NS, List, RequestRow, delete_row, drop_flushed,
     is_flushed, note_error, open_txn, rotate, store_abort, store_begin, store_commit,
@@ -44,25 +44,25 @@ cdef enum:
 
 # --- the plan: on the writer thread ---------------------------------------------------------------
 
-cdef List *walked_list(Store *store, SettleState *state) noexcept nogil:
+cdef List *vacuumed_list(Store *store, MaintenanceState *state) noexcept nogil:
     if store.lists_by_number.count(state.walk.number) == 0:
         return NULL
     return store.lists_by_number[state.walk.number]
 
 
-cdef List *list_to_walk(Store *store, SettleState *state) noexcept nogil:
-    """Return a list with events, else one that the sweep has not visited, else NULL."""
+cdef List *list_to_vacuum(Store *store, MaintenanceState *state) noexcept nogil:
+    """Return a list with events, else one that the vacuum_all has not visited, else NULL."""
     cdef List *lst
-    cdef List *unswept = NULL
+    cdef List *unvisited = NULL
     it = store.lists.begin()
     while it != store.lists.end():
         lst = dereference(it).second
         if not lst.events.empty():
             return lst
-        if lst.swept < state.sweep:
-            unswept = lst
+        if lst.vacuumed_round < state.vacuum_all:
+            unvisited = lst
         preincrement(it)
-    return unswept
+    return unvisited
 
 
 cdef bint find_uncounted(List *lst, PlanTask *plan) noexcept nogil:
@@ -76,7 +76,7 @@ cdef bint find_uncounted(List *lst, PlanTask *plan) noexcept nogil:
     return False
 
 
-cdef void begin_walk(SettleState *state, uint32_t number, List *lst) noexcept nogil:
+cdef void begin_vacuum(MaintenanceState *state, uint32_t number, List *lst) noexcept nogil:
     cdef size_t i
     state.walk.number = number
     state.walk.bury = lst == NULL
@@ -86,36 +86,36 @@ cdef void begin_walk(SettleState *state, uint32_t number, List *lst) noexcept no
     if lst != NULL:
         for i in range(lst.events.size()):
             state.walk.events.push_back(lst.events[i].event)
-    state.walking = True
-    state.walk_finished = False
+    state.vacuuming = True
+    state.vacuum_finished = False
 
 
-cdef bint choose_walk(Store *store, SettleState *state, PlanTask *plan) noexcept nogil:
+cdef bint choose_vacuum(Store *store, MaintenanceState *state, PlanTask *plan) noexcept nogil:
     """Begin the next walk, or have a release counted that it needs; False if none is due."""
     cdef List *lst
     plan.work = WORK_PLAN_AGAIN
     if not store.graves.empty():
-        begin_walk(state, store.graves.back(), NULL)
+        begin_vacuum(state, store.graves.back(), NULL)
     else:
-        lst = list_to_walk(store, state)
+        lst = list_to_vacuum(store, state)
         if lst == NULL:
             return False
         if find_uncounted(lst, plan):
             plan.work = WORK_COUNT
             return True
-        begin_walk(state, lst.number, lst)
+        begin_vacuum(state, lst.number, lst)
     rotate(store)
     return True
 
 
-cdef int64_t judged_at(Store *store, SettleState *state, int64_t now_ns) noexcept nogil:
+cdef int64_t judged_at(Store *store, MaintenanceState *state, int64_t now_ns) noexcept nogil:
     """Return the time that a walk may judge expirations at.
 
     An event that the walk does not fold may prolong what is alive at its instant (R12), or end and
     count it (R15): nothing that was alive then may be dropped.
     """
     cdef size_t i
-    cdef List *lst = walked_list(store, state)
+    cdef List *lst = vacuumed_list(store, state)
     if lst == NULL:
         return now_ns
     for i in range(lst.events.size()):
@@ -124,7 +124,7 @@ cdef int64_t judged_at(Store *store, SettleState *state, int64_t now_ns) noexcep
     return now_ns
 
 
-cdef void cut_events(Store *store, SettleState *state) noexcept nogil:
+cdef void cut_events(Store *store, MaintenanceState *state) noexcept nogil:
     """Cut the events that every record has seen, or close a grave that is empty."""
     cdef List *lst
     cdef size_t i
@@ -133,7 +133,7 @@ cdef void cut_events(Store *store, SettleState *state) noexcept nogil:
     if state.walk.bury:
         delete_row(store, GRAVES, slice_of(key, 4))
         return
-    lst = walked_list(store, state)
+    lst = vacuumed_list(store, state)
     for i in range(lst.events.size()):
         if lst.events[i].event.seq <= state.walk.last_seq:
             put_be32(key + 4, lst.events[i].event.seq)
@@ -150,11 +150,11 @@ cdef void close_grave(Store *store, uint32_t number) noexcept nogil:
             return
 
 
-cdef int finish_walk(Store *store, SettleState *state, int64_t now_ns) noexcept nogil:
+cdef int finish_vacuum(Store *store, MaintenanceState *state, int64_t now_ns) noexcept nogil:
     """Commit what a finished walk has made superfluous; an LMDB error code, or 0."""
-    cdef List *lst = walked_list(store, state)
+    cdef List *lst = vacuumed_list(store, state)
     cdef int code
-    state.walking = state.walk_finished = False
+    state.vacuuming = state.vacuum_finished = False
     if lst == NULL and not state.walk.bury:
         return MDB_SUCCESS            # the list was deleted under the walk
     store_begin(store)
@@ -165,7 +165,7 @@ cdef int finish_walk(Store *store, SettleState *state, int64_t now_ns) noexcept 
     if state.walk.bury:
         close_grave(store, state.walk.number)
         return MDB_SUCCESS
-    lst.swept = state.sweep
+    lst.vacuumed_round = state.vacuum_all
     return load_list(store, text_slice(lst.id))
 
 
@@ -192,7 +192,7 @@ cdef void delete_old_requests(
             deleted[0] += 1
 
 
-cdef int forget_requests(Store *store, SettleState *state, int64_t now_ns) noexcept nogil:
+cdef int forget_requests(Store *store, MaintenanceState *state, int64_t now_ns) noexcept nogil:
     """Delete request ids that are older than they need be remembered; an error code, or 0."""
     cdef MDB_cursor *cursor
     cdef int deleted = 0
@@ -213,8 +213,8 @@ cdef int forget_requests(Store *store, SettleState *state, int64_t now_ns) noexc
     return MDB_SUCCESS if is_full(code) else code
 
 
-cdef int settle_plan(
-    Store *store, SettleState *state, PlanTask *plan, int64_t now_ns
+cdef int maintenance_plan(
+    Store *store, MaintenanceState *state, PlanTask *plan, int64_t now_ns
 ) noexcept nogil:
     """Say what is to be done next, doing what is small; an error code that ends the store, or 0."""
     cdef int code = MDB_SUCCESS
@@ -222,11 +222,11 @@ cdef int settle_plan(
         state.stuck.store(True)       # not even to cut or trim
         plan.work = WORK_NOTHING
         return MDB_SUCCESS
-    if plan.sweep:
-        state.sweep += 1
+    if plan.vacuum_all:
+        state.vacuum_all += 1
         state.requests_due = state.flush_due = True
-    if state.walk_finished:
-        code = finish_walk(store, state, now_ns)
+    if state.vacuum_finished:
+        code = finish_vacuum(store, state, now_ns)
     drop_flushed(store)
     plan.work = WORK_PLAN_AGAIN
     if code != MDB_SUCCESS:
@@ -240,10 +240,10 @@ cdef int settle_plan(
             plan.work = WORK_NOTHING
             return MDB_SUCCESS
         return code
-    elif state.walking and (state.walk.bury or walked_list(store, state) != NULL):
-        plan.work = WORK_WALK
+    elif state.vacuuming and (state.walk.bury or vacuumed_list(store, state) != NULL):
+        plan.work = WORK_VACUUM
         state.walk.now_ns = judged_at(store, state, now_ns)
-    elif choose_walk(store, state, plan):
+    elif choose_vacuum(store, state, plan):
         return MDB_SUCCESS
     elif state.flush_due:
         state.flush_due = False
@@ -257,13 +257,13 @@ cdef int settle_plan(
 
 # --- the work: on whichever thread settles --------------------------------------------------------
 
-cdef int judged(SettleState *state, Store *store, int code) noexcept nogil:
+cdef int judged(MaintenanceState *state, Store *store, int code) noexcept nogil:
     """Tell a lack of room, which is waited out, from what ends the store."""
     state.stuck.store(is_full(code))
     return MDB_SUCCESS if is_full(code) else code
 
 
-cdef uint64_t records_allowed(SettleState *state, Store *store) noexcept nogil:
+cdef uint64_t records_allowed(MaintenanceState *state, Store *store) noexcept nogil:
     """Return how many records a step may write into what is left of map and disk."""
     cdef uint64_t left = environment_left(
         store.tree.environment, store.reserve_bytes, clock_elapsed()
@@ -274,7 +274,7 @@ cdef uint64_t records_allowed(SettleState *state, Store *store) noexcept nogil:
 
 
 cdef int flush_step(
-    SettleState *state, Store *store, shared_ptr[Memtable] memtable, int64_t most_ns
+    MaintenanceState *state, Store *store, shared_ptr[Memtable] memtable, int64_t most_ns
 ) noexcept nogil:
     """Bring the next records of a immutable memtable into the tree; an error code that ends the store.
 
@@ -303,7 +303,7 @@ cdef int flush_step(
     return judged(state, store, code)
 
 
-cdef int walk_step(SettleState *state, Store *store, int64_t most_ns) noexcept nogil:
+cdef int vacuum_step(MaintenanceState *state, Store *store, int64_t most_ns) noexcept nogil:
     """Visit the next records of the walk; an error code that ends the store, or 0."""
     cdef uint64_t written = state.walk.written
     cdef uint64_t most
@@ -311,12 +311,12 @@ cdef int walk_step(SettleState *state, Store *store, int64_t most_ns) noexcept n
     state.guard.lock()
     most = records_allowed(state, store)
     if most > 0:
-        code = tree_walk(
-            store.tree, &state.walk, most, clock_elapsed() + most_ns, &state.walk_finished
+        code = tree_vacuum(
+            store.tree, &state.walk, most, clock_elapsed() + most_ns, &state.vacuum_finished
         )
     state.guard.unlock()
     if code != MDB_SUCCESS:           # what the aborted step visited is to be visited again
         state.walk.after.clear()
         state.walk.written = written
-    state.walked_count += state.walk.written - written
+    state.vacuumed_count += state.walk.written - written
     return judged(state, store, code)

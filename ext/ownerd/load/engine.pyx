@@ -116,14 +116,14 @@ cdef Task *prepare(EngineWorker *worker, Slot *slot, Task *chain) noexcept nogil
     call_init(&slot.call, kind)
     slot.call.task.on_done = on_answered
     if not wire_decode(&slot.call, slot.buffer, size):
-        settle_slot(worker, slot, slot.due_ns)
+        count_slot(worker, slot, slot.due_ns)
         return chain
     slot.call.task.next = chain
     worker.under_way += 1
     return &slot.call.task
 
 
-cdef void settle_slot(EngineWorker *worker, Slot *slot, int64_t now_ns) noexcept nogil:
+cdef void count_slot(EngineWorker *worker, Slot *slot, int64_t now_ns) noexcept nogil:
     """Count an answered or refused call and let its slot be used again."""
     cdef Tally *tally = &worker.head.tally
     cdef DialCall *call = &slot.call
@@ -172,7 +172,7 @@ cdef bint send_due(EngineWorker *worker, int64_t now_ns) noexcept nogil:
     while chain != NULL:
         after = chain.next
         worker.under_way -= 1
-        settle_slot(worker, <Slot *> chain, now_ns)
+        count_slot(worker, <Slot *> chain, now_ns)
         chain = after
     return admitted
 
@@ -204,7 +204,7 @@ cdef void collect(EngineWorker *worker) noexcept nogil:
     while task != NULL:
         after = task.next
         worker.under_way -= 1
-        settle_slot(worker, <Slot *> task, now_ns)
+        count_slot(worker, <Slot *> task, now_ns)
         task = after
 
 

@@ -146,7 +146,7 @@ cdef bint take_top(ViewWalk *walk) noexcept nogil:
     return hold_decode(&value, &walk.hold)
 
 
-cdef bint settle_on(ViewWalk *walk) noexcept nogil:
+cdef bint advance(ViewWalk *walk) noexcept nogil:
     """Make the next record, of tree or runs, the current one; False at the end."""
     cdef int order
     cdef bint sound, gone = True
@@ -195,7 +195,7 @@ cdef bint walk_first(ViewWalk *walk, Slice after) noexcept nogil:
     walk.tree_key.mv_data = <void *> start.data
     walk.tree_key.mv_size = start.size
     tree_step(walk, MDB_SET_RANGE)
-    if not settle_on(walk):
+    if not advance(walk):
         return False
     if after.size != 0 \
             and compare_keys(walk.key.data, walk.key.size, after.data, after.size) == 0:
@@ -206,7 +206,7 @@ cdef bint walk_first(ViewWalk *walk, Slice after) noexcept nogil:
 cdef bint walk_next(ViewWalk *walk) noexcept nogil:
     """Move to the next record; False at the list's end, and at a damaged row."""
     move_past(walk)
-    return settle_on(walk)
+    return advance(walk)
 
 
 # --- one record -----------------------------------------------------------------------------------

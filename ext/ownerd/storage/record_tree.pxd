@@ -33,7 +33,7 @@ cdef cppclass Tree:
     bint reading
 
 # What a walk over one list's records does in the tree, and how far it is.
-cdef cppclass TreeWalk:
+cdef cppclass Vacuum:
     uint32_t number                   # of the list
     bint bury                         # remove every record
     uint32_t last_seq                 # events up to here are folded into the records
@@ -56,6 +56,6 @@ cdef int tree_flush(
     Tree *tree, Memtable *memtable, const Run *run, size_t *position, uint64_t most, int64_t end_ns,
     uint64_t *written
 ) noexcept nogil
-cdef int tree_walk(
-    Tree *tree, TreeWalk *walk, uint64_t most, int64_t end_ns, bint *finished
+cdef int tree_vacuum(
+    Tree *tree, Vacuum *walk, uint64_t most, int64_t end_ns, bint *finished
 ) noexcept nogil

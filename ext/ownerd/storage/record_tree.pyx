@@ -1,8 +1,8 @@
 """The record tree: every record as of the settled revision, in an environment of its own.
 
 The settler writes it, in steps that are one transaction each: `tree_flush` brings a immutable
-memtable in, `tree_walk` folds a list's old events into its records and drops what nobody holds. The
-writer thread looks single records up; snapshots read with transactions of their own.
+memtable in, `tree_vacuum` folds a list's old events into its records and drops what nobody holds.
+The writer thread looks single records up; snapshots read with transactions of their own.
 
 Invariants:
 - A record in the tree is the newest that was ever merged; whatever is newer is in the memtables,
@@ -17,8 +17,8 @@ from libc.string cimport memcmp, memcpy, memset
 from ownerd.base.bytes cimport put_be32, slice_of, text_slice, val_of
 from ownerd.base.clock cimport clock_elapsed
 from ownerd.base.failpoints cimport (
-    FAIL_AFTER_FLUSH_COMMIT, FAIL_AFTER_WALK_COMMIT, FAIL_BEFORE_FLUSH_COMMIT,
-    FAIL_BEFORE_WALK_COMMIT, fail_at,
+    FAIL_AFTER_FLUSH_COMMIT, FAIL_AFTER_VACUUM_COMMIT, FAIL_BEFORE_FLUSH_COMMIT,
+    FAIL_BEFORE_VACUUM_COMMIT, fail_at,
 )
 from ownerd.base.lmdb cimport (
     MDB_CORRUPTED, MDB_CURRENT, MDB_NEXT, MDB_NOTFOUND, MDB_RDONLY, MDB_SET, MDB_SET_RANGE,
@@ -257,7 +257,7 @@ cdef int tree_flush(
     return code
 
 
-cdef void fold(TreeWalk *walk, Hold *hold) noexcept nogil:
+cdef void fold(Vacuum *walk, Hold *hold) noexcept nogil:
     """Bring a record past the events of the walk that it has not seen."""
     cdef size_t i
     for i in range(walk.events.size()):
@@ -267,7 +267,7 @@ cdef void fold(TreeWalk *walk, Hold *hold) noexcept nogil:
 
 
 cdef int walk_record(
-    TreeWalk *walk, MDB_cursor *cursor, MDB_val *key, MDB_val *value
+    Vacuum *walk, MDB_cursor *cursor, MDB_val *key, MDB_val *value
 ) noexcept nogil:
     """Rewrite or remove the record under the cursor if it is behind or over."""
     cdef Hold hold
@@ -291,7 +291,7 @@ cdef int walk_record(
     return lmdb.cursor_put(cursor, key, &written, MDB_CURRENT)
 
 
-cdef int seek_on(TreeWalk *walk, MDB_cursor *cursor, MDB_val *key, MDB_val *value) noexcept nogil:
+cdef int seek_on(Vacuum *walk, MDB_cursor *cursor, MDB_val *key, MDB_val *value) noexcept nogil:
     """Move to the first record after the last one visited."""
     cdef char prefix[4]
     cdef int code
@@ -307,7 +307,7 @@ cdef int seek_on(TreeWalk *walk, MDB_cursor *cursor, MDB_val *key, MDB_val *valu
 
 
 cdef int walk_records(
-    TreeWalk *walk, MDB_cursor *cursor, uint64_t most, int64_t end_ns, bint *finished
+    Vacuum *walk, MDB_cursor *cursor, uint64_t most, int64_t end_ns, bint *finished
 ) noexcept nogil:
     cdef MDB_val key, value
     cdef char prefix[4]
@@ -329,8 +329,8 @@ cdef int walk_records(
     return MDB_SUCCESS if finished[0] else code
 
 
-cdef int tree_walk(
-    Tree *tree, TreeWalk *walk, uint64_t most, int64_t end_ns, bint *finished
+cdef int tree_vacuum(
+    Tree *tree, Vacuum *walk, uint64_t most, int64_t end_ns, bint *finished
 ) noexcept nogil:
     """Visit the next records of a list, writing at most `most`; an LMDB error code, or 0.
 
@@ -350,7 +350,7 @@ cdef int tree_walk(
     if code != MDB_SUCCESS or walk.written == written:
         lmdb.txn_abort(txn)
         return code
-    fail_at(FAIL_BEFORE_WALK_COMMIT)
+    fail_at(FAIL_BEFORE_VACUUM_COMMIT)
     code = lmdb.txn_commit(txn)
-    fail_at(FAIL_AFTER_WALK_COMMIT)
+    fail_at(FAIL_AFTER_VACUUM_COMMIT)
     return code

@@ -91,7 +91,7 @@ cdef cppclass List:
     uint64_t update_revision
     uint64_t acquire_revision         # no ownership was acquired at a later revision
     vector[EventRow] events           # by seq; those that some record may not have seen yet
-    uint64_t swept                    # the last sweep that visited every record
+    uint64_t vacuumed_round                    # the last vacuum_all that visited every record
 
 cdef struct Undo:
     List *list

@@ -77,7 +77,7 @@ cdef List *keep_list(Store *store, const MDB_val *key, const MDB_val *value) noe
     if lst == NULL:
         lst = new List()
         lst.acquire_revision = 0
-        lst.swept = 0
+        lst.vacuumed_round = 0
         list_from_row(lst, key, value)
         store.lists[lst.id] = lst
         store.lists_by_number[lst.number] = lst

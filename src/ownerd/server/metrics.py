@@ -41,7 +41,7 @@ _COUNTERS = (
     ("records", "ownerd_dial_records", "Records decided by dial calls."),
     ("groups", "ownerd_groups", "Groups of calls decided together."),
     ("changed_groups", "ownerd_commits", "Groups that changed something and were committed."),
-    ("settled_records", "ownerd_settled_records", "Records rewritten or dropped by the settler."),
+    ("vacuumed_records", "ownerd_settled_records", "Records rewritten or dropped by the settler."),
 )
 _LABELED = (
     ("decisions", "ownerd_claims", "decision", "Claims decided, by decision."),

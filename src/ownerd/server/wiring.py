@@ -87,7 +87,7 @@ def open_engine(settings: Settings) -> Engine:
             queue_limit=settings.queue_limit,
             reserve_bytes=settings.reserve_bytes,
             memtable_bytes=settings.memtable_bytes,
-            settle_interval_s=settings.settle_interval_s,
+            vacuum_interval_s=settings.vacuum_interval_s,
         )
     except StoreInUseError as error:
         raise exits.StoreInUse(str(error)) from None
