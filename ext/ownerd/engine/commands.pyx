@@ -24,11 +24,11 @@ from ownerd.rules.ownership cimport (
 )
 from ownerd.storage.capacity cimport ROOM_FOR_GRANTS
 from ownerd.storage.store cimport (
-    AUDIT, CODES, COUNT_PENDING, EVENTS, GRAVES, LISTS, PRINCIPALS, REQUESTS, REQUEST_MEMORY_NS,
-    AuditRow, EventRow, List, Record, RequestRow, Store, add_campaign, delete_row,
-    find_campaign, find_list, forget_list, get_row, put_campaign, put_event, put_list, put_row,
-    record_load, record_store, rename_campaign, store_abort, store_begin, store_commit,
-    store_room,
+    AUDIT, CODES, COUNT_PENDING, DROPPED_LISTS, EVENTS, LISTS, PRINCIPALS, REQUESTS,
+    REQUEST_MEMORY_NS, AuditRow, EventRow, List, Record, RequestRow, Store, add_campaign,
+    delete_row, find_campaign, find_list, forget_list, get_row, put_campaign, put_event,
+    put_list, put_row, record_load, record_store, rename_campaign, store_abort, store_begin,
+    store_commit, store_room,
 )
 from ownerd.storage.table_cursor cimport load_codes, load_list
 
@@ -158,7 +158,7 @@ cdef void update_policy(Store *store, Change *change, int64_t now_ns) noexcept n
 
 
 cdef void delete_list(Store *store, Change *change, int64_t now_ns) noexcept nogil:
-    """Remove the list at once; its records are buried by the settler.
+    """Remove the list at once; its records are purged by the settler.
 
     Whether ownership is alive was looked up at `acquire_revision`; if any was acquired since, the
     caller looks again. The caller has had every release counted (R15), which needs the records.
@@ -185,7 +185,7 @@ cdef void delete_list(Store *store, Change *change, int64_t now_ns) noexcept nog
     for i in range(change.list.events.size()):
         put_be32(key + 4, change.list.events[i].event.seq)
         delete_row(store, EVENTS, slice_of(key, 8))
-    put_row(store, GRAVES, slice_of(key, 4), empty_slice(), empty_slice())
+    put_row(store, DROPPED_LISTS, slice_of(key, 4), empty_slice(), empty_slice())
     delete_row(store, LISTS, text_slice(change.list_id))
 
 
@@ -503,7 +503,7 @@ cdef int refresh_catalog(Store *store, Change *change) noexcept nogil:
     elif change.kind == DELETE_LIST:
         number = change.list.number
         forget_list(store, text_slice(change.list_id))
-        store.graves.push_back(number)
+        store.dropped_lists.push_back(number)
     elif change.kind == SIGNAL_CAMPAIGN and change.list == NULL:
         it = store.lists.begin()
         while it != store.lists.end() and code == MDB_SUCCESS:

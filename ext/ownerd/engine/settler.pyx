@@ -31,9 +31,9 @@ from ownerd.storage.codec cimport open_row
 from ownerd.storage.memtable cimport memtable_run
 from ownerd.storage.record_tree cimport tree_flush, tree_vacuum
 from ownerd.storage.store cimport (
-    EVENTS, GRAVES, REQUESTS, REQUEST_MEMORY_NS, List, RequestRow, delete_row, drop_flushed,
-    is_flushed, note_error, open_txn, rotate, store_abort, store_begin, store_commit,
-    store_room, trim_journal,
+    DROPPED_LISTS, EVENTS, REQUESTS, REQUEST_MEMORY_NS, List, RequestRow, delete_row,
+    drop_flushed, is_flushed, note_error, open_txn, rotate, store_abort, store_begin,
+    store_commit, store_room, trim_journal,
 )
 from ownerd.storage.table_cursor cimport load_list
 
@@ -79,7 +79,7 @@ cdef bint find_uncounted(List *lst, PlanTask *plan) noexcept nogil:
 cdef void begin_vacuum(MaintenanceState *state, uint32_t number, List *lst) noexcept nogil:
     cdef size_t i
     state.walk.number = number
-    state.walk.bury = lst == NULL
+    state.walk.purge = lst == NULL
     state.walk.last_seq = 0 if lst == NULL else lst.head_seq
     state.walk.after.clear()
     state.walk.events.clear()
@@ -94,8 +94,8 @@ cdef bint choose_vacuum(Store *store, MaintenanceState *state, PlanTask *plan) n
     """Begin the next walk, or have a release counted that it needs; False if none is due."""
     cdef List *lst
     plan.work = WORK_PLAN_AGAIN
-    if not store.graves.empty():
-        begin_vacuum(state, store.graves.back(), NULL)
+    if not store.dropped_lists.empty():
+        begin_vacuum(state, store.dropped_lists.back(), NULL)
     else:
         lst = list_to_vacuum(store, state)
         if lst == NULL:
@@ -125,13 +125,13 @@ cdef int64_t judged_at(Store *store, MaintenanceState *state, int64_t now_ns) no
 
 
 cdef void cut_events(Store *store, MaintenanceState *state) noexcept nogil:
-    """Cut the events that every record has seen, or close a grave that is empty."""
+    """Cut the events that every record has seen, or close a dropped list that is empty."""
     cdef List *lst
     cdef size_t i
     cdef char key[8]
     put_be32(key, state.walk.number)
-    if state.walk.bury:
-        delete_row(store, GRAVES, slice_of(key, 4))
+    if state.walk.purge:
+        delete_row(store, DROPPED_LISTS, slice_of(key, 4))
         return
     lst = vacuumed_list(store, state)
     for i in range(lst.events.size()):
@@ -140,13 +140,13 @@ cdef void cut_events(Store *store, MaintenanceState *state) noexcept nogil:
             delete_row(store, EVENTS, slice_of(key, 8))
 
 
-cdef void close_grave(Store *store, uint32_t number) noexcept nogil:
+cdef void forget_dropped(Store *store, uint32_t number) noexcept nogil:
     """Forget a deleted list; others may have been deleted while it was being emptied."""
     cdef size_t i
-    for i in range(store.graves.size()):
-        if store.graves[i] == number:
-            store.graves[i] = store.graves.back()
-            store.graves.pop_back()
+    for i in range(store.dropped_lists.size()):
+        if store.dropped_lists[i] == number:
+            store.dropped_lists[i] = store.dropped_lists.back()
+            store.dropped_lists.pop_back()
             return
 
 
@@ -155,15 +155,15 @@ cdef int finish_vacuum(Store *store, MaintenanceState *state, int64_t now_ns) no
     cdef List *lst = vacuumed_list(store, state)
     cdef int code
     state.vacuuming = state.vacuum_finished = False
-    if lst == NULL and not state.walk.bury:
+    if lst == NULL and not state.walk.purge:
         return MDB_SUCCESS            # the list was deleted under the walk
     store_begin(store)
     cut_events(store, state)
     code = store_commit(store, store.state.revision, now_ns)
     if code != MDB_SUCCESS:           # what is not cut now is walked again
         return MDB_SUCCESS if is_full(code) else code
-    if state.walk.bury:
-        close_grave(store, state.walk.number)
+    if state.walk.purge:
+        forget_dropped(store, state.walk.number)
         return MDB_SUCCESS
     lst.vacuumed_round = state.vacuum_all
     return load_list(store, text_slice(lst.id))
@@ -240,7 +240,7 @@ cdef int maintenance_plan(
             plan.work = WORK_NOTHING
             return MDB_SUCCESS
         return code
-    elif state.vacuuming and (state.walk.bury or vacuumed_list(store, state) != NULL):
+    elif state.vacuuming and (state.walk.purge or vacuumed_list(store, state) != NULL):
         plan.work = WORK_VACUUM
         state.walk.now_ns = judged_at(store, state, now_ns)
     elif choose_vacuum(store, state, plan):

@@ -35,7 +35,7 @@ cdef cppclass Tree:
 # What a walk over one list's records does in the tree, and how far it is.
 cdef cppclass Vacuum:
     uint32_t number                   # of the list
-    bint bury                         # remove every record
+    bint purge                         # remove every record
     uint32_t last_seq                 # events up to here are folded into the records
     vector[Event] events
     int64_t now_ns                    # spans that had ended by then are dropped

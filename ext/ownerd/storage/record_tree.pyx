@@ -274,7 +274,7 @@ cdef int walk_record(
     cdef char row[VALUE_BYTES + SEAL_BYTES]
     cdef MDB_val written
     cdef size_t size = 0
-    if not walk.bury:
+    if not walk.purge:
         if not open_row(key, value) or not hold_decode(value, &hold):
             return MDB_CORRUPTED
         if hold.event_seq >= walk.last_seq and hold_alive(&hold, walk.now_ns):

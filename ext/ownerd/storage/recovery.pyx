@@ -35,8 +35,8 @@ from ownerd.storage.store cimport (
     put_row, store_abort, store_begin, store_room,
 )
 from ownerd.storage.table_cursor cimport (
-    Scan, load_campaigns, load_codes, load_graves, load_lists, scan_close, scan_next, scan_open,
-    scan_seek,
+    Scan, load_campaigns, load_codes, load_dropped_lists, load_lists, scan_close, scan_next,
+    scan_open, scan_seek,
 )
 
 from ownerd.storage.directory import StoreError, prepare_directory, sync_directory
@@ -153,7 +153,7 @@ cdef _load(Store *store, str directory):
     cdef int code
     open_tables(store.environment, TABLE_NAMES, store.tables, TABLE_COUNT)
     _load_state(store, directory)
-    for code in (load_lists(store), load_campaigns(store), load_codes(store), load_graves(store)):
+    for code in (load_lists(store), load_campaigns(store), load_codes(store), load_dropped_lists(store)):
         check(code, f"cannot read the catalog in {directory}")
 
 

@@ -19,7 +19,7 @@ from ownerd.storage.record_tree cimport Tree
 cdef enum Table:
     META
     LISTS
-    GRAVES
+    DROPPED_LISTS
     EVENTS
     CAMPAIGNS
     CODES
@@ -132,7 +132,7 @@ cdef cppclass Store:
     vector[Campaign *] former         # as they were before a rename; snapshots may show them
     unordered_map[string, uint32_t] campaign_numbers
     unordered_map[string, Code] codes
-    vector[uint32_t] graves           # numbers of deleted lists that still have records
+    vector[uint32_t] dropped_lists           # numbers of deleted lists that still have records
     size_t committed_campaigns
     vector[Undo] undo
     uint64_t reserve_bytes

@@ -50,7 +50,7 @@ cdef enum:
     SPLIT_PAGES = 2                   # a page that is split is half full
 
 TABLE_NAMES[:] = [
-    "meta", "lists", "graves", "events", "campaigns", "codes", "audit", "requests", "journal",
+    "meta", "lists", "dropped_lists", "events", "campaigns", "codes", "audit", "requests", "journal",
     "principals",
 ]
 

@@ -24,4 +24,4 @@ cdef int load_list(Store *store, Slice list_id) noexcept nogil
 cdef int load_codes(Store *store) noexcept nogil
 cdef int load_lists(Store *store) noexcept nogil
 cdef int load_campaigns(Store *store) noexcept nogil
-cdef int load_graves(Store *store) noexcept nogil
+cdef int load_dropped_lists(Store *store) noexcept nogil

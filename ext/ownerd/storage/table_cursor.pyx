@@ -14,7 +14,7 @@ from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_NEXT, MDB_RDONLY, MDB_SET_RANGE
 from ownerd.rules.ownership cimport Code
 from ownerd.storage.codec cimport open_row
 from ownerd.storage.store cimport (
-    CAMPAIGNS, CODES, EVENTS, GRAVES, LISTS, Campaign, EventRow, ListRow, find_list,
+    CAMPAIGNS, CODES, DROPPED_LISTS, EVENTS, LISTS, Campaign, EventRow, ListRow, find_list,
 )
 
 
@@ -162,11 +162,11 @@ cdef int load_codes(Store *store) noexcept nogil:
     return scan_close(&scan)
 
 
-cdef int load_graves(Store *store) noexcept nogil:
+cdef int load_dropped_lists(Store *store) noexcept nogil:
     cdef Scan scan
-    cdef int code = scan_open(store, GRAVES, &scan)
+    cdef int code = scan_open(store, DROPPED_LISTS, &scan)
     if code != MDB_SUCCESS:
         return code
     while scan_next(&scan):
-        store.graves.push_back(get_be32(<const char *> scan.key.mv_data))
+        store.dropped_lists.push_back(get_be32(<const char *> scan.key.mv_data))
     return scan_close(&scan)

@@ -29,8 +29,8 @@ from ownerd.storage.record_tree cimport (
     TREE_META, TREE_RECORDS, TREE_TABLE_COUNT, TREE_TABLE_NAMES, TreeState,
 )
 from ownerd.storage.store cimport (
-    CAMPAIGNS, GRAVES, JOURNAL, LISTS, META, PRINCIPALS, TABLE_COUNT, TABLE_NAMES, ListRow,
-    StateRow,
+    CAMPAIGNS, DROPPED_LISTS, JOURNAL, LISTS, META, PRINCIPALS, TABLE_COUNT, TABLE_NAMES,
+    ListRow, StateRow,
 )
 
 from ownerd.storage.directory import StoreError
@@ -89,7 +89,7 @@ cdef bint list_row(Known *known, const MDB_val *key, const MDB_val *value) noexc
     return True
 
 
-cdef bint grave_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
+cdef bint dropped_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
     if key.mv_size != 4:
         return False
     known.lists[get_be32(<const char *> key.mv_data)] = 1
@@ -161,8 +161,8 @@ cdef RowCheck check_of(bytes name, bint in_tree):
         return state_row
     if name == TABLE_NAMES[<int> LISTS]:
         return list_row
-    if name == TABLE_NAMES[<int> GRAVES]:
-        return grave_row
+    if name == TABLE_NAMES[<int> DROPPED_LISTS]:
+        return dropped_row
     if name == TABLE_NAMES[<int> CAMPAIGNS]:
         return campaign_row
     return journal_row if name == TABLE_NAMES[<int> JOURNAL] else any_row
