@@ -75,7 +75,7 @@ cdef struct DialCall:
     char *answer                      # the encoded response, once done with code OK
     size_t answer_size
     char *room                        # where the answer goes if it fits; else it is malloc'd
-    size_t room_bytes
+    size_t buffer_bytes
 
 
 cdef void task_clear(Task *task) noexcept nogil

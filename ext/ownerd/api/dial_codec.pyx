@@ -490,7 +490,7 @@ cdef void wire_encode(DialCall *call) noexcept nogil:
     cdef uint32_t holder_field = 1 if call.call_kind == CALL_GET_HOLDER else 2
     cdef size_t bound = answer_bound(call)
     call.answer = call.room
-    if bound > call.room_bytes:
+    if bound > call.buffer_bytes:
         call.answer = <char *> malloc(bound)
     if call.answer == NULL:
         abort()

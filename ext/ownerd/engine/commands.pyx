@@ -22,13 +22,13 @@ from ownerd.rules.ownership cimport (
     ALL_CAMPAIGNS, EVENT_DURATION, EVENT_RELEASE, EVENT_RESERVATIONS_END, Event, hold_alive,
     hold_owned, rules_import,
 )
-from ownerd.storage.capacity cimport ROOM_FOR_GRANTS
+from ownerd.storage.capacity cimport CAPACITY_FOR_GRANTS
 from ownerd.storage.store cimport (
     AUDIT, CODES, COUNT_PENDING, DROPPED_LISTS, EVENTS, LISTS, PRINCIPALS, REQUESTS,
     REQUEST_MEMORY_NS, AuditRow, EventRow, List, Record, RequestRow, Store, add_campaign,
     delete_row, find_campaign, find_list, forget_list, get_row, put_campaign, put_event,
     put_list, put_row, record_load, record_store, rename_campaign, store_abort, store_begin,
-    store_commit, store_room,
+    store_capacity, store_commit,
 )
 from ownerd.storage.table_cursor cimport load_codes, load_list
 
@@ -349,7 +349,7 @@ cdef void put_principal(Store *store, Change *change) noexcept nogil:
 
 cdef void note_refusals(Store *store, Change *change, int64_t now_ns) noexcept nogil:
     """Leave an audit entry only; not out of what is kept for releases."""
-    if store_room(store, now_ns) < ROOM_FOR_GRANTS:
+    if store_capacity(store, now_ns) < CAPACITY_FOR_GRANTS:
         refuse_full(store, &change.task)
 
 
@@ -359,7 +359,7 @@ cdef void import_rows(Store *store, Change *change, int64_t now_ns) noexcept nog
     cdef size_t i
     if not known_list(store, change):
         return
-    if store_room(store, now_ns) < ROOM_FOR_GRANTS:
+    if store_capacity(store, now_ns) < CAPACITY_FOR_GRANTS:
         refuse_full(store, &change.task)
         return
     for i in range(change.rows.size()):

@@ -3,8 +3,8 @@
 from libc.stdint cimport int64_t
 
 from ownerd.api.calls cimport DialCall
-from ownerd.storage.capacity cimport Room
+from ownerd.storage.capacity cimport Capacity
 from ownerd.storage.store cimport Store
 
 cdef void look_ahead(Store *store, DialCall *const *calls, size_t count) noexcept nogil
-cdef bint dial_decide(Store *store, DialCall *call, int64_t now_ns, Room room) noexcept nogil
+cdef bint dial_decide(Store *store, DialCall *call, int64_t now_ns, Capacity room) noexcept nogil

@@ -18,7 +18,7 @@ from ownerd.engine.commands cimport refuse_full, refuse_unknown_list
 from ownerd.rules.ownership cimport (
     NOBODY, OWNERSHIP_ACQUIRED, Code, Ruling, rules_attempt, rules_claim, rules_holder,
 )
-from ownerd.storage.capacity cimport ROOM_FOR_GRANTS, ROOM_FOR_REPORTS
+from ownerd.storage.capacity cimport CAPACITY_FOR_GRANTS, CAPACITY_FOR_REPORTS
 from ownerd.storage.memtable cimport Memtable, memtable_prefetch
 from ownerd.storage.multiget cimport Seen, lookahead_add, lookahead_read, lookahead_skip
 from ownerd.storage.store cimport (
@@ -160,7 +160,7 @@ cdef void look_ahead(Store *store, DialCall *const *calls, size_t count) noexcep
     ))
 
 
-cdef bint dial_decide(Store *store, DialCall *call, int64_t now_ns, Room room) noexcept nogil:
+cdef bint dial_decide(Store *store, DialCall *call, int64_t now_ns, Capacity room) noexcept nogil:
     """Decide a call; True if it changed anything. Refusals are in `call.task`.
 
     Without room for them, a claim that would be granted anew and, later, an attempt that would
@@ -176,7 +176,7 @@ cdef bint dial_decide(Store *store, DialCall *call, int64_t now_ns, Room room) n
     dialing.changed = False
     dialing.code_text.size = 0
     dialing.seen = take_seen(store, call)
-    dialing.dry = room < (ROOM_FOR_GRANTS if claims else ROOM_FOR_REPORTS)
+    dialing.dry = room < (CAPACITY_FOR_GRANTS if claims else CAPACITY_FOR_REPORTS)
     dialing.list = find_list(store, call.list_id)
     if dialing.list == NULL:
         refuse_unknown_list(&call.task, call.list_id.data, call.list_id.size)

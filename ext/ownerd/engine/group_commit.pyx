@@ -36,10 +36,12 @@ from ownerd.engine.commands cimport Change, change_run, is_full, refuse_full
 from ownerd.engine.decide cimport dial_decide, look_ahead
 from ownerd.engine.settler cimport PlanTask, flush_step, maintenance_plan, trim_step
 from ownerd.engine.snapshot cimport SnapshotRequest, snapshot_take
-from ownerd.storage.capacity cimport ROOM_FOR_CHANGES, ROOM_FOR_GRANTS, ROOM_FOR_NOTHING, Room
+from ownerd.storage.capacity cimport (
+    CAPACITY_FOR_CHANGES, CAPACITY_FOR_GRANTS, CAPACITY_FOR_NOTHING, Capacity,
+)
 from ownerd.storage.memtable cimport memtable_fill, memtable_fits
 from ownerd.storage.store cimport (
-    drop_flushed, rotate, store_abort, store_begin, store_commit, store_room,
+    drop_flushed, rotate, store_abort, store_begin, store_capacity, store_commit,
 )
 
 cdef extern from "<pthread.h>" nogil:
@@ -251,7 +253,7 @@ cdef bint await_flush(EngineCore *engine) noexcept nogil:
     return store.immutable.get() == NULL
 
 
-cdef bint make_room(EngineCore *engine, uint64_t records) noexcept nogil:
+cdef bint reserve_memtable(EngineCore *engine, uint64_t records) noexcept nogil:
     """Have the active memtable take so many records; False if it cannot."""
     cdef Store *store = engine.store
     drop_flushed(store)
@@ -265,15 +267,15 @@ cdef bint make_room(EngineCore *engine, uint64_t records) noexcept nogil:
     return True
 
 
-cdef Room flushed_room(EngineCore *engine, int64_t now_ns) noexcept nogil:
+cdef Capacity flushed_capacity(EngineCore *engine, int64_t now_ns) noexcept nogil:
     """Tell what may still be written; have the memtables settled before grants are refused for them.
 
     What the memtables promise to need is an upper bound, and settling finds out what it is.
     """
     cdef Store *store = engine.store
-    cdef Room room = store_room(store, now_ns)
+    cdef Capacity room = store_capacity(store, now_ns)
     cdef int code = MDB_SUCCESS
-    if room >= ROOM_FOR_GRANTS or room == ROOM_FOR_NOTHING:
+    if room >= CAPACITY_FOR_GRANTS or room == CAPACITY_FOR_NOTHING:
         return room
     if await_flush(engine) and rotate(store):
         await_flush(engine)
@@ -281,7 +283,7 @@ cdef Room flushed_room(EngineCore *engine, int64_t now_ns) noexcept nogil:
         code = trim_step(store, now_ns)
     if code != MDB_SUCCESS and not is_full(code):
         engine_fail(engine, code)
-    return store_room(store, now_ns)
+    return store_capacity(store, now_ns)
 
 
 # --- groups of dials ------------------------------------------------------------------------------
@@ -299,16 +301,16 @@ cdef int decide_group(EngineCore *engine, size_t start, size_t end) noexcept nog
     """Decide group[start:end] at one instant and commit; an LMDB error code, or 0."""
     cdef Store *store = engine.store
     cdef int64_t now_ns
-    cdef Room room
+    cdef Capacity room
     cdef bint changed = False
     cdef uint64_t records = 0
     cdef size_t i
     cdef int code
     for i in range(start, end):
         records += engine.group[i].item_count
-    room = flushed_room(engine, clock_now(engine.clock))
-    if not make_room(engine, records):
-        room = ROOM_FOR_CHANGES
+    room = flushed_capacity(engine, clock_now(engine.clock))
+    if not reserve_memtable(engine, records):
+        room = CAPACITY_FOR_CHANGES
     now_ns = clock_now(engine.clock)  # not before the wait
     store_begin(store)
     if records >= LOOKAHEAD_RECORDS:
@@ -376,8 +378,8 @@ cdef Task *gather_group(EngineCore *engine, Task *task) noexcept nogil:
 cdef int run_change(EngineCore *engine, Change *change) noexcept nogil:
     """Run a change of the control plane; it may change records, one for each row or id in it."""
     cdef int code
-    if store_room(engine.store, clock_now(engine.clock)) == ROOM_FOR_NOTHING \
-            or not make_room(engine, change.rows.size() + change.record_ids.size()):
+    if store_capacity(engine.store, clock_now(engine.clock)) == CAPACITY_FOR_NOTHING \
+            or not reserve_memtable(engine, change.rows.size() + change.record_ids.size()):
         refuse_full(engine.store, &change.task)
         return MDB_SUCCESS
     code = change_run(engine.store, change, clock_now(engine.clock))

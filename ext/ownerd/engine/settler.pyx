@@ -26,14 +26,14 @@ from ownerd.base.lmdb cimport (
 )
 from ownerd.engine.commands cimport is_full
 from ownerd.rules.ownership cimport EVENT_RELEASE
-from ownerd.storage.capacity cimport ROOM_FOR_NOTHING, environment_left
+from ownerd.storage.capacity cimport CAPACITY_FOR_NOTHING, environment_left
 from ownerd.storage.codec cimport open_row
 from ownerd.storage.memtable cimport memtable_run
 from ownerd.storage.record_tree cimport tree_flush, tree_vacuum
 from ownerd.storage.store cimport (
     DROPPED_LISTS, EVENTS, REQUESTS, REQUEST_MEMORY_NS, List, RequestRow, delete_row,
     drop_flushed, is_flushed, note_error, open_txn, rotate, store_abort, store_begin,
-    store_commit, store_room, trim_journal,
+    store_capacity, store_commit, trim_journal,
 )
 from ownerd.storage.table_cursor cimport load_list
 
@@ -218,7 +218,7 @@ cdef int maintenance_plan(
 ) noexcept nogil:
     """Say what is to be done next, doing what is small; an error code that ends the store, or 0."""
     cdef int code = MDB_SUCCESS
-    if store_room(store, now_ns) == ROOM_FOR_NOTHING:
+    if store_capacity(store, now_ns) == CAPACITY_FOR_NOTHING:
         state.stuck.store(True)       # not even to cut or trim
         plan.work = WORK_NOTHING
         return MDB_SUCCESS

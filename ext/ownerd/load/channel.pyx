@@ -269,7 +269,7 @@ cdef bint open_session(Channel *channel) noexcept nogil:
 cdef bint channel_connect(Channel *channel) noexcept nogil:
     """Begin to connect; False if that failed at once. Calls may be made before it is done."""
     cdef int on = 1
-    channel.draining = channel.awaits_bytes = channel.awaits_room = False
+    channel.draining = channel.awaits_bytes = channel.awaits_write = False
     channel.out_at = channel.out_size = 0
     channel.fd = socket(
         channel.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0
@@ -372,9 +372,9 @@ cdef bint channel_flush(Channel *channel) noexcept nogil:
         channel.out_at = sent
 
 
-cdef bint channel_wants_room(const Channel *channel) noexcept nogil:
+cdef bint channel_awaits_write(const Channel *channel) noexcept nogil:
     """Whether there is something to do once the socket is writable."""
-    return channel.out_size > 0 and not channel.awaits_bytes or channel.awaits_room
+    return channel.out_size > 0 and not channel.awaits_bytes or channel.awaits_write
 
 
 # --- calls ----------------------------------------------------------------------------------------

@@ -21,9 +21,9 @@ from ownerd.api.calls cimport CALL_CLAIM, CALL_CLAIM_BATCH, CALL_KIND_COUNT, OK
 from ownerd.base.clock cimport CLOCK_MONOTONIC, clock_read, timespec
 from ownerd.base.containers cimport string, vector
 from ownerd.load.channel cimport (
-    GRPC_PREFIX_BYTES, Channel, Exchange, channel_call, channel_close, channel_connect,
-    channel_flush, channel_free, channel_lose, channel_make, channel_receive,
-    channel_wants_room, sockaddr, sockaddr_storage, socklen_t,
+    GRPC_PREFIX_BYTES, Channel, Exchange, channel_awaits_write, channel_call, channel_close,
+    channel_connect, channel_flush, channel_free, channel_lose, channel_make, channel_receive,
+    sockaddr, sockaddr_storage, socklen_t,
 )
 from ownerd.load.plan cimport Picker, Plan, PlanCore, picker_init, plan_bound, plan_encode
 from ownerd.load.tally cimport (
@@ -246,7 +246,7 @@ cdef void watch(HttpWorker *worker, uint32_t index, int operation, bint room) no
     cdef Channel *channel = &worker.channels[index]
     event.events = EPOLLIN | EPOLLOUT if room else EPOLLIN
     event.data.u32 = index
-    channel.watched_for_room = room
+    channel.watched_for_write = room
     epoll_ctl(worker.epoll_fd, operation, channel.fd, &event)
 
 
@@ -277,8 +277,8 @@ cdef void tend(HttpWorker *worker, uint32_t index) noexcept nogil:
         watch(worker, index, EPOLL_CTL_ADD, False)
     if not channel_flush(channel):
         lose(worker, channel)
-    elif channel.watched_for_room != channel_wants_room(channel):
-        watch(worker, index, EPOLL_CTL_MOD, channel_wants_room(channel))
+    elif channel.watched_for_write != channel_awaits_write(channel):
+        watch(worker, index, EPOLL_CTL_MOD, channel_awaits_write(channel))
 
 
 cdef void tend_all(HttpWorker *worker) noexcept nogil:
@@ -316,7 +316,7 @@ cdef void receive_until(HttpWorker *worker, int64_t until_ns) noexcept nogil:
         channel = &worker.channels[events[i].data.u32]
         if channel.session == NULL:
             continue
-        if events[i].events == EPOLLOUT and not channel.awaits_room:
+        if events[i].events == EPOLLOUT and not channel.awaits_write:
             continue
         if not channel_receive(channel):
             lose(worker, channel)

@@ -27,7 +27,7 @@ cdef bint secure_begin(Channel *channel) noexcept nogil:
 cdef ssize_t secure_receive(Channel *channel, char *buffer, size_t size) noexcept nogil:
     cdef int rest
     cdef ssize_t got = tls_read(<SSL *> channel.transport_state, buffer, size, &rest)
-    channel.awaits_room = rest == TLS_WANTS_WRITE
+    channel.awaits_write = rest == TLS_WANTS_WRITE
     channel.awaits_bytes = False
     if got > 0:
         return got

@@ -292,7 +292,7 @@ cdef bint shake_hands(Connection *connection) noexcept nogil:
         return False
     connection.loop.handshakes_left -= 1
     rest = tls_handshake(connection.tls)
-    connection.read_wants_room = rest == TLS_WANTS_WRITE
+    connection.read_awaits_write = rest == TLS_WANTS_WRITE
     if rest == TLS_WANTS_READ or rest == TLS_WANTS_WRITE:
         watch(connection, EPOLLOUT if rest == TLS_WANTS_WRITE else EPOLLIN)
         return False
@@ -427,7 +427,7 @@ cdef void connection_read(Connection *connection) noexcept nogil:
         return
     size = transport_read(connection, loop.input, READ_BYTES)
     if size == TRANSPORT_AGAIN:
-        if connection.read_wants_room or connection.write_wants_bytes:
+        if connection.read_awaits_write or connection.write_awaits_read:
             connection_mark(connection)
         return
     if size <= 0:
@@ -527,9 +527,9 @@ cdef void connection_write(Connection *connection) noexcept nogil:
 
 cdef inline uint32_t wanted_events(Connection *connection) noexcept nogil:
     cdef uint32_t events = EPOLLIN
-    if connection.unsent != NULL and not connection.write_wants_bytes:
+    if connection.unsent != NULL and not connection.write_awaits_read:
         events = EPOLLOUT
-    return events | <uint32_t> EPOLLOUT if connection.read_wants_room else events
+    return events | <uint32_t> EPOLLOUT if connection.read_awaits_write else events
 
 
 cdef void linger(Connection *connection) noexcept nogil:

@@ -251,7 +251,7 @@ cdef void take_event(Loop *loop, epoll_event *event) noexcept nogil:
         connection_mark(connection)
     if connection.to_be_read:
         return                        # below, once
-    if event.events & (EPOLLIN | EPOLLERR | EPOLLHUP) or connection.read_wants_room:
+    if event.events & (EPOLLIN | EPOLLERR | EPOLLHUP) or connection.read_awaits_write:
         connection_read(connection)
 
 

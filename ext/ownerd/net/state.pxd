@@ -150,8 +150,8 @@ cdef struct Connection:
     bint dead                         # to be closed at the end of the wake-up
     bint unread                       # TLS keeps bytes that epoll does not tell of
     bint to_be_read                   # in the loop's list of those that have some
-    bint read_wants_room              # TLS has to write before it can read on
-    bint write_wants_bytes            # the other way round
+    bint read_awaits_write              # TLS has to write before it can read on
+    bint write_awaits_read            # the other way round
     bint wordless                     # TLS has failed: not even a goodbye may be said
     bint greeted                      # its SETTINGS have come
     bint peer_left                    # its GOAWAY has come

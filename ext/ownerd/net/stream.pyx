@@ -85,7 +85,7 @@ cdef Exchange *exchange_open(Connection *connection, int32_t stream_id) noexcept
     exchange.target = TARGET_UNKNOWN
     exchange.timeout_ns = -1
     exchange.call.room = exchange.inline_answer
-    exchange.call.room_bytes = ANSWER_BYTES
+    exchange.call.buffer_bytes = ANSWER_BYTES
     exchange.body = exchange.inline_body
     exchange.body_capacity = INLINE_BYTES
     link_exchange(connection, exchange)

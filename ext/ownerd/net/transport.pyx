@@ -50,7 +50,7 @@ cdef ssize_t secure_read(Connection *connection, char *buffer, size_t room) noex
         return TRANSPORT_BROKEN
     size = tls_read(connection.tls, buffer, room, &rest)
     connection.wordless = rest == TLS_FAILED or rest == TLS_LOST
-    connection.read_wants_room = rest == TLS_WANTS_WRITE
+    connection.read_awaits_write = rest == TLS_WANTS_WRITE
     # An end behind some bytes is come to in the next wake-up, like bytes that had no room.
     connection.unread = size > 0 and (rest == TLS_DONE or is_over(rest))
     if size > 0:
@@ -69,7 +69,7 @@ cdef ssize_t secure_write(Connection *connection, const char *data, size_t size)
     taken = tls_write(connection.tls, data, size, &rest)
     connection.loop.counts.writes += 1
     connection.wordless = is_over(rest)
-    connection.write_wants_bytes = rest == TLS_WANTS_READ
+    connection.write_awaits_read = rest == TLS_WANTS_READ
     if taken > 0:
         return taken
     return TRANSPORT_BROKEN if connection.wordless else TRANSPORT_AGAIN

@@ -1,4 +1,4 @@
-"""Room in a map and on the disk: grants are refused before the store is full.
+"""Capacity in a map and on the disk: grants are refused before the store is full.
 
 LMDB needs free pages even to delete (copy on write), so a reserve is kept: grants may not touch
 it, attempts may use half of it, and the rest is for releases and settling, which make room again.
@@ -111,18 +111,18 @@ cdef uint64_t environment_left(
     return left
 
 
-cdef Room environment_room(
+cdef Capacity environment_capacity(
     Environment *environment, uint64_t reserve_bytes, uint64_t promised_bytes, int64_t now_ns
 ) noexcept nogil:
     """Tell what may still be written; asked before each group."""
-    cdef Room room
+    cdef Capacity room
     environment.guard.lock()
     room = measure(environment, reserve_bytes, promised_bytes, now_ns)
     environment.guard.unlock()
     return room
 
 
-cdef Room measure(
+cdef Capacity measure(
     Environment *environment, uint64_t reserve, uint64_t promised, int64_t now_ns
 ) noexcept nogil:
     cdef statvfs_t disk
@@ -141,8 +141,8 @@ cdef Room measure(
     left -= min(left, promised)
     environment.map_full = left < reserve and not environment.disk_full
     if left >= reserve:
-        return ROOM_FOR_GRANTS
+        return CAPACITY_FOR_GRANTS
     if left >= reserve // 2:
-        return ROOM_FOR_REPORTS
-    return ROOM_FOR_CHANGES if left >= PAGES_PER_CHANGE * environment.page_bytes \
-        else ROOM_FOR_NOTHING
+        return CAPACITY_FOR_REPORTS
+    return CAPACITY_FOR_CHANGES if left >= PAGES_PER_CHANGE * environment.page_bytes \
+        else CAPACITY_FOR_NOTHING

@@ -32,7 +32,7 @@ from ownerd.storage.memtable cimport Memtable, memtable_fits, memtable_new, memt
 from ownerd.storage.record_tree cimport tree_close, tree_create, tree_flush, tree_open
 from ownerd.storage.store cimport (
     CODES, JOURNAL, META, TABLE_COUNT, TABLE_NAMES, List, StateRow, get_row, publish_counts,
-    put_row, store_abort, store_begin, store_room,
+    put_row, store_abort, store_begin, store_capacity,
 )
 from ownerd.storage.table_cursor cimport (
     Scan, load_campaigns, load_codes, load_dropped_lists, load_lists, scan_close, scan_next,
@@ -77,7 +77,7 @@ cdef Store *store_open(
         store.environment = environment_open(os.path.join(directory, "journal"), map_bytes)
         _load(store, directory)
         _replay(store, directory)
-        store_room(store, 0)          # reserves disk blocks before they are needed
+        store_capacity(store, 0)          # reserves disk blocks before they are needed
     except BaseException:
         store_close(store)
         raise

@@ -8,7 +8,7 @@ from ownerd.base.bytes cimport Slice
 from ownerd.base.containers cimport string, unordered_map, vector
 from ownerd.base.lmdb cimport MDB_dbi, MDB_txn, MDB_val
 from ownerd.rules.ownership cimport Code, Event, Hold, Policy
-from ownerd.storage.capacity cimport Room
+from ownerd.storage.capacity cimport Capacity
 from ownerd.storage.codec cimport KEY_BYTES
 from ownerd.storage.environment cimport Environment
 from ownerd.storage.log cimport Journal
@@ -174,4 +174,4 @@ cdef void drop_flushed(Store *store) noexcept nogil
 cdef void publish_counts(Store *store) noexcept nogil
 cdef bint is_flushed(Store *store) noexcept nogil
 cdef void trim_journal(Store *store, int most) noexcept nogil
-cdef Room store_room(Store *store, int64_t now_ns) noexcept nogil
+cdef Capacity store_capacity(Store *store, int64_t now_ns) noexcept nogil

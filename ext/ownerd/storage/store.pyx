@@ -30,7 +30,7 @@ from ownerd.base.lmdb cimport (
     MDB_APPEND, MDB_CORRUPTED, MDB_FIRST, MDB_NEXT, MDB_NOTFOUND, MDB_SUCCESS, MDB_cursor, lmdb,
 )
 from ownerd.rules.ownership cimport rules_apply_event
-from ownerd.storage.capacity cimport environment_room
+from ownerd.storage.capacity cimport environment_capacity
 from ownerd.storage.codec cimport (
     SEAL_BYTES, VALUE_BYTES, hold_decode, hold_encode, open_row, record_key, seal_row,
 )
@@ -497,7 +497,7 @@ cdef void publish_counts(Store *store) noexcept nogil:
     )
 
 
-cdef Room store_room(Store *store, int64_t now_ns) noexcept nogil:
+cdef Capacity store_capacity(Store *store, int64_t now_ns) noexcept nogil:
     """Tell what may still be written; asked before each group.
 
     What the memtables hold is promised room in the tree.
@@ -506,8 +506,8 @@ cdef Room store_room(Store *store, int64_t now_ns) noexcept nogil:
     if store.immutable.get() != NULL:
         promised += store.immutable.get().growth_bytes
     return min(
-        environment_room(store.environment, store.reserve_bytes, 0, now_ns),
-        environment_room(
+        environment_capacity(store.environment, store.reserve_bytes, 0, now_ns),
+        environment_capacity(
             store.tree.environment, store.reserve_bytes, promised * SPLIT_PAGES, now_ns
         ),
     )
