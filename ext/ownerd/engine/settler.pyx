@@ -27,7 +27,7 @@ from ownerd.base.lmdb cimport (
 from ownerd.engine.commands cimport is_full
 from ownerd.rules.ownership cimport EVENT_RELEASE
 from ownerd.storage.capacity cimport CAPACITY_FOR_NOTHING, environment_left
-from ownerd.storage.codec cimport open_row
+from ownerd.storage.codec cimport row_verify
 from ownerd.storage.memtable cimport memtable_run
 from ownerd.storage.record_tree cimport tree_flush, tree_vacuum
 from ownerd.storage.store cimport (
@@ -183,7 +183,7 @@ cdef void delete_old_requests(
     cdef RequestRow row
     while deleted[0] < REQUESTS_PER_STEP and store.error == MDB_SUCCESS \
             and lmdb.cursor_get(cursor, &key, &value, MDB_NEXT) == MDB_SUCCESS:
-        if not open_row(&key, &value):
+        if not row_verify(&key, &value):
             note_error(store, MDB_CORRUPTED)
             return
         memcpy(&row, value.mv_data, sizeof(row))

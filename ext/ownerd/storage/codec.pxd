@@ -9,10 +9,10 @@ from ownerd.rules.ownership cimport Hold
 cdef enum:
     KEY_BYTES = 160                   # longest record key: 4 + 1 + 128
     VALUE_BYTES = 40                  # longest record value, without its seal
-    SEAL_BYTES = 4                    # the checksum that ends every stored value
+    CHECKSUM_BYTES = 4                    # the checksum that ends every stored value
 
-cdef void seal_row(Slice key, char *value, size_t size) noexcept nogil
-cdef bint open_row(const MDB_val *key, MDB_val *value) noexcept nogil
+cdef void row_seal(Slice key, char *value, size_t size) noexcept nogil
+cdef bint row_verify(const MDB_val *key, MDB_val *value) noexcept nogil
 cdef size_t record_key(char *key, uint32_t list_number, Slice record_id) noexcept nogil
 cdef size_t record_id_text(const char *key, size_t key_size, char *text) noexcept nogil
 cdef bint hold_decode(const MDB_val *value, Hold *hold) noexcept nogil

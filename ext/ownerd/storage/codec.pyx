@@ -28,20 +28,20 @@ cdef uint32_t checksum_of(
     return crc32c(crc32c(0, key, key_size), value, size)
 
 
-cdef void seal_row(Slice key, char *value, size_t size) noexcept nogil:
+cdef void row_seal(Slice key, char *value, size_t size) noexcept nogil:
     """Write the seal behind a value of `size` bytes."""
     cdef uint32_t checksum = checksum_of(key.data, key.size, value, size)
-    memcpy(value + size, &checksum, SEAL_BYTES)
+    memcpy(value + size, &checksum, CHECKSUM_BYTES)
 
 
-cdef bint open_row(const MDB_val *key, MDB_val *value) noexcept nogil:
+cdef bint row_verify(const MDB_val *key, MDB_val *value) noexcept nogil:
     """Check the seal of a stored value and cut it off; False if the row is damaged."""
     cdef uint32_t checksum
     cdef const char *data = <const char *> value.mv_data
-    if value.mv_size < SEAL_BYTES:
+    if value.mv_size < CHECKSUM_BYTES:
         return False
-    value.mv_size -= SEAL_BYTES
-    memcpy(&checksum, data + value.mv_size, SEAL_BYTES)
+    value.mv_size -= CHECKSUM_BYTES
+    memcpy(&checksum, data + value.mv_size, CHECKSUM_BYTES)
     return checksum == checksum_of(
         <const char *> key.mv_data, key.mv_size, data, value.mv_size
     )

@@ -16,7 +16,7 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
 from ownerd.base.bytes cimport get_be64, put_be64, slice_of
-from ownerd.storage.codec cimport KEY_BYTES, SEAL_BYTES, VALUE_BYTES, seal_row
+from ownerd.storage.codec cimport CHECKSUM_BYTES, KEY_BYTES, VALUE_BYTES, row_seal
 from ownerd.storage.memtable cimport memtable_put, record_hash
 
 cdef enum:
@@ -82,8 +82,8 @@ cdef Slice journal_seal(
     head.unused = 0
     head.time_ns = time_ns
     memcpy(&value[0][0], &head, sizeof(head))
-    value.resize(size + SEAL_BYTES)
-    seal_row(key, &value[0][0], size)
+    value.resize(size + CHECKSUM_BYTES)
+    row_seal(key, &value[0][0], size)
     return slice_of(value.data(), value.size())
 
 

@@ -13,7 +13,7 @@ from libcpp.algorithm cimport sort
 from ownerd.base.lmdb cimport (
     MDB_CORRUPTED, MDB_NOTFOUND, MDB_SET, MDB_SUCCESS, MDB_cursor, MDB_val, lmdb,
 )
-from ownerd.storage.codec cimport KEY_BYTES, hold_decode, open_row, record_key
+from ownerd.storage.codec cimport KEY_BYTES, hold_decode, record_key, row_verify
 from ownerd.storage.memtable cimport (
     key_high, key_low, memtable_find, memtable_prefetch, record_hash,
 )
@@ -88,7 +88,7 @@ cdef int look_up(Lookahead *ahead, MDB_cursor *cursor, Seen *seen) noexcept nogi
     if code == MDB_NOTFOUND:
         seen.sight = SIGHT_ABSENT
         return MDB_SUCCESS
-    if code == MDB_SUCCESS and not (open_row(&key, &value) and hold_decode(&value, &seen.hold)):
+    if code == MDB_SUCCESS and not (row_verify(&key, &value) and hold_decode(&value, &seen.hold)):
         return MDB_CORRUPTED
     seen.sight = SIGHT_FOUND
     return code

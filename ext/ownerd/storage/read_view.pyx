@@ -13,7 +13,7 @@ from libc.string cimport memcmp
 
 from ownerd.base.bytes cimport put_be32, slice_of
 from ownerd.base.lmdb cimport MDB_NEXT, MDB_NOTFOUND, MDB_RDONLY, MDB_SET_RANGE, MDB_SUCCESS, lmdb
-from ownerd.storage.codec cimport hold_decode, open_row
+from ownerd.storage.codec cimport hold_decode, row_verify
 from ownerd.storage.memtable cimport (
     compare_keys, entry_key, entry_value, memtable_run, memtable_runs, run_seek,
 )
@@ -134,7 +134,7 @@ cdef bint take_tree(ViewWalk *walk) noexcept nogil:
     """Make the tree's record the current one; False if its row is damaged."""
     cdef MDB_val value = walk.tree_value
     walk.key = slice_of(walk.tree_key.mv_data, walk.tree_key.mv_size)
-    return open_row(&walk.tree_key, &value) and hold_decode(&value, &walk.hold)
+    return row_verify(&walk.tree_key, &value) and hold_decode(&value, &walk.hold)
 
 
 cdef bint take_top(ViewWalk *walk) noexcept nogil:
@@ -230,7 +230,7 @@ cdef bint view_find(View *view, const char *key, size_t key_size, Hold *hold) no
     where.mv_size = key_size
     if lmdb.get(view.txn, view.tree.tables[<int> TREE_RECORDS], &where, &value) != MDB_SUCCESS:
         return False
-    if not open_row(&where, &value):
+    if not row_verify(&where, &value):
         view.damaged = True
         return False
     return fold_into(view, &value, hold)

@@ -26,7 +26,7 @@ from ownerd.base.lmdb cimport (
 )
 from ownerd.rules.ownership cimport hold_alive, rules_apply_event
 from ownerd.storage.codec cimport (
-    SEAL_BYTES, VALUE_BYTES, hold_decode, hold_encode, open_row, seal_row,
+    CHECKSUM_BYTES, VALUE_BYTES, hold_decode, hold_encode, row_seal, row_verify,
 )
 from ownerd.storage.environment cimport check, environment_close, environment_open, open_tables
 from ownerd.storage.memtable cimport Entry, entry_key, entry_value, prefetch
@@ -80,7 +80,7 @@ cdef _read_state(Tree *tree, str path):
     memset(&state, 0, sizeof(state))
     check(lmdb.txn_begin(tree.environment.env, NULL, MDB_RDONLY, &txn), "cannot begin reading")
     code = lmdb.get(txn, tree.tables[<int> TREE_META], &key, &value)
-    if code == MDB_SUCCESS and not open_row(&key, &value):
+    if code == MDB_SUCCESS and not row_verify(&key, &value):
         code = MDB_CORRUPTED
     if code == MDB_SUCCESS and value.mv_size == sizeof(TreeState):
         memcpy(&state, value.mv_data, sizeof(state))
@@ -143,7 +143,7 @@ cdef int tree_find(
     if code != MDB_SUCCESS:
         return code
     code = lmdb.get(tree.reader, tree.tables[<int> TREE_RECORDS], &where, value)
-    if code == MDB_SUCCESS and not open_row(&where, value):
+    if code == MDB_SUCCESS and not row_verify(&where, value):
         return MDB_CORRUPTED
     return code
 
@@ -177,20 +177,20 @@ cdef int64_t record_count(Tree *tree, MDB_txn *txn) noexcept nogil:
 cdef int put_state(Tree *tree, MDB_txn *txn, uint64_t flushed_revision) noexcept nogil:
     cdef char row[STATE_ROW_BYTES]
     cdef MDB_val key = val_of(slice_of(b"state", 5))
-    cdef MDB_val value = val_of(slice_of(row, sizeof(TreeState) + SEAL_BYTES))
+    cdef MDB_val value = val_of(slice_of(row, sizeof(TreeState) + CHECKSUM_BYTES))
     cdef TreeState state
     memset(&state, 0, sizeof(state))
     state.flushed_revision = flushed_revision
     state.store_id = tree.store_id
     state.format = TREE_FORMAT
     memcpy(row, &state, sizeof(state))
-    seal_row(slice_of(b"state", 5), row, sizeof(state))
+    row_seal(slice_of(b"state", 5), row, sizeof(state))
     return lmdb.put(txn, tree.tables[<int> TREE_META], &key, &value, 0)
 
 
 cdef int merge_entry(MDB_cursor *cursor, const Entry *entry) noexcept nogil:
     """Write one record of a memtable, or remove it if nothing is left of it."""
-    cdef char row[VALUE_BYTES + SEAL_BYTES]
+    cdef char row[VALUE_BYTES + CHECKSUM_BYTES]
     cdef MDB_val value, key = val_of(slice_of(entry_key(entry), entry.key_size))
     cdef int code
     if entry.value_size == 0:
@@ -199,8 +199,8 @@ cdef int merge_entry(MDB_cursor *cursor, const Entry *entry) noexcept nogil:
             return MDB_SUCCESS
         return lmdb.cursor_del(cursor, 0) if code == MDB_SUCCESS else code
     memcpy(row, entry_value(entry), entry.value_size)
-    seal_row(slice_of(entry_key(entry), entry.key_size), row, entry.value_size)
-    value = val_of(slice_of(row, entry.value_size + SEAL_BYTES))
+    row_seal(slice_of(entry_key(entry), entry.key_size), row, entry.value_size)
+    value = val_of(slice_of(row, entry.value_size + CHECKSUM_BYTES))
     return lmdb.cursor_put(cursor, &key, &value, 0)
 
 
@@ -271,11 +271,11 @@ cdef int walk_record(
 ) noexcept nogil:
     """Rewrite or remove the record under the cursor if it is behind or over."""
     cdef Hold hold
-    cdef char row[VALUE_BYTES + SEAL_BYTES]
+    cdef char row[VALUE_BYTES + CHECKSUM_BYTES]
     cdef MDB_val written
     cdef size_t size = 0
     if not walk.purge:
-        if not open_row(key, value) or not hold_decode(value, &hold):
+        if not row_verify(key, value) or not hold_decode(value, &hold):
             return MDB_CORRUPTED
         if hold.event_seq >= walk.last_seq and hold_alive(&hold, walk.now_ns):
             return MDB_SUCCESS
@@ -285,8 +285,8 @@ cdef int walk_record(
     if size == 0:
         return lmdb.cursor_del(cursor, 0)
     # LMDB takes the key from the cursor, which points into a page that may move: pass a copy's.
-    seal_row(slice_of(walk.after.data(), walk.after.size()), row, size)
-    written = val_of(slice_of(row, size + SEAL_BYTES))
+    row_seal(slice_of(walk.after.data(), walk.after.size()), row, size)
+    written = val_of(slice_of(row, size + CHECKSUM_BYTES))
     key[0] = val_of(text_slice(walk.after))
     return lmdb.cursor_put(cursor, key, &written, MDB_CURRENT)
 

@@ -32,7 +32,7 @@ from ownerd.base.lmdb cimport (
 from ownerd.rules.ownership cimport rules_apply_event
 from ownerd.storage.capacity cimport environment_capacity
 from ownerd.storage.codec cimport (
-    SEAL_BYTES, VALUE_BYTES, hold_decode, hold_encode, open_row, record_key, seal_row,
+    CHECKSUM_BYTES, VALUE_BYTES, hold_decode, hold_encode, record_key, row_seal, row_verify,
 )
 from ownerd.storage.log cimport (
     JOURNAL_KEY_BYTES, journal_add, journal_begin, journal_key, journal_revision, journal_seal,
@@ -223,7 +223,7 @@ cdef bint get_row(Store *store, Table table, Slice key, Slice *value) noexcept n
     if open_txn(store) == NULL:
         return False
     code = lmdb.get(store.txn, store.tables[<int> table], &where, &found)
-    if code == MDB_SUCCESS and not open_row(&where, &found):
+    if code == MDB_SUCCESS and not row_verify(&where, &found):
         code = MDB_CORRUPTED
     if code == MDB_SUCCESS:
         value[0] = slice_of(found.mv_data, found.mv_size)
@@ -242,15 +242,15 @@ cdef void put_row(Store *store, Table table, Slice key, Slice fixed, Slice rest)
     cdef MDB_val where = val_of(key), value
     if open_txn(store) == NULL:
         return
-    if size + SEAL_BYTES > SMALL_ROW_BYTES:
-        large.resize(size + SEAL_BYTES)
+    if size + CHECKSUM_BYTES > SMALL_ROW_BYTES:
+        large.resize(size + CHECKSUM_BYTES)
         whole = &large[0]
     if fixed.size != 0:
         memcpy(whole, fixed.data, fixed.size)
     if rest.size != 0:
         memcpy(whole + fixed.size, rest.data, rest.size)
-    seal_row(key, whole, size)
-    value = val_of(slice_of(whole, size + SEAL_BYTES))
+    row_seal(key, whole, size)
+    value = val_of(slice_of(whole, size + CHECKSUM_BYTES))
     note_error(store, lmdb.put(store.txn, store.tables[<int> table], &where, &value, 0))
 
 

@@ -12,7 +12,7 @@ from ownerd.base.bytes cimport get_be32, put_be32, slice_of, val_of
 from ownerd.base.containers cimport string
 from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_NEXT, MDB_RDONLY, MDB_SET_RANGE, MDB_SUCCESS, lmdb
 from ownerd.rules.ownership cimport Code
-from ownerd.storage.codec cimport open_row
+from ownerd.storage.codec cimport row_verify
 from ownerd.storage.store cimport (
     CAMPAIGNS, CODES, DROPPED_LISTS, EVENTS, LISTS, Campaign, EventRow, ListRow, find_list,
 )
@@ -41,7 +41,7 @@ cdef bint scan_step(Scan *scan, int operation) noexcept nogil:
     """Move the cursor; False at the end, and at a damaged row."""
     if lmdb.cursor_get(scan.cursor, &scan.key, &scan.value, operation) != MDB_SUCCESS:
         return False
-    scan.damaged = not open_row(&scan.key, &scan.value)
+    scan.damaged = not row_verify(&scan.key, &scan.value)
     return not scan.damaged
 
 
@@ -107,7 +107,7 @@ cdef int load_list(Store *store, Slice list_id) noexcept nogil:
     if code != MDB_SUCCESS:
         return code
     code = lmdb.get(scan.txn, store.tables[<int> LISTS], &key, &value)
-    scan.damaged = code == MDB_SUCCESS and not open_row(&key, &value)
+    scan.damaged = code == MDB_SUCCESS and not row_verify(&key, &value)
     if code == MDB_SUCCESS and not scan.damaged:
         load_events(store, keep_list(store, &key, &value), &scan)
     return scan_close(&scan) or code

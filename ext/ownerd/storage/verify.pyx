@@ -20,7 +20,7 @@ from ownerd.base.lmdb cimport (
     MDB_stat, MDB_txn, MDB_val, lmdb,
 )
 from ownerd.rules.ownership cimport Hold
-from ownerd.storage.codec cimport hold_decode, open_row
+from ownerd.storage.codec cimport hold_decode, row_verify
 from ownerd.storage.directory cimport take_lock
 from ownerd.storage.environment cimport check, refuse_truncated
 from ownerd.storage.log cimport JournalPlace, journal_follows, journal_replay, journal_revision
@@ -144,7 +144,7 @@ cdef void walk_table(
         finding.rows += 1
         if (finding.rows > 1 and compare_keys(
             before.data(), before.size(), <const char *> key.mv_data, key.mv_size
-        ) >= 0) or not open_row(&key, &value) or not row_right(known, &key, &value):
+        ) >= 0) or not row_verify(&key, &value) or not row_right(known, &key, &value):
             note(finding, slice_of(key.mv_data, key.mv_size))
         before.assign(<const char *> key.mv_data, key.mv_size)
         finding.error = lmdb.cursor_get(cursor, &key, &value, MDB_NEXT)
