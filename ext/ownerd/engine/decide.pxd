@@ -6,5 +6,5 @@ from ownerd.api.calls cimport DialCall
 from ownerd.storage.capacity cimport Capacity
 from ownerd.storage.store cimport Store
 
-cdef void look_ahead(Store *store, DialCall *const *calls, size_t count) noexcept nogil
+cdef void multiget_group(Store *store, DialCall *const *calls, size_t count) noexcept nogil
 cdef bint dial_decide(Store *store, DialCall *call, int64_t now_ns, Capacity room) noexcept nogil

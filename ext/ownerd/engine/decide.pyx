@@ -20,7 +20,7 @@ from ownerd.rules.ownership cimport (
 )
 from ownerd.storage.capacity cimport CAPACITY_FOR_GRANTS, CAPACITY_FOR_REPORTS
 from ownerd.storage.memtable cimport Memtable, memtable_prefetch
-from ownerd.storage.multiget cimport Seen, lookahead_add, lookahead_read, lookahead_skip
+from ownerd.storage.multiget cimport Seen, multiget_add, multiget_read, multiget_skip
 from ownerd.storage.store cimport (
     List, Record, add_campaign, find_campaign, find_code, find_list, note_error, record_load,
     record_store,
@@ -37,7 +37,7 @@ cdef struct Dialing:
     DialCall *call
     uint32_t campaign
     int64_t now_ns
-    const Seen *seen                  # what looking ahead saw of the next record; or NULL
+    const Seen *seen                  # what looking multiget saw of the next record; or NULL
     bint dry                          # decide without writing
     bint changed
     Slice code_text                   # the wrap-up code last looked up
@@ -134,16 +134,16 @@ cdef void decide_items(Dialing *dialing) noexcept nogil:
             dialing.seen += 1
 
 
-cdef const Seen *take_seen(Store *store, DialCall *call) noexcept nogil:
-    """Return what looking ahead saw of the next call's records, NULL if it did not look."""
-    cdef size_t first = store.ahead.next
-    if store.ahead.records.size() < first + call.item_count:
+cdef const Seen *take_prefetched(Store *store, DialCall *call) noexcept nogil:
+    """Return what looking multiget saw of the next call's records, NULL if it did not look."""
+    cdef size_t first = store.multiget.next
+    if store.multiget.records.size() < first + call.item_count:
         return NULL
-    store.ahead.next += call.item_count
-    return &store.ahead.records[first]
+    store.multiget.next += call.item_count
+    return &store.multiget.records[first]
 
 
-cdef void look_ahead(Store *store, DialCall *const *calls, size_t count) noexcept nogil:
+cdef void multiget_group(Store *store, DialCall *const *calls, size_t count) noexcept nogil:
     """Look the records of the next calls up together, in the open transaction."""
     cdef size_t i
     cdef uint32_t item
@@ -151,12 +151,12 @@ cdef void look_ahead(Store *store, DialCall *const *calls, size_t count) noexcep
     for i in range(count):
         lst = find_list(store, calls[i].list_id)
         if lst == NULL:
-            lookahead_skip(&store.ahead, calls[i].item_count)
+            multiget_skip(&store.multiget, calls[i].item_count)
             continue
         for item in range(calls[i].item_count):
-            lookahead_add(&store.ahead, lst.number, calls[i].items[item].record_id)
-    note_error(store, lookahead_read(
-        &store.ahead, store.tree, store.active.get(), store.immutable.get()
+            multiget_add(&store.multiget, lst.number, calls[i].items[item].record_id)
+    note_error(store, multiget_read(
+        &store.multiget, store.tree, store.active.get(), store.immutable.get()
     ))
 
 
@@ -175,7 +175,7 @@ cdef bint dial_decide(Store *store, DialCall *call, int64_t now_ns, Capacity roo
     dialing.now_ns = now_ns
     dialing.changed = False
     dialing.code_text.size = 0
-    dialing.seen = take_seen(store, call)
+    dialing.seen = take_prefetched(store, call)
     dialing.dry = room < (CAPACITY_FOR_GRANTS if claims else CAPACITY_FOR_REPORTS)
     dialing.list = find_list(store, call.list_id)
     if dialing.list == NULL:

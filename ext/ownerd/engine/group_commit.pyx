@@ -33,7 +33,7 @@ from ownerd.base.clock cimport clock_elapsed, clock_now, clock_start_from
 from ownerd.base.failpoints cimport FAIL_AFTER_ANSWER, FAIL_BEFORE_ANSWER, fail_at
 from ownerd.base.lmdb cimport MDB_SUCCESS
 from ownerd.engine.commands cimport Change, change_run, is_full, refuse_full
-from ownerd.engine.decide cimport dial_decide, look_ahead
+from ownerd.engine.decide cimport dial_decide, multiget_group
 from ownerd.engine.settler cimport PlanTask, flush_step, maintenance_plan, trim_step
 from ownerd.engine.snapshot cimport SnapshotRequest, snapshot_take
 from ownerd.storage.capacity cimport (
@@ -76,7 +76,7 @@ cdef extern from "<sys/eventfd.h>" nogil:
     int eventfd_write(int, uint64_t)
 
 cdef enum:
-    LOOKAHEAD_RECORDS = 16            # smaller groups are decided record by record
+    MULTIGET_RECORDS = 16            # smaller groups are decided record by record
     URGENT_STEP_NS = 20_000_000       # of settling, when the writer waits for it
 
 
@@ -313,8 +313,8 @@ cdef int decide_group(EngineCore *engine, size_t start, size_t end) noexcept nog
         room = CAPACITY_FOR_CHANGES
     now_ns = clock_now(engine.clock)  # not before the wait
     store_begin(store)
-    if records >= LOOKAHEAD_RECORDS:
-        look_ahead(store, &engine.group[start], end - start)
+    if records >= MULTIGET_RECORDS:
+        multiget_group(store, &engine.group[start], end - start)
     for i in range(start, end):
         changed |= dial_decide(store, engine.group[i], now_ns, room)
     if not changed and store.error == MDB_SUCCESS:

@@ -68,7 +68,7 @@ cdef _open(Environment *environment, str path, uint64_t map_bytes):
     check(lmdb.env_set_maxdbs(environment.env, MOST_TABLES), "cannot set up LMDB")
     check(lmdb.env_set_maxreaders(environment.env, READERS), "cannot set up LMDB")
     # NOTLS: a snapshot is begun by the writer thread and read by another.
-    # NORDAHEAD: look-ups are random, read-ahead would fill the page cache with strangers.
+    # NORDAHEAD: look-ups are random, read-multiget would fill the page cache with strangers.
     check(
         lmdb.env_open(environment.env, os.fsencode(path), MDB_NOTLS | MDB_NORDAHEAD, 0o600),
         f"cannot open the store in {path}",

@@ -1,11 +1,11 @@
 """Looks a group's records up in the tree before they are decided, in key order.
 
 Random look-ups in a large tree wait for memory most of the time. In key order they share the way
-down from the root, and the index slots of the memtables can be asked for some records ahead. On ten
-million records that halves what a decision costs.
+down from the root, and the index slots of the memtables can be asked for some records multiget. On
+ten million records that halves what a decision costs.
 
 What was seen holds when its turn comes: the memtables change by the group's own decisions only, and
-a record that comes up twice in a group is not looked up ahead. Runs on the writer thread.
+a record that comes up twice in a group is not looked up multiget. Runs on the writer thread.
 """
 
 from libcpp.algorithm cimport sort
@@ -23,52 +23,52 @@ cdef enum:
     PREFETCHED = 16                   # records between asking for a slot and reading it
 
 
-cdef void lookahead_clear(Lookahead *ahead) noexcept nogil:
+cdef void multiget_clear(Multiget *multiget) noexcept nogil:
     """Forget the last group."""
-    ahead.records.clear()
-    ahead.keys.clear()
-    ahead.probes.clear()
-    ahead.next = 0
+    multiget.records.clear()
+    multiget.keys.clear()
+    multiget.probes.clear()
+    multiget.next = 0
 
 
-cdef void lookahead_add(Lookahead *ahead, uint32_t list_number, Slice record_id) noexcept nogil:
+cdef void multiget_add(Multiget *multiget, uint32_t list_number, Slice record_id) noexcept nogil:
     """Add the group's next record."""
     cdef char key[KEY_BYTES]
     cdef Seen seen
     cdef size_t size = record_key(key, list_number, record_id)
     seen.hash = record_hash(key, size)
-    seen.key_at = <uint32_t> ahead.keys.size()
+    seen.key_at = <uint32_t> multiget.keys.size()
     seen.key_size = <uint8_t> size
-    seen.sight = SIGHT_NONE
-    ahead.keys.append(key, size)
-    ahead.records.push_back(seen)
+    seen.lookup = LOOKUP_NONE
+    multiget.keys.append(key, size)
+    multiget.records.push_back(seen)
 
 
-cdef void lookahead_skip(Lookahead *ahead, uint32_t count) noexcept nogil:
+cdef void multiget_skip(Multiget *multiget, uint32_t count) noexcept nogil:
     """Add records that are not to be looked up, so that the others keep their numbers."""
     cdef Seen seen
     seen.key_size = 0
-    seen.sight = SIGHT_NONE
-    ahead.records.resize(ahead.records.size() + count, seen)
+    seen.lookup = LOOKUP_NONE
+    multiget.records.resize(multiget.records.size() + count, seen)
 
 
 cdef bint probe_before(const Probe &left, const Probe &right) noexcept nogil:
     return left.high < right.high or (left.high == right.high and left.low < right.low)
 
 
-cdef void choose(Lookahead *ahead, Memtable *active, Memtable *immutable) noexcept nogil:
+cdef void choose(Multiget *multiget, Memtable *active, Memtable *immutable) noexcept nogil:
     """Find the records that no memtable has."""
     cdef size_t i
     cdef Seen *seen
     cdef Probe probe
     cdef const char *key
-    for i in range(ahead.records.size()):
-        if i + PREFETCHED < ahead.records.size():
-            memtable_prefetch(active, ahead.records[i + PREFETCHED].hash)
+    for i in range(multiget.records.size()):
+        if i + PREFETCHED < multiget.records.size():
+            memtable_prefetch(active, multiget.records[i + PREFETCHED].hash)
             if immutable != NULL:
-                memtable_prefetch(immutable, ahead.records[i + PREFETCHED].hash)
-        seen = &ahead.records[i]
-        key = ahead.keys.data() + seen.key_at
+                memtable_prefetch(immutable, multiget.records[i + PREFETCHED].hash)
+        seen = &multiget.records[i]
+        key = multiget.keys.data() + seen.key_at
         if seen.key_size == 0 or memtable_find(active, seen.hash, key, seen.key_size) != NULL \
                 or (immutable != NULL
                     and memtable_find(immutable, seen.hash, key, seen.key_size) != NULL):
@@ -76,54 +76,54 @@ cdef void choose(Lookahead *ahead, Memtable *active, Memtable *immutable) noexce
         probe.high = key_high(key, seen.key_size)
         probe.low = key_low(key, seen.key_size)
         probe.number = <uint32_t> i
-        ahead.probes.push_back(probe)
+        multiget.probes.push_back(probe)
 
 
-cdef int look_up(Lookahead *ahead, MDB_cursor *cursor, Seen *seen) noexcept nogil:
+cdef int look_up(Multiget *multiget, MDB_cursor *cursor, Seen *seen) noexcept nogil:
     cdef MDB_val key, value
     cdef int code
-    key.mv_data = <void *> (ahead.keys.data() + seen.key_at)
+    key.mv_data = <void *> (multiget.keys.data() + seen.key_at)
     key.mv_size = seen.key_size
     code = lmdb.cursor_get(cursor, &key, &value, MDB_SET)
     if code == MDB_NOTFOUND:
-        seen.sight = SIGHT_ABSENT
+        seen.lookup = LOOKUP_ABSENT
         return MDB_SUCCESS
     if code == MDB_SUCCESS and not (row_verify(&key, &value) and hold_decode(&value, &seen.hold)):
         return MDB_CORRUPTED
-    seen.sight = SIGHT_FOUND
+    seen.lookup = LOOKUP_FOUND
     return code
 
 
-cdef bint comes_twice(Lookahead *ahead, size_t i) noexcept nogil:
+cdef bint comes_twice(Multiget *multiget, size_t i) noexcept nogil:
     """Tell whether a record may be that of the probe before or after it."""
-    cdef Probe *probe = &ahead.probes[i]
+    cdef Probe *probe = &multiget.probes[i]
     return (
-        i > 0 and probe.high == ahead.probes[i - 1].high and probe.low == ahead.probes[i - 1].low
+        i > 0 and probe.high == multiget.probes[i - 1].high and probe.low == multiget.probes[i - 1].low
     ) or (
-        i + 1 < ahead.probes.size() and probe.high == ahead.probes[i + 1].high
-        and probe.low == ahead.probes[i + 1].low
+        i + 1 < multiget.probes.size() and probe.high == multiget.probes[i + 1].high
+        and probe.low == multiget.probes[i + 1].low
     )
 
 
-cdef int lookahead_read(
-    Lookahead *ahead, Tree *tree, Memtable *active, Memtable *immutable
+cdef int multiget_read(
+    Multiget *multiget, Tree *tree, Memtable *active, Memtable *immutable
 ) noexcept nogil:
     """Look up what was added; an LMDB error code, or 0."""
     cdef MDB_cursor *cursor
     cdef size_t i
     cdef int code
-    choose(ahead, active, immutable)
-    if ahead.probes.empty():
+    choose(multiget, active, immutable)
+    if multiget.probes.empty():
         return MDB_SUCCESS
-    sort(ahead.probes.begin(), ahead.probes.end(), probe_before)
+    sort(multiget.probes.begin(), multiget.probes.end(), probe_before)
     code = tree_read(tree)
     if code == MDB_SUCCESS:
         code = lmdb.cursor_open(tree.reader, tree.tables[<int> TREE_RECORDS], &cursor)
     if code != MDB_SUCCESS:
         return code
-    for i in range(ahead.probes.size()):
-        if not comes_twice(ahead, i):
-            code = look_up(ahead, cursor, &ahead.records[ahead.probes[i].number])
+    for i in range(multiget.probes.size()):
+        if not comes_twice(multiget, i):
+            code = look_up(multiget, cursor, &multiget.records[multiget.probes[i].number])
         if code != MDB_SUCCESS:
             break
     lmdb.cursor_close(cursor)

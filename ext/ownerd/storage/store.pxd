@@ -13,7 +13,7 @@ from ownerd.storage.codec cimport KEY_BYTES
 from ownerd.storage.environment cimport Environment
 from ownerd.storage.log cimport Journal
 from ownerd.storage.memtable cimport Memtable
-from ownerd.storage.multiget cimport Lookahead, Seen
+from ownerd.storage.multiget cimport Multiget, Seen
 from ownerd.storage.record_tree cimport Tree
 
 cdef enum Table:
@@ -116,7 +116,7 @@ cdef cppclass Store:
     uint64_t memtable_bytes
     atomic[int64_t] unflushed_count   # records that the memtables hold; for whoever asks
     atomic[int64_t] unflushed_delta   # by how many they raise the number of records
-    Lookahead ahead                   # what the open transaction is about to decide
+    Multiget multiget                   # what the open transaction is about to decide
     Journal journal                   # of the open transaction
     uint64_t journal_first            # the first revision that the journal table holds
     uint64_t journal_next             # that, as of the open transaction

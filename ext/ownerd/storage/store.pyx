@@ -41,7 +41,7 @@ from ownerd.storage.memtable cimport (
     Entry, entry_value, memtable_find, memtable_mark, memtable_new, memtable_put,
     memtable_rollback, record_hash,
 )
-from ownerd.storage.multiget cimport SIGHT_FOUND, SIGHT_NONE, lookahead_clear
+from ownerd.storage.multiget cimport LOOKUP_FOUND, LOOKUP_NONE, multiget_clear
 from ownerd.storage.record_tree cimport tree_find, tree_rest
 
 cdef enum:
@@ -90,7 +90,7 @@ cdef void store_begin(Store *store) noexcept nogil:
     store.committed_campaigns = store.campaigns.size()
     store.undo.clear()
     journal_begin(&store.journal)
-    lookahead_clear(&store.ahead)
+    multiget_clear(&store.multiget)
     memtable_mark(store.active.get())
 
 
@@ -395,18 +395,18 @@ cdef void record_load(
 ) noexcept nogil:
     """Read a record brought up to its list's last event; an absent one is nobody's.
 
-    `seen` is what looking ahead saw of it, or NULL.
+    `seen` is what looking multiget saw of it, or NULL.
     """
     cdef MDB_val value
     if seen != NULL and seen.key_size != 0:
         record.key_size = seen.key_size
         record.hash = seen.hash
-        memcpy(record.key, store.ahead.keys.data() + seen.key_at, seen.key_size)
+        memcpy(record.key, store.multiget.keys.data() + seen.key_at, seen.key_size)
     else:
         record.key_size = record_key(record.key, lst.number, record_id)
         record.hash = record_hash(record.key, record.key_size)
-    if seen != NULL and seen.sight != SIGHT_NONE:
-        record.existed = seen.sight == SIGHT_FOUND
+    if seen != NULL and seen.lookup != LOOKUP_NONE:
+        record.existed = seen.lookup == LOOKUP_FOUND
         record.hold = seen.hold
     else:
         record.existed = find_row(store, record, &value)
