@@ -4,14 +4,14 @@ from libc.stdint cimport int64_t, uint64_t
 
 from ownerd.api.calls cimport Task
 from ownerd.base.containers cimport string, vector
-from ownerd.storage.read_view cimport View
+from ownerd.storage.read_view cimport ReadView
 from ownerd.storage.store cimport Campaign, Store
 
 # Asked of the engine, filled in by its writer between two groups.
 cdef cppclass SnapshotRequest:
     Task task
     string list_id
-    View view                         # whoever asked closes it
+    ReadView view                         # whoever asked closes it
     uint64_t revision
     int64_t time_ns
     vector[Campaign *] campaigns      # by number, as they were; they live as long as the store

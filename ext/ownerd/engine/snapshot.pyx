@@ -24,7 +24,8 @@ from ownerd.rules.ownership cimport (
 )
 from ownerd.storage.codec cimport KEY_BYTES, record_id_text, record_key
 from ownerd.storage.read_view cimport (
-    ViewWalk, view_close, view_find, view_take, walk_close, walk_first, walk_next, walk_open,
+    RecordIterator, iterator_close, iterator_first, iterator_next, iterator_open, view_close,
+    view_find, view_take,
 )
 from ownerd.storage.store cimport NOT_RELEASED, Campaign, List, Store, find_list
 
@@ -79,11 +80,11 @@ cdef struct OwnerCount:
 
 
 cdef void count_owners(SnapshotRequest *request, vector[OwnerCount] *counts) noexcept nogil:
-    cdef ViewWalk walk
+    cdef RecordIterator walk
     cdef OwnerCount *count
     cdef bint more
-    walk_open(&walk, &request.view)
-    more = walk_first(&walk, empty_slice())
+    iterator_open(&walk, &request.view)
+    more = iterator_first(&walk, empty_slice())
     while more:
         count = &counts[0][walk.hold.campaign]
         if hold_owned(&walk.hold, request.time_ns):
@@ -91,23 +92,23 @@ cdef void count_owners(SnapshotRequest *request, vector[OwnerCount] *counts) noe
             count.earliest_ns = min(count.earliest_ns, walk.hold.owned_until_ns)
         if hold_reserved(&walk.hold, request.time_ns):
             count.reserved += 1
-        more = walk_next(&walk)
-    walk_close(&walk)
+        more = iterator_next(&walk)
+    iterator_close(&walk)
 
 
 cdef int64_t count_owned(
     SnapshotRequest *request, const vector[char] *chosen, int64_t at_most
 ) noexcept nogil:
-    cdef ViewWalk walk
+    cdef RecordIterator walk
     cdef int64_t total = 0
     cdef bint more
-    walk_open(&walk, &request.view)
-    more = walk_first(&walk, empty_slice())
+    iterator_open(&walk, &request.view)
+    more = iterator_first(&walk, empty_slice())
     while more and total < at_most:
         if hold_owned(&walk.hold, request.time_ns) and chosen[0][walk.hold.campaign]:
             total += 1
-        more = walk_next(&walk)
-    walk_close(&walk)
+        more = iterator_next(&walk)
+    iterator_close(&walk)
     return total
 
 
@@ -117,20 +118,20 @@ cdef int64_t count_release(SnapshotRequest *request, uint64_t entry_id) noexcept
     Those written since were counted as they were written; the others have not seen it yet.
     """
     cdef List *lst = &request.view.list
-    cdef ViewWalk walk
+    cdef RecordIterator walk
     cdef int64_t total = 0
     cdef size_t i
     cdef bint more
     for i in range(lst.events.size()):
         if lst.events[i].entry_id == entry_id:
             total += lst.events[i].released_count
-    walk_open(&walk, &request.view)
-    more = walk_first(&walk, empty_slice())
+    iterator_open(&walk, &request.view)
+    more = iterator_first(&walk, empty_slice())
     while more:
         if walk.released_by != NOT_RELEASED and lst.events[walk.released_by].entry_id == entry_id:
             total += 1
-        more = walk_next(&walk)
-    walk_close(&walk)
+        more = iterator_next(&walk)
+    iterator_close(&walk)
     return total
 
 
@@ -144,19 +145,19 @@ cdef void read_page(
     SnapshotRequest *request, const vector[char] *chosen, Slice after, size_t limit,
     vector[OwnedRow] *rows
 ) noexcept nogil:
-    cdef ViewWalk walk
+    cdef RecordIterator walk
     cdef OwnedRow row
     cdef bint more
-    walk_open(&walk, &request.view)
-    more = walk_first(&walk, after)
+    iterator_open(&walk, &request.view)
+    more = iterator_first(&walk, after)
     while more and rows.size() < limit:
         if hold_owned(&walk.hold, request.time_ns) and chosen[0][walk.hold.campaign]:
             row.key_size = walk.key.size
             memcpy(row.key, walk.key.data, walk.key.size)
             row.hold = walk.hold
             rows.push_back(row)
-        more = walk_next(&walk)
-    walk_close(&walk)
+        more = iterator_next(&walk)
+    iterator_close(&walk)
 
 
 # --- for Python -----------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from ownerd.storage.memtable cimport Entry, Memtable, Runs
 from ownerd.storage.record_tree cimport Tree
 from ownerd.storage.store cimport List, Store
 
-cdef cppclass View:
+cdef cppclass ReadView:
     Tree *tree
     MDB_txn *txn                      # NULL until it is taken and once it is closed
     shared_ptr[Memtable] active
@@ -25,8 +25,8 @@ cdef cppclass View:
     bint damaged                      # a row that was read fails its checksum
 
 # A walk over the records in key order, each brought up to the list's last event.
-cdef cppclass ViewWalk:
-    View *view
+cdef cppclass RecordIterator:
+    ReadView *view
     MDB_cursor *cursor
     bint tree_more                    # the cursor is at a record of the list
     MDB_val tree_key
@@ -40,10 +40,10 @@ cdef cppclass ViewWalk:
     Hold hold
     int released_by
 
-cdef int view_take(View *view, Store *store, List *lst) noexcept nogil
-cdef void view_close(View *view) noexcept nogil
-cdef void walk_open(ViewWalk *walk, View *view) noexcept nogil
-cdef bint walk_first(ViewWalk *walk, Slice after) noexcept nogil
-cdef bint walk_next(ViewWalk *walk) noexcept nogil
-cdef void walk_close(ViewWalk *walk) noexcept nogil
-cdef bint view_find(View *view, const char *key, size_t key_size, Hold *hold) noexcept nogil
+cdef int view_take(ReadView *view, Store *store, List *lst) noexcept nogil
+cdef void view_close(ReadView *view) noexcept nogil
+cdef void iterator_open(RecordIterator *walk, ReadView *view) noexcept nogil
+cdef bint iterator_first(RecordIterator *walk, Slice after) noexcept nogil
+cdef bint iterator_next(RecordIterator *walk) noexcept nogil
+cdef void iterator_close(RecordIterator *walk) noexcept nogil
+cdef bint view_find(ReadView *view, const char *key, size_t key_size, Hold *hold) noexcept nogil

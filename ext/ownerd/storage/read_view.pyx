@@ -21,7 +21,7 @@ from ownerd.storage.record_tree cimport TREE_RECORDS
 from ownerd.storage.store cimport fold_events
 
 
-cdef int view_take(View *view, Store *store, List *lst) noexcept nogil:
+cdef int view_take(ReadView *view, Store *store, List *lst) noexcept nogil:
     """Take a view; on the writer thread, between two groups. An LMDB error code, or 0."""
     cdef int code = lmdb.txn_begin(store.tree.environment.env, NULL, MDB_RDONLY, &view.txn)
     if code != MDB_SUCCESS:
@@ -39,7 +39,7 @@ cdef int view_take(View *view, Store *store, List *lst) noexcept nogil:
     return MDB_SUCCESS
 
 
-cdef void view_close(View *view) noexcept nogil:
+cdef void view_close(ReadView *view) noexcept nogil:
     """Let go of everything; may be called again."""
     if view.txn != NULL:
         lmdb.txn_abort(view.txn)
@@ -50,7 +50,7 @@ cdef void view_close(View *view) noexcept nogil:
     view.immutable.reset()
 
 
-cdef void prepare(View *view) noexcept nogil:
+cdef void prepare(ReadView *view) noexcept nogil:
     """Sort what the memtables hold, which the first reader does and not the writer."""
     if view.prepared:
         return
@@ -62,8 +62,8 @@ cdef void prepare(View *view) noexcept nogil:
 
 # --- a walk ---------------------------------------------------------------------------------------
 
-cdef void walk_open(ViewWalk *walk, View *view) noexcept nogil:
-    """Set a walk up; `walk_first` begins it, `walk_close` ends it."""
+cdef void iterator_open(RecordIterator *walk, ReadView *view) noexcept nogil:
+    """Set a walk up; `iterator_first` begins it, `iterator_close` ends it."""
     prepare(view)
     walk.view = view
     put_be32(walk.prefix, view.list.number)
@@ -75,16 +75,16 @@ cdef void walk_open(ViewWalk *walk, View *view) noexcept nogil:
         view.damaged = True
 
 
-cdef void walk_close(ViewWalk *walk) noexcept nogil:
+cdef void iterator_close(RecordIterator *walk) noexcept nogil:
     if walk.cursor != NULL:
         lmdb.cursor_close(walk.cursor)
 
 
-cdef bint in_list(ViewWalk *walk, const char *key, size_t key_size) noexcept nogil:
+cdef bint in_list(RecordIterator *walk, const char *key, size_t key_size) noexcept nogil:
     return key_size >= 4 and memcmp(key, walk.prefix, 4) == 0
 
 
-cdef void tree_step(ViewWalk *walk, int operation) noexcept nogil:
+cdef void tree_step(RecordIterator *walk, int operation) noexcept nogil:
     """Move the cursor; `tree_more` is False at the list's end."""
     cdef int code = lmdb.cursor_get(walk.cursor, &walk.tree_key, &walk.tree_value, operation)
     walk.tree_more = code == MDB_SUCCESS and in_list(
@@ -94,7 +94,7 @@ cdef void tree_step(ViewWalk *walk, int operation) noexcept nogil:
         walk.view.damaged = True
 
 
-cdef const Entry *run_top(ViewWalk *walk, size_t i) noexcept nogil:
+cdef const Entry *run_top(RecordIterator *walk, size_t i) noexcept nogil:
     """Return the record of the list that a run is at, or NULL at its end."""
     cdef const Entry *entry
     if walk.at[i] == walk.view.runs[i].get().entries.size():
@@ -103,7 +103,7 @@ cdef const Entry *run_top(ViewWalk *walk, size_t i) noexcept nogil:
     return entry if in_list(walk, entry_key(entry), entry.key_size) else NULL
 
 
-cdef void find_top(ViewWalk *walk) noexcept nogil:
+cdef void find_top(RecordIterator *walk) noexcept nogil:
     """Find the runs' first record; of those with the same key, the newest."""
     cdef size_t i
     cdef const Entry *entry
@@ -116,7 +116,7 @@ cdef void find_top(ViewWalk *walk) noexcept nogil:
             walk.top = entry
 
 
-cdef void pass_top(ViewWalk *walk) noexcept nogil:
+cdef void pass_top(RecordIterator *walk) noexcept nogil:
     """Move every run past the record that was on top."""
     cdef const Entry *passed = walk.top
     cdef const Entry *entry
@@ -130,14 +130,14 @@ cdef void pass_top(ViewWalk *walk) noexcept nogil:
     find_top(walk)
 
 
-cdef bint take_tree(ViewWalk *walk) noexcept nogil:
+cdef bint take_tree(RecordIterator *walk) noexcept nogil:
     """Make the tree's record the current one; False if its row is damaged."""
     cdef MDB_val value = walk.tree_value
     walk.key = slice_of(walk.tree_key.mv_data, walk.tree_key.mv_size)
     return row_verify(&walk.tree_key, &value) and hold_decode(&value, &walk.hold)
 
 
-cdef bint take_top(ViewWalk *walk) noexcept nogil:
+cdef bint take_top(RecordIterator *walk) noexcept nogil:
     """Make the runs' first record the current one."""
     cdef MDB_val value
     walk.key = slice_of(entry_key(walk.top), walk.top.key_size)
@@ -146,7 +146,7 @@ cdef bint take_top(ViewWalk *walk) noexcept nogil:
     return hold_decode(&value, &walk.hold)
 
 
-cdef bint advance(ViewWalk *walk) noexcept nogil:
+cdef bint advance(RecordIterator *walk) noexcept nogil:
     """Make the next record, of tree or runs, the current one; False at the end."""
     cdef int order
     cdef bint sound, gone = True
@@ -173,14 +173,14 @@ cdef bint advance(ViewWalk *walk) noexcept nogil:
     return True
 
 
-cdef void move_past(ViewWalk *walk) noexcept nogil:
+cdef void move_past(RecordIterator *walk) noexcept nogil:
     if walk.passes_top:
         pass_top(walk)
     if walk.passes_tree:
         tree_step(walk, MDB_NEXT)
 
 
-cdef bint walk_first(ViewWalk *walk, Slice after) noexcept nogil:
+cdef bint iterator_first(RecordIterator *walk, Slice after) noexcept nogil:
     """Move to the first record, or to the first one after the key `after`; False if none is left.
 
     The current record is in `key`, `hold` and `released_by` until the next step.
@@ -199,11 +199,11 @@ cdef bint walk_first(ViewWalk *walk, Slice after) noexcept nogil:
         return False
     if after.size != 0 \
             and compare_keys(walk.key.data, walk.key.size, after.data, after.size) == 0:
-        return walk_next(walk)
+        return iterator_next(walk)
     return True
 
 
-cdef bint walk_next(ViewWalk *walk) noexcept nogil:
+cdef bint iterator_next(RecordIterator *walk) noexcept nogil:
     """Move to the next record; False at the list's end, and at a damaged row."""
     move_past(walk)
     return advance(walk)
@@ -211,7 +211,7 @@ cdef bint walk_next(ViewWalk *walk) noexcept nogil:
 
 # --- one record -----------------------------------------------------------------------------------
 
-cdef bint view_find(View *view, const char *key, size_t key_size, Hold *hold) noexcept nogil:
+cdef bint view_find(ReadView *view, const char *key, size_t key_size, Hold *hold) noexcept nogil:
     """Look one record up; False if nothing of it is stored."""
     cdef MDB_val value, where
     cdef const Entry *entry
@@ -236,7 +236,7 @@ cdef bint view_find(View *view, const char *key, size_t key_size, Hold *hold) no
     return fold_into(view, &value, hold)
 
 
-cdef bint fold_into(View *view, const MDB_val *value, Hold *hold) noexcept nogil:
+cdef bint fold_into(ReadView *view, const MDB_val *value, Hold *hold) noexcept nogil:
     if not hold_decode(value, hold) or hold.campaign >= view.campaign_count:
         view.damaged = True
         return False
