@@ -18,7 +18,8 @@ from ownerd.storage.store cimport (
     REQUEST_MEMORY_NS, AuditRow, EventRow, List, RequestRow, Table,
 )
 from ownerd.storage.table_cursor cimport (
-    Scan, list_from_row, scan_close, scan_next, scan_open, scan_seek, scan_step,
+    TableCursor, cursor_close, cursor_next, cursor_open, cursor_seek, cursor_step,
+    list_from_row,
 )
 
 from ownerd.storage.directory import StoreError
@@ -61,30 +62,30 @@ cdef bytes _bytes(const MDB_val *value):
     return (<const char *> value.mv_data)[:value.mv_size]
 
 
-cdef _begin(Store *store, Table table, Scan *scan):
-    if scan_open(store, table, scan) != MDB_SUCCESS:
+cdef _begin(Store *store, Table table, TableCursor *scan):
+    if cursor_open(store, table, scan) != MDB_SUCCESS:
         raise StoreError("too many reads are in progress; try again")
 
 
-cdef _end(Scan *scan):
-    if scan_close(scan) != MDB_SUCCESS:
+cdef _end(TableCursor *scan):
+    if cursor_close(scan) != MDB_SUCCESS:
         raise StoreError("a row fails its checksum: the store is damaged")
 
 
-cdef bint _first_after(Scan *scan, bytes after):
+cdef bint _first_after(TableCursor *scan, bytes after):
     """Move to the first row whose key sorts after `after`; b"" is before all."""
     if not after:
-        return scan_next(scan)
-    if not scan_seek(scan, slice_of(<const char *> after, len(after))):
+        return cursor_next(scan)
+    if not cursor_seek(scan, slice_of(<const char *> after, len(after))):
         return False
-    return scan_next(scan) if _bytes(&scan.key) == after else True
+    return cursor_next(scan) if _bytes(&scan.key) == after else True
 
 
-cdef bint _find(Scan *scan, bytes key):
-    return scan_seek(scan, slice_of(<const char *> key, len(key))) and _bytes(&scan.key) == key
+cdef bint _find(TableCursor *scan, bytes key):
+    return cursor_seek(scan, slice_of(<const char *> key, len(key))) and _bytes(&scan.key) == key
 
 
-cdef _info(Scan *scan):
+cdef _info(TableCursor *scan):
     cdef List row
     list_from_row(&row, &scan.key, &scan.value)
     return ListInfo(
@@ -94,7 +95,7 @@ cdef _info(Scan *scan):
 
 
 cdef object list_info(Store *store, str list_id):
-    cdef Scan scan
+    cdef TableCursor scan
     _begin(store, LISTS, &scan)
     found = _info(&scan) if _find(&scan, list_id.encode()) else None
     _end(&scan)
@@ -102,24 +103,24 @@ cdef object list_info(Store *store, str list_id):
 
 
 cdef list list_page(Store *store, str after, Py_ssize_t limit):
-    cdef Scan scan
+    cdef TableCursor scan
     cdef bint more
     page = []
     _begin(store, LISTS, &scan)
     more = _first_after(&scan, after.encode())
     while more and len(page) < limit:
         page.append(_info(&scan))
-        more = scan_next(&scan)
+        more = cursor_next(&scan)
     _end(&scan)
     return page
 
 
 cdef list campaign_page(Store *store, str after, Py_ssize_t limit):
     """Return (id, name) by id; the table is by number, and small."""
-    cdef Scan scan
+    cdef TableCursor scan
     campaigns = []
     _begin(store, CAMPAIGNS, &scan)
-    while scan_next(&scan):
+    while cursor_next(&scan):
         row = _bytes(&scan.value)
         campaigns.append((row[1:1 + row[0]], row[1 + row[0]:]))
     _end(&scan)
@@ -130,7 +131,7 @@ cdef list campaign_page(Store *store, str after, Py_ssize_t limit):
 
 cdef list code_page(Store *store, str after, Py_ssize_t limit):
     """Return (code, category, counts_as_attempt, success) by code."""
-    cdef Scan scan
+    cdef TableCursor scan
     cdef bint more
     page = []
     _begin(store, CODES, &scan)
@@ -138,23 +139,23 @@ cdef list code_page(Store *store, str after, Py_ssize_t limit):
     while more and len(page) < limit:
         row = _bytes(&scan.value)
         page.append((_bytes(&scan.key).decode(), row[2:].decode(), bool(row[0]), bool(row[1])))
-        more = scan_next(&scan)
+        more = cursor_next(&scan)
     _end(&scan)
     return page
 
 
 cdef list principal_rows(Store *store):
     """Return (principal_id, what the server keeps of it) of every principal, by id."""
-    cdef Scan scan
+    cdef TableCursor scan
     found = []
     _begin(store, PRINCIPALS, &scan)
-    while scan_next(&scan):
+    while cursor_next(&scan):
         found.append((_bytes(&scan.key).decode(), _bytes(&scan.value)))
     _end(&scan)
     return found
 
 
-cdef tuple _audit_entry(Scan *scan):
+cdef tuple _audit_entry(TableCursor *scan):
     cdef AuditRow row
     value = _bytes(&scan.value)
     memcpy(&row, <const char *> value, sizeof(row))
@@ -166,25 +167,25 @@ cdef tuple _audit_entry(Scan *scan):
 
 cdef list audit_page(Store *store, uint64_t before, Py_ssize_t limit):
     """Return entries (id, time_ns, revision, count or None, note), newest first, below `before`."""
-    cdef Scan scan
+    cdef TableCursor scan
     cdef char key[8]
     cdef bint more
     page = []
     _begin(store, AUDIT, &scan)
     put_be64(key, before)
-    more = scan_step(
-        &scan, MDB_PREV if before != 0 and scan_seek(&scan, slice_of(key, 8)) else MDB_LAST
+    more = cursor_step(
+        &scan, MDB_PREV if before != 0 and cursor_seek(&scan, slice_of(key, 8)) else MDB_LAST
     )
     while more and len(page) < limit:
         page.append(_audit_entry(&scan))
-        more = scan_step(&scan, MDB_PREV)
+        more = cursor_step(&scan, MDB_PREV)
     _end(&scan)
     return page
 
 
 cdef object audit_count(Store *store, uint64_t entry_id):
     """Return an entry's count, None while it is pending; raise KeyError if there is no entry."""
-    cdef Scan scan
+    cdef TableCursor scan
     cdef char key[8]
     put_be64(key, entry_id)
     _begin(store, AUDIT, &scan)
@@ -197,7 +198,7 @@ cdef object audit_count(Store *store, uint64_t entry_id):
 
 cdef object answered_request(Store *store, str request_id, int64_t now_ns):
     """Return the Outcome stored for a request id within the last 24 h, or None."""
-    cdef Scan scan
+    cdef TableCursor scan
     cdef RequestRow row
     _begin(store, REQUESTS, &scan)
     value = _bytes(&scan.value) if _find(&scan, request_id.encode()) else None
@@ -215,11 +216,11 @@ cdef object answered_request(Store *store, str request_id, int64_t now_ns):
 
 cdef list uncounted_releases(Store *store):
     """Return (list number, audit entry id) of each release whose count is not stored yet."""
-    cdef Scan scan
+    cdef TableCursor scan
     cdef EventRow row
     found = []
     _begin(store, EVENTS, &scan)
-    while scan_next(&scan):
+    while cursor_next(&scan):
         memcpy(&row, scan.value.mv_data, sizeof(row))
         place = (get_be32(<const char *> scan.key.mv_data), row.entry_id)
         if row.event.kind == EVENT_RELEASE and not row.counted and place not in found:
@@ -230,7 +231,7 @@ cdef list uncounted_releases(Store *store):
 
 cdef list entry_count(Store *store):
     """Return the number of rows of LISTS, CAMPAIGNS, EVENTS and REQUESTS."""
-    cdef Scan scan
+    cdef TableCursor scan
     cdef MDB_stat stat
     counts = []
     _begin(store, LISTS, &scan)

@@ -35,8 +35,8 @@ from ownerd.storage.store cimport (
     put_row, store_abort, store_begin, store_capacity,
 )
 from ownerd.storage.table_cursor cimport (
-    Scan, load_campaigns, load_codes, load_dropped_lists, load_lists, scan_close, scan_next,
-    scan_open, scan_seek,
+    TableCursor, cursor_close, cursor_next, cursor_open, cursor_seek, load_campaigns,
+    load_codes, load_dropped_lists, load_lists,
 )
 
 from ownerd.storage.directory import StoreError, prepare_directory, sync_directory
@@ -192,7 +192,7 @@ cdef refuse_journal(str directory, str what):
 
 cdef _replay(Store *store, str directory):
     """Put every change that the tree does not have into the active memtable."""
-    cdef Scan scan
+    cdef TableCursor scan
     cdef JournalPlace place
     cdef char key[8]
     cdef bint more
@@ -201,25 +201,25 @@ cdef _replay(Store *store, str directory):
     if place.revision > store.state.revision:
         refuse_journal(directory, f"ends at revision {store.state.revision}, the records are at "
                        f"{place.revision}")
-    check(scan_open(store, JOURNAL, &scan), f"cannot read the journal in {directory}")
+    check(cursor_open(store, JOURNAL, &scan), f"cannot read the journal in {directory}")
     try:
-        more = scan_next(&scan)
+        more = cursor_next(&scan)
         store.journal_first = journal_revision(&scan.key) if more else store.state.revision + 1
         put_be64(key, place.revision + 1)
-        more = more and scan_seek(&scan, slice_of(key, 8))
+        more = more and cursor_seek(&scan, slice_of(key, 8))
         while more and journal_follows(&place, &scan.key, &scan.value):
             if not _replay_row(store, &scan, place.revision):
                 refuse_journal(directory, f"cannot be read at revision {place.revision}")
-            more = scan_next(&scan)
+            more = cursor_next(&scan)
         if more or place.more or place.revision != store.state.revision or scan.damaged:
             refuse_journal(directory, f"is damaged or incomplete at revision {place.revision}")
     finally:
-        scan_close(&scan)
+        cursor_close(&scan)
     store.journal_next = store.journal_first
     publish_counts(store)
 
 
-cdef bint _replay_row(Store *store, Scan *scan, uint64_t revision) except *:
+cdef bint _replay_row(Store *store, TableCursor *scan, uint64_t revision) except *:
     """Replay one row; when the memtable is full, which holds what came before, it is immutable."""
     cdef int64_t count = journal_count(&scan.value)
     if not memtable_fits(store.active.get(), count):

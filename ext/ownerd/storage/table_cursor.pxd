@@ -4,18 +4,18 @@ from ownerd.base.bytes cimport Slice
 from ownerd.base.lmdb cimport MDB_cursor, MDB_txn, MDB_val
 from ownerd.storage.store cimport List, Store, Table
 
-cdef struct Scan:
+cdef struct TableCursor:
     MDB_txn *txn
     MDB_cursor *cursor
     MDB_val key
     MDB_val value
     bint damaged                      # the scan ended at a row that fails its checksum
 
-cdef int scan_open(Store *store, Table table, Scan *scan) noexcept nogil
-cdef bint scan_step(Scan *scan, int operation) noexcept nogil
-cdef bint scan_seek(Scan *scan, Slice first) noexcept nogil
-cdef bint scan_next(Scan *scan) noexcept nogil
-cdef int scan_close(Scan *scan) noexcept nogil
+cdef int cursor_open(Store *store, Table table, TableCursor *scan) noexcept nogil
+cdef bint cursor_step(TableCursor *scan, int operation) noexcept nogil
+cdef bint cursor_seek(TableCursor *scan, Slice first) noexcept nogil
+cdef bint cursor_next(TableCursor *scan) noexcept nogil
+cdef int cursor_close(TableCursor *scan) noexcept nogil
 cdef void list_from_row(List *lst, const MDB_val *key, const MDB_val *value) noexcept nogil
 
 # --- into the catalog: from the writer thread, or before it starts --------------------------------

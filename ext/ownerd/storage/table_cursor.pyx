@@ -18,7 +18,7 @@ from ownerd.storage.store cimport (
 )
 
 
-cdef int scan_open(Store *store, Table table, Scan *scan) noexcept nogil:
+cdef int cursor_open(Store *store, Table table, TableCursor *scan) noexcept nogil:
     cdef int code
     scan.damaged = False
     code = lmdb.txn_begin(store.environment.env, NULL, MDB_RDONLY, &scan.txn)
@@ -30,14 +30,14 @@ cdef int scan_open(Store *store, Table table, Scan *scan) noexcept nogil:
     return code
 
 
-cdef int scan_close(Scan *scan) noexcept nogil:
+cdef int cursor_close(TableCursor *scan) noexcept nogil:
     """End the scan; MDB_CORRUPTED if it was ended by a damaged row, else 0."""
     lmdb.cursor_close(scan.cursor)
     lmdb.txn_abort(scan.txn)
     return MDB_CORRUPTED if scan.damaged else MDB_SUCCESS
 
 
-cdef bint scan_step(Scan *scan, int operation) noexcept nogil:
+cdef bint cursor_step(TableCursor *scan, int operation) noexcept nogil:
     """Move the cursor; False at the end, and at a damaged row."""
     if lmdb.cursor_get(scan.cursor, &scan.key, &scan.value, operation) != MDB_SUCCESS:
         return False
@@ -45,13 +45,13 @@ cdef bint scan_step(Scan *scan, int operation) noexcept nogil:
     return not scan.damaged
 
 
-cdef bint scan_seek(Scan *scan, Slice first) noexcept nogil:
+cdef bint cursor_seek(TableCursor *scan, Slice first) noexcept nogil:
     scan.key = val_of(first)
-    return scan_step(scan, MDB_SET_RANGE)
+    return cursor_step(scan, MDB_SET_RANGE)
 
 
-cdef bint scan_next(Scan *scan) noexcept nogil:
-    return scan_step(scan, MDB_NEXT)
+cdef bint cursor_next(TableCursor *scan) noexcept nogil:
+    return cursor_step(scan, MDB_NEXT)
 
 
 cdef void list_from_row(List *lst, const MDB_val *key, const MDB_val *value) noexcept nogil:
@@ -86,56 +86,56 @@ cdef List *keep_list(Store *store, const MDB_val *key, const MDB_val *value) noe
     return lst
 
 
-cdef void load_events(Store *store, List *lst, Scan *scan) noexcept nogil:
+cdef void load_events(Store *store, List *lst, TableCursor *scan) noexcept nogil:
     cdef EventRow row
     cdef char prefix[4]
     cdef bint more
     put_be32(prefix, lst.number)
     lst.events.clear()
-    more = scan_seek(scan, slice_of(prefix, 4))
+    more = cursor_seek(scan, slice_of(prefix, 4))
     while more and get_be32(<const char *> scan.key.mv_data) == lst.number:
         memcpy(&row, scan.value.mv_data, sizeof(row))
         lst.events.push_back(row)
-        more = scan_next(scan)
+        more = cursor_next(scan)
 
 
 cdef int load_list(Store *store, Slice list_id) noexcept nogil:
     """Bring one list of the catalog, with its events, to what was committed."""
-    cdef Scan scan
+    cdef TableCursor scan
     cdef MDB_val key = val_of(list_id), value
-    cdef int code = scan_open(store, EVENTS, &scan)
+    cdef int code = cursor_open(store, EVENTS, &scan)
     if code != MDB_SUCCESS:
         return code
     code = lmdb.get(scan.txn, store.tables[<int> LISTS], &key, &value)
     scan.damaged = code == MDB_SUCCESS and not row_verify(&key, &value)
     if code == MDB_SUCCESS and not scan.damaged:
         load_events(store, keep_list(store, &key, &value), &scan)
-    return scan_close(&scan) or code
+    return cursor_close(&scan) or code
 
 
 cdef int load_lists(Store *store) noexcept nogil:
-    cdef Scan lists, events
-    cdef int code = scan_open(store, LISTS, &lists)
+    cdef TableCursor lists, events
+    cdef int code = cursor_open(store, LISTS, &lists)
     if code != MDB_SUCCESS:
         return code
-    code = scan_open(store, EVENTS, &events)
+    code = cursor_open(store, EVENTS, &events)
     if code == MDB_SUCCESS:
-        while not events.damaged and scan_next(&lists):
+        while not events.damaged and cursor_next(&lists):
             load_events(store, keep_list(store, &lists.key, &lists.value), &events)
-        code = scan_close(&events)
-    return scan_close(&lists) or code
+        code = cursor_close(&events)
+    return cursor_close(&lists) or code
 
 
 cdef int load_campaigns(Store *store) noexcept nogil:
     """Read the campaigns, which are never deleted."""
-    cdef Scan scan
+    cdef TableCursor scan
     cdef const unsigned char *value
     cdef Campaign *campaign
     cdef uint32_t number
-    cdef int code = scan_open(store, CAMPAIGNS, &scan)
+    cdef int code = cursor_open(store, CAMPAIGNS, &scan)
     if code != MDB_SUCCESS:
         return code
-    while scan_next(&scan):
+    while cursor_next(&scan):
         number = get_be32(<const char *> scan.key.mv_data)
         value = <const unsigned char *> scan.value.mv_data
         campaign = new Campaign()
@@ -145,28 +145,28 @@ cdef int load_campaigns(Store *store) noexcept nogil:
             <const char *> value + 1 + value[0], scan.value.mv_size - 1 - value[0]
         )
         store.campaign_numbers[campaign.id] = number
-    return scan_close(&scan)
+    return cursor_close(&scan)
 
 
 cdef int load_codes(Store *store) noexcept nogil:
-    cdef Scan scan
+    cdef TableCursor scan
     cdef Code code
-    cdef int status = scan_open(store, CODES, &scan)
+    cdef int status = cursor_open(store, CODES, &scan)
     if status != MDB_SUCCESS:
         return status
     store.codes.clear()
-    while scan_next(&scan):
+    while cursor_next(&scan):
         code.counts_as_attempt = (<const char *> scan.value.mv_data)[0]
         code.success = (<const char *> scan.value.mv_data)[1]
         store.codes[string(<const char *> scan.key.mv_data, scan.key.mv_size)] = code
-    return scan_close(&scan)
+    return cursor_close(&scan)
 
 
 cdef int load_dropped_lists(Store *store) noexcept nogil:
-    cdef Scan scan
-    cdef int code = scan_open(store, DROPPED_LISTS, &scan)
+    cdef TableCursor scan
+    cdef int code = cursor_open(store, DROPPED_LISTS, &scan)
     if code != MDB_SUCCESS:
         return code
-    while scan_next(&scan):
+    while cursor_next(&scan):
         store.dropped_lists.push_back(get_be32(<const char *> scan.key.mv_data))
-    return scan_close(&scan)
+    return cursor_close(&scan)
