@@ -279,7 +279,7 @@ cdef Capacity flushed_capacity(EngineCore *engine, int64_t now_ns) noexcept nogi
         return room
     if await_flush(engine) and rotate(store):
         await_flush(engine)
-    while code == MDB_SUCCESS and store.journal_first <= store.tree.flushed_revision.load():
+    while code == MDB_SUCCESS and store.log_first <= store.tree.flushed_revision.load():
         code = trim_step(store, now_ns)
     if code != MDB_SUCCESS and not is_full(code):
         engine_fail(engine, code)

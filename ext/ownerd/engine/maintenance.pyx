@@ -238,6 +238,6 @@ cdef int flush_all(EngineCore *engine, int64_t now_ns) noexcept nogil:
         drop_flushed(store)
     if code == MDB_SUCCESS:
         code = trim_step(store, now_ns)
-    while code == MDB_SUCCESS and store.journal_first <= store.tree.flushed_revision.load():
+    while code == MDB_SUCCESS and store.log_first <= store.tree.flushed_revision.load():
         code = trim_step(store, now_ns)
     return code

@@ -33,7 +33,7 @@ from ownerd.storage.record_tree cimport tree_flush, tree_vacuum
 from ownerd.storage.store cimport (
     DROPPED_LISTS, EVENTS, REQUESTS, REQUEST_MEMORY_NS, List, RequestRow, delete_row,
     drop_flushed, is_flushed, note_error, open_txn, rotate, store_abort, store_begin,
-    store_capacity, store_commit, trim_journal,
+    store_capacity, store_commit, trim_log,
 )
 from ownerd.storage.table_cursor cimport load_list
 
@@ -172,7 +172,7 @@ cdef int finish_vacuum(Store *store, MaintenanceState *state, int64_t now_ns) no
 cdef int trim_step(Store *store, int64_t now_ns) noexcept nogil:
     """Commit a step of trimming the journal; an LMDB error code, or 0."""
     store_begin(store)
-    trim_journal(store, TRIMMED_PER_STEP)
+    trim_log(store, TRIMMED_PER_STEP)
     return store_commit(store, store.state.revision, now_ns)
 
 
@@ -234,7 +234,7 @@ cdef int maintenance_plan(
     if store.immutable.get() != NULL:
         plan.work = WORK_FLUSH
         plan.memtable = store.immutable
-    elif store.journal_first <= store.tree.flushed_revision.load():
+    elif store.log_first <= store.tree.flushed_revision.load():
         code = trim_step(store, now_ns)
         if is_full(code):
             plan.work = WORK_NOTHING

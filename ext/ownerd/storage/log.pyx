@@ -31,7 +31,7 @@ cdef struct Head:
     int64_t time_ns
 
 
-cdef void begin_part(Journal *journal) noexcept nogil:
+cdef void begin_part(LogGroup *journal) noexcept nogil:
     """Start another part; its head is filled in when it is sealed."""
     if journal.used == journal.parts.size():
         journal.parts.resize(journal.used + 1)
@@ -40,16 +40,16 @@ cdef void begin_part(Journal *journal) noexcept nogil:
     journal.used += 1
 
 
-cdef void journal_begin(Journal *journal) noexcept nogil:
+cdef void log_begin(LogGroup *journal) noexcept nogil:
     """Start the rows of a new group."""
     journal.used = 0
     begin_part(journal)
 
 
-cdef void journal_add(Journal *journal, Slice key, Slice value) noexcept nogil:
+cdef void log_add(LogGroup *journal, Slice key, Slice value) noexcept nogil:
     """Add what one record became."""
     cdef char sizes[2]
-    cdef JournalPart *part = &journal.parts[journal.used - 1]
+    cdef LogPart *part = &journal.parts[journal.used - 1]
     if part.value.size() > PART_BYTES:
         begin_part(journal)
         part = &journal.parts[journal.used - 1]
@@ -60,17 +60,17 @@ cdef void journal_add(Journal *journal, Slice key, Slice value) noexcept nogil:
     part.count += 1
 
 
-cdef size_t journal_key(char *key, uint64_t revision, size_t part) noexcept nogil:
-    """Write the key (JOURNAL_KEY_BYTES at most) of a part, from 0; return its size."""
+cdef size_t log_key(char *key, uint64_t revision, size_t part) noexcept nogil:
+    """Write the key (LOG_KEY_BYTES at most) of a part, from 0; return its size."""
     put_be64(key, revision)
     if part == 0:
         return 8
     key[8], key[9] = <char> (part >> 8), <char> part
-    return JOURNAL_KEY_BYTES
+    return LOG_KEY_BYTES
 
 
-cdef Slice journal_seal(
-    Journal *journal, size_t part, Slice key, int64_t time_ns
+cdef Slice log_finish(
+    LogGroup *journal, size_t part, Slice key, int64_t time_ns
 ) noexcept nogil:
     """Finish a part for the row with this key and return it; valid until the next begin."""
     cdef Head head
@@ -87,23 +87,23 @@ cdef Slice journal_seal(
     return slice_of(value.data(), value.size())
 
 
-cdef uint64_t journal_revision(const MDB_val *key) noexcept nogil:
+cdef uint64_t log_revision(const MDB_val *key) noexcept nogil:
     """Return a row's revision; 0 if its key cannot be right."""
-    if key.mv_size != 8 and key.mv_size != JOURNAL_KEY_BYTES:
+    if key.mv_size != 8 and key.mv_size != LOG_KEY_BYTES:
         return 0
     return get_be64(<const char *> key.mv_data)
 
 
-cdef bint journal_follows(
-    JournalPlace *place, const MDB_val *key, const MDB_val *value
+cdef bint log_follows(
+    LogPosition *place, const MDB_val *key, const MDB_val *value
 ) noexcept nogil:
     """Move on to a row; False if another one should have come before it."""
     cdef const unsigned char *at = <const unsigned char *> key.mv_data
-    cdef uint64_t revision = journal_revision(key)
+    cdef uint64_t revision = log_revision(key)
     cdef uint32_t part = 0 if key.mv_size == 8 else <uint32_t> at[8] << 8 | at[9]
     cdef bint right
     cdef Head head
-    if revision == 0 or journal_count(value) < 0:
+    if revision == 0 or log_count(value) < 0:
         return False
     if place.more:
         right = revision == place.revision and part == place.part + 1
@@ -114,7 +114,7 @@ cdef bint journal_follows(
     return right
 
 
-cdef int64_t journal_count(const MDB_val *value) noexcept nogil:
+cdef int64_t log_count(const MDB_val *value) noexcept nogil:
     """Return how many records a row (without its seal) holds; -1 if it is none of ours."""
     cdef Head head
     if value.mv_size < sizeof(head):
@@ -123,11 +123,11 @@ cdef int64_t journal_count(const MDB_val *value) noexcept nogil:
     return head.count if head.version == VERSION else -1
 
 
-cdef bint journal_replay(const MDB_val *value, Memtable *memtable) noexcept nogil:
+cdef bint log_replay(const MDB_val *value, Memtable *memtable) noexcept nogil:
     """Put a row's records into a memtable (NULL: only look); False if the row cannot be right."""
     cdef const char *at = <const char *> value.mv_data + sizeof(Head)
     cdef const char *end = <const char *> value.mv_data + value.mv_size
-    cdef int64_t left = journal_count(value)
+    cdef int64_t left = log_count(value)
     cdef size_t key_size, value_size
     if left < 0:
         return False

@@ -25,13 +25,11 @@ from ownerd.base.lmdb cimport MDB_SUCCESS, lmdb
 from ownerd.rules.ownership cimport NEVER_NS
 from ownerd.storage.directory cimport take_lock
 from ownerd.storage.environment cimport check, environment_close, environment_open, open_tables
-from ownerd.storage.log cimport (
-    JournalPlace, journal_count, journal_follows, journal_replay, journal_revision,
-)
+from ownerd.storage.log cimport LogPosition, log_count, log_follows, log_replay, log_revision
 from ownerd.storage.memtable cimport Memtable, memtable_fits, memtable_new, memtable_run
 from ownerd.storage.record_tree cimport tree_close, tree_create, tree_flush, tree_open
 from ownerd.storage.store cimport (
-    CODES, JOURNAL, META, TABLE_COUNT, TABLE_NAMES, List, StateRow, get_row, publish_counts,
+    CODES, LOG, META, TABLE_COUNT, TABLE_NAMES, List, StateRow, get_row, publish_counts,
     put_row, store_abort, store_begin, store_capacity,
 )
 from ownerd.storage.table_cursor cimport (
@@ -106,14 +104,14 @@ def _make_if_new(directory):
         os.mkdir(path, 0o700)
     store_id = int.from_bytes(os.urandom(8), "little")
     tree_create(records, store_id)
-    _create_journal(journal, store_id)
+    _create_log(journal, store_id)
     for path in (journal, records, directory):
         sync_directory(path)
     os.unlink(marker)
     sync_directory(directory)
 
 
-cdef _create_journal(str path, uint64_t store_id):
+cdef _create_log(str path, uint64_t store_id):
     """Make the journal's environment with its first commit: the format and the wrap-up codes."""
     cdef Store store
     cdef char flags[2]
@@ -183,7 +181,7 @@ cdef _load_state(Store *store, str directory):
 
 # --- the journal ----------------------------------------------------------------------------------
 
-cdef refuse_journal(str directory, str what):
+cdef refuse_log(str directory, str what):
     raise StoreError(
         f"the journal in {directory} {what}: changes that were answered would be missing. "
         "'ownerd verify' says what is damaged; a copy must be restored"
@@ -193,41 +191,41 @@ cdef refuse_journal(str directory, str what):
 cdef _replay(Store *store, str directory):
     """Put every change that the tree does not have into the active memtable."""
     cdef TableCursor scan
-    cdef JournalPlace place
+    cdef LogPosition place
     cdef char key[8]
     cdef bint more
     place.revision = store.tree.flushed_revision.load()
     place.more = False
     if place.revision > store.state.revision:
-        refuse_journal(directory, f"ends at revision {store.state.revision}, the records are at "
+        refuse_log(directory, f"ends at revision {store.state.revision}, the records are at "
                        f"{place.revision}")
-    check(cursor_open(store, JOURNAL, &scan), f"cannot read the journal in {directory}")
+    check(cursor_open(store, LOG, &scan), f"cannot read the journal in {directory}")
     try:
         more = cursor_next(&scan)
-        store.journal_first = journal_revision(&scan.key) if more else store.state.revision + 1
+        store.log_first = log_revision(&scan.key) if more else store.state.revision + 1
         put_be64(key, place.revision + 1)
         more = more and cursor_seek(&scan, slice_of(key, 8))
-        while more and journal_follows(&place, &scan.key, &scan.value):
+        while more and log_follows(&place, &scan.key, &scan.value):
             if not _replay_row(store, &scan, place.revision):
-                refuse_journal(directory, f"cannot be read at revision {place.revision}")
+                refuse_log(directory, f"cannot be read at revision {place.revision}")
             more = cursor_next(&scan)
         if more or place.more or place.revision != store.state.revision or scan.damaged:
-            refuse_journal(directory, f"is damaged or incomplete at revision {place.revision}")
+            refuse_log(directory, f"is damaged or incomplete at revision {place.revision}")
     finally:
         cursor_close(&scan)
-    store.journal_next = store.journal_first
+    store.log_next = store.log_first
     publish_counts(store)
 
 
 cdef bint _replay_row(Store *store, TableCursor *scan, uint64_t revision) except *:
     """Replay one row; when the memtable is full, which holds what came before, it is immutable."""
-    cdef int64_t count = journal_count(&scan.value)
+    cdef int64_t count = log_count(&scan.value)
     if not memtable_fits(store.active.get(), count):
         flush_immutable(store)
         store.active.get().last_revision = revision - 1
         store.immutable = store.active
         store.active = shared_ptr[Memtable](memtable_new(store.memtable_bytes))
-    return journal_replay(&scan.value, store.active.get())
+    return log_replay(&scan.value, store.active.get())
 
 
 cdef flush_immutable(Store *store):

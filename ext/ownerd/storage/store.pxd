@@ -11,7 +11,7 @@ from ownerd.rules.ownership cimport Code, Event, Hold, Policy
 from ownerd.storage.capacity cimport Capacity
 from ownerd.storage.codec cimport KEY_BYTES
 from ownerd.storage.environment cimport Environment
-from ownerd.storage.log cimport Journal
+from ownerd.storage.log cimport LogGroup
 from ownerd.storage.memtable cimport Memtable
 from ownerd.storage.multiget cimport Multiget, Seen
 from ownerd.storage.record_tree cimport Tree
@@ -25,7 +25,7 @@ cdef enum Table:
     CODES
     AUDIT
     REQUESTS
-    JOURNAL
+    LOG
     PRINCIPALS
     TABLE_COUNT
 
@@ -117,9 +117,9 @@ cdef cppclass Store:
     atomic[int64_t] unflushed_count   # records that the memtables hold; for whoever asks
     atomic[int64_t] unflushed_delta   # by how many they raise the number of records
     Multiget multiget                   # what the open transaction is about to decide
-    Journal journal                   # of the open transaction
-    uint64_t journal_first            # the first revision that the journal table holds
-    uint64_t journal_next             # that, as of the open transaction
+    LogGroup journal                   # of the open transaction
+    uint64_t log_first            # the first revision that the journal table holds
+    uint64_t log_next             # that, as of the open transaction
     MDB_txn *txn                      # begun by the first row that is written or read
     int error                         # the first error inside it; it cannot be committed then
     int lock_fd
@@ -173,5 +173,5 @@ cdef bint rotate(Store *store) noexcept nogil
 cdef void drop_flushed(Store *store) noexcept nogil
 cdef void publish_counts(Store *store) noexcept nogil
 cdef bint is_flushed(Store *store) noexcept nogil
-cdef void trim_journal(Store *store, int most) noexcept nogil
+cdef void trim_log(Store *store, int most) noexcept nogil
 cdef Capacity store_capacity(Store *store, int64_t now_ns) noexcept nogil

@@ -9,7 +9,7 @@ Invariants:
 - The catalog and the memtables change only on the writer thread. `store_abort`, and a commit that
   fails, put back what the transaction changed in them.
 - Once an LMDB call inside a transaction fails, `error` is set and the transaction cannot commit.
-- Every revision has a row in the journal, from `journal_first` on without a gap, until the tree
+- Every revision has a row in the journal, from `log_first` on without a gap, until the tree
   has settled it.
 - Numbers of lists and campaigns are never used twice.
 - Rows are the machine's own byte order (x86-64 and arm64 Linux are both little-endian); keys that
@@ -34,9 +34,7 @@ from ownerd.storage.capacity cimport environment_capacity
 from ownerd.storage.codec cimport (
     CHECKSUM_BYTES, VALUE_BYTES, hold_decode, hold_encode, record_key, row_seal, row_verify,
 )
-from ownerd.storage.log cimport (
-    JOURNAL_KEY_BYTES, journal_add, journal_begin, journal_key, journal_revision, journal_seal,
-)
+from ownerd.storage.log cimport LOG_KEY_BYTES, log_add, log_begin, log_finish, log_key, log_revision
 from ownerd.storage.memtable cimport (
     Entry, entry_value, memtable_find, memtable_mark, memtable_new, memtable_put,
     memtable_rollback, record_hash,
@@ -89,7 +87,7 @@ cdef void store_begin(Store *store) noexcept nogil:
     store.next_list = store.state.next_list
     store.committed_campaigns = store.campaigns.size()
     store.undo.clear()
-    journal_begin(&store.journal)
+    log_begin(&store.journal)
     multiget_clear(&store.multiget)
     memtable_mark(store.active.get())
 
@@ -102,37 +100,37 @@ cdef void put_released_counts(Store *store) noexcept nogil:
         put_event(store, undo.list.number, &undo.list.events[undo.index])
 
 
-cdef void put_journal(Store *store, uint64_t revision, int64_t time_ns) noexcept nogil:
+cdef void put_log(Store *store, uint64_t revision, int64_t time_ns) noexcept nogil:
     """Append the transaction's rows to the journal."""
-    cdef char key[JOURNAL_KEY_BYTES]
+    cdef char key[LOG_KEY_BYTES]
     cdef Slice whole
     cdef MDB_val where, value
     cdef size_t part
     for part in range(store.journal.used):
         if open_txn(store) == NULL:
             return
-        whole = slice_of(key, journal_key(key, revision, part))
+        whole = slice_of(key, log_key(key, revision, part))
         where = val_of(whole)
-        value = val_of(journal_seal(&store.journal, part, whole, time_ns))
+        value = val_of(log_finish(&store.journal, part, whole, time_ns))
         note_error(
-            store, lmdb.put(store.txn, store.tables[<int> JOURNAL], &where, &value, MDB_APPEND)
+            store, lmdb.put(store.txn, store.tables[<int> LOG], &where, &value, MDB_APPEND)
         )
 
 
-cdef void trim_journal(Store *store, int most) noexcept nogil:
+cdef void trim_log(Store *store, int most) noexcept nogil:
     """Remove up to `most` revisions that the tree has settled from the journal."""
     cdef MDB_cursor *cursor
     cdef MDB_val key, value
     cdef uint64_t settled = store.tree.flushed_revision.load()
     cdef int code
-    if store.journal_first > settled or open_txn(store) == NULL:
+    if store.log_first > settled or open_txn(store) == NULL:
         return
     fail_at(FAIL_BEFORE_TRIM)
-    note_error(store, lmdb.cursor_open(store.txn, store.tables[<int> JOURNAL], &cursor))
+    note_error(store, lmdb.cursor_open(store.txn, store.tables[<int> LOG], &cursor))
     if store.error != MDB_SUCCESS:
         return
     code = lmdb.cursor_get(cursor, &key, &value, MDB_FIRST)
-    while code == MDB_SUCCESS and journal_revision(&key) <= settled:
+    while code == MDB_SUCCESS and log_revision(&key) <= settled:
         if key.mv_size == 8:          # a first part: the others go with it
             most -= 1
             if most < 0:
@@ -141,9 +139,9 @@ cdef void trim_journal(Store *store, int most) noexcept nogil:
         if code == MDB_SUCCESS:
             code = lmdb.cursor_get(cursor, &key, &value, MDB_NEXT)
     if code == MDB_SUCCESS:
-        store.journal_next = journal_revision(&key)
+        store.log_next = log_revision(&key)
     elif code == MDB_NOTFOUND:        # all of it is settled
-        store.journal_next = settled + 1
+        store.log_next = settled + 1
     else:
         note_error(store, code)
     lmdb.cursor_close(cursor)
@@ -172,8 +170,8 @@ cdef int store_commit(Store *store, uint64_t revision, int64_t now_ns) noexcept 
     put_released_counts(store)
     put_state(store, &state)
     if revision != store.state.revision:
-        put_journal(store, revision, now_ns)
-    trim_journal(store, TRIMMED_PER_COMMIT)
+        put_log(store, revision, now_ns)
+    trim_log(store, TRIMMED_PER_COMMIT)
     if store.error != MDB_SUCCESS:
         code = store.error
         store_abort(store)
@@ -186,7 +184,7 @@ cdef int store_commit(Store *store, uint64_t revision, int64_t now_ns) noexcept 
         roll_back(store)
         return code
     store.state = state
-    store.journal_first = store.journal_next
+    store.log_first = store.log_next
     publish_counts(store)
     return MDB_SUCCESS
 
@@ -196,7 +194,7 @@ cdef void roll_back(Store *store) noexcept nogil:
     cdef Campaign *campaign
     cdef Undo *undo
     memtable_rollback(store.active.get())
-    store.journal_next = store.journal_first
+    store.log_next = store.log_first
     while store.campaigns.size() > store.committed_campaigns:
         campaign = store.campaigns.back()
         store.campaign_numbers.erase(campaign.id)
@@ -450,7 +448,7 @@ cdef void record_store(Store *store, List *lst, Record *record, int64_t now_ns) 
     cdef Slice key = slice_of(record.key, record.key_size)
     cdef Memtable *memtable = store.active.get()
     count_release(store, lst, record.released_by)
-    journal_add(&store.journal, key, slice_of(value, size))
+    log_add(&store.journal, key, slice_of(value, size))
     memtable_put(memtable, record.hash, key, slice_of(value, size))
     memtable.record_delta += (size != 0) - <int> record.existed
 

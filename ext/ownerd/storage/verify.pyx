@@ -23,14 +23,14 @@ from ownerd.rules.ownership cimport Hold
 from ownerd.storage.codec cimport hold_decode, row_verify
 from ownerd.storage.directory cimport take_lock
 from ownerd.storage.environment cimport check, refuse_truncated
-from ownerd.storage.log cimport JournalPlace, journal_follows, journal_replay, journal_revision
+from ownerd.storage.log cimport LogPosition, log_follows, log_replay, log_revision
 from ownerd.storage.memtable cimport compare_keys
 from ownerd.storage.record_tree cimport (
     TREE_META, TREE_RECORDS, TREE_TABLE_COUNT, TREE_TABLE_NAMES, TreeState,
 )
 from ownerd.storage.store cimport (
-    CAMPAIGNS, DROPPED_LISTS, JOURNAL, LISTS, META, PRINCIPALS, TABLE_COUNT, TABLE_NAMES,
-    ListRow, StateRow,
+    CAMPAIGNS, DROPPED_LISTS, LISTS, LOG, META, PRINCIPALS, TABLE_COUNT, TABLE_NAMES, ListRow,
+    StateRow,
 )
 
 from ownerd.storage.directory import StoreError
@@ -53,8 +53,8 @@ cdef cppclass Known:
     uint64_t campaign_count
     StateRow state
     TreeState tree_state
-    uint64_t journal_first            # the revision that the journal begins with; 0: it is empty
-    JournalPlace journal              # where it ends
+    uint64_t log_first            # the revision that the journal begins with; 0: it is empty
+    LogPosition journal              # where it ends
 
 
 ctypedef bint (*RowCheck)(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil
@@ -109,14 +109,14 @@ cdef bint record_row(Known *known, const MDB_val *key, const MDB_val *value) noe
         and known.lists.count(get_be32(<const char *> key.mv_data)) != 0
 
 
-cdef bint journal_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
+cdef bint log_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
     """Tell whether a row can be replayed and follows the one before it."""
     cdef bint follows
-    if known.journal_first == 0:
-        known.journal_first = journal_revision(key)
-        known.journal.revision = known.journal_first - 1
-    follows = journal_follows(&known.journal, key, value)
-    return follows and journal_replay(value, NULL)
+    if known.log_first == 0:
+        known.log_first = log_revision(key)
+        known.journal.revision = known.log_first - 1
+    follows = log_follows(&known.journal, key, value)
+    return follows and log_replay(value, NULL)
 
 
 # --- tables ---------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ cdef RowCheck check_of(bytes name, bint in_tree):
         return dropped_row
     if name == TABLE_NAMES[<int> CAMPAIGNS]:
         return campaign_row
-    return journal_row if name == TABLE_NAMES[<int> JOURNAL] else any_row
+    return log_row if name == TABLE_NAMES[<int> LOG] else any_row
 
 
 cdef MDB_env *open_environment(str path) except NULL:
@@ -231,7 +231,7 @@ cdef object pair_fault(Known *known):
     if settled > known.state.revision:
         return f"the records are at revision {settled}, the journal ends at {known.state.revision}"
     if settled < known.state.revision and (
-        known.journal_first > settled + 1 or known.journal.revision != known.state.revision
+        known.log_first > settled + 1 or known.journal.revision != known.state.revision
         or known.journal.more
     ):
         return f"the journal does not hold revisions {settled + 1} to {known.state.revision}"
@@ -250,7 +250,7 @@ def verify(directory):
     """
     cdef Known known
     cdef int i
-    known.campaign_count = known.journal_first = known.journal.revision = 0
+    known.campaign_count = known.log_first = known.journal.revision = 0
     known.journal.more = False
     known.state.revision = known.state.store_id = 0
     known.tree_state.flushed_revision = known.tree_state.store_id = 0
