@@ -30,10 +30,10 @@ PolicyTuple.__doc__ = """A list's policy; nanoseconds. `duration_ns` None: no ex
 
 ListInfo = namedtuple("ListInfo", "list_id policy create_ns update_ns update_revision number")
 ListInfo.__doc__ = """A contact list; `update_revision` is that of its last policy
-change, `number` its own in the store, never used twice."""
+command, `number` its own in the store, never used twice."""
 
 Outcome = namedtuple("Outcome", "revision time_ns count entry_id replayed memo tally")
-Outcome.__doc__ = """What a change did. `count` None: records are still being counted.
+Outcome.__doc__ = """What a command did. `count` None: records are still being counted.
 `replayed`: the request id was answered before; nothing changed, this is the first answer.
 `tally`: (imported, skipped, overwritten, expired)."""
 

@@ -7,7 +7,7 @@ from ownerd.base.containers cimport string, vector
 from ownerd.rules.ownership cimport Policy
 from ownerd.storage.store cimport List, Store
 
-cdef enum ChangeKind:
+cdef enum CommandKind:
     CREATE_LIST
     UPDATE_POLICY
     DELETE_LIST
@@ -46,7 +46,7 @@ cdef cppclass Rename:
     string name
 
 # Which fields are read depends on the kind; see the functions of changes.pyx.
-cdef cppclass Change:
+cdef cppclass Command:
     Task task
     uint8_t kind
     string list_id
@@ -82,7 +82,7 @@ cdef cppclass Change:
     vector[Rename] renames
 
 
-cdef int change_run(Store *store, Change *change, int64_t now_ns) noexcept nogil
+cdef int command_run(Store *store, Command *command, int64_t now_ns) noexcept nogil
 cdef bint is_full(int code) noexcept nogil
 cdef void refuse_full(Store *store, Task *task) noexcept nogil
 cdef void refuse_unknown_list(Task *task, const char *list_id, size_t size) noexcept nogil

@@ -164,8 +164,8 @@ cdef bint dial_decide(Store *store, DialCall *call, int64_t now_ns, Capacity roo
     """Decide a call; True if it changed anything. Refusals are in `call.task`.
 
     Without room for them, a claim that would be granted anew and, later, an attempt that would
-    change anything are refused, and so is their whole batch; what writes nothing is answered to the
-    end.
+    command anything are refused, and so is their whole batch; what writes nothing is answered to
+    the end.
     """
     cdef Dialing dialing
     cdef bint claims = call.call_kind == CALL_CLAIM or call.call_kind == CALL_CLAIM_BATCH

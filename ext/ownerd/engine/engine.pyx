@@ -10,7 +10,7 @@ import time
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from ownerd.api.calls cimport (
-    CALL_KIND_COUNT, FAILED_PRECONDITION, INVALID_ARGUMENT, OK, TASK_CHANGE, UNAVAILABLE,
+    CALL_KIND_COUNT, FAILED_PRECONDITION, INVALID_ARGUMENT, OK, TASK_COMMAND, UNAVAILABLE,
     DialCall, Task, call_clear, call_init, task_clear,
 )
 from ownerd.api.dial_codec cimport (
@@ -27,7 +27,7 @@ from ownerd.engine.admin_reads cimport (
 from ownerd.engine.commands cimport (
     CREATE_LIST, DELETE_CODE, DELETE_LIST, DELETE_PRINCIPAL, IMPORT_ROWS, NOTE_REFUSALS,
     PUT_PRINCIPAL, RELEASE, RELEASE_RECORDS, SIGNAL_CAMPAIGN, UPDATE_POLICY, UPSERT_CAMPAIGN,
-    UPSERT_CODE, Change, ImportRow,
+    UPSERT_CODE, Command, ImportRow,
 )
 from ownerd.engine.group_commit cimport (
     DRAINING, GROUP_SIZE_CLASSES, change_state, core_open, run_and_wait, start_writer, stop,
@@ -103,30 +103,30 @@ class Reading:
 
 
 cdef class Pending:
-    """A change of the control plane on its way: filled in, run by `Engine._run`, freed."""
+    """A command of the control plane on its way: filled in, run by `Engine._run`, freed."""
 
-    cdef Change *change
+    cdef Command *command
 
     def __cinit__(self, int kind, str list_id, bytes note, str request_id, bytes memo):
-        self.change = new Change()
-        self.change.task.kind = TASK_CHANGE
-        self.change.task.body = self.change
-        self.change.kind = <uint8_t> kind
+        self.command = new Command()
+        self.command.task.kind = TASK_COMMAND
+        self.command.task.body = self.command
+        self.command.kind = <uint8_t> kind
         if list_id or kind not in LISTLESS_KINDS:
-            assign(&self.change.list_id, list_id, "list_id", 1, LIST_ID_BYTES)
-        assign(&self.change.request_id, request_id, "request_id", 0, REQUEST_ID_BYTES)
-        assign_bytes(&self.change.note, note)
-        assign_bytes(&self.change.memo, memo)
+            assign(&self.command.list_id, list_id, "list_id", 1, LIST_ID_BYTES)
+        assign(&self.command.request_id, request_id, "request_id", 0, REQUEST_ID_BYTES)
+        assign_bytes(&self.command.note, note)
+        assign_bytes(&self.command.memo, memo)
 
     def __dealloc__(self):
-        task_clear(&self.change.task)
-        del self.change
+        task_clear(&self.command.task)
+        del self.command
 
 
 cdef add_campaign_id(Pending pending, str campaign_id):
-    pending.change.campaign_ids.push_back(string())
+    pending.command.campaign_ids.push_back(string())
     assign(
-        &pending.change.campaign_ids.back(), campaign_id, "campaign_id", 1, CAMPAIGN_ID_BYTES
+        &pending.command.campaign_ids.back(), campaign_id, "campaign_id", 1, CAMPAIGN_ID_BYTES
     )
 
 
@@ -273,7 +273,7 @@ cdef class Engine:
     def create_list(self, list_id, policy, *, note=b"", request_id="", memo=b""):
         """Create a contact list. Refused: ALREADY_EXISTS."""
         cdef Pending pending = Pending(CREATE_LIST, list_id, note, request_id, memo)
-        pending.change.policy = policy_from(policy)
+        pending.command.policy = policy_from(policy)
         return self._run(pending)
 
     def update_policy(
@@ -284,8 +284,8 @@ cdef class Engine:
         `expected_revision` is the ListInfo.update_revision that the caller saw, 0 for any.
         """
         cdef Pending pending = Pending(UPDATE_POLICY, list_id, note, request_id, memo)
-        pending.change.policy = policy_from(policy)
-        pending.change.expected_revision = expected_revision
+        pending.command.policy = policy_from(policy)
+        pending.command.expected_revision = expected_revision
         return self._run(pending)
 
     def delete_list(
@@ -310,10 +310,10 @@ cdef class Engine:
                 )
             self._count_releases(list_id)
         pending = Pending(DELETE_LIST, list_id, note, request_id, memo)
-        pending.change.force = force
-        pending.change.acquire_revision = revision
-        pending.change.expected_revision = expected_revision
-        pending.change.count = owned
+        pending.command.force = force
+        pending.command.acquire_revision = revision
+        pending.command.expected_revision = expected_revision
+        pending.command.count = owned
         return self._run(pending)
 
     def release(
@@ -325,8 +325,8 @@ cdef class Engine:
         list or a campaign.
         """
         cdef Pending pending = Pending(RELEASE, list_id, note, request_id, memo)
-        pending.change.include_reservations = include_reservations
-        pending.change.all_campaigns = campaign_ids is None
+        pending.command.include_reservations = include_reservations
+        pending.command.all_campaigns = campaign_ids is None
         for campaign_id in dict.fromkeys(campaign_ids or ()):
             add_campaign_id(pending, campaign_id)
         return self._run(pending)
@@ -335,9 +335,9 @@ cdef class Engine:
         """Release the ownership of single records; those that nobody owns are not counted."""
         cdef Pending pending = Pending(RELEASE_RECORDS, list_id, note, request_id, memo)
         for i, record_id in enumerate(record_ids):
-            pending.change.record_ids.push_back(string())
+            pending.command.record_ids.push_back(string())
             assign(
-                &pending.change.record_ids.back(), record_id, f"record_ids[{i}]", 1, RECORD_ID_BYTES
+                &pending.command.record_ids.back(), record_id, f"record_ids[{i}]", 1, RECORD_ID_BYTES
             )
         return self._run(pending)
 
@@ -370,7 +370,7 @@ cdef class Engine:
         """Register a campaign, or rename it; "" keeps the name (at first, the id)."""
         cdef Pending pending = Pending(UPSERT_CAMPAIGN, "", note, request_id, memo)
         add_campaign_id(pending, campaign_id)
-        assign(&pending.change.name, name, "name", 0, NAME_BYTES)
+        assign(&pending.command.name, name, "name", 0, NAME_BYTES)
         return self._run(pending)
 
     def signal_campaign(
@@ -382,24 +382,24 @@ cdef class Engine:
         """
         cdef Pending pending = Pending(SIGNAL_CAMPAIGN, list_id, note, request_id, memo)
         add_campaign_id(pending, campaign_id)
-        pending.change.stopped = stopped
+        pending.command.stopped = stopped
         return self._run(pending)
 
     def upsert_code(
         self, code, category, counts_as_attempt, success, *, note=b"", request_id="", memo=b""
     ):
-        """Add or change a wrap-up code."""
+        """Add or command a wrap-up code."""
         cdef Pending pending = Pending(UPSERT_CODE, "", note, request_id, memo)
-        assign(&pending.change.code, code, "code", 1, WRAP_UP_CODE_BYTES)
-        assign(&pending.change.category, category, "category", 1, WRAP_UP_CODE_BYTES)
-        pending.change.counts_as_attempt = counts_as_attempt
-        pending.change.success = success
+        assign(&pending.command.code, code, "code", 1, WRAP_UP_CODE_BYTES)
+        assign(&pending.command.category, category, "category", 1, WRAP_UP_CODE_BYTES)
+        pending.command.counts_as_attempt = counts_as_attempt
+        pending.command.success = success
         return self._run(pending)
 
     def delete_code(self, code, *, note=b"", request_id="", memo=b""):
         """Delete a wrap-up code. Refused: NOT_FOUND."""
         cdef Pending pending = Pending(DELETE_CODE, "", note, request_id, memo)
-        assign(&pending.change.code, code, "code", 1, WRAP_UP_CODE_BYTES)
+        assign(&pending.command.code, code, "code", 1, WRAP_UP_CODE_BYTES)
         return self._run(pending)
 
     def import_rows(
@@ -417,11 +417,11 @@ cdef class Engine:
         if len(rows) > BATCH_RECORDS:
             raise ValueError(f"{len(rows)} rows in one chunk; {BATCH_RECORDS} are allowed")
         pending = Pending(IMPORT_ROWS, list_id, note, request_id, memo)
-        pending.change.strategy = strategy
-        pending.change.entry_id = entry_id
-        pending.change.rows.resize(len(rows))
+        pending.command.strategy = strategy
+        pending.command.entry_id = entry_id
+        pending.command.rows.resize(len(rows))
         for i, (record_id, campaign_id, campaign_name, expire_ns) in enumerate(rows):
-            row = &pending.change.rows[i]
+            row = &pending.command.rows[i]
             place = f"rows[{i}]"
             assign(&row.record_id, record_id, f"{place}.record_id", 1, RECORD_ID_BYTES)
             assign(&row.campaign_id, campaign_id, f"{place}.campaign_id", 1, CAMPAIGN_ID_BYTES)
@@ -432,14 +432,14 @@ cdef class Engine:
     def put_principal(self, principal_id, bytes kept, *, note=b"", request_id="", memo=b""):
         """Keep `kept` of a principal, in the place of what was kept of it before."""
         cdef Pending pending = Pending(PUT_PRINCIPAL, "", note, request_id, memo)
-        assign(&pending.change.name, principal_id, "principal_id", 1, PRINCIPAL_ID_BYTES)
-        assign_bytes(&pending.change.principal, kept)
+        assign(&pending.command.name, principal_id, "principal_id", 1, PRINCIPAL_ID_BYTES)
+        assign_bytes(&pending.command.principal, kept)
         return self._run(pending)
 
     def delete_principal(self, principal_id, *, note=b"", request_id="", memo=b""):
         """Keep nothing of a principal any more; one that is not there is no error."""
         cdef Pending pending = Pending(DELETE_PRINCIPAL, "", note, request_id, memo)
-        assign(&pending.change.name, principal_id, "principal_id", 1, PRINCIPAL_ID_BYTES)
+        assign(&pending.command.name, principal_id, "principal_id", 1, PRINCIPAL_ID_BYTES)
         return self._run(pending)
 
     def note_refusals(self, int64_t count, *, note):
@@ -448,20 +448,20 @@ cdef class Engine:
         Refused: RESOURCE_EXHAUSTED, while only the room for releases is left.
         """
         cdef Pending pending = Pending(NOTE_REFUSALS, "", note, "", b"")
-        pending.change.count = count
+        pending.command.count = count
         return self._run(pending)
 
     def _run(self, Pending pending):
-        """Run a change to its end."""
-        cdef Change *change = pending.change
+        """Run a command to its end."""
+        cdef Command *command = pending.command
         with nogil:
-            run_and_wait(self.core, &change.task)
-        if change.task.code != OK:
-            raise refusal(&change.task)
+            run_and_wait(self.core, &command.task)
+        if command.task.code != OK:
+            raise refusal(&command.task)
         return Outcome(
-            change.revision, change.time_ns,
-            None if change.count == COUNT_PENDING else change.count, change.entry_id,
-            bool(change.replayed), change.memo.data()[:change.memo.size()], tuple(change.tally),
+            command.revision, command.time_ns,
+            None if command.count == COUNT_PENDING else command.count, command.entry_id,
+            bool(command.replayed), command.memo.data()[:command.memo.size()], tuple(command.tally),
         )
 
     # --- reads

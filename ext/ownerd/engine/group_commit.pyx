@@ -26,13 +26,13 @@ from libc.string cimport memset
 
 from ownerd.api.calls cimport (
     CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, DEADLINE_EXCEEDED, MESSAGE_BYTES, OK,
-    RESOURCE_EXHAUSTED, TASK_CHANGE, TASK_DIAL, TASK_SNAPSHOT, UNAVAILABLE, task_refuse,
+    RESOURCE_EXHAUSTED, TASK_COMMAND, TASK_DIAL, TASK_SNAPSHOT, UNAVAILABLE, task_refuse,
 )
 from ownerd.api.dial_codec cimport wire_encode
 from ownerd.base.clock cimport clock_elapsed, clock_now, clock_start_from
 from ownerd.base.failpoints cimport FAIL_AFTER_ANSWER, FAIL_BEFORE_ANSWER, fail_at
 from ownerd.base.lmdb cimport MDB_SUCCESS
-from ownerd.engine.commands cimport Change, change_run, is_full, refuse_full
+from ownerd.engine.commands cimport Command, command_run, is_full, refuse_full
 from ownerd.engine.decide cimport dial_decide, multiget_group
 from ownerd.engine.settler cimport PlanTask, flush_step, maintenance_plan, trim_step
 from ownerd.engine.snapshot cimport SnapshotRequest, snapshot_take
@@ -375,14 +375,14 @@ cdef Task *gather_group(EngineCore *engine, Task *task) noexcept nogil:
     return task
 
 
-cdef int run_change(EngineCore *engine, Change *change) noexcept nogil:
-    """Run a change of the control plane; it may change records, one for each row or id in it."""
+cdef int run_command(EngineCore *engine, Command *command) noexcept nogil:
+    """Run a command of the control plane; it may command records, one for each row or id in it."""
     cdef int code
     if store_capacity(engine.store, clock_now(engine.clock)) == CAPACITY_FOR_NOTHING \
-            or not reserve_memtable(engine, change.rows.size() + change.record_ids.size()):
-        refuse_full(engine.store, &change.task)
+            or not reserve_memtable(engine, command.rows.size() + command.record_ids.size()):
+        refuse_full(engine.store, &command.task)
         return MDB_SUCCESS
-    code = change_run(engine.store, change, clock_now(engine.clock))
+    code = command_run(engine.store, command, clock_now(engine.clock))
     eventfd_write(engine.maintenance_fd, 1)
     return code
 
@@ -391,8 +391,8 @@ cdef void run_task(EngineCore *engine, Task *task) noexcept nogil:
     """Run what is not a dial, between two groups."""
     cdef int64_t now_ns = clock_now(engine.clock)
     cdef int code
-    if task.kind == TASK_CHANGE:
-        code = run_change(engine, <Change *> task.body)
+    if task.kind == TASK_COMMAND:
+        code = run_command(engine, <Command *> task.body)
     elif task.kind == TASK_SNAPSHOT:
         code = snapshot_take(engine.store, <SnapshotRequest *> task.body, now_ns)
     else:

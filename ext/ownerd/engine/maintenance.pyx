@@ -8,10 +8,10 @@ snapshot, whose pages cannot be used again, a step that is not urgent waits for 
 
 from libc.string cimport memset
 
-from ownerd.api.calls cimport OK, TASK_CHANGE, TASK_PLAN, task_clear
+from ownerd.api.calls cimport OK, TASK_COMMAND, TASK_PLAN, task_clear
 from ownerd.base.clock cimport clock_elapsed
 from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS
-from ownerd.engine.commands cimport FINISH_COUNT, Change
+from ownerd.engine.commands cimport FINISH_COUNT, Command
 from ownerd.engine.group_commit cimport STOPPED, engine_fail, run_and_wait, start_thread
 from ownerd.engine.settler cimport (
     WORK_COUNT, WORK_FLUSH, WORK_NOTHING, WORK_VACUUM, MaintenanceState, PlanTask, flush_step,
@@ -100,28 +100,28 @@ cdef int count_and_store(
 ) noexcept nogil:
     """Count what a release ended and store the count; MDB_CORRUPTED, or 0."""
     cdef SnapshotRequest *request = request_new()
-    cdef Change change
+    cdef Command command
     cdef bint damaged
     request.list_id = list_id
     run_and_wait(engine, &request.task)
     if request.task.code != OK:
         request_free(request)
         return MDB_SUCCESS
-    change.count = count_release(request, entry_id)
+    command.count = count_release(request, entry_id)
     damaged = request.view.damaged
     request_free(request)
     if damaged:
         return MDB_CORRUPTED
-    memset(&change.task, 0, sizeof(change.task))
-    change.task.kind = TASK_CHANGE
-    change.task.body = &change
-    change.kind = FINISH_COUNT
-    change.list_id = list_id
-    change.entry_id = entry_id
-    change.expected_revision = 0
-    change.list = NULL
-    run_and_wait(engine, &change.task)
-    task_clear(&change.task)
+    memset(&command.task, 0, sizeof(command.task))
+    command.task.kind = TASK_COMMAND
+    command.task.body = &command
+    command.kind = FINISH_COUNT
+    command.list_id = list_id
+    command.entry_id = entry_id
+    command.expected_revision = 0
+    command.list = NULL
+    run_and_wait(engine, &command.task)
+    task_clear(&command.task)
     return MDB_SUCCESS
 
 

@@ -13,7 +13,7 @@ tree on another thread while dials go on. In order of urgency:
 - Records of deleted lists are removed the same way. A vacuum_all walks every list.
 
 Nothing here changes what anybody is answered: a decision folds the events itself, so a
-change of policy costs the same however many records there are (ext/README.md).
+command of policy costs the same however many records there are (ext/README.md).
 """
 
 from cython.operator cimport dereference, preincrement
