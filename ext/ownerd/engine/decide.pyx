@@ -31,7 +31,7 @@ cdef enum:
 
 
 # What one call is decided with; a new campaign has the number that it would get until it is added.
-cdef struct Dialing:
+cdef struct Decision:
     Store *store
     List *list
     DialCall *call
@@ -44,25 +44,25 @@ cdef struct Dialing:
     Code code
 
 
-cdef bint lookup_code(Dialing *dialing, Slice text) noexcept nogil:
-    """Set `dialing.code`; batches mostly repeat a few codes, so the last one is kept."""
-    if text.size == dialing.code_text.size and text.size > 0 \
-            and memcmp(text.data, dialing.code_text.data, text.size) == 0:
+cdef bint lookup_code(Decision *decision, Slice text) noexcept nogil:
+    """Set `decision.code`; batches mostly repeat a few codes, so the last one is kept."""
+    if text.size == decision.code_text.size and text.size > 0 \
+            and memcmp(text.data, decision.code_text.data, text.size) == 0:
         return True
-    if not find_code(dialing.store, text, &dialing.code):
+    if not find_code(decision.store, text, &decision.code):
         return False
-    dialing.code_text = text
+    decision.code_text = text
     return True
 
 
-cdef bint codes_known(Dialing *dialing) noexcept nogil:
+cdef bint codes_known(Decision *decision) noexcept nogil:
     cdef uint32_t i
     cdef Slice text
-    cdef DialCall *call = dialing.call
+    cdef DialCall *call = decision.call
     cdef char *message
     for i in range(call.item_count):
         text = call.items[i].wrap_up_code
-        if lookup_code(dialing, text):
+        if lookup_code(decision, text):
             continue
         message = task_refuse(&call.task, INVALID_ARGUMENT)
         if call.call_kind == CALL_REPORT:
@@ -86,52 +86,52 @@ cdef void name_holder(Store *store, DialItem *item) noexcept nogil:
         item.holder_name = text_slice(store.campaigns[item.holder.campaign].name)
 
 
-cdef void decide_item(Dialing *dialing, DialItem *item, const Seen *seen) noexcept nogil:
-    cdef Store *store = dialing.store
+cdef void decide_item(Decision *decision, DialItem *item, const Seen *seen) noexcept nogil:
+    cdef Store *store = decision.store
     cdef Record record
     cdef Ruling ruling
-    record_load(store, dialing.list, item.record_id, seen, &record)
-    if dialing.call.call_kind == CALL_GET_HOLDER:
-        item.holder = rules_holder(&record.hold, dialing.now_ns)
+    record_load(store, decision.list, item.record_id, seen, &record)
+    if decision.call.call_kind == CALL_GET_HOLDER:
+        item.holder = rules_holder(&record.hold, decision.now_ns)
         name_holder(store, item)
         return
-    if dialing.call.call_kind == CALL_CLAIM or dialing.call.call_kind == CALL_CLAIM_BATCH:
+    if decision.call.call_kind == CALL_CLAIM or decision.call.call_kind == CALL_CLAIM_BATCH:
         ruling = rules_claim(
-            &record.hold, &dialing.list.policy, dialing.campaign, dialing.now_ns
+            &record.hold, &decision.list.policy, decision.campaign, decision.now_ns
         )
     else:
-        lookup_code(dialing, item.wrap_up_code)
+        lookup_code(decision, item.wrap_up_code)
         ruling = rules_attempt(
-            &record.hold, &dialing.list.policy, &dialing.code, dialing.campaign, dialing.now_ns
+            &record.hold, &decision.list.policy, &decision.code, decision.campaign, decision.now_ns
         )
     item.answer = ruling.answer
     item.holder = ruling.holder
     name_holder(store, item)
     if not ruling.changed:
         return
-    dialing.changed = True
-    if not dialing.dry:
-        write_item(dialing, &record, ruling.answer)
+    decision.changed = True
+    if not decision.dry:
+        write_item(decision, &record, ruling.answer)
 
 
-cdef void write_item(Dialing *dialing, Record *record, int answer) noexcept nogil:
-    cdef Store *store = dialing.store
-    if dialing.campaign == store.campaigns.size():
-        add_campaign(store, dialing.call.campaign_id)
-    if dialing.call.call_kind >= CALL_REPORT and answer == OWNERSHIP_ACQUIRED:
-        dialing.list.acquire_revision = store.state.revision + 1
-    record_store(store, dialing.list, record, dialing.now_ns)
+cdef void write_item(Decision *decision, Record *record, int answer) noexcept nogil:
+    cdef Store *store = decision.store
+    if decision.campaign == store.campaigns.size():
+        add_campaign(store, decision.call.campaign_id)
+    if decision.call.call_kind >= CALL_REPORT and answer == OWNERSHIP_ACQUIRED:
+        decision.list.acquire_revision = store.state.revision + 1
+    record_store(store, decision.list, record, decision.now_ns)
 
 
-cdef void decide_items(Dialing *dialing) noexcept nogil:
-    cdef Memtable *memtable = dialing.store.active.get()
-    cdef uint32_t i, count = dialing.call.item_count
+cdef void decide_items(Decision *decision) noexcept nogil:
+    cdef Memtable *memtable = decision.store.active.get()
+    cdef uint32_t i, count = decision.call.item_count
     for i in range(count):
-        if dialing.seen != NULL and i + PREFETCHED < count:
-            memtable_prefetch(memtable, dialing.seen[PREFETCHED].hash)
-        decide_item(dialing, &dialing.call.items[i], dialing.seen)
-        if dialing.seen != NULL:
-            dialing.seen += 1
+        if decision.seen != NULL and i + PREFETCHED < count:
+            memtable_prefetch(memtable, decision.seen[PREFETCHED].hash)
+        decide_item(decision, &decision.call.items[i], decision.seen)
+        if decision.seen != NULL:
+            decision.seen += 1
 
 
 cdef const Seen *take_prefetched(Store *store, DialCall *call) noexcept nogil:
@@ -160,34 +160,34 @@ cdef void multiget_group(Store *store, DialCall *const *calls, size_t count) noe
     ))
 
 
-cdef bint dial_decide(Store *store, DialCall *call, int64_t now_ns, Capacity room) noexcept nogil:
+cdef bint decide_call(Store *store, DialCall *call, int64_t now_ns, Capacity room) noexcept nogil:
     """Decide a call; True if it changed anything. Refusals are in `call.task`.
 
     Without room for them, a claim that would be granted anew and, later, an attempt that would
     command anything are refused, and so is their whole batch; what writes nothing is answered to
     the end.
     """
-    cdef Dialing dialing
+    cdef Decision decision
     cdef bint claims = call.call_kind == CALL_CLAIM or call.call_kind == CALL_CLAIM_BATCH
     call.task.code = OK
-    dialing.store = store
-    dialing.call = call
-    dialing.now_ns = now_ns
-    dialing.changed = False
-    dialing.code_text.size = 0
-    dialing.seen = take_prefetched(store, call)
-    dialing.dry = room < (CAPACITY_FOR_GRANTS if claims else CAPACITY_FOR_REPORTS)
-    dialing.list = find_list(store, call.list_id)
-    if dialing.list == NULL:
+    decision.store = store
+    decision.call = call
+    decision.now_ns = now_ns
+    decision.changed = False
+    decision.code_text.size = 0
+    decision.seen = take_prefetched(store, call)
+    decision.dry = room < (CAPACITY_FOR_GRANTS if claims else CAPACITY_FOR_REPORTS)
+    decision.list = find_list(store, call.list_id)
+    if decision.list == NULL:
         refuse_unknown_list(&call.task, call.list_id.data, call.list_id.size)
         return False
     if call.call_kind != CALL_GET_HOLDER:
-        dialing.campaign = find_campaign(store, call.campaign_id)
+        decision.campaign = find_campaign(store, call.campaign_id)
     if (call.call_kind == CALL_REPORT or call.call_kind == CALL_REPORT_BATCH) \
-            and not codes_known(&dialing):
+            and not codes_known(&decision):
         return False
-    decide_items(&dialing)
-    if dialing.dry and dialing.changed:
+    decide_items(&decision)
+    if decision.dry and decision.changed:
         refuse_full(store, &call.task)
         return False
-    return dialing.changed
+    return decision.changed

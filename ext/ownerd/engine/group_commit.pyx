@@ -33,7 +33,7 @@ from ownerd.base.clock cimport clock_elapsed, clock_now, clock_start_from
 from ownerd.base.failpoints cimport FAIL_AFTER_ANSWER, FAIL_BEFORE_ANSWER, fail_at
 from ownerd.base.lmdb cimport MDB_SUCCESS
 from ownerd.engine.commands cimport Command, command_run, is_full, refuse_full
-from ownerd.engine.decide cimport dial_decide, multiget_group
+from ownerd.engine.decide cimport decide_call, multiget_group
 from ownerd.engine.settler cimport PlanTask, flush_step, maintenance_plan, trim_step
 from ownerd.engine.snapshot cimport SnapshotRequest, snapshot_take
 from ownerd.storage.capacity cimport (
@@ -316,7 +316,7 @@ cdef int decide_group(EngineCore *engine, size_t start, size_t end) noexcept nog
     if records >= MULTIGET_RECORDS:
         multiget_group(store, &engine.group[start], end - start)
     for i in range(start, end):
-        changed |= dial_decide(store, engine.group[i], now_ns, room)
+        changed |= decide_call(store, engine.group[i], now_ns, room)
     if not changed and store.error == MDB_SUCCESS:
         store_abort(store)
         return MDB_SUCCESS
