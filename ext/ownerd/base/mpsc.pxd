@@ -1,10 +1,10 @@
 """Tasks handed from one thread to another without a lock: a stack that is taken as a whole.
 
-Any thread pushes, one thread takes everything at once, newest first. `stack_push` tells whether the
+Any thread pushes, one thread takes everything at once, newest first. `mpsc_push` tells whether the
 stack was empty, so that the first of a batch wakes the taker and the others cost no system call.
 
-`stack_busy` and `stack_idle` stand around a push and whatever follows it: the stack may be freed
-when nobody is between the two (`stack_is_idle`), also after the last item was taken.
+`mpsc_enter` and `mpsc_leave` stand around a push and whatever follows it: the stack may be freed
+when nobody is between the two (`mpsc_is_quiet`), also after the last item was taken.
 """
 
 cdef extern from *:
@@ -30,8 +30,8 @@ cdef extern from *:
       return __atomic_load_n(busy, __ATOMIC_ACQUIRE) == 0;
     }
     """
-    bint stack_push "ownerd_stack_push" (void **, void *, void **) noexcept nogil
-    void *stack_take "ownerd_stack_take" (void **) noexcept nogil
-    void stack_busy "ownerd_stack_busy" (int *) noexcept nogil
-    void stack_idle "ownerd_stack_idle" (int *) noexcept nogil
-    bint stack_is_idle "ownerd_stack_is_idle" (int *) noexcept nogil
+    bint mpsc_push "ownerd_stack_push" (void **, void *, void **) noexcept nogil
+    void *mpsc_take "ownerd_stack_take" (void **) noexcept nogil
+    void mpsc_enter "ownerd_stack_busy" (int *) noexcept nogil
+    void mpsc_leave "ownerd_stack_idle" (int *) noexcept nogil
+    bint mpsc_is_quiet "ownerd_stack_is_idle" (int *) noexcept nogil

@@ -24,7 +24,7 @@ from libc.string cimport memset
 from ownerd.access.table cimport AccessCore
 from ownerd.api.calls cimport Task
 from ownerd.base.clock cimport clock_elapsed
-from ownerd.base.mpsc cimport stack_is_idle, stack_take
+from ownerd.base.mpsc cimport mpsc_is_quiet, mpsc_take
 from ownerd.base.nghttp2 cimport nghttp2_option_del, nghttp2_session_callbacks_del
 from ownerd.base.sockets cimport (
     EAGAIN, ECONNABORTED, EFD_CLOEXEC, EFD_NONBLOCK, EINTR, EPOLLERR, EPOLLHUP, EPOLLIN,
@@ -97,7 +97,7 @@ cdef void take_inbox(Loop *loop) noexcept nogil:
     cdef size_t i
     cdef uint64_t ignored
     eventfd_read(loop.inbox.fd, &ignored)
-    task = <Task *> stack_take(<void **> &loop.inbox.answered)
+    task = <Task *> mpsc_take(<void **> &loop.inbox.answered)
     loop.inbox.guard.lock()
     for i in range(loop.inbox.arrivals.size()):
         connection_open(loop, loop.inbox.arrivals[i])
@@ -380,7 +380,7 @@ cdef Loop *loop_new(
 cdef void loop_free(Loop *loop) noexcept nogil:
     """Free a loop whose thread is over, or was never started."""
     cdef size_t i
-    while not stack_is_idle(&loop.inbox.busy):
+    while not mpsc_is_quiet(&loop.inbox.busy):
         usleep(BUSY_WAIT_US)
     for i in range(loop.listening.size()):
         close(loop.listening[i].fd)

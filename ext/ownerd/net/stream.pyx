@@ -30,7 +30,7 @@ from ownerd.api.grpc_http2 cimport (
     words_timeout_ns,
 )
 from ownerd.base.bytes cimport Slice, same
-from ownerd.base.mpsc cimport stack_busy, stack_idle, stack_push
+from ownerd.base.mpsc cimport mpsc_enter, mpsc_leave, mpsc_push
 from ownerd.base.nghttp2 cimport (
     NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM, NGHTTP2_NV_FLAG_NONE,
     NGHTTP2_NV_FLAG_NO_COPY_NAME, NGHTTP2_NV_FLAG_NO_COPY_VALUE, nghttp2_data_provider,
@@ -334,10 +334,10 @@ cdef void decode(Exchange *exchange) noexcept nogil:
 cdef void on_decided(Task *task) noexcept nogil:
     """Leave an answered call in its loop's inbox; on the engine's writer thread."""
     cdef Inbox *inbox = &(<Exchange *> task).loop.inbox
-    stack_busy(&inbox.busy)
-    if stack_push(<void **> &inbox.answered, task, <void **> &task.next):
+    mpsc_enter(&inbox.busy)
+    if mpsc_push(<void **> &inbox.answered, task, <void **> &task.next):
         eventfd_write(inbox.fd, 1)
-    stack_idle(&inbox.busy)
+    mpsc_leave(&inbox.busy)
 
 
 cdef void exchange_decided(Exchange *exchange) noexcept nogil:
