@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from ownerd.access.table import Access
 from ownerd.base.clock import Clock
 from ownerd.engine.engine import CLAIM, GET_HOLDER, REPORT_ATTEMPT, Engine, Policy
-from ownerd.net.aio_bridge import Mailbox
+from ownerd.net.aio_bridge import AioBridge
 from ownerd.v1 import dial_pb2
 
 START_NS = 1_800_000_000 * 10**9
@@ -38,22 +38,22 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 def together(engine: Engine, calls: Sequence[Call]) -> list[Any]:
     """Have calls decided in one group; return each one's bytes, or its Refused."""
-    mailbox = Mailbox(engine, ANYBODY, longest_wait_us=60_000_000)
+    bridge = AioBridge(engine, ANYBODY, longest_wait_us=60_000_000)
     look = dial_pb2.GetHolderRequest(list_id="list", record_id="0")
-    _answers(engine, mailbox, [(GET_HOLDER, look)] * len(calls))
+    _answers(engine, bridge, [(GET_HOLDER, look)] * len(calls))
     # From now on it expects as many, and lays calls out until they have come.
     before = engine.stats()["groups"]
-    answers = _answers(engine, mailbox, calls)
+    answers = _answers(engine, bridge, calls)
     assert engine.stats()["groups"] == before + 1
     return answers
 
 
-def _answers(engine: Engine, mailbox: Mailbox, calls: Sequence[Call]) -> list[Any]:
+def _answers(engine: Engine, bridge: AioBridge, calls: Sequence[Call]) -> list[Any]:
     futures: list[Future[bytes]] = [Future() for _ in calls]
     for (kind, request), future in zip(calls, futures):
-        mailbox.dial(kind, request.SerializeToString(), future, ANYBODY.anybody(), str)
+        bridge.dial(kind, request.SerializeToString(), future, ANYBODY.anybody(), str)
     engine.upsert_campaign("A", "")  # queued behind them, so they are answered when it is
-    mailbox.deliver()
+    bridge.deliver()
     return [future.exception(0) or future.result(0) for future in futures]
 
 

@@ -8,7 +8,7 @@ was built without nghttp2 and OpenSSL.
 from ownerd.access.table import PERMISSION, RIGHTS, UNAUTHENTICATED, Access, Identity, peer_host
 from ownerd.base.lmdb import library_version as lmdb_version
 from ownerd.engine.engine import DIAL_METHODS, Engine, ListInfo, Outcome, Policy, Refused
-from ownerd.net.aio_bridge import Mailbox
+from ownerd.net.aio_bridge import AioBridge
 from ownerd.storage.directory import StoreError, StoreInUseError, sync_directory
 from ownerd.storage.store import DEFAULT_CODES
 from ownerd.storage.verify import verify
@@ -28,7 +28,7 @@ __all__ = [
     "Engine",
     "Identity",
     "ListInfo",
-    "Mailbox",
+    "AioBridge",
     "ListenerLoops",
     "Outcome",
     "Policy",

@@ -1,7 +1,7 @@
 """One store and its writer thread, for Python: the data plane, the control plane, the reads.
 
 Wraps `writer` (queue, groups, commits): every call becomes a task, waits without the GIL and turns
-refusals into `Refused`. asyncio waiters use `mailbox`.
+refusals into `Refused`. asyncio waiters use `aio_bridge`.
 """
 
 import os

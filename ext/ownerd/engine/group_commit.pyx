@@ -15,7 +15,7 @@ Invariants:
 - `revision` grows by one with each commit that changed something.
 
 It knows no Python objects, no sockets and no gRPC: a waiter is a C callback. `engine` wraps it for
-Python, `mailbox` for asyncio.
+Python, `aio_bridge` for asyncio.
 """
 
 import os

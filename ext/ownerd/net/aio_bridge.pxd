@@ -1,4 +1,4 @@
-"""Interface of mailbox: answers of the engine delivered to an asyncio loop."""
+"""Interface of aio_bridge: answers of the engine delivered to an asyncio loop."""
 
 from libc.stdint cimport int64_t
 
@@ -14,15 +14,15 @@ cdef cppclass Inbox:
     int fd                            # eventfd, readable while there are answers
 
 
-cdef class Mailbox:
+cdef class AioBridge:
     cdef Engine engine
     cdef Access access
     cdef Inbox *inbox
     cdef Py_ssize_t under_way         # submitted to the engine, not yet delivered
-    cdef Py_ssize_t laid_out          # waiting for company
+    cdef Py_ssize_t pending          # waiting for company
     cdef Py_ssize_t expected          # as many calls can be expected soon
-    cdef Task *first_laid_out
-    cdef Task *last_laid_out
+    cdef Task *first_pending
+    cdef Task *last_pending
     cdef int timer_fd
     cdef bint timer_armed
     cdef int64_t longest_wait_ns

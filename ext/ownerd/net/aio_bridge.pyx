@@ -55,15 +55,15 @@ cdef extern from "<sys/timerfd.h>" nogil:
 DEFAULT_LONGEST_WAIT_US = 2_000
 
 
-cdef struct Letter:                   # a call with what has to live as long as it does
-    DialCall call                     # first: a Task* of ours is a Letter*
+cdef struct AioCall:                   # a call with what has to live as long as it does
+    DialCall call                     # first: a Task* of ours is a AioCall*
     Inbox *inbox
     PyObject *body                    # owned; the call's slices point into it
     PyObject *future                  # owned
 
 
 cdef void on_answered(Task *task) noexcept nogil:
-    cdef Inbox *inbox = (<Letter *> task).inbox
+    cdef Inbox *inbox = (<AioCall *> task).inbox
     cdef bint first
     inbox.guard.lock()
     first = inbox.done == NULL
@@ -74,42 +74,42 @@ cdef void on_answered(Task *task) noexcept nogil:
         eventfd_write(inbox.fd, 1)
 
 
-cdef Letter *new_letter(Mailbox mailbox, uint8_t kind, bytes body, future) except NULL:
-    cdef Letter *letter = <Letter *> malloc(sizeof(Letter))
-    if letter == NULL:
+cdef AioCall *new_call(AioBridge aio_bridge, uint8_t kind, bytes body, future) except NULL:
+    cdef AioCall *call = <AioCall *> malloc(sizeof(AioCall))
+    if call == NULL:
         raise MemoryError()
-    call_init(&letter.call, kind)
-    letter.call.task.on_done = on_answered
-    letter.inbox = mailbox.inbox
-    Py_INCREF(body)                   # given back by free_letter
-    Py_INCREF(future)                 # given back by free_letter
-    letter.body = <PyObject *> body
-    letter.future = <PyObject *> future
-    return letter
+    call_init(&call.call, kind)
+    call.call.task.on_done = on_answered
+    call.inbox = aio_bridge.inbox
+    Py_INCREF(body)                   # given back by free_call
+    Py_INCREF(future)                 # given back by free_call
+    call.body = <PyObject *> body
+    call.future = <PyObject *> future
+    return call
 
 
-cdef void free_letter(Letter *letter):
-    call_clear(&letter.call)
-    Py_DECREF(<object> letter.body)
-    Py_DECREF(<object> letter.future)
-    free(letter)
+cdef void free_call(AioCall *call):
+    call_clear(&call.call)
+    Py_DECREF(<object> call.body)
+    Py_DECREF(<object> call.future)
+    free(call)
 
 
-cdef resolve(Letter *letter):
+cdef resolve(AioCall *call):
     """Give the future its answer, unless nobody waits for it any more."""
-    future = <object> letter.future
+    future = <object> call.future
     if future.done():
         return
-    if letter.call.task.code == OK:
-        future.set_result(letter.call.answer[:letter.call.answer_size])
+    if call.call.task.code == OK:
+        future.set_result(call.call.answer[:call.call.answer_size])
     else:
-        message = letter.call.task.message.decode(errors="replace")
+        message = call.call.task.message.decode(errors="replace")
         future.set_exception(
-            Refused(letter.call.task.code, message, letter.call.task.retry_ms)
+            Refused(call.call.task.code, message, call.call.task.retry_ms)
         )
 
 
-cdef class Mailbox:
+cdef class AioBridge:
     """The asyncio side of an engine's data plane; one for each loop.
 
     `attach` it to the loop before the first call.
@@ -157,7 +157,7 @@ cdef class Mailbox:
     @property
     def pending(self):
         """How many calls are not answered yet."""
-        return self.under_way + self.laid_out
+        return self.under_way + self.pending
 
     @property
     def received(self):
@@ -169,23 +169,23 @@ cdef class Mailbox:
 
         `identity` is who makes it, `peer` a function that returns where from, as gRPC spells it.
         """
-        cdef Letter *letter
+        cdef AioCall *call
         if not 0 <= kind < CALL_KIND_COUNT:
             raise ValueError(f"kind is {kind}")
         self.taken += 1
-        letter = new_letter(self, <uint8_t> kind, body, future)
-        if not wire_decode(&letter.call, <const char *> body, len(body)) \
-                or not self.admits(&letter.call.task, identity, peer):
-            resolve(letter)
-            free_letter(letter)
+        call = new_call(self, <uint8_t> kind, body, future)
+        if not wire_decode(&call.call, <const char *> body, len(body)) \
+                or not self.admits(&call.call.task, identity, peer):
+            resolve(call)
+            free_call(call)
             return
-        if self.last_laid_out == NULL:
-            self.first_laid_out = &letter.call.task
+        if self.last_pending == NULL:
+            self.first_pending = &call.call.task
         else:
-            self.last_laid_out.next = &letter.call.task
-        self.last_laid_out = &letter.call.task
-        self.laid_out += 1
-        if self.laid_out >= self.expected or self.longest_wait_ns == 0 \
+            self.last_pending.next = &call.call.task
+        self.last_pending = &call.call.task
+        self.pending += 1
+        if self.pending >= self.expected or self.longest_wait_ns == 0 \
                 or kind == CALL_CLAIM_BATCH or kind == CALL_REPORT_BATCH:
             self.send()
         elif not self.timer_armed:
@@ -206,14 +206,14 @@ cdef class Mailbox:
     def send(self):
         """Submit what is laid out now."""
         cdef Task *after
-        cdef Task *refused = self.first_laid_out
+        cdef Task *refused = self.first_pending
         if self.timer_armed:
             self.arm(0)
         if refused == NULL:
             return
-        self.under_way += self.laid_out
-        self.laid_out = 0
-        self.first_laid_out = self.last_laid_out = NULL
+        self.under_way += self.pending
+        self.pending = 0
+        self.first_pending = self.last_pending = NULL
         with nogil:
             refused = engine_submit_all(self.engine.core, refused)
         while refused != NULL:
@@ -243,13 +243,13 @@ cdef class Mailbox:
             self.hand_over(ordered)
             answered += 1
             ordered = after
-        self.expected = answered + self.laid_out
+        self.expected = answered + self.pending
 
     cdef hand_over(self, Task *task):
         """Resolve the future of a call that is done, and free the call."""
         self.under_way -= 1
-        resolve(<Letter *> task)
-        free_letter(<Letter *> task)
+        resolve(<AioCall *> task)
+        free_call(<AioCall *> task)
 
     cdef void arm(self, int64_t wait_ns) noexcept:
         """Set the timer of the longest wait; 0 stops it, and it is no longer readable either."""

@@ -22,7 +22,7 @@ from grpc_health.v1.health import aio as health
 
 import ownerd
 from ownerd.errors import PermissionDenied
-from ownerd.native import Access, Engine, Mailbox, StoreError, StoreInUseError
+from ownerd.native import Access, Engine, AioBridge, StoreError, StoreInUseError
 from ownerd.server import addresses, dial, exits, native, options, rights, tls, verify
 from ownerd.server.admin import service, spool
 from ownerd.server.admin.calls import Calls
@@ -189,7 +189,7 @@ class _Server:
         self._failed = asyncio.Event()
         self._page: Page | None = None
         self._watching: asyncio.Task[None] | None = None
-        self._mailbox = Mailbox(self._engine, self._access)
+        self._mailbox = AioBridge(self._engine, self._access)
         self._mailbox.attach(self._loop)
         self._calls = Calls()
         self._authenticator = Authenticator(self._access, self._engine)
