@@ -13,9 +13,9 @@ cdef enum:
     BATCH_RECORDS = 10_000
 
 
-cdef bint wire_decode(DialCall *call, const char *body, size_t size) noexcept nogil
-cdef void wire_encode(DialCall *call) noexcept nogil
-cdef bint wire_read_text(
+cdef bint dial_decode(DialCall *call, const char *body, size_t size) noexcept nogil
+cdef void dial_encode(DialCall *call) noexcept nogil
+cdef bint read_text_field(
     const char *body, size_t size, uint32_t number, Slice *text
 ) noexcept nogil
 cdef bint utf8_valid(const unsigned char *text, size_t size) noexcept nogil

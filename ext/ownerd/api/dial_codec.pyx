@@ -341,7 +341,7 @@ cdef bint items_ok(DialCall *call) noexcept nogil:
     return True
 
 
-cdef bint wire_decode(DialCall *call, const char *body, size_t size) noexcept nogil:
+cdef bint dial_decode(DialCall *call, const char *body, size_t size) noexcept nogil:
     """Decode a request into `call`, made by call_init; False with code and message set if bad.
 
     `body` must stay in place until the call is cleared.
@@ -363,7 +363,7 @@ cdef bint wire_decode(DialCall *call, const char *body, size_t size) noexcept no
     return items_ok(call)
 
 
-cdef bint wire_read_text(
+cdef bint read_text_field(
     const char *body, size_t size, uint32_t number, Slice *text
 ) noexcept nogil:
     """Read one text field of a message that has no other of interest; empty if it is not there.
@@ -484,7 +484,7 @@ cdef size_t answer_bound(const DialCall *call) noexcept nogil:
     return bound
 
 
-cdef void wire_encode(DialCall *call) noexcept nogil:
+cdef void dial_encode(DialCall *call) noexcept nogil:
     """Encode the answer of a decided call into `call.answer`."""
     cdef char *at
     cdef uint32_t holder_field = 1 if call.call_kind == CALL_GET_HOLDER else 2

@@ -15,7 +15,7 @@ from ownerd.api.calls cimport (
 )
 from ownerd.api.dial_codec cimport (
     BATCH_RECORDS, CAMPAIGN_ID_BYTES, LIST_ID_BYTES, RECORD_ID_BYTES, WRAP_UP_CODE_BYTES,
-    wire_decode,
+    dial_decode,
 )
 from ownerd.base.clock cimport Clock, clock_now
 from ownerd.base.containers cimport string
@@ -259,7 +259,7 @@ cdef class Engine:
         cdef const char *data = <const char *> body
         cdef size_t size = len(body)
         with nogil:
-            if wire_decode(&call, data, size):
+            if dial_decode(&call, data, size):
                 run_and_wait(self.core, &call.task)
         try:
             if call.task.code != OK:

@@ -28,7 +28,7 @@ from ownerd.api.calls cimport (
     CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, DEADLINE_EXCEEDED, MESSAGE_BYTES, OK,
     RESOURCE_EXHAUSTED, TASK_COMMAND, TASK_DIAL, TASK_SNAPSHOT, UNAVAILABLE, task_refuse,
 )
-from ownerd.api.dial_codec cimport wire_encode
+from ownerd.api.dial_codec cimport dial_encode
 from ownerd.base.clock cimport clock_elapsed, clock_now, clock_start_from
 from ownerd.base.failpoints cimport FAIL_AFTER_ANSWER, FAIL_BEFORE_ANSWER, fail_at
 from ownerd.base.lmdb cimport MDB_SUCCESS
@@ -208,7 +208,7 @@ cdef void answer(EngineCore *engine, DialCall *call) noexcept nogil:
         for i in range(call.item_count):
             engine.counters.outcomes[call.items[i].answer] += 1
     call.revision = engine.store.state.revision
-    wire_encode(call)
+    dial_encode(call)
     finish(&call.task)
 
 

@@ -2,7 +2,7 @@
 
 Each thread keeps a number of calls in flight, or sends them at a fixed rate whether or not earlier
 ones were answered (latency then counts from the instant a call was due). It does what a listener
-does between socket and engine: `wire_decode` on a buffer of bytes, `engine_submit_all` for all that
+does between socket and engine: `dial_decode` on a buffer of bytes, `engine_submit_all` for all that
 are ready at once, one wake-up for many answers. The answers are read from the call, not from the
 encoded response.
 
@@ -18,7 +18,7 @@ from libc.stdlib cimport calloc, free, malloc
 from ownerd.api.calls cimport (
     CALL_CLAIM, CALL_CLAIM_BATCH, OK, UNAVAILABLE, DialCall, Task, call_clear, call_init,
 )
-from ownerd.api.dial_codec cimport wire_decode
+from ownerd.api.dial_codec cimport dial_decode
 from ownerd.base.clock cimport (
     CLOCK_MONOTONIC, CLOCK_PROCESS_CPUTIME_ID, clock_read, clockid_t, timespec,
 )
@@ -115,7 +115,7 @@ cdef Task *prepare(EngineWorker *worker, Slot *slot, Task *chain) noexcept nogil
     size = plan_encode(worker.plan, &worker.picker, records, &kind, slot.buffer)
     call_init(&slot.call, kind)
     slot.call.task.on_done = on_answered
-    if not wire_decode(&slot.call, slot.buffer, size):
+    if not dial_decode(&slot.call, slot.buffer, size):
         count_slot(worker, slot, slot.due_ns)
         return chain
     slot.call.task.next = chain

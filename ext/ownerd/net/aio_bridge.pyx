@@ -25,7 +25,7 @@ from ownerd.api.calls cimport (
     CALL_CLAIM_BATCH, CALL_KIND_COUNT, CALL_REPORT_BATCH, OK, PERMISSION_DENIED, DialCall,
     call_clear, call_init,
 )
-from ownerd.api.dial_codec cimport wire_decode
+from ownerd.api.dial_codec cimport dial_decode
 from ownerd.base.bytes cimport slice_of
 from ownerd.engine.group_commit cimport engine_submit_all
 
@@ -174,7 +174,7 @@ cdef class AioBridge:
             raise ValueError(f"kind is {kind}")
         self.taken += 1
         call = new_call(self, <uint8_t> kind, body, future)
-        if not wire_decode(&call.call, <const char *> body, len(body)) \
+        if not dial_decode(&call.call, <const char *> body, len(body)) \
                 or not self.admits(&call.call.task, identity, peer):
             resolve(call)
             free_call(call)

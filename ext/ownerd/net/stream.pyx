@@ -23,7 +23,7 @@ from ownerd.api.calls cimport (
     CALL_KIND_COUNT, INVALID_ARGUMENT, MESSAGE_BYTES, NOT_FOUND, OK, RESOURCE_EXHAUSTED, Task,
     call_clear, call_init, task_refuse,
 )
-from ownerd.api.dial_codec cimport wire_decode, wire_read_text
+from ownerd.api.dial_codec cimport dial_decode, read_text_field
 from ownerd.api.grpc_http2 cimport (
     GRPC_INTERNAL, GRPC_UNIMPLEMENTED, PREFIX_BYTES, TARGET_HEALTH_CHECK, TARGET_UNKNOWN,
     words_escape, words_is_grpc, words_message_bytes, words_put_prefix, words_target,
@@ -310,7 +310,7 @@ cdef void exchange_request_done(Exchange *exchange) noexcept nogil:
 cdef void decode(Exchange *exchange) noexcept nogil:
     cdef Loop *loop = exchange.loop
     exchange.call.call_kind = exchange.target
-    if not wire_decode(
+    if not dial_decode(
         &exchange.call, exchange.body + PREFIX_BYTES, exchange.body_size - PREFIX_BYTES
     ):
         loop.counts.refused += 1
@@ -503,7 +503,7 @@ cdef void answer_health(Exchange *exchange) noexcept nogil:
     cdef bint serving = loop.engine.state == RUNNING and loop.order == SERVE
     cdef Slice service
     loop.counts.health_checks += 1
-    if not wire_read_text(
+    if not read_text_field(
         exchange.body + PREFIX_BYTES, exchange.body_size - PREFIX_BYTES, 1, &service
     ):
         refuse(
