@@ -24,7 +24,7 @@ from ownerd.api.calls cimport (
     CALL_GET_HOLDER, MESSAGE_BYTES, PERMISSION_DENIED, RESOURCE_EXHAUSTED, DialCall, printable,
     task_refuse,
 )
-from ownerd.api.grpc_http2 cimport words_call_name
+from ownerd.api.grpc_http2 cimport grpc_call_name
 from ownerd.base.bytes cimport Slice, empty_slice, slice_of, text_slice
 from ownerd.base.clock cimport clock_elapsed
 from ownerd.rules.ownership cimport NEVER_NS
@@ -290,7 +290,7 @@ cdef void access_turn_away_call(
     AccessCore *core, const Principal *principal, Slice peer, const DialCall *call
 ) noexcept nogil:
     """Count a dial call that `access_admits` refused for want of a right."""
-    cdef const char *action = words_call_name(call.call_kind)
+    cdef const char *action = grpc_call_name(call.call_kind)
     access_turn_away(
         core, REFUSED_PERMISSION, text_slice(principal.id), peer,
         slice_of(action, strlen(action)), call.list_id, call.campaign_id,

@@ -14,10 +14,10 @@ cdef enum Target:
 cdef enum:
     PREFIX_BYTES = 5                  # before each message: a flag byte and the size
 
-cdef int words_target(const char *path, size_t size) noexcept nogil
-cdef const char *words_call_name(int target) noexcept nogil
-cdef bint words_is_grpc(const char *content_type, size_t size) noexcept nogil
-cdef int64_t words_timeout_ns(const char *text, size_t size) noexcept nogil
-cdef size_t words_escape(const char *message, char *escaped) noexcept nogil
-cdef void words_put_prefix(char *at, uint32_t size) noexcept nogil
-cdef uint32_t words_message_bytes(const char *prefix) noexcept nogil
+cdef int grpc_target(const char *path, size_t size) noexcept nogil
+cdef const char *grpc_call_name(int target) noexcept nogil
+cdef bint grpc_is_content_type(const char *content_type, size_t size) noexcept nogil
+cdef int64_t grpc_timeout_ns(const char *text, size_t size) noexcept nogil
+cdef size_t grpc_escape(const char *message, char *escaped) noexcept nogil
+cdef void grpc_put_prefix(char *at, uint32_t size) noexcept nogil
+cdef uint32_t grpc_message_bytes(const char *prefix) noexcept nogil

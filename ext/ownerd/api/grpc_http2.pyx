@@ -22,7 +22,7 @@ cdef const char *GRPC = "application/grpc"
 cdef const char *HEX = "0123456789ABCDEF"
 
 
-cdef int words_target(const char *path, size_t size) noexcept nogil:
+cdef int grpc_target(const char *path, size_t size) noexcept nogil:
     """Return the CallKind of a path, or another Target."""
     cdef size_t prefix = strlen(DIAL_PREFIX)
     if size > prefix and memcmp(path, DIAL_PREFIX, prefix) == 0:
@@ -43,7 +43,7 @@ cdef int words_target(const char *path, size_t size) noexcept nogil:
     return TARGET_UNKNOWN
 
 
-cdef const char *words_call_name(int target) noexcept nogil:
+cdef const char *grpc_call_name(int target) noexcept nogil:
     """Return the rpc's name of a call kind."""
     if target == CALL_CLAIM:
         return "Claim"
@@ -54,7 +54,7 @@ cdef const char *words_call_name(int target) noexcept nogil:
     return "ReportAttemptBatch" if target == CALL_REPORT_BATCH else "GetHolder"
 
 
-cdef bint words_is_grpc(const char *content_type, size_t size) noexcept nogil:
+cdef bint grpc_is_content_type(const char *content_type, size_t size) noexcept nogil:
     """Tell whether a content type is gRPC's; as grpcio does, whatever the message format."""
     cdef size_t word = strlen(GRPC)
     if size < word or memcmp(content_type, GRPC, word) != 0:
@@ -78,7 +78,7 @@ cdef int64_t unit_ns(char unit) noexcept nogil:
     return 0
 
 
-cdef int64_t words_timeout_ns(const char *text, size_t size) noexcept nogil:
+cdef int64_t grpc_timeout_ns(const char *text, size_t size) noexcept nogil:
     """Read a grpc-timeout: 1 to 8 digits and a unit. Returns nanoseconds, or -1 if it is none.
 
     The longest one, 99,999,999 hours, is cut to the largest int64.
@@ -100,7 +100,7 @@ cdef int64_t words_timeout_ns(const char *text, size_t size) noexcept nogil:
     return value * unit
 
 
-cdef size_t words_escape(const char *message, char *escaped) noexcept nogil:
+cdef size_t grpc_escape(const char *message, char *escaped) noexcept nogil:
     """Write a grpc-message percent-encoded; `escaped` has room for three times its bytes."""
     cdef size_t size = 0
     cdef unsigned char byte
@@ -118,7 +118,7 @@ cdef size_t words_escape(const char *message, char *escaped) noexcept nogil:
     return size
 
 
-cdef void words_put_prefix(char *at, uint32_t size) noexcept nogil:
+cdef void grpc_put_prefix(char *at, uint32_t size) noexcept nogil:
     """Write the prefix of an uncompressed message of `size` bytes."""
     at[0] = 0
     at[1] = <char> (size >> 24)
@@ -127,7 +127,7 @@ cdef void words_put_prefix(char *at, uint32_t size) noexcept nogil:
     at[4] = <char> size
 
 
-cdef uint32_t words_message_bytes(const char *prefix) noexcept nogil:
+cdef uint32_t grpc_message_bytes(const char *prefix) noexcept nogil:
     """Return the size that a message's prefix tells."""
     cdef const unsigned char *at = <const unsigned char *> prefix
     return (<uint32_t> at[1] << 24) | (<uint32_t> at[2] << 16) | (<uint32_t> at[3] << 8) | at[4]

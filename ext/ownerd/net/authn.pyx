@@ -17,7 +17,7 @@ from ownerd.access.table cimport (
     access_by_name, access_by_token, access_table, access_turn_away, access_turn_away_call,
 )
 from ownerd.api.calls cimport MESSAGE_BYTES, PERMISSION_DENIED, UNAUTHENTICATED, task_refuse
-from ownerd.api.grpc_http2 cimport words_call_name
+from ownerd.api.grpc_http2 cimport grpc_call_name
 from ownerd.base.bytes cimport Slice, empty_slice, slice_of
 from ownerd.base.clock cimport clock_now
 from ownerd.base.sockets cimport (
@@ -153,7 +153,7 @@ cdef const Principal *identified(Exchange *exchange) noexcept nogil:
         b"no credentials: send 'authorization: Bearer TOKEN', or connect with a certificate that "
         b"is known here",
     )
-    action = words_call_name(exchange.target)
+    action = grpc_call_name(exchange.target)
     access_turn_away(
         exchange.loop.access, REFUSED_UNAUTHENTICATED, slice_of("", 0), peer_of(exchange, peer),
         slice_of(action, strlen(action)), empty_slice(), empty_slice(),

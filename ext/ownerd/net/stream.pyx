@@ -26,8 +26,8 @@ from ownerd.api.calls cimport (
 from ownerd.api.dial_codec cimport dial_decode, read_text_field
 from ownerd.api.grpc_http2 cimport (
     GRPC_INTERNAL, GRPC_UNIMPLEMENTED, PREFIX_BYTES, TARGET_HEALTH_CHECK, TARGET_UNKNOWN,
-    words_escape, words_is_grpc, words_message_bytes, words_put_prefix, words_target,
-    words_timeout_ns,
+    grpc_escape, grpc_is_content_type, grpc_message_bytes, grpc_put_prefix, grpc_target,
+    grpc_timeout_ns,
 )
 from ownerd.base.bytes cimport Slice, same
 from ownerd.base.mpsc cimport mpsc_enter, mpsc_leave, mpsc_push
@@ -178,16 +178,16 @@ cdef void exchange_header(
     if exchange.header_bytes > exchange.loop.limits.max_header_bytes:
         exchange.seen |= SEEN_TOO_MUCH
     elif name_size == 5 and same(name, name_size, ":path"):
-        exchange.target = <uint8_t> words_target(value, value_size)
+        exchange.target = <uint8_t> grpc_target(value, value_size)
         exchange.seen |= SEEN_PATH
     elif name_size == 7 and same(name, name_size, ":method"):
         if same(value, value_size, "POST"):
             exchange.seen |= SEEN_POST
     elif name_size == 12:
-        if same(name, name_size, "content-type") and words_is_grpc(value, value_size):
+        if same(name, name_size, "content-type") and grpc_is_content_type(value, value_size):
             exchange.seen |= SEEN_GRPC
         elif same(name, name_size, "grpc-timeout"):
-            exchange.timeout_ns = words_timeout_ns(value, value_size)
+            exchange.timeout_ns = grpc_timeout_ns(value, value_size)
             if exchange.timeout_ns < 0:
                 exchange.seen |= SEEN_BAD_TIMEOUT
     elif name_size == 13:
@@ -246,7 +246,7 @@ cdef void exchange_data(Exchange *exchange, const uint8_t *data, size_t size) no
     memcpy(exchange.body + exchange.body_size, data, size)
     exchange.body_size = wanted
     if wanted > INLINE_BYTES or exchange.loop.limits.max_message_bytes < INLINE_BYTES:
-        message_bytes = words_message_bytes(exchange.body)
+        message_bytes = grpc_message_bytes(exchange.body)
         if message_bytes > exchange.loop.limits.max_message_bytes:
             refuse_size(exchange, message_bytes)
 
@@ -268,7 +268,7 @@ cdef bint grow_body(Exchange *exchange, size_t wanted) noexcept nogil:
     cdef bint is_inline = exchange.body == exchange.inline_body
     if wanted > most:
         refuse_size(exchange, max(
-            <size_t> words_message_bytes(exchange.body), wanted - PREFIX_BYTES
+            <size_t> grpc_message_bytes(exchange.body), wanted - PREFIX_BYTES
         ))
         return False
     if holds_too_much(exchange, capacity):
@@ -295,11 +295,11 @@ cdef void exchange_request_done(Exchange *exchange) noexcept nogil:
         refuse(exchange, GRPC_UNIMPLEMENTED, "200", "the call has one request, and found was none")
     elif exchange.body[0] != 0:
         refuse_encoding(exchange)
-    elif size < PREFIX_BYTES or size < PREFIX_BYTES + words_message_bytes(exchange.body):
+    elif size < PREFIX_BYTES or size < PREFIX_BYTES + grpc_message_bytes(exchange.body):
         refuse(exchange, GRPC_INTERNAL, "200", "the request ended in the middle of its message")
-    elif words_message_bytes(exchange.body) > exchange.loop.limits.max_message_bytes:
-        refuse_size(exchange, words_message_bytes(exchange.body))
-    elif size > PREFIX_BYTES + words_message_bytes(exchange.body):
+    elif grpc_message_bytes(exchange.body) > exchange.loop.limits.max_message_bytes:
+        refuse_size(exchange, grpc_message_bytes(exchange.body))
+    elif size > PREFIX_BYTES + grpc_message_bytes(exchange.body):
         refuse(exchange, GRPC_UNIMPLEMENTED, "200", "the call has one request, and found were more")
     elif exchange.target == TARGET_HEALTH_CHECK:
         answer_health(exchange)
@@ -370,7 +370,7 @@ cdef ssize_t on_read_answer(
     cdef nghttp2_nv trailer
     cdef size_t size, taken = 0
     if exchange.sent_bytes < PREFIX_BYTES:
-        words_put_prefix(prefix, <uint32_t> exchange.call.answer_size)
+        grpc_put_prefix(prefix, <uint32_t> exchange.call.answer_size)
         taken = min(room, PREFIX_BYTES - exchange.sent_bytes)
         memcpy(buffer, prefix + exchange.sent_bytes, taken)
         exchange.sent_bytes += taken
@@ -422,7 +422,7 @@ cdef void submit_error(Exchange *exchange, const char *http_status) noexcept nog
     headers[2].flags = NGHTTP2_NV_FLAG_NO_COPY_NAME
     headers[3] = header("grpc-message", "")
     headers[3].value = <uint8_t *> escaped
-    headers[3].valuelen = words_escape(exchange.call.task.message, escaped)
+    headers[3].valuelen = grpc_escape(exchange.call.task.message, escaped)
     headers[3].flags = NGHTTP2_NV_FLAG_NO_COPY_NAME
     if exchange.encoding_refused:
         headers[count] = header("grpc-accept-encoding", "identity")
