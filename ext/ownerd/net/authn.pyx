@@ -25,7 +25,7 @@ from ownerd.base.sockets cimport (
     sockaddr_in6, sockaddr_storage, socklen_t,
 )
 from ownerd.net.state cimport (
-    CREDENTIAL_BAD, CREDENTIAL_NONE, CREDENTIAL_TOKEN, TOKEN_BYTES, Connection, Exchange, Loop,
+    CREDENTIAL_BAD, CREDENTIAL_NONE, CREDENTIAL_TOKEN, TOKEN_BYTES, Connection, Loop, Stream,
 )
 from ownerd.rules.ownership cimport NEVER_NS
 
@@ -58,22 +58,22 @@ cdef void access_refresh(Loop *loop) noexcept nogil:
 
 # --- the header -----------------------------------------------------------------------------------
 
-cdef void access_take_header(Exchange *exchange, const char *value, size_t size) noexcept nogil:
+cdef void access_take_header(Stream *stream, const char *value, size_t size) noexcept nogil:
     """Take the value of an `authorization` header; only one that could be a token is hashed."""
-    cdef Connection *connection = exchange.connection
+    cdef Connection *connection = stream.connection
     cdef size_t scheme = strlen(SCHEME)
-    cdef bint first = exchange.credential == CREDENTIAL_NONE
-    exchange.credential = CREDENTIAL_BAD
+    cdef bint first = stream.credential == CREDENTIAL_NONE
+    stream.credential = CREDENTIAL_BAD
     if not first or size != scheme + TOKEN_BYTES or strncasecmp(value, SCHEME, scheme) != 0 \
             or memcmp(value + scheme, TOKEN_PREFIX, strlen(TOKEN_PREFIX)) != 0:
         return
     value += scheme
-    exchange.credential = CREDENTIAL_TOKEN
+    stream.credential = CREDENTIAL_TOKEN
     if CRYPTO_memcmp(value, connection.token, TOKEN_BYTES) != 0:
-        SHA256(<const unsigned char *> value, TOKEN_BYTES, <unsigned char *> exchange.digest)
-        remember(connection, value, exchange.digest)
+        SHA256(<const unsigned char *> value, TOKEN_BYTES, <unsigned char *> stream.digest)
+        remember(connection, value, stream.digest)
     else:
-        memcpy(exchange.digest, connection.token_digest, DIGEST_BYTES)
+        memcpy(stream.digest, connection.token_digest, DIGEST_BYTES)
 
 
 cdef void remember(Connection *connection, const char *token, const char *digest) noexcept nogil:
@@ -84,10 +84,10 @@ cdef void remember(Connection *connection, const char *token, const char *digest
 
 # --- who it is ------------------------------------------------------------------------------------
 
-cdef const Principal *by_token(Exchange *exchange) noexcept nogil:
-    cdef Connection *connection = exchange.connection
-    cdef Loop *loop = exchange.loop
-    cdef bint remembered = memcmp(exchange.digest, connection.token_digest, DIGEST_BYTES) == 0
+cdef const Principal *by_token(Stream *stream) noexcept nogil:
+    cdef Connection *connection = stream.connection
+    cdef Loop *loop = stream.loop
+    cdef bint remembered = memcmp(stream.digest, connection.token_digest, DIGEST_BYTES) == 0
     cdef const Principal *found
     cdef int64_t until_ns = 0
     if remembered and connection.token_table == loop.table_number \
@@ -95,7 +95,7 @@ cdef const Principal *by_token(Exchange *exchange) noexcept nogil:
                  or clock_now(loop.engine.clock) < connection.token_until_ns):
         return connection.token_principal
     found = access_by_token(
-        loop.table.get(), exchange.digest, clock_now(loop.engine.clock), &until_ns
+        loop.table.get(), stream.digest, clock_now(loop.engine.clock), &until_ns
     )
     if remembered and found != NULL:
         connection.token_principal = found
@@ -104,12 +104,12 @@ cdef const Principal *by_token(Exchange *exchange) noexcept nogil:
     return found
 
 
-cdef const Principal *by_names(Exchange *exchange) noexcept nogil:
+cdef const Principal *by_names(Stream *stream) noexcept nogil:
     """Return whom the connection's certificate stands for: its first name that is known.
 
     By kind first, in the order in which grpcio tells names.
     """
-    cdef Connection *connection = exchange.connection
+    cdef Connection *connection = stream.connection
     cdef const Principal *found = NULL
     cdef Slice name
     cdef size_t at
@@ -120,74 +120,74 @@ cdef const Principal *by_names(Exchange *exchange) noexcept nogil:
             name.data = connection.peer_names + at
             name.size = strlen(name.data)
             if strncmp(name.data, NAMES_BEGIN[kind], strlen(NAMES_BEGIN[kind])) == 0:
-                found = access_by_name(exchange.loop.table.get(), name)
+                found = access_by_name(stream.loop.table.get(), name)
             at += name.size + 1
     return found
 
 
-cdef const Principal *caller(Exchange *exchange) noexcept nogil:
-    cdef const AccessTable *table = exchange.loop.table.get()
+cdef const Principal *caller(Stream *stream) noexcept nogil:
+    cdef const AccessTable *table = stream.loop.table.get()
     if table.open:
         return &table.principals[0]
-    if exchange.credential == CREDENTIAL_TOKEN:
-        return by_token(exchange)
-    if exchange.credential == CREDENTIAL_NONE:
-        return by_names(exchange)
+    if stream.credential == CREDENTIAL_TOKEN:
+        return by_token(stream)
+    if stream.credential == CREDENTIAL_NONE:
+        return by_names(stream)
     return NULL
 
 
-cdef const Principal *identified(Exchange *exchange) noexcept nogil:
+cdef const Principal *identified(Stream *stream) noexcept nogil:
     """Find out who makes the call; NULL with code and message set where that is nobody known."""
     cdef char peer[PEER_BYTES]
     cdef const char *action
     cdef const Principal *found
-    access_refresh(exchange.loop)
-    found = caller(exchange)
+    access_refresh(stream.loop)
+    found = caller(stream)
     if found != NULL:
-        exchange.connection.known = True
+        stream.connection.known = True
         return found
     snprintf(
-        task_refuse(&exchange.call.task, UNAUTHENTICATED), MESSAGE_BYTES, "%s",
+        task_refuse(&stream.call.task, UNAUTHENTICATED), MESSAGE_BYTES, "%s",
         b"the token is not valid here: it is wrong, over or revoked"
-        if exchange.credential != CREDENTIAL_NONE else
+        if stream.credential != CREDENTIAL_NONE else
         b"no credentials: send 'authorization: Bearer TOKEN', or connect with a certificate that "
         b"is known here",
     )
-    action = grpc_call_name(exchange.target)
+    action = grpc_call_name(stream.target)
     access_turn_away(
-        exchange.loop.access, REFUSED_UNAUTHENTICATED, slice_of("", 0), peer_of(exchange, peer),
+        stream.loop.access, REFUSED_UNAUTHENTICATED, slice_of("", 0), peer_of(stream, peer),
         slice_of(action, strlen(action)), empty_slice(), empty_slice(),
     )
     return NULL
 
 
-cdef bint access_identify(Exchange *exchange) noexcept nogil:
+cdef bint access_identify(Stream *stream) noexcept nogil:
     """Tell whether somebody known makes the call; False with code and message set if not."""
-    return identified(exchange) != NULL
+    return identified(stream) != NULL
 
 
-cdef bint access_lets_in(Exchange *exchange) noexcept nogil:
+cdef bint access_lets_in(Stream *stream) noexcept nogil:
     """Tell whether a decoded call may go on; False with code and message set if not.
 
     It is asked anew who makes it: since the headers came, rights may have been taken away and
     tokens have ended.
     """
     cdef char peer[PEER_BYTES]
-    cdef const Principal *principal = identified(exchange)
+    cdef const Principal *principal = identified(stream)
     if principal == NULL:
         return False
-    if access_admits(principal, &exchange.call):
+    if access_admits(principal, &stream.call):
         return True
-    if exchange.call.task.code == PERMISSION_DENIED:
+    if stream.call.task.code == PERMISSION_DENIED:
         access_turn_away_call(
-            exchange.loop.access, principal, peer_of(exchange, peer), &exchange.call
+            stream.loop.access, principal, peer_of(stream, peer), &stream.call
         )
     return False
 
 
 # --- where from -----------------------------------------------------------------------------------
 
-cdef Slice peer_of(Exchange *exchange, char *text) noexcept nogil:
+cdef Slice peer_of(Stream *stream, char *text) noexcept nogil:
     """Write the peer's address without its port into PEER_BYTES, spelled as by gRPC."""
     cdef sockaddr_storage address
     cdef socklen_t size = sizeof(address)
@@ -196,7 +196,7 @@ cdef Slice peer_of(Exchange *exchange, char *text) noexcept nogil:
     cdef const char *shown = host
     memset(&address, 0, sizeof(address))
     memset(host, 0, sizeof(host))
-    getpeername(exchange.connection.fd, <sockaddr *> &address, &size)
+    getpeername(stream.connection.fd, <sockaddr *> &address, &size)
     if address.ss_family == AF_INET:
         kind = "ipv4:"
         inet_ntop(AF_INET, &(<sockaddr_in *> &address).sin_addr, host, sizeof(host))

@@ -1,7 +1,7 @@
 """One HTTP/2 connection of the native listener: its socket, its nghttp2 session, its limits.
 
 On a socket that speaks TLS the handshake comes first; only then is there a session. Bytes from the
-socket go through nghttp2, whose callbacks turn streams into exchanges; what nghttp2 has to say is
+socket go through nghttp2, whose callbacks turn streams into streams; what nghttp2 has to say is
 gathered and written with one call. A connection whose output is not taken is not read until it is.
 Every wake-up reads at most READ_BYTES of it, so that a busy peer costs the others no more.
 
@@ -10,7 +10,7 @@ Invariants:
   never inside a callback: what goes wrong only marks it dead.
 - `listener_transport` is all that touches the socket's bytes. TLS may keep some that it has read
   from the socket: the connection is `unread` then, and read again without epoll.
-- A farewell has two steps: a GOAWAY that names no last stream tells the peer to begin no more calls
+- A goaway has two steps: a GOAWAY that names no last stream tells the peer to begin no more calls
   here, and once a PING has been answered (or a second has passed) a GOAWAY with the last stream
   follows, so no call that was on its way is lost.
 
@@ -52,7 +52,7 @@ from ownerd.base.sockets cimport (
 from ownerd.net.state cimport (
     ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_HANDSHAKE, ENDED_HEADERS, ENDED_IDLE,
     ENDED_KEEPALIVE, ENDED_RESETS, ENDED_TLS, LEAVING, LINGERING, NOTICED, READ_BYTES, STAYING,
-    WRITE_BYTES, Connection, Exchange, Loop, Socket,
+    WRITE_BYTES, Connection, Loop, Socket, Stream,
 )
 from ownerd.net.stream cimport (
     exchange_close, exchange_data, exchange_header, exchange_headers_done, exchange_open,
@@ -111,15 +111,15 @@ cdef int on_begin_headers(
     return 0
 
 
-cdef Exchange *find_exchange(Connection *connection, int32_t stream_id) noexcept nogil:
-    """Return the exchange of an open stream; NULL if there is none."""
-    cdef Exchange *exchange = connection.receiving
-    if exchange == NULL or exchange.stream_id != stream_id:
-        exchange = <Exchange *> nghttp2_session_get_stream_user_data(
+cdef Stream *find_exchange(Connection *connection, int32_t stream_id) noexcept nogil:
+    """Return the stream of an open stream; NULL if there is none."""
+    cdef Stream *stream = connection.receiving
+    if stream == NULL or stream.stream_id != stream_id:
+        stream = <Stream *> nghttp2_session_get_stream_user_data(
             connection.session, stream_id
         )
-        connection.receiving = exchange
-    return exchange
+        connection.receiving = stream
+    return stream
 
 
 cdef int on_header(
@@ -127,13 +127,13 @@ cdef int on_header(
     const uint8_t *value, size_t value_size, uint8_t flags, void *user_data
 ) noexcept nogil:
     cdef Connection *connection = <Connection *> user_data
-    cdef Exchange *exchange = find_exchange(connection, frame.hd.stream_id)
-    if exchange == NULL:
+    cdef Stream *stream = find_exchange(connection, frame.hd.stream_id)
+    if stream == NULL:
         return 0
     exchange_header(
-        exchange, <const char *> name, name_size, <const char *> value, value_size
+        stream, <const char *> name, name_size, <const char *> value, value_size
     )
-    if exchange.header_bytes // HEADERS_CUT_FACTOR > connection.loop.limits.max_header_bytes:
+    if stream.header_bytes // HEADERS_CUT_FACTOR > connection.loop.limits.max_header_bytes:
         connection_end(connection, ENDED_HEADERS)
         return NGHTTP2_ERR_CALLBACK_FAILURE
     return 0
@@ -143,9 +143,9 @@ cdef int on_data(
     nghttp2_session *session, uint8_t flags, int32_t stream_id, const uint8_t *data, size_t size,
     void *user_data
 ) noexcept nogil:
-    cdef Exchange *exchange = find_exchange(<Connection *> user_data, stream_id)
-    if exchange != NULL:
-        exchange_data(exchange, data, size)
+    cdef Stream *stream = find_exchange(<Connection *> user_data, stream_id)
+    if stream != NULL:
+        exchange_data(stream, data, size)
     return 0
 
 
@@ -155,23 +155,23 @@ cdef int on_frame(
     """Take note of a whole frame."""
     cdef Connection *connection = <Connection *> user_data
     cdef uint8_t type = frame.hd.type
-    cdef Exchange *exchange
+    cdef Stream *stream
     if type == NGHTTP2_HEADERS or type == NGHTTP2_DATA:
-        exchange = find_exchange(connection, frame.hd.stream_id)
-        if exchange == NULL:
+        stream = find_exchange(connection, frame.hd.stream_id)
+        if stream == NULL:
             return 0
         if type == NGHTTP2_HEADERS and frame.headers.cat == NGHTTP2_HCAT_REQUEST:
-            exchange_headers_done(exchange)
+            exchange_headers_done(stream)
         if frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
-            exchange_request_done(exchange)
+            exchange_request_done(stream)
     elif type == NGHTTP2_RST_STREAM:
         spend_reset(connection)
     elif type == NGHTTP2_SETTINGS:
-        connection.greeted = True
+        connection.settings_seen = True
     elif type == NGHTTP2_GOAWAY:
         connection.peer_left = True
     elif type == NGHTTP2_PING and frame.hd.flags & NGHTTP2_FLAG_ACK:
-        if connection.farewell == NOTICED:
+        if connection.goaway == NOTICED:
             connection_leave(connection)
     return 0
 
@@ -181,10 +181,10 @@ cdef int on_frame_sent(
 ) noexcept nogil:
     """Stop the upload of a call that was answered early; count resets that the peer provoked."""
     cdef Connection *connection = <Connection *> user_data
-    cdef Exchange *exchange
+    cdef Stream *stream
     if frame.hd.type == NGHTTP2_HEADERS and frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
-        exchange = find_exchange(connection, frame.hd.stream_id)
-        if exchange != NULL and not exchange.request_ended:
+        stream = find_exchange(connection, frame.hd.stream_id)
+        if stream != NULL and not stream.request_ended:
             nghttp2_submit_rst_stream(
                 session, NGHTTP2_FLAG_NONE, frame.hd.stream_id, NGHTTP2_NO_ERROR
             )
@@ -196,9 +196,9 @@ cdef int on_frame_sent(
 cdef int on_stream_closed(
     nghttp2_session *session, int32_t stream_id, uint32_t error_code, void *user_data
 ) noexcept nogil:
-    cdef Exchange *exchange = find_exchange(<Connection *> user_data, stream_id)
-    if exchange != NULL:
-        exchange_close(exchange)
+    cdef Stream *stream = find_exchange(<Connection *> user_data, stream_id)
+    if stream != NULL:
+        exchange_close(stream)
     return 0
 
 
@@ -211,10 +211,10 @@ cdef void spend_reset(Connection *connection) noexcept nogil:
     cdef int64_t price_ns = SECOND_NS // loop.limits.max_resets_per_s
     connection.resets_ns = max(connection.resets_ns, loop.now_ns) + price_ns
     if connection.resets_ns - loop.now_ns > RESET_BURST_S * SECOND_NS \
-            and connection.farewell < LEAVING:
+            and connection.goaway < LEAVING:
         connection.ending = ENDED_RESETS
-        connection.farewell = LEAVING
-        connection.farewell_ns = loop.now_ns
+        connection.goaway = LEAVING
+        connection.goaway_ns = loop.now_ns
         nghttp2_session_terminate_session(connection.session, NGHTTP2_ENHANCE_YOUR_CALM)
 
 
@@ -315,8 +315,8 @@ cdef void refuse_handshake(Connection *connection, int rest) noexcept nogil:
     SSL_free(connection.tls)
     connection.tls = NULL
     connection.ending = ENDED_TLS
-    connection.farewell = LINGERING
-    connection.farewell_ns = connection.loop.now_ns
+    connection.goaway = LINGERING
+    connection.goaway_ns = connection.loop.now_ns
     shutdown(connection.fd, SHUT_WR)
 
 
@@ -348,8 +348,8 @@ cdef void send_settings(Connection *connection) noexcept nogil:
 cdef void connection_close(Connection *connection) noexcept nogil:
     """Close the socket, let go of the open calls and free the connection."""
     cdef Loop *loop = connection.loop
-    while connection.exchanges != NULL:
-        exchange_close(connection.exchanges)
+    while connection.streams != NULL:
+        exchange_close(connection.streams)
     transport_close(connection)
     nghttp2_session_del(connection.session)
     free(connection.peer_names)
@@ -422,7 +422,7 @@ cdef void connection_read(Connection *connection) noexcept nogil:
     cdef Loop *loop = connection.loop
     cdef ssize_t size
     cdef ssize_t taken
-    if connection.session == NULL and connection.farewell != LINGERING \
+    if connection.session == NULL and connection.goaway != LINGERING \
             and not shake_hands(connection):
         return
     size = transport_read(connection, loop.input, READ_BYTES)
@@ -435,7 +435,7 @@ cdef void connection_read(Connection *connection) noexcept nogil:
         return
     connection.alive_ns = loop.now_ns
     connection.ping_ns = 0
-    if connection.farewell == LINGERING:
+    if connection.goaway == LINGERING:
         return                        # nobody listens any more
     taken = nghttp2_session_mem_recv(
         connection.session, <const uint8_t *> loop.input, <size_t> size
@@ -501,7 +501,7 @@ cdef void connection_write(Connection *connection) noexcept nogil:
     """
     cdef size_t size
     cdef ssize_t taken
-    if connection.dead or connection.farewell == LINGERING or connection.session == NULL:
+    if connection.dead or connection.goaway == LINGERING or connection.session == NULL:
         return
     while send_unsent(connection):
         size = gather(connection)
@@ -534,11 +534,11 @@ cdef inline uint32_t wanted_events(Connection *connection) noexcept nogil:
 
 cdef void linger(Connection *connection) noexcept nogil:
     """Half close, so that the last words reach a peer that is still sending."""
-    if connection.farewell == STAYING and not connection.peer_left:
+    if connection.goaway == STAYING and not connection.peer_left:
         connection.ending = ENDED_BROKEN
-    connection.farewell = LINGERING
-    connection.farewell_ns = connection.loop.now_ns
-    if connection.tls != NULL and not connection.wordless:
+    connection.goaway = LINGERING
+    connection.goaway_ns = connection.loop.now_ns
+    if connection.tls != NULL and not connection.tls_dead:
         tls_say_goodbye(connection.tls)
     shutdown(connection.fd, SHUT_WR)
 
@@ -550,11 +550,11 @@ cdef void connection_say_farewell(Connection *connection, int ending) noexcept n
     if connection.session == NULL:
         connection_end(connection, ending)
         return                        # no call can have begun
-    if connection.farewell != STAYING:
+    if connection.goaway != STAYING:
         return
-    connection.farewell = NOTICED
+    connection.goaway = NOTICED
     connection.ending = <uint8_t> ending
-    connection.farewell_ns = connection.loop.now_ns
+    connection.goaway_ns = connection.loop.now_ns
     nghttp2_submit_shutdown_notice(connection.session)
     nghttp2_submit_ping(connection.session, NGHTTP2_FLAG_NONE, <const uint8_t *> FAREWELL_PING)
     connection_mark(connection)
@@ -562,10 +562,10 @@ cdef void connection_say_farewell(Connection *connection, int ending) noexcept n
 
 cdef void connection_leave(Connection *connection) noexcept nogil:
     """Take no new calls; the connection ends when those in flight are answered."""
-    if connection.farewell >= LEAVING or connection.session == NULL:
+    if connection.goaway >= LEAVING or connection.session == NULL:
         return
-    connection.farewell = LEAVING
-    connection.farewell_ns = connection.loop.now_ns
+    connection.goaway = LEAVING
+    connection.goaway_ns = connection.loop.now_ns
     nghttp2_submit_goaway(
         connection.session, NGHTTP2_FLAG_NONE,
         nghttp2_session_get_last_proc_stream_id(connection.session), NGHTTP2_NO_ERROR, NULL, 0,
@@ -577,17 +577,17 @@ cdef void connection_look(Connection *connection) noexcept nogil:
     """Apply the limits in time; called for every connection now and then."""
     cdef Loop *loop = connection.loop
     cdef int64_t now_ns = loop.now_ns
-    if connection.farewell == LINGERING:
-        if now_ns - connection.farewell_ns > SECOND_NS:
+    if connection.goaway == LINGERING:
+        if now_ns - connection.goaway_ns > SECOND_NS:
             connection_end(connection, connection.ending)
-    elif not connection.greeted:
+    elif not connection.settings_seen:
         if now_ns - connection.opened_ns > loop.limits.handshake_timeout_ns:
             connection_end(connection, ENDED_HANDSHAKE)
-    elif connection.farewell == LEAVING:
-        if now_ns - connection.farewell_ns > loop.limits.max_age_grace_ns:
+    elif connection.goaway == LEAVING:
+        if now_ns - connection.goaway_ns > loop.limits.max_age_grace_ns:
             connection_end(connection, connection.ending)
-    elif connection.farewell == NOTICED:
-        if now_ns - connection.farewell_ns > SECOND_NS:
+    elif connection.goaway == NOTICED:
+        if now_ns - connection.goaway_ns > SECOND_NS:
             connection_leave(connection)
     elif now_ns - connection.opened_ns > connection.age_limit_ns:
         connection_say_farewell(connection, ENDED_AGE)
@@ -613,7 +613,7 @@ cdef int64_t stranger_ns(const Loop *loop) noexcept nogil:
 cdef void keep_alive(Connection *connection) noexcept nogil:
     """Ask a silent peer for a sign of life, and end the connection when none comes."""
     cdef Loop *loop = connection.loop
-    if connection.farewell == LINGERING or connection.session == NULL:
+    if connection.goaway == LINGERING or connection.session == NULL:
         return
     if connection.ping_ns != 0:
         if loop.now_ns - connection.ping_ns > loop.limits.keepalive_timeout_ns:

@@ -32,7 +32,7 @@ ENDINGS = {
     "headers": ENDED_HEADERS, "drain": ENDED_DRAIN, "tls": ENDED_TLS,
 }
 COUNTS = (
-    "accepted", "connections", "exchanges", "under_way", "received", "given_up", "refused",
+    "accepted", "connections", "streams", "under_way", "received", "given_up", "refused",
     "health_checks", "handshakes", "accept_pauses", "wakeups", "writes",
 )
 

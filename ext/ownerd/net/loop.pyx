@@ -12,7 +12,7 @@ Invariants:
 - The thread ends after the order to close, once it has no connection and the engine none of its
   calls; until then nothing that the engine may touch is freed.
 
-It knows no HTTP/2 and no gRPC: connections and exchanges do.
+It knows no HTTP/2 and no gRPC: connections and streams do.
 """
 
 import os
@@ -40,8 +40,8 @@ from ownerd.net.connection cimport (
     connection_say_farewell, connection_write,
 )
 from ownerd.net.state cimport (
-    CLOSE, ENDED_DRAIN, READ_BYTES, SERVE, WRITE_BYTES, Connection, Exchange, Limits, Loop,
-    Socket,
+    CLOSE, ENDED_DRAIN, READ_BYTES, SERVE, WRITE_BYTES, Connection, Limits, Loop, Socket,
+    Stream,
 )
 from ownerd.net.stream cimport exchange_decided, exchanges_free_spare
 from ownerd.net.tls cimport TlsMaterial
@@ -112,16 +112,16 @@ cdef void take_inbox(Loop *loop) noexcept nogil:
         task = after
     while ordered != NULL:
         after = ordered.next
-        take_decided(<Exchange *> ordered)
+        take_decided(<Stream *> ordered)
         ordered = after
     if order != loop.order:
         obey(loop, order)
 
 
-cdef void take_decided(Exchange *exchange) noexcept nogil:
-    if exchange.connection != NULL:
-        connection_mark(exchange.connection)
-    exchange_decided(exchange)
+cdef void take_decided(Stream *stream) noexcept nogil:
+    if stream.connection != NULL:
+        connection_mark(stream.connection)
+    exchange_decided(stream)
 
 
 cdef void submit_ready(Loop *loop) noexcept nogil:
@@ -134,7 +134,7 @@ cdef void submit_ready(Loop *loop) noexcept nogil:
     refused = engine_submit_all(loop.engine, refused)
     while refused != NULL:
         after = refused.next
-        take_decided(<Exchange *> refused)
+        take_decided(<Stream *> refused)
         refused = after
 
 

@@ -1,6 +1,6 @@
-"""What the rooms of the native listener share: a loop, its connections and their exchanges.
+"""What the rooms of the native listener share: a loop, its connections and their streams.
 
-A `Loop` is one thread with everything that it touches; connections and exchanges never change
+A `Loop` is one thread with everything that it touches; connections and streams never change
 their loop. Other threads reach a loop only through its `Inbox`.
 """
 
@@ -24,7 +24,7 @@ cdef enum:
     TOKEN_BYTES = 50                  # `ownerd_` and 256 bits in base64url
 
 cdef struct Connection
-cdef struct Exchange
+cdef struct Stream
 cdef cppclass Loop
 
 # Set once, before the loops start.
@@ -34,7 +34,7 @@ cdef struct Limits:
     uint32_t max_header_bytes
     size_t max_message_bytes
     size_t max_held_bytes             # by one connection
-    size_t max_loop_bytes             # by all exchanges of one loop
+    size_t max_loop_bytes             # by all streams of one loop
     uint32_t max_resets_per_s
     int64_t handshake_timeout_ns
     int64_t keepalive_time_ns
@@ -62,7 +62,7 @@ cdef struct Counts:
     uint64_t accepted
     uint64_t closed
     uint64_t connections              # open now
-    uint64_t exchanges                # in memory now, whether or not their stream still is
+    uint64_t streams                # in memory now, whether or not their stream still is
     uint64_t under_way                # with the engine now
     uint64_t received                 # calls ever begun
     uint64_t given_up                 # calls whose client left before the answer
@@ -85,13 +85,13 @@ cdef enum ExchangeState:
     ANSWERED
 
 # One call: its stream, its request and its answer. The call comes first: a Task* of ours is an
-# Exchange*.
-cdef struct Exchange:
+# Stream*.
+cdef struct Stream:
     DialCall call
     Loop *loop
     Connection *connection            # NULL once the stream is gone
-    Exchange *previous                # of the connection; `next` is the loop's spare list too
-    Exchange *next
+    Stream *previous                # of the connection; `next` is the loop's spare list too
+    Stream *next
     int32_t stream_id
     uint8_t state
     uint8_t target
@@ -115,7 +115,7 @@ cdef struct Socket:
     int fd
     bint secure                       # speaks TLS
 
-cdef enum Farewell:
+cdef enum GoawayState:
     STAYING
     NOTICED                           # told that GOAWAY comes; calls on their way are still taken
     LEAVING                           # GOAWAY sent, what is in flight is answered
@@ -138,8 +138,8 @@ cdef struct Connection:
     const Principal *token_principal  # whose it is, by the table with that number
     uint64_t token_table
     int64_t token_until_ns            # server time
-    Exchange *exchanges               # open streams
-    Exchange *receiving               # the one that the last frame was for, or NULL
+    Stream *streams               # open streams
+    Stream *receiving               # the one that the last frame was for, or NULL
     uint32_t exchange_count
     size_t held_bytes                 # requests and answers in memory
     char *unsent                      # what the socket did not take
@@ -152,17 +152,17 @@ cdef struct Connection:
     bint to_be_read                   # in the loop's list of those that have some
     bint read_awaits_write              # TLS has to write before it can read on
     bint write_awaits_read            # the other way round
-    bint wordless                     # TLS has failed: not even a goodbye may be said
-    bint greeted                      # its SETTINGS have come
+    bint tls_dead                     # TLS has failed: not even a goodbye may be said
+    bint settings_seen                      # its SETTINGS have come
     bint peer_left                    # its GOAWAY has come
-    uint8_t farewell
+    uint8_t goaway
     uint8_t ending
     uint32_t continuations
     int64_t opened_ns
     int64_t alive_ns                  # the peer last sent or took something
     int64_t busy_ns                   # a call was last begun or ended
     int64_t ping_ns                   # when an unanswered PING went out; 0: none
-    int64_t farewell_ns               # the last step of the farewell
+    int64_t goaway_ns               # the last step of the goaway
     int64_t age_limit_ns
     int64_t resets_ns                 # the reset budget, as an instant; see connection
 
@@ -205,8 +205,8 @@ cdef cppclass Loop:
     Connection *dirty
     Connection *unread                # to be read in the next wake-up, whatever epoll says
     uint32_t handshakes_left          # steps of them, in this wake-up
-    size_t held_bytes                 # of every exchange, those whose stream is gone included
-    Exchange *spare
+    size_t held_bytes                 # of every stream, those whose stream is gone included
+    Stream *spare
     uint32_t spare_count
     Task *first_ready                 # decoded in this wake-up, not yet submitted
     Task *last_ready

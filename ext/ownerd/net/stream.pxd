@@ -2,15 +2,15 @@
 
 from libc.stdint cimport int32_t, uint8_t
 
-from ownerd.net.state cimport Connection, Exchange, Loop
+from ownerd.net.state cimport Connection, Loop, Stream
 
-cdef Exchange *exchange_open(Connection *connection, int32_t stream_id) noexcept nogil
-cdef void exchange_close(Exchange *exchange) noexcept nogil
+cdef Stream *exchange_open(Connection *connection, int32_t stream_id) noexcept nogil
+cdef void exchange_close(Stream *stream) noexcept nogil
 cdef void exchange_header(
-    Exchange *exchange, const char *name, size_t name_size, const char *value, size_t value_size
+    Stream *stream, const char *name, size_t name_size, const char *value, size_t value_size
 ) noexcept nogil
-cdef void exchange_headers_done(Exchange *exchange) noexcept nogil
-cdef void exchange_data(Exchange *exchange, const uint8_t *data, size_t size) noexcept nogil
-cdef void exchange_request_done(Exchange *exchange) noexcept nogil
-cdef void exchange_decided(Exchange *exchange) noexcept nogil
+cdef void exchange_headers_done(Stream *stream) noexcept nogil
+cdef void exchange_data(Stream *stream, const uint8_t *data, size_t size) noexcept nogil
+cdef void exchange_request_done(Stream *stream) noexcept nogil
+cdef void exchange_decided(Stream *stream) noexcept nogil
 cdef void exchanges_free_spare(Loop *loop) noexcept nogil

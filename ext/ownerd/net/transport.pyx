@@ -1,6 +1,6 @@
 """The bytes of one connection of the native listener: its socket, plain or through TLS.
 
-Nothing here waits. A connection that TLS has failed says no word more (`wordless`); what TLS needs
+Nothing here waits. A connection that TLS has failed says no word more (`tls_dead`); what TLS needs
 the other direction for, and what it keeps that epoll does not tell of, is noted in the connection.
 All functions run on the loop's thread. It knows no HTTP/2, and decides nothing about a connection.
 """
@@ -46,10 +46,10 @@ cdef ssize_t secure_read(Connection *connection, char *buffer, size_t room) noex
     """`transport_read` through TLS."""
     cdef int rest
     cdef ssize_t size
-    if connection.wordless:
+    if connection.tls_dead:
         return TRANSPORT_BROKEN
     size = tls_read(connection.tls, buffer, room, &rest)
-    connection.wordless = rest == TLS_FAILED or rest == TLS_LOST
+    connection.tls_dead = rest == TLS_FAILED or rest == TLS_LOST
     connection.read_awaits_write = rest == TLS_WANTS_WRITE
     # An end behind some bytes is come to in the next wake-up, like bytes that had no room.
     connection.unread = size > 0 and (rest == TLS_DONE or is_over(rest))
@@ -57,28 +57,28 @@ cdef ssize_t secure_read(Connection *connection, char *buffer, size_t room) noex
         return size
     if rest == TLS_ENDED:
         return 0
-    return TRANSPORT_BROKEN if connection.wordless else TRANSPORT_AGAIN
+    return TRANSPORT_BROKEN if connection.tls_dead else TRANSPORT_AGAIN
 
 
 cdef ssize_t secure_write(Connection *connection, const char *data, size_t size) noexcept nogil:
     """`transport_write` through TLS."""
     cdef int rest
     cdef ssize_t taken
-    if connection.wordless:
+    if connection.tls_dead:
         return TRANSPORT_BROKEN
     taken = tls_write(connection.tls, data, size, &rest)
     connection.loop.counts.writes += 1
-    connection.wordless = is_over(rest)
+    connection.tls_dead = is_over(rest)
     connection.write_awaits_read = rest == TLS_WANTS_READ
     if taken > 0:
         return taken
-    return TRANSPORT_BROKEN if connection.wordless else TRANSPORT_AGAIN
+    return TRANSPORT_BROKEN if connection.tls_dead else TRANSPORT_AGAIN
 
 
 cdef void transport_close(Connection *connection) noexcept nogil:
     """Say goodbye, if that is possible at once, and close the socket."""
     if connection.tls != NULL:
-        if connection.session != NULL and connection.unsent == NULL and not connection.wordless:
+        if connection.session != NULL and connection.unsent == NULL and not connection.tls_dead:
             tls_say_goodbye(connection.tls)
         SSL_free(connection.tls)
     close(connection.fd)
