@@ -53,7 +53,7 @@ def steer(listener: Loopback) -> None:
     with subject.engine.snapshot("other") as snapshot:
         subject.release("other", ["A"])
         subject.update_policy("other", Policy(True, 2 * DAY))
-        subject.settle()
+        subject.vacuum()
         assert len(snapshot.records(b"", BATCH)[0]) == BATCH
         snapshot.owners()
         snapshot.holders(["row-1", "nobody's"])
@@ -61,7 +61,7 @@ def steer(listener: Loopback) -> None:
     subject.upsert_campaign("B", "Renamed")
     subject.delete_code("Own code")
     subject.delete_list("other", force=True)
-    subject.settle()
+    subject.vacuum()
     subject.engine.audit(0, 100)
 
 

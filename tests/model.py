@@ -94,7 +94,7 @@ class Model:
     def advance_ns(self, delta_ns: int) -> None:
         self.time_ns += delta_ns
 
-    def settle(self) -> None:
+    def vacuum(self) -> None:
         """Nothing to do: everything was done at once."""
 
     def reopen(self) -> None:

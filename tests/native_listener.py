@@ -106,7 +106,7 @@ class Loopback:
         """Wait until no connection and no call is left in memory."""
         poll(
             lambda: (
-                not any(self.stats()[name] for name in ("connections", "exchanges", "under_way"))
+                not any(self.stats()[name] for name in ("connections", "streams", "under_way"))
             ),
             "the listener to be empty",
         )

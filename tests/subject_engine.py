@@ -139,8 +139,8 @@ class EngineSubject(DialMessages):
     def advance_ns(self, delta_ns: int) -> None:
         self.clock.advance_ns(delta_ns)
 
-    def settle(self) -> None:
-        self.engine.settle()
+    def vacuum(self) -> None:
+        self.engine.vacuum()
 
     def reopen(self) -> None:
         now_ns = self.now_ns()

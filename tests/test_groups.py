@@ -32,7 +32,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
         engine.create_list("list", HELD)
         rows = [(str(number), "AB"[number % 3 == 0], "", None) for number in range(RECORD_COUNT)]
         engine.import_rows("list", rows, 1)
-        engine.settle()
+        engine.vacuum()
         yield engine
 
 
@@ -77,7 +77,7 @@ def test_a_refused_call_in_a_group_does_not_shift_what_the_others_see(engine: En
 def test_r1_a_record_that_several_calls_of_a_group_want_goes_to_the_first(engine: Engine) -> None:
     """As it was looked up for the group, nobody has it any more when the second call comes."""
     engine.release("list", ["A"], False)
-    engine.settle()
+    engine.vacuum()
     calls: list[Call] = []
     for number in range(1, RECORD_COUNT, 3):
         calls += [

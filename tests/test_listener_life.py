@@ -154,10 +154,10 @@ def test_closing_with_peers_of_all_kinds_ends_in_time(tmp_path: Path) -> None:
         clients = [listener.client(greet=number % 2 > 0) for number in range(20)]
         for client in clients[1::4]:
             client.send(client.call_frames(1, GET, framed(b""))[0])
-        poll(lambda: listener.stats()["exchanges"] == len(clients[1::4]), "the calls to begin")
+        poll(lambda: listener.stats()["streams"] == len(clients[1::4]), "the calls to begin")
         listener.listener.close(0.3)
         poll(lambda: listener.listener.ended, "the threads", 5.0)
-        assert listener.stats()["connections"] == listener.stats()["exchanges"] == 0
+        assert listener.stats()["connections"] == listener.stats()["streams"] == 0
         for client in clients:
             client.socket.close()
 
@@ -240,7 +240,7 @@ with Loopback(Path(sys.argv[1])) as listener:
     finally:
         hold.unlink()
     poll(lambda: listener.listener.ended, "the thread to end")
-    assert listener.stats()["exchanges"] == 0
+    assert listener.stats()["streams"] == 0
 """
 
 

@@ -56,7 +56,7 @@ def test_r18_what_only_the_journal_holds_is_replayed_whatever_memory_there_is(
         assert owners(engine) == [("A", RECORD_COUNT)]
         for first in range(0, RECORD_COUNT, BATCH):
             assert claim(engine, "B", first) == {dial_pb2.CLAIM_DECISION_DENIED}
-        engine.settle()
+        engine.vacuum()
         assert engine.stats()["record_count"] == RECORD_COUNT
         assert owners(engine) == [("A", RECORD_COUNT)]
     with Engine(str(crashed), background=False) as engine:
@@ -96,7 +96,7 @@ def test_a_record_that_comes_twice_in_one_group_is_decided_in_order(tmp_path: Pa
     with Engine(str(tmp_path), background=False) as engine:
         engine.create_list("list", HELD)
         claim(engine, "A", 0, 100)
-        engine.settle()
+        engine.vacuum()
         request = dial_pb2.ReportAttemptBatchRequest(list_id="list", campaign_id="A")
         for number in range(100):
             for code in ("Busy", "No Lines", "Busy"):
@@ -132,7 +132,7 @@ def test_records_ahead_of_the_journal_are_refused(tmp_path: Path) -> None:
         claim(engine, "A", 0, 10)
         shutil.copytree(directory / "journal", copy / "journal")
         claim(engine, "A", 10, 10)
-        engine.settle()
+        engine.vacuum()
         shutil.copytree(directory / "records", copy / "records")
     with pytest.raises(StoreError, match="journal"):
         Engine(str(copy), background=False)
@@ -162,9 +162,9 @@ def test_the_records_of_a_deleted_list_are_buried_after_a_restart(tmp_path: Path
         for name in ("list", "other"):
             engine.create_list(name, HELD)
             engine.import_rows(name, [(str(number), "A", "", None) for number in range(100)], 1)
-        engine.settle()
+        engine.vacuum()
         engine.delete_list("list", force=True)
     with Engine(str(tmp_path), background=False) as engine:
-        engine.settle()
+        engine.vacuum()
         assert engine.stats()["record_count"] == 100
     assert [found for found in verify(str(tmp_path)) if found[2] or found[4]] == []

@@ -174,10 +174,10 @@ def test_r20_old_request_ids_are_swept(engine: Engine, clock: Clock) -> None:
     engine.upsert_campaign("A", "one", request_id="old")
     clock.advance_ns(DAY_NS - 1)
     engine.upsert_campaign("A", "two", request_id="young")
-    engine.settle()
+    engine.vacuum()
     assert engine.stats()["request_count"] == 2
     clock.advance_ns(1)
-    engine.settle()
+    engine.vacuum()
     assert engine.stats()["request_count"] == 1
     assert engine.request("young") is not None
 
@@ -188,7 +188,7 @@ def test_r20_more_old_request_ids_than_one_step_takes_are_all_swept(
     for number in range(1_200):
         engine.upsert_campaign("A", "", request_id=f"old {number}")
     clock.advance_ns(DAY_NS)
-    engine.settle()
+    engine.vacuum()
     assert engine.stats()["request_count"] == 0
 
 
@@ -198,10 +198,10 @@ def test_r2_expired_records_are_dropped_by_a_sweep_and_live_ones_stay(
     rows = [(f"short-{number}", "C", "", START_NS + SECOND_NS) for number in range(200)]
     engine.import_rows("list", rows, 1)
     clock.advance_ns(SECOND_NS - 1)
-    engine.settle()
+    engine.vacuum()
     assert engine.stats()["record_count"] == RECORD_COUNT + 200
     clock.advance_ns(1)
-    engine.settle()
+    engine.vacuum()
     assert engine.stats()["record_count"] == RECORD_COUNT
     assert owned(engine) == {"A": RECORD_COUNT // 2, "B": RECORD_COUNT // 2}
 
@@ -211,7 +211,7 @@ def test_a_snapshot_that_stays_open_makes_neither_file_grow(tmp_path: Path) -> N
     with Engine(str(tmp_path), map_bytes=1 << 30, reserve_bytes=1 << 20) as engine:
         engine.create_list("list", Policy(True, None, None, 300 * SECOND_NS))
         engine.import_rows("list", [(str(number), "A", "", None) for number in range(10_000)], 1)
-        engine.settle()
+        engine.vacuum()
         before = engine.stats()
         with engine.snapshot("list") as snapshot:
             for number in range(2_000):
@@ -228,7 +228,7 @@ def test_a_snapshot_that_stays_open_makes_neither_file_grow(tmp_path: Path) -> N
         assert tree_grew == 0
         # A page of the journal for each commit at most: there are no more than these to trim.
         assert after["journal_bytes"] - before["journal_bytes"] < 2_000 * 4_096
-        engine.settle()
+        engine.vacuum()
         for number in range(2_000):
             request = dial_pb2.ClaimRequest(
                 list_id="list", record_id=f"new {number % 50}", campaign_id="A"

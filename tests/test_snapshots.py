@@ -52,7 +52,7 @@ def test_r17_every_snapshot_shows_what_came_before_it_and_nothing_else(
             engine.release_records("list", ids)
             state = {each: owner for each, owner in state.items() if each not in set(ids)}
         if (stage, settled) in ((0, "at first"), (2, "in between")):
-            engine.settle()
+            engine.vacuum()
         snapshot, read_later = engine.snapshot("list"), engine.snapshot("list")
         taken += [(snapshot, dict(state)), (read_later, dict(state))]
         assert shown(snapshot) == state

@@ -27,9 +27,9 @@ cdef enum:
 
 cdef enum TaskKind:
     TASK_DIAL = 0
-    TASK_CHANGE = 1
+    TASK_COMMAND = 1
     TASK_SNAPSHOT = 2
-    TASK_SETTLE = 3
+    TASK_PLAN = 3
 
 ctypedef void (*OnDone)(Task *task) noexcept nogil
 

@@ -1,4 +1,4 @@
-"""Interface of catalog: what the administrator's reads see of the store's small tables."""
+"""Interface of admin_reads: what the administrator's reads see of the store's small tables."""
 
 from libc.stdint cimport int64_t, uint64_t
 

@@ -158,7 +158,7 @@ cdef void update_policy(Store *store, Command *command, int64_t now_ns) noexcept
 
 
 cdef void delete_list(Store *store, Command *command, int64_t now_ns) noexcept nogil:
-    """Remove the list at once; its records are purged by the settler.
+    """Remove the list at once; its records are purged by maintenance.
 
     Whether ownership is alive was looked up at `acquire_revision`; if any was acquired since, the
     caller looks again. The caller has had every release counted (R15), which needs the records.

@@ -54,7 +54,7 @@ cdef enum:
     REQUEST_ID_BYTES = 128
     GROUP_RECORDS = 16_384            # more would only wait longer
     GROUP_BYTES_PER_RECORD = 256      # what one record takes in the journal, at most
-    STEP_RECORDS = 8_192              # of settling: 32 MiB of dirty pages at most
+    STEP_RECORDS = 8_192              # of maintenance: 32 MiB of dirty pages at most
     PAGES_PER_RECORD = 4              # a generous bound on what one random record dirties
 
 CLAIM, CLAIM_BATCH, REPORT_ATTEMPT, REPORT_ATTEMPT_BATCH, GET_HOLDER = range(CALL_KIND_COUNT)
@@ -144,9 +144,9 @@ cdef class Engine:
         queue_limit: records that may wait; more are refused with RESOURCE_EXHAUSTED.
         reserve_bytes: room that is kept for releases; grants are refused first.
         vacuum_interval_s: how often expired records are vacuumed_round up.
-        maintenance_step_ns: how long one step of the settler may take, beside its commit.
-        memtable_bytes: memory for records that are not settled yet; more makes settling cheaper.
-        background: run the settler's thread; False leaves settling to `settle()`.
+        maintenance_step_ns: how long one step of maintenance may take, beside its commit.
+        memtable_bytes: memory for records that are not flushed yet; more makes flushing cheaper.
+        background: run maintenance's thread; False leaves settling to `settle()`.
 
     Raises:
         StoreInUseError, StoreError: see `ownerd.storage.directory`.
@@ -171,18 +171,18 @@ cdef class Engine:
         self.core = core_open(store, (<Clock> self.clock).state)
         self.core.queue_limit = queue_limit
         self.core.vacuum_interval_ms = <int> (vacuum_interval_s * 1000)
-        self.core.settle.step_ns = maintenance_step_ns
+        self.core.maintenance.step_ns = maintenance_step_ns
         self.core.background = background
         # A group's value fits into the journal's reserve, a step's dirty pages into the tree's.
         self.core.group_records = max(<uint64_t> 1, min(
             <uint64_t> GROUP_RECORDS, store.reserve_bytes // GROUP_BYTES_PER_RECORD
         ))
         page_bytes = store.environment.page_bytes
-        self.core.settle.step_records = max(<uint64_t> 1, min(
+        self.core.maintenance.step_records = max(<uint64_t> 1, min(
             <uint64_t> STEP_RECORDS, store.reserve_bytes // (page_bytes * PAGES_PER_RECORD)
         ))
-        self.core.settle.step_bytes = (
-            self.core.settle.step_records * page_bytes * PAGES_PER_RECORD
+        self.core.maintenance.step_bytes = (
+            self.core.maintenance.step_records * page_bytes * PAGES_PER_RECORD
         )
         start_writer(self.core, &self.writer)
         if background:
@@ -214,7 +214,7 @@ cdef class Engine:
         change_state(self.core, DRAINING)
 
     def close(self, timeout_s=10.0):
-        """Answer what is queued, settle all, let go of the directory. May be called again.
+        """Answer what is queued, flush all, let go of the directory. May be called again.
 
         Waits up to `timeout_s` for reads and open snapshots; if one stays open, the files stay
         mapped until the process ends, which harms nothing that is on disk.
@@ -353,7 +353,7 @@ cdef class Engine:
         if known is not None:
             return known
         list_id = self._list_of_release(entry_id)
-        if list_id is None:           # settled or deleted in the meantime: the count is stored
+        if list_id is None:           # counted or deleted in the meantime: the count is stored
             return self._audit_count(entry_id)
         assign(&name, list_id, "list_id", 1, LIST_ID_BYTES)
         with nogil:
@@ -570,14 +570,14 @@ cdef class Engine:
         """An eventfd that is readable once storage has failed; then the process must end."""
         return self.core.failure_fd
 
-    def settle(self):
+    def vacuum(self):
         """Sweep the whole store now: fold old events, drop expired records, cut the log."""
         more = self.maintain(vacuum_all=True)
         while more:
             more = self.maintain()
 
     def maintain(self, *, bint vacuum_all=False):
-        """Do one step of settling; True if there is more to do. `vacuum_all` begins with every list."""
+        """Do one step of maintenance; True if there is more to do. `vacuum_all` begins with every list."""
         cdef bint more
         self._store()
         with nogil:
@@ -637,8 +637,8 @@ cdef class Engine:
             "group_sizes": [counters.group_sizes[i] for i in range(GROUP_SIZE_CLASSES)],
             "flushed_revision": store.tree.flushed_revision.load(),
             "unflushed_record_count": store.unflushed_count.load(),
-            "flushed_records": core.settle.flushed_count,
-            "vacuumed_records": core.settle.vacuumed_count,
+            "flushed_records": core.maintenance.flushed_count,
+            "vacuumed_records": core.maintenance.vacuumed_count,
             "alarms": self._alarms(),
             "failed": core.failure_code.load() != MDB_SUCCESS,
         }

@@ -1,4 +1,4 @@
-"""C interface of writer: submit tasks from any thread, be called back when they are done."""
+"""C interface of group_commit: submit tasks from any thread, be called back when they are done."""
 
 from libc.stdint cimport int64_t, uint64_t
 from libcpp.atomic cimport atomic
@@ -36,7 +36,7 @@ cdef struct Counters:
     uint64_t outcomes[7]              # by AttemptOutcome
     uint64_t refused_full
     uint64_t commit_ns
-    uint64_t waited_ns                # for the settler to make room in memory
+    uint64_t waited_ns                # for maintenance to make room in memory
     uint64_t group_sizes[GROUP_SIZE_CLASSES]  # committed groups of 2^i to 2^(i+1) - 1 records
 
 cdef cppclass EngineCore:
@@ -52,14 +52,14 @@ cdef cppclass EngineCore:
     int state
     atomic[int] failure_code          # the error that ended the store
     int failure_fd                    # eventfd, readable once it has
-    int maintenance_fd                     # eventfd that wakes the settler's thread
+    int maintenance_fd                     # eventfd that wakes maintenance's thread
     int vacuum_interval_ms
     Counters counters
-    bint background                   # the settler has a thread
+    bint background                   # maintenance has a thread
     atomic[bint] flush_waits          # a memtable is immutable and not in the tree yet
     atomic[uint64_t] fill_permille    # how full the active memtable is
     uint64_t group_records            # most records that are decided together
-    MaintenanceState settle
+    MaintenanceState maintenance
     vector[DialCall *] group
 
 

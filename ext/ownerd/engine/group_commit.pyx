@@ -3,8 +3,8 @@
 Any thread submits tasks without the GIL. One writer thread takes all that is waiting, decides the
 dials in order against current state, commits once and answers them: greedy group commit, no timer.
 A group in which nothing changed is not committed. Changes of the control plane, snapshots and plans
-of the settler run between groups, each by itself, in the order they came. Before a group is decided
-the active memtable has room for it; when the settler has not kept up, the writer waits for it, and
+of maintenance run between groups, each by itself, in the order they came. Before a group is decided
+the active memtable has room for it; when maintenance has not kept up, the writer waits for it, and
 the queue fills.
 
 Invariants:
@@ -77,7 +77,7 @@ cdef extern from "<sys/eventfd.h>" nogil:
 
 cdef enum:
     MULTIGET_RECORDS = 16            # smaller groups are decided record by record
-    URGENT_STEP_NS = 20_000_000       # of settling, when the writer waits for it
+    URGENT_STEP_NS = 20_000_000       # of maintenance, when the writer waits for it
 
 
 # --- the queue ------------------------------------------------------------------------------------
@@ -236,16 +236,16 @@ cdef int commit_group(EngineCore *engine, int64_t now_ns) noexcept nogil:
 cdef bint await_flush(EngineCore *engine) noexcept nogil:
     """Have the immutable memtable merged; False if there is no room for it, or no store.
 
-    The settler may be waiting for the writer's plan, so the writer does not wait for it: they take
+    Maintenance may be waiting for the writer's plan, so the writer does not wait for it: they take
     turns at the steps.
     """
     cdef Store *store = engine.store
     cdef int64_t begun_ns = clock_elapsed()
     cdef int code
-    engine.settle.stuck.store(False)
-    while store.immutable.get() != NULL and not engine.settle.stuck.load() \
+    engine.maintenance.stuck.store(False)
+    while store.immutable.get() != NULL and not engine.maintenance.stuck.load() \
             and engine.failure_code.load() == MDB_SUCCESS:
-        code = flush_step(&engine.settle, store, store.immutable, URGENT_STEP_NS)
+        code = flush_step(&engine.maintenance, store, store.immutable, URGENT_STEP_NS)
         if code != MDB_SUCCESS:
             engine_fail(engine, code)
         drop_flushed(store)
@@ -268,7 +268,7 @@ cdef bint reserve_memtable(EngineCore *engine, uint64_t records) noexcept nogil:
 
 
 cdef Capacity flushed_capacity(EngineCore *engine, int64_t now_ns) noexcept nogil:
-    """Tell what may still be written; have the memtables settled before grants are refused for them.
+    """Tell what may still be written; have the memtables flushed before grants are refused for them.
 
     What the memtables promise to need is an upper bound, and settling finds out what it is.
     """
@@ -396,7 +396,7 @@ cdef void run_task(EngineCore *engine, Task *task) noexcept nogil:
     elif task.kind == TASK_SNAPSHOT:
         code = snapshot_take(engine.store, <SnapshotRequest *> task.body, now_ns)
     else:
-        code = maintenance_plan(engine.store, &engine.settle, <PlanTask *> task.body, now_ns)
+        code = maintenance_plan(engine.store, &engine.maintenance, <PlanTask *> task.body, now_ns)
     if code != MDB_SUCCESS:
         engine_fail(engine, code)
         refuse_failed(task)
@@ -454,7 +454,7 @@ cdef EngineCore *core_open(Store *store, ClockState *clock) except NULL:
     core.failure_code.store(MDB_SUCCESS)
     core.flush_waits.store(False)
     core.fill_permille.store(0)
-    core.settle.stuck.store(False)
+    core.maintenance.stuck.store(False)
     pthread_mutex_init(&core.guard, NULL)
     pthread_cond_init(&core.arrived, NULL)
     clock_start_from(clock, store.state.time_ns)

@@ -1,4 +1,4 @@
-"""Has the settler's steps done: plan by plan, with pauses, on a thread of its own.
+"""Has maintenance's steps done: plan by plan, with pauses, on a thread of its own.
 
 A step is planned on the writer thread and done here. Steps are short and the pauses between them
 three times as long, so that settling takes a quarter of a core and of the disk. A merge that would
@@ -50,9 +50,9 @@ cdef enum:
 cdef int do_work(EngineCore *engine, PlanTask *plan, int64_t most_ns) noexcept nogil:
     """Do one step of what was planned; an error code that ends the store, or 0."""
     if plan.work == WORK_FLUSH:
-        return flush_step(&engine.settle, engine.store, plan.memtable, most_ns)
+        return flush_step(&engine.maintenance, engine.store, plan.memtable, most_ns)
     if plan.work == WORK_VACUUM:
-        return vacuum_step(&engine.settle, engine.store, most_ns)
+        return vacuum_step(&engine.maintenance, engine.store, most_ns)
     if plan.work == WORK_COUNT:
         return count_and_store(engine, plan.list_id, plan.entry_id)
     return MDB_SUCCESS
@@ -62,7 +62,7 @@ cdef bint work_left(EngineCore *engine, PlanTask *plan) noexcept nogil:
     """Tell whether the plan goes on."""
     if plan.work == WORK_FLUSH:
         return plan.memtable.get().last_revision > engine.store.tree.flushed_revision.load()
-    return plan.work == WORK_VACUUM and not engine.settle.vacuum_finished
+    return plan.work == WORK_VACUUM and not engine.maintenance.vacuum_finished
 
 
 cdef bint make_plan(EngineCore *engine, PlanTask *plan, bint vacuum_all) noexcept nogil:
@@ -84,15 +84,15 @@ cdef bint run_maintenance_step(EngineCore *engine, bint vacuum_all) noexcept nog
     cdef PlanTask plan
     cdef bint more
     cdef int code
-    engine.settle.turn.lock()
+    engine.maintenance.turn.lock()
     more = make_plan(engine, &plan, vacuum_all)
     if more:
-        code = do_work(engine, &plan, engine.settle.step_ns)
+        code = do_work(engine, &plan, engine.maintenance.step_ns)
         if code != MDB_SUCCESS:
             engine_fail(engine, code)
             more = False
-    engine.settle.turn.unlock()
-    return more and not engine.settle.stuck.load()
+    engine.maintenance.turn.unlock()
+    return more and not engine.maintenance.stuck.load()
 
 
 cdef int count_and_store(
@@ -133,7 +133,7 @@ cdef bint running(EngineCore *engine) noexcept nogil:
 
 cdef bint is_urgent(EngineCore *engine) noexcept nogil:
     """Tell whether the merge is behind: less far than twice what the active memtable is filled."""
-    cdef MaintenanceState *state = &engine.settle
+    cdef MaintenanceState *state = &engine.maintenance
     cdef uint64_t fill = engine.fill_permille.load(), size, done
     if not engine.flush_waits.load() or fill < UNHURRIED_PERMILLE:
         return False
@@ -154,7 +154,7 @@ cdef void spare_readers(EngineCore *engine) noexcept nogil:
 
 cdef void pause_after(EngineCore *engine, int64_t begun_ns) noexcept nogil:
     """Leave core and disk to the dials after a step."""
-    if engine.settle.stuck.load():
+    if engine.maintenance.stuck.load():
         usleep(STUCK_PAUSE_US)
     elif not is_urgent(engine):
         usleep(<unsigned int> min(
@@ -174,7 +174,7 @@ cdef bint carry_out(EngineCore *engine, bint vacuum_all) noexcept nogil:
         spare_readers(engine)
         begun_ns = clock_elapsed()
         code = do_work(
-            engine, &plan, URGENT_STEP_NS if is_urgent(engine) else engine.settle.step_ns
+            engine, &plan, URGENT_STEP_NS if is_urgent(engine) else engine.maintenance.step_ns
         )
         steps += 1
         pause_after(engine, begun_ns)
@@ -205,9 +205,9 @@ cdef void *maintenance_main(void *argument) noexcept nogil:
             vacuum_ns = clock_elapsed() + interval_ns
         more = True
         while more and running(engine):
-            engine.settle.turn.lock()
+            engine.maintenance.turn.lock()
             more = carry_out(engine, due)
-            engine.settle.turn.unlock()
+            engine.maintenance.turn.unlock()
             due = False
     return NULL
 
@@ -225,10 +225,10 @@ cdef int flush_all(EngineCore *engine, int64_t now_ns) noexcept nogil:
     """Bring everything into the tree and trim the journal, with no thread running any more.
 
     Commits the time too, so that a restart on an earlier wall clock does not go back (R19). An LMDB
-    error code, or 0; what is not settled then stays in the journal.
+    error code, or 0; what is not flushed then stays in the journal.
     """
     cdef Store *store = engine.store
-    cdef MaintenanceState *state = &engine.settle
+    cdef MaintenanceState *state = &engine.maintenance
     cdef int code = MDB_SUCCESS
     state.stuck.store(False)
     drop_flushed(store)

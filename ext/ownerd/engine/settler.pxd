@@ -28,7 +28,7 @@ cdef cppclass MaintenanceState:
     bint vacuuming
     bint vacuum_finished                # every record was visited
     uint64_t vacuum_all                    # bumped to have every list walked for expired records
-    bint flush_due                    # the active memtable is to be settled, full or not
+    bint flush_due                    # the active memtable is to be flushed, full or not
     bint requests_due
     int64_t step_ns                   # how long a step may take, beside its commit
     uint64_t step_records             # how many records it may write

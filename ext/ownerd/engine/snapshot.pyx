@@ -5,7 +5,7 @@ then; it is read on the caller's thread, without the GIL. It is closed as soon a
 and never kept across a network wait.
 
 It changes nothing: records that have not seen the list's last events are brought up to them in
-passing (the settler writes them back).
+passing (maintenance writes them back).
 """
 
 from libc.stdint cimport uint32_t

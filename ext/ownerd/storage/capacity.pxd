@@ -1,4 +1,4 @@
-"""C interface of room: what the store still has room for."""
+"""C interface of capacity: what the store still has room for."""
 
 from libc.stdint cimport int64_t, uint64_t
 

@@ -2,7 +2,7 @@
 
 LMDB needs free pages even to delete (copy on write), so a reserve is kept: grants may not touch
 it, attempts may use half of it, and the rest is for releases and settling, which make room again.
-What is journaled and not yet settled will need room in the record tree: that much is promised, and
+What is journaled and not yet flushed will need room in the record tree: that much is promised, and
 counts as used there. The data file's blocks are reserved on the disk multiget of need, so that a
 full disk shows here, where nothing is lost, and not as a failed commit. Any thread.
 """

@@ -1,4 +1,4 @@
-"""C interface of rows: keys and values of the record tree."""
+"""C interface of codec: keys and values of the record tree."""
 
 from libc.stdint cimport int64_t, uint32_t
 

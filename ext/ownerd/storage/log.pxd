@@ -1,4 +1,4 @@
-"""C interface of journal: the rows that one commit leaves in the journal."""
+"""C interface of log: the rows that one commit leaves in the journal."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 

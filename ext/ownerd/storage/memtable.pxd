@@ -1,4 +1,4 @@
-"""C interface of memtables: memtables of records changed since the last settling, in memory."""
+"""C interface of memtable: memtables of records changed since the last settling, in memory."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy

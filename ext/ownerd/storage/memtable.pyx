@@ -339,7 +339,7 @@ cdef void memtable_runs(
 
 
 cdef shared_ptr[Run] memtable_run(Memtable *memtable) noexcept nogil:
-    """Return a immutable memtable's records as one run."""
+    """Return an immutable memtable's records as one run."""
     cdef shared_ptr[Run] run
     memtable.guard.lock()
     if memtable.runs.size() != 1 or memtable.run_end != memtable.end:

@@ -1,4 +1,4 @@
-"""C interface of view: the records of one list as of one revision."""
+"""C interface of read_view: the records of one list as of one revision."""
 
 from libc.stdint cimport int64_t, uint64_t
 from libcpp.memory cimport shared_ptr

@@ -1,4 +1,4 @@
-"""C interface of tree: the record tree on disk, as settled up to some revision."""
+"""C interface of record_tree: the record tree on disk, as flushed up to some revision."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libcpp.atomic cimport atomic
@@ -25,7 +25,7 @@ cdef struct TreeState:                # TREE_META "state"
 cdef cppclass Tree:
     Environment *environment
     MDB_dbi tables[TREE_TABLE_COUNT]
-    atomic[uint64_t] flushed_revision # as committed; written by the settler
+    atomic[uint64_t] flushed_revision # as committed; written by maintenance
     uint64_t store_id
     atomic[int64_t] flushing_delta     # records added, less removed, by the merge in progress
     atomic[int64_t] view_count        # views that are open: their pages are not used again

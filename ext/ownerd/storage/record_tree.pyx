@@ -1,6 +1,6 @@
-"""The record tree: every record as of the settled revision, in an environment of its own.
+"""The record tree: every record as of the flushed revision, in an environment of its own.
 
-The settler writes it, in steps that are one transaction each: `tree_flush` brings a immutable
+Maintenance writes it, in steps that are one transaction each: `tree_flush` brings an immutable
 memtable in, `tree_vacuum` folds a list's old events into its records and drops what nobody holds.
 The writer thread looks single records up; snapshots read with transactions of their own.
 
@@ -8,7 +8,7 @@ Invariants:
 - A record in the tree is the newest that was ever merged; whatever is newer is in the memtables,
   and in the journal, which is replayed after `flushed_revision`. So a merge may stop after any
   step, or be cut off by a crash: what it has written already is only written again.
-- Only one thread writes at a time (the settler holds its guard), and no write changes what anybody
+- Only one thread writes at a time (maintenance holds its guard), and no write changes what anybody
   is answered.
 """
 
@@ -97,7 +97,7 @@ cdef _read_state(Tree *tree, str path):
 
 
 cdef tree_create(str path, uint64_t store_id):
-    """Make an empty tree in the directory `path`, settled before the first revision."""
+    """Make an empty tree in the directory `path`, flushed before the first revision."""
     cdef Tree tree
     cdef MDB_txn *txn
     cdef int code
@@ -149,7 +149,7 @@ cdef int tree_find(
 
 
 cdef void tree_rest(Tree *tree) noexcept nogil:
-    """End the writer's reading, so that the settler can use pages again that nobody sees."""
+    """End the writer's reading, so that maintenance can use pages again that nobody sees."""
     if tree.reading:
         lmdb.txn_reset(tree.reader)
         tree.reading = False
@@ -172,7 +172,7 @@ cdef int64_t record_count(Tree *tree, MDB_txn *txn) noexcept nogil:
     return <int64_t> stat.ms_entries
 
 
-# --- the settler's steps --------------------------------------------------------------------------
+# --- maintenance's steps --------------------------------------------------------------------------
 
 cdef int put_state(Tree *tree, MDB_txn *txn, uint64_t flushed_revision) noexcept nogil:
     cdef char row[STATE_ROW_BYTES]
@@ -215,10 +215,10 @@ cdef int tree_flush(
     Tree *tree, Memtable *memtable, const Run *run, size_t *position, uint64_t most, int64_t end_ns,
     uint64_t *written
 ) noexcept nogil:
-    """Bring the next records of a immutable memtable into the tree; an LMDB error code, or 0.
+    """Bring the next records of an immutable memtable into the tree; an LMDB error code, or 0.
 
     `run` is the memtable's one run. `position` moves on; once it has reached the run's end, the
-    tree is settled up to the memtable's last revision. On an error nothing is written and it stays.
+    tree is flushed up to the memtable's last revision. On an error nothing is written and it stays.
     """
     cdef MDB_txn *txn
     cdef MDB_cursor *cursor

@@ -1,4 +1,4 @@
-"""C interface of opening: a data directory becomes a Store, and is let go again."""
+"""C interface of recovery: a data directory becomes a Store, and is let go again."""
 
 from libc.stdint cimport uint64_t
 

@@ -5,7 +5,7 @@
     DIR/records/   LMDB: the record tree
     DIR/CREATING   there while a new store is being made; what it holds then is made anew
 
-What the journal holds after the tree's settled revision is replayed into the active memtable, so
+What the journal holds after the tree's flushed revision is replayed into the active memtable, so
 the store is as its last commit left it, however the process ended. A gap in the journal, a value
 that fails its checksum, or two environments that do not belong together are refused: the store
 would grant what somebody holds.

@@ -110,9 +110,9 @@ cdef struct Record:
 cdef cppclass Store:
     Environment *environment          # the journal and the catalog
     MDB_dbi tables[TABLE_COUNT]
-    Tree *tree                        # the records, as settled
+    Tree *tree                        # the records, as flushed
     shared_ptr[Memtable] active          # what was committed since
-    shared_ptr[Memtable] immutable          # what is being settled; or none
+    shared_ptr[Memtable] immutable          # what is being flushed; or none
     uint64_t memtable_bytes
     atomic[int64_t] unflushed_count   # records that the memtables hold; for whoever asks
     atomic[int64_t] unflushed_delta   # by how many they raise the number of records

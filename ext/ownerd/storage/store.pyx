@@ -10,7 +10,7 @@ Invariants:
   fails, put back what the transaction changed in them.
 - Once an LMDB call inside a transaction fails, `error` is set and the transaction cannot commit.
 - Every revision has a row in the journal, from `log_first` on without a gap, until the tree
-  has settled it.
+  has flushed it.
 - Numbers of lists and campaigns are never used twice.
 - Rows are the machine's own byte order (x86-64 and arm64 Linux are both little-endian); keys that
   must sort are big-endian.
@@ -48,7 +48,7 @@ cdef enum:
     SPLIT_PAGES = 2                   # a page that is split is half full
 
 TABLE_NAMES[:] = [
-    "meta", "lists", "dropped_lists", "events", "campaigns", "codes", "audit", "requests", "journal",
+    "meta", "lists", "graves", "events", "campaigns", "codes", "audit", "requests", "journal",
     "principals",
 ]
 
@@ -118,19 +118,19 @@ cdef void put_log(Store *store, uint64_t revision, int64_t time_ns) noexcept nog
 
 
 cdef void trim_log(Store *store, int most) noexcept nogil:
-    """Remove up to `most` revisions that the tree has settled from the journal."""
+    """Remove up to `most` revisions that the tree has flushed from the journal."""
     cdef MDB_cursor *cursor
     cdef MDB_val key, value
-    cdef uint64_t settled = store.tree.flushed_revision.load()
+    cdef uint64_t flushed = store.tree.flushed_revision.load()
     cdef int code
-    if store.log_first > settled or open_txn(store) == NULL:
+    if store.log_first > flushed or open_txn(store) == NULL:
         return
     fail_at(FAIL_BEFORE_TRIM)
     note_error(store, lmdb.cursor_open(store.txn, store.tables[<int> LOG], &cursor))
     if store.error != MDB_SUCCESS:
         return
     code = lmdb.cursor_get(cursor, &key, &value, MDB_FIRST)
-    while code == MDB_SUCCESS and log_revision(&key) <= settled:
+    while code == MDB_SUCCESS and log_revision(&key) <= flushed:
         if key.mv_size == 8:          # a first part: the others go with it
             most -= 1
             if most < 0:
@@ -140,8 +140,8 @@ cdef void trim_log(Store *store, int most) noexcept nogil:
             code = lmdb.cursor_get(cursor, &key, &value, MDB_NEXT)
     if code == MDB_SUCCESS:
         store.log_next = log_revision(&key)
-    elif code == MDB_NOTFOUND:        # all of it is settled
-        store.log_next = settled + 1
+    elif code == MDB_NOTFOUND:        # all of it is flushed
+        store.log_next = flushed + 1
     else:
         note_error(store, code)
     lmdb.cursor_close(cursor)
@@ -485,7 +485,7 @@ cdef void drop_flushed(Store *store) noexcept nogil:
 
 
 cdef void publish_counts(Store *store) noexcept nogil:
-    """Let other threads see how much is not settled."""
+    """Let other threads see how much is not flushed."""
     cdef Memtable *immutable = store.immutable.get()
     store.unflushed_count.store(
         store.active.get().record_count + (immutable.record_count if immutable != NULL else 0)

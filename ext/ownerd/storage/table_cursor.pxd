@@ -1,4 +1,4 @@
-"""C interface of scans: tables of the catalog, read with a transaction of one's own."""
+"""C interface of table_cursor: tables of the catalog, read with a transaction of one's own."""
 
 from ownerd.base.bytes cimport Slice
 from ownerd.base.lmdb cimport MDB_cursor, MDB_txn, MDB_val

@@ -1,7 +1,7 @@
 """Walks a whole store that no server has open, and says what is damaged.
 
 Checks that every table can be walked to its end, in key order and with as many rows as LMDB counts;
-that every row carries the checksum it was written with; that settled records belong to a list and a
+that every row carries the checksum it was written with; that flushed records belong to a list and a
 campaign that exist; and that the journal can be replayed and has no gap. Read-only.
 
 LMDB trusts its pages: a torn file can end the process with SIGBUS or SIGSEGV while it is walked.
@@ -225,16 +225,16 @@ cdef tuple _details(Finding *finding):
 
 cdef object pair_fault(Known *known):
     """Say why journal and records do not make one store, or None."""
-    cdef uint64_t settled = known.tree_state.flushed_revision
+    cdef uint64_t flushed = known.tree_state.flushed_revision
     if known.tree_state.store_id != known.state.store_id:
         return "journal and records are of two stores"
-    if settled > known.state.revision:
-        return f"the records are at revision {settled}, the journal ends at {known.state.revision}"
-    if settled < known.state.revision and (
-        known.log_first > settled + 1 or known.journal.revision != known.state.revision
+    if flushed > known.state.revision:
+        return f"the records are at revision {flushed}, the journal ends at {known.state.revision}"
+    if flushed < known.state.revision and (
+        known.log_first > flushed + 1 or known.journal.revision != known.state.revision
         or known.journal.more
     ):
-        return f"the journal does not hold revisions {settled + 1} to {known.state.revision}"
+        return f"the journal does not hold revisions {flushed + 1} to {known.state.revision}"
     return None
 
 

@@ -53,7 +53,7 @@ _LABELED = (
 # Key of NativeListener.stats, name of the metric, help.
 _DIAL_GAUGES = (
     ("connections", "ownerd_dial_connections", "Connections of dialers that are open."),
-    ("exchanges", "ownerd_dial_calls_in_memory", "Calls in memory, answered ones included."),
+    ("streams", "ownerd_dial_calls_in_memory", "Calls in memory, answered ones included."),
     ("under_way", "ownerd_dial_calls_in_flight", "Calls that the engine has yet to answer."),
 )
 _DIAL_COUNTERS = (
