@@ -20,9 +20,9 @@ cdef extern from "<time.h>" nogil:
 cdef cppclass ClockState:
     mutex guard
     bint manual
-    int64_t time_ns        # the server time at the last reading
-    int64_t boot_ns        # CLOCK_BOOTTIME at the last reading
-    int64_t slewed_at_ns   # CLOCK_BOOTTIME at the last slew
+    int64_t time_ns                   # the server time at the last reading
+    int64_t boot_ns                   # CLOCK_BOOTTIME at the last reading
+    int64_t slewed_at_ns              # CLOCK_BOOTTIME at the last slew
 
 
 cdef class Clock:

@@ -8,8 +8,8 @@ It does not store the time: the store writes it with every commit.
 """
 
 cdef enum:
-    SLEW_DIVISOR = 1000          # 1 ms per second
-    SLEW_STEP_NS = 1_000_000     # shorter steps would round the slew to nothing
+    SLEW_DIVISOR = 1000               # 1 ms per second
+    SLEW_STEP_NS = 1_000_000          # shorter steps would round the slew to nothing
 
 
 cdef class Clock:

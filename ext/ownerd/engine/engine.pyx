@@ -337,7 +337,8 @@ cdef class Engine:
         for i, record_id in enumerate(record_ids):
             pending.command.record_ids.push_back(string())
             assign(
-                &pending.command.record_ids.back(), record_id, f"record_ids[{i}]", 1, RECORD_ID_BYTES
+                &pending.command.record_ids.back(), record_id, f"record_ids[{i}]", 1,
+                RECORD_ID_BYTES,
             )
         return self._run(pending)
 
@@ -577,7 +578,7 @@ cdef class Engine:
             more = self.maintain()
 
     def maintain(self, *, bint vacuum_all=False):
-        """Do one step of maintenance; True if there is more to do. `vacuum_all` begins with every list."""
+        """Do one step of maintenance; True if there is more. `vacuum_all` begins with each list."""
         cdef bint more
         self._store()
         with nogil:

@@ -52,7 +52,7 @@ cdef cppclass EngineCore:
     int state
     atomic[int] failure_code          # the error that ended the store
     int failure_fd                    # eventfd, readable once it has
-    int maintenance_fd                     # eventfd that wakes maintenance's thread
+    int maintenance_fd                # eventfd that wakes maintenance's thread
     int vacuum_interval_ms
     Counters counters
     bint background                   # maintenance has a thread

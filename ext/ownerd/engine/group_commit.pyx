@@ -76,7 +76,7 @@ cdef extern from "<sys/eventfd.h>" nogil:
     int eventfd_write(int, uint64_t)
 
 cdef enum:
-    MULTIGET_RECORDS = 16            # smaller groups are decided record by record
+    MULTIGET_RECORDS = 16             # smaller groups are decided record by record
     URGENT_STEP_NS = 20_000_000       # of maintenance, when the writer waits for it
 
 
@@ -268,7 +268,7 @@ cdef bint reserve_memtable(EngineCore *engine, uint64_t records) noexcept nogil:
 
 
 cdef Capacity flushed_capacity(EngineCore *engine, int64_t now_ns) noexcept nogil:
-    """Tell what may still be written; have the memtables flushed before grants are refused for them.
+    """Tell what may still be written; flush the memtables before grants are refused for them.
 
     What the memtables promise to need is an upper bound, and settling finds out what it is.
     """

@@ -20,29 +20,29 @@ cdef enum Work:
 cdef cppclass MaintenanceState:
     mutex turn                        # held over a whole step, by whoever does it
     mutex guard                       # held while the tree is written: the merge below
-    shared_ptr[Memtable] memtable           # being merged; or none
+    shared_ptr[Memtable] memtable     # being merged; or none
     shared_ptr[Run] run
     size_t position
     # the plan's, which the writer thread makes
     Vacuum walk
     bint vacuuming
-    bint vacuum_finished                # every record was visited
-    uint64_t vacuum_all                    # bumped to have every list walked for expired records
+    bint vacuum_finished              # every record was visited
+    uint64_t vacuum_all               # bumped to have every list walked for expired records
     bint flush_due                    # the active memtable is to be flushed, full or not
     bint requests_due
     int64_t step_ns                   # how long a step may take, beside its commit
     uint64_t step_records             # how many records it may write
     uint64_t step_bytes               # and how many bytes that takes, at most
     atomic[bint] stuck                # the last step found no room in the tree
-    uint64_t flushed_count             # records brought into the tree
-    uint64_t vacuumed_count             # records rewritten or dropped by walks
+    uint64_t flushed_count            # records brought into the tree
+    uint64_t vacuumed_count           # records rewritten or dropped by walks
 
 # Asked of the writer thread: what is to be done next.
 cdef cppclass PlanTask:
     Task task
-    bint vacuum_all                        # in: begin a walk over everything
+    bint vacuum_all                   # in: begin a walk over everything
     Work work                         # out
-    shared_ptr[Memtable] memtable           # out: WORK_FLUSH
+    shared_ptr[Memtable] memtable     # out: WORK_FLUSH
     string list_id                    # out: WORK_COUNT
     uint64_t entry_id
 

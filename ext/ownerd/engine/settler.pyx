@@ -1,5 +1,5 @@
-"""Maintenance: brings the memtables into the record tree, old records up to their list's events, and
-drops what expired.
+"""Maintenance: brings the memtables into the record tree, old records up to their list's events,
+and drops what expired.
 
 A step is a plan, made on the writer thread between two groups, and the work, which writes to the
 tree on another thread while dials go on. In order of urgency:
@@ -276,7 +276,7 @@ cdef uint64_t records_allowed(MaintenanceState *state, Store *store) noexcept no
 cdef int flush_step(
     MaintenanceState *state, Store *store, shared_ptr[Memtable] memtable, int64_t most_ns
 ) noexcept nogil:
-    """Bring the next records of an immutable memtable into the tree; an error code that ends the store.
+    """Bring an immutable memtable's next records into the tree; an error code that ends the store.
 
     A memtable that the tree has by now is left alone: written again, it would undo what came after.
     """

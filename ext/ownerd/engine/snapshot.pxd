@@ -11,7 +11,7 @@ from ownerd.storage.store cimport Campaign, Store
 cdef cppclass SnapshotRequest:
     Task task
     string list_id
-    ReadView view                         # whoever asked closes it
+    ReadView view                     # whoever asked closes it
     uint64_t revision
     int64_t time_ns
     vector[Campaign *] campaigns      # by number, as they were; they live as long as the store

@@ -59,11 +59,11 @@ cdef struct Channel:
     const void *transport_aim         # what it needs to begin
     void *transport_state
     bint awaits_bytes                 # it has to receive before it can send on
-    bint awaits_write                  # the other way round
+    bint awaits_write                 # the other way round
     char *out                         # bytes for the socket: [out_at, out_size) are to be sent
     size_t out_at
     size_t out_size
-    bint watched_for_write             # by whoever waits on the socket
+    bint watched_for_write            # by whoever waits on the socket
     Exchange *exchanges               # all of them
     uint32_t exchange_count
     Exchange *idle

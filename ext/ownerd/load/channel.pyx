@@ -139,7 +139,7 @@ cdef int on_header(
     const uint8_t *value, size_t value_size, uint8_t flags, void *context,
 ) noexcept nogil:
     cdef Exchange *exchange
-    if name_size != 7 and name_size != 11:     # neither of the two, so not worth a look-up
+    if name_size != 7 and name_size != 11:  # neither of the two, so not worth a look-up
         return 0
     exchange = exchange_of(session, frame.hd.stream_id)
     if exchange == NULL:

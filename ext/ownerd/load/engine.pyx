@@ -60,7 +60,7 @@ cdef extern from *:
     }
     """
     bint push "ownerd_push"(Task **head, Task *task) noexcept nogil   # True: it was empty
-    Task *take "ownerd_take"(Task **head) noexcept nogil              # newest first
+    Task *take "ownerd_take"(Task **head) noexcept nogil  # newest first
 
 cdef enum:
     BACK_OFF_NS = 200_000             # after a refusal, with no answer to wait for
@@ -137,7 +137,7 @@ cdef void count_slot(EngineWorker *worker, Slot *slot, int64_t now_ns) noexcept 
         for i in range(call.item_count):
             answers[call.items[i].answer % ANSWER_COUNT] += 1
     elif call.task.code == UNAVAILABLE:
-        worker_stop(&worker.head)   # the engine has ended; asking on would only burn time
+        worker_stop(&worker.head)     # the engine has ended; asking on would only burn time
     call_clear(call)
     call.task.next = worker.idle
     worker.idle = &call.task

@@ -70,7 +70,7 @@ cdef enum:
     CONNECT_S = 5
     ANY_KIND = CALL_KIND_COUNT        # a call of another service: only its status is looked at
 
-cdef const char *PATHS[CALL_KIND_COUNT]     # by CallKind
+cdef const char *PATHS[CALL_KIND_COUNT]  # by CallKind
 PATHS[:] = [
     "/ownerd.v1.DialService/Claim", "/ownerd.v1.DialService/ClaimBatch",
     "/ownerd.v1.DialService/ReportAttempt", "/ownerd.v1.DialService/ReportAttemptBatch",

@@ -19,7 +19,7 @@ cdef class AioBridge:
     cdef Access access
     cdef Inbox *inbox
     cdef Py_ssize_t under_way         # submitted to the engine, not yet delivered
-    cdef Py_ssize_t pending          # waiting for company
+    cdef Py_ssize_t pending           # waiting for company
     cdef Py_ssize_t expected          # as many calls can be expected soon
     cdef Task *first_pending
     cdef Task *last_pending

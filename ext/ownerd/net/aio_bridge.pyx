@@ -55,7 +55,7 @@ cdef extern from "<sys/timerfd.h>" nogil:
 DEFAULT_LONGEST_WAIT_US = 2_000
 
 
-cdef struct AioCall:                   # a call with what has to live as long as it does
+cdef struct AioCall:                  # a call with what has to live as long as it does
     DialCall call                     # first: a Task* of ours is a AioCall*
     Inbox *inbox
     PyObject *body                    # owned; the call's slices point into it

@@ -55,8 +55,8 @@ from ownerd.net.state cimport (
     WRITE_BYTES, Connection, Loop, Socket, Stream,
 )
 from ownerd.net.stream cimport (
-    exchange_close, exchange_data, exchange_header, exchange_headers_done, exchange_open,
-    exchange_request_done,
+    stream_close, stream_data, stream_header, stream_headers_done, stream_open,
+    stream_request_done,
 )
 from ownerd.net.tls cimport (
     TLS_DONE, TLS_ENDED, TLS_LOST, TLS_WANTS_READ, TLS_WANTS_WRITE, tls_accept, tls_handshake,
@@ -104,14 +104,14 @@ cdef int on_begin_headers(
 ) noexcept nogil:
     cdef Connection *connection = <Connection *> user_data
     if frame.headers.cat != NGHTTP2_HCAT_REQUEST:
-        connection.receiving = find_exchange(connection, frame.hd.stream_id)
+        connection.receiving = find_stream(connection, frame.hd.stream_id)
         return 0
-    connection.receiving = exchange_open(connection, frame.hd.stream_id)
+    connection.receiving = stream_open(connection, frame.hd.stream_id)
     nghttp2_session_set_stream_user_data(session, frame.hd.stream_id, connection.receiving)
     return 0
 
 
-cdef Stream *find_exchange(Connection *connection, int32_t stream_id) noexcept nogil:
+cdef Stream *find_stream(Connection *connection, int32_t stream_id) noexcept nogil:
     """Return the stream of an open stream; NULL if there is none."""
     cdef Stream *stream = connection.receiving
     if stream == NULL or stream.stream_id != stream_id:
@@ -127,10 +127,10 @@ cdef int on_header(
     const uint8_t *value, size_t value_size, uint8_t flags, void *user_data
 ) noexcept nogil:
     cdef Connection *connection = <Connection *> user_data
-    cdef Stream *stream = find_exchange(connection, frame.hd.stream_id)
+    cdef Stream *stream = find_stream(connection, frame.hd.stream_id)
     if stream == NULL:
         return 0
-    exchange_header(
+    stream_header(
         stream, <const char *> name, name_size, <const char *> value, value_size
     )
     if stream.header_bytes // HEADERS_CUT_FACTOR > connection.loop.limits.max_header_bytes:
@@ -143,9 +143,9 @@ cdef int on_data(
     nghttp2_session *session, uint8_t flags, int32_t stream_id, const uint8_t *data, size_t size,
     void *user_data
 ) noexcept nogil:
-    cdef Stream *stream = find_exchange(<Connection *> user_data, stream_id)
+    cdef Stream *stream = find_stream(<Connection *> user_data, stream_id)
     if stream != NULL:
-        exchange_data(stream, data, size)
+        stream_data(stream, data, size)
     return 0
 
 
@@ -157,13 +157,13 @@ cdef int on_frame(
     cdef uint8_t type = frame.hd.type
     cdef Stream *stream
     if type == NGHTTP2_HEADERS or type == NGHTTP2_DATA:
-        stream = find_exchange(connection, frame.hd.stream_id)
+        stream = find_stream(connection, frame.hd.stream_id)
         if stream == NULL:
             return 0
         if type == NGHTTP2_HEADERS and frame.headers.cat == NGHTTP2_HCAT_REQUEST:
-            exchange_headers_done(stream)
+            stream_headers_done(stream)
         if frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
-            exchange_request_done(stream)
+            stream_request_done(stream)
     elif type == NGHTTP2_RST_STREAM:
         spend_reset(connection)
     elif type == NGHTTP2_SETTINGS:
@@ -183,7 +183,7 @@ cdef int on_frame_sent(
     cdef Connection *connection = <Connection *> user_data
     cdef Stream *stream
     if frame.hd.type == NGHTTP2_HEADERS and frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
-        stream = find_exchange(connection, frame.hd.stream_id)
+        stream = find_stream(connection, frame.hd.stream_id)
         if stream != NULL and not stream.request_ended:
             nghttp2_submit_rst_stream(
                 session, NGHTTP2_FLAG_NONE, frame.hd.stream_id, NGHTTP2_NO_ERROR
@@ -196,9 +196,9 @@ cdef int on_frame_sent(
 cdef int on_stream_closed(
     nghttp2_session *session, int32_t stream_id, uint32_t error_code, void *user_data
 ) noexcept nogil:
-    cdef Stream *stream = find_exchange(<Connection *> user_data, stream_id)
+    cdef Stream *stream = find_stream(<Connection *> user_data, stream_id)
     if stream != NULL:
-        exchange_close(stream)
+        stream_close(stream)
     return 0
 
 
@@ -349,7 +349,7 @@ cdef void connection_close(Connection *connection) noexcept nogil:
     """Close the socket, let go of the open calls and free the connection."""
     cdef Loop *loop = connection.loop
     while connection.streams != NULL:
-        exchange_close(connection.streams)
+        stream_close(connection.streams)
     transport_close(connection)
     nghttp2_session_del(connection.session)
     free(connection.peer_names)
@@ -593,7 +593,7 @@ cdef void connection_look(Connection *connection) noexcept nogil:
         connection_say_farewell(connection, ENDED_AGE)
     elif is_stranger(connection) and now_ns - connection.opened_ns > stranger_ns(loop):
         connection_say_farewell(connection, ENDED_IDLE)
-    elif connection.exchange_count == 0 \
+    elif connection.stream_count == 0 \
             and now_ns - connection.busy_ns > loop.limits.max_idle_ns:
         connection_say_farewell(connection, ENDED_IDLE)
     if not connection.dead:

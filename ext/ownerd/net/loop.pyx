@@ -43,7 +43,7 @@ from ownerd.net.state cimport (
     CLOSE, ENDED_DRAIN, READ_BYTES, SERVE, WRITE_BYTES, Connection, Limits, Loop, Socket,
     Stream,
 )
-from ownerd.net.stream cimport exchange_decided, exchanges_free_spare
+from ownerd.net.stream cimport stream_decided, streams_free_spare
 from ownerd.net.tls cimport TlsMaterial
 
 cdef extern from "<pthread.h>" nogil:
@@ -121,7 +121,7 @@ cdef void take_inbox(Loop *loop) noexcept nogil:
 cdef void take_decided(Stream *stream) noexcept nogil:
     if stream.connection != NULL:
         connection_mark(stream.connection)
-    exchange_decided(stream)
+    stream_decided(stream)
 
 
 cdef void submit_ready(Loop *loop) noexcept nogil:
@@ -386,7 +386,7 @@ cdef void loop_free(Loop *loop) noexcept nogil:
         close(loop.listening[i].fd)
     for i in range(loop.inbox.arrivals.size()):
         close(loop.inbox.arrivals[i].fd)   # accepted when this loop was over already
-    exchanges_free_spare(loop)
+    streams_free_spare(loop)
     nghttp2_session_callbacks_del(loop.callbacks)
     nghttp2_option_del(loop.options)
     free(loop.input)

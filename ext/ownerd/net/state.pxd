@@ -62,7 +62,7 @@ cdef struct Counts:
     uint64_t accepted
     uint64_t closed
     uint64_t connections              # open now
-    uint64_t streams                # in memory now, whether or not their stream still is
+    uint64_t streams                  # in memory now, whether or not their stream still is
     uint64_t under_way                # with the engine now
     uint64_t received                 # calls ever begun
     uint64_t given_up                 # calls whose client left before the answer
@@ -90,7 +90,7 @@ cdef struct Stream:
     DialCall call
     Loop *loop
     Connection *connection            # NULL once the stream is gone
-    Stream *previous                # of the connection; `next` is the loop's spare list too
+    Stream *previous                  # of the connection; `next` is the loop's spare list too
     Stream *next
     int32_t stream_id
     uint8_t state
@@ -138,9 +138,9 @@ cdef struct Connection:
     const Principal *token_principal  # whose it is, by the table with that number
     uint64_t token_table
     int64_t token_until_ns            # server time
-    Stream *streams               # open streams
-    Stream *receiving               # the one that the last frame was for, or NULL
-    uint32_t exchange_count
+    Stream *streams                   # open streams
+    Stream *receiving                 # the one that the last frame was for, or NULL
+    uint32_t stream_count
     size_t held_bytes                 # requests and answers in memory
     char *unsent                      # what the socket did not take
     size_t unsent_size
@@ -150,10 +150,10 @@ cdef struct Connection:
     bint dead                         # to be closed at the end of the wake-up
     bint unread                       # TLS keeps bytes that epoll does not tell of
     bint to_be_read                   # in the loop's list of those that have some
-    bint read_awaits_write              # TLS has to write before it can read on
+    bint read_awaits_write            # TLS has to write before it can read on
     bint write_awaits_read            # the other way round
     bint tls_dead                     # TLS has failed: not even a goodbye may be said
-    bint settings_seen                      # its SETTINGS have come
+    bint settings_seen                # its SETTINGS have come
     bint peer_left                    # its GOAWAY has come
     uint8_t goaway
     uint8_t ending
@@ -162,7 +162,7 @@ cdef struct Connection:
     int64_t alive_ns                  # the peer last sent or took something
     int64_t busy_ns                   # a call was last begun or ended
     int64_t ping_ns                   # when an unanswered PING went out; 0: none
-    int64_t goaway_ns               # the last step of the goaway
+    int64_t goaway_ns                 # the last step of the goaway
     int64_t age_limit_ns
     int64_t resets_ns                 # the reset budget, as an instant; see connection
 

@@ -5,8 +5,8 @@ for the engine; what the engine decides is submitted to nghttp2 as headers, mess
 Errors are answered as trailers only.
 
 Invariants:
-- An stream that the engine has (UNDER_WAY) stays where it is until `exchange_decided`, whatever
-  becomes of its stream: `exchange_close` only detaches it then.
+- An stream that the engine has (UNDER_WAY) stays where it is until `stream_decided`, whatever
+  becomes of its stream: `stream_close` only detaches it then.
 - Whatever an stream holds beyond its own struct is counted in `held_bytes`: of its connection
   until its stream is gone, of its loop until it is freed.
 
@@ -66,7 +66,7 @@ cdef const char *GRPC_CONTENT = "application/grpc"
 
 # --- memory ---------------------------------------------------------------------------------------
 
-cdef Stream *exchange_open(Connection *connection, int32_t stream_id) noexcept nogil:
+cdef Stream *stream_open(Connection *connection, int32_t stream_id) noexcept nogil:
     """Begin a call on a new stream."""
     cdef Loop *loop = connection.loop
     cdef Stream *stream = loop.spare
@@ -100,7 +100,7 @@ cdef void link_exchange(Connection *connection, Stream *stream) noexcept nogil:
     if stream.next != NULL:
         stream.next.previous = stream
     connection.streams = stream
-    connection.exchange_count += 1
+    connection.stream_count += 1
     connection.busy_ns = connection.loop.now_ns
 
 
@@ -114,13 +114,13 @@ cdef void unlink_exchange(Stream *stream) noexcept nogil:
         stream.next.previous = stream.previous
     if connection.receiving == stream:
         connection.receiving = NULL
-    connection.exchange_count -= 1
+    connection.stream_count -= 1
     connection.held_bytes -= stream.held_bytes
     connection.busy_ns = connection.loop.now_ns
     stream.connection = NULL
 
 
-cdef void exchange_close(Stream *stream) noexcept nogil:
+cdef void stream_close(Stream *stream) noexcept nogil:
     """End a call whose stream is over; one that the engine has is only detached."""
     unlink_exchange(stream)
     if stream.state == UNDER_WAY:
@@ -144,7 +144,7 @@ cdef void free_exchange(Stream *stream) noexcept nogil:
     loop.spare_count += 1
 
 
-cdef void exchanges_free_spare(Loop *loop) noexcept nogil:
+cdef void streams_free_spare(Loop *loop) noexcept nogil:
     """Give back what is kept for calls to come."""
     cdef Stream *after
     while loop.spare != NULL:
@@ -170,7 +170,7 @@ cdef inline bint holds_too_much(const Stream *stream, size_t more) noexcept nogi
 
 # --- the request ----------------------------------------------------------------------------------
 
-cdef void exchange_header(
+cdef void stream_header(
     Stream *stream, const char *name, size_t name_size, const char *value, size_t value_size
 ) noexcept nogil:
     """Take one header of the request; those that gRPC servers do not ask for are only counted."""
@@ -199,7 +199,7 @@ cdef void exchange_header(
         stream.seen |= SEEN_TE
 
 
-cdef void exchange_headers_done(Stream *stream) noexcept nogil:
+cdef void stream_headers_done(Stream *stream) noexcept nogil:
     """Check the headers once all are there; what cannot be served is refused at once."""
     cdef Connection *connection = stream.connection
     cdef uint8_t seen = stream.seen
@@ -235,7 +235,7 @@ cdef int64_t deadline(int64_t now_ns, int64_t timeout_ns) noexcept nogil:
     return now_ns + timeout_ns
 
 
-cdef void exchange_data(Stream *stream, const uint8_t *data, size_t size) noexcept nogil:
+cdef void stream_data(Stream *stream, const uint8_t *data, size_t size) noexcept nogil:
     """Take a piece of the request; it may be cut anywhere."""
     cdef size_t wanted = stream.body_size + size
     cdef uint32_t message_bytes
@@ -285,7 +285,7 @@ cdef bint grow_body(Stream *stream, size_t wanted) noexcept nogil:
     return True
 
 
-cdef void exchange_request_done(Stream *stream) noexcept nogil:
+cdef void stream_request_done(Stream *stream) noexcept nogil:
     """The request is whole: check its framing, decode it and make it ready for the engine."""
     cdef size_t size = stream.body_size
     stream.request_ended = True
@@ -340,7 +340,7 @@ cdef void on_decided(Task *task) noexcept nogil:
     mpsc_leave(&inbox.busy)
 
 
-cdef void exchange_decided(Stream *stream) noexcept nogil:
+cdef void stream_decided(Stream *stream) noexcept nogil:
     """The engine is done with the call: answer it, or free it if nobody waits any more."""
     stream.loop.counts.under_way -= 1
     if stream.connection == NULL:

@@ -184,7 +184,7 @@ cdef bint tls_speaks_http2(const SSL *session) noexcept nogil:
     cdef const unsigned char *name
     cdef unsigned int size
     SSL_get0_alpn_selected(session, &name, &size)
-    return size == 2 and name[0] == 104 and name[1] == 50    # h2
+    return size == 2 and name[0] == 104 and name[1] == 50  # h2
 
 
 # --- names in a certificate -----------------------------------------------------------------------

@@ -9,7 +9,7 @@ cdef extern from *:
     static constexpr int64_t OWNERD_NEVER_NS = INT64_MAX;
     static constexpr uint32_t OWNERD_ALL_CAMPAIGNS = UINT32_MAX;
     """
-    const int64_t NEVER_NS "OWNERD_NEVER_NS"                 # an expiration that never comes
+    const int64_t NEVER_NS "OWNERD_NEVER_NS"  # an expiration that never comes
     const uint32_t ALL_CAMPAIGNS "OWNERD_ALL_CAMPAIGNS"
 
 cdef enum:

@@ -77,7 +77,7 @@ cdef void allocate_ahead(
             environment.allocated_bytes += ALLOCATE_BYTES
         elif errno_now == EOPNOTSUPP or errno_now == ENOSYS:
             environment.can_allocate = False  # this filesystem cannot: statvfs has to do
-        elif errno_now != EINTR:              # no space, over a quota or a size limit
+        elif errno_now != EINTR:      # no space, over a quota or a size limit
             environment.disk_full = True
             return
 

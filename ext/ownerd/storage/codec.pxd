@@ -9,7 +9,7 @@ from ownerd.rules.ownership cimport Hold
 cdef enum:
     KEY_BYTES = 160                   # longest record key: 4 + 1 + 128
     VALUE_BYTES = 40                  # longest record value, without its seal
-    CHECKSUM_BYTES = 4                    # the checksum that ends every stored value
+    CHECKSUM_BYTES = 4                # the checksum that ends every stored value
 
 cdef void row_seal(Slice key, char *value, size_t size) noexcept nogil
 cdef bint row_verify(const MDB_val *key, MDB_val *value) noexcept nogil

@@ -8,14 +8,14 @@ from ownerd.base.lmdb cimport MDB_val
 from ownerd.storage.memtable cimport Memtable
 
 cdef enum:
-    LOG_KEY_BYTES = 10            # revision, and part from the second on
+    LOG_KEY_BYTES = 10                # revision, and part from the second on
 
 cdef cppclass LogPart:
     string value
     uint32_t count
 
-cdef cppclass LogGroup:                # the group being decided
-    vector[LogPart] parts         # the first `used` are in use; the others keep their memory
+cdef cppclass LogGroup:               # the group being decided
+    vector[LogPart] parts             # the first `used` are in use; the others keep their memory
     size_t used
 
 # Where a walk over the journal's rows is.

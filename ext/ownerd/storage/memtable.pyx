@@ -108,13 +108,15 @@ cdef bint memtable_fits(Memtable *memtable, uint64_t record_count) noexcept nogi
     """Tell whether a group of so many records may be put; an empty memtable takes any batch."""
     if memtable.end == 0:
         return True
-    return memtable.record_count + record_count <= memtable.record_limit and memtable.end < memtable.end_limit
+    return memtable.record_count + record_count <= memtable.record_limit \
+        and memtable.end < memtable.end_limit
 
 
 cdef uint64_t memtable_fill(Memtable *memtable) noexcept nogil:
     """Return how full a memtable is, in thousandths."""
     return max(
-        memtable.record_count * 1000 // memtable.record_limit, memtable.end * 1000 // memtable.end_limit
+        memtable.record_count * 1000 // memtable.record_limit,
+        memtable.end * 1000 // memtable.end_limit,
     )
 
 
@@ -301,7 +303,9 @@ cdef Run *merge_runs(const Run *newer, const Run *older) noexcept nogil:
     return merged
 
 
-cdef void extend_runs(Memtable *memtable, const vector[char *] *chunks, uint64_t end) noexcept nogil:
+cdef void extend_runs(
+    Memtable *memtable, const vector[char *] *chunks, uint64_t end
+) noexcept nogil:
     """Cover the arena up to `end`; runs of like size are merged, so there are only a few."""
     cdef shared_ptr[Run] merged
     memtable.runs.insert(
@@ -331,7 +335,7 @@ cdef void memtable_runs(
             extend_runs(memtable, chunks, end)
         start = memtable.run_end
         known = memtable.runs
-    memtable.guard.unlock()              # else: later entries are mixed in, so sort for ourselves
+    memtable.guard.unlock()           # else: later entries are mixed in, so sort for ourselves
     if start < end:
         runs.push_back(shared_ptr[Run](sort_run(chunks, start, end)))
     for i in range(known.size()):

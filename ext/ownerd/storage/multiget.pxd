@@ -9,9 +9,9 @@ from ownerd.storage.memtable cimport Memtable
 from ownerd.storage.record_tree cimport Tree
 
 cdef enum Lookup:
-    LOOKUP_NONE                        # not looked up: a memtable has it, or it comes up twice
-    LOOKUP_ABSENT                      # neither memtables nor tree have it
-    LOOKUP_FOUND                       # the tree has it, no memtable does
+    LOOKUP_NONE                       # not looked up: a memtable has it, or it comes up twice
+    LOOKUP_ABSENT                     # neither memtables nor tree have it
+    LOOKUP_FOUND                      # the tree has it, no memtable does
 
 # One record of the group, in the order of decisions.
 cdef struct Seen:

@@ -98,7 +98,8 @@ cdef bint comes_twice(Multiget *multiget, size_t i) noexcept nogil:
     """Tell whether a record may be that of the probe before or after it."""
     cdef Probe *probe = &multiget.probes[i]
     return (
-        i > 0 and probe.high == multiget.probes[i - 1].high and probe.low == multiget.probes[i - 1].low
+        i > 0 and probe.high == multiget.probes[i - 1].high
+        and probe.low == multiget.probes[i - 1].low
     ) or (
         i + 1 < multiget.probes.size() and probe.high == multiget.probes[i + 1].high
         and probe.low == multiget.probes[i + 1].low

@@ -27,7 +27,7 @@ cdef cppclass Tree:
     MDB_dbi tables[TREE_TABLE_COUNT]
     atomic[uint64_t] flushed_revision # as committed; written by maintenance
     uint64_t store_id
-    atomic[int64_t] flushing_delta     # records added, less removed, by the merge in progress
+    atomic[int64_t] flushing_delta    # records added, less removed, by the merge in progress
     atomic[int64_t] view_count        # views that are open: their pages are not used again
     MDB_txn *reader                   # the writer thread's, reset between its groups
     bint reading
@@ -35,7 +35,7 @@ cdef cppclass Tree:
 # What a walk over one list's records does in the tree, and how far it is.
 cdef cppclass Vacuum:
     uint32_t number                   # of the list
-    bint purge                         # remove every record
+    bint purge                        # remove every record
     uint32_t last_seq                 # events up to here are folded into the records
     vector[Event] events
     int64_t now_ns                    # spans that had ended by then are dropped

@@ -43,8 +43,8 @@ from ownerd.storage.store import DEFAULT_CODES
 cdef enum:
     FORMAT = 2
     NEW_MAP_BYTES = 1 << 20           # more than a new store needs
-    MEMTABLES = 2                        # one active, one immutable
-    MAP_BYTES_PER_MEMTABLE_BYTE = 8      # a small store has small memtables
+    MEMTABLES = 2                     # one active, one immutable
+    MAP_BYTES_PER_MEMTABLE_BYTE = 8   # a small store has small memtables
     FLUSH_RECORDS = 4096              # in one step, while nobody else uses the store
 
 
@@ -69,13 +69,15 @@ cdef Store *store_open(
     try:
         _make_if_new(directory)
         store.reserve_bytes = min(reserve_bytes, map_bytes // 4)
-        store.memtable_bytes = min(memtable_bytes // MEMTABLES, map_bytes // MAP_BYTES_PER_MEMTABLE_BYTE)
+        store.memtable_bytes = min(
+            memtable_bytes // MEMTABLES, map_bytes // MAP_BYTES_PER_MEMTABLE_BYTE
+        )
         store.active = shared_ptr[Memtable](memtable_new(store.memtable_bytes))
         store.tree = tree_open(os.path.join(directory, "records"), map_bytes)
         store.environment = environment_open(os.path.join(directory, "journal"), map_bytes)
         _load(store, directory)
         _replay(store, directory)
-        store_capacity(store, 0)          # reserves disk blocks before they are needed
+        store_capacity(store, 0)      # reserves disk blocks before they are needed
     except BaseException:
         store_close(store)
         raise
@@ -151,7 +153,9 @@ cdef _load(Store *store, str directory):
     cdef int code
     open_tables(store.environment, TABLE_NAMES, store.tables, TABLE_COUNT)
     _load_state(store, directory)
-    for code in (load_lists(store), load_campaigns(store), load_codes(store), load_dropped_lists(store)):
+    for code in (
+        load_lists(store), load_campaigns(store), load_codes(store), load_dropped_lists(store)
+    ):
         check(code, f"cannot read the catalog in {directory}")
 
 

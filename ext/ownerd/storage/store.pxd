@@ -91,7 +91,7 @@ cdef cppclass List:
     uint64_t update_revision
     uint64_t acquire_revision         # no ownership was acquired at a later revision
     vector[EventRow] events           # by seq; those that some record may not have seen yet
-    uint64_t vacuumed_round                    # the last vacuum_all that visited every record
+    uint64_t vacuumed_round           # the last vacuum_all that visited every record
 
 cdef struct Undo:
     List *list
@@ -111,15 +111,15 @@ cdef cppclass Store:
     Environment *environment          # the journal and the catalog
     MDB_dbi tables[TABLE_COUNT]
     Tree *tree                        # the records, as flushed
-    shared_ptr[Memtable] active          # what was committed since
-    shared_ptr[Memtable] immutable          # what is being flushed; or none
+    shared_ptr[Memtable] active       # what was committed since
+    shared_ptr[Memtable] immutable    # what is being flushed; or none
     uint64_t memtable_bytes
     atomic[int64_t] unflushed_count   # records that the memtables hold; for whoever asks
     atomic[int64_t] unflushed_delta   # by how many they raise the number of records
-    Multiget multiget                   # what the open transaction is about to decide
-    LogGroup journal                   # of the open transaction
-    uint64_t log_first            # the first revision that the journal table holds
-    uint64_t log_next             # that, as of the open transaction
+    Multiget multiget                 # what the open transaction is about to decide
+    LogGroup journal                  # of the open transaction
+    uint64_t log_first                # the first revision that the journal table holds
+    uint64_t log_next                 # that, as of the open transaction
     MDB_txn *txn                      # begun by the first row that is written or read
     int error                         # the first error inside it; it cannot be committed then
     int lock_fd
@@ -132,7 +132,7 @@ cdef cppclass Store:
     vector[Campaign *] former         # as they were before a rename; snapshots may show them
     unordered_map[string, uint32_t] campaign_numbers
     unordered_map[string, Code] codes
-    vector[uint32_t] dropped_lists           # numbers of deleted lists that still have records
+    vector[uint32_t] dropped_lists    # numbers of deleted lists that still have records
     size_t committed_campaigns
     vector[Undo] undo
     uint64_t reserve_bytes

@@ -49,12 +49,12 @@ cdef cppclass Finding:
 
 # What the catalog says, for the tables that refer to it.
 cdef cppclass Known:
-    unordered_map[uint32_t, char] lists       # numbers, those of deleted lists too
+    unordered_map[uint32_t, char] lists  # numbers, those of deleted lists too
     uint64_t campaign_count
     StateRow state
     TreeState tree_state
-    uint64_t log_first            # the revision that the journal begins with; 0: it is empty
-    LogPosition journal              # where it ends
+    uint64_t log_first                # the revision that the journal begins with; 0: it is empty
+    LogPosition journal               # where it ends
 
 
 ctypedef bint (*RowCheck)(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil

@@ -86,8 +86,8 @@ def open_engine(settings: Settings) -> Engine:
             map_bytes=settings.map_bytes,
             queue_limit=settings.queue_limit,
             reserve_bytes=settings.reserve_bytes,
-            memtable_bytes=settings.memtable_bytes,
-            vacuum_interval_s=settings.vacuum_interval_s,
+            memtable_bytes=settings.overlay_bytes,
+            vacuum_interval_s=settings.settle_interval_s,
         )
     except StoreInUseError as error:
         raise exits.StoreInUse(str(error)) from None
