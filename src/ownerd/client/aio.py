@@ -25,7 +25,7 @@ from ownerd.client.channel import (
 )
 from ownerd.client.credentials import StrPath
 from ownerd.client.errors import ClientError
-from ownerd.client.results import (
+from ownerd.client.values import (
     UNCHANGED,
     Access,
     Claim,

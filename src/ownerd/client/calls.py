@@ -13,9 +13,9 @@ from typing import Any, Generic, TypeVar
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from ownerd.client import results
+from ownerd.client import values
 from ownerd.client.errors import InvalidArgument
-from ownerd.client.results import BATCH_LIMIT
+from ownerd.client.values import BATCH_LIMIT
 from ownerd.v1 import dial_pb2
 
 DIAL = "DialService"
@@ -100,13 +100,13 @@ def members(enum_class: Any) -> Callable[[int], Any]:
     return lambda number: by_number.get(number, unknown)
 
 
-_decision = members(results.Decision)
-_outcome = members(results.Outcome)
-_hold_kind = members(results.HoldKind)
+_decision = members(values.Decision)
+_outcome = members(values.Outcome)
+_hold_kind = members(values.HoldKind)
 
 
-def _read_holder(message: Any) -> results.Holder:
-    return results.Holder(
+def _read_holder(message: Any) -> values.Holder:
+    return values.Holder(
         kind=_hold_kind(message.kind),
         campaign_id=message.campaign_id,
         campaign_name=message.campaign_name or message.campaign_id,
@@ -115,23 +115,23 @@ def _read_holder(message: Any) -> results.Holder:
     )
 
 
-def _holder_in(response: Any) -> results.Holder | None:
+def _holder_in(response: Any) -> values.Holder | None:
     return _read_holder(response.holder) if response.HasField("holder") else None
 
 
-def claim(list_id: str, record_id: str, campaign_id: str) -> Call[results.Claim]:
+def claim(list_id: str, record_id: str, campaign_id: str) -> Call[values.Claim]:
     """Build `Claim`."""
     request = dial_pb2.ClaimRequest(list_id=list_id, record_id=record_id, campaign_id=campaign_id)
     return Call(DIAL, "Claim", request, _read_claim)
 
 
-def _read_claim(response: Any) -> results.Claim:
-    return results.Claim(_decision(response.decision), _holder_in(response), response.revision)
+def _read_claim(response: Any) -> values.Claim:
+    return values.Claim(_decision(response.decision), _holder_in(response), response.revision)
 
 
 def report(
     list_id: str, record_id: str, campaign_id: str, wrap_up_code: str
-) -> Call[results.Report]:
+) -> Call[values.Report]:
     """Build `ReportAttempt`."""
     request = dial_pb2.ReportAttemptRequest(
         list_id=list_id, record_id=record_id, campaign_id=campaign_id, wrap_up_code=wrap_up_code
@@ -139,11 +139,11 @@ def report(
     return Call(DIAL, "ReportAttempt", request, _read_report)
 
 
-def _read_report(response: Any) -> results.Report:
-    return results.Report(_outcome(response.outcome), _holder_in(response), response.revision)
+def _read_report(response: Any) -> values.Report:
+    return values.Report(_outcome(response.outcome), _holder_in(response), response.revision)
 
 
-def holder(list_id: str, record_id: str) -> Call[results.Holder | None]:
+def holder(list_id: str, record_id: str) -> Call[values.Holder | None]:
     """Build `GetHolder`."""
     request = dial_pb2.GetHolderRequest(list_id=list_id, record_id=record_id)
     return Call(DIAL, "GetHolder", request, _holder_in)
@@ -151,7 +151,7 @@ def holder(list_id: str, record_id: str) -> Call[results.Holder | None]:
 
 def claim_batch(
     list_id: str, record_ids: Iterable[str], campaign_id: str
-) -> Chunks[Any, results.ClaimBatch]:
+) -> Chunks[Any, values.ClaimBatch]:
     """Build the `ClaimBatch` calls for any number of records."""
     ids = checked_ids(record_ids)
     calls = [
@@ -176,8 +176,8 @@ def _as_it_is(response: Any) -> Any:
     return response
 
 
-def _join_claims(responses: list[Any]) -> results.ClaimBatch:
-    return results.ClaimBatch(
+def _join_claims(responses: list[Any]) -> values.ClaimBatch:
+    return values.ClaimBatch(
         decisions=tuple(_decision(number) for r in responses for number in r.decisions),
         holders=_join_holders([r.denials for r in responses]),
         revisions=tuple(r.revision for r in responses),
@@ -186,7 +186,7 @@ def _join_claims(responses: list[Any]) -> results.ClaimBatch:
 
 def report_batch(
     list_id: str, campaign_id: str, attempts: Iterable[tuple[str, str]]
-) -> Chunks[Any, results.ReportBatch]:
+) -> Chunks[Any, values.ReportBatch]:
     """Build the `ReportAttemptBatch` calls for any number of (record id, wrap-up code)."""
     pairs = list(attempts)
     checked_ids([record_id for record_id, _ in pairs])
@@ -211,15 +211,15 @@ def report_batch(
     return Chunks(calls, _join_reports)
 
 
-def _join_reports(responses: list[Any]) -> results.ReportBatch:
-    return results.ReportBatch(
+def _join_reports(responses: list[Any]) -> values.ReportBatch:
+    return values.ReportBatch(
         outcomes=tuple(_outcome(number) for r in responses for number in r.outcomes),
         holders=_join_holders([r.rejections for r in responses]),
         revisions=tuple(r.revision for r in responses),
     )
 
 
-def _join_holders(chunks: list[Any]) -> Mapping[int, results.Holder]:
+def _join_holders(chunks: list[Any]) -> Mapping[int, values.Holder]:
     """Return the holders by their index in the whole batch; the server counts in its chunk."""
     return {
         number * BATCH_LIMIT + entry.index: _read_holder(entry.holder)
