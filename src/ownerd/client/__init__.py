@@ -7,8 +7,8 @@
 
 Everything public is here. `values` are what calls take and return, `errors` the exceptions;
 `calls`, `admin_calls` and `principal_calls` build requests and read responses for both clients;
-`channel` is the transport, `credentials` are tokens and TLS. This package needs the generated stubs
-and grpcio only, nothing of the server.
+`transport` has the channels, `credentials` the tokens and TLS. This package needs the generated
+stubs and grpcio only, nothing of the server.
 """
 
 from ownerd.client.aio import AsyncClient

@@ -15,7 +15,9 @@ import grpc.aio
 
 from ownerd.client import admin_calls, calls, principal_calls
 from ownerd.client.calls import Call, Chunks, Page
-from ownerd.client.channel import (
+from ownerd.client.credentials import StrPath
+from ownerd.client.errors import ClientError
+from ownerd.client.transport import (
     ADMIN_TIMEOUT_S,
     DEFAULT_TARGET,
     DIAL_TIMEOUT_S,
@@ -23,8 +25,6 @@ from ownerd.client.channel import (
     Stubs,
     to_client_error,
 )
-from ownerd.client.credentials import StrPath
-from ownerd.client.errors import ClientError
 from ownerd.client.values import (
     UNCHANGED,
     Access,

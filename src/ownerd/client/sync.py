@@ -13,7 +13,9 @@ import grpc
 
 from ownerd.client import admin_calls, calls, principal_calls
 from ownerd.client.calls import Call, Chunks, Page
-from ownerd.client.channel import (
+from ownerd.client.credentials import StrPath
+from ownerd.client.errors import ClientError
+from ownerd.client.transport import (
     ADMIN_TIMEOUT_S,
     DEFAULT_TARGET,
     DIAL_TIMEOUT_S,
@@ -21,8 +23,6 @@ from ownerd.client.channel import (
     Stubs,
     to_client_error,
 )
-from ownerd.client.credentials import StrPath
-from ownerd.client.errors import ClientError
 from ownerd.client.values import (
     UNCHANGED,
     Access,

@@ -19,7 +19,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 import grpc  # noqa: E402
 from google.protobuf.message import Message  # noqa: E402
 
-from ownerd.client.channel import open_channel  # noqa: E402
+from ownerd.client.transport import open_channel  # noqa: E402
 from ownerd.client.credentials import Metadata, TokenSource  # noqa: E402
 from ownerd.ctl import reach  # noqa: E402
 from ownerd.ctl.access import DEFAULT_SERVER, Access  # noqa: E402
