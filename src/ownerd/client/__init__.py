@@ -6,9 +6,9 @@
             client.report("customers", "42", "spring", "Busy")
 
 Everything public is here. `values` are what calls take and return, `errors` the exceptions;
-`calls`, `admin_calls` and `principal_calls` build requests and read responses for both clients;
-`transport` has the channels, `credentials` the tokens and TLS. This package needs the generated
-stubs and grpcio only, nothing of the server.
+`requests` builds requests and reads responses for both clients; `transport` has the channels,
+`credentials` the tokens and TLS. This package needs the generated stubs and grpcio only, nothing of
+the server.
 """
 
 from ownerd.client.aio import AsyncClient

@@ -13,10 +13,10 @@ from typing import Any, Self, TypeVar
 import grpc
 import grpc.aio
 
-from ownerd.client import admin_calls, calls, principal_calls
-from ownerd.client.calls import Call, Chunks, Page
 from ownerd.client.credentials import StrPath
 from ownerd.client.errors import ClientError
+from ownerd.client.requests import admin, dial, principals
+from ownerd.client.requests.dial import Call, Chunks, Page
 from ownerd.client.transport import (
     ADMIN_TIMEOUT_S,
     DEFAULT_TARGET,
@@ -75,7 +75,7 @@ class AsyncClient:
         key_file: StrPath | None = None,
         server_name: str | None = None,
     ) -> None:
-        self._timeouts_s = {calls.DIAL: timeout_s, calls.ADMIN: admin_timeout_s}
+        self._timeouts_s = {dial.DIAL: timeout_s, dial.ADMIN: admin_timeout_s}
         self._identity = Identity(token, token_file, tls, ca_file, cert_file, key_file, server_name)
         self._target = target
         self._admin_target = admin_target or target
@@ -140,7 +140,7 @@ class AsyncClient:
         self, list_id: str, record_id: str, campaign_id: str, *, timeout_s: float | None = None
     ) -> Claim:
         """See `Client.claim`."""
-        return await self._run(calls.claim(list_id, record_id, campaign_id), timeout_s)
+        return await self._run(dial.claim(list_id, record_id, campaign_id), timeout_s)
 
     async def claim_batch(
         self,
@@ -151,9 +151,7 @@ class AsyncClient:
         timeout_s: float | None = None,
     ) -> ClaimBatch:
         """See `Client.claim_batch`."""
-        return await self._run_chunks(
-            calls.claim_batch(list_id, record_ids, campaign_id), timeout_s
-        )
+        return await self._run_chunks(dial.claim_batch(list_id, record_ids, campaign_id), timeout_s)
 
     async def report(
         self,
@@ -166,7 +164,7 @@ class AsyncClient:
     ) -> Report:
         """See `Client.report`."""
         return await self._run(
-            calls.report(list_id, record_id, campaign_id, wrap_up_code), timeout_s
+            dial.report(list_id, record_id, campaign_id, wrap_up_code), timeout_s
         )
 
     async def report_batch(
@@ -178,13 +176,13 @@ class AsyncClient:
         timeout_s: float | None = None,
     ) -> ReportBatch:
         """See `Client.report_batch`."""
-        return await self._run_chunks(calls.report_batch(list_id, campaign_id, attempts), timeout_s)
+        return await self._run_chunks(dial.report_batch(list_id, campaign_id, attempts), timeout_s)
 
     async def holder(
         self, list_id: str, record_id: str, *, timeout_s: float | None = None
     ) -> Holder | None:
         """See `Client.holder`."""
-        return await self._run(calls.holder(list_id, record_id), timeout_s)
+        return await self._run(dial.holder(list_id, record_id), timeout_s)
 
     # The control plane
 
@@ -198,16 +196,16 @@ class AsyncClient:
         timeout_s: float | None = None,
     ) -> ContactList:
         """See `Client.create_list`."""
-        call = admin_calls.create_list(list_id, policy or Policy(), reason, request_id)
+        call = admin.create_list(list_id, policy or Policy(), reason, request_id)
         return await self._run(call, timeout_s)
 
     async def get_list(self, list_id: str, *, timeout_s: float | None = None) -> ContactList:
         """See `Client.get_list`."""
-        return await self._run(admin_calls.get_list(list_id), timeout_s)
+        return await self._run(admin.get_list(list_id), timeout_s)
 
     def lists(self, *, timeout_s: float | None = None) -> AsyncGenerator[ContactList, None]:
         """See `Client.lists`."""
-        return self._run_pages(admin_calls.lists_page, timeout_s)
+        return self._run_pages(admin.lists_page, timeout_s)
 
     async def delete_list(
         self,
@@ -220,7 +218,7 @@ class AsyncClient:
         timeout_s: float | None = None,
     ) -> int:
         """See `Client.delete_list`."""
-        call = admin_calls.delete_list(list_id, force, etag, reason, request_id)
+        call = admin.delete_list(list_id, force, etag, reason, request_id)
         return await self._run(call, timeout_s)
 
     async def set_policy(
@@ -242,12 +240,12 @@ class AsyncClient:
             "renewal_window": renewal_window,
             "reservation_ttl": reservation_ttl,
         }
-        call = admin_calls.set_policy(list_id, enabled, lengths, etag, reason, request_id)
+        call = admin.set_policy(list_id, enabled, lengths, etag, reason, request_id)
         return await self._run(call, timeout_s)
 
     async def owners(self, list_id: str, *, timeout_s: float | None = None) -> Owners:
         """See `Client.owners`."""
-        return await self._run(admin_calls.owners(list_id), timeout_s)
+        return await self._run(admin.owners(list_id), timeout_s)
 
     def owned_records(
         self,
@@ -257,9 +255,9 @@ class AsyncClient:
         timeout_s: float | None = None,
     ) -> AsyncGenerator[OwnedRecord, None]:
         """See `Client.owned_records`."""
-        wanted = calls.id_list(campaign_ids)
+        wanted = dial.id_list(campaign_ids)
         return self._run_pages(
-            lambda token: admin_calls.owned_records_page(list_id, wanted, token), timeout_s
+            lambda token: admin.owned_records_page(list_id, wanted, token), timeout_s
         )
 
     async def release(
@@ -275,7 +273,7 @@ class AsyncClient:
         timeout_s: float | None = None,
     ) -> Released:
         """See `Client.release`."""
-        call = admin_calls.release(
+        call = admin.release(
             list_id, campaign_ids, all_campaigns, include_reservations, dry_run, reason, request_id
         )
         return await self._run(call, timeout_s)
@@ -289,9 +287,7 @@ class AsyncClient:
         timeout_s: float | None = None,
     ) -> Released:
         """See `Client.release_records`."""
-        return await self._run_chunks(
-            admin_calls.release_records(list_id, record_ids, reason), timeout_s
-        )
+        return await self._run_chunks(admin.release_records(list_id, record_ids, reason), timeout_s)
 
     async def upsert_campaign(
         self,
@@ -303,7 +299,7 @@ class AsyncClient:
         timeout_s: float | None = None,
     ) -> int:
         """See `Client.upsert_campaign`."""
-        call = admin_calls.upsert_campaign(campaign_id, name, reason, request_id)
+        call = admin.upsert_campaign(campaign_id, name, reason, request_id)
         return await self._run(call, timeout_s)
 
     async def signal_campaign(
@@ -317,7 +313,7 @@ class AsyncClient:
         timeout_s: float | None = None,
     ) -> int:
         """See `Client.signal_campaign`."""
-        call = admin_calls.signal_campaign(campaign_id, signal, list_id, reason, request_id)
+        call = admin.signal_campaign(campaign_id, signal, list_id, reason, request_id)
         return await self._run(call, timeout_s)
 
     async def import_ownership(
@@ -331,7 +327,7 @@ class AsyncClient:
         timeout_s: float | None = None,
     ) -> Imported:
         """See `Client.import_ownership`."""
-        call = admin_calls.import_ownership(list_id, rows, on_conflict, reason, request_id)
+        call = admin.import_ownership(list_id, rows, on_conflict, reason, request_id)
         try:
             return await self._run(call, timeout_s)
         except (ClientError, asyncio.CancelledError) as error:
@@ -346,7 +342,7 @@ class AsyncClient:
         timeout_s: float | None = None,
     ) -> AsyncGenerator[OwnershipRow, None]:
         """See `Client.export_ownership`."""
-        call = admin_calls.export_ownership(list_id, campaign_ids)
+        call = admin.export_ownership(list_id, campaign_ids)
         responses = self._send(call, timeout_s)
         try:
             async for response in responses:
@@ -381,7 +377,7 @@ class AsyncClient:
             "calls_per_s": calls_per_s,
             "records_per_s": records_per_s,
         }
-        call = principal_calls.create_principal(
+        call = principals.create_principal(
             principal_id, grants, settings, no_token, token_ttl, reason, request_id
         )
         return await self._run(call, timeout_s)
@@ -390,11 +386,11 @@ class AsyncClient:
         self, principal_id: str, *, timeout_s: float | None = None
     ) -> Principal:
         """See `Client.get_principal`."""
-        return await self._run(principal_calls.get_principal(principal_id), timeout_s)
+        return await self._run(principals.get_principal(principal_id), timeout_s)
 
     def principals(self, *, timeout_s: float | None = None) -> AsyncGenerator[Principal, None]:
         """See `Client.principals`."""
-        return self._run_pages(principal_calls.principals_page, timeout_s)
+        return self._run_pages(principals.principals_page, timeout_s)
 
     async def set_principal(
         self,
@@ -418,7 +414,7 @@ class AsyncClient:
             "calls_per_s": calls_per_s,
             "records_per_s": records_per_s,
         }
-        call = principal_calls.set_principal(principal_id, settings, etag, reason, request_id)
+        call = principals.set_principal(principal_id, settings, etag, reason, request_id)
         return await self._run(call, timeout_s)
 
     async def delete_principal(
@@ -430,7 +426,7 @@ class AsyncClient:
         timeout_s: float | None = None,
     ) -> int:
         """See `Client.delete_principal`."""
-        call = principal_calls.delete_principal(principal_id, reason, request_id)
+        call = principals.delete_principal(principal_id, reason, request_id)
         return await self._run(call, timeout_s)
 
     async def rotate_token(
@@ -443,7 +439,7 @@ class AsyncClient:
         timeout_s: float | None = None,
     ) -> Issued:
         """See `Client.rotate_token`."""
-        call = principal_calls.rotate_token(principal_id, token_ttl, reason, request_id)
+        call = principals.rotate_token(principal_id, token_ttl, reason, request_id)
         return await self._run(call, timeout_s)
 
     async def revoke_tokens(
@@ -457,9 +453,7 @@ class AsyncClient:
         timeout_s: float | None = None,
     ) -> int:
         """See `Client.revoke_tokens`."""
-        call = principal_calls.revoke_tokens(
-            principal_id, token_ids, all_tokens, reason, request_id
-        )
+        call = principals.revoke_tokens(principal_id, token_ids, all_tokens, reason, request_id)
         return await self._run(call, timeout_s)
 
     async def check_access(
@@ -472,5 +466,5 @@ class AsyncClient:
         timeout_s: float | None = None,
     ) -> Access:
         """See `Client.check_access`."""
-        call = principal_calls.check_access(principal_id, right, list_id, campaign_id)
+        call = principals.check_access(principal_id, right, list_id, campaign_id)
         return await self._run(call, timeout_s)

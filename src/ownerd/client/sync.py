@@ -11,10 +11,10 @@ from typing import Any, Self, TypeVar
 
 import grpc
 
-from ownerd.client import admin_calls, calls, principal_calls
-from ownerd.client.calls import Call, Chunks, Page
 from ownerd.client.credentials import StrPath
 from ownerd.client.errors import ClientError
+from ownerd.client.requests import admin, dial, principals
+from ownerd.client.requests.dial import Call, Chunks, Page
 from ownerd.client.transport import (
     ADMIN_TIMEOUT_S,
     DEFAULT_TARGET,
@@ -88,7 +88,7 @@ class Client:
         key_file: StrPath | None = None,
         server_name: str | None = None,
     ) -> None:
-        self._timeouts_s = {calls.DIAL: timeout_s, calls.ADMIN: admin_timeout_s}
+        self._timeouts_s = {dial.DIAL: timeout_s, dial.ADMIN: admin_timeout_s}
         targets = dict.fromkeys((target, admin_target or target))
         self._identity = Identity(token, token_file, tls, ca_file, cert_file, key_file, server_name)
         channels = {address: self._identity.open(grpc, address) for address in targets}
@@ -147,7 +147,7 @@ class Client:
         Dial only if the answer is `allowed`, and report the attempt afterwards, or the record stays
         reserved until the list's reservation TTL is over (R4-R6).
         """
-        return self._run(calls.claim(list_id, record_id, campaign_id), timeout_s)
+        return self._run(dial.claim(list_id, record_id, campaign_id), timeout_s)
 
     def claim_batch(
         self,
@@ -162,7 +162,7 @@ class Client:
         Each record is decided for itself. The records go out in commits of 10,000: when one of them
         fails, those before it stand. A bad id is refused before anything is sent.
         """
-        return self._run_chunks(calls.claim_batch(list_id, record_ids, campaign_id), timeout_s)
+        return self._run_chunks(dial.claim_batch(list_id, record_ids, campaign_id), timeout_s)
 
     def report(
         self,
@@ -177,7 +177,7 @@ class Client:
 
         Raises `InvalidArgument` for a code that the server does not know (R7-R11).
         """
-        return self._run(calls.report(list_id, record_id, campaign_id, wrap_up_code), timeout_s)
+        return self._run(dial.report(list_id, record_id, campaign_id, wrap_up_code), timeout_s)
 
     def report_batch(
         self,
@@ -191,13 +191,13 @@ class Client:
 
         The answers are in their order. Cut into commits as in `claim_batch`.
         """
-        return self._run_chunks(calls.report_batch(list_id, campaign_id, attempts), timeout_s)
+        return self._run_chunks(dial.report_batch(list_id, campaign_id, attempts), timeout_s)
 
     def holder(
         self, list_id: str, record_id: str, *, timeout_s: float | None = None
     ) -> Holder | None:
         """Return the campaign that holds a record now, None if nobody does."""
-        return self._run(calls.holder(list_id, record_id), timeout_s)
+        return self._run(dial.holder(list_id, record_id), timeout_s)
 
     # The control plane
 
@@ -215,16 +215,16 @@ class Client:
         `reason` goes to the audit log. `request_id` (1 to 64 bytes, None = a random one) makes a
         repeat within 24 hours return the first answer. Raises `AlreadyExists`.
         """
-        call = admin_calls.create_list(list_id, policy or Policy(), reason, request_id)
+        call = admin.create_list(list_id, policy or Policy(), reason, request_id)
         return self._run(call, timeout_s)
 
     def get_list(self, list_id: str, *, timeout_s: float | None = None) -> ContactList:
         """Return a list and the policy in force."""
-        return self._run(admin_calls.get_list(list_id), timeout_s)
+        return self._run(admin.get_list(list_id), timeout_s)
 
     def lists(self, *, timeout_s: float | None = None) -> Iterator[ContactList]:
         """Yield every list in the order of the ids, fetched by pages."""
-        return self._run_pages(admin_calls.lists_page, timeout_s)
+        return self._run_pages(admin.lists_page, timeout_s)
 
     def delete_list(
         self,
@@ -241,7 +241,7 @@ class Client:
         Raises `FailedPrecondition` for live ownership without `force`, `Aborted` for a stale
         `etag`.
         """
-        call = admin_calls.delete_list(list_id, force, etag, reason, request_id)
+        call = admin.delete_list(list_id, force, etag, reason, request_id)
         return self._run(call, timeout_s)
 
     def set_policy(
@@ -267,12 +267,12 @@ class Client:
             "renewal_window": renewal_window,
             "reservation_ttl": reservation_ttl,
         }
-        call = admin_calls.set_policy(list_id, enabled, lengths, etag, reason, request_id)
+        call = admin.set_policy(list_id, enabled, lengths, etag, reason, request_id)
         return self._run(call, timeout_s)
 
     def owners(self, list_id: str, *, timeout_s: float | None = None) -> Owners:
         """Return how many records of a list each campaign owns and has reserved (R17)."""
-        return self._run(admin_calls.owners(list_id), timeout_s)
+        return self._run(admin.owners(list_id), timeout_s)
 
     def owned_records(
         self,
@@ -285,9 +285,9 @@ class Client:
 
         Each page is exact as of its own moment.
         """
-        wanted = calls.id_list(campaign_ids)
+        wanted = dial.id_list(campaign_ids)
         return self._run_pages(
-            lambda token: admin_calls.owned_records_page(list_id, wanted, token), timeout_s
+            lambda token: admin.owned_records_page(list_id, wanted, token), timeout_s
         )
 
     def release(
@@ -307,7 +307,7 @@ class Client:
         Exactly one of `campaign_ids` and `all_campaigns`. Dials in progress keep their reservation
         unless `include_reservations`. A dry run counts and changes nothing.
         """
-        call = admin_calls.release(
+        call = admin.release(
             list_id, campaign_ids, all_campaigns, include_reservations, dry_run, reason, request_id
         )
         return self._run(call, timeout_s)
@@ -321,7 +321,7 @@ class Client:
         timeout_s: float | None = None,
     ) -> Released:
         """End the ownership of single records, any number, in commits of 10,000 (R15)."""
-        return self._run_chunks(admin_calls.release_records(list_id, record_ids, reason), timeout_s)
+        return self._run_chunks(admin.release_records(list_id, record_ids, reason), timeout_s)
 
     def upsert_campaign(
         self,
@@ -333,7 +333,7 @@ class Client:
         timeout_s: float | None = None,
     ) -> int:
         """Give a campaign its display name, register it if it is new, and return the revision."""
-        call = admin_calls.upsert_campaign(campaign_id, name, reason, request_id)
+        call = admin.upsert_campaign(campaign_id, name, reason, request_id)
         return self._run(call, timeout_s)
 
     def signal_campaign(
@@ -350,7 +350,7 @@ class Client:
 
         Without a `list_id` it is told of all lists.
         """
-        call = admin_calls.signal_campaign(campaign_id, signal, list_id, reason, request_id)
+        call = admin.signal_campaign(campaign_id, signal, list_id, reason, request_id)
         return self._run(call, timeout_s)
 
     def import_ownership(
@@ -369,7 +369,7 @@ class Client:
         import and is raised here. Raises `FailedPrecondition` for a conflict under
         `OnConflict.FAIL`. Give long imports their `timeout_s`.
         """
-        call = admin_calls.import_ownership(list_id, rows, on_conflict, reason, request_id)
+        call = admin.import_ownership(list_id, rows, on_conflict, reason, request_id)
         try:
             return self._run(call, timeout_s)
         except ClientError as error:
@@ -386,7 +386,7 @@ class Client:
 
         `timeout_s` is for the whole export, None = the admin deadline.
         """
-        call = admin_calls.export_ownership(list_id, campaign_ids)
+        call = admin.export_ownership(list_id, campaign_ids)
         responses = self._send(call, timeout_s)
         try:
             for response in responses:
@@ -427,18 +427,18 @@ class Client:
             "calls_per_s": calls_per_s,
             "records_per_s": records_per_s,
         }
-        call = principal_calls.create_principal(
+        call = principals.create_principal(
             principal_id, grants, settings, no_token, token_ttl, reason, request_id
         )
         return self._run(call, timeout_s)
 
     def get_principal(self, principal_id: str, *, timeout_s: float | None = None) -> Principal:
         """Return a principal with its rights; its tokens are named, not shown."""
-        return self._run(principal_calls.get_principal(principal_id), timeout_s)
+        return self._run(principals.get_principal(principal_id), timeout_s)
 
     def principals(self, *, timeout_s: float | None = None) -> Iterator[Principal]:
         """Yield every principal in the order of the ids, fetched by pages."""
-        return self._run_pages(principal_calls.principals_page, timeout_s)
+        return self._run_pages(principals.principals_page, timeout_s)
 
     def set_principal(
         self,
@@ -467,7 +467,7 @@ class Client:
             "calls_per_s": calls_per_s,
             "records_per_s": records_per_s,
         }
-        call = principal_calls.set_principal(principal_id, settings, etag, reason, request_id)
+        call = principals.set_principal(principal_id, settings, etag, reason, request_id)
         return self._run(call, timeout_s)
 
     def delete_principal(
@@ -479,7 +479,7 @@ class Client:
         timeout_s: float | None = None,
     ) -> int:
         """End a principal with all its tokens at once, and return the revision of it."""
-        call = principal_calls.delete_principal(principal_id, reason, request_id)
+        call = principals.delete_principal(principal_id, reason, request_id)
         return self._run(call, timeout_s)
 
     def rotate_token(
@@ -496,7 +496,7 @@ class Client:
         The one before stays valid, so that clients can go over without an outage; of three the
         oldest ends.
         """
-        call = principal_calls.rotate_token(principal_id, token_ttl, reason, request_id)
+        call = principals.rotate_token(principal_id, token_ttl, reason, request_id)
         return self._run(call, timeout_s)
 
     def revoke_tokens(
@@ -514,9 +514,7 @@ class Client:
         Exactly one of `token_ids` and `all_tokens`. Raises `FailedPrecondition` if nobody would be
         left who can sign in with the right admin.
         """
-        call = principal_calls.revoke_tokens(
-            principal_id, token_ids, all_tokens, reason, request_id
-        )
+        call = principals.revoke_tokens(principal_id, token_ids, all_tokens, reason, request_id)
         return self._run(call, timeout_s)
 
     def check_access(
@@ -529,5 +527,5 @@ class Client:
         timeout_s: float | None = None,
     ) -> Access:
         """Say whether a principal has a right on a list and a campaign; empty = on every one."""
-        call = principal_calls.check_access(principal_id, right, list_id, campaign_id)
+        call = principals.check_access(principal_id, right, list_id, campaign_id)
         return self._run(call, timeout_s)

@@ -1,7 +1,7 @@
-"""The AdminService half of `calls`: the control-plane rpcs that a program needs often.
+"""The AdminService: the control-plane rpcs that a program needs often.
 
-As there, nothing here touches a channel. Rpcs that are not here (audit, wrap-up codes, status) are
-in the generated stubs, `ownerd.v1.admin_pb2_grpc`.
+Rpcs that are not here (audit, wrap-up codes, status) are in the generated stubs,
+`ownerd.v1.admin_pb2_grpc`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,7 +12,7 @@ from typing import Any
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from ownerd.client import values
-from ownerd.client.calls import (
+from ownerd.client.requests.dial import (
     ADMIN,
     Call,
     Chunks,

@@ -1,8 +1,4 @@
-"""Every call as a value: which rpc, the request to send, and how to read its response.
-
-The sync and the asyncio client share this module and add only the sending. Nothing here touches a
-channel, so all of it is safe from any thread.
-"""
+"""The DialService: claims, reports and holders; and what the calls of all services share."""
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping

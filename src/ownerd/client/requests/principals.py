@@ -1,4 +1,4 @@
-"""The part of `admin_calls` about principals: who may make calls, their rights and tokens."""
+"""The principals of the AdminService: who may make calls, their rights and tokens."""
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
@@ -7,8 +7,8 @@ from typing import Any
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from ownerd.client import values
-from ownerd.client.admin_calls import PAGE_SIZE
-from ownerd.client.calls import (
+from ownerd.client.requests.admin import PAGE_SIZE
+from ownerd.client.requests.dial import (
     ADMIN,
     Call,
     Page,
