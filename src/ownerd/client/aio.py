@@ -16,7 +16,7 @@ import grpc.aio
 from ownerd.client.credentials import StrPath
 from ownerd.client.errors import ClientError
 from ownerd.client.requests import admin, dial, principals
-from ownerd.client.requests.dial import Call, Chunks, Page
+from ownerd.client.requests.call import ADMIN, DIAL, Call, Chunks, Page, id_list
 from ownerd.client.transport import (
     ADMIN_TIMEOUT_S,
     DEFAULT_TARGET,
@@ -75,7 +75,7 @@ class AsyncClient:
         key_file: StrPath | None = None,
         server_name: str | None = None,
     ) -> None:
-        self._timeouts_s = {dial.DIAL: timeout_s, dial.ADMIN: admin_timeout_s}
+        self._timeouts_s = {DIAL: timeout_s, ADMIN: admin_timeout_s}
         self._identity = Identity(token, token_file, tls, ca_file, cert_file, key_file, server_name)
         self._target = target
         self._admin_target = admin_target or target
@@ -255,7 +255,7 @@ class AsyncClient:
         timeout_s: float | None = None,
     ) -> AsyncGenerator[OwnedRecord, None]:
         """See `Client.owned_records`."""
-        wanted = dial.id_list(campaign_ids)
+        wanted = id_list(campaign_ids)
         return self._run_pages(
             lambda token: admin.owned_records_page(list_id, wanted, token), timeout_s
         )

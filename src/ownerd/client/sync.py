@@ -14,7 +14,7 @@ import grpc
 from ownerd.client.credentials import StrPath
 from ownerd.client.errors import ClientError
 from ownerd.client.requests import admin, dial, principals
-from ownerd.client.requests.dial import Call, Chunks, Page
+from ownerd.client.requests.call import ADMIN, DIAL, Call, Chunks, Page, id_list
 from ownerd.client.transport import (
     ADMIN_TIMEOUT_S,
     DEFAULT_TARGET,
@@ -88,7 +88,7 @@ class Client:
         key_file: StrPath | None = None,
         server_name: str | None = None,
     ) -> None:
-        self._timeouts_s = {dial.DIAL: timeout_s, dial.ADMIN: admin_timeout_s}
+        self._timeouts_s = {DIAL: timeout_s, ADMIN: admin_timeout_s}
         targets = dict.fromkeys((target, admin_target or target))
         self._identity = Identity(token, token_file, tls, ca_file, cert_file, key_file, server_name)
         channels = {address: self._identity.open(grpc, address) for address in targets}
@@ -285,7 +285,7 @@ class Client:
 
         Each page is exact as of its own moment.
         """
-        wanted = dial.id_list(campaign_ids)
+        wanted = id_list(campaign_ids)
         return self._run_pages(
             lambda token: admin.owned_records_page(list_id, wanted, token), timeout_s
         )

@@ -12,7 +12,7 @@ import grpc
 
 from ownerd.client.credentials import Metadata, StrPath, tls_of, token_source
 from ownerd.client.errors import ClientError, from_rpc_error
-from ownerd.client.requests.dial import ADMIN, Call
+from ownerd.client.requests.call import ADMIN, Call
 from ownerd.v1 import admin_pb2_grpc, dial_pb2_grpc
 
 DEFAULT_TARGET = "127.0.0.1:7411"

@@ -12,7 +12,7 @@ from typing import Any
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from ownerd.client import values
-from ownerd.client.requests.dial import (
+from ownerd.client.requests.call import (
     ADMIN,
     Call,
     Chunks,

@@ -8,7 +8,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from ownerd.client import values
 from ownerd.client.requests.admin import PAGE_SIZE
-from ownerd.client.requests.dial import (
+from ownerd.client.requests.call import (
     ADMIN,
     Call,
     Page,
