@@ -1,7 +1,8 @@
-"""Build what pyproject.toml cannot say: the Cython core from ext/ and the stubs from protos/.
+"""Build what pyproject.toml cannot say: the Cython core, the stubs and the synchronous client.
 
-Both land in the build folder only. OWNERD_DEBUG=1 adds assertions, OWNERD_SANITIZE=1 adds ASan and
-UBSan (run Python with libasan preloaded then).
+The core is in ext/, the stubs are made of protos/, that client is made of the asynchronous one; all
+of it lands in the build folder only. OWNERD_DEBUG=1 adds assertions, OWNERD_SANITIZE=1 adds ASan
+and UBSan (run Python with libasan preloaded then).
 """
 
 import os
@@ -106,11 +107,24 @@ class BuildNative(build_ext):
         super().finalize_options()
 
 
+def generate_client(out_dir):
+    """Make the synchronous client of the asynchronous one, in the package below `out_dir`."""
+    import unasync
+
+    package = Path("ownerd", "client")
+    source = ROOT / "src" / package / "_async.py"
+    target = Path(out_dir).absolute() / package / "_sync.py"
+    # AsyncTransport becomes SyncTransport by itself, as every name that begins so.
+    names = {"AsyncClient": "Client", "AsyncGenerator": "Iterator"}
+    unasync.unasync_files([str(source)], [unasync.Rule(str(source), str(target), names)])
+
+
 class BuildPython(build_py):
-    """Generate the protobuf and gRPC stubs next to the copied sources."""
+    """Generate the synchronous client and the stubs next to the copied sources."""
 
     def run(self):
         super().run()
+        generate_client(self.build_lib)
         from grpc_tools import protoc
 
         out = Path(self.build_lib)

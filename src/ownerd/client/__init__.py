@@ -11,7 +11,8 @@ Everything public is here. `values` are what calls take and return, `errors` the
 the server.
 """
 
-from ownerd.client.aio import AsyncClient
+from ownerd.client._async import AsyncClient
+from ownerd.client._sync import Client
 from ownerd.client.errors import (
     Aborted,
     AlreadyExists,
@@ -26,7 +27,6 @@ from ownerd.client.errors import (
     Unavailable,
     Unimplemented,
 )
-from ownerd.client.sync import Client
 from ownerd.client.values import (
     BATCH_LIMIT,
     UNCHANGED,

@@ -5,10 +5,14 @@ deadline. They are safe on every rpc: claims and reports may be sent again, and 
 a request id (R20).
 """
 
+import asyncio
 import json
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import grpc
+import grpc.aio
 
 from ownerd.client.credentials import Metadata, StrPath, tls_of, token_source
 from ownerd.client.errors import ClientError, from_rpc_error
@@ -88,16 +92,67 @@ class Identity:
         return None if self._token is None else self._token.metadata()
 
 
-class Stubs:
-    """The stubs of both services over the channels of one client, sync or asyncio."""
+class Channels:
+    """The open channels of one client, and the stubs of both services over them."""
 
-    def __init__(self, dial_channel: Any, admin_channel: Any) -> None:
-        self._dial = dial_pb2_grpc.DialServiceStub(dial_channel)
-        self._admin = admin_pb2_grpc.AdminServiceStub(admin_channel)
+    def __init__(self, kind: Any, identity: Identity, target: str, admin_target: str) -> None:
+        """Open a channel to each address; `kind` as in `open_channel`."""
+        self._identity = identity
+        self._opened = {address: identity.open(kind, address) for address in (target, admin_target)}
+        self._dial = dial_pb2_grpc.DialServiceStub(self._opened[target])
+        self._admin = admin_pb2_grpc.AdminServiceStub(self._opened[admin_target])
 
-    def method(self, call: Call[Any]) -> Any:
-        """Return the callable that sends a call."""
-        return getattr(self._admin if call.service == ADMIN else self._dial, call.rpc)
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._opened.values())
+
+    def send(self, call: Call[Any], timeout_s: float) -> Any:
+        """Send a call with the token of now; return what the stub returns."""
+        method = getattr(self._admin if call.service == ADMIN else self._dial, call.rpc)
+        return method(call.request, timeout=timeout_s, metadata=self._identity.metadata())
+
+
+class SyncTransport:
+    """How a `Client` sends; its channels are opened at once, so that threads need no lock."""
+
+    # What a call raises whose stream of requests raised.
+    REQUESTS_BROKE_OFF: tuple[type[BaseException], ...] = (ClientError,)
+
+    def __init__(self, identity: Identity, target: str, admin_target: str) -> None:
+        self._channels = Channels(grpc, identity, target, admin_target)
+
+    def send(self, call: Call[Any], timeout_s: float) -> Any:
+        """Send a call; return its response, or the iterator of its responses."""
+        return self._channels.send(call, timeout_s)
+
+    def close(self) -> None:
+        """Close the channels; closing again does nothing."""
+        for channel in self._channels:
+            channel.close()
+
+
+class AsyncTransport:
+    """How an `AsyncClient` sends; its channels are opened by the first call.
+
+    Not before: a grpc.aio channel binds itself to the loop that is running.
+    """
+
+    # As above; grpc.aio may also cancel the call.
+    REQUESTS_BROKE_OFF: tuple[type[BaseException], ...] = (ClientError, asyncio.CancelledError)
+
+    def __init__(self, identity: Identity, target: str, admin_target: str) -> None:
+        self._open = partial(Channels, grpc.aio, identity, target, admin_target)
+        self._channels: Channels | None = None
+
+    def send(self, call: Call[Any], timeout_s: float) -> Any:
+        """Send a call; return it, to be awaited or iterated."""
+        if self._channels is None:
+            self._channels = self._open()
+        return self._channels.send(call, timeout_s)
+
+    async def close(self) -> None:
+        """Close the channels; closing again does nothing."""
+        for channel in self._channels or ():
+            await channel.close()
 
 
 def to_client_error(call: Call[Any], error: grpc.RpcError) -> ClientError:
