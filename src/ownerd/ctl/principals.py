@@ -461,8 +461,8 @@ def principal_row(principal: pb.Principal) -> Row:
         "tokens": [_token_json(token) for token in principal.tokens],
         "token_lines": [_token_line(token) for token in principal.tokens],
         "token_ids": [token.token_id for token in principal.tokens],
-        "create_time": times.from_message(principal.create_time),
-        "update_time": times.from_message(principal.update_time),
+        "create_time": principal.create_time.ToNanoseconds(),
+        "update_time": principal.update_time.ToNanoseconds(),
         "etag": principal.etag,
     }
 
@@ -490,13 +490,13 @@ def _token_json(token: pb.Token) -> dict[str, Any]:
     ends = token.HasField("expire_time")
     return {
         "token_id": token.token_id,
-        "create_time": times.rfc3339(times.from_message(token.create_time)),
-        "expire_time": times.rfc3339(times.from_message(token.expire_time)) if ends else None,
+        "create_time": times.rfc3339(token.create_time.ToNanoseconds()),
+        "expire_time": times.rfc3339(token.expire_time.ToNanoseconds()) if ends else None,
     }
 
 
 def _token_line(token: pb.Token) -> str:
-    made = f"{token.token_id}, of {times.plain(times.from_message(token.create_time))}"
+    made = f"{token.token_id}, of {times.plain(token.create_time.ToNanoseconds())}"
     if token.HasField("expire_time"):
-        return f"{made}, until {times.plain(times.from_message(token.expire_time))}"
+        return f"{made}, until {times.plain(token.expire_time.ToNanoseconds())}"
     return made
