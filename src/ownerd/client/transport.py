@@ -1,20 +1,20 @@
 """How the clients reach a server: channels, the retry policy, and turning errors around.
 
-Retries live in the gRPC service config, so that they are made by the transport, within the call's
-deadline. They are safe on every rpc: claims and reports may be sent again, and admin changes carry
-a request id (R20).
+Both clients and ownerctl open their channels here. Retries live in the gRPC service config, so that
+they are made by the transport, within the call's deadline. They are safe on every rpc: claims and
+reports may be sent again, and admin changes carry a request id (R20).
 """
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
 import grpc
 import grpc.aio
 
-from ownerd.client.credentials import Metadata, StrPath, tls_of, token_source
+from ownerd.client.credentials import Metadata, StrPath, Tls, tls_of, token_source
 from ownerd.client.errors import ClientError, from_rpc_error
 from ownerd.client.requests.call import ADMIN, Call
 from ownerd.v1 import admin_pb2_grpc, dial_pb2_grpc
@@ -23,27 +23,32 @@ DEFAULT_TARGET = "127.0.0.1:7411"
 DIAL_TIMEOUT_S = 5.0
 ADMIN_TIMEOUT_S = 60.0
 
-_SERVICE_CONFIG = {
-    "methodConfig": [
-        {
-            "name": [{"service": "ownerd.v1.DialService"}, {"service": "ownerd.v1.AdminService"}],
-            # Four more tries within about two seconds: a restart of the server fits in.
-            "retryPolicy": {
-                "maxAttempts": 5,
-                "initialBackoff": "0.1s",
-                "maxBackoff": "1s",
-                "backoffMultiplier": 2.5,
-                "retryableStatusCodes": ["UNAVAILABLE"],
-            },
-        }
-    ]
-}
+# 10,000 denials with the longest names are over gRPC's default limit of 4 MiB.
+MAX_ANSWER_BYTES = 64 << 20
 
-OPTIONS = [
-    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
-    ("grpc.enable_retries", 1),
-    # 10,000 denials with the longest names are over the default limit of 4 MiB.
-    ("grpc.max_receive_message_length", 16 << 20),
+Option = tuple[str, str | int]
+
+
+def call_options(tries: int, backoff_multiplier: float) -> list[Option]:
+    """Return the options of a channel for its calls: tries, if UNAVAILABLE, and answers' sizes."""
+    retry_policy = {
+        "maxAttempts": tries,
+        "initialBackoff": "0.1s",
+        "maxBackoff": "1s",
+        "backoffMultiplier": backoff_multiplier,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    }
+    config = {"methodConfig": [{"name": [{}], "retryPolicy": retry_policy}]}
+    return [
+        ("grpc.service_config", json.dumps(config)),
+        ("grpc.enable_retries", 1),
+        ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
+    ]
+
+
+OPTIONS: list[Option] = [
+    # Four more tries within about two seconds: a restart of the server fits in.
+    *call_options(tries=5, backoff_multiplier=2.5),
     # Each client has a connection of its own, and its own waiting time after a loss.
     ("grpc.use_local_subchannel_pool", 1),
     # A server that restarts is found again at once, not after the default of up to two minutes.
@@ -53,16 +58,22 @@ OPTIONS = [
 ]
 
 
-def open_channel(
-    kind: Any, address: str, credentials: grpc.ChannelCredentials | None, options: list[Any]
-) -> Any:
-    """Return a channel to an address; one to a Unix socket is plain, as the server's end is.
+class ChannelFactory:
+    """Opens channels that are secured alike; the TLS files are read once, when this is made."""
 
-    `kind` is the module that makes it: `grpc` or `grpc.aio`.
-    """
-    if credentials is None or address.startswith("unix:"):
-        return kind.insecure_channel(address, options)
-    return kind.secure_channel(address, credentials, options)
+    def __init__(self, tls: Tls | None, options: Iterable[Option]) -> None:
+        """Read the files; errors as in `Tls.context`."""
+        self._credentials = tls.credentials() if tls else None
+        self._options = [*options, *(tls.options() if tls else ())]
+
+    def open(self, kind: Any, address: str) -> Any:
+        """Return a channel to an address; one to a Unix socket is plain, as the server's end is.
+
+        `kind` is the module that makes it: `grpc` or `grpc.aio`.
+        """
+        if self._credentials is None or address.startswith("unix:"):
+            return kind.insecure_channel(address, self._options)
+        return kind.secure_channel(address, self._credentials, self._options)
 
 
 class Identity:
@@ -79,13 +90,8 @@ class Identity:
         server_name: str | None,
     ) -> None:
         self._token = token_source(token, token_file)
-        found = tls_of(tls, ca_file, cert_file, key_file, server_name)
-        self._credentials = found.credentials() if found else None
-        self._options = [*OPTIONS, *(found.options() if found else ())]
-
-    def open(self, kind: Any, address: str) -> Any:
-        """Return a channel to an address, see `open_channel`."""
-        return open_channel(kind, address, self._credentials, self._options)
+        tls_files = tls_of(tls, ca_file, cert_file, key_file, server_name)
+        self.channels = ChannelFactory(tls_files, OPTIONS)
 
     def metadata(self) -> Metadata | None:
         """Return the metadata of a call that begins now."""
@@ -96,9 +102,11 @@ class Channels:
     """The open channels of one client, and the stubs of both services over them."""
 
     def __init__(self, kind: Any, identity: Identity, target: str, admin_target: str) -> None:
-        """Open a channel to each address; `kind` as in `open_channel`."""
+        """Open a channel to each address; `kind` as in `ChannelFactory.open`."""
         self._identity = identity
-        self._opened = {address: identity.open(kind, address) for address in (target, admin_target)}
+        self._opened = {
+            address: identity.channels.open(kind, address) for address in (target, admin_target)
+        }
         self._dial = dial_pb2_grpc.DialServiceStub(self._opened[target])
         self._admin = admin_pb2_grpc.AdminServiceStub(self._opened[admin_target])
 

@@ -14,6 +14,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from ownerd.client import values
 from ownerd.client.requests.call import (
     ADMIN,
+    PAGE_SIZE,
     Call,
     Chunks,
     Page,
@@ -29,8 +30,7 @@ from ownerd.client.requests.call import (
 from ownerd.client.values import BATCH_LIMIT, Policy, Unchanged
 from ownerd.v1 import admin_pb2
 
-PAGE_SIZE = 1_000
-IMPORT_CHUNK_ROWS = 1_000
+ROWS_PER_MESSAGE = 1_000
 
 # The oneof of duration and no_expiration changes as one.
 _MASK_PATHS = {"duration": "expiration"}
@@ -216,7 +216,7 @@ def release_records(
                 list_id=list_id,
                 record_ids=ids[start : start + BATCH_LIMIT],
                 reason=reason,
-                request_id=fresh_request_id(None),
+                request_id=fresh_request_id(),
             ),
             _read_released,
             chunk_note(start),
@@ -301,7 +301,7 @@ class ImportStream:
         yield first
         try:
             left = iter(rows)
-            while chunk := [_write_row(row) for row in islice(left, IMPORT_CHUNK_ROWS)]:
+            while chunk := [_write_row(row) for row in islice(left, ROWS_PER_MESSAGE)]:
                 yield admin_pb2.ImportOwnershipRequest(rows=chunk)
         except Exception as error:
             self.row_error = error

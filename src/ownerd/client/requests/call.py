@@ -14,6 +14,7 @@ from ownerd.client.errors import InvalidArgument
 DIAL = "DialService"
 ADMIN = "AdminService"
 RECORD_ID_LIMIT_BYTES = 128
+PAGE_SIZE = 1_000
 
 Result = TypeVar("Result")
 Chunk = TypeVar("Chunk")
@@ -76,9 +77,9 @@ def read_length(message: Any, field: str) -> timedelta | None:
     return getattr(message, field).ToTimedelta() if message.HasField(field) else None
 
 
-def fresh_request_id(given: str | None) -> str:
+def fresh_request_id(given: str | None = None) -> str:
     """Return the caller's request id or a fresh one, which makes a retried change safe (R20)."""
-    return uuid.uuid4().hex if given is None else given
+    return str(uuid.uuid4()) if given is None else given
 
 
 def id_list(given: str | Iterable[str]) -> list[str]:

@@ -7,9 +7,9 @@ from typing import Any
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from ownerd.client import values
-from ownerd.client.requests.admin import PAGE_SIZE
 from ownerd.client.requests.call import (
     ADMIN,
+    PAGE_SIZE,
     Call,
     Page,
     fresh_request_id,
