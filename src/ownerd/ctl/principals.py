@@ -14,7 +14,7 @@ from cyclopts import App, Parameter, validators
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from ownerd import durations
-from ownerd.ctl import newfile, times
+from ownerd.ctl import outfiles, times
 from ownerd.ctl.exits import CtlError, Exit
 from ownerd.ctl.options import InSession, Length, Reason, Session
 from ownerd.ctl.output import Column, Kind, Row, warn
@@ -214,7 +214,7 @@ def _issue(
     rpc: Callable[..., Any], request: Any, done: str, file: Path | None, session: Session
 ) -> None:
     """Send a request for a token, and hand the token over."""
-    with nullcontext() if file is None else newfile.made(file) as new_file:
+    with nullcontext() if file is None else outfiles.made(file) as new_file:
         answer = session.connection.change(rpc, request)
         if not answer.token:
             name = answer.principal.principal_id
