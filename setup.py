@@ -1,12 +1,8 @@
-"""Build what pyproject.toml cannot say: the Cython core from ext/ and the stubs from protos/.
+"""Build what pyproject.toml cannot say: the Cython core, the stubs and the synchronous client.
 
-Everything generated lands in the build folder; for an editable install and `build_ext --inplace`
-also in src/ownerd, where git ignores it. Variables choose the build, each has a folder of its own:
-
-    OWNERD_DEBUG=1          assertions, of the C++ library too, and counters of live objects
-    OWNERD_SANITIZE=1       ASan and UBSan (run Python with libasan and libubsan preloaded)
-    OWNERD_SANITIZE=thread  TSan (run Python with libtsan preloaded)
-    OWNERD_TESTING=1        test doors and failpoints: the `testing` modules, the in-process load
+The core is in ext/, the stubs are made of protos/, that client is made of the asynchronous one; all
+of it lands in the build folder only. OWNERD_DEBUG=1 adds assertions, OWNERD_SANITIZE=1 adds ASan
+and UBSan (run Python with libasan preloaded then).
 """
 
 import os
@@ -108,6 +104,18 @@ def generate_stubs(out):
     (out / "ownerd" / "v1" / "__init__.py").write_text('"""Generated from protos/ownerd/v1."""\n')
 
 
+def generate_client(out):
+    """Make the synchronous client of the asynchronous one, in the package below `out`."""
+    import unasync
+
+    package = Path("ownerd", "client")
+    source = ROOT / "src" / package / "_async.py"
+    target = out.absolute() / package / "_sync.py"
+    # AsyncTransport becomes SyncTransport by itself, as every name that begins so.
+    names = {"AsyncClient": "Client", "AsyncGenerator": "Iterator"}
+    unasync.unasync_files([str(source)], [unasync.Rule(str(source), str(target), names)])
+
+
 def copy_packages(out):
     """Copy the Python files of the native packages below `out`, where their modules land."""
     for source in [*NATIVE.rglob("__init__.py"), *NATIVE.rglob("*.pyi")]:
@@ -120,6 +128,7 @@ def generate_python(out):
     """Write all Python that is not in src/ below `out`."""
     out.mkdir(parents=True, exist_ok=True)
     generate_stubs(out)
+    generate_client(out)
     copy_packages(out)
 
 
@@ -164,6 +173,8 @@ class BuildPython(build_py):
     """Generate the Python that is not in src/ next to the copied sources."""
 
     def run(self):
+        for stale in Path(self.build_lib).rglob("*.py"):  # src/ may no longer have it
+            stale.unlink()
         super().run()
         generate_python(ROOT / "src" if self.editable_mode else Path(self.build_lib))
 

@@ -105,9 +105,7 @@ class Loopback:
     def wait_empty(self) -> None:
         """Wait until no connection and no call is left in memory."""
         poll(
-            lambda: (
-                not any(self.stats()[name] for name in ("connections", "streams", "under_way"))
-            ),
+            lambda: not any(self.stats()[name] for name in ("connections", "streams", "under_way")),
             "the listener to be empty",
         )
 

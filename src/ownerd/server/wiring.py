@@ -22,7 +22,7 @@ from grpc_health.v1.health import aio as health
 
 import ownerd
 from ownerd.errors import PermissionDenied
-from ownerd.native import Access, Engine, AioBridge, StoreError, StoreInUseError
+from ownerd.native import Access, AioBridge, Engine, StoreError, StoreInUseError
 from ownerd.server import addresses, dial, exits, native, options, rights, tls, verify
 from ownerd.server.admin import service, spool
 from ownerd.server.admin.calls import Calls

@@ -1,7 +1,7 @@
-"""The AdminService half of `calls`: the control-plane rpcs that a program needs often.
+"""The AdminService: the control-plane rpcs that a program needs often.
 
-As there, nothing here touches a channel. Rpcs that are not here (audit, wrap-up codes, status) are
-in the generated stubs, `ownerd.v1.admin_pb2_grpc`.
+Rpcs that are not here (audit, wrap-up codes, status) are in the generated stubs,
+`ownerd.v1.admin_pb2_grpc`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,9 +11,10 @@ from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from ownerd.client import results
-from ownerd.client.calls import (
+from ownerd.client import values
+from ownerd.client.requests.call import (
     ADMIN,
+    PAGE_SIZE,
     Call,
     Chunks,
     Page,
@@ -26,11 +27,10 @@ from ownerd.client.calls import (
     write_length,
     write_time,
 )
-from ownerd.client.results import BATCH_LIMIT, Policy, Unchanged
+from ownerd.client.values import BATCH_LIMIT, Policy, Unchanged
 from ownerd.v1 import admin_pb2
 
-PAGE_SIZE = 1_000
-IMPORT_CHUNK_ROWS = 1_000
+ROWS_PER_MESSAGE = 1_000
 
 # The oneof of duration and no_expiration changes as one.
 _MASK_PATHS = {"duration": "expiration"}
@@ -48,9 +48,9 @@ def _write_policy(policy: Policy) -> admin_pb2.OwnershipPolicy:
     return message
 
 
-def _read_list(message: Any, revision: int | None) -> results.ContactList:
+def _read_list(message: Any, revision: int | None) -> values.ContactList:
     policy = message.policy
-    return results.ContactList(
+    return values.ContactList(
         list_id=message.list_id,
         policy=Policy(
             enabled=policy.enabled,
@@ -65,13 +65,13 @@ def _read_list(message: Any, revision: int | None) -> results.ContactList:
     )
 
 
-def _read_list_response(response: Any) -> results.ContactList:
+def _read_list_response(response: Any) -> values.ContactList:
     return _read_list(response.list, response.revision)
 
 
 def create_list(
     list_id: str, policy: Policy, reason: str, request_id: str | None
-) -> Call[results.ContactList]:
+) -> Call[values.ContactList]:
     """Build `CreateContactList`."""
     request = admin_pb2.CreateContactListRequest(
         list_id=list_id,
@@ -82,13 +82,13 @@ def create_list(
     return Call(ADMIN, "CreateContactList", request, _read_list_response)
 
 
-def get_list(list_id: str) -> Call[results.ContactList]:
+def get_list(list_id: str) -> Call[values.ContactList]:
     """Build `GetContactList`."""
     request = admin_pb2.GetContactListRequest(list_id=list_id)
     return Call(ADMIN, "GetContactList", request, _read_list_response)
 
 
-def lists_page(token: str) -> Call[Page[results.ContactList]]:
+def lists_page(token: str) -> Call[Page[values.ContactList]]:
     """Build one page of `ListContactLists`."""
     request = admin_pb2.ListContactListsRequest(page_size=PAGE_SIZE, page_token=token)
     return Call(
@@ -120,7 +120,7 @@ def set_policy(
     etag: str,
     reason: str,
     request_id: str | None,
-) -> Call[results.ContactList]:
+) -> Call[values.ContactList]:
     """Build `UpdateOwnershipPolicy`; `lengths` are the policy's three by their field names.
 
     Raises ValueError when nothing is to change: an empty mask would mean "every field present",
@@ -152,16 +152,16 @@ def set_policy(
     return Call(ADMIN, "UpdateOwnershipPolicy", request, _read_list_response)
 
 
-def owners(list_id: str) -> Call[results.Owners]:
+def owners(list_id: str) -> Call[values.Owners]:
     """Build `ListOwners`."""
     request = admin_pb2.ListOwnersRequest(list_id=list_id)
     return Call(ADMIN, "ListOwners", request, _read_owners)
 
 
-def _read_owners(response: Any) -> results.Owners:
-    return results.Owners(
+def _read_owners(response: Any) -> values.Owners:
+    return values.Owners(
         owners=tuple(
-            results.Owner(
+            values.Owner(
                 campaign_id=owner.campaign_id,
                 campaign_name=owner.campaign_name or owner.campaign_id,
                 owned_count=owner.owned_count,
@@ -177,8 +177,8 @@ def _read_owners(response: Any) -> results.Owners:
     )
 
 
-def _read_released(response: Any) -> results.Released:
-    return results.Released(response.released_count, response.revision)
+def _read_released(response: Any) -> values.Released:
+    return values.Released(response.released_count, response.revision)
 
 
 def release(
@@ -189,7 +189,7 @@ def release(
     dry_run: bool,
     reason: str,
     request_id: str | None,
-) -> Call[results.Released]:
+) -> Call[values.Released]:
     """Build `ReleaseOwnership`."""
     request = admin_pb2.ReleaseOwnershipRequest(
         list_id=list_id,
@@ -205,7 +205,7 @@ def release(
 
 def release_records(
     list_id: str, record_ids: Iterable[str], reason: str
-) -> Chunks[results.Released, results.Released]:
+) -> Chunks[values.Released, values.Released]:
     """Build the `ReleaseRecords` calls for any number of records."""
     ids = checked_ids(record_ids)
     calls = [
@@ -216,7 +216,7 @@ def release_records(
                 list_id=list_id,
                 record_ids=ids[start : start + BATCH_LIMIT],
                 reason=reason,
-                request_id=fresh_request_id(None),
+                request_id=fresh_request_id(),
             ),
             _read_released,
             chunk_note(start),
@@ -226,14 +226,14 @@ def release_records(
     return Chunks(calls, _join_released)
 
 
-def _join_released(parts: list[results.Released]) -> results.Released:
+def _join_released(parts: list[values.Released]) -> values.Released:
     revision = parts[-1].revision if parts else 0
-    return results.Released(sum(part.released_count for part in parts), revision)
+    return values.Released(sum(part.released_count for part in parts), revision)
 
 
 def owned_records_page(
     list_id: str, campaign_ids: str | Iterable[str], token: str
-) -> Call[Page[results.OwnedRecord]]:
+) -> Call[Page[values.OwnedRecord]]:
     """Build one page of `ListOwnedRecords`."""
     request = admin_pb2.ListOwnedRecordsRequest(
         list_id=list_id, campaign_ids=id_list(campaign_ids), page_size=PAGE_SIZE, page_token=token
@@ -246,8 +246,8 @@ def owned_records_page(
     )
 
 
-def _read_owned_record(message: Any) -> results.OwnedRecord:
-    return results.OwnedRecord(
+def _read_owned_record(message: Any) -> values.OwnedRecord:
+    return values.OwnedRecord(
         record_id=message.record_id,
         campaign_id=message.campaign_id,
         campaign_name=message.campaign_name or message.campaign_id,
@@ -265,7 +265,7 @@ def upsert_campaign(campaign_id: str, name: str, reason: str, request_id: str | 
 
 
 def signal_campaign(
-    campaign_id: str, signal: results.Signal, list_id: str, reason: str, request_id: str | None
+    campaign_id: str, signal: values.Signal, list_id: str, reason: str, request_id: str | None
 ) -> Call[int]:
     """Build `SignalCampaign`."""
     request = admin_pb2.SignalCampaignRequest(
@@ -301,7 +301,7 @@ class ImportStream:
         yield first
         try:
             left = iter(rows)
-            while chunk := [_write_row(row) for row in islice(left, IMPORT_CHUNK_ROWS)]:
+            while chunk := [_write_row(row) for row in islice(left, ROWS_PER_MESSAGE)]:
                 yield admin_pb2.ImportOwnershipRequest(rows=chunk)
         except Exception as error:
             self.row_error = error
@@ -310,11 +310,11 @@ class ImportStream:
 
 def import_ownership(
     list_id: str,
-    rows: Iterable[results.OwnershipRow],
-    on_conflict: results.OnConflict,
+    rows: Iterable[values.OwnershipRow],
+    on_conflict: values.OnConflict,
     reason: str,
     request_id: str | None,
-) -> Call[results.Imported]:
+) -> Call[values.Imported]:
     """Build `ImportOwnership`; the request is an `ImportStream`."""
     first = admin_pb2.ImportOwnershipRequest(
         list_id=list_id,
@@ -325,7 +325,7 @@ def import_ownership(
     return Call(ADMIN, "ImportOwnership", ImportStream(first, rows), _read_imported)
 
 
-def _write_row(row: results.OwnershipRow) -> admin_pb2.OwnershipRow:
+def _write_row(row: values.OwnershipRow) -> admin_pb2.OwnershipRow:
     return admin_pb2.OwnershipRow(
         record_id=row.record_id,
         campaign_id=row.campaign_id,
@@ -334,8 +334,8 @@ def _write_row(row: results.OwnershipRow) -> admin_pb2.OwnershipRow:
     )
 
 
-def _read_imported(response: Any) -> results.Imported:
-    return results.Imported(
+def _read_imported(response: Any) -> values.Imported:
+    return values.Imported(
         imported_count=response.imported_count,
         skipped_count=response.skipped_count,
         overwritten_count=response.overwritten_count,
@@ -346,15 +346,15 @@ def _read_imported(response: Any) -> results.Imported:
 
 def export_ownership(
     list_id: str, campaign_ids: str | Iterable[str]
-) -> Call[list[results.OwnershipRow]]:
+) -> Call[list[values.OwnershipRow]]:
     """Build `ExportOwnership`; `read` takes one message of the stream."""
     request = admin_pb2.ExportOwnershipRequest(list_id=list_id, campaign_ids=id_list(campaign_ids))
     return Call(ADMIN, "ExportOwnership", request, _read_rows)
 
 
-def _read_rows(response: Any) -> list[results.OwnershipRow]:
+def _read_rows(response: Any) -> list[values.OwnershipRow]:
     return [
-        results.OwnershipRow(
+        values.OwnershipRow(
             record_id=row.record_id,
             campaign_id=row.campaign_id,
             campaign_name=row.campaign_name or row.campaign_id,

@@ -1,4 +1,4 @@
-"""The part of `admin_calls` about principals: who may make calls, their rights and tokens."""
+"""The principals of the AdminService: who may make calls, their rights and tokens."""
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
@@ -6,10 +6,10 @@ from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from ownerd.client import results
-from ownerd.client.admin_calls import PAGE_SIZE
-from ownerd.client.calls import (
+from ownerd.client import values
+from ownerd.client.requests.call import (
     ADMIN,
+    PAGE_SIZE,
     Call,
     Page,
     fresh_request_id,
@@ -18,7 +18,7 @@ from ownerd.client.calls import (
     read_time,
     write_length,
 )
-from ownerd.client.results import Grant, Right, Unchanged
+from ownerd.client.values import Grant, Right, Unchanged
 from ownerd.v1 import admin_pb2
 
 _right = members(Right)
@@ -42,8 +42,8 @@ def _write_principal(principal_id: str, fields: Mapping[str, Any]) -> admin_pb2.
     return admin_pb2.Principal(principal_id=principal_id, **written)
 
 
-def _read_principal(message: Any) -> results.Principal:
-    return results.Principal(
+def _read_principal(message: Any) -> values.Principal:
+    return values.Principal(
         principal_id=message.principal_id,
         grants=tuple(
             Grant(_right(grant.right), tuple(grant.lists), tuple(grant.campaigns))
@@ -54,7 +54,7 @@ def _read_principal(message: Any) -> results.Principal:
         calls_per_s=message.calls_per_s,
         records_per_s=message.records_per_s,
         tokens=tuple(
-            results.Token(
+            values.Token(
                 token_id=token.token_id,
                 create_time=read_time(token, "create_time"),
                 expire_time=read_time(token, "expire_time"),
@@ -67,12 +67,12 @@ def _read_principal(message: Any) -> results.Principal:
     )
 
 
-def _read_principal_response(response: Any) -> results.Principal:
+def _read_principal_response(response: Any) -> values.Principal:
     return _read_principal(response.principal)
 
 
-def _read_issued(response: Any) -> results.Issued:
-    return results.Issued(_read_principal(response.principal), response.token, response.revision)
+def _read_issued(response: Any) -> values.Issued:
+    return values.Issued(_read_principal(response.principal), response.token, response.revision)
 
 
 def create_principal(
@@ -83,7 +83,7 @@ def create_principal(
     token_ttl: timedelta | None,
     reason: str,
     request_id: str | None,
-) -> Call[results.Issued]:
+) -> Call[values.Issued]:
     """Build `CreatePrincipal`; `settings` are the other fields of the principal by their names."""
     request = admin_pb2.CreatePrincipalRequest(
         principal=_write_principal(principal_id, {"grants": grants, **settings}),
@@ -95,13 +95,13 @@ def create_principal(
     return Call(ADMIN, "CreatePrincipal", request, _read_issued)
 
 
-def get_principal(principal_id: str) -> Call[results.Principal]:
+def get_principal(principal_id: str) -> Call[values.Principal]:
     """Build `GetPrincipal`."""
     request = admin_pb2.GetPrincipalRequest(principal_id=principal_id)
     return Call(ADMIN, "GetPrincipal", request, _read_principal_response)
 
 
-def principals_page(token: str) -> Call[Page[results.Principal]]:
+def principals_page(token: str) -> Call[Page[values.Principal]]:
     """Build one page of `ListPrincipals`."""
     request = admin_pb2.ListPrincipalsRequest(page_size=PAGE_SIZE, page_token=token)
     return Call(
@@ -114,7 +114,7 @@ def principals_page(token: str) -> Call[Page[results.Principal]]:
 
 def set_principal(
     principal_id: str, settings: Mapping[str, Any], etag: str, reason: str, request_id: str | None
-) -> Call[results.Principal]:
+) -> Call[values.Principal]:
     """Build `UpdatePrincipal`; `settings` are fields of the principal by their names.
 
     Raises ValueError when nothing is to change: an empty mask would mean all of them.
@@ -142,7 +142,7 @@ def delete_principal(principal_id: str, reason: str, request_id: str | None) -> 
 
 def rotate_token(
     principal_id: str, token_ttl: timedelta | None, reason: str, request_id: str | None
-) -> Call[results.Issued]:
+) -> Call[values.Issued]:
     """Build `RotateToken`."""
     request = admin_pb2.RotateTokenRequest(
         principal_id=principal_id,
@@ -173,9 +173,9 @@ def revoke_tokens(
 
 def check_access(
     principal_id: str, right: Right, list_id: str, campaign_id: str
-) -> Call[results.Access]:
+) -> Call[values.Access]:
     """Build `CheckAccess`."""
     request = admin_pb2.CheckAccessRequest(
         principal_id=principal_id, right=int(right), list_id=list_id, campaign_id=campaign_id
     )
-    return Call(ADMIN, "CheckAccess", request, lambda r: results.Access(r.allowed, r.explanation))
+    return Call(ADMIN, "CheckAccess", request, lambda r: values.Access(r.allowed, r.explanation))

@@ -1,29 +1,28 @@
-"""The synchronous client.
+"""Both clients, from one source: `AsyncClient` in `_async.py`, `Client` in `_sync.py`.
 
-One `Client` may be shared by all threads of a program. It connects at the first call and again
-after a loss. gRPC does not survive `os.fork`: make the client in the process that uses it.
+The build makes `_sync.py` of `_async.py` by leaving out async and await (unasync, see setup.py). So
+the words here are read in both, and what differs in more than that is in `transport`.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import grpc
 
-from ownerd.client import admin_calls, calls, principal_calls
-from ownerd.client.calls import Call, Chunks, Page
-from ownerd.client.channel import (
+from ownerd.client.credentials import StrPath
+from ownerd.client.requests import admin, dial, principals
+from ownerd.client.requests.call import ADMIN, DIAL, Call, Chunks, Page, id_list
+from ownerd.client.transport import (
     ADMIN_TIMEOUT_S,
     DEFAULT_TARGET,
     DIAL_TIMEOUT_S,
+    AsyncTransport,
     Identity,
-    Stubs,
     to_client_error,
 )
-from ownerd.client.credentials import StrPath
-from ownerd.client.errors import ClientError
-from ownerd.client.results import (
+from ownerd.client.values import (
     UNCHANGED,
     Access,
     Claim,
@@ -50,8 +49,16 @@ from ownerd.client.results import (
 Result = TypeVar("Result")
 
 
-class Client:
-    """Talk to an ownerd server, from any thread.
+class AsyncClient:
+    """Talk to an ownerd server.
+
+    A `Client` may be shared by all threads of a program. It connects at the first call and again
+    after a loss. gRPC does not survive `os.fork`: make the client in the process that uses it.
+
+    An `AsyncClient` has the same methods, awaited; only `lists`, `owned_records`, `principals` and
+    `export_ownership` are iterated (`async for`). It belongs to one event loop, that of its first
+    call, where any number of tasks may share it. A cancelled call may still take effect on the
+    server; sending it again is safe (R20).
 
     `target` is the address of the dial listener, `admin_target` that of the admin listener, which
     serves both services: None sends the admin calls to `target` too. Every call has a deadline:
@@ -88,58 +95,54 @@ class Client:
         key_file: StrPath | None = None,
         server_name: str | None = None,
     ) -> None:
-        self._timeouts_s = {calls.DIAL: timeout_s, calls.ADMIN: admin_timeout_s}
-        targets = dict.fromkeys((target, admin_target or target))
-        self._identity = Identity(token, token_file, tls, ca_file, cert_file, key_file, server_name)
-        channels = {address: self._identity.open(grpc, address) for address in targets}
-        self._channels = list(channels.values())
-        self._stubs = Stubs(channels[target], channels[admin_target or target])
+        identity = Identity(token, token_file, tls, ca_file, cert_file, key_file, server_name)
+        self._transport = AsyncTransport(identity, target, admin_target or target)
+        self._timeouts_s = {DIAL: timeout_s, ADMIN: admin_timeout_s}
 
-    def __enter__(self) -> Self:
+    async def __aenter__(self) -> Self:
         return self
 
-    def __exit__(
+    async def __aexit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        await self.close()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the connections; calls under way end with an error. Closing again does nothing."""
-        for channel in self._channels:
-            channel.close()
+        await self._transport.close()
 
     def _send(self, call: Call[Any], timeout_s: float | None) -> Any:
         if timeout_s is None:
             timeout_s = self._timeouts_s[call.service]
-        metadata = self._identity.metadata()
-        return self._stubs.method(call)(call.request, timeout=timeout_s, metadata=metadata)
+        return self._transport.send(call, timeout_s)
 
-    def _run(self, call: Call[Result], timeout_s: float | None) -> Result:
+    async def _run(self, call: Call[Result], timeout_s: float | None) -> Result:
         try:
-            return call.read(self._send(call, timeout_s))
+            return call.read(await self._send(call, timeout_s))
         except grpc.RpcError as error:
             raise to_client_error(call, error) from None
 
-    def _run_chunks(self, chunks: Chunks[Any, Result], timeout_s: float | None) -> Result:
-        return chunks.join([self._run(call, timeout_s) for call in chunks.calls])
+    async def _run_chunks(self, chunks: Chunks[Any, Result], timeout_s: float | None) -> Result:
+        return chunks.join([await self._run(call, timeout_s) for call in chunks.calls])
 
-    def _run_pages(
+    async def _run_pages(
         self, page_call: Callable[[str], Call[Page[Result]]], timeout_s: float | None
-    ) -> Iterator[Result]:
+    ) -> AsyncGenerator[Result]:
         token = ""
         while True:
-            page = self._run(page_call(token), timeout_s)
-            yield from page.items
+            page = await self._run(page_call(token), timeout_s)
+            for item in page.items:
+                yield item
             token = page.next_token
             if not token:
                 return
 
     # The data plane
 
-    def claim(
+    async def claim(
         self, list_id: str, record_id: str, campaign_id: str, *, timeout_s: float | None = None
     ) -> Claim:
         """Ask whether a campaign may dial a record now; a grant reserves the record for it.
@@ -147,9 +150,9 @@ class Client:
         Dial only if the answer is `allowed`, and report the attempt afterwards, or the record stays
         reserved until the list's reservation TTL is over (R4-R6).
         """
-        return self._run(calls.claim(list_id, record_id, campaign_id), timeout_s)
+        return await self._run(dial.claim(list_id, record_id, campaign_id), timeout_s)
 
-    def claim_batch(
+    async def claim_batch(
         self,
         list_id: str,
         record_ids: Iterable[str],
@@ -162,9 +165,9 @@ class Client:
         Each record is decided for itself. The records go out in commits of 10,000: when one of them
         fails, those before it stand. A bad id is refused before anything is sent.
         """
-        return self._run_chunks(calls.claim_batch(list_id, record_ids, campaign_id), timeout_s)
+        return await self._run_chunks(dial.claim_batch(list_id, record_ids, campaign_id), timeout_s)
 
-    def report(
+    async def report(
         self,
         list_id: str,
         record_id: str,
@@ -177,9 +180,11 @@ class Client:
 
         Raises `InvalidArgument` for a code that the server does not know (R7-R11).
         """
-        return self._run(calls.report(list_id, record_id, campaign_id, wrap_up_code), timeout_s)
+        return await self._run(
+            dial.report(list_id, record_id, campaign_id, wrap_up_code), timeout_s
+        )
 
-    def report_batch(
+    async def report_batch(
         self,
         list_id: str,
         campaign_id: str,
@@ -191,17 +196,17 @@ class Client:
 
         The answers are in their order. Cut into commits as in `claim_batch`.
         """
-        return self._run_chunks(calls.report_batch(list_id, campaign_id, attempts), timeout_s)
+        return await self._run_chunks(dial.report_batch(list_id, campaign_id, attempts), timeout_s)
 
-    def holder(
+    async def holder(
         self, list_id: str, record_id: str, *, timeout_s: float | None = None
     ) -> Holder | None:
         """Return the campaign that holds a record now, None if nobody does."""
-        return self._run(calls.holder(list_id, record_id), timeout_s)
+        return await self._run(dial.holder(list_id, record_id), timeout_s)
 
     # The control plane
 
-    def create_list(
+    async def create_list(
         self,
         list_id: str,
         policy: Policy | None = None,
@@ -215,18 +220,18 @@ class Client:
         `reason` goes to the audit log. `request_id` (1 to 64 bytes, None = a random one) makes a
         repeat within 24 hours return the first answer. Raises `AlreadyExists`.
         """
-        call = admin_calls.create_list(list_id, policy or Policy(), reason, request_id)
-        return self._run(call, timeout_s)
+        call = admin.create_list(list_id, policy or Policy(), reason, request_id)
+        return await self._run(call, timeout_s)
 
-    def get_list(self, list_id: str, *, timeout_s: float | None = None) -> ContactList:
+    async def get_list(self, list_id: str, *, timeout_s: float | None = None) -> ContactList:
         """Return a list and the policy in force."""
-        return self._run(admin_calls.get_list(list_id), timeout_s)
+        return await self._run(admin.get_list(list_id), timeout_s)
 
-    def lists(self, *, timeout_s: float | None = None) -> Iterator[ContactList]:
+    def lists(self, *, timeout_s: float | None = None) -> AsyncGenerator[ContactList]:
         """Yield every list in the order of the ids, fetched by pages."""
-        return self._run_pages(admin_calls.lists_page, timeout_s)
+        return self._run_pages(admin.lists_page, timeout_s)
 
-    def delete_list(
+    async def delete_list(
         self,
         list_id: str,
         *,
@@ -241,10 +246,10 @@ class Client:
         Raises `FailedPrecondition` for live ownership without `force`, `Aborted` for a stale
         `etag`.
         """
-        call = admin_calls.delete_list(list_id, force, etag, reason, request_id)
-        return self._run(call, timeout_s)
+        call = admin.delete_list(list_id, force, etag, reason, request_id)
+        return await self._run(call, timeout_s)
 
-    def set_policy(
+    async def set_policy(
         self,
         list_id: str,
         *,
@@ -267,12 +272,12 @@ class Client:
             "renewal_window": renewal_window,
             "reservation_ttl": reservation_ttl,
         }
-        call = admin_calls.set_policy(list_id, enabled, lengths, etag, reason, request_id)
-        return self._run(call, timeout_s)
+        call = admin.set_policy(list_id, enabled, lengths, etag, reason, request_id)
+        return await self._run(call, timeout_s)
 
-    def owners(self, list_id: str, *, timeout_s: float | None = None) -> Owners:
+    async def owners(self, list_id: str, *, timeout_s: float | None = None) -> Owners:
         """Return how many records of a list each campaign owns and has reserved (R17)."""
-        return self._run(admin_calls.owners(list_id), timeout_s)
+        return await self._run(admin.owners(list_id), timeout_s)
 
     def owned_records(
         self,
@@ -280,17 +285,17 @@ class Client:
         campaign_ids: str | Iterable[str] = (),
         *,
         timeout_s: float | None = None,
-    ) -> Iterator[OwnedRecord]:
+    ) -> AsyncGenerator[OwnedRecord]:
         """Yield the owned records of a list, of all campaigns or of those given, by pages.
 
         Each page is exact as of its own moment.
         """
-        wanted = calls.id_list(campaign_ids)
+        wanted = id_list(campaign_ids)
         return self._run_pages(
-            lambda token: admin_calls.owned_records_page(list_id, wanted, token), timeout_s
+            lambda token: admin.owned_records_page(list_id, wanted, token), timeout_s
         )
 
-    def release(
+    async def release(
         self,
         list_id: str,
         campaign_ids: str | Iterable[str] = (),
@@ -307,12 +312,12 @@ class Client:
         Exactly one of `campaign_ids` and `all_campaigns`. Dials in progress keep their reservation
         unless `include_reservations`. A dry run counts and changes nothing.
         """
-        call = admin_calls.release(
+        call = admin.release(
             list_id, campaign_ids, all_campaigns, include_reservations, dry_run, reason, request_id
         )
-        return self._run(call, timeout_s)
+        return await self._run(call, timeout_s)
 
-    def release_records(
+    async def release_records(
         self,
         list_id: str,
         record_ids: Iterable[str],
@@ -321,9 +326,9 @@ class Client:
         timeout_s: float | None = None,
     ) -> Released:
         """End the ownership of single records, any number, in commits of 10,000 (R15)."""
-        return self._run_chunks(admin_calls.release_records(list_id, record_ids, reason), timeout_s)
+        return await self._run_chunks(admin.release_records(list_id, record_ids, reason), timeout_s)
 
-    def upsert_campaign(
+    async def upsert_campaign(
         self,
         campaign_id: str,
         name: str,
@@ -333,10 +338,10 @@ class Client:
         timeout_s: float | None = None,
     ) -> int:
         """Give a campaign its display name, register it if it is new, and return the revision."""
-        call = admin_calls.upsert_campaign(campaign_id, name, reason, request_id)
-        return self._run(call, timeout_s)
+        call = admin.upsert_campaign(campaign_id, name, reason, request_id)
+        return await self._run(call, timeout_s)
 
-    def signal_campaign(
+    async def signal_campaign(
         self,
         campaign_id: str,
         signal: Signal,
@@ -350,10 +355,10 @@ class Client:
 
         Without a `list_id` it is told of all lists.
         """
-        call = admin_calls.signal_campaign(campaign_id, signal, list_id, reason, request_id)
-        return self._run(call, timeout_s)
+        call = admin.signal_campaign(campaign_id, signal, list_id, reason, request_id)
+        return await self._run(call, timeout_s)
 
-    def import_ownership(
+    async def import_ownership(
         self,
         list_id: str,
         rows: Iterable[OwnershipRow],
@@ -369,28 +374,29 @@ class Client:
         import and is raised here. Raises `FailedPrecondition` for a conflict under
         `OnConflict.FAIL`. Give long imports their `timeout_s`.
         """
-        call = admin_calls.import_ownership(list_id, rows, on_conflict, reason, request_id)
+        call = admin.import_ownership(list_id, rows, on_conflict, reason, request_id)
         try:
-            return self._run(call, timeout_s)
-        except ClientError as error:
+            return await self._run(call, timeout_s)
+        except AsyncTransport.REQUESTS_BROKE_OFF as error:
             raise call.request.row_error or error from None
 
-    def export_ownership(
+    async def export_ownership(
         self,
         list_id: str,
         campaign_ids: str | Iterable[str] = (),
         *,
         timeout_s: float | None = None,
-    ) -> Iterator[OwnershipRow]:
+    ) -> AsyncGenerator[OwnershipRow]:
         """Yield every owned record as a row for `import_ownership`, in the order of the keys.
 
         `timeout_s` is for the whole export, None = the admin deadline.
         """
-        call = admin_calls.export_ownership(list_id, campaign_ids)
+        call = admin.export_ownership(list_id, campaign_ids)
         responses = self._send(call, timeout_s)
         try:
-            for response in responses:
-                yield from call.read(response)
+            async for response in responses:
+                for row in call.read(response):
+                    yield row
         except grpc.RpcError as error:
             raise to_client_error(call, error) from None
         finally:
@@ -398,7 +404,7 @@ class Client:
 
     # Principals; each of these calls needs the right admin
 
-    def create_principal(
+    async def create_principal(
         self,
         principal_id: str,
         grants: Iterable[Grant] = (),
@@ -427,20 +433,22 @@ class Client:
             "calls_per_s": calls_per_s,
             "records_per_s": records_per_s,
         }
-        call = principal_calls.create_principal(
+        call = principals.create_principal(
             principal_id, grants, settings, no_token, token_ttl, reason, request_id
         )
-        return self._run(call, timeout_s)
+        return await self._run(call, timeout_s)
 
-    def get_principal(self, principal_id: str, *, timeout_s: float | None = None) -> Principal:
+    async def get_principal(
+        self, principal_id: str, *, timeout_s: float | None = None
+    ) -> Principal:
         """Return a principal with its rights; its tokens are named, not shown."""
-        return self._run(principal_calls.get_principal(principal_id), timeout_s)
+        return await self._run(principals.get_principal(principal_id), timeout_s)
 
-    def principals(self, *, timeout_s: float | None = None) -> Iterator[Principal]:
+    def principals(self, *, timeout_s: float | None = None) -> AsyncGenerator[Principal]:
         """Yield every principal in the order of the ids, fetched by pages."""
-        return self._run_pages(principal_calls.principals_page, timeout_s)
+        return self._run_pages(principals.principals_page, timeout_s)
 
-    def set_principal(
+    async def set_principal(
         self,
         principal_id: str,
         *,
@@ -467,10 +475,10 @@ class Client:
             "calls_per_s": calls_per_s,
             "records_per_s": records_per_s,
         }
-        call = principal_calls.set_principal(principal_id, settings, etag, reason, request_id)
-        return self._run(call, timeout_s)
+        call = principals.set_principal(principal_id, settings, etag, reason, request_id)
+        return await self._run(call, timeout_s)
 
-    def delete_principal(
+    async def delete_principal(
         self,
         principal_id: str,
         *,
@@ -479,10 +487,10 @@ class Client:
         timeout_s: float | None = None,
     ) -> int:
         """End a principal with all its tokens at once, and return the revision of it."""
-        call = principal_calls.delete_principal(principal_id, reason, request_id)
-        return self._run(call, timeout_s)
+        call = principals.delete_principal(principal_id, reason, request_id)
+        return await self._run(call, timeout_s)
 
-    def rotate_token(
+    async def rotate_token(
         self,
         principal_id: str,
         *,
@@ -496,10 +504,10 @@ class Client:
         The one before stays valid, so that clients can go over without an outage; of three the
         oldest ends.
         """
-        call = principal_calls.rotate_token(principal_id, token_ttl, reason, request_id)
-        return self._run(call, timeout_s)
+        call = principals.rotate_token(principal_id, token_ttl, reason, request_id)
+        return await self._run(call, timeout_s)
 
-    def revoke_tokens(
+    async def revoke_tokens(
         self,
         principal_id: str,
         token_ids: str | Iterable[str] = (),
@@ -514,12 +522,10 @@ class Client:
         Exactly one of `token_ids` and `all_tokens`. Raises `FailedPrecondition` if nobody would be
         left who can sign in with the right admin.
         """
-        call = principal_calls.revoke_tokens(
-            principal_id, token_ids, all_tokens, reason, request_id
-        )
-        return self._run(call, timeout_s)
+        call = principals.revoke_tokens(principal_id, token_ids, all_tokens, reason, request_id)
+        return await self._run(call, timeout_s)
 
-    def check_access(
+    async def check_access(
         self,
         principal_id: str,
         right: Right,
@@ -529,5 +535,5 @@ class Client:
         timeout_s: float | None = None,
     ) -> Access:
         """Say whether a principal has a right on a list and a campaign; empty = on every one."""
-        call = principal_calls.check_access(principal_id, right, list_id, campaign_id)
-        return self._run(call, timeout_s)
+        call = principals.check_access(principal_id, right, list_id, campaign_id)
+        return await self._run(call, timeout_s)
