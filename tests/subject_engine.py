@@ -122,7 +122,7 @@ def refusals(call: Callable[[], Result]) -> Result:
 
 
 class EngineSubject(DialMessages):
-    """A `TimedSubject` on `ownerd.engine.engine.engine.engine.Engine`; keyword options go to the engine."""
+    """A `TimedSubject` on `ownerd.engine.engine.Engine`; keyword options go to the engine."""
 
     def __init__(self, directory: Path | str, start_ns: int = START_NS, **options: Any) -> None:
         self.directory = str(directory)

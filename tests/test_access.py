@@ -1,4 +1,4 @@
-"""`ownerd.access.table.table.table`: patterns, the table of principals, rate limits, who was turned away."""
+"""`ownerd.access.table`: patterns, the table of principals, rate limits, who was turned away."""
 
 import fnmatch
 import hashlib
