@@ -20,11 +20,11 @@ from libc.stdio cimport snprintf
 from libc.string cimport strlen
 from libcpp.memory cimport shared_ptr
 
-from ownerd.api.calls cimport (
-    CALL_GET_HOLDER, MESSAGE_BYTES, PERMISSION_DENIED, RESOURCE_EXHAUSTED, DialCall, printable,
-    task_refuse,
-)
+from ownerd.api.dial_call cimport CALL_GET_HOLDER, DialCall
 from ownerd.api.grpc_http2 cimport grpc_call_name
+from ownerd.api.task cimport (
+    MESSAGE_BYTES, PERMISSION_DENIED, RESOURCE_EXHAUSTED, printable, task_refuse,
+)
 from ownerd.base.bytes cimport Slice, empty_slice, slice_of, text_slice
 from ownerd.base.clock cimport clock_elapsed
 from ownerd.rules.ownership cimport NEVER_NS

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint32_t
 
-from ownerd.api.calls cimport DialCall
+from ownerd.api.dial_call cimport DialCall
 from ownerd.base.bytes cimport Slice
 
 cdef enum:

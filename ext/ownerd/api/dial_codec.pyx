@@ -12,10 +12,10 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport abort, malloc, realloc
 from libc.string cimport memcpy, memset
 
-from ownerd.api.calls cimport (
-    CALL_CLAIM_BATCH, CALL_GET_HOLDER, CALL_REPORT, CALL_REPORT_BATCH, INVALID_ARGUMENT,
-    MESSAGE_BYTES, DialItem, task_refuse,
+from ownerd.api.dial_call cimport (
+    CALL_CLAIM_BATCH, CALL_GET_HOLDER, CALL_REPORT, CALL_REPORT_BATCH, DialItem,
 )
+from ownerd.api.task cimport INVALID_ARGUMENT, MESSAGE_BYTES, task_refuse
 from ownerd.base.bytes cimport Slice
 from ownerd.rules.ownership cimport NEVER_NS, NOBODY
 

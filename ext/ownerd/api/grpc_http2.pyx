@@ -7,7 +7,7 @@ may call them. Nothing here knows a connection, a stream or a session.
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcmp, strlen
 
-from ownerd.api.calls cimport (
+from ownerd.api.dial_call cimport (
     CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, CALL_REPORT, CALL_REPORT_BATCH,
 )
 from ownerd.base.bytes cimport same

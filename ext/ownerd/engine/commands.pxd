@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from ownerd.api.calls cimport Task
+from ownerd.api.task cimport Task
 from ownerd.base.containers cimport string, vector
 from ownerd.rules.ownership cimport Policy
 from ownerd.storage.store cimport List, Store

@@ -12,7 +12,7 @@ from cython.operator cimport dereference, preincrement
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memset
 
-from ownerd.api.calls cimport (
+from ownerd.api.task cimport (
     ABORTED, ALREADY_EXISTS, FAILED_PRECONDITION, MESSAGE_BYTES, NOT_FOUND, OK,
     RESOURCE_EXHAUSTED, Task, printable, task_refuse,
 )

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t
 
-from ownerd.api.calls cimport DialCall
+from ownerd.api.dial_call cimport DialCall
 from ownerd.storage.capacity cimport Capacity
 from ownerd.storage.store cimport Store
 

@@ -9,10 +9,10 @@ from libc.stdint cimport uint32_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcmp
 
-from ownerd.api.calls cimport (
-    CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, CALL_REPORT, CALL_REPORT_BATCH,
-    INVALID_ARGUMENT, MESSAGE_BYTES, OK, DialItem, printable, task_refuse,
+from ownerd.api.dial_call cimport (
+    CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, CALL_REPORT, CALL_REPORT_BATCH, DialItem,
 )
+from ownerd.api.task cimport INVALID_ARGUMENT, MESSAGE_BYTES, OK, printable, task_refuse
 from ownerd.base.bytes cimport Slice, text_slice
 from ownerd.engine.commands cimport refuse_full, refuse_unknown_list
 from ownerd.rules.ownership cimport (

@@ -9,13 +9,13 @@ import time
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
-from ownerd.api.calls cimport (
-    CALL_KIND_COUNT, FAILED_PRECONDITION, INVALID_ARGUMENT, OK, TASK_COMMAND, UNAVAILABLE,
-    DialCall, Task, call_clear, call_init, task_clear,
-)
+from ownerd.api.dial_call cimport CALL_KIND_COUNT, DialCall, call_clear, call_init
 from ownerd.api.dial_codec cimport (
     BATCH_RECORDS, CAMPAIGN_ID_BYTES, LIST_ID_BYTES, RECORD_ID_BYTES, WRAP_UP_CODE_BYTES,
     dial_decode,
+)
+from ownerd.api.task cimport (
+    FAILED_PRECONDITION, INVALID_ARGUMENT, OK, TASK_COMMAND, UNAVAILABLE, Task, task_clear,
 )
 from ownerd.base.clock cimport Clock, clock_now
 from ownerd.base.containers cimport string
@@ -43,7 +43,7 @@ from ownerd.storage.record_tree cimport tree_count
 from ownerd.storage.recovery cimport store_close, store_open
 from ownerd.storage.store cimport COUNT_PENDING
 
-from ownerd.api.calls import Refused
+from ownerd.api.task import Refused
 from ownerd.engine.admin_reads import ListInfo, Outcome
 from ownerd.engine.admin_reads import PolicyTuple as Policy
 from ownerd.storage.directory import StoreError, StoreInUseError

@@ -3,7 +3,8 @@
 from libc.stdint cimport int64_t, uint64_t
 from libcpp.atomic cimport atomic
 
-from ownerd.api.calls cimport DialCall, Task
+from ownerd.api.dial_call cimport DialCall
+from ownerd.api.task cimport Task
 from ownerd.base.clock cimport ClockState
 from ownerd.base.containers cimport vector
 from ownerd.engine.settler cimport MaintenanceState

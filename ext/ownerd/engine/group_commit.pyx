@@ -24,11 +24,12 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.stdio cimport snprintf
 from libc.string cimport memset
 
-from ownerd.api.calls cimport (
-    CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, DEADLINE_EXCEEDED, MESSAGE_BYTES, OK,
-    RESOURCE_EXHAUSTED, TASK_COMMAND, TASK_DIAL, TASK_SNAPSHOT, UNAVAILABLE, task_refuse,
-)
+from ownerd.api.dial_call cimport CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER
 from ownerd.api.dial_codec cimport dial_encode
+from ownerd.api.task cimport (
+    DEADLINE_EXCEEDED, MESSAGE_BYTES, OK, RESOURCE_EXHAUSTED, TASK_COMMAND, TASK_DIAL,
+    TASK_SNAPSHOT, UNAVAILABLE, task_refuse,
+)
 from ownerd.base.clock cimport clock_elapsed, clock_now, clock_start_from
 from ownerd.base.failpoints cimport FAIL_AFTER_ANSWER, FAIL_BEFORE_ANSWER, fail_at
 from ownerd.base.lmdb cimport MDB_SUCCESS

@@ -8,7 +8,7 @@ snapshot, whose pages cannot be used again, a step that is not urgent waits for 
 
 from libc.string cimport memset
 
-from ownerd.api.calls cimport OK, TASK_COMMAND, TASK_PLAN, task_clear
+from ownerd.api.task cimport OK, TASK_COMMAND, TASK_PLAN, task_clear
 from ownerd.base.clock cimport clock_elapsed
 from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS
 from ownerd.engine.commands cimport FINISH_COUNT, Command

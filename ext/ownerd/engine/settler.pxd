@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libcpp.atomic cimport atomic
 from libcpp.memory cimport shared_ptr
 
-from ownerd.api.calls cimport Task
+from ownerd.api.task cimport Task
 from ownerd.base.containers cimport mutex, string
 from ownerd.storage.memtable cimport Memtable, Run
 from ownerd.storage.record_tree cimport Vacuum

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint64_t
 
-from ownerd.api.calls cimport Task
+from ownerd.api.task cimport Task
 from ownerd.base.containers cimport string, vector
 from ownerd.storage.read_view cimport ReadView
 from ownerd.storage.store cimport Campaign, Store

@@ -12,10 +12,10 @@ from libc.stdint cimport uint32_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy
 
-from ownerd.api.calls cimport (
+from ownerd.api.dial_codec cimport RECORD_ID_BYTES
+from ownerd.api.task cimport (
     MESSAGE_BYTES, NOT_FOUND, RESOURCE_EXHAUSTED, TASK_SNAPSHOT, task_clear, task_refuse,
 )
-from ownerd.api.dial_codec cimport RECORD_ID_BYTES
 from ownerd.base.bytes cimport Slice, empty_slice, slice_of, text_slice
 from ownerd.base.lmdb cimport MDB_SUCCESS
 from ownerd.engine.commands cimport refuse_unknown_list
@@ -29,7 +29,7 @@ from ownerd.storage.read_view cimport (
 )
 from ownerd.storage.store cimport NOT_RELEASED, Campaign, List, Store, find_list
 
-from ownerd.api.calls import Refused
+from ownerd.api.task import Refused
 from ownerd.storage.directory import StoreError
 
 

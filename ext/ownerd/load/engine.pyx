@@ -15,10 +15,9 @@ from collections import namedtuple
 from libc.stdint cimport UINT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 
-from ownerd.api.calls cimport (
-    CALL_CLAIM, CALL_CLAIM_BATCH, OK, UNAVAILABLE, DialCall, Task, call_clear, call_init,
-)
+from ownerd.api.dial_call cimport CALL_CLAIM, CALL_CLAIM_BATCH, DialCall, call_clear, call_init
 from ownerd.api.dial_codec cimport dial_decode
+from ownerd.api.task cimport OK, UNAVAILABLE, Task
 from ownerd.base.clock cimport (
     CLOCK_MONOTONIC, CLOCK_PROCESS_CPUTIME_ID, clock_read, clockid_t, timespec,
 )

@@ -17,7 +17,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from ownerd.api.calls cimport CALL_CLAIM, CALL_CLAIM_BATCH, CALL_KIND_COUNT, OK
+from ownerd.api.dial_call cimport CALL_CLAIM, CALL_CLAIM_BATCH, CALL_KIND_COUNT
+from ownerd.api.task cimport OK
 from ownerd.base.clock cimport CLOCK_MONOTONIC, clock_read, timespec
 from ownerd.base.containers cimport string, vector
 from ownerd.load.channel cimport (

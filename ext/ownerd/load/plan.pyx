@@ -12,7 +12,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from ownerd.api.calls cimport CALL_CLAIM, CALL_CLAIM_BATCH, CALL_REPORT, CALL_REPORT_BATCH
+from ownerd.api.dial_call cimport CALL_CLAIM, CALL_CLAIM_BATCH, CALL_REPORT, CALL_REPORT_BATCH
 from ownerd.api.dial_codec cimport (
     BATCH_RECORDS, CAMPAIGN_ID_BYTES, LIST_ID_BYTES, WRAP_UP_CODE_BYTES,
 )

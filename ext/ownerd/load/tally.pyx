@@ -11,7 +11,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from ownerd.api.calls cimport OK
+from ownerd.api.task cimport OK
 from ownerd.base.clock cimport CLOCK_THREAD_CPUTIME_ID, clock_read
 
 DECISIONS = ("unspecified", "granted", "denied", "uncontrolled")

@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t
 
 from ownerd.access.table cimport Access, Identity
-from ownerd.api.calls cimport Task
+from ownerd.api.task cimport Task
 from ownerd.base.containers cimport mutex
 from ownerd.engine.engine cimport Engine
 

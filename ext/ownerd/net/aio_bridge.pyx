@@ -21,16 +21,16 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from ownerd.access.table cimport Access, Identity, access_admits, access_turn_away_call
-from ownerd.api.calls cimport (
-    CALL_CLAIM_BATCH, CALL_KIND_COUNT, CALL_REPORT_BATCH, OK, PERMISSION_DENIED, DialCall,
-    call_clear, call_init,
+from ownerd.api.dial_call cimport (
+    CALL_CLAIM_BATCH, CALL_KIND_COUNT, CALL_REPORT_BATCH, DialCall, call_clear, call_init,
 )
 from ownerd.api.dial_codec cimport dial_decode
+from ownerd.api.task cimport OK, PERMISSION_DENIED
 from ownerd.base.bytes cimport slice_of
 from ownerd.engine.group_commit cimport engine_submit_all
 
 from ownerd.access.table import peer_host
-from ownerd.api.calls import Refused
+from ownerd.api.task import Refused
 
 cdef extern from "<sys/eventfd.h>" nogil:
     int eventfd(unsigned int, int)

@@ -16,8 +16,8 @@ from ownerd.access.table cimport (
     DIGEST_BYTES, REFUSED_UNAUTHENTICATED, AccessTable, Principal, access_admits,
     access_by_name, access_by_token, access_table, access_turn_away, access_turn_away_call,
 )
-from ownerd.api.calls cimport MESSAGE_BYTES, PERMISSION_DENIED, UNAUTHENTICATED, task_refuse
 from ownerd.api.grpc_http2 cimport grpc_call_name
+from ownerd.api.task cimport MESSAGE_BYTES, PERMISSION_DENIED, UNAUTHENTICATED, task_refuse
 from ownerd.base.bytes cimport Slice, empty_slice, slice_of
 from ownerd.base.clock cimport clock_now
 from ownerd.base.sockets cimport (

@@ -22,7 +22,7 @@ from libc.stdlib cimport abort, free, malloc
 from libc.string cimport memset
 
 from ownerd.access.table cimport AccessCore
-from ownerd.api.calls cimport Task
+from ownerd.api.task cimport Task
 from ownerd.base.clock cimport clock_elapsed
 from ownerd.base.mpsc cimport mpsc_is_quiet, mpsc_take
 from ownerd.base.nghttp2 cimport nghttp2_option_del, nghttp2_session_callbacks_del

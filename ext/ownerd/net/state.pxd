@@ -9,7 +9,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libcpp.memory cimport shared_ptr
 
 from ownerd.access.table cimport DIGEST_BYTES, AccessCore, AccessTable, Principal
-from ownerd.api.calls cimport DialCall, Task
+from ownerd.api.dial_call cimport DialCall
+from ownerd.api.task cimport Task
 from ownerd.base.containers cimport mutex, vector
 from ownerd.base.nghttp2 cimport nghttp2_option, nghttp2_session, nghttp2_session_callbacks
 from ownerd.base.openssl cimport SSL

@@ -19,15 +19,15 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport abort, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset, strlen
 
-from ownerd.api.calls cimport (
-    CALL_KIND_COUNT, INVALID_ARGUMENT, MESSAGE_BYTES, NOT_FOUND, OK, RESOURCE_EXHAUSTED, Task,
-    call_clear, call_init, task_refuse,
-)
+from ownerd.api.dial_call cimport CALL_KIND_COUNT, call_clear, call_init
 from ownerd.api.dial_codec cimport dial_decode, read_text_field
 from ownerd.api.grpc_http2 cimport (
     GRPC_INTERNAL, GRPC_UNIMPLEMENTED, PREFIX_BYTES, TARGET_HEALTH_CHECK, TARGET_UNKNOWN,
     grpc_escape, grpc_is_content_type, grpc_message_bytes, grpc_put_prefix, grpc_target,
     grpc_timeout_ns,
+)
+from ownerd.api.task cimport (
+    INVALID_ARGUMENT, MESSAGE_BYTES, NOT_FOUND, OK, RESOURCE_EXHAUSTED, Task, task_refuse,
 )
 from ownerd.base.bytes cimport Slice, same
 from ownerd.base.mpsc cimport mpsc_enter, mpsc_leave, mpsc_push

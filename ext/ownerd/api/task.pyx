@@ -1,11 +1,9 @@
-"""Life of a call: made empty, refused with a message or answered, cleared.
+"""Life of a task: refused with a message, cleared; and `Refused`, a refusal as Python sees it.
 
-Owns the memory rules of `Task` and `DialCall` (see the .pxd), and `Refused`, a refusal as Python
-sees it.
+Owns the memory rules of `Task` (see the .pxd).
 """
 
 from libc.stdlib cimport abort, free, malloc
-from libc.string cimport memset
 
 cdef enum:
     SHOWN_BYTES = 64                  # how much of a caller's value an error message repeats
@@ -40,24 +38,6 @@ cdef char *task_refuse(Task *task, int code) noexcept nogil:
     task.code = code
     task.message[0] = 0
     return task.message
-
-
-cdef void call_init(DialCall *call, uint8_t call_kind) noexcept nogil:
-    memset(call, 0, sizeof(DialCall))
-    call.call_kind = call_kind
-    call.task.kind = TASK_DIAL
-    call.items = &call.single
-
-
-cdef void call_clear(DialCall *call) noexcept nogil:
-    """Free what the call holds. Its slices and its answer are gone afterwards."""
-    task_clear(&call.task)
-    if call.items != &call.single:
-        free(call.items)
-    if call.answer != call.room:
-        free(call.answer)
-    call.items = &call.single
-    call.answer = NULL
 
 
 cdef int printable(const char *data, size_t size) noexcept nogil:
