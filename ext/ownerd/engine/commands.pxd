@@ -85,4 +85,3 @@ cdef cppclass Command:
 cdef int command_run(Store *store, Command *command, int64_t now_ns) noexcept nogil
 cdef bint is_full(int code) noexcept nogil
 cdef void refuse_full(Store *store, Task *task) noexcept nogil
-cdef void refuse_unknown_list(Task *task, const char *list_id, size_t size) noexcept nogil

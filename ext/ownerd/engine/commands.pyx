@@ -12,10 +12,11 @@ from cython.operator cimport dereference, preincrement
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memset
 
-from ownerd.api.task cimport (
-    ABORTED, ALREADY_EXISTS, FAILED_PRECONDITION, MESSAGE_BYTES, NOT_FOUND, OK,
-    RESOURCE_EXHAUSTED, Task, printable, task_refuse,
+from ownerd.api.reasons cimport (
+    CAMPAIGN_NOT_FOUND, CODE_NOT_FOUND, IMPORT_CONFLICT, LIST_DIALED, LIST_EXISTS, LIST_NOT_FOUND,
+    LIST_UNCOUNTED, STALE_ETAG, STORE_FULL, Value, quoted, refuse_about, refuse_with, words,
 )
+from ownerd.api.task cimport OK, Task
 from ownerd.base.bytes cimport Slice, empty_slice, put_be32, put_be64, slice_of, text_slice
 from ownerd.base.lmdb cimport MDB_MAP_FULL, MDB_SUCCESS, MDB_TXN_FULL
 from ownerd.rules.ownership cimport (
@@ -32,6 +33,10 @@ from ownerd.storage.store cimport (
 )
 from ownerd.storage.table_cursor cimport load_codes, load_list
 
+cdef enum:
+    ETAG_BYTES = 24
+    PLACE_BYTES = 32
+
 
 # --- refusals -------------------------------------------------------------------------------------
 
@@ -45,43 +50,32 @@ cdef bint disk_full(Store *store) noexcept nogil:
 
 
 cdef void refuse_full(Store *store, Task *task) noexcept nogil:
-    snprintf(
-        task_refuse(task, RESOURCE_EXHAUSTED), MESSAGE_BYTES,
-        "the store is full (%s); nothing was changed: release ownership, delete lists, or give it "
-        "more room, then try again",
-        b"no disk space is left" if disk_full(store) else b"its map has reached map_bytes",
+    cdef Value why = words(
+        "no disk space is left" if disk_full(store) else "its map has reached map_bytes"
     )
+    refuse_with(task, STORE_FULL, &why)
 
 
-cdef void refuse_unknown_list(Task *task, const char *list_id, size_t size) noexcept nogil:
+cdef void refuse_stale(Command *command) noexcept nogil:
+    cdef char etag[ETAG_BYTES]
+    cdef char current[ETAG_BYTES]
+    cdef Value values[2]
+    snprintf(etag, sizeof(etag), "'%llu'", <unsigned long long> command.expected_revision)
     snprintf(
-        task_refuse(task, NOT_FOUND), MESSAGE_BYTES,
-        "list_id: there is no contact list \"%.*s\"; create it first (CreateContactList)",
-        printable(list_id, size), list_id,
+        current, sizeof(current), "'%llu'", <unsigned long long> command.list.update_revision
     )
-
-
-cdef void refuse_unknown_campaign(Command *command, const string &campaign_id) noexcept nogil:
-    snprintf(
-        task_refuse(&command.task, NOT_FOUND), MESSAGE_BYTES,
-        "campaign_id: there is no campaign \"%.*s\"; ListCampaigns shows those that are known",
-        printable(campaign_id.data(), campaign_id.size()), campaign_id.data(),
-    )
+    values[0], values[1] = words(etag), words(current)
+    refuse_with(&command.task, STALE_ETAG, values)
 
 
 cdef bint known_list(Store *store, Command *command) noexcept nogil:
     """Set `command.list`; check the expected revision of its policy, if one was given."""
     command.list = find_list(store, text_slice(command.list_id))
     if command.list == NULL:
-        refuse_unknown_list(&command.task, command.list_id.data(), command.list_id.size())
+        refuse_about(&command.task, LIST_NOT_FOUND, text_slice(command.list_id))
         return False
     if command.expected_revision not in (0, command.list.update_revision):
-        snprintf(
-            task_refuse(&command.task, ABORTED), MESSAGE_BYTES,
-            "etag: \"%llu\" is stale, the list's policy is at \"%llu\"; read it again and retry",
-            <unsigned long long> command.expected_revision,
-            <unsigned long long> command.list.update_revision,
-        )
+        refuse_stale(command)
         return False
     return True
 
@@ -89,10 +83,12 @@ cdef bint known_list(Store *store, Command *command) noexcept nogil:
 cdef bint known_campaign(
     Store *store, Command *command, const string &campaign_id, uint32_t *number
 ) noexcept nogil:
+    cdef Value values[2]
     number[0] = find_campaign(store, text_slice(campaign_id))
     if number[0] < store.campaigns.size():
         return True
-    refuse_unknown_campaign(command, campaign_id)
+    values[0], values[1] = words("campaign_id"), quoted(text_slice(campaign_id))
+    refuse_with(&command.task, CAMPAIGN_NOT_FOUND, values)
     return False
 
 
@@ -101,11 +97,7 @@ cdef bint known_campaign(
 cdef void create_list(Store *store, Command *command, int64_t now_ns) noexcept nogil:
     cdef List draft
     if find_list(store, text_slice(command.list_id)) != NULL:
-        snprintf(
-            task_refuse(&command.task, ALREADY_EXISTS), MESSAGE_BYTES,
-            "list_id: contact list \"%.*s\" exists already",
-            printable(command.list_id.data(), command.list_id.size()), command.list_id.data(),
-        )
+        refuse_about(&command.task, LIST_EXISTS, text_slice(command.list_id))
         return
     draft.id = command.list_id
     draft.number = store.next_list
@@ -168,18 +160,10 @@ cdef void delete_list(Store *store, Command *command, int64_t now_ns) noexcept n
     if not known_list(store, command):
         return
     if not command.force and command.list.acquire_revision > command.acquire_revision:
-        snprintf(
-            task_refuse(&command.task, FAILED_PRECONDITION), MESSAGE_BYTES,
-            "contact list \"%.*s\" is being dialed: ownership was acquired a moment ago",
-            printable(command.list_id.data(), command.list_id.size()), command.list_id.data(),
-        )
+        refuse_about(&command.task, LIST_DIALED, text_slice(command.list_id))
         return
     if counts_pending(command.list):
-        snprintf(
-            task_refuse(&command.task, FAILED_PRECONDITION), MESSAGE_BYTES,
-            "contact list \"%.*s\" was released a moment ago and is still counted; try again",
-            printable(command.list_id.data(), command.list_id.size()), command.list_id.data(),
-        )
+        refuse_about(&command.task, LIST_UNCOUNTED, text_slice(command.list_id))
         return
     put_be32(key, command.list.number)
     for i in range(command.list.events.size()):
@@ -329,11 +313,7 @@ cdef void upsert_code(Store *store, Command *command) noexcept nogil:
 
 cdef void delete_code(Store *store, Command *command) noexcept nogil:
     if store.codes.count(command.code) == 0:
-        snprintf(
-            task_refuse(&command.task, NOT_FOUND), MESSAGE_BYTES,
-            "code: there is no wrap-up code \"%.*s\"; ListWrapUpCodes shows those that are known",
-            printable(command.code.data(), command.code.size()), command.code.data(),
-        )
+        refuse_about(&command.task, CODE_NOT_FOUND, text_slice(command.code))
         return
     delete_row(store, CODES, text_slice(command.code))
 
@@ -391,13 +371,11 @@ cdef bint import_row(Store *store, Command *command, ImportRow *row, int64_t now
 
 
 cdef void refuse_conflict(Store *store, Command *command, size_t index) noexcept nogil:
-    cdef string *record_id = &command.rows[index].record_id
-    snprintf(
-        task_refuse(&command.task, FAILED_PRECONDITION), MESSAGE_BYTES,
-        "rows[%zu]: record \"%.*s\" is held by another campaign; import with strategy skip or "
-        "overwrite, or release it first",
-        index, printable(record_id.data(), record_id.size()), record_id.data(),
-    )
+    cdef char place[PLACE_BYTES]
+    cdef Value values[2]
+    snprintf(place, sizeof(place), "rows[%zu]", index)
+    values[0], values[1] = words(place), quoted(text_slice(command.rows[index].record_id))
+    refuse_with(&command.task, IMPORT_CONFLICT, values)
 
 
 # --- one command, whole ---------------------------------------------------------------------------

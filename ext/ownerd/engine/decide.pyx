@@ -12,9 +12,12 @@ from libc.string cimport memcmp
 from ownerd.api.dial_call cimport (
     CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, CALL_REPORT, CALL_REPORT_BATCH, DialItem,
 )
-from ownerd.api.task cimport INVALID_ARGUMENT, MESSAGE_BYTES, OK, printable, task_refuse
+from ownerd.api.reasons cimport (
+    CODE_UNKNOWN, LIST_NOT_FOUND, Value, quoted, refuse_about, refuse_with, words,
+)
+from ownerd.api.task cimport OK
 from ownerd.base.bytes cimport Slice, text_slice
-from ownerd.engine.commands cimport refuse_full, refuse_unknown_list
+from ownerd.engine.commands cimport refuse_full
 from ownerd.rules.ownership cimport (
     NOBODY, OWNERSHIP_ACQUIRED, Code, Ruling, rules_attempt, rules_claim, rules_holder,
 )
@@ -27,6 +30,7 @@ from ownerd.storage.store cimport (
 )
 
 cdef enum:
+    PLACE_BYTES = 64                  # the name of a field, with its index
     PREFETCHED = 8                    # records between asking for a slot and writing to it
 
 
@@ -55,27 +59,25 @@ cdef bint lookup_code(Decision *decision, Slice text) noexcept nogil:
     return True
 
 
+cdef void refuse_code(DialCall *call, uint32_t index, Slice code) noexcept nogil:
+    cdef char place[PLACE_BYTES]
+    cdef Value values[2]
+    values[0], values[1] = words("wrap_up_code"), quoted(code)
+    if call.call_kind == CALL_REPORT_BATCH:
+        snprintf(place, sizeof(place), "attempts[%u].wrap_up_code", index)
+        values[0] = words(place)
+    refuse_with(&call.task, CODE_UNKNOWN, values)
+
+
 cdef bint codes_known(Decision *decision) noexcept nogil:
     cdef uint32_t i
     cdef Slice text
     cdef DialCall *call = decision.call
-    cdef char *message
     for i in range(call.item_count):
         text = call.items[i].wrap_up_code
         if lookup_code(decision, text):
             continue
-        message = task_refuse(&call.task, INVALID_ARGUMENT)
-        if call.call_kind == CALL_REPORT:
-            snprintf(
-                message, MESSAGE_BYTES, "wrap_up_code: \"%.*s\" is not a known wrap-up code; "
-                "ListWrapUpCodes shows those that are", printable(text.data, text.size), text.data,
-            )
-        else:
-            snprintf(
-                message, MESSAGE_BYTES, "attempts[%u].wrap_up_code: \"%.*s\" is not a known "
-                "wrap-up code; ListWrapUpCodes shows those that are",
-                i, printable(text.data, text.size), text.data,
-            )
+        refuse_code(call, i, text)
         return False
     return True
 
@@ -179,7 +181,7 @@ cdef bint decide_call(Store *store, DialCall *call, int64_t now_ns, Capacity roo
     decision.dry = room < (CAPACITY_FOR_GRANTS if claims else CAPACITY_FOR_REPORTS)
     decision.list = find_list(store, call.list_id)
     if decision.list == NULL:
-        refuse_unknown_list(&call.task, call.list_id.data, call.list_id.size)
+        refuse_about(&call.task, LIST_NOT_FOUND, call.list_id)
         return False
     if call.call_kind != CALL_GET_HOLDER:
         decision.campaign = find_campaign(store, call.campaign_id)

@@ -14,9 +14,8 @@ from ownerd.api.dial_codec cimport (
     BATCH_RECORDS, CAMPAIGN_ID_BYTES, LIST_ID_BYTES, RECORD_ID_BYTES, WRAP_UP_CODE_BYTES,
     dial_decode,
 )
-from ownerd.api.task cimport (
-    FAILED_PRECONDITION, INVALID_ARGUMENT, OK, TASK_COMMAND, UNAVAILABLE, Task, task_clear,
-)
+from ownerd.api.reasons cimport FIELD_LENGTH, LIST_OWNED, SERVER_STOPPING, task_refusal
+from ownerd.api.task cimport OK, TASK_COMMAND, Task, task_clear
 from ownerd.base.clock cimport Clock, clock_now
 from ownerd.base.containers cimport string
 from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS, lmdb
@@ -43,7 +42,7 @@ from ownerd.storage.record_tree cimport tree_count
 from ownerd.storage.recovery cimport store_close, store_open
 from ownerd.storage.store cimport COUNT_PENDING
 
-from ownerd.api.task import Refused
+from ownerd.api.reasons import refused
 from ownerd.engine.admin_reads import ListInfo, Outcome
 from ownerd.engine.admin_reads import PolicyTuple as Policy
 from ownerd.storage.directory import StoreError, StoreInUseError
@@ -70,17 +69,12 @@ LISTLESS_KINDS = (
 )
 
 
-cdef refusal(Task *task):
-    return Refused(task.code, task.message.decode(errors="replace"), task.retry_ms)
-
-
 cdef assign(string *target, str text, str field, Py_ssize_t shortest, Py_ssize_t longest):
     """Set a native string; a length that the store has no place for is INVALID_ARGUMENT."""
     encoded = text.encode()
     if not shortest <= len(encoded) <= longest:
-        raise Refused(
-            INVALID_ARGUMENT,
-            f"{field}: {len(encoded)} bytes found; {shortest} to {longest} are allowed",
+        raise refused(
+            FIELD_LENGTH, field=field, found=len(encoded), least=shortest, most=longest
         )
     target.assign(<const char *> encoded, len(encoded))
 
@@ -263,7 +257,7 @@ cdef class Engine:
                 run_and_wait(self.core, &call.task)
         try:
             if call.task.code != OK:
-                raise refusal(&call.task)
+                raise task_refusal(&call.task)
             return call.answer[:call.answer_size]
         finally:
             call_clear(&call)
@@ -303,11 +297,7 @@ cdef class Engine:
                 owned = snapshot.count_owned()
                 revision = snapshot.revision
             if owned and not force:
-                raise Refused(
-                    FAILED_PRECONDITION,
-                    f'contact list "{list_id}" has live ownership (owned records: {owned}); '
-                    "release it first, or delete with force",
-                )
+                raise refused(LIST_OWNED, list_id=f'"{list_id}"', owned=owned)
             self._count_releases(list_id)
         pending = Pending(DELETE_LIST, list_id, note, request_id, memo)
         pending.command.force = force
@@ -458,7 +448,7 @@ cdef class Engine:
         with nogil:
             run_and_wait(self.core, &command.task)
         if command.task.code != OK:
-            raise refusal(&command.task)
+            raise task_refusal(&command.task)
         return Outcome(
             command.revision, command.time_ns,
             None if command.count == COUNT_PENDING else command.count, command.entry_id,
@@ -469,7 +459,7 @@ cdef class Engine:
 
     cdef Store *_store(self) except NULL:
         if self.closed:
-            raise Refused(UNAVAILABLE, "the server is stopping and takes no more calls")
+            raise refused(SERVER_STOPPING)
         return self.core.store
 
     def get_list(self, list_id):
@@ -519,7 +509,7 @@ cdef class Engine:
             with nogil:
                 run_and_wait(self.core, &request.task)
             if request.task.code != OK:
-                raise refusal(&request.task)
+                raise task_refusal(&request.task)
             snapshot.open()
         return snapshot
 

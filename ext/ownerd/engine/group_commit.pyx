@@ -21,15 +21,15 @@ Python, `aio_bridge` for asyncio.
 import os
 
 from libc.stdint cimport int64_t, uint32_t
-from libc.stdio cimport snprintf
 from libc.string cimport memset
 
 from ownerd.api.dial_call cimport CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER
 from ownerd.api.dial_codec cimport dial_encode
-from ownerd.api.task cimport (
-    DEADLINE_EXCEEDED, MESSAGE_BYTES, OK, RESOURCE_EXHAUSTED, TASK_COMMAND, TASK_DIAL,
-    TASK_SNAPSHOT, UNAVAILABLE, task_refuse,
+from ownerd.api.reasons cimport (
+    DEADLINE_PASSED, QUEUE_FULL, SERVER_STOPPING, STORAGE_FAILED, Value, numeral, refuse,
+    refuse_with,
 )
+from ownerd.api.task cimport OK, RESOURCE_EXHAUSTED, TASK_COMMAND, TASK_DIAL, TASK_SNAPSHOT
 from ownerd.base.clock cimport clock_elapsed, clock_now, clock_start_from
 from ownerd.base.failpoints cimport FAIL_AFTER_ANSWER, FAIL_BEFORE_ANSWER, fail_at
 from ownerd.base.lmdb cimport MDB_SUCCESS
@@ -85,24 +85,19 @@ cdef enum:
 
 cdef bint admit(EngineCore *engine, Task *task) noexcept nogil:
     """Tell whether the queue takes the task now; else refuse it. Called with the guard held."""
+    cdef Value values[2]
     if engine.state == RUNNING or (engine.state == DRAINING and task.kind != TASK_DIAL):
         if task.record_count == 0 or (
             engine.queued_records + task.record_count <= engine.queue_limit
         ):
             return True
         engine.queue_refusals += 1
-        snprintf(
-            task_refuse(task, RESOURCE_EXHAUSTED), MESSAGE_BYTES,
-            "the queue is full (%llu records waiting, %llu allowed); try again in a moment",
-            <unsigned long long> engine.queued_records, <unsigned long long> engine.queue_limit,
-        )
+        values[0], values[1] = numeral(engine.queued_records), numeral(engine.queue_limit)
+        refuse_with(task, QUEUE_FULL, values)
     elif engine.state == FAILED:
-        refuse_failed(task)
+        refuse(task, STORAGE_FAILED)
     else:
-        snprintf(
-            task_refuse(task, UNAVAILABLE), MESSAGE_BYTES,
-            "the server is stopping and takes no more calls; try another one",
-        )
+        refuse(task, SERVER_STOPPING)
     return False
 
 
@@ -172,14 +167,6 @@ cdef void change_state(EngineCore *engine, int state) noexcept nogil:
 
 # --- the writer -----------------------------------------------------------------------------------
 
-cdef void refuse_failed(Task *task) noexcept nogil:
-    snprintf(
-        task_refuse(task, UNAVAILABLE), MESSAGE_BYTES,
-        "storage failed, the outcome of this call is unknown; the server is stopping: ask again "
-        "when it is back",
-    )
-
-
 cdef void engine_fail(EngineCore *engine, int code) noexcept nogil:
     """Stop granting for good after a failed commit or a damaged row (R18); any thread."""
     engine.failure_code.store(code)
@@ -217,7 +204,7 @@ cdef void answer_group(EngineCore *engine, bint failed) noexcept nogil:
     cdef size_t i
     for i in range(engine.group.size()):
         if failed:
-            refuse_failed(&engine.group[i].task)
+            refuse(&engine.group[i].task, STORAGE_FAILED)
             finish(&engine.group[i].task)
         else:
             answer(engine, engine.group[i])
@@ -348,13 +335,6 @@ cdef void run_group(EngineCore *engine) noexcept nogil:
     answer_group(engine, engine.failure_code.load() != MDB_SUCCESS)
 
 
-cdef void refuse_late(Task *task) noexcept nogil:
-    snprintf(
-        task_refuse(task, DEADLINE_EXCEEDED), MESSAGE_BYTES,
-        "the deadline passed before the call was decided; nothing changed",
-    )
-
-
 cdef Task *gather_group(EngineCore *engine, Task *task) noexcept nogil:
     """Move the dials at the head of the list into the group; return what comes after them.
 
@@ -367,7 +347,7 @@ cdef Task *gather_group(EngineCore *engine, Task *task) noexcept nogil:
     while task != NULL and task.kind == TASK_DIAL and records < engine.group_records:
         after = task.next
         if task.deadline_ns != 0 and task.deadline_ns <= elapsed_ns:
-            refuse_late(task)
+            refuse(task, DEADLINE_PASSED)
             finish(task)
         else:
             records += task.record_count
@@ -400,7 +380,7 @@ cdef void run_task(EngineCore *engine, Task *task) noexcept nogil:
         code = maintenance_plan(engine.store, &engine.maintenance, <PlanTask *> task.body, now_ns)
     if code != MDB_SUCCESS:
         engine_fail(engine, code)
-        refuse_failed(task)
+        refuse(task, STORAGE_FAILED)
     finish(task)
 
 
@@ -412,7 +392,7 @@ cdef void *writer_main(void *argument) noexcept nogil:
         while task != NULL:
             after = task.next
             if engine.failure_code.load() != MDB_SUCCESS:
-                refuse_failed(task)
+                refuse(task, STORAGE_FAILED)
                 finish(task)
             elif task.kind == TASK_DIAL:
                 after = gather_group(engine, task)

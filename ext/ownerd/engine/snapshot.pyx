@@ -9,16 +9,15 @@ passing (maintenance writes them back).
 """
 
 from libc.stdint cimport uint32_t
-from libc.stdio cimport snprintf
 from libc.string cimport memcpy
 
 from ownerd.api.dial_codec cimport RECORD_ID_BYTES
-from ownerd.api.task cimport (
-    MESSAGE_BYTES, NOT_FOUND, RESOURCE_EXHAUSTED, TASK_SNAPSHOT, task_clear, task_refuse,
+from ownerd.api.reasons cimport (
+    CAMPAIGN_NOT_FOUND, LIST_NOT_FOUND, TOO_MANY_READS, refuse, refuse_about,
 )
+from ownerd.api.task cimport TASK_SNAPSHOT, task_clear
 from ownerd.base.bytes cimport Slice, empty_slice, slice_of, text_slice
 from ownerd.base.lmdb cimport MDB_SUCCESS
-from ownerd.engine.commands cimport refuse_unknown_list
 from ownerd.rules.ownership cimport (
     NEVER_NS, NOBODY, Hold, Holder, hold_owned, hold_reserved, rules_holder,
 )
@@ -29,7 +28,7 @@ from ownerd.storage.read_view cimport (
 )
 from ownerd.storage.store cimport NOT_RELEASED, Campaign, List, Store, find_list
 
-from ownerd.api.task import Refused
+from ownerd.api.reasons import refused
 from ownerd.storage.directory import StoreError
 
 
@@ -57,13 +56,10 @@ cdef int snapshot_take(Store *store, SnapshotRequest *request, int64_t now_ns) n
     """Fill in a request; a list that is not there or a lack of reader slots refuses it."""
     cdef List *lst = find_list(store, text_slice(request.list_id))
     if lst == NULL:
-        refuse_unknown_list(&request.task, request.list_id.data(), request.list_id.size())
+        refuse_about(&request.task, LIST_NOT_FOUND, text_slice(request.list_id))
         return MDB_SUCCESS
     if view_take(&request.view, store, lst) != MDB_SUCCESS:
-        snprintf(
-            task_refuse(&request.task, RESOURCE_EXHAUSTED), MESSAGE_BYTES,
-            "too many reads are in progress; try again",
-        )
+        refuse(&request.task, TOO_MANY_READS)
         return MDB_SUCCESS
     request.revision = store.state.revision
     request.time_ns = now_ns
@@ -209,10 +205,8 @@ cdef choose(Snapshot snapshot, campaign_ids, vector[char] *chosen):
         chosen[0][i] = campaign_ids is None or campaign_id in unknown
         unknown.discard(campaign_id)
     if unknown:
-        raise Refused(
-            NOT_FOUND,
-            f'campaign_ids: there is no campaign "{min(unknown)}"; ListCampaigns shows those that '
-            "are known",
+        raise refused(
+            CAMPAIGN_NOT_FOUND, field="campaign_ids", campaign_id=f'"{min(unknown)}"'
         )
 
 

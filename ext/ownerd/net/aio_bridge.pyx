@@ -25,12 +25,12 @@ from ownerd.api.dial_call cimport (
     CALL_CLAIM_BATCH, CALL_KIND_COUNT, CALL_REPORT_BATCH, DialCall, call_clear, call_init,
 )
 from ownerd.api.dial_codec cimport dial_decode
+from ownerd.api.reasons cimport task_refusal
 from ownerd.api.task cimport OK, PERMISSION_DENIED
 from ownerd.base.bytes cimport slice_of
 from ownerd.engine.group_commit cimport engine_submit_all
 
 from ownerd.access.table import peer_host
-from ownerd.api.task import Refused
 
 cdef extern from "<sys/eventfd.h>" nogil:
     int eventfd(unsigned int, int)
@@ -103,10 +103,7 @@ cdef resolve(AioCall *call):
     if call.call.task.code == OK:
         future.set_result(call.call.answer[:call.call.answer_size])
     else:
-        message = call.call.task.message.decode(errors="replace")
-        future.set_exception(
-            Refused(call.call.task.code, message, call.call.task.retry_ms)
-        )
+        future.set_exception(task_refusal(&call.call.task))
 
 
 cdef class AioBridge:

@@ -21,14 +21,19 @@ from libc.string cimport memcmp, memcpy, memset, strlen
 
 from ownerd.api.dial_call cimport CALL_KIND_COUNT, call_clear, call_init
 from ownerd.api.dial_codec cimport dial_decode, read_text_field
+from ownerd.api.error_details cimport DETAILS_BYTES, details_encode
 from ownerd.api.grpc_http2 cimport (
-    GRPC_INTERNAL, GRPC_UNIMPLEMENTED, PREFIX_BYTES, TARGET_HEALTH_CHECK, TARGET_UNKNOWN,
+    PREFIX_BYTES, TARGET_HEALTH_CHECK, TARGET_UNKNOWN,
     grpc_escape, grpc_is_content_type, grpc_message_bytes, grpc_put_prefix, grpc_target,
     grpc_timeout_ns,
 )
-from ownerd.api.task cimport (
-    INVALID_ARGUMENT, MESSAGE_BYTES, NOT_FOUND, OK, RESOURCE_EXHAUSTED, Task, task_refuse,
+from ownerd.api.reasons cimport (
+    BAD_TIMEOUT, COMPRESSED, HEADERS_TOO_LARGE, MALFORMED_MESSAGE, MESSAGE_CUT_OFF,
+    MESSAGE_TOO_LARGE, MORE_MESSAGES, NOT_GRPC, NOT_POST, NO_MESSAGE, NO_TRAILERS,
+    TOO_MUCH_UNDER_WAY, UNKNOWN_METHOD, UNKNOWN_SERVICE, Reason, Value, numeral, refuse,
+    refuse_with,
 )
+from ownerd.api.task cimport MESSAGE_BYTES, OK, Task
 from ownerd.base.bytes cimport Slice, same
 from ownerd.base.mpsc cimport mpsc_enter, mpsc_leave, mpsc_push
 from ownerd.base.nghttp2 cimport (
@@ -207,24 +212,21 @@ cdef void stream_headers_done(Stream *stream) noexcept nogil:
     if seen & SEEN_TOO_MUCH:
         refuse_too_much(stream)
     elif not seen & SEEN_POST:
-        refuse(stream, GRPC_INTERNAL, "405", "HTTP method: only POST is a gRPC call")
+        refuse_http(stream, NOT_POST, "405")
     elif not seen & SEEN_GRPC:
-        refuse(stream, GRPC_INTERNAL, "415", "content-type: found none of application/grpc")
+        refuse_http(stream, NOT_GRPC, "415")
     elif not seen & SEEN_TE:
-        refuse(stream, GRPC_INTERNAL, "400", "te: found no 'te: trailers', which gRPC asks for")
+        refuse_http(stream, NO_TRAILERS, "400")
     elif stream.target == TARGET_UNKNOWN:
-        refuse(stream, GRPC_UNIMPLEMENTED, "200", "Method not found!")
+        refuse_stream(stream, UNKNOWN_METHOD)
     elif seen & SEEN_BAD_TIMEOUT:
-        refuse(
-            stream, GRPC_INTERNAL, "200",
-            "grpc-timeout: found no 1 to 8 digits with one of the units H, M, S, m, u, n",
-        )
+        refuse_stream(stream, BAD_TIMEOUT)
     elif seen & SEEN_ENCODING:
         refuse_encoding(stream)
     elif stream.target != TARGET_HEALTH_CHECK and not access_identify(stream):
-        refuse_caller(stream)
+        answer_refused(stream)
     elif holds_too_much(stream, 0):
-        refuse_held(stream)
+        refuse_stream(stream, TOO_MUCH_UNDER_WAY)
     elif stream.timeout_ns >= 0:
         stream.call.task.deadline_ns = deadline(stream.loop.now_ns, stream.timeout_ns)
 
@@ -272,7 +274,7 @@ cdef bint grow_body(Stream *stream, size_t wanted) noexcept nogil:
         ))
         return False
     if holds_too_much(stream, capacity):
-        refuse_held(stream)
+        refuse_stream(stream, TOO_MUCH_UNDER_WAY)
         return False
     stream.body = <char *> realloc(NULL if is_inline else stream.body, capacity)
     if stream.body == NULL:
@@ -292,15 +294,15 @@ cdef void stream_request_done(Stream *stream) noexcept nogil:
     if stream.state != RECEIVING:
         return
     if size == 0:
-        refuse(stream, GRPC_UNIMPLEMENTED, "200", "the call has one request, and found was none")
+        refuse_stream(stream, NO_MESSAGE)
     elif stream.body[0] != 0:
         refuse_encoding(stream)
     elif size < PREFIX_BYTES or size < PREFIX_BYTES + grpc_message_bytes(stream.body):
-        refuse(stream, GRPC_INTERNAL, "200", "the request ended in the middle of its message")
+        refuse_stream(stream, MESSAGE_CUT_OFF)
     elif grpc_message_bytes(stream.body) > stream.loop.limits.max_message_bytes:
         refuse_size(stream, grpc_message_bytes(stream.body))
     elif size > PREFIX_BYTES + grpc_message_bytes(stream.body):
-        refuse(stream, GRPC_UNIMPLEMENTED, "200", "the call has one request, and found were more")
+        refuse_stream(stream, MORE_MESSAGES)
     elif stream.target == TARGET_HEALTH_CHECK:
         answer_health(stream)
     else:
@@ -317,7 +319,7 @@ cdef void decode(Stream *stream) noexcept nogil:
         submit_answer(stream)
         return
     if not access_lets_in(stream):
-        refuse_caller(stream)
+        answer_refused(stream)
         return
     stream.state = UNDER_WAY
     loop.counts.under_way += 1
@@ -411,8 +413,9 @@ cdef void submit_error(Stream *stream, const char *http_status) noexcept nogil:
     """Answer with trailers only."""
     cdef char digits[STATUS_DIGITS]
     cdef char escaped[3 * MESSAGE_BYTES]
+    cdef char details[DETAILS_BYTES]
     cdef char retry_ms[RETRY_DIGITS]
-    cdef nghttp2_nv headers[6]
+    cdef nghttp2_nv headers[7]
     cdef size_t count = 4
     stream.state = ANSWERED
     snprintf(digits, sizeof(digits), "%d", stream.call.task.code)
@@ -424,6 +427,11 @@ cdef void submit_error(Stream *stream, const char *http_status) noexcept nogil:
     headers[3].value = <uint8_t *> escaped
     headers[3].valuelen = grpc_escape(stream.call.task.message, escaped)
     headers[3].flags = NGHTTP2_NV_FLAG_NO_COPY_NAME
+    headers[count] = header("grpc-status-details-bin", "")
+    headers[count].value = <uint8_t *> details
+    headers[count].valuelen = details_encode(&stream.call.task, details)
+    headers[count].flags = NGHTTP2_NV_FLAG_NO_COPY_NAME
+    count += headers[count].valuelen > 0
     if stream.encoding_refused:
         headers[count] = header("grpc-accept-encoding", "identity")
         count += 1
@@ -438,53 +446,40 @@ cdef void submit_error(Stream *stream, const char *http_status) noexcept nogil:
         stream.connection.dead = True
 
 
-cdef void refuse(
-    Stream *stream, int code, const char *http_status, const char *message
-) noexcept nogil:
-    """Answer with an error that the engine never saw."""
-    snprintf(task_refuse(&stream.call.task, code), MESSAGE_BYTES, "%s", message)
-    stream.loop.counts.refused += 1
-    submit_error(stream, http_status)
-
-
-cdef void refuse_caller(Stream *stream) noexcept nogil:
-    """Answer a caller that is unknown, may not do this, or does it too often."""
+cdef void answer_refused(Stream *stream) noexcept nogil:
+    """Answer a call that is refused before the engine sees it."""
     stream.loop.counts.refused += 1
     submit_error(stream, "200")
 
 
+cdef void refuse_stream(Stream *stream, Reason reason) noexcept nogil:
+    refuse(&stream.call.task, reason)
+    answer_refused(stream)
+
+
+cdef void refuse_http(Stream *stream, Reason reason, const char *http_status) noexcept nogil:
+    """Answer what is no gRPC call, also to those who look at HTTP's status only."""
+    refuse(&stream.call.task, reason)
+    stream.loop.counts.refused += 1
+    submit_error(stream, http_status)
+
+
 cdef void refuse_too_much(Stream *stream) noexcept nogil:
-    cdef char message[MESSAGE_BYTES]
-    snprintf(
-        message, sizeof(message), "headers: found more than %u bytes; allowed: at most as many",
-        stream.loop.limits.max_header_bytes,
-    )
-    refuse(stream, RESOURCE_EXHAUSTED, "200", message)
+    cdef Value most = numeral(stream.loop.limits.max_header_bytes)
+    refuse_with(&stream.call.task, HEADERS_TOO_LARGE, &most)
+    answer_refused(stream)
 
 
 cdef void refuse_size(Stream *stream, size_t found) noexcept nogil:
-    cdef char message[MESSAGE_BYTES]
-    snprintf(
-        message, sizeof(message), "request: found a message of %zu bytes; allowed: at most %zu",
-        found, most_bytes(stream) - PREFIX_BYTES,
-    )
-    refuse(stream, RESOURCE_EXHAUSTED, "200", message)
-
-
-cdef void refuse_held(Stream *stream) noexcept nogil:
-    refuse(
-        stream, RESOURCE_EXHAUSTED, "200",
-        "this connection, or all together, have too many bytes of requests and answers under way; "
-        "take answers faster, or send less at a time",
-    )
+    cdef Value values[2]
+    values[0], values[1] = numeral(found), numeral(most_bytes(stream) - PREFIX_BYTES)
+    refuse_with(&stream.call.task, MESSAGE_TOO_LARGE, values)
+    answer_refused(stream)
 
 
 cdef void refuse_encoding(Stream *stream) noexcept nogil:
     stream.encoding_refused = True
-    refuse(
-        stream, GRPC_UNIMPLEMENTED, "200",
-        "grpc-encoding: found a compressed request; allowed: identity",
-    )
+    refuse_stream(stream, COMPRESSED)
 
 
 # --- health ---------------------------------------------------------------------------------------
@@ -506,16 +501,9 @@ cdef void answer_health(Stream *stream) noexcept nogil:
     if not read_text_field(
         stream.body + PREFIX_BYTES, stream.body_size - PREFIX_BYTES, 1, &service
     ):
-        refuse(
-            stream, INVALID_ARGUMENT, "200",
-            "request: not a well-formed protobuf message of this call",
-        )
+        refuse_stream(stream, MALFORMED_MESSAGE)
     elif not is_known_service(service):
-        refuse(
-            stream, NOT_FOUND, "200",
-            "service: found none of this server's; allowed: ownerd.v1.DialService, "
-            "ownerd.v1.AdminService, or empty for the server as a whole",
-        )
+        refuse_stream(stream, UNKNOWN_SERVICE)
     else:
         stream.call.answer = stream.inline_answer
         stream.call.answer[0] = 1 << 3   # field 1, a varint
