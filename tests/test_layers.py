@@ -28,11 +28,10 @@ DOORS = (
 )
 # What each room of the Python package may import of ours.
 ROOMS = {
-    "server": {"server", "errors", "v1", "demo", *DOORS},
+    "server": {"server", "v1", "demo", *DOORS},
     "ctl": {"ctl", "client", "durations", "load_plan", "load_http2", "load_tls", "v1"},
     "client": {"client", "v1"},
     "demo": {"demo", "client", "v1", "ctl", "durations"},
-    "errors": {"engine"},
     "durations": set(),
     "__init__": set(),
 }

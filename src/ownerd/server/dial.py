@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable
 import grpc
 import grpc.aio
 
-from ownerd import errors
 from ownerd.engine import DIAL_METHODS
 from ownerd.mailbox import Mailbox
-from ownerd.server.auth import Authenticator
+from ownerd.server import errors
+from ownerd.server.authn import Authenticator
 from ownerd.v1 import dial_pb2
 
 # Imported for its descriptor, which reflection shows; its messages are not used here.

@@ -24,7 +24,7 @@ import msgspec
 from ownerd.access import RIGHTS, Access
 from ownerd.directory import sync_directory
 from ownerd.engine import Engine
-from ownerd.errors import LastAdmin, NameTaken
+from ownerd.server.errors import LastAdmin, NameTaken
 
 TOKEN_PREFIX = "ownerd_"
 TOKENS_AT_ONCE = 2

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from ownerd.access import RIGHTS, Identity
-from ownerd.errors import PermissionDenied
+from ownerd.server.errors import PermissionDenied
 
 DIAL, VIEW, CONFIGURE, CONTROL, ADMIN = (RIGHTS[name] for name in RIGHTS)
 _NAMES = {number: name for name, number in RIGHTS.items()}

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 
 from ownerd.engine import Outcome
-from ownerd.errors import InvalidField
 from ownerd.server import rights
-from ownerd.server.admin import pages, validate
-from ownerd.server.admin.changes import Caller
-from ownerd.server.admin.desk import Desk, Handler
+from ownerd.server.admin import page_tokens, validate
+from ownerd.server.admin.audited_change import Caller
+from ownerd.server.admin.context import Desk, Handler
+from ownerd.server.errors import InvalidField
 from ownerd.v1 import admin_pb2
 
 _STEP_COUNT = 10_000
@@ -52,14 +52,14 @@ def _list(
     desk: Desk, request: admin_pb2.ListCampaignsRequest, caller: Caller
 ) -> admin_pb2.ListCampaignsResponse:
     size = validate.page_size(request.page_size)
-    found = list(islice(_seen(desk, caller, pages.decode_text(request)), size + 1))
+    found = list(islice(_seen(desk, caller, page_tokens.decode_text(request)), size + 1))
     cursor = found[size - 1][0].encode() if len(found) > size else b""
     return admin_pb2.ListCampaignsResponse(
         campaigns=[
             admin_pb2.Campaign(campaign_id=campaign_id, name=name)
             for campaign_id, name in found[:size]
         ],
-        next_page_token=pages.encode(request, cursor),
+        next_page_token=page_tokens.encode(request, cursor),
     )
 
 

@@ -12,11 +12,11 @@ from contextlib import closing, contextmanager
 from itertools import islice
 
 from ownerd.engine import Engine, Outcome, Refused
-from ownerd.errors import ImportConflict, ImportCutShort, ListNotFound
-from ownerd.server.admin.calls import Calls
-from ownerd.server.admin.changes import Caller, Change
-from ownerd.server.admin.desk import Desk
-from ownerd.server.admin.uploads import Header, Row, Upload
+from ownerd.server.admin.audited_change import Caller, Change
+from ownerd.server.admin.context import Desk
+from ownerd.server.admin.import_stream import Header, Row, Upload
+from ownerd.server.errors import ImportConflict, ImportCutShort, ListNotFound
+from ownerd.server.workers import Calls
 from ownerd.v1 import admin_pb2
 
 _CHUNK_COUNT = 5_000

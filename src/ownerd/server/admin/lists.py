@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 
 from ownerd.engine import ListInfo, Outcome
-from ownerd.errors import ListNotFound
 from ownerd.server import rights
-from ownerd.server.admin import convert, pages, policies, validate
-from ownerd.server.admin.changes import Caller
-from ownerd.server.admin.desk import Desk, Handler
+from ownerd.server.admin import convert, page_tokens, policies, validate
+from ownerd.server.admin.audited_change import Caller
+from ownerd.server.admin.context import Desk, Handler
+from ownerd.server.errors import ListNotFound
 from ownerd.v1 import admin_pb2
 
 _STEP_COUNT = 1_000
@@ -62,11 +62,11 @@ def _list(
     desk: Desk, request: admin_pb2.ListContactListsRequest, caller: Caller
 ) -> admin_pb2.ListContactListsResponse:
     size = validate.page_size(request.page_size)
-    after = pages.decode_text(request)
+    after = page_tokens.decode_text(request)
     found = list(islice(_seen(desk, caller, after), size + 1))
     cursor = found[size - 1].list_id.encode() if len(found) > size else b""
     return admin_pb2.ListContactListsResponse(
-        lists=map(_message, found[:size]), next_page_token=pages.encode(request, cursor)
+        lists=map(_message, found[:size]), next_page_token=page_tokens.encode(request, cursor)
     )
 
 

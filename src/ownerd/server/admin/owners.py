@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 from ownerd.engine import Outcome
-from ownerd.errors import InvalidField, Words
 from ownerd.server import rights
 from ownerd.server.admin import convert, validate
-from ownerd.server.admin.changes import Caller
-from ownerd.server.admin.desk import Desk, Handler
+from ownerd.server.admin.audited_change import Caller
+from ownerd.server.admin.context import Desk, Handler
+from ownerd.server.errors import InvalidField, Words
 from ownerd.v1 import admin_pb2
 
 

@@ -6,10 +6,10 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 
 from ownerd.engine import ListInfo, Outcome, Policy
-from ownerd.errors import InvalidField, ListNotFound, StaleEtag, Words
 from ownerd.server.admin import convert, validate
-from ownerd.server.admin.changes import Caller
-from ownerd.server.admin.desk import Desk, Handler
+from ownerd.server.admin.audited_change import Caller
+from ownerd.server.admin.context import Desk, Handler
+from ownerd.server.errors import InvalidField, ListNotFound, StaleEtag, Words
 from ownerd.v1 import admin_pb2
 
 RESERVATION_TTL_NS = 300 * convert.SECOND_NS

@@ -11,11 +11,17 @@ import msgspec
 
 from ownerd.access import RIGHTS
 from ownerd.engine import Outcome
-from ownerd.errors import InvalidField, PrincipalExists, PrincipalNotFound, StalePrincipal, Words
 from ownerd.server import rights
-from ownerd.server.admin import convert, pages, validate
-from ownerd.server.admin.changes import Caller, Change
-from ownerd.server.admin.desk import Desk, Handler
+from ownerd.server.admin import convert, page_tokens, validate
+from ownerd.server.admin.audited_change import Caller, Change
+from ownerd.server.admin.context import Desk, Handler
+from ownerd.server.errors import (
+    InvalidField,
+    PrincipalExists,
+    PrincipalNotFound,
+    StalePrincipal,
+    Words,
+)
 from ownerd.server.principals import (
     ANONYMOUS,
     ITSELF,
@@ -262,12 +268,12 @@ def _list(
     desk: Desk, request: admin_pb2.ListPrincipalsRequest, _: Caller
 ) -> admin_pb2.ListPrincipalsResponse:
     size = validate.page_size(request.page_size)
-    found = desk.principals.page(pages.decode_text(request), size + 1)
+    found = desk.principals.page(page_tokens.decode_text(request), size + 1)
     cursor = found[size - 1].principal_id.encode() if len(found) > size else b""
     now_ns = desk.engine.time_ns
     return admin_pb2.ListPrincipalsResponse(
         principals=[_message(each, now_ns) for each in found[:size]],
-        next_page_token=pages.encode(request, cursor),
+        next_page_token=page_tokens.encode(request, cursor),
     )
 
 

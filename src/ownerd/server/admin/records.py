@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from ownerd.engine import Engine, Outcome
 from ownerd.server import rights
-from ownerd.server.admin import convert, pages, validate
-from ownerd.server.admin.changes import Caller
-from ownerd.server.admin.desk import Desk, Handler
+from ownerd.server.admin import convert, page_tokens, validate
+from ownerd.server.admin.audited_change import Caller
+from ownerd.server.admin.context import Desk, Handler
 from ownerd.v1 import admin_pb2
 
 # A page ends early rather than outgrow what clients take: gRPC's default limit is 4 MiB.
@@ -72,7 +72,7 @@ def _list(
 ) -> admin_pb2.ListOwnedRecordsResponse:
     list_id = validate.list_id(request.list_id)
     size = validate.page_size(request.page_size)
-    after = pages.decode(request)
+    after = page_tokens.decode(request)
     page = read_page(desk.engine, caller, list_id, request.campaign_ids, after, size)
     return admin_pb2.ListOwnedRecordsResponse(
         records=[
@@ -85,7 +85,7 @@ def _list(
             )
             for record_id, campaign_id, name, acquire_ns, expire_ns in page.rows
         ],
-        next_page_token=pages.encode(request, page.next_key),
+        next_page_token=page_tokens.encode(request, page.next_key),
         revision=page.revision,
         time=convert.time_of(page.time_ns),
     )

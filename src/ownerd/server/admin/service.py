@@ -15,8 +15,7 @@ from time import perf_counter
 import grpc
 import grpc.aio
 
-from ownerd import errors
-from ownerd.server import rights
+from ownerd.server import errors, rights
 from ownerd.server.admin import (
     audit,
     campaigns,
@@ -31,11 +30,11 @@ from ownerd.server.admin import (
     validate,
     wrapup,
 )
-from ownerd.server.admin.calls import Calls
-from ownerd.server.admin.changes import Caller
-from ownerd.server.admin.desk import Desk, Handler
-from ownerd.server.admin.uploads import Upload
-from ownerd.server.auth import Authenticator
+from ownerd.server.admin.audited_change import Caller
+from ownerd.server.admin.context import Desk, Handler
+from ownerd.server.admin.import_stream import Upload
+from ownerd.server.authn import Authenticator
+from ownerd.server.workers import Calls
 from ownerd.v1 import admin_pb2
 
 SERVICE: str = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name

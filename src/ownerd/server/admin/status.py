@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import ownerd
 from ownerd import lmdb_api
 from ownerd.server.admin import convert
-from ownerd.server.admin.changes import Caller
-from ownerd.server.admin.desk import Desk, Handler
+from ownerd.server.admin.audited_change import Caller
+from ownerd.server.admin.context import Desk, Handler
 from ownerd.v1 import admin_pb2
 
 _COPIED = (

@@ -10,7 +10,7 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from ownerd.engine import Engine
-from ownerd.errors import CampaignNotFound, InvalidField, MalformedMessage, Words
+from ownerd.server.errors import CampaignNotFound, InvalidField, MalformedMessage, Words
 
 Parsed = TypeVar("Parsed", bound=Message)
 

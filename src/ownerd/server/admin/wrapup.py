@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from ownerd.engine import Outcome
-from ownerd.errors import InvalidField, Words
-from ownerd.server.admin import pages, validate
-from ownerd.server.admin.changes import Caller
-from ownerd.server.admin.desk import Desk, Handler
+from ownerd.server.admin import page_tokens, validate
+from ownerd.server.admin.audited_change import Caller
+from ownerd.server.admin.context import Desk, Handler
+from ownerd.server.errors import InvalidField, Words
 from ownerd.store import DEFAULT_CODES
 from ownerd.v1 import admin_pb2
 
@@ -86,11 +86,11 @@ def _list(
     desk: Desk, request: admin_pb2.ListWrapUpCodesRequest, _: Caller
 ) -> admin_pb2.ListWrapUpCodesResponse:
     size = validate.page_size(request.page_size)
-    found = desk.engine.codes(pages.decode_text(request), size + 1)
+    found = desk.engine.codes(page_tokens.decode_text(request), size + 1)
     cursor = found[size - 1][0].encode() if len(found) > size else b""
     return admin_pb2.ListWrapUpCodesResponse(
         codes=[_message(*code) for code in found[:size]],
-        next_page_token=pages.encode(request, cursor),
+        next_page_token=page_tokens.encode(request, cursor),
     )
 
 

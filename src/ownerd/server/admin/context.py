@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 
 from ownerd.engine import Engine
 from ownerd.server import alarms
-from ownerd.server.admin.changes import Answer, Caller, Change
+from ownerd.server.admin.audited_change import Answer, Caller, Change
 from ownerd.server.principals import Principals
 
 

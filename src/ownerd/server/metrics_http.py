@@ -17,9 +17,9 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.exposition import ThreadingWSGIServer
 
-from ownerd.errors import OwnerdError, PermissionDenied, Unauthenticated
 from ownerd.server import tls
 from ownerd.server.addresses import Address
+from ownerd.server.errors import OwnerdError, PermissionDenied, Unauthenticated
 from ownerd.server.exits import CannotListen
 
 _SILENCE_S = 10.0

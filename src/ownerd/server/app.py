@@ -23,20 +23,20 @@ from grpc_health.v1.health import aio as health
 import ownerd
 from ownerd.access import Access
 from ownerd.engine import Engine, StoreError, StoreInUseError
-from ownerd.errors import PermissionDenied
 from ownerd.mailbox import Mailbox
-from ownerd.server import addresses, dial, exits, native, options, rights, tls, verify
+from ownerd.server import addresses, dial, exits, grpc_options, native_listener, rights, tls, verify
 from ownerd.server.admin import service, spool
-from ownerd.server.admin.calls import Calls
-from ownerd.server.admin.desk import Desk
+from ownerd.server.admin.context import Desk
 from ownerd.server.alarms import AlarmBoard
-from ownerd.server.auth import Authenticator
+from ownerd.server.authn import Authenticator
 from ownerd.server.config import Settings
-from ownerd.server.listeners import GrpcioListener, Listener, stop_all
+from ownerd.server.denial_audit import Refusals
+from ownerd.server.errors import PermissionDenied
+from ownerd.server.grpc_listener import GrpcioListener, Listener, stop_all
 from ownerd.server.metrics import Metrics
-from ownerd.server.page import Page
+from ownerd.server.metrics_http import Page
 from ownerd.server.principals import ITSELF, Principals
-from ownerd.server.refusals import Refusals
+from ownerd.server.workers import Calls
 from ownerd.v1 import admin_pb2
 
 # Answers that are being sent, and health watchers, get this long once all calls are decided.
@@ -203,17 +203,17 @@ class _Server:
         self._listeners = [self._dial_listener(), self._admin_listener()]
 
     def _dial_listener(self) -> Listener:
-        if native.wanted(self._settings):
-            listener = native.NativeListener(
+        if native_listener.wanted(self._settings):
+            listener = native_listener.NativeListener(
                 "dial", self._engine, self._access, self._settings, self._material
             )
             self._metrics.watch(listener.stats)
             return listener
         return GrpcioListener(
             "dial",
-            options.dial_options(self._settings),
+            grpc_options.dial_options(self._settings),
             [dial.generic_handler(self._mailbox, self._authenticator, self._loop)],
-            options.DIAL_CALLS_PER_STREAM * self._settings.dial_max_streams,
+            grpc_options.DIAL_CALLS_PER_STREAM * self._settings.dial_max_streams,
             self._health,
             material=self._material,
         )
@@ -230,12 +230,12 @@ class _Server:
         admin = service.AdminService(desk, self._calls, self._authenticator, self._metrics.observe)
         return GrpcioListener(
             "admin",
-            options.admin_options(self._settings),
+            grpc_options.admin_options(self._settings),
             [
                 admin.generic_handler(),
                 dial.generic_handler(self._mailbox, self._authenticator, self._loop),
             ],
-            options.ADMIN_CALLS,
+            grpc_options.ADMIN_CALLS,
             self._health,
             reflected=(dial.SERVICE, service.SERVICE),
             material=self._material,

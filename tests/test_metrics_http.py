@@ -9,9 +9,9 @@ import pytest
 from harness import poll
 from prometheus_client import CollectorRegistry, Gauge
 
-from ownerd.server import page
+from ownerd.server import metrics_http
 from ownerd.server.addresses import Address
-from ownerd.server.page import Page
+from ownerd.server.metrics_http import Page
 
 
 def guard(*_: object) -> None:
@@ -49,11 +49,11 @@ def is_closed(client: socket.socket) -> bool:
 def test_a_connection_beyond_the_most_is_closed_and_a_place_is_given_back(
     listening: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clients = [connect(listening) for _ in range(page._CONNECTIONS + 5)]
+    clients = [connect(listening) for _ in range(metrics_http._CONNECTIONS + 5)]
     try:
         poll(lambda: sum(map(is_closed, clients)) == 5, "those beyond to be closed")
         threads = sum("process_request_thread" in each.name for each in threading.enumerate())
-        assert threads <= page._CONNECTIONS
+        assert threads <= metrics_http._CONNECTIONS
     finally:
         for client in clients:
             client.close()
@@ -70,7 +70,7 @@ def test_a_connection_beyond_the_most_is_closed_and_a_place_is_given_back(
 def test_a_client_that_dribbles_is_cut_off_when_its_time_is_over(
     listening: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(page, "_LONGEST_S", 0.3)
+    monkeypatch.setattr(metrics_http, "_LONGEST_S", 0.3)
     with connect(listening) as client:
         client.sendall(b"GET /metrics HTTP/1.1\r\nHost:")
 

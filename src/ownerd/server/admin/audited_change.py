@@ -18,8 +18,8 @@ from google.protobuf.message import Message
 
 from ownerd.access import Identity
 from ownerd.engine import Engine, Outcome
-from ownerd.errors import RequestIdReused
 from ownerd.server import rights
+from ownerd.server.errors import RequestIdReused
 from ownerd.v1 import admin_pb2
 
 Answer = TypeVar("Answer", bound=Message)

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
-from ownerd.errors import Draining, status_of
+from ownerd.server.errors import Draining, status_of
 
 # Enough for a few long counts and exports beside short calls; each blocks without the GIL.
 _THREAD_COUNT = 8

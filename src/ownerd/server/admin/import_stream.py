@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ownerd.engine import Engine
-from ownerd.errors import InvalidField, ListNotFound
 from ownerd.server import rights
 from ownerd.server.admin import convert, validate
-from ownerd.server.admin.changes import Caller
-from ownerd.server.admin.desk import Desk
+from ownerd.server.admin.audited_change import Caller
+from ownerd.server.admin.context import Desk
 from ownerd.server.admin.spool import Spool
+from ownerd.server.errors import InvalidField, ListNotFound
 from ownerd.v1 import admin_pb2
 
 # What Engine.import_rows takes: record, campaign, its name, expiring or None.

@@ -13,8 +13,8 @@ import grpc.aio
 
 from ownerd.access import PERMISSION, UNAUTHENTICATED, Access, Identity, peer_host
 from ownerd.engine import Engine
-from ownerd.errors import PermissionDenied, RateLimited, Unauthenticated
 from ownerd.server import principals
+from ownerd.server.errors import PermissionDenied, RateLimited, Unauthenticated
 
 _HEADER = "authorization"
 _SCHEME = "bearer "

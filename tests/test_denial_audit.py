@@ -8,7 +8,7 @@ import pytest
 
 from ownerd.access import PERMISSION, UNAUTHENTICATED, Access
 from ownerd.engine import Refused
-from ownerd.server.refusals import Refusals
+from ownerd.server.denial_audit import Refusals
 from ownerd.v1 import admin_pb2
 
 EXHAUSTED = 8

@@ -17,8 +17,8 @@ import structlog
 
 from ownerd.access import PERMISSION, UNAUTHENTICATED, Access
 from ownerd.engine import Engine, Refused
-from ownerd.server.admin.calls import Calls
 from ownerd.server.principals import ANONYMOUS
+from ownerd.server.workers import Calls
 from ownerd.v1 import admin_pb2
 
 _LOOK_S = 0.5
