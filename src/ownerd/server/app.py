@@ -26,17 +26,17 @@ from ownerd.engine import Engine, StoreError, StoreInUseError
 from ownerd.mailbox import Mailbox
 from ownerd.server import addresses, dial, exits, grpc_options, native_listener, rights, tls, verify
 from ownerd.server.admin import service, spool
-from ownerd.server.admin.context import Desk
+from ownerd.server.admin.context import AdminContext
 from ownerd.server.alarms import AlarmBoard
 from ownerd.server.authn import Authenticator
 from ownerd.server.config import Settings
-from ownerd.server.denial_audit import Refusals
+from ownerd.server.denial_audit import DenialAudit
 from ownerd.server.errors import PermissionDenied
 from ownerd.server.grpc_listener import GrpcioListener, Listener, stop_all
 from ownerd.server.metrics import Metrics
 from ownerd.server.metrics_http import Page
 from ownerd.server.principals import ITSELF, Principals
-from ownerd.server.workers import Calls
+from ownerd.server.workers import Workers
 from ownerd.v1 import admin_pb2
 
 # Answers that are being sent, and health watchers, get this long once all calls are decided.
@@ -182,7 +182,7 @@ class _Server:
             if self._page is not None:
                 self._page.close()
             self._mailbox.detach(self._loop)
-            self._calls.close()
+            self._workers.close()
 
     def _build(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -193,12 +193,12 @@ class _Server:
         self._watching: asyncio.Task[None] | None = None
         self._mailbox = Mailbox(self._engine, self._access)
         self._mailbox.attach(self._loop)
-        self._calls = Calls()
+        self._workers = Workers()
         self._authenticator = Authenticator(self._access, self._engine)
-        self._refusals = Refusals(self._engine, self._access, self._calls)
+        self._denials = DenialAudit(self._engine, self._access, self._workers)
         self._alarms = AlarmBoard()
         self._metrics = Metrics(self._engine, self._alarms.up)
-        self._metrics.watch_refusals(self._refusals.counts)
+        self._metrics.watch_refusals(self._denials.counts)
         self._health = health.HealthServicer()
         self._listeners = [self._dial_listener(), self._admin_listener()]
 
@@ -219,7 +219,7 @@ class _Server:
         )
 
     def _admin_listener(self) -> Listener:
-        desk = Desk(
+        context = AdminContext(
             self._engine,
             Path(self._settings.data),
             self._start_ns,
@@ -227,7 +227,9 @@ class _Server:
             threading.Lock(),
             self._alarms.up,
         )
-        admin = service.AdminService(desk, self._calls, self._authenticator, self._metrics.observe)
+        admin = service.AdminService(
+            context, self._workers, self._authenticator, self._metrics.observe
+        )
         return GrpcioListener(
             "admin",
             grpc_options.admin_options(self._settings),
@@ -333,7 +335,7 @@ class _Server:
         """Return the exit code that the first reason to stop asks for."""
         background = [
             asyncio.create_task(self._finish_counts()),
-            asyncio.create_task(self._refusals.watch()),
+            asyncio.create_task(self._denials.watch()),
         ]
         broken = [asyncio.create_task(listener.failed()) for listener in self._listeners]
         asked = asyncio.create_task(self._asked.wait())
@@ -354,9 +356,9 @@ class _Server:
 
     async def _finish_counts(self) -> None:
         """Count the releases that an earlier run made and had not counted when it ended."""
-        for entry_id in await self._calls.run(self._engine.pending_counts):
+        for entry_id in await self._workers.run(self._engine.pending_counts):
             try:
-                count = await self._calls.run(self._engine.count_released, entry_id)
+                count = await self._workers.run(self._engine.count_released, entry_id)
                 log.info("release_counted", entry_id=entry_id, released_count=count)
             except Exception:
                 log.exception("release_not_counted", entry_id=entry_id)
@@ -368,12 +370,12 @@ class _Server:
         self._engine.begin_drain()
         for listener in self._listeners:
             listener.begin_drain()
-        self._calls.begin_drain()
+        self._workers.begin_drain()
         # A failed engine answers everything at once, and nothing is gained by waiting for more.
         patience_s = _LAST_WORDS_S if self._failed.is_set() else self._settings.drain_timeout_s
         answered = await self._all_answered(patience_s)
         if not self._failed.is_set():
-            await self._refusals.tell_rest()
+            await self._denials.tell_rest()
         await stop_all(self._listeners, _LAST_WORDS_S if answered else 0)
         if not answered:
             log.error("calls_left_unanswered", at_once=self._hurried.is_set())
@@ -394,7 +396,7 @@ class _Server:
         return answered
 
     async def _quiet(self) -> None:
-        await self._calls.idle()
+        await self._workers.idle()
         while self._mailbox.pending or any(each.pending for each in self._listeners):
             await asyncio.sleep(_POLL_S)
         with suppress(TimeoutError):

@@ -18,7 +18,7 @@ import structlog
 from ownerd.access import PERMISSION, UNAUTHENTICATED, Access
 from ownerd.engine import Engine, Refused
 from ownerd.server.principals import ANONYMOUS
-from ownerd.server.workers import Calls
+from ownerd.server.workers import Workers
 from ownerd.v1 import admin_pb2
 
 _LOOK_S = 0.5
@@ -73,19 +73,19 @@ class _Held:
         self.list_id = self.campaign_id = ""
 
 
-class Refusals:
+class DenialAudit:
     """What becomes of callers that were turned away.
 
     Args:
         engine: whose audit they are told to.
         access: who counts them.
-        calls: runs the writes.
+        workers: run the writes.
     """
 
-    def __init__(self, engine: Engine, access: Access, calls: Calls) -> None:
+    def __init__(self, engine: Engine, access: Access, workers: Workers) -> None:
         self._engine = engine
         self._access = access
-        self._calls = calls
+        self._workers = workers
         self._held: dict[Kind, _Held] = {}
         self._beyond = 0
         self._all: dict[int, Bucket] = {}
@@ -155,7 +155,7 @@ class Refusals:
         beyond, self._beyond = self._beyond, 0
         note = _note(kind, held, beyond)
         try:
-            await self._calls.run(self._engine.note_refusals, count, note=note)
+            await self._workers.run(self._engine.note_refusals, count, note=note)
         except Refused as error:
             held.count += count
             self._beyond += beyond

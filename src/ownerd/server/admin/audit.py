@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from ownerd.engine import Engine
 from ownerd.server.admin import convert, page_tokens, validate
 from ownerd.server.admin.audited_change import Caller
-from ownerd.server.admin.context import Desk, Handler
+from ownerd.server.admin.context import AdminContext, Handler
 from ownerd.server.errors import InvalidField, Words
 from ownerd.v1 import admin_pb2
 
@@ -25,14 +25,14 @@ Recorded = tuple[int, int, int, int | None, bytes]
 
 
 def _list(
-    desk: Desk, request: admin_pb2.ListAuditEntriesRequest, _: Caller
+    context: AdminContext, request: admin_pb2.ListAuditEntriesRequest, _: Caller
 ) -> admin_pb2.ListAuditEntriesResponse:
     size = validate.page_size(request.page_size)
     fits, start_ns = _compiled(request.filter)
     cursor = page_tokens.decode_number(request)
     answer = admin_pb2.ListAuditEntriesResponse()
     size_bytes = 0
-    for scanned, recorded in enumerate(_newest_first(desk.engine, cursor, start_ns), start=1):
+    for scanned, recorded in enumerate(_newest_first(context.engine, cursor, start_ns), start=1):
         entry = _entry(recorded)
         if fits(entry, recorded[1]):
             answer.entries.append(entry)

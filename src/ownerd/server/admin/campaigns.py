@@ -7,7 +7,7 @@ from ownerd.engine import Outcome
 from ownerd.server import rights
 from ownerd.server.admin import page_tokens, validate
 from ownerd.server.admin.audited_change import Caller
-from ownerd.server.admin.context import Desk, Handler
+from ownerd.server.admin.context import AdminContext, Handler
 from ownerd.server.errors import InvalidField
 from ownerd.v1 import admin_pb2
 
@@ -21,19 +21,19 @@ _SIGNALS = {
 
 
 def _upsert(
-    desk: Desk, request: admin_pb2.UpsertCampaignRequest, caller: Caller
+    context: AdminContext, request: admin_pb2.UpsertCampaignRequest, caller: Caller
 ) -> admin_pb2.UpsertCampaignResponse:
     campaign_id = validate.campaign_id(request.campaign_id)
     validate.text("name", request.name, validate.CAMPAIGN_NAME_BYTES, required=False)
     validate.change_fields(request.reason, request.request_id)
-    change = desk.change(
+    change = context.change(
         caller, "UpsertCampaign", request, admin_pb2.UpsertCampaignResponse, _fill_upserted
     )
     if (answer := change.first_answer()) is not None:
         return answer
     name = request.name or campaign_id
     return change.make(
-        desk.engine.upsert_campaign,
+        context.engine.upsert_campaign,
         campaign_id,
         name,
         campaign_ids=[campaign_id],
@@ -49,10 +49,10 @@ def _fill_upserted(answer: admin_pb2.UpsertCampaignResponse, outcome: Outcome) -
 
 
 def _list(
-    desk: Desk, request: admin_pb2.ListCampaignsRequest, caller: Caller
+    context: AdminContext, request: admin_pb2.ListCampaignsRequest, caller: Caller
 ) -> admin_pb2.ListCampaignsResponse:
     size = validate.page_size(request.page_size)
-    found = list(islice(_seen(desk, caller, page_tokens.decode_text(request)), size + 1))
+    found = list(islice(_seen(context, caller, page_tokens.decode_text(request)), size + 1))
     cursor = found[size - 1][0].encode() if len(found) > size else b""
     return admin_pb2.ListCampaignsResponse(
         campaigns=[
@@ -63,9 +63,9 @@ def _list(
     )
 
 
-def _seen(desk: Desk, caller: Caller, after: str) -> Iterator[tuple[str, str]]:
+def _seen(context: AdminContext, caller: Caller, after: str) -> Iterator[tuple[str, str]]:
     """Yield the campaigns after an id that the caller may view."""
-    while found := desk.engine.campaigns(after, _STEP_COUNT):
+    while found := context.engine.campaigns(after, _STEP_COUNT):
         for campaign_id, name in found:
             if caller.identity.allows(rights.VIEW, None, campaign_id):
                 yield campaign_id, name
@@ -73,7 +73,7 @@ def _seen(desk: Desk, caller: Caller, after: str) -> Iterator[tuple[str, str]]:
 
 
 def _signal(
-    desk: Desk, request: admin_pb2.SignalCampaignRequest, caller: Caller
+    context: AdminContext, request: admin_pb2.SignalCampaignRequest, caller: Caller
 ) -> admin_pb2.SignalCampaignResponse:
     campaign_id = validate.campaign_id(request.campaign_id)
     validate.text("list_id", request.list_id, validate.LIST_ID_BYTES, required=False)
@@ -82,13 +82,13 @@ def _signal(
         raise InvalidField(
             "signal", request.signal, ", ".join(f"CAMPAIGN_SIGNAL_{s}" for s in _SIGNALS.values())
         )
-    change = desk.change(
+    change = context.change(
         caller, "SignalCampaign", request, admin_pb2.SignalCampaignResponse, _fill_signaled
     )
     if (answer := change.first_answer()) is not None:
         return answer
     return change.make(
-        desk.engine.signal_campaign,
+        context.engine.signal_campaign,
         campaign_id,
         request.list_id,
         request.signal == admin_pb2.CAMPAIGN_SIGNAL_STOPPED,

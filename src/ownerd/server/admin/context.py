@@ -13,7 +13,7 @@ from ownerd.server.admin.audited_change import Answer, Caller, Change
 from ownerd.server.principals import Principals
 
 
-class Desk(NamedTuple):
+class AdminContext(NamedTuple):
     """The engine and the facts about this server that handlers need.
 
     Attributes:
@@ -45,4 +45,4 @@ class Desk(NamedTuple):
 
 
 # A handler of a unary rpc: blocking, run on a worker thread from start to end.
-Handler = Callable[[Desk, Any, Caller], Message]
+Handler = Callable[[AdminContext, Any, Caller], Message]

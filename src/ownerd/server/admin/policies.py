@@ -8,7 +8,7 @@ from google.protobuf.json_format import MessageToDict
 from ownerd.engine import ListInfo, Outcome, Policy
 from ownerd.server.admin import convert, validate
 from ownerd.server.admin.audited_change import Caller
-from ownerd.server.admin.context import Desk, Handler
+from ownerd.server.admin.context import AdminContext, Handler
 from ownerd.server.errors import InvalidField, ListNotFound, StaleEtag, Words
 from ownerd.v1 import admin_pb2
 
@@ -144,7 +144,7 @@ def _read_length(
 
 
 def _update(
-    desk: Desk, request: admin_pb2.UpdateOwnershipPolicyRequest, caller: Caller
+    context: AdminContext, request: admin_pb2.UpdateOwnershipPolicyRequest, caller: Caller
 ) -> admin_pb2.UpdateOwnershipPolicyResponse:
     validate.list_id(request.list_id)
     validate.change_fields(request.reason, request.request_id)
@@ -153,25 +153,25 @@ def _update(
     merge(DEFAULT, request.policy, request.update_mask.paths)
     # A merge is only right on top of the policy that it was made from, and a concurrent change of
     # another field is no reason to fail.
-    with desk.policy_lock:
-        return _update_locked(desk, request, caller)
+    with context.policy_lock:
+        return _update_locked(context, request, caller)
 
 
 def _update_locked(
-    desk: Desk, request: admin_pb2.UpdateOwnershipPolicyRequest, caller: Caller
+    context: AdminContext, request: admin_pb2.UpdateOwnershipPolicyRequest, caller: Caller
 ) -> admin_pb2.UpdateOwnershipPolicyResponse:
-    change = desk.change(
+    change = context.change(
         caller, "UpdateOwnershipPolicy", request, admin_pb2.UpdateOwnershipPolicyResponse, _fill
     )
     if (answer := change.first_answer()) is not None:
         return answer
-    info = desk.engine.get_list(request.list_id)
+    info = context.engine.get_list(request.list_id)
     if info is None:
         raise ListNotFound(request.list_id)
     expected_revision(request.etag, info)
     policy = merge(info.policy, request.policy, request.update_mask.paths)
     return change.make(
-        desk.engine.update_policy,
+        context.engine.update_policy,
         request.list_id,
         policy,
         expected_revision=info.update_revision,

@@ -7,7 +7,7 @@ from ownerd.engine import Engine, Outcome
 from ownerd.server import rights
 from ownerd.server.admin import convert, page_tokens, validate
 from ownerd.server.admin.audited_change import Caller
-from ownerd.server.admin.context import Desk, Handler
+from ownerd.server.admin.context import AdminContext, Handler
 from ownerd.v1 import admin_pb2
 
 # A page ends early rather than outgrow what clients take: gRPC's default limit is 4 MiB.
@@ -68,12 +68,12 @@ def _campaigns_seen(engine: Engine, caller: Caller, list_id: str) -> list[str] |
 
 
 def _list(
-    desk: Desk, request: admin_pb2.ListOwnedRecordsRequest, caller: Caller
+    context: AdminContext, request: admin_pb2.ListOwnedRecordsRequest, caller: Caller
 ) -> admin_pb2.ListOwnedRecordsResponse:
     list_id = validate.list_id(request.list_id)
     size = validate.page_size(request.page_size)
     after = page_tokens.decode(request)
-    page = read_page(desk.engine, caller, list_id, request.campaign_ids, after, size)
+    page = read_page(context.engine, caller, list_id, request.campaign_ids, after, size)
     return admin_pb2.ListOwnedRecordsResponse(
         records=[
             admin_pb2.OwnedRecord(
@@ -92,18 +92,18 @@ def _list(
 
 
 def _release(
-    desk: Desk, request: admin_pb2.ReleaseRecordsRequest, caller: Caller
+    context: AdminContext, request: admin_pb2.ReleaseRecordsRequest, caller: Caller
 ) -> admin_pb2.ReleaseRecordsResponse:
     list_id = validate.list_id(request.list_id)
     record_ids = validate.record_ids(request.record_ids)
     validate.change_fields(request.reason, request.request_id)
-    change = desk.change(
+    change = context.change(
         caller, "ReleaseRecords", request, admin_pb2.ReleaseRecordsResponse, _fill_released
     )
     if (answer := change.first_answer()) is not None:
         return answer
     return change.make(
-        desk.engine.release_records,
+        context.engine.release_records,
         list_id,
         record_ids,
         list_id=list_id,

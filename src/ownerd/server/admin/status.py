@@ -6,7 +6,7 @@ import ownerd
 from ownerd import lmdb_api
 from ownerd.server.admin import convert
 from ownerd.server.admin.audited_change import Caller
-from ownerd.server.admin.context import Desk, Handler
+from ownerd.server.admin.context import AdminContext, Handler
 from ownerd.v1 import admin_pb2
 
 _COPIED = (
@@ -23,19 +23,19 @@ _COPIED = (
 
 
 def _get(
-    desk: Desk, _request: admin_pb2.GetServerStatusRequest, _: Caller
+    context: AdminContext, _request: admin_pb2.GetServerStatusRequest, _: Caller
 ) -> admin_pb2.GetServerStatusResponse:
-    stats = desk.engine.stats()
+    stats = context.engine.stats()
     return admin_pb2.GetServerStatusResponse(
         version=ownerd.__version__,
         lmdb_version=".".join(map(str, lmdb_api.library_version())),
-        start_time=convert.time_of(desk.start_ns),
-        uptime=convert.duration_of(stats["time_ns"] - desk.start_ns),
+        start_time=convert.time_of(context.start_ns),
+        uptime=convert.duration_of(stats["time_ns"] - context.start_ns),
         time=convert.time_of(stats["time_ns"]),
         clock_offset=convert.duration_of(stats["clock_offset_ns"]),
         alarms=[
             admin_pb2.Alarm(name=name.upper(), message=text)
-            for name, text in (*stats["alarms"], *desk.more_alarms())
+            for name, text in (*stats["alarms"], *context.more_alarms())
         ],
         **{name: stats[name] for name in _COPIED},
     )

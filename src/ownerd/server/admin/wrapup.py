@@ -6,7 +6,7 @@ from typing import NamedTuple
 from ownerd.engine import Outcome
 from ownerd.server.admin import page_tokens, validate
 from ownerd.server.admin.audited_change import Caller
-from ownerd.server.admin.context import Desk, Handler
+from ownerd.server.admin.context import AdminContext, Handler
 from ownerd.server.errors import InvalidField, Words
 from ownerd.store import DEFAULT_CODES
 from ownerd.v1 import admin_pb2
@@ -26,19 +26,19 @@ CATEGORIES: Mapping[str, Meaning] = {
 
 
 def _upsert(
-    desk: Desk, request: admin_pb2.UpsertWrapUpCodeRequest, caller: Caller
+    context: AdminContext, request: admin_pb2.UpsertWrapUpCodeRequest, caller: Caller
 ) -> admin_pb2.UpsertWrapUpCodeResponse:
     if not request.HasField("code"):
         raise InvalidField("code", Words("none"), "the whole wrap-up code")
     validate.change_fields(request.reason, request.request_id)
     code = _completed(request.code)
-    change = desk.change(
+    change = context.change(
         caller, "UpsertWrapUpCode", request, admin_pb2.UpsertWrapUpCodeResponse, _fill_upserted
     )
     if (answer := change.first_answer()) is not None:
         return answer
     return change.make(
-        desk.engine.upsert_code,
+        context.engine.upsert_code,
         code.code,
         code.category,
         code.counts_as_attempt,
@@ -83,10 +83,10 @@ def _fill_upserted(answer: admin_pb2.UpsertWrapUpCodeResponse, outcome: Outcome)
 
 
 def _list(
-    desk: Desk, request: admin_pb2.ListWrapUpCodesRequest, _: Caller
+    context: AdminContext, request: admin_pb2.ListWrapUpCodesRequest, _: Caller
 ) -> admin_pb2.ListWrapUpCodesResponse:
     size = validate.page_size(request.page_size)
-    found = desk.engine.codes(page_tokens.decode_text(request), size + 1)
+    found = context.engine.codes(page_tokens.decode_text(request), size + 1)
     cursor = found[size - 1][0].encode() if len(found) > size else b""
     return admin_pb2.ListWrapUpCodesResponse(
         codes=[_message(*code) for code in found[:size]],
@@ -95,17 +95,17 @@ def _list(
 
 
 def _delete(
-    desk: Desk, request: admin_pb2.DeleteWrapUpCodeRequest, caller: Caller
+    context: AdminContext, request: admin_pb2.DeleteWrapUpCodeRequest, caller: Caller
 ) -> admin_pb2.DeleteWrapUpCodeResponse:
     code = validate.code(request.code)
     validate.change_fields(request.reason, request.request_id)
-    change = desk.change(
+    change = context.change(
         caller, "DeleteWrapUpCode", request, admin_pb2.DeleteWrapUpCodeResponse, _fill_deleted
     )
     if (answer := change.first_answer()) is not None:
         return answer
     return change.make(
-        desk.engine.delete_code,
+        context.engine.delete_code,
         code,
         detail={"code": code},
         answer=admin_pb2.DeleteWrapUpCodeResponse(),
