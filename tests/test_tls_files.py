@@ -197,7 +197,9 @@ def test_a_client_of_the_metrics_page_that_says_nothing_is_dropped(
     monkeypatch.setattr(metrics_http, "_SILENCE_S", 0.2)
     material = tls.Material(*PAIR, {}, 0.0)
     for used in (None, material):
-        made = metrics_http.Page(CollectorRegistry(), Address("127.0.0.1"), lambda *_: None, used)
+        made = metrics_http.MetricsServer(
+            CollectorRegistry(), Address("127.0.0.1"), lambda *_: None, used
+        )
         try:
             with socket.create_connection(made.address[:2], 10) as silent:
                 assert silent.recv(1) == b""

@@ -34,7 +34,7 @@ from ownerd.server.denial_audit import DenialAudit
 from ownerd.server.errors import PermissionDenied
 from ownerd.server.grpc_listener import GrpcioListener, Listener, stop_all
 from ownerd.server.metrics import Metrics
-from ownerd.server.metrics_http import Page
+from ownerd.server.metrics_http import MetricsServer
 from ownerd.server.principals import ITSELF, Principals
 from ownerd.server.workers import Workers
 from ownerd.v1 import admin_pb2
@@ -179,8 +179,8 @@ class _Server:
         finally:
             await stop_all(self._listeners, 0)
             await _cancelled([self._watching] if self._watching is not None else [])
-            if self._page is not None:
-                self._page.close()
+            if self._metrics_server is not None:
+                self._metrics_server.close()
             self._mailbox.detach(self._loop)
             self._workers.close()
 
@@ -189,7 +189,7 @@ class _Server:
         self._asked = asyncio.Event()
         self._hurried = asyncio.Event()
         self._failed = asyncio.Event()
-        self._page: Page | None = None
+        self._metrics_server: MetricsServer | None = None
         self._watching: asyncio.Task[None] | None = None
         self._mailbox = Mailbox(self._engine, self._access)
         self._mailbox.attach(self._loop)
@@ -250,7 +250,7 @@ class _Server:
             for listener, wanted in zip(self._listeners, texts, strict=True)
         ]
         if self._settings.metrics_listen:
-            self._page = Page(
+            self._metrics_server = MetricsServer(
                 self._metrics.registry,
                 addresses.parse(self._settings.metrics_listen),
                 self._may_scrape,
@@ -271,8 +271,8 @@ class _Server:
         if self._material is None:
             return
         users = [listener.use_tls for listener in self._listeners]
-        if self._page is not None:
-            users.append(self._page.use_tls)
+        if self._metrics_server is not None:
+            users.append(self._metrics_server.use_tls)
         watch = tls.Watch(self._settings, self._material, users, self._alarms)
         self._metrics.watch_tls(watch)
         self._watching = asyncio.create_task(watch.run())
@@ -301,8 +301,8 @@ class _Server:
             revision=self._engine.revision,
         )
         found = [(listener.name, address) for listener, each in bound for address in each]
-        if self._page is not None:
-            found.append(("metrics", self._page.address))
+        if self._metrics_server is not None:
+            found.append(("metrics", self._metrics_server.address))
         for name, address in found:
             secure = self._material is not None and not address.path
             log.info("listening", listener=name, address=str(address), tls=secure)
