@@ -9,6 +9,7 @@ import pytest
 from ownerd.access import PERMISSION, UNAUTHENTICATED, Access
 from ownerd.engine import Refused
 from ownerd.server.denial_audit import DenialAudit
+from ownerd.server.rate_limiter import RateLimiter
 from ownerd.v1 import admin_pb2
 
 EXHAUSTED = 8
@@ -115,3 +116,14 @@ def test_callers_that_are_quiet_again_take_no_memory(
     look(refusals, 10_000.0)
     assert not refusals._held
     assert refusals.counts["unauthenticated"] == 50
+
+
+def test_a_limiter_lets_a_burst_through_and_then_keeps_its_rate() -> None:
+    limiter = RateLimiter(burst=3, interval_s=10.0)
+    let_through = []
+    for second in range(60):
+        if limiter.allows(float(second)):
+            limiter.spend(float(second))
+            let_through.append(second)
+    assert let_through == [0, 1, 2, 10, 20, 30, 40, 50]
+    assert not limiter.is_rested(79.0) and limiter.is_rested(80.0)

@@ -229,10 +229,10 @@ def _why(error: Exception) -> str:
 def _expiry_s(settings: Settings, certificate: bytes) -> float:
     try:
         return certificates.expiry_s(certificate)
-    except ValueError as error:
+    except ValueError:
         raise Faulty(
-            f"tls_certificate: {settings.tls_certificate} holds a broken certificate ({error}); "
-            "write it anew"
+            f"tls_certificate: {settings.tls_certificate} holds a certificate that cannot be read; "
+            "have a better one made"
         ) from None
 
 
