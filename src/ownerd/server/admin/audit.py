@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from ownerd.engine import Engine
 from ownerd.server.admin import convert, page_tokens, validate
-from ownerd.server.admin.audited_change import Caller
-from ownerd.server.admin.context import AdminContext, Handler
+from ownerd.server.admin.context import AdminContext, Caller, Handler
 from ownerd.server.errors import InvalidField, Words
 from ownerd.v1 import admin_pb2
 

@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
-from ownerd.engine import Outcome
 from ownerd.server import rights
 from ownerd.server.admin import page_tokens, validate
-from ownerd.server.admin.audited_change import Caller
-from ownerd.server.admin.context import AdminContext, Handler
+from ownerd.server.admin.audited_change import Change, audited
+from ownerd.server.admin.context import AdminContext, Caller, Handler
 from ownerd.server.errors import InvalidField
 from ownerd.v1 import admin_pb2
 
@@ -20,17 +19,14 @@ _SIGNALS = {
 }
 
 
+@audited(admin_pb2.UpsertCampaignResponse)
 def _upsert(
-    context: AdminContext, request: admin_pb2.UpsertCampaignRequest, caller: Caller
+    context: AdminContext,
+    request: admin_pb2.UpsertCampaignRequest,
+    change: Change[admin_pb2.UpsertCampaignResponse],
 ) -> admin_pb2.UpsertCampaignResponse:
     campaign_id = validate.campaign_id(request.campaign_id)
     validate.text("name", request.name, validate.CAMPAIGN_NAME_BYTES, required=False)
-    validate.change_fields(request.reason, request.request_id)
-    change = context.change(
-        caller, "UpsertCampaign", request, admin_pb2.UpsertCampaignResponse, _fill_upserted
-    )
-    if (answer := change.first_answer()) is not None:
-        return answer
     name = request.name or campaign_id
     return change.make(
         context.engine.upsert_campaign,
@@ -42,10 +38,6 @@ def _upsert(
             campaign=admin_pb2.Campaign(campaign_id=campaign_id, name=name)
         ),
     )
-
-
-def _fill_upserted(answer: admin_pb2.UpsertCampaignResponse, outcome: Outcome) -> None:
-    answer.revision = outcome.revision
 
 
 def _list(
@@ -72,21 +64,18 @@ def _seen(context: AdminContext, caller: Caller, after: str) -> Iterator[tuple[s
         after = found[-1][0]
 
 
+@audited(admin_pb2.SignalCampaignResponse)
 def _signal(
-    context: AdminContext, request: admin_pb2.SignalCampaignRequest, caller: Caller
+    context: AdminContext,
+    request: admin_pb2.SignalCampaignRequest,
+    change: Change[admin_pb2.SignalCampaignResponse],
 ) -> admin_pb2.SignalCampaignResponse:
     campaign_id = validate.campaign_id(request.campaign_id)
     validate.text("list_id", request.list_id, validate.LIST_ID_BYTES, required=False)
-    validate.change_fields(request.reason, request.request_id)
     if request.signal not in _SIGNALS:
         raise InvalidField(
             "signal", request.signal, ", ".join(f"CAMPAIGN_SIGNAL_{s}" for s in _SIGNALS.values())
         )
-    change = context.change(
-        caller, "SignalCampaign", request, admin_pb2.SignalCampaignResponse, _fill_signaled
-    )
-    if (answer := change.first_answer()) is not None:
-        return answer
     return change.make(
         context.engine.signal_campaign,
         campaign_id,
@@ -95,12 +84,7 @@ def _signal(
         list_id=request.list_id,
         campaign_ids=[campaign_id],
         detail={"signal": _SIGNALS[request.signal]},
-        answer=admin_pb2.SignalCampaignResponse(),
     )
-
-
-def _fill_signaled(answer: admin_pb2.SignalCampaignResponse, outcome: Outcome) -> None:
-    answer.revision = outcome.revision
 
 
 HANDLERS: Mapping[str, Handler] = {

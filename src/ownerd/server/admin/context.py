@@ -1,15 +1,15 @@
 """What the handlers of AdminService work with."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
 
+from ownerd.access import Identity
 from ownerd.engine import Engine
-from ownerd.server import alarms
-from ownerd.server.admin.audited_change import Answer, Caller, Change
+from ownerd.server import alarms, rights
 from ownerd.server.principals import Principals
 
 
@@ -32,16 +32,29 @@ class AdminContext(NamedTuple):
     policy_lock: threading.Lock
     more_alarms: alarms.Alarms = alarms.none
 
-    def change(
-        self,
-        caller: Caller,
-        action: str,
-        request: Any,
-        answer_type: type[Answer],
-        fill: Callable[[Answer, Any], None],
-    ) -> Change[Answer]:
-        """Return the change that `request` asks for."""
-        return Change(self.engine, caller, action, request, answer_type, fill)
+
+class Caller(NamedTuple):
+    """Who makes a call, and where from."""
+
+    identity: Identity
+    peer: str
+
+    @property
+    def principal(self) -> str:
+        """Who, as the audit names them."""
+        return str(self.identity.principal_id)
+
+    def may_see(self, list_id: str, campaign_id: str) -> bool:
+        """Return whether it may be told that a campaign holds a record of a list."""
+        if self.identity.hide_holders:
+            return False
+        return bool(self.identity.allows(rights.VIEW, list_id, campaign_id))
+
+    def campaigns_seen(self, right: int, list_id: str, known: Iterable[str]) -> list[str] | None:
+        """Return the campaigns of a list that a right covers; None: every one."""
+        if self.identity.allows(right, list_id, rights.EVERY):
+            return None
+        return [each for each in known if self.identity.allows(right, list_id, each)]
 
 
 # A handler of a unary rpc: blocking, run on a worker thread from start to end.

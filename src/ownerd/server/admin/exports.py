@@ -1,8 +1,7 @@
 """Export of a list's ownership: a stream of pages, each read in a snapshot of its own (R17)."""
 
 from ownerd.server.admin import convert, records, validate
-from ownerd.server.admin.audited_change import Caller
-from ownerd.server.admin.context import AdminContext
+from ownerd.server.admin.context import AdminContext, Caller
 from ownerd.v1 import admin_pb2
 
 _PAGE_COUNT = 2_000

@@ -11,8 +11,7 @@ from typing import NamedTuple
 from ownerd.engine import Engine
 from ownerd.server import rights
 from ownerd.server.admin import convert, validate
-from ownerd.server.admin.audited_change import Caller
-from ownerd.server.admin.context import AdminContext
+from ownerd.server.admin.context import AdminContext, Caller
 from ownerd.server.admin.spool import Spool
 from ownerd.server.errors import InvalidField, ListNotFound
 from ownerd.v1 import admin_pb2

@@ -12,8 +12,8 @@ from contextlib import closing, contextmanager
 from itertools import islice
 
 from ownerd.engine import Engine, Outcome, Refused
-from ownerd.server.admin.audited_change import Caller, Change
-from ownerd.server.admin.context import AdminContext
+from ownerd.server.admin.audited_change import Change
+from ownerd.server.admin.context import AdminContext, Caller
 from ownerd.server.admin.import_stream import Header, ImportStream, Row
 from ownerd.server.errors import ImportConflict, ImportCutShort, ListNotFound
 from ownerd.server.workers import Workers
@@ -109,9 +109,8 @@ def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
         yield chunk
 
 
-def _fill(answer: admin_pb2.ImportOwnershipResponse, outcome: Outcome) -> None:
+def _fill(_: Engine, answer: admin_pb2.ImportOwnershipResponse, outcome: Outcome) -> None:
     _add_tally(answer, outcome)
-    answer.revision = outcome.revision
 
 
 def _add_tally(answer: admin_pb2.ImportOwnershipResponse, outcome: Outcome) -> None:

@@ -3,28 +3,31 @@
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
-from ownerd.engine import ListInfo, Outcome
+from ownerd.engine import Engine, ListInfo, Outcome
 from ownerd.server import rights
 from ownerd.server.admin import convert, page_tokens, policies, validate
-from ownerd.server.admin.audited_change import Caller
-from ownerd.server.admin.context import AdminContext, Handler
+from ownerd.server.admin.audited_change import Change, audited
+from ownerd.server.admin.context import AdminContext, Caller, Handler
 from ownerd.server.errors import ListNotFound
 from ownerd.v1 import admin_pb2
 
 _STEP_COUNT = 1_000
 
 
+def _fill_created(_: Engine, answer: admin_pb2.CreateContactListResponse, outcome: Outcome) -> None:
+    answer.list.etag = policies.etag_of(outcome.revision)
+    answer.list.create_time.CopyFrom(convert.time_of(outcome.time_ns))
+    answer.list.update_time.CopyFrom(convert.time_of(outcome.time_ns))
+
+
+@audited(admin_pb2.CreateContactListResponse, _fill_created)
 def _create(
-    context: AdminContext, request: admin_pb2.CreateContactListRequest, caller: Caller
+    context: AdminContext,
+    request: admin_pb2.CreateContactListRequest,
+    change: Change[admin_pb2.CreateContactListResponse],
 ) -> admin_pb2.CreateContactListResponse:
     list_id = validate.list_id(request.list_id)
-    validate.change_fields(request.reason, request.request_id)
     policy = policies.read(request.policy)
-    change = context.change(
-        caller, "CreateContactList", request, admin_pb2.CreateContactListResponse, _fill_created
-    )
-    if (answer := change.first_answer()) is not None:
-        return answer
     return change.make(
         context.engine.create_list,
         list_id,
@@ -35,13 +38,6 @@ def _create(
             list=policies.list_message(list_id, policy, 0, 0, 0)
         ),
     )
-
-
-def _fill_created(answer: admin_pb2.CreateContactListResponse, outcome: Outcome) -> None:
-    answer.list.etag = policies.etag_of(outcome.revision)
-    answer.list.create_time.CopyFrom(convert.time_of(outcome.time_ns))
-    answer.list.update_time.CopyFrom(convert.time_of(outcome.time_ns))
-    answer.revision = outcome.revision
 
 
 def _get(
@@ -79,14 +75,13 @@ def _seen(context: AdminContext, caller: Caller, after: str) -> Iterator[ListInf
         after = found[-1].list_id
 
 
+@audited(admin_pb2.DeleteContactListResponse)
 def _delete(
-    context: AdminContext, request: admin_pb2.DeleteContactListRequest, caller: Caller
+    context: AdminContext,
+    request: admin_pb2.DeleteContactListRequest,
+    change: Change[admin_pb2.DeleteContactListResponse],
 ) -> admin_pb2.DeleteContactListResponse:
     list_id = validate.list_id(request.list_id)
-    validate.change_fields(request.reason, request.request_id)
-    change = context.change(
-        caller, "DeleteContactList", request, admin_pb2.DeleteContactListResponse, _fill_deleted
-    )
     if (answer := change.first_answer()) is not None:
         return answer
     info = context.engine.get_list(list_id)
@@ -99,12 +94,7 @@ def _delete(
         expected_revision=policies.expected_revision(request.etag, info),
         list_id=list_id,
         detail={"force": request.force, "policy": policies.describe(info.policy)},
-        answer=admin_pb2.DeleteContactListResponse(),
     )
-
-
-def _fill_deleted(answer: admin_pb2.DeleteContactListResponse, outcome: Outcome) -> None:
-    answer.revision = outcome.revision
 
 
 def _message(info: ListInfo) -> admin_pb2.ContactList:

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from ownerd.engine import Outcome
+from ownerd.engine import Engine, Outcome
 from ownerd.server import rights
 from ownerd.server.admin import convert, validate
-from ownerd.server.admin.audited_change import Caller
-from ownerd.server.admin.context import AdminContext, Handler
+from ownerd.server.admin.audited_change import Change, audited
+from ownerd.server.admin.context import AdminContext, Caller, Handler
 from ownerd.server.errors import InvalidField, Words
 from ownerd.v1 import admin_pb2
 
@@ -37,29 +37,23 @@ def _list(
     )
 
 
+def _fill(engine: Engine, answer: admin_pb2.ReleaseOwnershipResponse, outcome: Outcome) -> None:
+    # The release is in force and durable; counting may take a while, and may have been cut off by a
+    # restart since the first call with this request id.
+    count = outcome.count
+    answer.released_count = engine.count_released(outcome.entry_id) if count is None else count
+
+
+@audited(admin_pb2.ReleaseOwnershipResponse, _fill)
 def _release(
-    context: AdminContext, request: admin_pb2.ReleaseOwnershipRequest, caller: Caller
+    context: AdminContext,
+    request: admin_pb2.ReleaseOwnershipRequest,
+    change: Change[admin_pb2.ReleaseOwnershipResponse],
 ) -> admin_pb2.ReleaseOwnershipResponse:
     list_id = validate.list_id(request.list_id)
-    validate.change_fields(request.reason, request.request_id)
     campaign_ids = _campaigns_to_release(request)
     if request.dry_run:
         return _dry_run(context, list_id, campaign_ids)
-
-    def fill(answer: admin_pb2.ReleaseOwnershipResponse, outcome: Outcome) -> None:
-        # The release is in force and durable; counting may take a while, and may have been cut off
-        # by a restart since the first call with this request id.
-        count = outcome.count
-        answer.released_count = (
-            context.engine.count_released(outcome.entry_id) if count is None else count
-        )
-        answer.revision = outcome.revision
-
-    change = context.change(
-        caller, "ReleaseOwnership", request, admin_pb2.ReleaseOwnershipResponse, fill
-    )
-    if (answer := change.first_answer()) is not None:
-        return answer
     return change.make(
         context.engine.release,
         list_id,
@@ -71,7 +65,6 @@ def _release(
             "all_campaigns": request.all_campaigns,
             "include_reservations": request.include_reservations,
         },
-        answer=admin_pb2.ReleaseOwnershipResponse(),
     )
 
 

@@ -10,11 +10,10 @@ from typing import Any
 import msgspec
 
 from ownerd.access import RIGHTS
-from ownerd.engine import Outcome
 from ownerd.server import rights
 from ownerd.server.admin import convert, page_tokens, validate
-from ownerd.server.admin.audited_change import Caller, Change
-from ownerd.server.admin.context import AdminContext, Handler
+from ownerd.server.admin.audited_change import Change, audited
+from ownerd.server.admin.context import AdminContext, Caller, Handler
 from ownerd.server.errors import (
     InvalidField,
     PrincipalExists,
@@ -196,10 +195,6 @@ def _described(principal: Principal) -> dict[str, Any]:
 # ---- the rpcs
 
 
-def _fill(answer: Any, outcome: Outcome) -> None:
-    answer.revision = outcome.revision
-
-
 def _known(context: AdminContext, principal_id: str) -> Principal:
     found = context.principals.get(_id(principal_id))
     if found is None:
@@ -222,16 +217,15 @@ def _write(
     return context.principals.write(principal, put, detail=detail, answer=answer)
 
 
+@audited(admin_pb2.CreatePrincipalResponse)
 def _create(
-    context: AdminContext, request: admin_pb2.CreatePrincipalRequest, caller: Caller
+    context: AdminContext,
+    request: admin_pb2.CreatePrincipalRequest,
+    change: Change[admin_pb2.CreatePrincipalResponse],
 ) -> admin_pb2.CreatePrincipalResponse:
-    validate.change_fields(request.reason, request.request_id)
     draft = read(request.principal)
     ttl_ns = _read_ttl(request)
     with context.principals.changing():
-        change = context.change(
-            caller, "CreatePrincipal", request, admin_pb2.CreatePrincipalResponse, _fill
-        )
         if (answer := change.first_answer()) is not None:
             return answer
         if context.principals.get(draft.principal_id) is not None:
@@ -277,10 +271,12 @@ def _list(
     )
 
 
+@audited(admin_pb2.UpdatePrincipalResponse)
 def _update(
-    context: AdminContext, request: admin_pb2.UpdatePrincipalRequest, caller: Caller
+    context: AdminContext,
+    request: admin_pb2.UpdatePrincipalRequest,
+    change: Change[admin_pb2.UpdatePrincipalResponse],
 ) -> admin_pb2.UpdatePrincipalResponse:
-    validate.change_fields(request.reason, request.request_id)
     draft = read(request.principal)
     paths = list(request.update_mask.paths)
     for path in paths:
@@ -288,9 +284,6 @@ def _update(
             raise InvalidField("update_mask", path, f"{', '.join(_PATHS)}, or * alone for all")
     fields = _PATHS.values() if paths in ([], ["*"]) else [_PATHS[path] for path in paths]
     with context.principals.changing():
-        change = context.change(
-            caller, "UpdatePrincipal", request, admin_pb2.UpdatePrincipalResponse, _fill
-        )
         if (answer := change.first_answer()) is not None:
             return answer
         before = _known(context, draft.principal_id)
@@ -309,38 +302,33 @@ def _update(
         )
 
 
+@audited(admin_pb2.DeletePrincipalResponse)
 def _delete(
-    context: AdminContext, request: admin_pb2.DeletePrincipalRequest, caller: Caller
+    context: AdminContext,
+    request: admin_pb2.DeletePrincipalRequest,
+    change: Change[admin_pb2.DeletePrincipalResponse],
 ) -> admin_pb2.DeletePrincipalResponse:
-    validate.change_fields(request.reason, request.request_id)
     _id(request.principal_id)
     with context.principals.changing():
-        change = context.change(
-            caller, "DeletePrincipal", request, admin_pb2.DeletePrincipalResponse, _fill
-        )
         if (answer := change.first_answer()) is not None:
             return answer
         before = _known(context, request.principal_id)
         context.principals.check(None, before)
         done: admin_pb2.DeletePrincipalResponse = context.principals.delete(
-            before.principal_id,
-            change.make,
-            detail={"principal": _described(before)},
-            answer=admin_pb2.DeletePrincipalResponse(),
+            before.principal_id, change.make, detail={"principal": _described(before)}
         )
         return done
 
 
+@audited(admin_pb2.RotateTokenResponse)
 def _rotate(
-    context: AdminContext, request: admin_pb2.RotateTokenRequest, caller: Caller
+    context: AdminContext,
+    request: admin_pb2.RotateTokenRequest,
+    change: Change[admin_pb2.RotateTokenResponse],
 ) -> admin_pb2.RotateTokenResponse:
-    validate.change_fields(request.reason, request.request_id)
     _id(request.principal_id)
     ttl_ns = _read_ttl(request)
     with context.principals.changing():
-        change = context.change(
-            caller, "RotateToken", request, admin_pb2.RotateTokenResponse, _fill
-        )
         if (answer := change.first_answer()) is not None:
             return answer
         before = _known(context, request.principal_id)
@@ -367,16 +355,15 @@ def _ended(before: Principal, after: Principal, now_ns: int) -> list[str]:
     return [each.token_id for each in before.valid_tokens(now_ns) if each not in after.tokens]
 
 
+@audited(admin_pb2.RevokeTokensResponse)
 def _revoke(
-    context: AdminContext, request: admin_pb2.RevokeTokensRequest, caller: Caller
+    context: AdminContext,
+    request: admin_pb2.RevokeTokensRequest,
+    change: Change[admin_pb2.RevokeTokensResponse],
 ) -> admin_pb2.RevokeTokensResponse:
-    validate.change_fields(request.reason, request.request_id)
     _id(request.principal_id)
     wanted = _tokens_to_revoke(request)
     with context.principals.changing():
-        change = context.change(
-            caller, "RevokeTokens", request, admin_pb2.RevokeTokensResponse, _fill
-        )
         if (answer := change.first_answer()) is not None:
             return answer
         before, now_ns = _known(context, request.principal_id), context.engine.time_ns

@@ -6,8 +6,8 @@ from typing import NamedTuple
 from ownerd.engine import Engine, Outcome
 from ownerd.server import rights
 from ownerd.server.admin import convert, page_tokens, validate
-from ownerd.server.admin.audited_change import Caller
-from ownerd.server.admin.context import AdminContext, Handler
+from ownerd.server.admin.audited_change import Change, audited
+from ownerd.server.admin.context import AdminContext, Caller, Handler
 from ownerd.v1 import admin_pb2
 
 # A page ends early rather than outgrow what clients take: gRPC's default limit is 4 MiB.
@@ -91,17 +91,18 @@ def _list(
     )
 
 
+def _fill(_: Engine, answer: admin_pb2.ReleaseRecordsResponse, outcome: Outcome) -> None:
+    answer.released_count = outcome.count or 0
+
+
+@audited(admin_pb2.ReleaseRecordsResponse, _fill)
 def _release(
-    context: AdminContext, request: admin_pb2.ReleaseRecordsRequest, caller: Caller
+    context: AdminContext,
+    request: admin_pb2.ReleaseRecordsRequest,
+    change: Change[admin_pb2.ReleaseRecordsResponse],
 ) -> admin_pb2.ReleaseRecordsResponse:
     list_id = validate.list_id(request.list_id)
     record_ids = validate.record_ids(request.record_ids)
-    validate.change_fields(request.reason, request.request_id)
-    change = context.change(
-        caller, "ReleaseRecords", request, admin_pb2.ReleaseRecordsResponse, _fill_released
-    )
-    if (answer := change.first_answer()) is not None:
-        return answer
     return change.make(
         context.engine.release_records,
         list_id,
@@ -109,13 +110,7 @@ def _release(
         list_id=list_id,
         # A full batch of long ids would make the audit entry a megabyte.
         detail={"record_count": len(record_ids), "record_ids": record_ids[:_DETAIL_IDS]},
-        answer=admin_pb2.ReleaseRecordsResponse(),
     )
-
-
-def _fill_released(answer: admin_pb2.ReleaseRecordsResponse, outcome: Outcome) -> None:
-    answer.released_count = outcome.count or 0
-    answer.revision = outcome.revision
 
 
 HANDLERS: Mapping[str, Handler] = {"ListOwnedRecords": _list, "ReleaseRecords": _release}

@@ -30,8 +30,7 @@ from ownerd.server.admin import (
     validate,
     wrapup,
 )
-from ownerd.server.admin.audited_change import Caller
-from ownerd.server.admin.context import AdminContext, Handler
+from ownerd.server.admin.context import AdminContext, Caller, Handler
 from ownerd.server.admin.import_stream import ImportStream
 from ownerd.server.authn import Authenticator
 from ownerd.server.workers import Workers

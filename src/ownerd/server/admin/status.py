@@ -5,8 +5,7 @@ from collections.abc import Mapping
 import ownerd
 from ownerd import lmdb_api
 from ownerd.server.admin import convert
-from ownerd.server.admin.audited_change import Caller
-from ownerd.server.admin.context import AdminContext, Handler
+from ownerd.server.admin.context import AdminContext, Caller, Handler
 from ownerd.v1 import admin_pb2
 
 _COPIED = (

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ownerd.engine import Outcome
 from ownerd.server.admin import page_tokens, validate
-from ownerd.server.admin.audited_change import Caller
-from ownerd.server.admin.context import AdminContext, Handler
+from ownerd.server.admin.audited_change import Change, audited
+from ownerd.server.admin.context import AdminContext, Caller, Handler
 from ownerd.server.errors import InvalidField, Words
 from ownerd.store import DEFAULT_CODES
 from ownerd.v1 import admin_pb2
@@ -25,18 +24,15 @@ CATEGORIES: Mapping[str, Meaning] = {
 }
 
 
+@audited(admin_pb2.UpsertWrapUpCodeResponse)
 def _upsert(
-    context: AdminContext, request: admin_pb2.UpsertWrapUpCodeRequest, caller: Caller
+    context: AdminContext,
+    request: admin_pb2.UpsertWrapUpCodeRequest,
+    change: Change[admin_pb2.UpsertWrapUpCodeResponse],
 ) -> admin_pb2.UpsertWrapUpCodeResponse:
     if not request.HasField("code"):
         raise InvalidField("code", Words("none"), "the whole wrap-up code")
-    validate.change_fields(request.reason, request.request_id)
     code = _completed(request.code)
-    change = context.change(
-        caller, "UpsertWrapUpCode", request, admin_pb2.UpsertWrapUpCodeResponse, _fill_upserted
-    )
-    if (answer := change.first_answer()) is not None:
-        return answer
     return change.make(
         context.engine.upsert_code,
         code.code,
@@ -78,10 +74,6 @@ def _completed(code: admin_pb2.WrapUpCode) -> admin_pb2.WrapUpCode:
     return _message(code.code, category, counts, success)
 
 
-def _fill_upserted(answer: admin_pb2.UpsertWrapUpCodeResponse, outcome: Outcome) -> None:
-    answer.revision = outcome.revision
-
-
 def _list(
     context: AdminContext, request: admin_pb2.ListWrapUpCodesRequest, _: Caller
 ) -> admin_pb2.ListWrapUpCodesResponse:
@@ -94,26 +86,14 @@ def _list(
     )
 
 
+@audited(admin_pb2.DeleteWrapUpCodeResponse)
 def _delete(
-    context: AdminContext, request: admin_pb2.DeleteWrapUpCodeRequest, caller: Caller
+    context: AdminContext,
+    request: admin_pb2.DeleteWrapUpCodeRequest,
+    change: Change[admin_pb2.DeleteWrapUpCodeResponse],
 ) -> admin_pb2.DeleteWrapUpCodeResponse:
     code = validate.code(request.code)
-    validate.change_fields(request.reason, request.request_id)
-    change = context.change(
-        caller, "DeleteWrapUpCode", request, admin_pb2.DeleteWrapUpCodeResponse, _fill_deleted
-    )
-    if (answer := change.first_answer()) is not None:
-        return answer
-    return change.make(
-        context.engine.delete_code,
-        code,
-        detail={"code": code},
-        answer=admin_pb2.DeleteWrapUpCodeResponse(),
-    )
-
-
-def _fill_deleted(answer: admin_pb2.DeleteWrapUpCodeResponse, outcome: Outcome) -> None:
-    answer.revision = outcome.revision
+    return change.make(context.engine.delete_code, code, detail={"code": code})
 
 
 def _message(code: str, category: str, counts: bool, success: bool) -> admin_pb2.WrapUpCode:
