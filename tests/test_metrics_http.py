@@ -1,11 +1,13 @@
 """The metrics page against strangers: a bounded number of connections, each for a bounded time."""
 
+import gc
 import socket
 import ssl
 import threading
 import time
 import urllib.error
 import urllib.request
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -139,3 +141,14 @@ def test_every_path_shows_the_metrics_and_other_methods_are_told_so(
         urllib.request.urlopen(f"http://{listening.address}/metrics", b"body", timeout=10)
     with refused.value as answer:
         assert answer.status == 405
+
+
+def test_of_one_that_is_closed_nothing_is_left() -> None:
+    made = MetricsServer(CollectorRegistry(), Address("127.0.0.1", 0), guard)
+    assert "python_info" not in scrape(made)
+    left = weakref.ref(made._server)
+    made.close()
+    del made
+    gc.collect()
+    assert left() is None
+    assert not [each for each in threading.enumerate() if each.name.startswith("CP Server")]

@@ -109,6 +109,12 @@ class _Server(wsgi.Server):
             shutdown_timeout=_LAST_WORDS_S,
         )
 
+    def clear_stats(self) -> None:
+        """Begin to count anew."""
+        super().clear_stats()
+        # Else it, and all that it refers to, would live until the interpreter has half ended.
+        logging.statistics.pop(f"Cheroot HTTPServer {id(self)}", None)  # type: ignore[attr-defined]
+
     def prepare(self) -> None:
         """Listen, and start the threads."""
         # Where a service manager has set it, cheroot would take descriptor 3 for a socket of its.
