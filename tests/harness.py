@@ -118,7 +118,7 @@ class ServerProcess:
                 *self.command,
                 sys.executable,
                 "-m",
-                "ownerd.server.main",
+                "ownerd.server.cli",
                 "serve",
                 "--data",
                 str(self.directory),

@@ -452,15 +452,15 @@ def test_a_certificate_is_nothing_to_sign_in_with_where_none_is_asked_for(
 
 
 def test_a_page_token_made_by_hand_is_refused_as_one(server: GuardedServer) -> None:
-    from ownerd.server.admin import pages
+    from ownerd.server.admin import page_tokens
 
     for rpc in ("ListContactLists", "ListCampaigns", "ListWrapUpCodes", "ListPrincipals"):
         request = getattr(admin_pb2, f"{rpc}Request")()
-        request.page_token = pages.encode(request, b"\xff\xfe")
+        request.page_token = page_tokens.encode(request, b"\xff\xfe")
         code, _ = status(lambda: server.root.admin(rpc, request))  # noqa: B023
         assert code == "INVALID_ARGUMENT", rpc
     entries = admin_pb2.ListAuditEntriesRequest()
-    entries.page_token = pages.encode(entries, b"123456789")
+    entries.page_token = page_tokens.encode(entries, b"123456789")
     assert status(lambda: server.root.admin("ListAuditEntries", entries))[0] == "INVALID_ARGUMENT"
 
 

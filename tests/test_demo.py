@@ -126,7 +126,7 @@ def test_a_senseless_run_is_refused(seconds: float, campaigns: int) -> None:
 def demo(directory: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
     """Run a demo in a process of its own, as a user does, with its files under `directory`."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "ownerd.server.main", "demo", *arguments],
+        [sys.executable, "-m", "ownerd.server.cli", "demo", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

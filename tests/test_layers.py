@@ -23,11 +23,10 @@ PYTHON = sorted(
 APART = {frozenset({"storage", "api"})}
 # What each room of the Python package may import of ours.
 ROOMS = {
-    "server": {"server", "errors", "files", "native", "v1", "demo"},
+    "server": {"server", "files", "native", "v1", "demo"},
     "ctl": {"ctl", "client", "durations", "files", "load", "v1"},
     "client": {"client", "v1"},
     "demo": {"demo", "client", "v1", "ctl", "durations"},
-    "errors": {"native"},
     "native": {"access", "base", "engine", "net", "storage"},
     "durations": set(),
     "files": set(),

@@ -493,7 +493,7 @@ def test_grpcio_serves_the_dial_port_where_it_is_asked_for(tmp_path: Path) -> No
 def test_an_installation_without_the_native_listener_falls_back(tmp_path: Path) -> None:
     script = (
         "import sys; sys.modules['ownerd.net.listener'] = None\n"
-        "from ownerd.server import config, exits, native\n"
+        "from ownerd.server import config, exits, native_listener as native\n"
         "assert not native.wanted(config.Settings())\n"
         "try: native.wanted(config.Settings(dial_listener='native'))\n"
         "except exits.ConfigError as error: print(error)\n"

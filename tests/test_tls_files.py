@@ -13,7 +13,7 @@ from harness import ServerDidNotStart, ServerProcess
 from prometheus_client import CollectorRegistry
 from tls_files import FUTURE, LONG, NOW, PAST, Authority, Files, Pair
 
-from ownerd.server import page, tls
+from ownerd.server import metrics_http, tls
 from ownerd.server.addresses import Address
 from ownerd.server.alarms import AlarmBoard
 from ownerd.server.config import Settings
@@ -194,10 +194,12 @@ def test_a_server_that_others_could_reach_ends_with_2_and_with_insecure_warns(
 def test_a_client_of_the_metrics_page_that_says_nothing_is_dropped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(page, "_SILENCE_S", 0.2)
+    monkeypatch.setattr(metrics_http, "_SILENCE_S", 0.2)
     material = tls.Material(*PAIR, {}, 0.0)
     for used in (None, material):
-        made = page.Page(CollectorRegistry(), Address("127.0.0.1"), lambda *_: None, used)
+        made = metrics_http.MetricsServer(
+            CollectorRegistry(), Address("127.0.0.1"), lambda *_: None, used
+        )
         try:
             with socket.create_connection(made.address[:2], 10) as silent:
                 assert silent.recv(1) == b""

@@ -29,7 +29,7 @@ def store(tmp_path: Path) -> Path:
 
 def verify(store: Path) -> tuple[int, str]:
     """Run `ownerd verify` and return its exit code and all that it printed."""
-    command = [sys.executable, "-m", "ownerd.server.main", "verify", str(store)]
+    command = [sys.executable, "-m", "ownerd.server.cli", "verify", str(store)]
     run = subprocess.run(command, capture_output=True, text=True, timeout=60)
     return run.returncode, run.stdout + run.stderr
 

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ownerd.errors import SpoolFailed
+from ownerd.server.errors import SpoolFailed
 from ownerd.v1 import admin_pb2
 
 _PREFIX = "import-"

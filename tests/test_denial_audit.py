@@ -8,7 +8,8 @@ import pytest
 
 from ownerd.access.table import PERMISSION, UNAUTHENTICATED, Access
 from ownerd.engine.engine import Refused
-from ownerd.server.refusals import Refusals
+from ownerd.server.denial_audit import DenialAudit
+from ownerd.server.rate_limiter import RateLimiter
 from ownerd.v1 import admin_pb2
 
 EXHAUSTED = 8
@@ -48,11 +49,11 @@ def access() -> Access:
 
 
 @pytest.fixture
-def refusals(audit: Audit, access: Access) -> Refusals:
-    return Refusals(audit, access, audit)  # type: ignore[arg-type]
+def refusals(audit: Audit, access: Access) -> DenialAudit:
+    return DenialAudit(audit, access, audit)  # type: ignore[arg-type]
 
 
-def look(refusals: Refusals, now_s: float) -> None:
+def look(refusals: DenialAudit, now_s: float) -> None:
     asyncio.run(refusals.look(now_s))
 
 
@@ -62,7 +63,7 @@ def strangers(access: Access, count: int, first: int = 0) -> None:
 
 
 def test_one_caller_is_told_at_once_then_once_a_minute(
-    refusals: Refusals, access: Access, audit: Audit
+    refusals: DenialAudit, access: Access, audit: Audit
 ) -> None:
     for second in range(600):
         strangers(access, 1)
@@ -73,7 +74,7 @@ def test_one_caller_is_told_at_once_then_once_a_minute(
 
 
 def test_all_strangers_together_are_told_in_bounded_number(
-    refusals: Refusals, access: Access, audit: Audit
+    refusals: DenialAudit, access: Access, audit: Audit
 ) -> None:
     for second in range(120):
         strangers(access, 60, first=60 * second)
@@ -85,7 +86,7 @@ def test_all_strangers_together_are_told_in_bounded_number(
 
 
 def test_strangers_do_not_keep_it_quiet_what_somebody_known_was_refused(
-    refusals: Refusals, access: Access, audit: Audit
+    refusals: DenialAudit, access: Access, audit: Audit
 ) -> None:
     for second in range(10):
         strangers(access, 60, first=60 * second)
@@ -96,7 +97,7 @@ def test_strangers_do_not_keep_it_quiet_what_somebody_known_was_refused(
 
 
 def test_what_there_was_no_room_for_is_told_later(
-    refusals: Refusals, access: Access, audit: Audit
+    refusals: DenialAudit, access: Access, audit: Audit
 ) -> None:
     audit.is_full = True
     strangers(access, 10)
@@ -108,10 +109,21 @@ def test_what_there_was_no_room_for_is_told_later(
 
 
 def test_callers_that_are_quiet_again_take_no_memory(
-    refusals: Refusals, access: Access, audit: Audit
+    refusals: DenialAudit, access: Access, audit: Audit
 ) -> None:
     strangers(access, 50)
     look(refusals, 0.0)
     look(refusals, 10_000.0)
     assert not refusals._held
     assert refusals.counts["unauthenticated"] == 50
+
+
+def test_a_limiter_lets_a_burst_through_and_then_keeps_its_rate() -> None:
+    limiter = RateLimiter(burst=3, interval_s=10.0)
+    let_through = []
+    for second in range(60):
+        if limiter.allows(float(second)):
+            limiter.spend(float(second))
+            let_through.append(second)
+    assert let_through == [0, 1, 2, 10, 20, 30, 40, 50]
+    assert not limiter.is_rested(79.0) and limiter.is_rested(80.0)

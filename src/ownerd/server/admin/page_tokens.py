@@ -13,7 +13,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from ownerd.errors import InvalidPageToken
+from ownerd.server.errors import InvalidPageToken
 
 _DIGEST_BYTES = 12
 _TOKEN_LIMIT = 1024

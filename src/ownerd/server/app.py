@@ -21,20 +21,20 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health
 
 import ownerd
-from ownerd.errors import PermissionDenied
 from ownerd.native import Access, AioBridge, Engine, StoreError, StoreInUseError
-from ownerd.server import addresses, dial, exits, native, options, rights, tls, verify
+from ownerd.server import addresses, dial, exits, grpc_options, native_listener, rights, tls, verify
 from ownerd.server.admin import service, spool
-from ownerd.server.admin.calls import Calls
-from ownerd.server.admin.desk import Desk
+from ownerd.server.admin.context import AdminContext
 from ownerd.server.alarms import AlarmBoard
-from ownerd.server.auth import Authenticator
+from ownerd.server.authn import Authenticator
 from ownerd.server.config import Settings
-from ownerd.server.listeners import GrpcioListener, Listener, stop_all
+from ownerd.server.denial_audit import DenialAudit
+from ownerd.server.errors import PermissionDenied
+from ownerd.server.grpc_listener import GrpcioListener, Listener, stop_all
 from ownerd.server.metrics import Metrics
-from ownerd.server.page import Page
+from ownerd.server.metrics_http import MetricsServer
 from ownerd.server.principals import ITSELF, Principals
-from ownerd.server.refusals import Refusals
+from ownerd.server.workers import Workers
 from ownerd.v1 import admin_pb2
 
 # Answers that are being sent, and health watchers, get this long once all calls are decided.
@@ -177,47 +177,47 @@ class _Server:
         finally:
             await stop_all(self._listeners, 0)
             await _cancelled([self._watching] if self._watching is not None else [])
-            if self._page is not None:
-                self._page.close()
-            self._mailbox.detach(self._loop)
-            self._calls.close()
+            if self._metrics_server is not None:
+                self._metrics_server.close()
+            self._bridge.detach(self._loop)
+            self._workers.close()
 
     def _build(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._asked = asyncio.Event()
         self._hurried = asyncio.Event()
         self._failed = asyncio.Event()
-        self._page: Page | None = None
+        self._metrics_server: MetricsServer | None = None
         self._watching: asyncio.Task[None] | None = None
-        self._mailbox = AioBridge(self._engine, self._access)
-        self._mailbox.attach(self._loop)
-        self._calls = Calls()
+        self._bridge = AioBridge(self._engine, self._access)
+        self._bridge.attach(self._loop)
+        self._workers = Workers()
         self._authenticator = Authenticator(self._access, self._engine)
-        self._refusals = Refusals(self._engine, self._access, self._calls)
+        self._denials = DenialAudit(self._engine, self._access, self._workers)
         self._alarms = AlarmBoard()
         self._metrics = Metrics(self._engine, self._alarms.up)
-        self._metrics.watch_refusals(self._refusals.counts)
+        self._metrics.watch_refusals(self._denials.counts)
         self._health = health.HealthServicer()
         self._listeners = [self._dial_listener(), self._admin_listener()]
 
     def _dial_listener(self) -> Listener:
-        if native.wanted(self._settings):
-            listener = native.NativeListener(
+        if native_listener.wanted(self._settings):
+            listener = native_listener.NativeListener(
                 "dial", self._engine, self._access, self._settings, self._material
             )
             self._metrics.watch(listener.stats)
             return listener
         return GrpcioListener(
             "dial",
-            options.dial_options(self._settings),
-            [dial.generic_handler(self._mailbox, self._authenticator, self._loop)],
-            options.DIAL_CALLS_PER_STREAM * self._settings.dial_max_streams,
+            grpc_options.dial_options(self._settings),
+            [dial.generic_handler(self._bridge, self._authenticator, self._loop)],
+            grpc_options.DIAL_CALLS_PER_STREAM * self._settings.dial_max_streams,
             self._health,
             material=self._material,
         )
 
     def _admin_listener(self) -> Listener:
-        desk = Desk(
+        context = AdminContext(
             self._engine,
             Path(self._settings.data),
             self._start_ns,
@@ -225,15 +225,17 @@ class _Server:
             threading.Lock(),
             self._alarms.up,
         )
-        admin = service.AdminService(desk, self._calls, self._authenticator, self._metrics.observe)
+        admin = service.AdminService(
+            context, self._workers, self._authenticator, self._metrics.observe
+        )
         return GrpcioListener(
             "admin",
-            options.admin_options(self._settings),
+            grpc_options.admin_options(self._settings),
             [
                 admin.generic_handler(),
-                dial.generic_handler(self._mailbox, self._authenticator, self._loop),
+                dial.generic_handler(self._bridge, self._authenticator, self._loop),
             ],
-            options.ADMIN_CALLS,
+            grpc_options.ADMIN_CALLS,
             self._health,
             reflected=(dial.SERVICE, service.SERVICE),
             material=self._material,
@@ -246,7 +248,7 @@ class _Server:
             for listener, wanted in zip(self._listeners, texts, strict=True)
         ]
         if self._settings.metrics_listen:
-            self._page = Page(
+            self._metrics_server = MetricsServer(
                 self._metrics.registry,
                 addresses.parse(self._settings.metrics_listen),
                 self._may_scrape,
@@ -267,8 +269,8 @@ class _Server:
         if self._material is None:
             return
         users = [listener.use_tls for listener in self._listeners]
-        if self._page is not None:
-            users.append(self._page.use_tls)
+        if self._metrics_server is not None:
+            users.append(self._metrics_server.use_tls)
         watch = tls.Watch(self._settings, self._material, users, self._alarms)
         self._metrics.watch_tls(watch)
         self._watching = asyncio.create_task(watch.run())
@@ -297,8 +299,8 @@ class _Server:
             revision=self._engine.revision,
         )
         found = [(listener.name, address) for listener, each in bound for address in each]
-        if self._page is not None:
-            found.append(("metrics", self._page.address))
+        if self._metrics_server is not None:
+            found.append(("metrics", self._metrics_server.address))
         for name, address in found:
             secure = self._material is not None and not address.path
             log.info("listening", listener=name, address=str(address), tls=secure)
@@ -331,7 +333,7 @@ class _Server:
         """Return the exit code that the first reason to stop asks for."""
         background = [
             asyncio.create_task(self._finish_counts()),
-            asyncio.create_task(self._refusals.watch()),
+            asyncio.create_task(self._denials.watch()),
         ]
         broken = [asyncio.create_task(listener.failed()) for listener in self._listeners]
         asked = asyncio.create_task(self._asked.wait())
@@ -352,9 +354,9 @@ class _Server:
 
     async def _finish_counts(self) -> None:
         """Count the releases that an earlier run made and had not counted when it ended."""
-        for entry_id in await self._calls.run(self._engine.pending_counts):
+        for entry_id in await self._workers.run(self._engine.pending_counts):
             try:
-                count = await self._calls.run(self._engine.count_released, entry_id)
+                count = await self._workers.run(self._engine.count_released, entry_id)
                 log.info("release_counted", entry_id=entry_id, released_count=count)
             except Exception:
                 log.exception("release_not_counted", entry_id=entry_id)
@@ -362,16 +364,16 @@ class _Server:
     async def _drain(self, code: int) -> int:
         """Answer what is in flight and refuse the rest; return the final exit code."""
         await self._health.enter_graceful_shutdown()
-        self._mailbox.send()
+        self._bridge.send()
         self._engine.begin_drain()
         for listener in self._listeners:
             listener.begin_drain()
-        self._calls.begin_drain()
+        self._workers.begin_drain()
         # A failed engine answers everything at once, and nothing is gained by waiting for more.
         patience_s = _LAST_WORDS_S if self._failed.is_set() else self._settings.drain_timeout_s
         answered = await self._all_answered(patience_s)
         if not self._failed.is_set():
-            await self._refusals.tell_rest()
+            await self._denials.tell_rest()
         await stop_all(self._listeners, _LAST_WORDS_S if answered else 0)
         if not answered:
             log.error("calls_left_unanswered", at_once=self._hurried.is_set())
@@ -392,8 +394,8 @@ class _Server:
         return answered
 
     async def _quiet(self) -> None:
-        await self._calls.idle()
-        while self._mailbox.pending or any(each.pending for each in self._listeners):
+        await self._workers.idle()
+        while self._bridge.pending or any(each.pending for each in self._listeners):
             await asyncio.sleep(_POLL_S)
         with suppress(TimeoutError):
             async with asyncio.timeout(_HUSH_PATIENCE_S):
@@ -407,7 +409,7 @@ class _Server:
             await asyncio.sleep(_HUSH_S)
 
     def _received(self) -> int:
-        return self._mailbox.received + sum(each.received for each in self._listeners)
+        return self._bridge.received + sum(each.received for each in self._listeners)
 
 
 async def _cancelled(tasks: Iterable["asyncio.Task[object]"]) -> None:

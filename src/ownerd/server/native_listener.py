@@ -1,7 +1,7 @@
 """The dial listener on the native core: sockets are bound here, calls never come here.
 
-A `Listener` as `listeners` describes it, made of the native core's loops where those were built.
-Owns the listening sockets until the native side takes them, and the socket files of Unix addresses.
+A `Listener` as `grpc_listener` describes it, made of `ownerd.native` where that was built. Owns
+the listening sockets until the native side takes them, and the socket files of Unix addresses.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ def wanted(settings: Settings) -> bool:
 
 
 class NativeListener:
-    """DialService and health on native threads; see `listeners.Listener` for the methods."""
+    """DialService and health on native threads; see `grpc_listener.Listener` for the methods."""
 
     def __init__(
         self,

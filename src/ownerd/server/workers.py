@@ -3,7 +3,7 @@
 A call's work runs to its end on a worker thread even when its client gives up, so nothing is done
 by half. When the server drains, new calls are refused and `idle` waits for the others.
 
-`Calls` belongs to the event loop's thread; only the functions given to `run` run elsewhere.
+`Workers` belongs to the event loop's thread; only the functions given to `run` run elsewhere.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
-from ownerd.errors import Draining, status_of
+from ownerd.server.errors import Draining, status_of
 
 # Enough for a few long counts and exports beside short calls; each blocks without the GIL.
 _THREAD_COUNT = 8
@@ -21,11 +21,11 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-class Calls:
+class Workers:
     """Count the calls in progress and run their blocking parts."""
 
     def __init__(self) -> None:
-        self._workers = ThreadPoolExecutor(_THREAD_COUNT, thread_name_prefix="ownerd-admin")
+        self._threads = ThreadPoolExecutor(_THREAD_COUNT, thread_name_prefix="ownerd-admin")
         self._active_count = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -58,7 +58,7 @@ class Calls:
         ends.
         """
         future = asyncio.get_running_loop().run_in_executor(
-            self._workers, lambda: function(*arguments, **keywords)
+            self._threads, lambda: function(*arguments, **keywords)
         )
         self._began()
         future.add_done_callback(self._ended)
@@ -78,7 +78,7 @@ class Calls:
 
     def close(self) -> None:
         """Let the worker threads end; those still at work are not waited for."""
-        self._workers.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _began(self) -> None:
         self._active_count += 1

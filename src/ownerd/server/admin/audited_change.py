@@ -1,53 +1,34 @@
 """Changes that are audited and safe to repeat (R20, R21).
 
-A `Change` is one call of a changing rpc. It writes the audit note (the AuditEntry without what the
-engine fills in) and, for a call with a request id, the memo from which a repeat is answered: the
-rpc, a digest of the request, and the answer as far as it is known before the commit. The engine
-stores note and memo in the commit of the change itself; what only the commit knows (revision, time,
-count) comes back in the `Outcome`, first time and repeat alike, and is filled in by the same code.
+A handler that is `audited` is given the `Change` to make: one call of a changing rpc. The change
+writes the audit note (the AuditEntry without what the engine fills in) and, for a call with a
+request id, the memo from which a repeat is answered: the rpc, a digest of the request, and the
+answer as far as it is known before the commit. The engine stores note and memo in the commit of the
+change itself; what only the commit knows (revision, time, count) comes back in the `Outcome`, first
+time and repeat alike, and is filled in by the same code.
 
 Runs on worker threads; one Change belongs to one call.
 """
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import Message
 
-from ownerd.errors import RequestIdReused
-from ownerd.native import Engine, Identity, Outcome
-from ownerd.server import rights
+from ownerd.native import Engine, Outcome
+from ownerd.server.admin import validate
+from ownerd.server.admin.context import AdminContext, Caller, Handler
+from ownerd.server.errors import RequestIdReused
 from ownerd.v1 import admin_pb2
 
 Answer = TypeVar("Answer", bound=Message)
+# Puts into an answer what only the commit knows, besides its revision.
+Fill = Callable[[Engine, Any, Outcome], None]
 
 _DIGEST_BYTES = 32
-
-
-class Caller(NamedTuple):
-    """Who makes a call, and where from."""
-
-    identity: Identity
-    peer: str
-
-    @property
-    def principal(self) -> str:
-        """Who, as the audit names them."""
-        return str(self.identity.principal_id)
-
-    def may_see(self, list_id: str, campaign_id: str) -> bool:
-        """Return whether it may be told that a campaign holds a record of a list."""
-        if self.identity.hide_holders:
-            return False
-        return bool(self.identity.allows(rights.VIEW, list_id, campaign_id))
-
-    def campaigns_seen(self, right: int, list_id: str, known: Iterable[str]) -> list[str] | None:
-        """Return the campaigns of a list that a right covers; None: every one."""
-        if self.identity.allows(right, list_id, rights.EVERY):
-            return None
-        return [each for each in known if self.identity.allows(right, list_id, each)]
 
 
 class Change(Generic[Answer]):
@@ -59,7 +40,7 @@ class Change(Generic[Answer]):
         action: the rpc's name.
         request: has `reason` and `request_id`.
         answer_type: the response message.
-        fill: puts into the answer what only the commit knows.
+        fill: puts into the answer what only the commit knows, besides the revision.
         digest: SHA-256 of what was asked; None takes the request's own bytes. Who asks counts too:
             nobody is given the answer to somebody else's call.
     """
@@ -71,7 +52,7 @@ class Change(Generic[Answer]):
         action: str,
         request: Any,
         answer_type: type[Answer],
-        fill: Callable[[Answer, Outcome], None],
+        fill: Fill | None = None,
         digest: bytes | None = None,
     ) -> None:
         self._engine = engine
@@ -81,6 +62,7 @@ class Change(Generic[Answer]):
         self._request_id: str = request.request_id
         self._answer_type = answer_type
         self._fill = fill
+        self._is_new = False
         # A request without an id is never compared.
         self._digest = b""
         if self._request_id:
@@ -94,29 +76,34 @@ class Change(Generic[Answer]):
         Looked up before anything is checked against the store, because a repeat must get its first
         answer even where the change itself is no longer possible (the list is gone, ...).
         """
-        if not self._request_id:
-            return None
-        outcome = self._engine.request(self._request_id)
-        return None if outcome is None else self._repeated(outcome)
+        outcome = self._engine.request(self._request_id) if self._request_id else None
+        if outcome is not None:
+            return self._repeated(outcome)
+        self._is_new = True
+        return None
 
     def make(
         self,
         engine_call: Callable[..., Outcome],
         *arguments: Any,
-        answer: Answer,
         detail: Mapping[str, Any],
+        answer: Answer | None = None,
         list_id: str = "",
         campaign_ids: Iterable[str] = (),
         **keywords: Any,
     ) -> Answer:
-        """Commit the change and return the filled answer.
+        """Commit the change and return the filled answer; a repeat is given its first one.
 
         Args:
             engine_call: the engine's method, called with `arguments`, `keywords` and the note.
-            answer: what is known of the answer before the commit.
             detail: what is set, for the audit.
+            answer: what is known of the answer before the commit.
             list_id, campaign_ids: what the change is about, for the audit.
         """
+        if not self._is_new and (first := self.first_answer()) is not None:
+            return first
+        if answer is None:
+            answer = self._answer_type()
         outcome = engine_call(
             *arguments,
             note=self.note(detail, list_id, campaign_ids),
@@ -128,10 +115,7 @@ class Change(Generic[Answer]):
 
     def answered(self, outcome: Outcome, answer: Answer) -> Answer:
         """Return the answer for `outcome`, which may be that of an earlier call of the same id."""
-        if outcome.replayed:
-            return self._repeated(outcome)
-        self._fill(answer, outcome)
-        return answer
+        return self._repeated(outcome) if outcome.replayed else self._filled(answer, outcome)
 
     def note(
         self, detail: Mapping[str, Any], list_id: str = "", campaign_ids: Iterable[str] = ()
@@ -160,9 +144,35 @@ class Change(Generic[Answer]):
         name, _, rest = outcome.memo.partition(b"\0")
         if name != self._action.encode() or rest[:_DIGEST_BYTES] != self._digest:
             raise RequestIdReused(self._request_id, name.decode(errors="replace"))
-        answer = self._answer_type.FromString(rest[_DIGEST_BYTES:])
-        self._fill(answer, outcome)
+        return self._filled(self._answer_type.FromString(rest[_DIGEST_BYTES:]), outcome)
+
+    def _filled(self, answer: Any, outcome: Outcome) -> Answer:
+        if self._fill is not None:
+            self._fill(self._engine, answer, outcome)
+        answer.revision = outcome.revision
         return answer
+
+
+def audited(
+    answer_type: type[Answer], fill: Fill | None = None
+) -> Callable[[Callable[[AdminContext, Any, Change[Answer]], Answer]], Handler]:
+    """Return what makes the handler of a changing rpc of a function that is given the change.
+
+    Reason and request id are checked before it. Where it asks the store whether the change is
+    possible, it first gives a repeat its `first_answer`; else `make` does that.
+    """
+    action = answer_type.DESCRIPTOR.name.removesuffix("Response")
+
+    def decorate(function: Callable[[AdminContext, Any, Change[Answer]], Answer]) -> Handler:
+        @functools.wraps(function)
+        def handle(context: AdminContext, request: Any, caller: Caller) -> Answer:
+            validate.change_fields(request.reason, request.request_id)
+            change = Change(context.engine, caller, action, request, answer_type, fill)
+            return function(context, request, change)
+
+        return handle
+
+    return decorate
 
 
 def digest_of(request: Message) -> bytes:

@@ -8,13 +8,12 @@ import hashlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ownerd.errors import InvalidField, ListNotFound
 from ownerd.native import Engine
 from ownerd.server import rights
 from ownerd.server.admin import convert, validate
-from ownerd.server.admin.changes import Caller
-from ownerd.server.admin.desk import Desk
+from ownerd.server.admin.context import AdminContext, Caller
 from ownerd.server.admin.spool import Spool
+from ownerd.server.errors import InvalidField, ListNotFound
 from ownerd.v1 import admin_pb2
 
 # What Engine.import_rows takes: record, campaign, its name, expiring or None.
@@ -40,15 +39,15 @@ class Header(NamedTuple):
         return _STRATEGIES[self.strategy]
 
 
-class Upload:
+class ImportStream:
     """The rows of one import stream, as far as the caller may import them. `close` drops them."""
 
-    def __init__(self, desk: Desk, caller: Caller) -> None:
-        self._engine: Engine = desk.engine
+    def __init__(self, context: AdminContext, caller: Caller) -> None:
+        self._engine: Engine = context.engine
         self._identity = caller.identity
         self._allowed: set[str] = set()
         self._header: Header | None = None
-        self._data_dir = desk.data_dir
+        self._data_dir = context.data_dir
         self._spool: Spool | None = None
         self._digest = hashlib.sha256()
         self.row_count = 0

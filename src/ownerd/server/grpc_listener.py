@@ -1,6 +1,6 @@
 """The gRPC listeners: each takes calls on its own addresses, with its own services and options.
 
-`wiring` knows of a listener only what the protocol `Listener` says, so one of another make fits in
+`app` knows of a listener only what the protocol `Listener` says, so one of another make fits in
 by having the same methods. All of them run on the event loop's thread.
 """
 

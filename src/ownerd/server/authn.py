@@ -7,20 +7,20 @@ certificate: one that is wrong is not made good by a certificate.
 Any thread; nothing here blocks.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import grpc.aio
 
-from ownerd.errors import PermissionDenied, RateLimited, Unauthenticated
 from ownerd.native import PERMISSION, UNAUTHENTICATED, Access, Engine, Identity, peer_host
-from ownerd.server import principals
+from ownerd.server import certificates, principals
+from ownerd.server.errors import PermissionDenied, RateLimited, Unauthenticated
 
 _HEADER = "authorization"
 _SCHEME = "bearer "
 _LONGEST = 200
 
-# gRPC's names of a certificate's subject alternative names, and how principals spell them.
-_NAME_KINDS = {"peer_dns": "DNS", "peer_uri": "URI", "peer_email": "email", "peer_ip": "IP"}
+# What gRPC calls the client's certificate.
+_CERTIFICATE = "x509_pem_cert"
 
 
 class Authenticator:
@@ -45,7 +45,7 @@ class Authenticator:
         if self._anybody is not None:
             return self._anybody
         found = [value for key, value in context.invocation_metadata() if key == _HEADER]
-        return self._known(found, () if found else names_of(context), context.peer, method)
+        return self._known(found, () if found else _names_of(context), context.peer, method)
 
     def of_request(
         self, authorization: str | None, names: Iterable[str], peer: str, what: str
@@ -104,11 +104,7 @@ class Authenticator:
         return identity
 
 
-def names_of(context: grpc.aio.ServicerContext) -> list[str]:
-    """Return the names in a call's client certificate, spelled as in Principal."""
-    found = context.auth_context()
-    return [
-        f"{kind}:{value.decode(errors='replace')}"
-        for key, kind in _NAME_KINDS.items()
-        for value in found.get(key, ())
-    ]
+def _names_of(context: grpc.aio.ServicerContext) -> Sequence[str]:
+    """Return the names in a call's client certificate, spelt as in Principal."""
+    found = context.auth_context().get(_CERTIFICATE)
+    return certificates.names_in(found[0]) if found else ()

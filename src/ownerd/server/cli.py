@@ -86,10 +86,10 @@ def serve(*, flags: Flags = _Flags(), config: ConfigFile = None) -> int:
     logs.configure(loaded.settings.log_level, loaded.settings.log_format)
     # Imported here so that the other commands start fast and work without a store.
     try:
-        from ownerd.server import wiring
+        from ownerd.server import app
     except ImportError as error:
         raise exits.StoreFailed(f"this installation cannot serve: {error}") from None
-    return wiring.serve(loaded.settings)
+    return app.serve(loaded.settings)
 
 
 @app.command
@@ -159,9 +159,9 @@ def admin_token(*, flags: Flags = _Flags(), config: ConfigFile = None) -> int:
     if not (Path(loaded.settings.data) / "records").is_dir():
         raise exits.ConfigError(f"there is no store in {loaded.settings.data or 'data'!r}")
     logs.configure("warning", loaded.settings.log_format)
-    from ownerd.server import wiring
+    from ownerd.server import app
 
-    print(f"written to {wiring.renew_admin(loaded.settings)}")
+    print(f"written to {app.renew_admin(loaded.settings)}")
     return exits.OK
 
 

@@ -1,21 +1,27 @@
 """The errors that end a call, and the one place that turns an error into a gRPC status.
 
 Each class is one kind of error: it fixes its gRPC code and an UPPER_SNAKE reason, which is checked
-unique at import and names the kind in logs and metrics. A message says what was found, what is
-allowed and what to do; it is sent to the client as it stands, so it holds nothing internal. The
-native core refuses with `ownerd.native.Refused`, whose code and message are taken over. Anything
-else is a fault of the server: one log entry with the traceback, and a fixed text to the client.
+unique at import. A message says what was found, what is allowed and what to do, to a person; reason
+and metadata say it to a program, as `google.rpc.ErrorInfo` of the domain `ownerd`. All of it goes
+to the client as it stands, so it holds nothing internal. The native core refuses with
+`ownerd.engine.Refused`, whose code and message are taken over. Anything else is a fault of the
+server: one log entry with the traceback, and a fixed text to the client.
 
 What stops the program before it serves is in `ownerd.server.exits`.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import grpc
 import structlog
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
 
 from ownerd.native import Refused
 
+DOMAIN = "ownerd"
 FOUND_LIMIT = 80
 INTERNAL_MESSAGE = (
     "the server failed to handle this call and has logged why; nothing more is known about its "
@@ -29,14 +35,19 @@ log = structlog.get_logger("ownerd.errors")
 
 
 class Status(NamedTuple):
-    """What a client is told: a gRPC code, a message, how long to wait before it tries again.
+    """What a client is told: a gRPC code, a message, and what a program may make of them.
 
-    `retry_ms` 0: not said. `reason` stays with the server.
+    Attributes:
+        code, message: gRPC's own.
+        reason: names the kind of error; "": nothing does.
+        metadata: what the error is about, by snake_case names.
+        retry_ms: how long to wait before the next try; 0: not said.
     """
 
     code: grpc.StatusCode
     message: str
-    reason: str
+    reason: str = ""
+    metadata: Mapping[str, str] = {}
     retry_ms: int = 0
 
     def put(self, context: grpc.ServicerContext) -> None:
@@ -44,8 +55,24 @@ class Status(NamedTuple):
         # Cheaper than abort(), which sends at once and raises through three frames.
         context.set_code(self.code)
         context.set_details(self.message)
+        if trailers := self._trailers():
+            context.set_trailing_metadata(trailers)
+
+    def _trailers(self) -> tuple[tuple[str, str | bytes], ...]:
+        trailers: tuple[tuple[str, str | bytes], ...] = ()
+        if self.reason:
+            info = error_details_pb2.ErrorInfo(
+                reason=self.reason, domain=DOMAIN, metadata=self.metadata
+            )
+            packed = AnyMessage()
+            packed.Pack(info)
+            rich = status_pb2.Status(
+                code=self.code.value[0], message=self.message, details=[packed]
+            )
+            trailers += rpc_status.to_status(rich).trailing_metadata
         if self.retry_ms:
-            context.set_trailing_metadata((("grpc-retry-pushback-ms", str(self.retry_ms)),))
+            trailers += (("grpc-retry-pushback-ms", str(self.retry_ms)),)
+        return trailers
 
 
 class Words(str):
@@ -53,10 +80,17 @@ class Words(str):
 
 
 class OwnerdError(Exception):
-    """Base of the errors that end a call; a subclass fixes `code` and `reason`."""
+    """Base of the errors that end a call; a subclass fixes `code` and `reason`.
+
+    `metadata` is what the error is about, for programs; short, for it goes into headers.
+    """
 
     code: ClassVar[grpc.StatusCode]
     reason: ClassVar[str]
+
+    def __init__(self, message: str, **metadata: object) -> None:
+        super().__init__(message)
+        self.metadata = {name: str(value) for name, value in metadata.items()}
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -72,12 +106,12 @@ class InvalidField(OwnerdError):
     reason = "INVALID_FIELD"
 
     def __init__(self, field: str, found: Any, allowed: str) -> None:
-        super().__init__(f"{field}: found {shown(found)}; allowed: {allowed}")
+        super().__init__(f"{field}: found {shown(found)}; allowed: {allowed}", field=field)
 
     def within(self, place: str) -> "InvalidField":
         """Return this error with the place in the request where the field is."""
         error = InvalidField.__new__(InvalidField)
-        Exception.__init__(error, f"{place}: {self}")
+        OwnerdError.__init__(error, f"{place}: {self}", **self.metadata)
         return error
 
 
@@ -116,7 +150,9 @@ class RequestIdReused(OwnerdError):
     def __init__(self, request_id: str, method: str) -> None:
         super().__init__(
             f"request_id: found {shown(request_id)}, which a different {method} request used in "
-            "the last 24 hours; allowed: the same request again, or a new request_id"
+            "the last 24 hours; allowed: the same request again, or a new request_id",
+            request_id=request_id,
+            method=method,
         )
 
 
@@ -129,7 +165,8 @@ class ListNotFound(OwnerdError):
     def __init__(self, list_id: str) -> None:
         super().__init__(
             f"list_id: no contact list {shown(list_id)} exists; ListContactLists names those that "
-            "do, CreateContactList makes one"
+            "do, CreateContactList makes one",
+            list_id=list_id,
         )
 
 
@@ -142,7 +179,8 @@ class CampaignNotFound(OwnerdError):
     def __init__(self, campaign_id: str) -> None:
         super().__init__(
             f"campaign_ids: no campaign {shown(campaign_id)} is known; ListCampaigns names those "
-            "that are"
+            "that are",
+            campaign_id=campaign_id,
         )
 
 
@@ -155,7 +193,8 @@ class StaleEtag(OwnerdError):
     def __init__(self, found: str, current: str) -> None:
         super().__init__(
             f"etag: found {shown(found)}, but the policy was changed since and has {current!r}; "
-            "read the list again with GetContactList and repeat the change with its etag"
+            "read the list again with GetContactList and repeat the change with its etag",
+            current_etag=current,
         )
 
 
@@ -171,7 +210,10 @@ class ImportConflict(OwnerdError):
         super().__init__(
             f"rows: row {row_number} is for record {shown(record_id)}, which {self.holder} holds; "
             "nothing was imported. Take the row out, release the record, or choose the conflict "
-            "strategy SKIP or OVERWRITE"
+            "strategy SKIP or OVERWRITE",
+            row=row_number,
+            record_id=record_id,
+            **({"campaign_id": holder_id} if holder_id else {}),
         )
 
 
@@ -188,7 +230,8 @@ class ImportCutShort(OwnerdError):
             f"rows: {row} is for a record that {holder} holds since the import was checked, or "
             f"that the import names twice; the rows before row {first_row} are in force, that row "
             "and those after it are not. Solve the conflict and send the import again; rows "
-            "already there are simply set again"
+            "already there are simply set again",
+            first_row_not_in_force=first_row,
         )
 
 
@@ -239,7 +282,11 @@ class PermissionDenied(OwnerdError):
     def __init__(self, principal_id: str, right: str, on: str) -> None:
         self.principal_id = principal_id
         where = f" on {on}" if on else ""
-        super().__init__(f"{shown(principal_id)} lacks the right {right}{where}")
+        super().__init__(
+            f"{shown(principal_id)} lacks the right {right}{where}",
+            principal_id=principal_id,
+            right=right,
+        )
 
 
 class RateLimited(OwnerdError):
@@ -250,7 +297,10 @@ class RateLimited(OwnerdError):
 
     def __init__(self, principal_id: str, wait_ms: int) -> None:
         self.wait_ms = wait_ms
-        super().__init__(f"{shown(principal_id)} is over its rate limit; wait {wait_ms} ms")
+        super().__init__(
+            f"{shown(principal_id)} is over its rate limit; wait {wait_ms} ms",
+            principal_id=principal_id,
+        )
 
 
 class PrincipalNotFound(OwnerdError):
@@ -262,7 +312,8 @@ class PrincipalNotFound(OwnerdError):
     def __init__(self, principal_id: str) -> None:
         super().__init__(
             f"principal_id: no principal {shown(principal_id)} exists; ListPrincipals names those "
-            "that do, CreatePrincipal makes one"
+            "that do, CreatePrincipal makes one",
+            principal_id=principal_id,
         )
 
 
@@ -275,7 +326,8 @@ class PrincipalExists(OwnerdError):
     def __init__(self, principal_id: str) -> None:
         super().__init__(
             f"principal_id: a principal {shown(principal_id)} exists already; UpdatePrincipal "
-            "changes it, RotateToken makes it another token"
+            "changes it, RotateToken makes it another token",
+            principal_id=principal_id,
         )
 
 
@@ -288,7 +340,8 @@ class StalePrincipal(OwnerdError):
     def __init__(self, found: str, current: str) -> None:
         super().__init__(
             f"etag: found {shown(found)}, but the principal was changed since and has {current!r}; "
-            "read it again with GetPrincipal and repeat the change with its etag"
+            "read it again with GetPrincipal and repeat the change with its etag",
+            current_etag=current,
         )
 
 
@@ -301,7 +354,9 @@ class NameTaken(OwnerdError):
     def __init__(self, name: str, principal_id: str) -> None:
         super().__init__(
             f"certificate_names: {shown(name)} stands for the principal {shown(principal_id)}; "
-            "take it from there first"
+            "take it from there first",
+            certificate_name=name,
+            principal_id=principal_id,
         )
 
 
@@ -332,9 +387,9 @@ def status_of(error: BaseException, method: str) -> Status:
         method: the rpc's name, for the log.
     """
     if isinstance(error, Refused):
-        code = _CODES[error.code]
-        return Status(code, error.message, f"ENGINE_{code.name}", error.retry_ms)
+        return Status(_CODES[error.code], error.message, retry_ms=error.retry_ms)
     if isinstance(error, OwnerdError):
-        return Status(error.code, str(error), error.reason, getattr(error, "wait_ms", 0))
+        wait_ms = getattr(error, "wait_ms", 0)
+        return Status(error.code, str(error), error.reason, error.metadata, wait_ms)
     log.error("call_failed", method=method, exc_info=error)
     return Status(grpc.StatusCode.INTERNAL, INTERNAL_MESSAGE, "INTERNAL")
