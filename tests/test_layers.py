@@ -27,7 +27,7 @@ ROOMS = {
     "ctl": {"ctl", "client", "durations", "files", "load", "v1"},
     "client": {"client", "v1"},
     "demo": {"demo", "client", "v1", "ctl", "durations"},
-    "native": {"access", "base", "engine", "net", "storage"},
+    "native": {"access", "api", "base", "engine", "net", "storage"},
     "durations": set(),
     "files": set(),
     "__init__": set(),

@@ -43,6 +43,7 @@ from ownerd.storage.recovery cimport store_close, store_open
 from ownerd.storage.store cimport COUNT_PENDING
 
 from ownerd.api.reasons import refused
+from ownerd.api.task import Refused  # what our callers catch
 from ownerd.engine.admin_reads import ListInfo, Outcome
 from ownerd.engine.admin_reads import PolicyTuple as Policy
 from ownerd.storage.directory import StoreError, StoreInUseError
