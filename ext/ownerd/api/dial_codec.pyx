@@ -24,6 +24,9 @@ from ownerd.api.reasons cimport (
     refuse, refuse_with, words,
 )
 from ownerd.base.bytes cimport Slice
+from ownerd.rules.limits cimport (
+    BATCH_RECORDS, CAMPAIGN_ID_BYTES, LIST_ID_BYTES, RECORD_ID_BYTES, WRAP_UP_CODE_BYTES,
+)
 from ownerd.rules.ownership cimport NEVER_NS, NOBODY
 
 cdef enum:

@@ -10,10 +10,7 @@ import time
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from ownerd.api.dial_call cimport CALL_KIND_COUNT, DialCall, call_clear, call_init
-from ownerd.api.dial_codec cimport (
-    BATCH_RECORDS, CAMPAIGN_ID_BYTES, LIST_ID_BYTES, RECORD_ID_BYTES, WRAP_UP_CODE_BYTES,
-    dial_decode,
-)
+from ownerd.api.dial_codec cimport dial_decode
 from ownerd.api.reasons cimport FIELD_LENGTH, LIST_OWNED, SERVER_STOPPING, task_refusal
 from ownerd.api.task cimport OK, TASK_COMMAND, Task, task_clear
 from ownerd.base.clock cimport Clock, clock_now
@@ -36,6 +33,10 @@ from ownerd.engine.maintenance cimport (
     count_and_store, flush_all, run_maintenance_step, start_maintenance,
 )
 from ownerd.engine.snapshot cimport Snapshot, SnapshotRequest
+from ownerd.rules.limits cimport (
+    BATCH_RECORDS, CAMPAIGN_ID_BYTES, CAMPAIGN_NAME_BYTES, CATEGORY_BYTES, LIST_ID_BYTES,
+    PRINCIPAL_ID_BYTES, RECORD_ID_BYTES, REQUEST_ID_BYTES, WRAP_UP_CODE_BYTES,
+)
 from ownerd.rules.ownership cimport NEVER_NS
 from ownerd.storage.environment cimport check, used_bytes
 from ownerd.storage.record_tree cimport tree_count
@@ -49,9 +50,6 @@ from ownerd.engine.admin_reads import PolicyTuple as Policy
 from ownerd.storage.directory import StoreError, StoreInUseError
 
 cdef enum:
-    NAME_BYTES = 256
-    PRINCIPAL_ID_BYTES = 128
-    REQUEST_ID_BYTES = 128
     GROUP_RECORDS = 16_384            # more would only wait longer
     GROUP_BYTES_PER_RECORD = 256      # what one record takes in the journal, at most
     STEP_RECORDS = 8_192              # of maintenance: 32 MiB of dirty pages at most
@@ -362,7 +360,7 @@ cdef class Engine:
         """Register a campaign, or rename it; "" keeps the name (at first, the id)."""
         cdef Pending pending = Pending(UPSERT_CAMPAIGN, "", note, request_id, memo)
         add_campaign_id(pending, campaign_id)
-        assign(&pending.command.name, name, "name", 0, NAME_BYTES)
+        assign(&pending.command.name, name, "name", 0, CAMPAIGN_NAME_BYTES)
         return self._run(pending)
 
     def signal_campaign(
@@ -383,7 +381,7 @@ cdef class Engine:
         """Add or command a wrap-up code."""
         cdef Pending pending = Pending(UPSERT_CODE, "", note, request_id, memo)
         assign(&pending.command.code, code, "code", 1, WRAP_UP_CODE_BYTES)
-        assign(&pending.command.category, category, "category", 1, WRAP_UP_CODE_BYTES)
+        assign(&pending.command.category, category, "category", 1, CATEGORY_BYTES)
         pending.command.counts_as_attempt = counts_as_attempt
         pending.command.success = success
         return self._run(pending)
@@ -417,7 +415,9 @@ cdef class Engine:
             place = f"rows[{i}]"
             assign(&row.record_id, record_id, f"{place}.record_id", 1, RECORD_ID_BYTES)
             assign(&row.campaign_id, campaign_id, f"{place}.campaign_id", 1, CAMPAIGN_ID_BYTES)
-            assign(&row.campaign_name, campaign_name, f"{place}.campaign_name", 0, NAME_BYTES)
+            assign(
+                &row.campaign_name, campaign_name, f"{place}.campaign_name", 0, CAMPAIGN_NAME_BYTES
+            )
             row.until_ns = NEVER_NS if expire_ns is None else <int64_t> expire_ns
         return self._run(pending)
 

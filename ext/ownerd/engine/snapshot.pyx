@@ -11,13 +11,13 @@ passing (maintenance writes them back).
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 
-from ownerd.api.dial_codec cimport RECORD_ID_BYTES
 from ownerd.api.reasons cimport (
     CAMPAIGN_NOT_FOUND, LIST_NOT_FOUND, TOO_MANY_READS, refuse, refuse_about,
 )
 from ownerd.api.task cimport TASK_SNAPSHOT, task_clear
 from ownerd.base.bytes cimport Slice, empty_slice, slice_of, text_slice
 from ownerd.base.lmdb cimport MDB_SUCCESS
+from ownerd.rules.limits cimport RECORD_ID_BYTES
 from ownerd.rules.ownership cimport (
     NEVER_NS, NOBODY, Hold, Holder, hold_owned, hold_reserved, rules_holder,
 )

@@ -4,9 +4,9 @@ Each class is one kind of error: it fixes its gRPC code and an UPPER_SNAKE reaso
 unique at import. A message says what was found, what is allowed and what to do, to a person; reason
 and metadata say it to a program, as `google.rpc.ErrorInfo` of the domain `ownerd`. All of it goes
 to the client as it stands, so it holds nothing internal. The native core refuses with
-`ownerd.native.Refused`, whose code, reason and message are taken over; what both refuse has its
-code and text from the core's table, `ownerd.native.REASONS`. Anything else is a fault of the server:
-one log entry with the traceback, and a fixed text to the client.
+`ownerd.native.Refused`, whose code, reason and message are taken over; what both refuse has code
+and text from the core's table, `ownerd.native.REASONS`. Anything else is a fault of the server: one
+log entry with the traceback, and a fixed text to the client.
 
 What stops the program before it serves is in `ownerd.server.exits`.
 """
