@@ -6,7 +6,7 @@ import re
 import pytest
 from fake_admin import fake_server
 
-from ownerd.ctl import main as ctl_main
+from ownerd.ctl import cli
 from ownerd.v1 import admin_pb2 as pb
 
 UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -24,7 +24,7 @@ def ctl(fake, capsys, monkeypatch):
     monkeypatch.setenv("OWNERD_SERVER", fake.address)
 
     def run(*arguments):
-        code = ctl_main.main([str(argument) for argument in arguments])
+        code = cli.main([str(argument) for argument in arguments])
         out, err = capsys.readouterr()
         return code, out, err
 

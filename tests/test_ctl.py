@@ -8,7 +8,7 @@ import pytest
 from ctl_fixtures import UUID4, ctl, fake, own, table_of  # noqa: F401
 from fake_admin import NOW_S
 
-from ownerd.ctl.exits import Exit
+from ownerd.ctl.terminal.exits import Exit
 from ownerd.v1 import admin_pb2 as pb
 
 
@@ -106,7 +106,7 @@ def test_a_stale_etag_exits_with_its_own_code(ctl):
 
 
 def test_lists_are_listed_over_all_pages_in_every_form(ctl, monkeypatch):
-    monkeypatch.setattr("ownerd.ctl.connection.PAGE_SIZE", 2)
+    monkeypatch.setattr("ownerd.ctl.connect.connection.PAGE_SIZE", 2)
     for name in "abcde":
         ctl("list", "create", name, "--duration", "36h")
     _, out, _ = ctl("list", "list", "-o", "json")

@@ -7,8 +7,8 @@ import grpc
 import pytest
 from ctl_fixtures import ctl, fake  # noqa: F401
 
-from ownerd.ctl import main as ctl_main
-from ownerd.ctl.exits import Exit
+from ownerd.ctl import cli
+from ownerd.ctl.terminal.exits import Exit
 from ownerd.v1 import admin_pb2 as pb
 
 load_http2 = pytest.importorskip("ownerd.load_http2", reason="built without libnghttp2")
@@ -23,7 +23,7 @@ def bench(shared_server, capsys, monkeypatch):
     monkeypatch.setenv("OWNERD_DIAL", shared_server.dial_address)
 
     def run(*arguments):
-        code = ctl_main.main(["bench", *map(str, arguments), *SHORT])
+        code = cli.main(["bench", *map(str, arguments), *SHORT])
         out, err = capsys.readouterr()
         return code, out, err
 

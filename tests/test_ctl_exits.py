@@ -11,7 +11,7 @@ import grpc
 import pytest
 from ctl_fixtures import ctl, fake, table_of  # noqa: F401
 
-from ownerd.ctl.exits import EXIT_OF_STATUS, Exit
+from ownerd.ctl.terminal.exits import EXIT_OF_STATUS, Exit
 from ownerd.v1 import admin_pb2 as pb
 
 
@@ -76,7 +76,7 @@ def test_whatever_happens_is_told_in_one_line(ctl, monkeypatch, defect, exit_cod
     def happen(*_):
         raise defect
 
-    monkeypatch.setattr("ownerd.ctl.connection.Connection.ask", happen)
+    monkeypatch.setattr("ownerd.ctl.connect.connection.Connection.ask", happen)
     code, out, err = ctl("status")
     assert (code, out) == (exit_code, "")
     assert err.startswith("ownerctl: ") and err.count("\n") == 1
@@ -105,7 +105,7 @@ def test_a_reader_who_has_seen_enough_is_no_message(fake):
 def run_process(fake, *arguments, **streams):
     """Run ownerctl as a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "ownerd.ctl.main", *arguments],
+        [sys.executable, "-m", "ownerd.ctl.cli", *arguments],
         env={**os.environ, "OWNERD_SERVER": fake.address},
         stderr=subprocess.PIPE,
         text=True,

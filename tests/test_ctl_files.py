@@ -11,9 +11,9 @@ import pytest
 from ctl_fixtures import UUID4, ctl, fake, own  # noqa: F401
 from fake_admin import NOW_S
 
-from ownerd.ctl import times
-from ownerd.ctl.csvfile import ColumnOptions, Reader
-from ownerd.ctl.exits import CtlError, Exit
+from ownerd.ctl.terminal import times
+from ownerd.ctl.terminal.csvfile import ColumnOptions, Reader
+from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.v1 import admin_pb2 as pb
 
 HEADER = "i3_identity,i3_campaignownerid,i3_campaignownername,i3_campaignownerexpiration\n"
@@ -145,7 +145,7 @@ def test_an_import_may_come_from_stdin(ctl, fake, contacts, monkeypatch):
 
 
 def test_r20_an_import_is_sent_again_under_its_request_id(ctl, fake, contacts, monkeypatch):
-    monkeypatch.setattr("ownerd.ctl.imports.RETRY_PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr("ownerd.ctl.commands.imports.RETRY_PAUSES_S", (0.0, 0.0))
     fake.fail_next("ImportOwnership", grpc.StatusCode.UNAVAILABLE, "draining", count=5)
     assert ctl("import", "L", contacts(HEADER + "1,C1,,\n"))[0] == 0
     sent = [r for r in fake.requests if isinstance(r, pb.ImportOwnershipRequest)]

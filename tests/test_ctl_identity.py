@@ -15,9 +15,9 @@ from ctl_fixtures import config, ctl, fake, table_of  # noqa: F401
 from fake_admin import fake_server
 
 from ownerd.client.credentials import Tls
-from ownerd.ctl import main as ctl_main
-from ownerd.ctl.access import Access, TokenOrigin
-from ownerd.ctl.exits import Exit
+from ownerd.ctl import cli
+from ownerd.ctl.connect.access import Access, TokenOrigin
+from ownerd.ctl.terminal.exits import Exit
 
 TOKEN = "ownerd_" + "A" * 43
 OTHER = "ownerd_" + "B" * 43
@@ -142,14 +142,14 @@ def test_no_help_and_no_failure_shows_the_token(ctl, fake, monkeypatch, config):
     for code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.INTERNAL):
         fake.fail_next("GetServerStatus", code, "no")
         shown += ctl("status")
-    monkeypatch.setattr("ownerd.ctl.statuses.status_row", None)
+    monkeypatch.setattr("ownerd.ctl.commands.statuses.status_row", None)
     shown += ctl("status")
     assert fake.authorizations == [f"Bearer {TOKEN}"] * 3
     assert TOKEN not in str(shown) and "TypeError" in str(shown)
 
 
 def test_a_failed_command_shows_its_token_to_nobody_else_either(fake, token_file):
-    command = [sys.executable, "-m", "ownerd.ctl.main", "--token-file", str(token_file), "status"]
+    command = [sys.executable, "-m", "ownerd.ctl.cli", "--token-file", str(token_file), "status"]
     environment = {**os.environ, "OWNERD_SERVER": fake.address, "GRPC_VERBOSITY": "DEBUG"}
     fake.valid_tokens = {OTHER}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
@@ -390,7 +390,7 @@ def secured(capsys, certificates, monkeypatch):
         monkeypatch.setenv("OWNERD_SERVER", fake.address.replace("127.0.0.1", "localhost"))
 
         def run(*arguments):
-            code = ctl_main.main([str(argument) for argument in arguments])
+            code = cli.main([str(argument) for argument in arguments])
             out, err = capsys.readouterr()
             return code, out, err
 

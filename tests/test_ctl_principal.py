@@ -10,7 +10,7 @@ import pytest
 from ctl_fixtures import UUID4, ctl, fake, table_of  # noqa: F401
 from fake_admin import token_text
 
-from ownerd.ctl.exits import Exit
+from ownerd.ctl.terminal.exits import Exit
 from ownerd.v1 import admin_pb2 as pb
 
 FIRST = token_text(2)  # of a principal that is the fake's first change
@@ -140,7 +140,7 @@ def test_it_is_shown_with_its_rights_and_the_names_of_its_tokens(ctl):
 
 
 def test_principals_are_listed_over_all_pages_in_every_form(ctl, monkeypatch):
-    monkeypatch.setattr("ownerd.ctl.connection.PAGE_SIZE", 2)
+    monkeypatch.setattr("ownerd.ctl.connect.connection.PAGE_SIZE", 2)
     for name in "abcde":
         ctl("principal", "create", name, "--right", "view")
     listed = json.loads(ctl("principal", "list", "-o", "json")[1])["principals"]

@@ -7,7 +7,7 @@ import pytest
 from ctl_fixtures import UUID4, answer_with, ctl, fake, own, table_of  # noqa: F401
 from fake_admin import NOW_S
 
-from ownerd.ctl.exits import Exit
+from ownerd.ctl.terminal.exits import Exit
 from ownerd.v1 import admin_pb2 as pb
 
 

@@ -11,8 +11,8 @@ import sys
 import pytest
 from ctl_fixtures import answer_with
 
-from ownerd.ctl import main as ctl_main
-from ownerd.ctl.exits import Exit
+from ownerd.ctl import cli
+from ownerd.ctl.terminal.exits import Exit
 from ownerd.v1 import dial_pb2
 
 HEADER = "i3_identity,i3_campaignownerid,i3_campaignownername,i3_campaignownerexpiration\n"
@@ -24,7 +24,7 @@ def ctl(shared_server, capsys, monkeypatch):
     monkeypatch.setenv("OWNERD_SERVER", shared_server.admin_address)
 
     def run(*arguments):
-        code = ctl_main.main([str(argument) for argument in arguments])
+        code = cli.main([str(argument) for argument in arguments])
         out, err = capsys.readouterr()
         return code, out, err
 
@@ -226,7 +226,7 @@ def test_long_work_shows_a_bar_at_a_terminal_only(ctl, shared_server, unique, tm
     ctl("list", "create", unique)
     path = tmp_path / "rows.csv"
     path.write_text(HEADER + "".join(f"{n},{unique},,\n" for n in range(5_000)))
-    command = [sys.executable, "-m", "ownerd.ctl.main", "import", unique, str(path)]
+    command = [sys.executable, "-m", "ownerd.ctl.cli", "import", unique, str(path)]
     environment = {**os.environ, "OWNERD_SERVER": shared_server.admin_address, "TERM": "xterm"}
     quiet = subprocess.run(command, env=environment, capture_output=True, timeout=60)
     assert (quiet.returncode, quiet.stderr) == (0, b"")

@@ -9,7 +9,7 @@ import pytest
 from native_listener import LIST, Loopback
 from tls_files import PAST, Authority
 
-from ownerd.ctl.bench import DialSecurity
+from ownerd.ctl.commands.bench import DialSecurity
 from ownerd.load_plan import Plan
 
 load_http2 = pytest.importorskip("ownerd.load_http2", reason="built without libnghttp2")

@@ -12,8 +12,8 @@ from tls_files import Authority, Files
 
 from ownerd import client as client_package
 from ownerd.client import Client, Grant, Right
-from ownerd.ctl import main as ctl_main
-from ownerd.ctl.exits import Exit
+from ownerd.ctl import cli
+from ownerd.ctl.terminal.exits import Exit
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -59,7 +59,7 @@ def ctl(
     monkeypatch.setenv("OWNERD_CA", str(secured.ca))
 
     def run(*arguments: Any) -> tuple[int, str, str]:
-        code = ctl_main.main([str(argument) for argument in arguments])
+        code = cli.main([str(argument) for argument in arguments])
         out, err = capsys.readouterr()
         return code, out, err
 

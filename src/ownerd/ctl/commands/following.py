@@ -10,10 +10,10 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from ownerd.ctl import times
-from ownerd.ctl.connection import Connection
-from ownerd.ctl.exits import CtlError, Exit
-from ownerd.ctl.output import warn
+from ownerd.ctl.connect.connection import Connection
+from ownerd.ctl.terminal import times
+from ownerd.ctl.terminal.exits import CtlError, Exit
+from ownerd.ctl.terminal.output import warn
 from ownerd.v1 import admin_pb2 as pb
 
 LOOK_EVERY_S = 1.0

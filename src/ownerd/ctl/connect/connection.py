@@ -21,9 +21,9 @@ from google.protobuf.message import Message  # noqa: E402
 
 from ownerd.client.channel import open_channel  # noqa: E402
 from ownerd.client.credentials import Metadata, TokenSource  # noqa: E402
-from ownerd.ctl import reach  # noqa: E402
-from ownerd.ctl.access import DEFAULT_SERVER, Access  # noqa: E402
-from ownerd.ctl.exits import CtlError, Exit, exit_of_status  # noqa: E402
+from ownerd.ctl.connect import reach  # noqa: E402
+from ownerd.ctl.connect.access import DEFAULT_SERVER, Access  # noqa: E402
+from ownerd.ctl.terminal.exits import CtlError, Exit, exit_of_status  # noqa: E402
 from ownerd.v1.admin_pb2_grpc import AdminServiceStub  # noqa: E402
 from ownerd.v1.dial_pb2_grpc import DialServiceStub  # noqa: E402
 

@@ -1,9 +1,9 @@
 """`ownerctl status`: how the server is."""
 
 from ownerd import durations
-from ownerd.ctl import times
-from ownerd.ctl.options import InSession
-from ownerd.ctl.output import Column, Kind, Row
+from ownerd.ctl.commands.options import InSession
+from ownerd.ctl.terminal import times
+from ownerd.ctl.terminal.output import Column, Kind, Row
 from ownerd.v1 import admin_pb2 as pb
 
 COLUMNS = (

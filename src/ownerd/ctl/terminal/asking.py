@@ -2,8 +2,8 @@
 
 import sys
 
-from ownerd.ctl.exits import CtlError, Exit
-from ownerd.ctl.output import clean
+from ownerd.ctl.terminal.exits import CtlError, Exit
+from ownerd.ctl.terminal.output import clean
 
 
 def need_terminal(what: str) -> None:

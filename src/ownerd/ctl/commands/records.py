@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from cyclopts import App
 
-from ownerd.ctl import times
-from ownerd.ctl.options import Campaigns, InSession, Limit, ListId, RecordId, Session
-from ownerd.ctl.output import Column, Kind, Row
+from ownerd.ctl.commands.options import Campaigns, InSession, Limit, ListId, RecordId, Session
+from ownerd.ctl.terminal import times
+from ownerd.ctl.terminal.output import Column, Kind, Row
 from ownerd.v1 import admin_pb2 as pb
 from ownerd.v1 import dial_pb2
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ownerd.ctl.exits import CtlError, Exit
+from ownerd.ctl.terminal.exits import CtlError, Exit
 
 
 class NewFile:

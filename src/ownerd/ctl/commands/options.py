@@ -1,6 +1,6 @@
 """Options that several commands share, and what each command is handed.
 
-`InSession` and `InTyped` are filled in by `main`, never from the command line.
+`InSession` and `InTyped` are filled in by `cli`, never from the command line.
 """
 
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from typing import Annotated, Any
 from cyclopts import Group, Parameter, Token, validators
 
 from ownerd import durations
-from ownerd.ctl import times
-from ownerd.ctl.access import AccessOptions
-from ownerd.ctl.connection import Connection
-from ownerd.ctl.output import Printer
+from ownerd.ctl.connect.access import AccessOptions
+from ownerd.ctl.connect.connection import Connection
+from ownerd.ctl.terminal import times
+from ownerd.ctl.terminal.output import Printer
 
 STREAM = Path("-")  # stdin or stdout in place of a file
 

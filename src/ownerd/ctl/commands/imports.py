@@ -16,12 +16,12 @@ from typing import Annotated, BinaryIO, Literal
 import grpc
 from cyclopts import Parameter
 
-from ownerd.ctl.connection import Connection, new_request_id
-from ownerd.ctl.csvfile import ColumnOptions, Reader
-from ownerd.ctl.exits import CtlError, Exit
-from ownerd.ctl.options import STREAM, InOutFile, InSession, ListId, Reason
-from ownerd.ctl.output import Column, Kind
-from ownerd.ctl.progress import Bar, progress_bar
+from ownerd.ctl.commands.options import STREAM, InOutFile, InSession, ListId, Reason
+from ownerd.ctl.connect.connection import Connection, new_request_id
+from ownerd.ctl.terminal.csvfile import ColumnOptions, Reader
+from ownerd.ctl.terminal.exits import CtlError, Exit
+from ownerd.ctl.terminal.output import Column, Kind
+from ownerd.ctl.terminal.progress import Bar, progress_bar
 from ownerd.v1 import admin_pb2 as pb
 
 ROWS_PER_MESSAGE = 1_000

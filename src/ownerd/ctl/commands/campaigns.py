@@ -4,8 +4,8 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from ownerd.ctl.options import CampaignId, InSession, Reason, Session
-from ownerd.ctl.output import Column, Kind
+from ownerd.ctl.commands.options import CampaignId, InSession, Reason, Session
+from ownerd.ctl.terminal.output import Column, Kind
 from ownerd.v1 import admin_pb2 as pb
 
 app = App(name="campaign", help="Name campaigns; tell the server that one stopped.")

@@ -11,11 +11,11 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from ownerd.client.credentials import tls_of
-from ownerd.ctl import access, contextfile
-from ownerd.ctl.contextfile import Context
-from ownerd.ctl.exits import CtlError, Exit
-from ownerd.ctl.options import InTyped, Typed
-from ownerd.ctl.output import Column, Kind, Row, masked
+from ownerd.ctl.commands.options import InTyped, Typed
+from ownerd.ctl.connect import access, contextfile
+from ownerd.ctl.connect.contextfile import Context
+from ownerd.ctl.terminal.exits import CtlError, Exit
+from ownerd.ctl.terminal.output import Column, Kind, Row, masked
 
 app = App(
     name="context",

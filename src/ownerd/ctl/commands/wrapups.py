@@ -4,8 +4,8 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from ownerd.ctl.options import InSession, Reason
-from ownerd.ctl.output import Column, Kind, Row
+from ownerd.ctl.commands.options import InSession, Reason
+from ownerd.ctl.terminal.output import Column, Kind, Row
 from ownerd.v1 import admin_pb2 as pb
 
 app = App(name="wrapup", help="Show and change what wrap-up codes mean.")

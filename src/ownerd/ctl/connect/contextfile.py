@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from ownerd.ctl.exits import CtlError, Exit
+from ownerd.ctl.terminal.exits import CtlError, Exit
 
 GROUP_OR_OTHERS_MAY_WRITE = 0o022
 

@@ -4,9 +4,9 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from ownerd.ctl import policies
-from ownerd.ctl.options import InSession, ListId, PolicyOptions, Reason
-from ownerd.ctl.output import Column, Kind
+from ownerd.ctl.commands import policies
+from ownerd.ctl.commands.options import InSession, ListId, PolicyOptions, Reason
+from ownerd.ctl.terminal.output import Column, Kind
 from ownerd.v1 import admin_pb2 as pb
 
 app = App(name="list", help="Create, show and delete contact lists.")

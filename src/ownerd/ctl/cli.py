@@ -15,13 +15,11 @@ from cyclopts.completion import ShellDetectionError
 
 import ownerd
 from ownerd import durations
-from ownerd.ctl import (
+from ownerd.ctl.commands import (
     audits,
     bench,
     campaigns,
-    contextfile,
     contexts,
-    exits,
     exports,
     imports,
     lists,
@@ -33,11 +31,13 @@ from ownerd.ctl import (
     statuses,
     wrapups,
 )
-from ownerd.ctl.access import CONNECTION, AccessOptions, resolve
-from ownerd.ctl.connection import Connection
-from ownerd.ctl.exits import CtlError, Exit
-from ownerd.ctl.options import Session, Typed, read_timeout
-from ownerd.ctl.output import Form, PipeConsole, Printer, warn
+from ownerd.ctl.commands.options import Session, Typed, read_timeout
+from ownerd.ctl.connect import contextfile
+from ownerd.ctl.connect.access import CONNECTION, AccessOptions, resolve
+from ownerd.ctl.connect.connection import Connection
+from ownerd.ctl.terminal import exits
+from ownerd.ctl.terminal.exits import CtlError, Exit
+from ownerd.ctl.terminal.output import Form, PipeConsole, Printer, warn
 
 
 def _shown_default(value: Any) -> str | None:

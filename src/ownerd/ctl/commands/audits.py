@@ -6,10 +6,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ownerd.ctl import following, times
-from ownerd.ctl.exits import CtlError, Exit
-from ownerd.ctl.options import InSession, Instant, Limit, Session
-from ownerd.ctl.output import Column, Kind, Row
+from ownerd.ctl.commands import following
+from ownerd.ctl.commands.options import InSession, Instant, Limit, Session
+from ownerd.ctl.terminal import times
+from ownerd.ctl.terminal.exits import CtlError, Exit
+from ownerd.ctl.terminal.output import Column, Kind, Row
 from ownerd.v1 import admin_pb2 as pb
 
 TABLE_COLUMNS = (

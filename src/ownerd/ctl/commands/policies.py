@@ -6,10 +6,10 @@ from cyclopts import App, Parameter
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from ownerd import durations
-from ownerd.ctl import times
-from ownerd.ctl.exits import CtlError, Exit
-from ownerd.ctl.options import InSession, ListId, PolicyOptions, Reason
-from ownerd.ctl.output import Column, Kind, Row
+from ownerd.ctl.commands.options import InSession, ListId, PolicyOptions, Reason
+from ownerd.ctl.terminal import times
+from ownerd.ctl.terminal.exits import CtlError, Exit
+from ownerd.ctl.terminal.output import Column, Kind, Row
 from ownerd.v1 import admin_pb2 as pb
 
 app = App(name="policy", help="Show or change the ownership policy of a list.")

@@ -5,10 +5,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ownerd.ctl import asking, owners, records, times
-from ownerd.ctl.exits import CtlError, Exit
-from ownerd.ctl.options import Campaigns, InSession, ListId, Reason, Session
-from ownerd.ctl.output import Column, Kind, show_rows
+from ownerd.ctl.commands import owners, records
+from ownerd.ctl.commands.options import Campaigns, InSession, ListId, Reason, Session
+from ownerd.ctl.terminal import asking, times
+from ownerd.ctl.terminal.exits import CtlError, Exit
+from ownerd.ctl.terminal.output import Column, Kind, show_rows
 from ownerd.v1 import admin_pb2 as pb
 
 COLUMNS = (

@@ -17,11 +17,11 @@ from typing import Annotated, TextIO
 import grpc
 from cyclopts import Parameter
 
-from ownerd.ctl.csvfile import ColumnOptions, Writer
-from ownerd.ctl.exits import CtlError, Exit
-from ownerd.ctl.options import STREAM, Campaigns, InOutFile, InSession, ListId, Session
-from ownerd.ctl.output import Column, Kind
-from ownerd.ctl.progress import progress_bar
+from ownerd.ctl.commands.options import STREAM, Campaigns, InOutFile, InSession, ListId, Session
+from ownerd.ctl.terminal.csvfile import ColumnOptions, Writer
+from ownerd.ctl.terminal.exits import CtlError, Exit
+from ownerd.ctl.terminal.output import Column, Kind
+from ownerd.ctl.terminal.progress import progress_bar
 from ownerd.v1 import admin_pb2 as pb
 
 COLUMNS = (

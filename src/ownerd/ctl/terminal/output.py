@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ownerd import durations
-from ownerd.ctl import times
+from ownerd.ctl.terminal import times
 
 Form = Literal["table", "json", "jsonl", "csv"]
 Row = Mapping[str, Any]

@@ -15,11 +15,11 @@ from typing import Annotated, Any, NamedTuple
 from cyclopts import Parameter, validators
 
 from ownerd import durations
-from ownerd.ctl import progress
-from ownerd.ctl.access import DEFAULT_DIAL
-from ownerd.ctl.exits import CtlError, Exit
-from ownerd.ctl.options import InSession, ListId, Session
-from ownerd.ctl.output import Column, Kind, Row, warn
+from ownerd.ctl.commands.options import InSession, ListId, Session
+from ownerd.ctl.connect.access import DEFAULT_DIAL
+from ownerd.ctl.terminal import progress
+from ownerd.ctl.terminal.exits import CtlError, Exit
+from ownerd.ctl.terminal.output import Column, Kind, Row, warn
 from ownerd.load_plan import Plan
 from ownerd.v1 import admin_pb2 as pb
 

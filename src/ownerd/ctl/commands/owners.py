@@ -1,8 +1,8 @@
 """`ownerctl owners`: which campaigns own and reserve records of a list, and how many."""
 
-from ownerd.ctl import times
-from ownerd.ctl.options import InSession, ListId
-from ownerd.ctl.output import Column, Kind, Row
+from ownerd.ctl.commands.options import InSession, ListId
+from ownerd.ctl.terminal import times
+from ownerd.ctl.terminal.output import Column, Kind, Row
 from ownerd.v1 import admin_pb2 as pb
 
 

@@ -25,9 +25,9 @@ from ownerd.client.credentials import (
     TokenSource,
     tls_of,
 )
-from ownerd.ctl import contextfile
-from ownerd.ctl.contextfile import Context
-from ownerd.ctl.exits import CtlError, Exit
+from ownerd.ctl.connect import contextfile
+from ownerd.ctl.connect.contextfile import Context
+from ownerd.ctl.terminal.exits import CtlError, Exit
 
 DEFAULT_SERVER = "127.0.0.1:7412"
 DEFAULT_DIAL = "127.0.0.1:7411"

@@ -14,10 +14,10 @@ from cyclopts import App, Parameter, validators
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from ownerd import durations
-from ownerd.ctl import newfile, times
-from ownerd.ctl.exits import CtlError, Exit
-from ownerd.ctl.options import InSession, Length, Reason, Session
-from ownerd.ctl.output import Column, Kind, Row, warn
+from ownerd.ctl.commands.options import InSession, Length, Reason, Session
+from ownerd.ctl.terminal import newfile, times
+from ownerd.ctl.terminal.exits import CtlError, Exit
+from ownerd.ctl.terminal.output import Column, Kind, Row, warn
 from ownerd.v1 import admin_pb2 as pb
 
 app = App(name="principal", help="Say who may make calls, and what; make and end their tokens.")

@@ -13,8 +13,8 @@ from typing import Annotated, BinaryIO, TextIO
 
 from cyclopts import Group, Parameter
 
-from ownerd.ctl import times
-from ownerd.ctl.exits import CtlError, Exit
+from ownerd.ctl.terminal import times
+from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.v1 import admin_pb2 as pb
 
 MAX_BYTES = {"record id": 128, "campaign id": 80, "campaign name": 256}
