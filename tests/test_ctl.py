@@ -106,7 +106,7 @@ def test_a_stale_etag_exits_with_its_own_code(ctl):
 
 
 def test_lists_are_listed_over_all_pages_in_every_form(ctl, monkeypatch):
-    monkeypatch.setattr("ownerd.ctl.connect.connection.PAGE_SIZE", 2)
+    monkeypatch.setattr("ownerd.ctl.connect.channel.PAGE_SIZE", 2)
     for name in "abcde":
         ctl("list", "create", name, "--duration", "36h")
     _, out, _ = ctl("list", "list", "-o", "json")

@@ -14,7 +14,7 @@ import pytest
 from ctl_fixtures import ctl, fake  # noqa: F401
 from fake_admin import NOW_S, fake_server
 
-from ownerd.ctl.commands import following
+from ownerd.ctl.commands import audit_follow
 from ownerd.ctl.terminal.exits import Exit
 from ownerd.v1 import admin_pb2 as pb
 
@@ -52,7 +52,7 @@ def test_a_refusal_is_told_apart_from_a_change(ctl, fake):
 
 
 def test_jsonl_exports_every_entry_an_object_in_a_line(ctl, fake, monkeypatch):
-    monkeypatch.setattr("ownerd.ctl.connect.connection.PAGE_SIZE", 2)
+    monkeypatch.setattr("ownerd.ctl.connect.channel.PAGE_SIZE", 2)
     for number in range(5):
         fake.add_entry(action="UpsertCampaign", principal="admin", reason=f"é\n{number}")
     code, out, err = ctl("audit", "-o", "jsonl", "--limit", 0)
@@ -87,7 +87,7 @@ def looks(monkeypatch):
 
     clock = iter(range(0, 10**9, 400))
     stand_in = SimpleNamespace(sleep=sleep, monotonic=lambda: next(clock))
-    monkeypatch.setattr(following, "time", stand_in)
+    monkeypatch.setattr(audit_follow, "time", stand_in)
     return steps
 
 
@@ -96,7 +96,7 @@ def nothing():
 
 
 def test_new_entries_are_shown_once_oldest_first(ctl, fake, looks, monkeypatch):
-    monkeypatch.setattr("ownerd.ctl.connect.connection.PAGE_SIZE", 2)
+    monkeypatch.setattr("ownerd.ctl.connect.channel.PAGE_SIZE", 2)
     for _ in range(3):
         fake.add_entry(action="A")
     looks += [
@@ -181,7 +181,7 @@ def test_it_ends_when_the_server_is_away_too_long_or_says_no(ctl, fake, looks):
 
 
 def test_a_failure_half_way_through_a_look_loses_and_doubles_nothing(ctl, fake, looks, monkeypatch):
-    monkeypatch.setattr("ownerd.ctl.connect.connection.PAGE_SIZE", 1)
+    monkeypatch.setattr("ownerd.ctl.connect.channel.PAGE_SIZE", 1)
     exhausted = grpc.StatusCode.RESOURCE_EXHAUSTED
     answer = fake.ListAuditEntries
 

@@ -76,7 +76,7 @@ def test_whatever_happens_is_told_in_one_line(ctl, monkeypatch, defect, exit_cod
     def happen(*_):
         raise defect
 
-    monkeypatch.setattr("ownerd.ctl.connect.connection.Connection.ask", happen)
+    monkeypatch.setattr("ownerd.ctl.connect.channel.Connection.ask", happen)
     code, out, err = ctl("status")
     assert (code, out) == (exit_code, "")
     assert err.startswith("ownerctl: ") and err.count("\n") == 1

@@ -140,7 +140,7 @@ def test_it_is_shown_with_its_rights_and_the_names_of_its_tokens(ctl):
 
 
 def test_principals_are_listed_over_all_pages_in_every_form(ctl, monkeypatch):
-    monkeypatch.setattr("ownerd.ctl.connect.connection.PAGE_SIZE", 2)
+    monkeypatch.setattr("ownerd.ctl.connect.channel.PAGE_SIZE", 2)
     for name in "abcde":
         ctl("principal", "create", name, "--right", "view")
     listed = json.loads(ctl("principal", "list", "-o", "json")[1])["principals"]

@@ -34,7 +34,7 @@ from ownerd.ctl.commands import (
 from ownerd.ctl.commands.options import Session, Typed, read_timeout
 from ownerd.ctl.connect import contextfile
 from ownerd.ctl.connect.access import CONNECTION, AccessOptions, resolve
-from ownerd.ctl.connect.connection import Connection
+from ownerd.ctl.connect.channel import Connection
 from ownerd.ctl.terminal import exits
 from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.ctl.terminal.output import Form, PipeConsole, Printer, warn

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ownerd.ctl.commands import following
+from ownerd.ctl.commands import audit_follow
 from ownerd.ctl.commands.options import InSession, Instant, Limit, Session
 from ownerd.ctl.terminal import times
 from ownerd.ctl.terminal.exits import CtlError, Exit
@@ -73,7 +73,7 @@ def audit(
         audit_filter.end_time.CopyFrom(times.to_message(until))
     if follow:
         _check_follow(until, session)
-        return following.follow(audit_filter, refused, limit, session.connection, _show(session))
+        return audit_follow.follow(audit_filter, refused, limit, session.connection, _show(session))
     entries = _entries(audit_filter, refused, limit, session)
     columns = TABLE_COLUMNS if session.printer.form == "table" else COLUMNS
     rows = map(entry_row, entries)

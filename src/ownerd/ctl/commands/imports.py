@@ -17,7 +17,7 @@ import grpc
 from cyclopts import Parameter
 
 from ownerd.ctl.commands.options import STREAM, InOutFile, InSession, ListId, Reason
-from ownerd.ctl.connect.connection import Connection, new_request_id
+from ownerd.ctl.connect.channel import Connection, new_request_id
 from ownerd.ctl.terminal.csvfile import ColumnOptions, Reader
 from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.ctl.terminal.output import Column, Kind

@@ -11,7 +11,7 @@ from cyclopts import Group, Parameter, Token, validators
 
 from ownerd import durations
 from ownerd.ctl.connect.access import AccessOptions
-from ownerd.ctl.connect.connection import Connection
+from ownerd.ctl.connect.channel import Connection
 from ownerd.ctl.terminal import times
 from ownerd.ctl.terminal.output import Printer
 

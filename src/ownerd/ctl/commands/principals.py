@@ -15,7 +15,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from ownerd import durations
 from ownerd.ctl.commands.options import InSession, Length, Reason, Session
-from ownerd.ctl.terminal import newfile, times
+from ownerd.ctl.terminal import secret_file, times
 from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.ctl.terminal.output import Column, Kind, Row, warn
 from ownerd.v1 import admin_pb2 as pb
@@ -214,7 +214,7 @@ def _issue(
     rpc: Callable[..., Any], request: Any, done: str, file: Path | None, session: Session
 ) -> None:
     """Send a request for a token, and hand the token over."""
-    with nullcontext() if file is None else newfile.made(file) as new_file:
+    with nullcontext() if file is None else secret_file.made(file) as new_file:
         answer = session.connection.change(rpc, request)
         if not answer.token:
             name = answer.principal.principal_id

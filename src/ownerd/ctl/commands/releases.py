@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from ownerd.ctl.commands import owners, records
 from ownerd.ctl.commands.options import Campaigns, InSession, ListId, Reason, Session
-from ownerd.ctl.terminal import asking, times
+from ownerd.ctl.terminal import confirm, times
 from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.ctl.terminal.output import Column, Kind, show_rows
 from ownerd.v1 import admin_pb2 as pb
@@ -52,7 +52,7 @@ def release(
     """
     _check_choice(all_campaigns, campaigns, record_ids, include_reservations)
     if not (yes or dry_run):
-        asking.need_terminal("release")
+        confirm.need_terminal("release")
     if record_ids:
         request = pb.ReleaseRecordsRequest(list_id=list_id, record_ids=record_ids, reason=reason)
         _release_records(request, session, yes=yes, dry_run=dry_run)
@@ -90,7 +90,7 @@ def _release_ownership(
             return _print_outcome(f"Would release {what}.", list_id, would, session, dry_run=True)
         if not would.released_count and not reserved_count:
             return _print_outcome(f"Nothing to release in list {list_id}.", list_id, would, session)
-        asking.confirm(f"Release {what}?")
+        confirm.confirm(f"Release {what}?")
     answer = connection.change(connection.admin.ReleaseOwnership, request)
     what = _what(list_id, answer.released_count)
     _print_outcome(f"Released {what}.", list_id, answer, session)
@@ -131,7 +131,7 @@ def _release_records(
         if not would.released_count:
             message = "Nothing to release: no campaign owns it."
             return _print_outcome(message, list_id, would, session)
-        asking.confirm(f"Release {what}?")
+        confirm.confirm(f"Release {what}?")
     answer = connection.change(connection.admin.ReleaseRecords, request)
     what = _what(list_id, answer.released_count)
     _print_outcome(f"Released {what}.", list_id, answer, session)

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from ownerd.ctl.connect.connection import Connection
+from ownerd.ctl.connect.channel import Connection
 from ownerd.ctl.terminal import times
 from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.ctl.terminal.output import warn

@@ -21,7 +21,7 @@ from google.protobuf.message import Message  # noqa: E402
 
 from ownerd.client.channel import open_channel  # noqa: E402
 from ownerd.client.credentials import Metadata, TokenSource  # noqa: E402
-from ownerd.ctl.connect import reach  # noqa: E402
+from ownerd.ctl.connect import diagnose  # noqa: E402
 from ownerd.ctl.connect.access import DEFAULT_SERVER, Access  # noqa: E402
 from ownerd.ctl.terminal.exits import CtlError, Exit, exit_of_status  # noqa: E402
 from ownerd.v1.admin_pb2_grpc import AdminServiceStub  # noqa: E402
@@ -185,12 +185,12 @@ class Connection:
         )
 
     def _unreachable(self) -> str:
-        return reach.complaint(self.server, self.access.tls, self._becomes_ready)
+        return diagnose.complaint(self.server, self.access.tls, self._becomes_ready)
 
     def _becomes_ready(self) -> bool:
         ready = grpc.channel_ready_future(self._open())
         try:
-            ready.result(timeout=reach.PROBE_TIMEOUT_S)
+            ready.result(timeout=diagnose.PROBE_TIMEOUT_S)
         except grpc.FutureTimeoutError:
             return False
         finally:
