@@ -185,7 +185,7 @@ def test_whatever_is_public_has_a_docstring(path: Path) -> None:
 def test_no_line_is_longer_than_100_characters() -> None:
     long = [
         f"{path.name}:{number}"
-        for path in [*PYTHON, *NATIVE, *sorted(Path(__file__).parent.glob("*.py"))]
+        for path in [*PYTHON, *NATIVE, *sorted(Path(__file__).parent.rglob("*.py"))]
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if len(line) > 100
     ]

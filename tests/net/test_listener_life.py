@@ -248,7 +248,7 @@ def test_a_thread_ends_only_when_the_engine_has_none_of_its_calls(tmp_path: Path
     """The engine leaves its answer with the thread's loop, though the caller is gone."""
     shim = SyncShim(tmp_path / "shim")
     command = [sys.executable, "-c", LEAVING_CALLER, str(tmp_path / "data"), str(shim.directory)]
-    path = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    path = {"PYTHONPATH": os.pathsep.join(sys.path)}
     environment = {**os.environ, **shim.environment, **path}
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stderr

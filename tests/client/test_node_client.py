@@ -1,6 +1,6 @@
 """A client in another language: Node loads the protos at run time and does the main job.
 
-`tests/node` holds the client; it prints what the server answered, this module judges it.
+`tests/client/node` holds the client; it prints what the server answered, this module judges it.
 """
 
 import json
@@ -33,7 +33,7 @@ def npm_error_code(report: str) -> str:
 
 @pytest.fixture(scope="module")
 def node_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of tests/node with its packages installed; skips where that cannot be done."""
+    """A copy of tests/client/node with its packages installed; skips where that cannot be done."""
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
         pytest.skip("node and npm are not both installed")
@@ -49,7 +49,9 @@ def node_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip(f"npm ci did not end in {INSTALL_DEADLINE_S} s")
     if done.returncode != 0:
         code = npm_error_code(done.stdout)
-        assert code not in LOCK_FAULTS, "package-lock.json is wrong; run npm install in tests/node"
+        assert code not in LOCK_FAULTS, (
+            "package-lock.json is wrong; run npm install in tests/client/node"
+        )
         pytest.skip(f"npm cannot install the packages of tests/node: {code}")
     return directory
 

@@ -18,7 +18,7 @@ from ownerd.server import rights
 from ownerd.server.rights import ADMIN_RULES, DIAL_RULES, Rule, Scope
 from ownerd.v1 import admin_pb2, dial_pb2
 
-PROTOS = Path(__file__).resolve().parent.parent / "protos" / "ownerd" / "v1"
+PROTOS = Path(__file__).resolve().parents[2] / "protos" / "ownerd" / "v1"
 IN, OUT = "in-1", "out-1"
 PATTERN = "in-*"
 PORTS = ["native", "grpcio", "admin"]

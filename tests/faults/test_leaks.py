@@ -16,7 +16,7 @@ import pytest
 
 pytest.importorskip("ownerd.listener", reason="built without libnghttp2")
 
-PROGRAM = Path(__file__).with_name("leak_cycles.py")
+PROGRAM = Path(__file__).parent.parent / "support" / "leak_cycles.py"
 ROUNDS = 3
 DEADLINE_S = 900
 SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")

@@ -9,8 +9,8 @@ process with it: a worker that dies or hangs is a failure of the image in hand.
 The suite replays some hundreds of images. A longer run, of which the seed and the log reproduce any
 image:
 
-    python tests/power_cut.py --images 20000 --seed 7
-    python tests/power_cut.py --log LOG --seed 7 --only 1234
+    python tests/support/power_cut.py --images 20000 --seed 7
+    python tests/support/power_cut.py --log LOG --seed 7 --only 1234
 
 Exit code 0: every image was as it must be; 1: some were not.
 """
@@ -30,7 +30,7 @@ from typing import IO, NamedTuple
 from power_disk import CHOICES, Disk, Faults, Image, Kind, read_log, write_image
 from power_story import LOCK_FILE, Check, Story, read_mark
 
-TESTS = Path(__file__).parent
+HERE = Path(__file__).parent
 IMAGE_DEADLINE_S = 60.0
 RECORD_DEADLINE_S = 600.0
 
@@ -83,7 +83,7 @@ def build_recorder(directory: Path) -> Path | None:
     if compiler is None:
         return None
     library = directory / "recorder.so"
-    source = TESTS / "power_recorder.c"
+    source = HERE / "power_recorder.c"
     command = [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-o", library, source, "-ldl"]
     subprocess.run(command, check=True, timeout=60)
     return library
@@ -114,7 +114,7 @@ def record(
     for life in range(lives):
         words = [str(seed), str(life), str(rounds), str(calls), *(["early"] if early else [])]
         subprocess.run(
-            [sys.executable, TESTS / "power_workload.py", root / data, *words],
+            [sys.executable, HERE / "power_workload.py", root / data, *words],
             check=True,
             timeout=RECORD_DEADLINE_S,
             env=environment,

@@ -11,7 +11,7 @@ from subject_grpc import GrpcSubject
 
 from ownerd.v1 import dial_pb2
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PLUGIN = shutil.which("grpc_cpp_plugin")
 BUILD_S = 300.0
 RUN_S = 60.0
@@ -29,7 +29,7 @@ def _flags(*packages: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def cpp_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program of tests/cpp/smoke.cc."""
+    """The program of tests/client/cpp/smoke.cc."""
     if PLUGIN is None or not shutil.which("protoc") or not shutil.which("g++"):
         pytest.skip("no grpc_cpp_plugin, protoc and g++ to build a C++ client with")
     made = tmp_path_factory.mktemp("cpp")
@@ -44,7 +44,10 @@ def cpp_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
             proto,
         ]
     )
-    sources = [ROOT / "tests" / "cpp" / "smoke.cc", *sorted((made / "ownerd" / "v1").glob("*.cc"))]
+    sources = [
+        ROOT / "tests" / "client" / "cpp" / "smoke.cc",
+        *sorted((made / "ownerd" / "v1").glob("*.cc")),
+    ]
     program = made / "smoke"
     _run(
         ["g++", "-std=c++17", f"-I{made}", "-o", program, *sources, *_flags("grpc++", "protobuf")],
