@@ -11,9 +11,9 @@ from typing import Any
 
 import grpc
 import pytest
-from client_fixtures import ACQUIRED, EXPIRES, client, connect, fake, stamp  # noqa: F401
 from fake_server import SERVICES, FakeServer
 from harness import ServerProcess
+from stamps import ACQUIRED, EXPIRES, stamp
 
 import ownerd.client as client_package
 from ownerd.client import Client, ClientError, Decision, Holder, HoldKind, Outcome, Policy

@@ -7,8 +7,8 @@ from typing import Any
 
 import grpc
 import pytest
-from client_fixtures import ACQUIRED, EXPIRES, client, connect, fake, length, stamp  # noqa: F401
 from fake_server import FakeServer
+from stamps import ACQUIRED, EXPIRES, length, stamp
 
 import ownerd.client as client_package
 from ownerd.client import Client, OnConflict, OwnershipRow, Policy, Signal

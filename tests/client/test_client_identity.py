@@ -10,8 +10,8 @@ from typing import Any
 import grpc
 import pytest
 from certificates import Certificates
-from client_fixtures import client, connect, fake, length, stamp  # noqa: F401
 from fake_server import FakeServer
+from stamps import length, stamp
 
 import ownerd.client as client_package
 from ownerd.client import Grant, Right

@@ -11,7 +11,6 @@ from types import SimpleNamespace
 
 import grpc
 import pytest
-from ctl_fixtures import ctl, fake  # noqa: F401
 from fake_admin import NOW_S, fake_server
 
 from ownerd.ctl.commands import audit_follow

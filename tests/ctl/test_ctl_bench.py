@@ -5,7 +5,6 @@ import sys
 
 import grpc
 import pytest
-from ctl_fixtures import ctl, fake  # noqa: F401
 
 from ownerd.ctl import cli
 from ownerd.ctl.terminal.exits import Exit

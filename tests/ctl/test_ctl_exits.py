@@ -9,7 +9,7 @@ import sys
 
 import grpc
 import pytest
-from ctl_fixtures import ctl, fake, table_of  # noqa: F401
+from terminal import table_of
 
 from ownerd.ctl.terminal.exits import EXIT_OF_STATUS, Exit
 from ownerd.v1 import admin_pb2 as pb

@@ -8,8 +8,8 @@ import tracemalloc
 
 import grpc
 import pytest
-from ctl_fixtures import UUID4, ctl, fake, own  # noqa: F401
-from fake_admin import NOW_S
+from fake_admin import NOW_S, own
+from terminal import UUID4
 
 from ownerd.ctl.terminal import times
 from ownerd.ctl.terminal.csvfile import ColumnOptions, Reader
@@ -20,7 +20,7 @@ HEADER = "i3_identity,i3_campaignownerid,i3_campaignownername,i3_campaignownerex
 
 
 @pytest.fixture
-def contacts(ctl, tmp_path):  # noqa: F811
+def contacts(ctl, tmp_path):
     """A list L on the server, and a writer of contacts.csv."""
     assert ctl("list", "create", "L")[0] == 0
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import grpc
 import pytest
 from certificates import Certificates
-from ctl_fixtures import config, ctl, fake, table_of  # noqa: F401
 from fake_admin import fake_server
+from terminal import table_of
 
 from ownerd.client.credentials import Tls
 from ownerd.ctl import cli
@@ -127,13 +127,13 @@ def test_there_is_no_option_for_a_token(ctl, fake):
         ["context", "add", TOKEN, "--server", "h:1"],
     ],
 )
-def test_a_token_in_the_wrong_place_is_not_repeated(ctl, config, words):  # noqa: F811
+def test_a_token_in_the_wrong_place_is_not_repeated(ctl, config, words):
     code, out, err = ctl(*words)
     assert code not in (0, Exit.INTERNAL) and TOKEN not in out + err and err.count("\n") == 1
     assert not config.exists()
 
 
-def test_no_help_and_no_failure_shows_the_token(ctl, fake, monkeypatch, config):  # noqa: F811
+def test_no_help_and_no_failure_shows_the_token(ctl, fake, monkeypatch, config):
     monkeypatch.setenv("OWNERD_TOKEN", TOKEN)
     monkeypatch.setenv("OWNERCTL_DEBUG", "1")
     shown = [*ctl("--help"), *ctl("principal", "create", "--help"), *ctl("context", "--help")]

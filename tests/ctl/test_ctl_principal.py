@@ -7,8 +7,8 @@ import stat
 
 import grpc
 import pytest
-from ctl_fixtures import UUID4, ctl, fake, table_of  # noqa: F401
 from fake_admin import token_text
+from terminal import UUID4, table_of
 
 from ownerd.ctl.terminal.exits import Exit
 from ownerd.v1 import admin_pb2 as pb

@@ -4,8 +4,8 @@ import io
 import json
 
 import pytest
-from ctl_fixtures import UUID4, answer_with, ctl, fake, own, table_of  # noqa: F401
-from fake_admin import NOW_S
+from fake_admin import NOW_S, own
+from terminal import UUID4, answer_with, table_of
 
 from ownerd.ctl.terminal.exits import Exit
 from ownerd.v1 import admin_pb2 as pb

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from ctl_fixtures import answer_with
+from terminal import answer_with
 
 from ownerd.ctl import cli
 from ownerd.ctl.terminal.exits import Exit

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ctl_fixtures import config  # noqa: F401
 from harness import ServerProcess, poll
 from tls_files import Authority, Files
 
@@ -252,10 +251,7 @@ def test_bench_shows_token_and_ca_to_the_dial_listener(admin: Run, ctl: Run, roo
 
 
 def test_a_context_holds_all_that_is_needed(
-    ctl: Run,
-    secured: Secured,
-    config: Path,
-    monkeypatch: pytest.MonkeyPatch,  # noqa: F811
+    ctl: Run, secured: Secured, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("SERVER", "DIAL", "CA"):
         monkeypatch.delenv(f"OWNERD_{name}")

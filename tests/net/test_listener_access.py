@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from hyperframe.frame import PingFrame
+from known import Known
 from native_listener import Loopback, claim_request
 from raw_http2 import DIAL, RawClient, framed, request_headers
-from test_access import Known
 
 from ownerd.access import RIGHTS, Access
 

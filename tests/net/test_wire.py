@@ -1,7 +1,6 @@
 """The native decoder against protobuf's own parser, on good, broken and random bytes."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from google.protobuf.message import DecodeError, Message

@@ -3,29 +3,16 @@
 import fnmatch
 import hashlib
 import threading
-from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from known import DIGEST, Known
 
 from ownerd.access import PERMISSION, RIGHTS, UNAUTHENTICATED, Access, matches, peer_host
 
-DIGEST = hashlib.sha256(b"one").digest()
 OTHER = hashlib.sha256(b"two").digest()
 DIAL, VIEW = RIGHTS["dial"], RIGHTS["view"]
-
-
-class Known(NamedTuple):
-    """A principal as `Access.replace` takes it."""
-
-    principal_id: str = "p"
-    hide_holders: bool = False
-    calls_per_s: int = 0
-    records_per_s: int = 0
-    grants: Any = ((DIAL, (), ()),)
-    tokens: Any = ((DIGEST, None),)
-    names: Any = ()
 
 
 def table(*principals: Known) -> Access:

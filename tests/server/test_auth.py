@@ -9,13 +9,24 @@ from typing import Any
 
 import grpc
 import pytest
-from guarded_server import RIGHTS, Caller, GuardedServer, bearer, grants, status
+from guarded_server import (
+    LIST,
+    RIGHTS,
+    TOKEN,
+    Caller,
+    GuardedServer,
+    audit,
+    bearer,
+    claim,
+    claims,
+    grants,
+    status,
+)
 from harness import ServerProcess, poll
 
 from ownerd.v1 import admin_pb2, dial_pb2
 
-LIST, OTHER_LIST = "customers", "others"
-TOKEN = re.compile(r"ownerd_[A-Za-z0-9_-]{43}")
+OTHER_LIST = "others"
 
 
 @pytest.fixture(scope="module", params=["native", "grpcio"])
@@ -39,15 +50,6 @@ def fresh(tmp_path: Path) -> Iterator[GuardedServer]:
         yield process
 
 
-def claim(record_id: str, campaign_id: str, list_id: str = LIST) -> dial_pb2.ClaimRequest:
-    return dial_pb2.ClaimRequest(list_id=list_id, record_id=record_id, campaign_id=campaign_id)
-
-
-def claims(caller: Caller, record_id: str = "1", campaign_id: str = "a") -> str:
-    """Return the code that a claim ends with."""
-    return status(lambda: caller.dial("Claim", claim(record_id, campaign_id)))[0]
-
-
 def rotate(server: GuardedServer, principal_id: str, **fields: Any) -> str:
     request = admin_pb2.RotateTokenRequest(principal_id=principal_id, **fields)
     return str(server.root.admin("RotateToken", request).token)
@@ -56,13 +58,6 @@ def rotate(server: GuardedServer, principal_id: str, **fields: Any) -> str:
 def revoke(server: GuardedServer, principal_id: str, **fields: Any) -> None:
     request = admin_pb2.RevokeTokensRequest(principal_id=principal_id, **fields)
     server.root.admin("RevokeTokens", request)
-
-
-def audit(server: GuardedServer, **wanted: Any) -> list[admin_pb2.AuditEntry]:
-    request = admin_pb2.ListAuditEntriesRequest(
-        filter=admin_pb2.AuditFilter(**wanted), page_size=1_000
-    )
-    return list(server.root.admin("ListAuditEntries", request).entries)
 
 
 # ---- tokens

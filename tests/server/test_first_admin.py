@@ -6,9 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from guarded_server import RIGHTS, GuardedServer
+from guarded_server import LIST, RIGHTS, TOKEN, GuardedServer, audit, claims
 from harness import ServerDidNotStart
-from test_auth import LIST, TOKEN, audit, claims
 
 from ownerd.v1 import admin_pb2
 

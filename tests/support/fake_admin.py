@@ -413,3 +413,13 @@ def fake_server(
         yield fake
     finally:
         server.stop(grace=None).wait(10)
+
+
+def own(fake, list_id, count, campaign_id="C1", expire_s=None):
+    """Let a campaign own records of a list of the fake."""
+    for _ in range(count):
+        row = pb.OwnershipRow(campaign_id=campaign_id, campaign_name=f"Campaign {campaign_id}")
+        row.record_id = f"r{len(fake.rows[list_id]):05}"
+        if expire_s is not None:
+            row.expire_time.seconds = expire_s
+        fake.rows[list_id][row.record_id] = row

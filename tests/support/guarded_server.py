@@ -1,5 +1,6 @@
 """A server that asks who one is, and callers of it: stubs with a token, principals by one line."""
 
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,11 @@ from typing import Any
 import grpc
 from harness import ServerProcess
 
-from ownerd.v1 import admin_pb2, admin_pb2_grpc, dial_pb2_grpc
+from ownerd.v1 import admin_pb2, admin_pb2_grpc, dial_pb2, dial_pb2_grpc
 
 DEADLINE_S = 20.0
+LIST = "customers"
+TOKEN = re.compile(r"ownerd_[A-Za-z0-9_-]{43}")
 RIGHTS = {
     "dial": admin_pb2.RIGHT_DIAL,
     "view": admin_pb2.RIGHT_VIEW,
@@ -114,3 +117,19 @@ class GuardedServer(ServerProcess):
         if address not in self._shared:
             self._shared[address] = self.channel(address)
         return self._shared[address]
+
+
+def claim(record_id: str, campaign_id: str, list_id: str = LIST) -> dial_pb2.ClaimRequest:
+    return dial_pb2.ClaimRequest(list_id=list_id, record_id=record_id, campaign_id=campaign_id)
+
+
+def claims(caller: Caller, record_id: str = "1", campaign_id: str = "a") -> str:
+    """Return the code that a claim ends with."""
+    return status(lambda: caller.dial("Claim", claim(record_id, campaign_id)))[0]
+
+
+def audit(server: GuardedServer, **wanted: Any) -> list[admin_pb2.AuditEntry]:
+    request = admin_pb2.ListAuditEntriesRequest(
+        filter=admin_pb2.AuditFilter(**wanted), page_size=1_000
+    )
+    return list(server.root.admin("ListAuditEntries", request).entries)
