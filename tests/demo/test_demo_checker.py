@@ -3,15 +3,11 @@
 Times in the doctored logs are milliseconds of the host's clock; a request takes 2 ms.
 """
 
-import heapq
-import itertools
-import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ownerd.demo.checker import Fault, Verdict, check, check_directory
+from ownerd.demo.checker import check, check_directory
 from ownerd.demo.logbook import (
     SUFFIX,
     Claimed,
@@ -22,6 +18,7 @@ from ownerd.demo.logbook import (
     ReleaseMade,
     Reported,
 )
+from ownerd.demo.verdict import Fault, Verdict
 
 MS = 1_000_000
 HOUR_MS = 3_600_000
@@ -230,139 +227,3 @@ def test_the_logs_of_a_directory_are_read_back_and_checked(
     admin = [POLICY, release(100, "a")]
     write_logs(tmp_path, {"a": attempt(0), "": admin, "b": attempt(b_at_ms)})
     assert check_directory(tmp_path).exclusive is exclusive
-
-
-# Whole histories
-
-
-class Referee:
-    """A server in a few lines, with a clock of its own; `forget` is how often it grants blindly."""
-
-    def __init__(self, draw: random.Random, forget: float) -> None:
-        self.draw = draw
-        self.forget = forget
-        self.duration_ms, self.ttl_ms = 900, 60
-        self.owned: dict[str, tuple[str, float]] = {}
-        self.reserved: dict[str, tuple[str, float]] = {}
-
-    def holder(self, record_id: str, now_ms: float) -> str | None:
-        for holds in (self.owned, self.reserved):
-            campaign_id, end_ms = holds.get(record_id, ("", 0))
-            if now_ms < end_ms:
-                return campaign_id
-        return None
-
-    def claim(self, campaign_id: str, record_id: str, now_ms: float) -> tuple[str, str | None]:
-        holder_id = self.holder(record_id, now_ms)
-        if holder_id not in (None, campaign_id) and self.draw.random() >= self.forget:
-            return "DENIED", holder_id
-        owner, end_ms = self.owned.get(record_id, ("", 0))
-        if owner != campaign_id or end_ms < now_ms + self.ttl_ms:
-            self.reserved[record_id] = (campaign_id, now_ms + self.ttl_ms)
-        return "GRANTED", None
-
-    def report(self, campaign_id: str, record_id: str, now_ms: float, valid: bool) -> str:
-        holder_id = self.holder(record_id, now_ms)
-        if holder_id not in (None, campaign_id):
-            return "REJECTED"
-        self.reserved.pop(record_id, None)
-        owns = self.owned.get(record_id, ("", 0))
-        if owns[0] == campaign_id and now_ms < owns[1]:
-            return "KEPT"
-        if valid:
-            self.owned[record_id] = (campaign_id, now_ms + self.duration_ms)
-            return "ACQUIRED"
-        return "RESERVATION_CLEARED"
-
-    def set_duration(self, duration_ms: int, now_ms: float) -> None:
-        if duration_ms != self.duration_ms:
-            self.duration_ms = duration_ms
-            for record_id, (campaign_id, end_ms) in self.owned.items():
-                if now_ms < end_ms:
-                    self.owned[record_id] = (campaign_id, now_ms + duration_ms)
-
-    def release(self, campaign_id: str) -> None:
-        self.owned = {r: hold for r, hold in self.owned.items() if hold[0] != campaign_id}
-
-
-class World:
-    """Three campaigns and an administrator in simulated time; an agent yields its waits in ms."""
-
-    def __init__(self, seed: int, forget: float) -> None:
-        self.draw = random.Random(seed)
-        self.referee = Referee(self.draw, forget)
-        self.now_ms = 0.0
-        self.logs: dict[str, list[Entry]] = {"a": [], "b": [], "c": []}
-        self.admin: list[Entry] = [policy(-3, 900, 60)]
-
-    def run(self, until_ms: float) -> Verdict:
-        order = itertools.count()
-        agents = [self.campaign(name) for name in self.logs] + [self.administrator()]
-        waiting = [(0.0, next(order), agent) for agent in agents]
-        while self.now_ms < until_ms:
-            self.now_ms, _, agent = heapq.heappop(waiting)
-            heapq.heappush(waiting, (self.now_ms + next(agent), next(order), agent))
-        return check(self.logs, self.admin)
-
-    def now_ns(self) -> int:
-        return round(self.now_ms * MS)
-
-    def latency(self) -> float:
-        return self.draw.uniform(0.1, 3)
-
-    def campaign(self, name: str) -> Iterator[float]:
-        draw, log = self.draw, self.logs[name]
-        while True:
-            record_id, ask_ns = str(draw.randrange(8)), self.now_ns()
-            yield self.latency()
-            decision, holder_id = self.referee.claim(name, record_id, self.now_ms)
-            yield self.latency()
-            log.append(Claimed(record_id, ask_ns, self.now_ns(), decision, holder_id))
-            if decision == "DENIED":
-                continue
-            begin_ns = self.now_ns()
-            yield draw.uniform(1, 50)
-            log.append(Dialed(record_id, begin_ns, self.now_ns()))
-            ask_ns = self.now_ns()
-            yield self.latency()
-            outcome = self.referee.report(name, record_id, self.now_ms, draw.random() < 0.5)
-            yield self.latency()
-            log.append(Reported(record_id, ask_ns, self.now_ns(), "Busy", outcome))
-
-    def administrator(self) -> Iterator[float]:
-        while True:
-            yield self.draw.uniform(20, 400)
-            ask_ns, name = self.now_ns(), self.draw.choice("abc")
-            duration_ms = self.draw.choice((100, 300, 900))
-            releases = self.draw.random() < 0.5
-            yield self.latency()
-            if releases:
-                self.referee.release(name)
-            else:
-                self.referee.set_duration(duration_ms, self.now_ms)
-            yield self.latency()
-            times = ask_ns, self.now_ns()
-            self.admin.append(
-                ReleaseMade(*times, [name])
-                if releases
-                else PolicySet(*times, duration_ms * MS, 60 * MS)
-            )
-
-
-def test_r1_honest_histories_are_never_accused() -> None:
-    first_seed = random.randrange(2**32)
-    for seed in range(first_seed, first_seed + 20):
-        print(f"seed {seed}")
-        verdict = World(seed, forget=0.0).run(until_ms=10_000)
-        assert verdict.grant_count > 100
-        assert verdict.denial_count > 100
-        assert verdict.handed_over_count > 0
-        assert not verdict.violations
-
-
-def test_r1_a_server_that_sometimes_forgets_a_hold_is_always_caught() -> None:
-    first_seed = random.randrange(2**32)
-    for seed in range(first_seed, first_seed + 10):
-        print(f"seed {seed}")
-        verdict = World(seed, forget=0.05).run(until_ms=10_000)
-        assert faults(verdict) >= {Fault.GRANTED_WHILE_HELD, Fault.HELD_TWICE}

@@ -1,23 +1,24 @@
 """R1 under concurrency: many clients over few hot records with holds of one second.
 
-What every client saw is checked by `history`, which knows the rules and not the server.
+What every client saw is checked by the demo's checker, which knows the rules and not the server.
 """
 
 import random
 import threading
 import time
-from collections import Counter
-from dataclasses import replace
 
 import grpc
+import msgspec
 import pytest
 from harness import ServerProcess
-from history import Op, Settings, violations
-from load import Dialer, Threads
+from load import Dialer, Threads, logs_of, said
 from subject import SECOND, Policy
 from subject_grpc import GrpcSubject
 
-POLICY = Settings(reservation_ttl_ns=SECOND, duration_ns=SECOND)
+from ownerd.demo.checker import check
+from ownerd.demo.logbook import Claimed, Entry, PolicySet, ReleaseMade
+
+POLICY = PolicySet(0, 0, SECOND, SECOND, revision=0)
 RECORDS = [str(number) for number in range(6)]
 CAMPAIGNS = "ABCDABCDEFGH"
 RUN_S = 4.0
@@ -41,12 +42,12 @@ def test_r1_no_history_of_many_clients_shows_two_holders(
     work = [dialer.run for dialer in dialers] + ([steering.run] if steering else [])
     with Threads(*work) as threads:
         threads.stopping.wait(RUN_S)
-    history = [op for dialer in dialers for op in dialer.history]
-    history += steering.history if steering else []
+    logs = logs_of(dialers)
+    admin = [POLICY, *(steering.log if steering else [])]
     assert [error for dialer in dialers for error in dialer.errors] == []
-    _assert_rich(history)
-    assert violations(history, POLICY) == []
-    assert violations(_doctored(history, seed), POLICY) != [], "the checks see nothing"
+    _assert_rich(logs)
+    assert check(logs, admin).violations == []
+    assert check(_doctored(logs, seed), admin).violations != [], "the checks see nothing"
 
 
 def test_r3_holds_outlast_kills_and_restarts(server: ServerProcess) -> None:
@@ -54,30 +55,37 @@ def test_r3_holds_outlast_kills_and_restarts(server: ServerProcess) -> None:
     print(f"seed {seed}")
     policy = Policy(True, POLICY.duration_ns, 0, POLICY.reservation_ttl_ns)
     GrpcSubject(server.dial_stub(), server.admin_stub()).create_list("list", policy)
-    history: list[Op] = []
+    everyone: list[Dialer] = []
     for life in range(4):
         dialers = _dialers(server, "list", seed + 100 * life)
         with Threads(*(dialer.run for dialer in dialers)) as threads:
             threads.stopping.wait(1.2)
             server.kill()
-        history += [op for dialer in dialers for op in dialer.history]
+        everyone += dialers
         errors = {error for dialer in dialers for error in dialer.errors}
         assert errors <= {grpc.StatusCode.UNAVAILABLE}
         server.start()
-    said = Counter(op.what for op in history)
-    print(len(history), "calls:", dict(said))
-    assert said["OWNERSHIP_ACQUIRED"] > 10 and said["DENIED"] > 100 and said[None] > 0
-    assert violations(history, POLICY) == []
+    logs = logs_of(everyone)
+    counts = said(logs)
+    print(counts.total(), "calls:", dict(counts))
+    assert counts["ACQUIRED"] > 10 and counts["DENIED"] > 100 and counts[None] > 0
+    assert check(logs, [POLICY]).violations == []
 
 
-def _doctored(history: list[Op], seed: int) -> list[Op]:
-    """The same history with five denials turned into grants."""
-    denied = [index for index, op in enumerate(history) if op.what == "DENIED"]
-    changed = set(random.Random(seed).sample(denied, 5))
-    return [
-        replace(op, what="GRANTED", holder=None) if index in changed else op
-        for index, op in enumerate(history)
+def _doctored(logs: dict[str, list[Entry]], seed: int) -> dict[str, list[Entry]]:
+    """The same logs with five denials turned into grants."""
+    doctored = {campaign_id: list(log) for campaign_id, log in logs.items()}
+    denied = [
+        (log, index)
+        for log in doctored.values()
+        for index, entry in enumerate(log)
+        if isinstance(entry, Claimed) and entry.decision == "DENIED"
     ]
+    for log, index in random.Random(seed).sample(denied, 5):
+        log[index] = msgspec.structs.replace(
+            log[index], decision="GRANTED", holder_id=None, holder_kind=None
+        )
+    return doctored
 
 
 def _dialers(server: ServerProcess, list_id: str, seed: int) -> list[Dialer]:
@@ -89,15 +97,15 @@ def _dialers(server: ServerProcess, list_id: str, seed: int) -> list[Dialer]:
     ]
 
 
-def _assert_rich(history: list[Op]) -> None:
+def _assert_rich(logs: dict[str, list[Entry]]) -> None:
     """A history in which nothing happened proves nothing."""
-    said = Counter(op.what for op in history)
-    print(len(history), "calls:", dict(said))
-    assert len(history) > 1000
-    assert said["DENIED"] > 100 and said["GRANTED"] > 30
+    counts = said(logs)
+    print(counts.total(), "calls:", dict(counts))
+    assert counts.total() > 1000
+    assert counts["DENIED"] > 100 and counts["GRANTED"] > 30
     # Each record changes hands again and again: its holds expire.
-    assert said["OWNERSHIP_ACQUIRED"] >= 3 * len(RECORDS)
-    assert said["RESERVATION_CLEARED"] > 0
+    assert counts["ACQUIRED"] >= 3 * len(RECORDS)
+    assert counts["RESERVATION_CLEARED"] > 0
 
 
 class Steering:
@@ -107,37 +115,30 @@ class Steering:
         self.subject = subject
         self.list_id = list_id
         self.chance = random.Random(seed)
-        self.history: list[Op] = []
-        self.duration_ns = POLICY.duration_ns
+        self.log: list[Entry] = []
+        self.duration_ns = SECOND
 
     def run(self, stopping: threading.Event) -> None:
         while not stopping.wait(self.chance.uniform(0.02, 0.4)):
-            self.history.append(self._steer(self.chance.choice(("release", "stop", "duration"))))
+            self.log.append(self._steer(self.chance.choice(("release", "stop", "duration"))))
 
-    def _steer(self, kind: str) -> Op:
-        campaign_id = self.chance.choice(CAMPAIGNS) if kind == "stop" else ""
+    def _steer(self, kind: str) -> Entry:
+        ask_ns = time.monotonic_ns()
         if kind == "duration":
             self.duration_ns = 3 * SECOND - self.duration_ns
-        invoke_ns = time.monotonic_ns()
-        revision = self._call(kind, campaign_id)
-        return Op(
-            kind,
-            campaign_id,
-            "",
-            invoke_ns,
-            time.monotonic_ns(),
-            "DONE",
-            None,
-            revision,
-            length_ns=self.duration_ns,
-        )
-
-    def _call(self, kind: str, campaign_id: str) -> int:
-        if kind == "duration":
-            policy = Policy(True, self.duration_ns, None, POLICY.reservation_ttl_ns)
-            self.subject.update_policy(self.list_id, policy)
-        elif kind == "stop":
+            self.subject.update_policy(self.list_id, Policy(True, self.duration_ns, None, SECOND))
+            return PolicySet(*self._answered(ask_ns), self.duration_ns, SECOND, self._revision())
+        if kind == "stop":
+            campaign_id = self.chance.choice(CAMPAIGNS)
             self.subject.signal(campaign_id, "STOPPED", self.list_id)
+            ended = [campaign_id], True, False
         else:
             self.subject.release(self.list_id)
+            ended = None, False, True
+        return ReleaseMade(*self._answered(ask_ns), *ended, self._revision())
+
+    def _answered(self, ask_ns: int) -> tuple[int, int]:
+        return ask_ns, time.monotonic_ns()
+
+    def _revision(self) -> int:
         return self.subject.last_answer.revision

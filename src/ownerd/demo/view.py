@@ -18,7 +18,7 @@ from rich.text import Text
 
 from ownerd import durations
 from ownerd.client import Owners
-from ownerd.demo.checker import Verdict
+from ownerd.demo.verdict import Verdict
 from ownerd.demo.dialers import Campaign
 
 _COLORS = ("cyan", "magenta", "yellow", "green", "blue", "red")
