@@ -177,9 +177,9 @@ def test_a_module_opens_with_a_docstring(path: Path) -> None:
 def test_whatever_is_public_has_a_docstring(path: Path) -> None:
     tree = ast.parse(path.read_text())
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            if not node.name.startswith("_"):
-                assert ast.get_docstring(node), f"{node.name} has no docstring"
+        is_named = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        if is_named and not node.name.startswith("_"):
+            assert ast.get_docstring(node), f"{node.name} has no docstring"
 
 
 def test_no_line_is_longer_than_100_characters() -> None:

@@ -14,7 +14,7 @@ from harness import ServerProcess
 from tls_files import Authority, Files
 
 HERE = Path(__file__).resolve().parent
-PROTOS = HERE.parent / "protos"
+PROTOS = HERE.parents[1] / "protos"
 NODE_FILES = ("package.json", "package-lock.json", ".npmrc", "smoke.js")
 INSTALL_DEADLINE_S = 120
 SMOKE_DEADLINE_S = 60

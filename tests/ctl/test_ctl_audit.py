@@ -221,7 +221,7 @@ def test_another_store_in_its_place_is_followed_from_its_end(ctl, fake, looks):
     for _ in range(3):
         fake.add_entry(action="A")
     looks += [restored, lambda: fake.add_entry(action="B")]
-    code, out, err = ctl("audit", "-f", "-o", "jsonl")
+    _code, out, err = ctl("audit", "-f", "-o", "jsonl")
     assert ids(out) == [1, 2, 3, 2] and err.count("another audit") == 1
 
 

@@ -175,7 +175,7 @@ def test_a_context_is_kept_in_a_file_that_only_its_owner_reads(ctl, config, monk
     monkeypatch.chdir(config.parent.parent.parent)
     umask = os.umask(0)
     try:
-        code, out, err = ctl(
+        code, _out, err = ctl(
             "context",
             "add",
             "prod",

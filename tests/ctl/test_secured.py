@@ -194,9 +194,8 @@ def test_a_token_is_rotated_under_a_client_that_stays_connected(
         assert root.revoke_tokens(opened, all_tokens=True) == 1
         with pytest.raises(client_package.Unauthenticated):
             dialer.claim(opened, "1", opened)
-    with secured.client(token=issued.token) as late:
-        with pytest.raises(client_package.Unauthenticated):
-            late.claim(opened, "1", opened)
+    with secured.client(token=issued.token) as late, pytest.raises(client_package.Unauthenticated):
+        late.claim(opened, "1", opened)
 
 
 def test_a_client_over_its_rate_limit_is_told_how_long_to_wait(
@@ -226,9 +225,11 @@ def test_who_was_turned_away_is_in_the_audit(
     admin: Run, secured: Secured, root: Client, opened: str
 ) -> None:
     issued = root.create_principal(opened, [Grant(Right.DIAL, (), "mine")])
-    with secured.client(token=issued.token) as dialer:
-        with pytest.raises(client_package.PermissionDenied):
-            dialer.claim(opened, "1", "theirs")
+    with (
+        secured.client(token=issued.token) as dialer,
+        pytest.raises(client_package.PermissionDenied),
+    ):
+        dialer.claim(opened, "1", "theirs")
 
     def found() -> Any:
         out = admin("audit", "--refused", "--principal", opened, "-o", "jsonl")[1]

@@ -1,5 +1,6 @@
 """R19: the server's time never steps, never goes back and is slewed gently to the wall clock."""
 
+import itertools
 import time
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def test_r19_the_time_never_goes_back_and_never_steps(changes: list[tuple[int, i
         readings.append((boot_ns, wall_ns))
     times = clock.simulate(START_NS, readings)
     for (before, at), (boot_before, boot_at) in zip(
-        zip(times, times[1:]), zip(readings, readings[1:])
+        itertools.pairwise(times), itertools.pairwise(readings), strict=True
     ):
         passed_ns = boot_at[0] - boot_before[0]
         assert at >= before

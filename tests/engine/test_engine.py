@@ -300,7 +300,7 @@ def test_a_snapshot_stays_as_it_was_while_others_write(owned: EngineSubject) -> 
         assert (snapshot.revision, snapshot.owners(), snapshot.count_owned(None)) == before
         page, _ = snapshot.records(b"", 10_000, ["A"])
         assert len(page) == 1_000
-    with pytest.raises(ValueError, match=".*"):
+    with pytest.raises(ValueError):
         snapshot.owners()
     assert owned.owners("list")[0].campaign_id == "B"
 

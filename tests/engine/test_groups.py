@@ -50,7 +50,7 @@ def together(engine: Engine, calls: Sequence[Call]) -> list[Any]:
 
 def _answers(engine: Engine, mailbox: Mailbox, calls: Sequence[Call]) -> list[Any]:
     futures: list[Future[bytes]] = [Future() for _ in calls]
-    for (kind, request), future in zip(calls, futures):
+    for (kind, request), future in zip(calls, futures, strict=True):
         mailbox.dial(kind, request.SerializeToString(), future, ANYBODY.anybody(), str)
     engine.upsert_campaign("A", "")  # queued behind them, so they are answered when it is
     mailbox.deliver()
@@ -86,7 +86,7 @@ def test_r1_a_record_that_several_calls_of_a_group_want_goes_to_the_first(engine
         ]
         calls.append((GET_HOLDER, dial_pb2.GetHolderRequest(list_id="list", record_id=str(number))))
     answers = together(engine, calls)
-    for first, second, look in zip(answers[::3], answers[1::3], answers[2::3]):
+    for first, second, look in zip(answers[::3], answers[1::3], answers[2::3], strict=True):
         assert dial_pb2.ClaimResponse.FromString(first).decision == GRANTED
         denied = dial_pb2.ClaimResponse.FromString(second)
         assert (denied.decision, denied.holder.campaign_id) == (DENIED, "C")

@@ -56,11 +56,8 @@ def test_r18_a_kill_loses_nothing_that_was_answered_and_invents_nothing(
         for _ in range(rounds):
             enough = _acknowledged_count(ledgers) + chance.randrange(20, 400)
             with Threads(*(ledger.run for ledger in ledgers)) as threads:
-                poll(
-                    lambda: threads.failures or _acknowledged_count(ledgers) > enough,
-                    f"{enough} acknowledged calls",
-                    60,
-                )
+                have_made = partial(_have_made, ledgers, enough, threads)
+                poll(have_made, f"{enough} acknowledged calls", 60)
                 seen = _subject(server).revision()
                 server.kill()
             _check_after_restart(server.start(), ledgers, seen)
@@ -69,6 +66,10 @@ def test_r18_a_kill_loses_nothing_that_was_answered_and_invents_nothing(
         assert server.stop() == 0
     verify = [sys.executable, "-m", "ownerd.server.main", "verify", str(tmp_path)]
     subprocess.run(verify, check=True, timeout=60, stdout=subprocess.DEVNULL)
+
+
+def _have_made(ledgers: list[Ledger], enough: int, threads: Threads) -> bool:
+    return bool(threads.failures) or _acknowledged_count(ledgers) > enough
 
 
 def _check_after_restart(server: ServerProcess, ledgers: list[Ledger], seen: int) -> None:

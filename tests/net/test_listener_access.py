@@ -114,11 +114,14 @@ def test_strangers_can_make_the_listener_keep_nothing(loopback: Loopback) -> Non
 def test_strangers_keep_a_connection_for_a_short_time_only(tmp_path: Path, access: Access) -> None:
     access.replace([known(1)])
     limits = {"keepalive_time_s": 0.4, "keepalive_timeout_s": 5, "max_idle_s": 60}
-    with Loopback(tmp_path / "short", access, **limits) as loopback:
-        with loopback.client() as stranger, loopback.client() as dialer:
-            assert code(dialer, 1) == 0
-            stranger.wait(lambda: bool(stranger.goaways()), "a farewell")
-            assert code(dialer, 1) == 0 and not dialer.goaways()
+    with (
+        Loopback(tmp_path / "short", access, **limits) as loopback,
+        loopback.client() as stranger,
+        loopback.client() as dialer,
+    ):
+        assert code(dialer, 1) == 0
+        stranger.wait(lambda: bool(stranger.goaways()), "a farewell")
+        assert code(dialer, 1) == 0 and not dialer.goaways()
 
 
 def test_those_turned_away_are_counted_with_where_they_came_from(

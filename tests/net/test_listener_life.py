@@ -197,21 +197,20 @@ def test_r18_callers_who_leave_in_mid_commit_leak_nothing_and_their_commit_stand
 ) -> None:
     server, shim, subject = held
     before = _metric(server, "ownerd_dial_calls_in_memory")
-    with RawClient(server.dial_address) as client:
-        with shim.holding():
-            body = framed(claim_request("0"))
+    with RawClient(server.dial_address) as client, shim.holding():
+        body = framed(claim_request("0"))
+        client.send(*client.call_frames(client.new_stream(), DIAL + "Claim", body))
+        shim.wait_until_held()
+        for number in range(1, 101):
+            body = framed(claim_request(str(number)))
             client.send(*client.call_frames(client.new_stream(), DIAL + "Claim", body))
-            shim.wait_until_held()
-            for number in range(1, 101):
-                body = framed(claim_request(str(number)))
-                client.send(*client.call_frames(client.new_stream(), DIAL + "Claim", body))
-            poll(lambda: _metric(server, "ownerd_dial_calls_in_flight") == 101, "the calls")
-            if how == "reset":
-                for stream in range(1, 203, 2):
-                    client.send(RstStreamFrame(stream, error_code=CANCEL))
-            else:
-                client.socket.close()
-            poll(lambda: _metric(server, "ownerd_dial_calls_given_up_total") == 101, "the leaving")
+        poll(lambda: _metric(server, "ownerd_dial_calls_in_flight") == 101, "the calls")
+        if how == "reset":
+            for stream in range(1, 203, 2):
+                client.send(RstStreamFrame(stream, error_code=CANCEL))
+        else:
+            client.socket.close()
+        poll(lambda: _metric(server, "ownerd_dial_calls_given_up_total") == 101, "the leaving")
     poll(lambda: _metric(server, "ownerd_dial_calls_in_memory") == before, "the calls to be freed")
     assert _metric(server, "ownerd_dial_calls_in_flight") == 0
     assert subject.claim(LIST, "100", "B").what == "DENIED"

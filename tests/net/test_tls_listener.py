@@ -211,10 +211,13 @@ def test_sockets_that_speak_tls_need_material(tmp_path: Path) -> None:
 
     from ownerd.listener import Listener
 
-    with Loopback(tmp_path) as listener, socket.create_server(("127.0.0.1", 0)) as listening:
-        with pytest.raises(ValueError, match="use_tls"):
-            made = Listener(listener.subject.engine, Access(open=True), **LIMITS)
-            made.start([], [listening.fileno()])
+    with (
+        Loopback(tmp_path) as listener,
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        pytest.raises(ValueError, match="use_tls"),
+    ):
+        made = Listener(listener.subject.engine, Access(open=True), **LIMITS)
+        made.start([], [listening.fileno()])
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def test_lengths_below_zero_are_spelt_as_protobuf_wants(length_ns):
     ],
 )
 def test_r14_durations_outside_1_second_to_100_years_are_refused(length):
-    with pytest.raises(InvalidField, match="duration: found .*; allowed: 1 second.* 36,525 days"):
+    with pytest.raises(InvalidField, match=r"duration: found .*; allowed: 1 second.* 36,525 days"):
         convert.length_ns("duration", length, convert.SECOND_NS)
 
 
@@ -137,5 +137,5 @@ def test_ids_are_limited_in_bytes_of_utf_8(value, fits):
     if fits:
         assert validate.campaign_id(value) == value
         return
-    with pytest.raises(InvalidField, match="campaign_id: found .*; allowed: 1 to 80 bytes"):
+    with pytest.raises(InvalidField, match=r"campaign_id: found .*; allowed: 1 to 80 bytes"):
         validate.campaign_id(value)

@@ -419,8 +419,7 @@ def test_an_import_that_its_client_breaks_off_changes_nothing(guarded: Guarded) 
     sent: list[int] = []
 
     def stream() -> Iterator[Any]:
-        for message in import_messages(LIST, [], SKIP):
-            yield message
+        yield from import_messages(LIST, [], SKIP)
         rows = [{"record_id": f"new-{number}", "campaign_id": "A"} for number in range(1_000)]
         for number in range(1_000_000):
             sent.append(number)

@@ -50,9 +50,7 @@ class Secure:
         request = dial_pb2.ClaimRequest(list_id=LIST, record_id="1", campaign_id=campaign_id)
         with self.channel(listener, pair) as channel:
             stub = dial_pb2_grpc.DialServiceStub(channel)
-            return status(lambda: stub.Claim(request, metadata=bearer(token), timeout=DEADLINE_S))[
-                0
-            ]
+            return status(stub.Claim, request, metadata=bearer(token), timeout=DEADLINE_S)[0]
 
     @property
     def root(self) -> str:
@@ -154,7 +152,7 @@ def test_a_name_that_is_taken_away_counts_no_more_on_an_open_connection(secure: 
         admin_pb2_grpc.AdminServiceStub(admin).UpdatePrincipal(
             admin_pb2.UpdatePrincipalRequest(principal=principal), timeout=DEADLINE_S
         )
-        code, _ = status(lambda: stub.Claim(request, timeout=DEADLINE_S))
+        code, _ = status(stub.Claim, request, timeout=DEADLINE_S)
         assert code == "UNAUTHENTICATED"
 
 

@@ -123,7 +123,7 @@ def test_client_cas_need_a_certificate_of_the_server() -> None:
 def test_a_pipe_is_no_file_and_nobody_waits_for_it(files: Files, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with pytest.raises(ConfigError, match="tls_key: .* is no file"):
+    with pytest.raises(ConfigError, match=r"tls_key: .* is no file"):
         tls.load(settings(files, tls_key=str(pipe)))
 
 

@@ -149,13 +149,13 @@ def test_expired_and_future_certificates_are_not_trusted_and_an_alarm_tells_of_i
     made = Secure(tmp_path, kind, CA.issue(**PAST))
     with made.process:
         for listener in LISTENERS:
-            with pytest.raises(REFUSED, match="expired|certificate"):
+            with pytest.raises(REFUSED, match=r"expired|certificate"):
                 made.ask(listener)
         assert "tls_certificate_expires" in made.process.log_text
         made.files.put(CA.issue(**FUTURE))
         poll(lambda: "tls_reloaded" in made.process.log_text, "the next certificate")
         for listener in LISTENERS:
-            with pytest.raises(REFUSED, match="not yet valid|certificate"):
+            with pytest.raises(REFUSED, match=r"not yet valid|certificate"):
                 made.ask(listener)
         made.files.put(CA.issue())
         poll(lambda: made.process.log_text.count("tls_reloaded") == 2, "a good certificate")
@@ -200,9 +200,8 @@ def test_a_client_that_does_not_agree_on_http2_gets_nothing(
     secure: Secure, listener: str, alpn: tuple[str, ...]
 ) -> None:
     tls = context(CA.pem, alpn=alpn, directory=secure.directory)
-    with pytest.raises(REFUSED):
-        with RawClient(secure.address(listener), tls=tls) as odd:
-            odd.wait(lambda: bool(odd.frames), "a frame", 3.0)
+    with pytest.raises(REFUSED), RawClient(secure.address(listener), tls=tls) as odd:
+        odd.wait(lambda: bool(odd.frames), "a frame", 3.0)
     secure.ask(listener)
 
 

@@ -73,9 +73,9 @@ def test_rows_that_changed_places_are_found(store: Path) -> None:
     swap_rows(store / "records", "records", record_key(7), record_key(8))
     code, shown = verify(store)
     assert (code, record_key(7).hex() in shown) == (DAMAGED, True), shown
-    with Engine(str(store), map_bytes=1 << 26, background=False) as engine:
-        with pytest.raises(Refused):
-            engine.dial(CLAIM, claim("7"))
+    engine = Engine(str(store), map_bytes=1 << 26, background=False)
+    with engine, pytest.raises(Refused):
+        engine.dial(CLAIM, claim("7"))
 
 
 def test_a_flipped_bit_in_the_catalog_is_found_and_not_served(store: Path) -> None:

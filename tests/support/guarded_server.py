@@ -65,10 +65,10 @@ class Caller:
         return getattr(self._dial, rpc)(request, metadata=bearer(self.token), timeout=DEADLINE_S)
 
 
-def status(call: Callable[[], Any]) -> tuple[str, str]:
+def status(call: Callable[..., Any], *arguments: Any, **options: Any) -> tuple[str, str]:
     """Return code and message that a call ends with."""
     try:
-        call()
+        call(*arguments, **options)
     except grpc.RpcError as error:
         return error.code().name, error.details() or ""
     return "OK", ""
@@ -125,7 +125,7 @@ def claim(record_id: str, campaign_id: str, list_id: str = LIST) -> dial_pb2.Cla
 
 def claims(caller: Caller, record_id: str = "1", campaign_id: str = "a") -> str:
     """Return the code that a claim ends with."""
-    return status(lambda: caller.dial("Claim", claim(record_id, campaign_id)))[0]
+    return status(caller.dial, "Claim", claim(record_id, campaign_id))[0]
 
 
 def audit(server: GuardedServer, **wanted: Any) -> list[admin_pb2.AuditEntry]:

@@ -6,6 +6,7 @@ is in use any more, so whatever a leak checker finds has been lost. `test_leaks.
 `leak_cycles.py ROUNDS`.
 """
 
+import contextlib
 import gc
 import socket
 import struct
@@ -45,10 +46,8 @@ def steer(listener: Loopback) -> None:
         lambda: subject.release("nowhere"),
         lambda: subject.import_rows("other", [Row("new", "C"), Row("row-1", "A")]),
     ):
-        try:
+        with contextlib.suppress(Refusal):
             refused()
-        except Refusal:
-            pass
     subject.upsert_code("Own code", Code("Own", True, False))
     with subject.engine.snapshot("other") as snapshot:
         subject.release("other", ["A"])
@@ -70,7 +69,7 @@ def post(listener: Loopback) -> None:
     access = Access(open=True)
     mailbox = Mailbox(listener.subject.engine, access, longest_wait_us=0)
     futures = [Future() for _ in range(3)]
-    for body, future in zip((_batch("A"), b"\xff", _batch("A", 20_000)), futures):
+    for body, future in zip((_batch("A"), b"\xff", _batch("A", 20_000)), futures, strict=True):
         mailbox.dial(CLAIM_BATCH, body, future, access.anybody(), str)
     listener.subject.upsert_campaign("A", "")  # behind them, so they are answered
     mailbox.deliver()

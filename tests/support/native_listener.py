@@ -68,7 +68,7 @@ class Loopback:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_bytes)
         if receive_bytes is not None:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-        self.address = "127.0.0.1:{}".format(listening.getsockname()[1])
+        self.address = f"127.0.0.1:{listening.getsockname()[1]}"
         self.listener = Listener(
             self.subject.engine, access or Access(open=True), **(LIMITS | limits)
         )

@@ -264,9 +264,9 @@ def difference(found: Any, expected: Any) -> str:
     """Say briefly in what two lists, as shown, differ."""
     if found is None or expected is None:
         return f"the list is {'absent' if found is None else 'there'}"
-    parts = []
-    for name, left, right in zip(("policy", "owners", "owned", "holders"), found, expected):
+    names, parts = ("policy", "owners", "owned", "holders"), []
+    for name, left, right in zip(names, found, expected, strict=True):
         if left != right:
-            few = [(a, b) for a, b in zip(left, right) if a != b][:2]
+            few = [(a, b) for a, b in zip(left, right, strict=False) if a != b][:2]
             parts.append(f"{name}: {len(left)} found, {len(right)} expected, such as {few}")
     return "; ".join(parts)

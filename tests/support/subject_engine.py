@@ -216,7 +216,7 @@ class EngineSubject(DialMessages):
         with refusals(lambda: self.engine.snapshot(list_id)) as snapshot:
             after = b""
             while True:
-                page, after = refusals(lambda: snapshot.records(after, 3, campaign_ids))
+                page, after = refusals(lambda start=after: snapshot.records(start, 3, campaign_ids))
                 found.extend(Owned(*record) for record in page)
                 if not after:
                     return found

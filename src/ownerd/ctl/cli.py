@@ -152,10 +152,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _open_missing_streams() -> None:
-    """Stand in for streams that whoever started us has closed (`ownerctl ... <&-`)."""
-    sys.stdin = sys.stdin or open(os.devnull)
-    sys.stdout = sys.stdout or open(os.devnull, "w")
-    sys.stderr = sys.stderr or open(os.devnull, "w")
+    """Stand in for streams that whoever started us has closed (`ownerctl ... <&-`).
+
+    They stay open as long as the process, as those would have.
+    """
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
 
 
 def _check_utf8(arguments: Sequence[str]) -> None:

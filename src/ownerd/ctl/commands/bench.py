@@ -181,9 +181,9 @@ def bench(
     dial = dial or session.connection.access.dial
     list_id = list_id or f"ownerctl-bench-{uuid.uuid4().hex[:8]}"
     plan = _plan(list_id, load)
-    with _list_lent(list_id, use_existing, session):
-        with progress.progress_bar(f"Loading {dial}", None, of_bytes=False):
-            found = _drive(driver, dial, plan, load, _security(session, dial))
+    bar = progress.progress_bar(f"Loading {dial}", None, of_bytes=False)
+    with _list_lent(list_id, use_existing, session), bar:
+        found = _drive(driver, dial, plan, load, _security(session, dial))
     session.printer.thing(COLUMNS, bench_row(list_id, dial, found))
 
 

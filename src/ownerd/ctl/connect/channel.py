@@ -16,16 +16,16 @@ from typing import Any, Protocol, TypeVar
 # told in one line of our own.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-import grpc  # noqa: E402
-from google.protobuf.message import Message  # noqa: E402
+import grpc
+from google.protobuf.message import Message
 
-from ownerd.client.channel import open_channel  # noqa: E402
-from ownerd.client.credentials import Metadata, TokenSource  # noqa: E402
-from ownerd.ctl.connect import diagnose  # noqa: E402
-from ownerd.ctl.connect.access import DEFAULT_SERVER, Access  # noqa: E402
-from ownerd.ctl.terminal.exits import CtlError, Exit, exit_of_status  # noqa: E402
-from ownerd.v1.admin_pb2_grpc import AdminServiceStub  # noqa: E402
-from ownerd.v1.dial_pb2_grpc import DialServiceStub  # noqa: E402
+from ownerd.client.channel import open_channel
+from ownerd.client.credentials import Metadata, TokenSource
+from ownerd.ctl.connect import diagnose
+from ownerd.ctl.connect.access import DEFAULT_SERVER, Access
+from ownerd.ctl.terminal.exits import CtlError, Exit, exit_of_status
+from ownerd.v1.admin_pb2_grpc import AdminServiceStub
+from ownerd.v1.dial_pb2_grpc import DialServiceStub
 
 DEFAULT_TIMEOUT_S = 30.0
 PAGE_SIZE = 1_000

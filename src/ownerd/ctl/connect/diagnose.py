@@ -62,8 +62,10 @@ def _speaks_tls(address: tuple[str, int]) -> bool:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # nothing is said over it
     try:
-        with socket.create_connection(address, PROBE_TIMEOUT_S) as plain:
-            with context.wrap_socket(plain):
-                return True
+        with (
+            socket.create_connection(address, PROBE_TIMEOUT_S) as plain,
+            context.wrap_socket(plain),
+        ):
+            return True
     except OSError:
         return False

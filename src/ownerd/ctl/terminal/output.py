@@ -261,12 +261,11 @@ def size(value_bytes: int) -> str:
     """Write a size for people: `512 B`, `1.5 MiB`."""
     if value_bytes < 1024:
         return f"{value_bytes} B"
-    amount, unit = float(value_bytes), ""
-    for unit in ("KiB", "MiB", "GiB", "TiB", "PiB"):
+    amount, units = value_bytes / 1024, ["KiB", "MiB", "GiB", "TiB", "PiB"]
+    while amount >= 1024 and len(units) > 1:
         amount /= 1024
-        if amount < 1024:
-            break
-    return f"{amount:,.1f} {unit}"
+        del units[0]
+    return f"{amount:,.1f} {units[0]}"
 
 
 _CELLS = {
