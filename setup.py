@@ -1,11 +1,13 @@
-"""Build what pyproject.toml cannot say: the Cython core from ext/ and the stubs from protos/.
+"""Build what pyproject.toml cannot say: the Cython core, the stubs and the synchronous client.
 
-Both land in the build folder only. OWNERD_DEBUG=1 adds assertions, OWNERD_SANITIZE=1 adds ASan and
-UBSan (run Python with libasan preloaded then).
+The core is in ext/, the stubs are made of protos/, that client is made of the asynchronous one; all
+of it lands in the build folder only. OWNERD_DEBUG=1 adds assertions, OWNERD_SANITIZE=1 adds ASan
+and UBSan (run Python with libasan preloaded then).
 """
 
 import os
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,34 +17,37 @@ from setuptools.command.build_py import build_py
 from setuptools.command.sdist import sdist
 
 ROOT = Path(__file__).parent
+NATIVE = ROOT / "ext" / "ownerd"
 PROTOS = ("ownerd/v1/dial.proto", "ownerd/v1/admin.proto")
 DEBUG = os.environ.get("OWNERD_DEBUG") == "1"
-SANITIZE = os.environ.get("OWNERD_SANITIZE") == "1"
+SANITIZE = os.environ.get("OWNERD_SANITIZE", "")
+TESTING = os.environ.get("OWNERD_TESTING") == "1"
+JOBS = os.cpu_count() or 1
+FLAVOUR = "-".join(
+    ["debug" if DEBUG else "release"]
+    + ([{"1": "address"}.get(SANITIZE, SANITIZE)] if SANITIZE else [])
+    + (["testing"] if TESTING else [])
+)
 
 COMPILE_ARGS = ["-std=c++17", "-Wall", "-Wextra", "-Wno-unused-parameter", "-fvisibility=hidden"]
-COMPILE_ARGS += ["-O1", "-g"] if DEBUG or SANITIZE else ["-O3"]
+COMPILE_ARGS += ["-O1", "-g"] if DEBUG or SANITIZE else ["-O3", "-g0"]
 LINK_ARGS = ["-pthread"]
+if DEBUG:
+    COMPILE_ARGS += ["-D_GLIBCXX_ASSERTIONS", "-DOWNERD_DEBUG"]
+if TESTING:
+    COMPILE_ARGS += ["-DOWNERD_TESTING"]
 if SANITIZE:
     # What is undefined ends the process too: a line on stderr would pass unseen.
-    COMPILE_ARGS += ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
-    COMPILE_ARGS += ["-fno-omit-frame-pointer"]
-    LINK_ARGS += ["-fsanitize=address,undefined"]
+    kinds = {"1": ["address,undefined"], "thread": ["thread"]}[SANITIZE]
+    LINK_ARGS += [f"-fsanitize={kind}" for kind in kinds]
+    COMPILE_ARGS += [*LINK_ARGS[1:], "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
 
-# Rooms that speak HTTP/2, by the system's libnghttp2 and OpenSSL. Without these they are left out:
-# grpcio serves the dial port then.
+# What speaks HTTP/2, by the system's libnghttp2 and OpenSSL, is in these folders. Without the
+# libraries it is left out: grpcio serves the dial port then, by way of the bridge to asyncio.
 HTTP2_LIBRARIES = {"libnghttp2": "libnghttp2-dev", "openssl": "libssl-dev"}
-HTTP2_ROOMS = {
-    "listener",
-    "listener_access",
-    "listener_connection",
-    "listener_exchange",
-    "listener_loop",
-    "listener_transport",
-    "load_channel",
-    "load_http2",
-    "load_tls",
-    "tls",
-}
+HTTP2_FOLDERS = {"net", "load"}
+WITHOUT_HTTP2 = {NATIVE / "net" / "aio_bridge.pyx"}
+TESTING_ONLY = {NATIVE / "load" / "engine.pyx", *NATIVE.glob("*/testing.pyx")}
 
 
 def package_flags(packages):
@@ -66,15 +71,17 @@ def package_flags(packages):
 
 
 def native_extensions():
+    """Return an extension for each .pyx file of this build, named after its folder and itself."""
     http2 = package_flags(HTTP2_LIBRARIES)
     extensions = []
-    for source in sorted((ROOT / "ext" / "ownerd").glob("*.pyx")):
-        if source.stem in HTTP2_ROOMS and http2 is None:
+    for source in sorted(NATIVE.rglob("*.pyx")):
+        speaks_http2 = source.parent.name in HTTP2_FOLDERS and source not in WITHOUT_HTTP2
+        if (speaks_http2 and http2 is None) or (source in TESTING_ONLY and not TESTING):
             continue
-        compile_flags, link_flags = http2 if source.stem in HTTP2_ROOMS else ([], [])
+        compile_flags, link_flags = http2 if speaks_http2 else ([], [])
         extensions.append(
             Extension(
-                f"ownerd.{source.stem}",
+                ".".join(source.relative_to(NATIVE.parent).with_suffix("").parts),
                 [str(source.relative_to(ROOT))],
                 language="c++",
                 extra_compile_args=COMPILE_ARGS + compile_flags,
@@ -84,8 +91,49 @@ def native_extensions():
     return extensions
 
 
+def generate_stubs(out):
+    """Write the protobuf and gRPC stubs of protos/ below `out`."""
+    from grpc_tools import protoc
+
+    protos = ROOT / "protos"
+    well_known = Path(protoc.__file__).parent / "_proto"
+    arguments = ["protoc", f"-I{protos}", f"-I{well_known}"]
+    arguments += [f"--python_out={out}", f"--pyi_out={out}", f"--grpc_python_out={out}", *PROTOS]
+    if protoc.main(arguments) != 0:
+        raise SystemExit("protoc could not compile the files in protos/; see the lines above")
+    (out / "ownerd" / "v1" / "__init__.py").write_text('"""Generated from protos/ownerd/v1."""\n')
+
+
+def generate_client(out):
+    """Make the synchronous client of the asynchronous one, in the package below `out`."""
+    import unasync
+
+    package = Path("ownerd", "client")
+    source = ROOT / "src" / package / "_async.py"
+    target = out.absolute() / package / "_sync.py"
+    # AsyncTransport becomes SyncTransport by itself, as every name that begins so.
+    names = {"AsyncClient": "Client", "AsyncGenerator": "Iterator"}
+    unasync.unasync_files([str(source)], [unasync.Rule(str(source), str(target), names)])
+
+
+def copy_packages(out):
+    """Copy the Python files of the native packages below `out`, where their modules land."""
+    for source in [*NATIVE.rglob("__init__.py"), *NATIVE.rglob("*.pyi")]:
+        target = out / source.relative_to(NATIVE.parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+
+
+def generate_python(out):
+    """Write all Python that is not in src/ below `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    generate_stubs(out)
+    generate_client(out)
+    copy_packages(out)
+
+
 class BuildNative(build_ext):
-    """Translate the .pyx files into the build folder, then compile them."""
+    """Translate the .pyx files into the build folder, then compile them, on all processors."""
 
     def finalize_options(self):
         from Cython.Build import cythonize
@@ -95,6 +143,7 @@ class BuildNative(build_ext):
             self.distribution.ext_modules,
             include_path=["ext"],
             build_dir=self.build_temp,
+            nthreads=JOBS,
             compiler_directives={
                 "language_level": 3,
                 "boundscheck": DEBUG,
@@ -104,37 +153,38 @@ class BuildNative(build_ext):
             },
         )
         super().finalize_options()
+        self.parallel = self.parallel or JOBS
+
+    def run(self):
+        if self.inplace:
+            self.force = self.force or not self.is_in_place()
+            generate_python(ROOT / "src")
+        super().run()
+        if self.inplace:
+            (ROOT / "build" / "in-place").write_text(FLAVOUR)
+
+    def is_in_place(self):
+        """Tell whether what lies in src/ is of this build."""
+        mark = ROOT / "build" / "in-place"
+        return mark.exists() and mark.read_text() == FLAVOUR
 
 
 class BuildPython(build_py):
-    """Generate the protobuf and gRPC stubs next to the copied sources."""
+    """Generate the Python that is not in src/ next to the copied sources."""
 
     def run(self):
+        for stale in Path(self.build_lib).rglob("*.py"):  # src/ may no longer have it
+            stale.unlink()
         super().run()
-        from grpc_tools import protoc
-
-        out = Path(self.build_lib)
-        protos = ROOT / "protos"
-        well_known = Path(protoc.__file__).parent / "_proto"
-        arguments = ["protoc", f"-I{protos}", f"-I{well_known}"]
-        arguments += [
-            f"--python_out={out}",
-            f"--pyi_out={out}",
-            f"--grpc_python_out={out}",
-            *PROTOS,
-        ]
-        if protoc.main(arguments) != 0:
-            raise SystemExit("protoc could not compile the files in protos/; see the lines above")
-        (out / "ownerd" / "v1" / "__init__.py").write_text(
-            '"""Generated from protos/ownerd/v1."""\n'
-        )
+        generate_python(ROOT / "src" if self.editable_mode else Path(self.build_lib))
 
 
 class SourceArchive(sdist):
     """Take along what the build and the tests need besides the Python sources."""
 
     def make_distribution(self):
-        for pattern in ("ext/**/*.p??", "protos/**/*.proto", "tests/**/*", "benchmarks/*.py"):
+        patterns = ("ext/**/*.p??", "protos/**/*", "tests/**/*", "benchmarks/*.py", ".github/*.md")
+        for pattern in patterns:
             files = (path for path in ROOT.glob(pattern) if path.is_file())
             self.filelist.extend(
                 str(path.relative_to(ROOT)) for path in files if "__pycache__" not in path.parts
@@ -145,4 +195,5 @@ class SourceArchive(sdist):
 setup(
     ext_modules=native_extensions(),
     cmdclass={"build_ext": BuildNative, "build_py": BuildPython, "sdist": SourceArchive},
+    options={"build": {"build_base": f"build/{FLAVOUR}"}},
 )

@@ -2,7 +2,7 @@
 
     python -m benchmarks [--quick] [--only engine,peers] [--rounds 3] [--json FILE] [--plots DIR]
 
-Prints a table for each part and, at the end, the targets of the design beside what was measured.
+Prints a table for each part and, at the end, the targets beside what was measured.
 Every contender is a fresh process; inputs are seeded; nothing but loopback is used. The full run
 takes most of an hour and about 20 GB of disk, the quick one a few minutes and no figure of it is
 worth quoting.

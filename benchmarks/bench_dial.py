@@ -18,7 +18,7 @@ import grpc
 
 from benchmarks import dialport, processes, records
 from benchmarks.run import Run
-from ownerd.engine import DIAL_METHODS
+from ownerd.engine.engine import DIAL_METHODS
 
 EMPTY = "empty grpc.aio handler"
 PROTECTIONS = (

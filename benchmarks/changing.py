@@ -19,10 +19,10 @@ from typing import Any
 import msgspec
 
 from benchmarks import inprocess, records
-from ownerd.engine import Engine
-from ownerd.load_engine import drive, fill
-from ownerd.load_plan import Plan
-from ownerd.load_tally import Latencies
+from ownerd.engine.engine import Engine
+from ownerd.load.engine import drive, fill
+from ownerd.load.plan import Plan
+from ownerd.load.tally import Latencies
 
 NEW_DURATION_S = 7 * records.DAY_S
 OPEN_RECORDS_MAX = 1_000_000

@@ -13,8 +13,8 @@ import time
 import msgspec
 
 from benchmarks import records
-from ownerd.engine import Engine
-from ownerd.load_engine import drive
+from ownerd.engine.engine import Engine
+from ownerd.load.engine import drive
 
 BATCH = 1_000
 IN_FLIGHT = 8
@@ -64,14 +64,14 @@ def crash(job: Crash) -> None:
     plan = records.Records(job.seed, job.record_count).plan(
         records.OPEN_LIST, batch_records=BATCH, pick_seed=job.pick_seed
     )
-    engine = Engine(job.store, background=False, overlay_bytes=_OVERLAY_BYTES)
+    engine = Engine(job.store, background=False, memtable_bytes=_OVERLAY_BYTES)
     deadline_s = time.monotonic() + _LIMIT_S
     done = stuck = 0
     while done < job.operations and stuck < _STUCK_SLICES and time.monotonic() < deadline_s:
         drive(engine, plan, in_flight=IN_FLIGHT, seconds=_SLICE_S, warm_up_s=0.0)
         before, done = done, engine.stats()["records"]
         stuck = stuck + 1 if done == before else 0  # refused: it takes no more until it settles
-    unsettled = engine.stats()["unsettled_record_count"]
+    unsettled = engine.stats()["unflushed_record_count"]
     died = Died(operations=done, unsettled=unsettled, revision=engine.revision)
     sys.stdout.buffer.write(msgspec.json.encode(died))
     sys.stdout.buffer.flush()

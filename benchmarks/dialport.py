@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import processes, records
-from ownerd import load_http2
+from ownerd.load import http2 as load_http2
 
 CONNECTIONS = 8
 NATIVE, GRPCIO = "native", "grpcio"
@@ -68,7 +68,7 @@ class Dialled(NamedTuple):
 
 def kinds() -> list[str]:
     """Return the kinds of dial listener that this build has, the default one first."""
-    found = [NATIVE] if importlib.util.find_spec("ownerd.listener") else []
+    found = [NATIVE] if importlib.util.find_spec("ownerd.net.listener") else []
     return [*found, GRPCIO]
 
 
@@ -101,7 +101,7 @@ def credentials(store: Path, directory: Path, protection: Protection) -> dict[st
     if protection.token:
         found["token"] = (store / "admin.token").read_text("ascii").strip()
     if protection.tls:
-        from ownerd.load_tls import TlsClient
+        from ownerd.load.tls import TlsClient
 
         certificate, _ = _identity(directory)
         found["tls"] = TlsClient("127.0.0.1", ca_pem=certificate.read_bytes())

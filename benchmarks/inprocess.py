@@ -17,8 +17,8 @@ from typing import Self
 import msgspec
 
 from benchmarks import records
-from ownerd.engine import Engine, Policy
-from ownerd.load_engine import EngineLoad, drive, fill
+from ownerd.engine.engine import Engine, Policy
+from ownerd.load.engine import EngineLoad, drive, fill
 
 NS_PER_S = 10**9
 FILL_RECORDS = 10_000
@@ -44,7 +44,7 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Drive(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Load a filled store's open list; see `ownerd.load_engine.drive` for the members."""
+    """Load a filled store's open list; see `ownerd.load.engine.drive` for the members."""
 
     store: str
     seed: int

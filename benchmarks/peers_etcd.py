@@ -7,7 +7,7 @@ ownerd's.
 from collections.abc import Sequence
 
 from benchmarks import peers, processes, records
-from ownerd import load_http2
+from ownerd.load import http2 as load_http2
 
 _PACKAGE = "etcd-server"
 _READY = "ready to serve client requests"

@@ -1,13 +1,13 @@
 """The records of a benchmark and its lists, the same for every process of a run.
 
 Record ids are distinct decimal numbers spread over 44 bits, so neighbours in number are strangers
-in the store's key order: random picks touch random pages. `ownerd.load_plan` computes the same ids.
+in the store's key order: random picks touch random pages. `ownerd.load.plan` computes the same ids.
 """
 
 import random
 from typing import Any
 
-from ownerd.load_plan import Plan
+from ownerd.load.plan import Plan
 
 OPEN_LIST = "open"  # records reserved by CLAIMER, whose claims extend that: each one writes
 OWNED_LIST = "owned"  # every record owned by one of OWNERS

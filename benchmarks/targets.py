@@ -1,4 +1,4 @@
-"""The design's targets beside what was measured: reached, missed, or not measured.
+"""What ownerd is to reach beside what was measured: reached, missed, or not measured.
 
 Each target names the figure that it is held against; a figure that the run did not produce, because
 a part was left out, a peer is not installed or a listener was not built, is not measured.

@@ -59,7 +59,7 @@ def dial_listener(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     """Have the servers that the test starts use each dial listener in turn."""
     name = str(request.param)
     if name == "native":
-        pytest.importorskip("ownerd.listener", reason="built without libnghttp2")
+        pytest.importorskip("ownerd.net.listener", reason="built without libnghttp2")
     monkeypatch.setenv("OWNERD_DIAL_LISTENER", name)
     return name
 
@@ -101,7 +101,7 @@ def scene(request: pytest.FixtureRequest, unique: str) -> Scene:
     if name == "engine":
         return Scene(request.getfixturevalue("engine"), unique)
     if name == "native-dial-port":
-        pytest.importorskip("ownerd.listener", reason="built without libnghttp2")
+        pytest.importorskip("ownerd.net.listener", reason="built without libnghttp2")
     server = "grpcio_server" if name == "grpcio-dial-port" else "shared_server"
     process: ServerProcess = request.getfixturevalue(server)
     address = process.admin_address if name == "grpcio-admin-port" else process.dial_address

@@ -10,53 +10,51 @@ import pytest
 ROOT = Path(__file__).parent.parent
 EXT = ROOT / "ext" / "ownerd"
 SRC = ROOT / "src" / "ownerd"
-NATIVE = sorted(EXT.glob("*.pyx")) + sorted(EXT.glob("*.pxd"))
-PYTHON = sorted(SRC.rglob("*.py"))
-NATIVE_NAMES = {path.stem for path in NATIVE}
-
-# Through these modules the Python package uses the native core; the rest is the core's own.
-DOORS = (
-    "access",
-    "engine",
-    "mailbox",
-    "clock",
-    "store",
-    "directory",
-    "verify",
-    "lmdb_api",
-    "listener",
+# A folder of the native core never imports from one that stands to its right.
+FOLDERS = ("base", "rules", "storage", "api", "engine", "access", "net", "load")
+NATIVE = sorted(path for end in ("pyx", "pxd") for path in EXT.rglob(f"*.{end}"))
+PYTHON = sorted(
+    path
+    for path in SRC.rglob("*.py")
+    if path.relative_to(SRC).parts[0] not in {*FOLDERS, "v1"}  # what a build in place put there
+    and path.name != "_sync.py"
 )
+# Storage and api do not see each other: neither a row nor a message is laid out by the other.
+APART = {frozenset({"storage", "api"})}
 # What each room of the Python package may import of ours.
 ROOMS = {
-    "server": {"server", "errors", "v1", "demo", *DOORS},
-    "ctl": {"ctl", "client", "durations", "load_plan", "load_http2", "load_tls", "v1"},
+    "server": {"server", "errors", "files", "native", "v1", "demo"},
+    "ctl": {"ctl", "client", "durations", "files", "load", "v1"},
     "client": {"client", "v1"},
     "demo": {"demo", "client", "v1", "ctl", "durations"},
-    "errors": {"engine"},
+    "errors": {"native"},
+    "native": {"access", "base", "engine", "net", "storage"},
     "durations": set(),
+    "files": set(),
     "__init__": set(),
 }
-# A native room never imports one that stands to its right in the data's way.
-NATIVE_ORDER = (
-    "lmdb_api",
-    "clock",
-    "rules",
-    "wire",
-    "access",
-    "store",
-    "engine",
-    "mailbox",
-    "listener",
-)
-# The load generator stands beside the data's way: nothing on it may import these.
-LOAD_NAMES = {name for name in NATIVE_NAMES if name.startswith("load_")}
 
-_CIMPORT = re.compile(r"^\s*(?:from\s+ownerd\.(\w+)\s+c?import|c?import\s+ownerd\.(\w+))", re.M)
+_CIMPORT = re.compile(
+    r"^[ \t]*(?:from\s+(ownerd[\w.]*)\s+c?import|c?import\s+(ownerd[\w.]*))", re.M
+)
+
+
+def _name(path: Path) -> str:
+    """Return the module that a native file belongs to, as `folder.module`."""
+    return ".".join(path.relative_to(EXT).with_suffix("").parts)
+
+
+NAMES = {_name(path) for path in NATIVE}
 
 
 def _native_imports(path: Path) -> set[str]:
-    """Return the modules of ours that a .pyx or .pxd file imports."""
-    return {one or other for one, other in _CIMPORT.findall(path.read_text())}
+    """Return the modules of ours that a .pyx or .pxd file imports, as `folder.module`."""
+    found = {one or other for one, other in _CIMPORT.findall(path.read_text())}
+    return {name.removeprefix("ownerd").removeprefix(".") for name in found}
+
+
+def _folder(name: str) -> str:
+    return name.split(".")[0]
 
 
 def _python_imports(path: Path) -> Iterator[str]:
@@ -77,71 +75,69 @@ def _room(path: Path) -> str:
 
 
 def test_the_files_are_where_the_checks_look() -> None:
-    assert {"rules", "store", "engine", "wire", "clock", "lmdb_api"} <= NATIVE_NAMES
+    assert {_folder(name) for name in NAMES} == set(FOLDERS)
+    assert {"rules.ownership", "engine.group_commit", "base.clock"} <= NAMES
     assert {"server", "ctl", "client", "demo"} <= {_room(path) for path in PYTHON}
 
 
-@pytest.mark.parametrize("path", NATIVE, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", NATIVE, ids=_name)
 def test_nothing_native_knows_the_python_package(path: Path) -> None:
-    assert _native_imports(path) <= NATIVE_NAMES
+    assert _native_imports(path) <= NAMES
     text = path.read_text()
     for foreign in ("grpc", "google.protobuf", "structlog", "asyncio.run"):
-        assert f"import {foreign}" not in text and f"from {foreign}" not in text
+        assert not re.search(rf"\b(import|from) {re.escape(foreign)}\b", text)
 
 
-@pytest.mark.parametrize("name", ["rules", "clock", "lmdb_api", "wire"])
-def test_the_lowest_rooms_stand_alone(name: str) -> None:
-    allowed = {"wire": {"calls", "rules", "containers"}}.get(name, {"containers"})
-    imported = _native_imports(EXT / f"{name}.pyx") | _native_imports(EXT / f"{name}.pxd")
-    assert imported - {name} <= allowed
+@pytest.mark.parametrize("path", NATIVE, ids=_name)
+def test_a_folder_never_imports_from_one_to_its_right(path: Path) -> None:
+    here = _folder(_name(path))
+    for name in _native_imports(path):
+        there = _folder(name)
+        assert FOLDERS.index(there) <= FOLDERS.index(here), f"{_name(path)} imports {name}"
+        assert frozenset({here, there}) not in APART, f"{_name(path)} imports {name}"
+
+
+def test_no_native_module_imports_itself_by_a_detour() -> None:
+    imports: dict[str, set[str]] = {}
+    for path in NATIVE:
+        imports.setdefault(_name(path), set()).update(_native_imports(path) - {_name(path)})
+    for name in imports:
+        assert name not in _reached(imports, name), f"{name} imports itself by a detour"
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_is_a_package_that_says_what_it_owns_and_exports_nothing(folder: str) -> None:
+    # A cimport imports the parent package first: an export there would pull in what is half made.
+    tree = ast.parse((EXT / folder / "__init__.py").read_text())
+    assert len(tree.body) == 1 and len(ast.get_docstring(tree) or "") > 80
+    assert not _native_imports(EXT / folder / "__init__.pxd")
 
 
 def test_tokens_are_compared_without_telling_how_much_is_equal() -> None:
-    text = (EXT / "listener_access.pyx").read_text()
+    text = (EXT / "net" / "authn.pyx").read_text()
     uses = re.findall(r"(\w+)\([^()]*connection\.token\b(?!_)", text)
     assert sorted(uses) == ["CRYPTO_memcmp", "memcpy"]
 
 
-def test_rules_imports_nothing_of_ours_and_reads_no_clock() -> None:
-    for path in (EXT / "rules.pyx", EXT / "rules.pxd"):
-        assert _native_imports(path) <= {"rules"}
+def test_rules_imports_only_base_and_reads_no_clock() -> None:
+    for path in (EXT / "rules").glob("*.p*"):
+        assert {_folder(name) for name in _native_imports(path)} <= {"base", "rules"}
+        assert "base.clock" not in _native_imports(path)
         found = re.search(r"clock_gettime|time\.h|\btime\(|malloc|\bwith gil\b", path.read_text())
         assert found is None
 
 
 def test_only_the_clock_reads_a_clock() -> None:
-    readers = [path.name for path in NATIVE if "clock_gettime" in path.read_text()]
-    assert readers and set(readers) <= {"clock.pyx", "clock.pxd"}
+    readers = {_name(path) for path in NATIVE if "clock_gettime" in path.read_text()}
+    assert readers == {"base.clock"}
 
 
-def test_the_build_knows_which_rooms_need_nghttp2() -> None:
-    rooms = re.search(r"HTTP2_ROOMS = \{(.*?)\}", (ROOT / "setup.py").read_text(), re.S)
-    assert rooms is not None
-    named = set(re.findall(r'"(\w+)"', rooms[1]))
-    users = {path.stem for path in EXT.glob("*.pyx") if "nghttp2_api" in _native_imports(path)}
-    assert users <= named
-    # What is built without it must not import what is not.
-    for path in EXT.glob("*.pyx"):
-        if path.stem not in named:
-            assert not _native_imports(path) & (named | {"nghttp2_api"}), path.name
-
-
-def test_the_native_rooms_depend_one_way() -> None:
-    imports: dict[str, set[str]] = {}
+def test_what_is_built_without_nghttp2_does_not_import_what_is_not() -> None:
+    http2 = {name for name in NAMES if _folder(name) in {"net", "load"}} - {"net.aio_bridge"}
+    speakers = {"base.nghttp2", "base.openssl"}
     for path in NATIVE:
-        imports.setdefault(path.stem, set()).update(_native_imports(path) - {path.stem})
-    for number, name in enumerate(NATIVE_ORDER):
-        reached = _reached(imports, name)
-        assert name not in reached, f"{name} imports itself by a detour"
-        later = set(NATIVE_ORDER[number + 1 :])
-        assert not reached & later, f"{name} imports {reached & later}"
-
-
-def test_nothing_that_serves_imports_the_load_generator() -> None:
-    assert {"load_plan", "load_tally", "load_engine", "load_http2"} <= LOAD_NAMES
-    for path in NATIVE:
-        if path.stem not in LOAD_NAMES:
-            assert not _native_imports(path) & LOAD_NAMES
+        if _name(path) not in http2 | speakers:
+            assert not _native_imports(path) & (http2 | speakers), _name(path)
 
 
 def _reached(imports: dict[str, set[str]], name: str) -> set[str]:
@@ -166,7 +162,18 @@ def test_a_room_of_the_package_imports_only_what_it_may(path: Path) -> None:
         assert parts[1] in allowed, f"{path.relative_to(SRC)} imports {name}"
 
 
-@pytest.mark.parametrize("path", [*PYTHON, *NATIVE], ids=lambda path: path.name)
+def test_the_rooms_of_ownerctl_depend_one_way() -> None:
+    rooms = ("terminal", "connect", "commands", "cli")
+    for number, room in enumerate(rooms):
+        found = [*(SRC / "ctl").glob(f"{room}.py"), *(SRC / "ctl" / room).glob("*.py")]
+        assert found, room
+        later = {f"ownerd.ctl.{name}" for name in rooms[number + 1 :]}
+        for path in found:
+            for name in _python_imports(path):
+                assert ".".join(name.split(".")[:3]) not in later, f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("path", [*PYTHON, *NATIVE], ids=str)
 def test_a_module_opens_with_a_docstring(path: Path) -> None:
     text = path.read_text()
     assert text.startswith('"""'), "the first thing in a module says what it owns"
@@ -192,7 +199,7 @@ def test_no_line_is_longer_than_100_characters() -> None:
     assert long == []
 
 
-@pytest.mark.parametrize("path", NATIVE, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", NATIVE, ids=_name)
 def test_nothing_native_forks_or_relaxes_lmdb(path: Path) -> None:
     text = path.read_text()
     for name in ("MDB_WRITEMAP", "MDB_NOSYNC", "MDB_NOMETASYNC"):

@@ -129,11 +129,6 @@ def from_parts(*, days: int | None = None, hours: int | None = None) -> int | No
 
 def to_message(length_ns: int) -> Duration:
     """Return the protobuf Duration of a length of nanoseconds, which may be negative."""
-    seconds, nanos = divmod(abs(length_ns), NS_PER_SECOND)
-    sign = -1 if length_ns < 0 else 1  # a Duration's seconds and nanos must not differ in sign
-    return Duration(seconds=sign * seconds, nanos=sign * nanos)
-
-
-def from_message(message: Duration) -> int:
-    """Return a protobuf Duration in nanoseconds."""
-    return message.seconds * NS_PER_SECOND + message.nanos
+    message = Duration()
+    message.FromNanoseconds(length_ns)
+    return message

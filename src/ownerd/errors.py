@@ -3,7 +3,7 @@
 Each class is one kind of error: it fixes its gRPC code and an UPPER_SNAKE reason, which is checked
 unique at import and names the kind in logs and metrics. A message says what was found, what is
 allowed and what to do; it is sent to the client as it stands, so it holds nothing internal. The
-native core refuses with `ownerd.engine.Refused`, whose code and message are taken over. Anything
+native core refuses with `ownerd.native.Refused`, whose code and message are taken over. Anything
 else is a fault of the server: one log entry with the traceback, and a fixed text to the client.
 
 What stops the program before it serves is in `ownerd.server.exits`.
@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 import grpc
 import structlog
 
-from ownerd.engine import Refused
+from ownerd.native import Refused
 
 FOUND_LIMIT = 80
 INTERNAL_MESSAGE = (

@@ -1,12 +1,13 @@
 """The Python client's data plane, errors, retries and deadlines: `Client` and `AsyncClient` alike.
 
-All but the last test run against a fake server; the last runs both clients against a real one.
+Nearly all run against a fake server; the last runs both clients against a real one.
 """
 
 import socket
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from inspect import isasyncgenfunction, iscoroutinefunction, signature
 from typing import Any
 
 import grpc
@@ -16,7 +17,16 @@ from harness import ServerProcess
 from stamps import ACQUIRED, EXPIRES, stamp
 
 import ownerd.client as client_package
-from ownerd.client import Client, ClientError, Decision, Holder, HoldKind, Outcome, Policy
+from ownerd.client import (
+    AsyncClient,
+    Client,
+    ClientError,
+    Decision,
+    Holder,
+    HoldKind,
+    Outcome,
+    Policy,
+)
 from ownerd.v1 import dial_pb2
 
 
@@ -308,6 +318,17 @@ def test_threads_share_a_client(fake: FakeServer) -> None:
         for thread in threads:
             thread.join(30)
     assert allowed == [True] * 160
+
+
+def test_the_two_clients_have_the_same_methods_arguments_and_words() -> None:
+    names = [name for name in dir(AsyncClient) if not name.startswith("_")]
+    assert names == [name for name in dir(Client) if not name.startswith("_")]
+    for name in (*names, "__init__"):
+        awaited, plain = getattr(AsyncClient, name), getattr(Client, name)
+        assert signature(awaited).parameters == signature(plain).parameters, name
+        assert awaited.__doc__ == plain.__doc__, name
+        assert not iscoroutinefunction(plain) and not isasyncgenfunction(plain), name
+    assert AsyncClient.__doc__ == Client.__doc__
 
 
 # Against a real server

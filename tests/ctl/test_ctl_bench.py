@@ -10,7 +10,7 @@ from ownerd.ctl import cli
 from ownerd.ctl.terminal.exits import Exit
 from ownerd.v1 import admin_pb2 as pb
 
-load_http2 = pytest.importorskip("ownerd.load_http2", reason="built without libnghttp2")
+load_http2 = pytest.importorskip("ownerd.load.http2", reason="built without libnghttp2")
 
 SHORT = ("--seconds", "0.4", "--warm-up", "0.1", "--records", "500", "--in-flight", "4")
 
@@ -117,8 +117,8 @@ def test_an_interrupt_deletes_the_list(bench, admin, unique, monkeypatch):
 
 
 def test_without_the_native_part_it_says_what_to_install(bench, admin, monkeypatch, unique):
-    monkeypatch.setitem(sys.modules, "ownerd.load_http2", None)
-    monkeypatch.delattr("ownerd.load_http2")
+    monkeypatch.setitem(sys.modules, "ownerd.load.http2", None)
+    monkeypatch.delattr("ownerd.load.http2")
     code, out, err = bench(unique)
     assert (code, out) == (Exit.NOT_BUILT, "")
     assert "libnghttp2" in err and err.count("\n") == 1

@@ -241,7 +241,7 @@ def test_who_was_turned_away_is_in_the_audit(
 
 
 def test_bench_shows_token_and_ca_to_the_dial_listener(admin: Run, ctl: Run, root: Client) -> None:
-    pytest.importorskip("ownerd.load_http2", reason="built without libnghttp2")
+    pytest.importorskip("ownerd.load.http2", reason="built without libnghttp2")
     before = [found.list_id for found in root.lists()]
     load = ("--seconds", "0.3", "--warm-up", "0.1", "--records", "500", "--in-flight", "4")
     code, out, err = admin("bench", *load, "-o", "json")

@@ -11,7 +11,7 @@ from model import START_NS
 from subject import DAY, HOUR, MS, SECOND
 from subject_engine import EngineSubject
 
-from ownerd import clock
+from ownerd.base import clock
 
 
 def _readings(step_ns: int, count: int, offset_ns: int) -> list[tuple[int, int]]:

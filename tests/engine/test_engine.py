@@ -13,7 +13,7 @@ from model import START_NS
 from subject import DAY, HOUR, MINUTE, SECOND, Policy, Refusal, Row
 from subject_engine import NOTE, EngineSubject
 
-from ownerd import engine as native
+from ownerd.engine import engine as native
 from ownerd.v1 import dial_pb2
 
 REMEMBERED_NS = DAY
@@ -51,14 +51,14 @@ Between = Callable[[EngineSubject], Any]
     "between",
     [
         lambda s: None,
-        lambda s: s.settle(),
+        lambda s: s.vacuum(),
         lambda s: _own(s, 500, "B"),
-        lambda s: (_own(s, 500, "B"), s.settle()),
-        lambda s: (s.release("list"), s.settle()),
+        lambda s: (_own(s, 500, "B"), s.vacuum()),
+        lambda s: (s.release("list"), s.vacuum()),
         lambda s: s.advance_ns(1000 * DAY),
         lambda s: s.update_policy("list", FOREVER._replace(duration_ns=SECOND)),
         lambda s: s.reopen(),
-        lambda s: (_own(s, 300, "B"), s.reopen(), _own(s, 300, "C", 600), s.settle(), s.reopen()),
+        lambda s: (_own(s, 300, "B"), s.reopen(), _own(s, 300, "C", 600), s.vacuum(), s.reopen()),
         lambda s: s.release_records("list", [str(number) for number in range(1_000)]),
         lambda s: s.import_rows("list", [Row(str(number), "C") for number in range(700)]),
     ],
@@ -121,18 +121,18 @@ def test_settling_drops_what_expired_and_cuts_the_event_log(engine: EngineSubjec
     engine.signal("B", "STOPPED", "list")
     engine.update_policy("list", Policy(True, 2 * HOUR, None, MINUTE))
     assert engine.engine.stats()["unsettled_event_count"] == 3
-    engine.settle()
+    engine.vacuum()
     assert engine.engine.stats()["unsettled_event_count"] == 0
     assert engine.engine.stats()["record_count"] == 500
     engine.advance_ns(2 * HOUR)
     assert engine.owners("list") == []
-    engine.settle()
+    engine.vacuum()
     assert engine.engine.stats()["record_count"] == 0
 
 
 def test_settling_removes_the_records_of_deleted_lists(owned: EngineSubject) -> None:
     owned.delete_list("list", force=True)
-    owned.settle()
+    owned.vacuum()
     assert owned.engine.stats()["record_count"] == 0
 
 
@@ -142,7 +142,7 @@ def test_many_events_are_folded_in_order(owned: EngineSubject) -> None:
         owned.advance_ns(SECOND)
     last_ns = owned.now_ns() - SECOND
     assert {record.expire_ns for record in owned.owned("list")} == {last_ns + 399 * DAY}
-    owned.settle()
+    owned.vacuum()
     assert {record.expire_ns for record in owned.owned("list")} == {last_ns + 399 * DAY}
 
 
@@ -152,10 +152,10 @@ def test_r3_settling_at_the_very_end_of_a_hold_neither_ends_nor_revives_it(
     engine.create_list("list", Policy(True, HOUR, None, MINUTE))
     _own(engine, 3)
     engine.advance_ns(HOUR - 1)
-    engine.settle()
+    engine.vacuum()
     assert engine.owners("list")[0].owned_count == 3
     engine.advance_ns(1)
-    engine.settle()
+    engine.vacuum()
     assert engine.holder("list", "1") is None
 
 
@@ -180,11 +180,11 @@ def test_r20_a_request_is_remembered_for_24_hours(engine: EngineSubject) -> None
 def test_r20_settling_forgets_no_request_too_early(engine: EngineSubject) -> None:
     engine.engine.upsert_campaign("A", "n", note=b"", request_id="r", memo=b"first")
     engine.advance_ns(REMEMBERED_NS - 1)
-    engine.settle()
+    engine.vacuum()
     engine.reopen()
     assert engine.engine.request("r").memo == b"first"
     engine.advance_ns(1)
-    engine.settle()
+    engine.vacuum()
     assert engine.engine.request("r") is None
 
 
@@ -296,7 +296,7 @@ def test_a_snapshot_stays_as_it_was_while_others_write(owned: EngineSubject) -> 
         before = (snapshot.revision, snapshot.owners(), snapshot.count_owned(None))
         owned.release("list")
         _own(owned, 10, "B")
-        owned.settle()
+        owned.vacuum()
         assert (snapshot.revision, snapshot.owners(), snapshot.count_owned(None)) == before
         page, _ = snapshot.records(b"", 10_000, ["A"])
         assert len(page) == 1_000

@@ -187,7 +187,7 @@ def test_r12_many_records_are_settled_under_way_without_a_trace() -> None:
                 assert found == [_said(call(model)) for call in burst]
                 assert subject.owners("list") == model.owners("list")
             assert _all_owned(subject) == model.owned("list")
-            subject.settle()
+            subject.vacuum()
             assert _all_owned(subject) == model.owned("list")
             assert subject.engine.stats()["unsettled_event_count"] == 0
             assert subject.engine.stats()["record_count"] == len(model.lists["list"].records)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from google.protobuf.message import Message
 
-from ownerd.access import Access
-from ownerd.clock import Clock
-from ownerd.engine import CLAIM, GET_HOLDER, REPORT_ATTEMPT, Engine, Policy
-from ownerd.mailbox import Mailbox
+from ownerd.access.table import Access
+from ownerd.base.clock import Clock
+from ownerd.engine.engine import CLAIM, GET_HOLDER, REPORT_ATTEMPT, Engine, Policy
+from ownerd.net.aio_bridge import AioBridge
 from ownerd.v1 import dial_pb2
 
 START_NS = 1_800_000_000 * 10**9
@@ -32,28 +32,28 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
         engine.create_list("list", HELD)
         rows = [(str(number), "AB"[number % 3 == 0], "", None) for number in range(RECORD_COUNT)]
         engine.import_rows("list", rows, 1)
-        engine.settle()
+        engine.vacuum()
         yield engine
 
 
 def together(engine: Engine, calls: Sequence[Call]) -> list[Any]:
     """Have calls decided in one group; return each one's bytes, or its Refused."""
-    mailbox = Mailbox(engine, ANYBODY, longest_wait_us=60_000_000)
+    bridge = AioBridge(engine, ANYBODY, longest_wait_us=60_000_000)
     look = dial_pb2.GetHolderRequest(list_id="list", record_id="0")
-    _answers(engine, mailbox, [(GET_HOLDER, look)] * len(calls))
+    _answers(engine, bridge, [(GET_HOLDER, look)] * len(calls))
     # From now on it expects as many, and lays calls out until they have come.
     before = engine.stats()["groups"]
-    answers = _answers(engine, mailbox, calls)
+    answers = _answers(engine, bridge, calls)
     assert engine.stats()["groups"] == before + 1
     return answers
 
 
-def _answers(engine: Engine, mailbox: Mailbox, calls: Sequence[Call]) -> list[Any]:
+def _answers(engine: Engine, bridge: AioBridge, calls: Sequence[Call]) -> list[Any]:
     futures: list[Future[bytes]] = [Future() for _ in calls]
     for (kind, request), future in zip(calls, futures, strict=True):
-        mailbox.dial(kind, request.SerializeToString(), future, ANYBODY.anybody(), str)
+        bridge.dial(kind, request.SerializeToString(), future, ANYBODY.anybody(), str)
     engine.upsert_campaign("A", "")  # queued behind them, so they are answered when it is
-    mailbox.deliver()
+    bridge.deliver()
     return [future.exception(0) or future.result(0) for future in futures]
 
 
@@ -77,7 +77,7 @@ def test_a_refused_call_in_a_group_does_not_shift_what_the_others_see(engine: En
 def test_r1_a_record_that_several_calls_of_a_group_want_goes_to_the_first(engine: Engine) -> None:
     """As it was looked up for the group, nobody has it any more when the second call comes."""
     engine.release("list", ["A"], False)
-    engine.settle()
+    engine.vacuum()
     calls: list[Call] = []
     for number in range(1, RECORD_COUNT, 3):
         calls += [

@@ -87,7 +87,7 @@ def test_r15_a_store_full_to_the_brim_is_released_and_grants_again(small: Engine
         small.claim("list", "new", "B")
     assert small.release_records("list", ["record-0000-0000", "record-0000-0001"]) == 2
     assert small.release("list") == owned_count - 2
-    small.settle()
+    small.vacuum()
     assert small.owners("list") == []
     for number in range(20):
         assert small.claim("list", f"again-{number}", "B").what == "GRANTED"
@@ -99,10 +99,10 @@ def test_a_full_store_can_be_steered_in_every_way(small: EngineSubject) -> None:
     small.update_policy("list", HELD._replace(duration_ns=DAY))
     small.upsert_campaign("A", "Renamed")
     small.signal("A", "STOPPED")
-    small.settle()
+    small.vacuum()
     assert small.owners("list")[0].name == "Renamed"
     small.delete_list("list", force=True)
-    small.settle()
+    small.vacuum()
     small.create_list("list", HELD)
     assert small.claim("list", "1", "B").what == "GRANTED"
 

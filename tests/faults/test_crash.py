@@ -17,8 +17,8 @@ from subject import DAY, Policy, Refusal
 from subject_engine import EngineSubject
 from subject_grpc import GrpcSubject
 
-from ownerd import engine as native
-from ownerd.failpoints import FAILPOINTS
+from ownerd.base.failpoints import FAILPOINTS
+from ownerd.engine import engine as native
 from ownerd.v1 import admin_pb2, dial_pb2
 
 ROUNDS = (20, pytest.param(200, marks=pytest.mark.long))

@@ -1,6 +1,6 @@
 """Nothing that the native core allocates is lost: `leak_cycles.py` under a leak checker.
 
-LeakSanitizer on a build with OWNERD_SANITIZE=1 (its runtime preloaded, as README says), else
+LeakSanitizer on a build with OWNERD_SANITIZE=1 (its runtime preloaded, as CONTRIBUTING says), else
 valgrind where it is installed. Only what was allocated by us, or in a call from us, counts: what
 Python itself leaves behind does not.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("ownerd.listener", reason="built without libnghttp2")
+pytest.importorskip("ownerd.net.listener", reason="built without libnghttp2")
 
 PROGRAM = Path(__file__).parent.parent / "support" / "leak_cycles.py"
 ROUNDS = 3

@@ -2,9 +2,9 @@
 
 import pytest
 
-from ownerd.engine import Engine, Policy, Refused
-from ownerd.load_engine import drive, fill
-from ownerd.load_plan import Plan
+from ownerd.engine.engine import Engine, Policy, Refused
+from ownerd.load.engine import drive, fill
+from ownerd.load.plan import Plan
 
 DAY_NS = 86_400 * 10**9
 SHORT = {"seconds": 0.3, "warm_up_s": 0.05}

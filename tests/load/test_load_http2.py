@@ -11,10 +11,10 @@ import grpc
 import pytest
 from fake_server import FakeServer
 
-from ownerd.load_plan import Plan
+from ownerd.load.plan import Plan
 from ownerd.v1 import admin_pb2, dial_pb2
 
-load_http2 = pytest.importorskip("ownerd.load_http2", reason="built without libnghttp2")
+load_http2 = pytest.importorskip("ownerd.load.http2", reason="built without libnghttp2")
 
 SHORT = {"seconds": 0.4, "warm_up_s": 0.1}
 MOST_BATCH = 10_000

@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
-from ownerd.engine import DIAL_METHODS
-from ownerd.load_plan import Plan
+from ownerd.engine.engine import DIAL_METHODS
+from ownerd.load.plan import Plan
 from ownerd.v1 import dial_pb2
 
 FACTOR, SHIFT = 0x5DEECE66D1B, 0xB504F333F9D

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from ownerd.load_tally import Latencies
+from ownerd.load.tally import Latencies
 
 
 def recorded(values):

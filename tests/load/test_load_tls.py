@@ -10,11 +10,11 @@ from native_listener import LIST, Loopback
 from tls_files import PAST, Authority
 
 from ownerd.ctl.commands.bench import DialSecurity
-from ownerd.load_plan import Plan
+from ownerd.load.plan import Plan
 
-load_http2 = pytest.importorskip("ownerd.load_http2", reason="built without libnghttp2")
+load_http2 = pytest.importorskip("ownerd.load.http2", reason="built without libnghttp2")
 
-from ownerd.load_tls import TlsClient  # noqa: E402
+from ownerd.load.tls import TlsClient  # noqa: E402
 
 CA, CLIENT_CA = Authority(), Authority()
 SHORT = {"seconds": 0.3, "warm_up_s": 0.1}

@@ -14,9 +14,9 @@ from known import Known
 from native_listener import Loopback, claim_request
 from raw_http2 import DIAL, RawClient, framed, request_headers
 
-from ownerd.access import RIGHTS, Access
+from ownerd.access.table import RIGHTS, Access
 
-pytest.importorskip("ownerd.listener", reason="built without libnghttp2")
+pytest.importorskip("ownerd.net.listener", reason="built without libnghttp2")
 
 UNAUTHENTICATED, PERMISSION_DENIED, EXHAUSTED = 16, 7, 8
 

@@ -1,7 +1,7 @@
 """Random input of the native listener: whatever comes, it serves on and keeps nothing.
 
 The short run is part of the suite; `-m long` runs a hundred times as many examples. Both are worth
-most on a build with OWNERD_SANITIZE=1 (README). A failure prints what reproduces it.
+most on a build with OWNERD_SANITIZE=1 (CONTRIBUTING). A failure prints what reproduces it.
 """
 
 import random
@@ -17,7 +17,7 @@ from raw_http2 import DIAL, PREFACE, framed, request_headers
 
 from ownerd.v1 import dial_pb2
 
-pytest.importorskip("ownerd.listener", reason="built without libnghttp2")
+pytest.importorskip("ownerd.net.listener", reason="built without libnghttp2")
 
 EXAMPLES = 600
 LONG_EXAMPLES = 60_000

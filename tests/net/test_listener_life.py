@@ -20,10 +20,10 @@ from shim import SyncShim
 from subject import DAY, Policy
 from subject_grpc import GrpcSubject
 
-from ownerd.access import Access
+from ownerd.access.table import Access
 from ownerd.v1 import dial_pb2, dial_pb2_grpc
 
-pytest.importorskip("ownerd.listener", reason="built without libnghttp2")
+pytest.importorskip("ownerd.net.listener", reason="built without libnghttp2")
 
 GET = DIAL + "GetHolder"
 NO_ERROR, CANCEL = 0x0, 0x8
@@ -154,16 +154,16 @@ def test_closing_with_peers_of_all_kinds_ends_in_time(tmp_path: Path) -> None:
         clients = [listener.client(greet=number % 2 > 0) for number in range(20)]
         for client in clients[1::4]:
             client.send(client.call_frames(1, GET, framed(b""))[0])
-        poll(lambda: listener.stats()["exchanges"] == len(clients[1::4]), "the calls to begin")
+        poll(lambda: listener.stats()["streams"] == len(clients[1::4]), "the calls to begin")
         listener.listener.close(0.3)
         poll(lambda: listener.listener.ended, "the threads", 5.0)
-        assert listener.stats()["connections"] == listener.stats()["exchanges"] == 0
+        assert listener.stats()["connections"] == listener.stats()["streams"] == 0
         for client in clients:
             client.socket.close()
 
 
 def test_a_listener_that_was_never_started_is_freed(tmp_path: Path) -> None:
-    from ownerd.listener import Listener
+    from ownerd.net.listener import Listener
 
     with Loopback(tmp_path) as listener:
         assert Listener(listener.subject.engine, Access(open=True), **LIMITS).ended
@@ -239,7 +239,7 @@ with Loopback(Path(sys.argv[1])) as listener:
     finally:
         hold.unlink()
     poll(lambda: listener.listener.ended, "the thread to end")
-    assert listener.stats()["exchanges"] == 0
+    assert listener.stats()["streams"] == 0
 """
 
 
@@ -491,7 +491,7 @@ def test_grpcio_serves_the_dial_port_where_it_is_asked_for(tmp_path: Path) -> No
 
 def test_an_installation_without_the_native_listener_falls_back(tmp_path: Path) -> None:
     script = (
-        "import sys; sys.modules['ownerd.listener'] = None\n"
+        "import sys; sys.modules['ownerd.net.listener'] = None\n"
         "from ownerd.server import config, exits, native\n"
         "assert not native.wanted(config.Settings())\n"
         "try: native.wanted(config.Settings(dial_listener='native'))\n"

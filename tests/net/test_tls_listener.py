@@ -16,10 +16,10 @@ from native_listener import Loopback, claim_request, holder_request
 from raw_http2 import DIAL, PREFACE, RawClient, framed
 from tls_files import Authority, Pair, context
 
-from ownerd.access import Access
+from ownerd.access.table import Access
 from ownerd.v1 import dial_pb2
 
-pytest.importorskip("ownerd.listener", reason="built without libnghttp2")
+pytest.importorskip("ownerd.net.listener", reason="built without libnghttp2")
 
 GET = DIAL + "GetHolder"
 CA = Authority()
@@ -112,7 +112,7 @@ class CutSocket:
 
 
 def test_names_in_a_certificate_are_spelt_with_their_kind() -> None:
-    from ownerd.tls import names_in
+    from ownerd.net.tls import names_in
 
     names = ("dialer-a.example", "spiffe://example/a", "192.0.2.7", "2001:db8::7", "a@example.org")
     issued = CA.issue(*(name for name in names if "://" not in name))
@@ -132,7 +132,7 @@ def test_a_name_with_a_nul_in_it_passes_for_no_other() -> None:
     from cryptography.hazmat.primitives.asymmetric import ec
     from tls_files import LONG
 
-    from ownerd.tls import names_in
+    from ownerd.net.tls import names_in
 
     key = ec.generate_private_key(ec.SECP256R1())
     names = [
@@ -209,7 +209,7 @@ def test_tls_to_a_plaintext_port_is_dropped_and_others_go_on(
 def test_sockets_that_speak_tls_need_material(tmp_path: Path) -> None:
     from native_listener import LIMITS
 
-    from ownerd.listener import Listener
+    from ownerd.net.listener import Listener
 
     with (
         Loopback(tmp_path) as listener,

@@ -7,7 +7,7 @@ from google.protobuf.message import DecodeError, Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ownerd.engine import DIAL_METHODS, Engine, Refused
+from ownerd.engine.engine import DIAL_METHODS, Engine, Refused
 from ownerd.v1 import dial_pb2
 
 NOT_FOUND = 5

@@ -90,7 +90,7 @@ def test_r12_settling_in_the_background_changes_nothing_that_shows(timed: TimedS
     timed.set(Policy(duration_ns=HOUR))
     timed.release("B")
     before = (timed.owners(), timed.owned(), timed.holder("1"), timed.holder("3"))
-    timed.subject.settle()
+    timed.subject.vacuum()
     assert (timed.owners(), timed.owned(), timed.holder("1"), timed.holder("3")) == before
     timed.subject.reopen()
     assert (timed.owners(), timed.owned(), timed.holder("1"), timed.holder("3")) == before

@@ -93,7 +93,7 @@ def test_r15_a_count_is_what_the_release_itself_ended(timed: TimedScene) -> None
     timed.pass_ns(DAY // 2 - 1)
     assert timed.release() == 1
     timed.own("2", "B")
-    timed.subject.settle()
+    timed.subject.vacuum()
     assert timed.release() == 1
 
 

@@ -1,4 +1,4 @@
-"""`ownerd.access`: patterns, the table of principals, rate limits, who was turned away."""
+"""`ownerd.access.table`: patterns, the table of principals, rate limits, who was turned away."""
 
 import fnmatch
 import hashlib
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from known import DIGEST, Known
 
-from ownerd.access import PERMISSION, RIGHTS, UNAUTHENTICATED, Access, matches, peer_host
+from ownerd.access.table import PERMISSION, RIGHTS, UNAUTHENTICATED, Access, matches, peer_host
 
 OTHER = hashlib.sha256(b"two").digest()
 DIAL, VIEW = RIGHTS["dial"], RIGHTS["view"]

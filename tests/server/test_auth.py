@@ -35,7 +35,7 @@ def server(
 ) -> Iterator[GuardedServer]:
     """A server with each dial listener in turn, and two lists."""
     if request.param == "native":
-        pytest.importorskip("ownerd.listener", reason="built without libnghttp2")
+        pytest.importorskip("ownerd.net.listener", reason="built without libnghttp2")
     directory = tmp_path_factory.mktemp("auth") / "data"
     with GuardedServer(directory, "--dial-listener", request.param) as process:
         for list_id in (LIST, OTHER_LIST):

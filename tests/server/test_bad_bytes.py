@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from subject import Policy
 from subject_engine import EngineSubject
 
-from ownerd import engine as native
+from ownerd.engine import engine as native
 from ownerd.server.admin.service import HANDLERS
 from ownerd.v1 import admin_pb2, dial_pb2
 

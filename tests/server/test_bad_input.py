@@ -14,7 +14,7 @@ from subject import SKIP
 from subject_engine import NOTE, EngineSubject
 from subject_grpc import import_messages
 
-from ownerd import engine as native
+from ownerd.engine import engine as native
 from ownerd.v1 import admin_pb2, dial_pb2
 
 CENTURY_S = 36525 * 86400

@@ -82,7 +82,7 @@ def secure(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Secure]:
     if request.param == "native":
-        pytest.importorskip("ownerd.listener", reason="built without libnghttp2")
+        pytest.importorskip("ownerd.net.listener", reason="built without libnghttp2")
     made = Secure(tmp_path_factory.mktemp("certificates"), str(request.param))
     with made.process:
         with made.channel("admin", ROOT) as channel:

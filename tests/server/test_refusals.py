@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ownerd.access import PERMISSION, UNAUTHENTICATED, Access
-from ownerd.engine import Refused
+from ownerd.access.table import PERMISSION, UNAUTHENTICATED, Access
+from ownerd.engine.engine import Refused
 from ownerd.server.refusals import Refusals
 from ownerd.v1 import admin_pb2
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 from guarded_server import Caller, GuardedServer, grants, status
 
-from ownerd.access import RIGHTS
+from ownerd.access.table import RIGHTS
 from ownerd.server import rights
 from ownerd.server.rights import ADMIN_RULES, DIAL_RULES, Rule, Scope
 from ownerd.v1 import admin_pb2, dial_pb2
@@ -59,7 +59,7 @@ def test_the_protos_name_the_right_of_each_row() -> None:
     assert needs == {method: rights.name_of(rule.rights[0]) for method, rule in ADMIN_RULES.items()}
 
 
-def test_the_rows_that_decide_most_are_as_the_design_says() -> None:
+def test_the_rows_that_decide_most_are_as_the_protos_say() -> None:
     named = {method: set(map(rights.name_of, rule.rights)) for method, rule in rows().items()}
     for method in ("Claim", "ClaimBatch", "ReportAttempt", "ReportAttemptBatch"):
         assert named[method] == {"dial"}
@@ -205,7 +205,7 @@ def asked(
 ) -> Iterator[tuple[GuardedServer, dict[Who, Caller]]]:
     """A server with each dial listener, with one principal of each kind."""
     if request.param == "native":
-        pytest.importorskip("ownerd.listener", reason="built without libnghttp2")
+        pytest.importorskip("ownerd.net.listener", reason="built without libnghttp2")
     directory = tmp_path_factory.mktemp("rights") / "data"
     with GuardedServer(directory, "--dial-listener", request.param) as server:
         callers = {}

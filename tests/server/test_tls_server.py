@@ -113,7 +113,7 @@ def _made(secure: Secure) -> Iterator[Secure]:
 def kind(request: pytest.FixtureRequest) -> str:
     """Each kind of dial listener."""
     if request.param == "native":
-        pytest.importorskip("ownerd.listener", reason="built without libnghttp2")
+        pytest.importorskip("ownerd.net.listener", reason="built without libnghttp2")
     return str(request.param)
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from harness import poll
 
-from ownerd.engine import CLAIM_BATCH, Engine, Policy, StoreError
+from ownerd.engine.engine import CLAIM_BATCH, Engine, Policy, StoreError
+from ownerd.storage.verify import verify
 from ownerd.v1 import dial_pb2
-from ownerd.verify import verify
 
 HELD = Policy(True, None, None, 86_400 * 10**9)
 BATCH = 10_000
@@ -43,51 +43,51 @@ def crashed(tmp_path: Path) -> Iterator[Path]:
         engine.create_list("list", HELD)
         for first in range(0, RECORD_COUNT, BATCH):
             claim(engine, "A", first)
-        assert engine.stats()["settled_revision"] == 0
+        assert engine.stats()["flushed_revision"] == 0
         shutil.copytree(directory, copy)
         yield copy
 
 
-@pytest.mark.parametrize("overlay_bytes", [SMALL_OVERLAY, TWO_LAYERS, 64 << 20])
+@pytest.mark.parametrize("memtable_bytes", [SMALL_OVERLAY, TWO_LAYERS, 64 << 20])
 def test_r18_what_only_the_journal_holds_is_replayed_whatever_memory_there_is(
-    crashed: Path, overlay_bytes: int
+    crashed: Path, memtable_bytes: int
 ) -> None:
-    with Engine(str(crashed), overlay_bytes=overlay_bytes, background=False) as engine:
+    with Engine(str(crashed), memtable_bytes=memtable_bytes, background=False) as engine:
         assert owners(engine) == [("A", RECORD_COUNT)]
         for first in range(0, RECORD_COUNT, BATCH):
             assert claim(engine, "B", first) == {dial_pb2.CLAIM_DECISION_DENIED}
-        engine.settle()
+        engine.vacuum()
         assert engine.stats()["record_count"] == RECORD_COUNT
         assert owners(engine) == [("A", RECORD_COUNT)]
     with Engine(str(crashed), background=False) as engine:
-        assert engine.stats()["unsettled_record_count"] == 0
+        assert engine.stats()["unflushed_record_count"] == 0
         assert owners(engine) == [("A", RECORD_COUNT)]
 
 
 def test_a_journal_that_fits_into_both_layers_is_not_settled_before_the_store_is_open(
     crashed: Path,
 ) -> None:
-    with Engine(str(crashed), overlay_bytes=TWO_LAYERS, background=False) as engine:
+    with Engine(str(crashed), memtable_bytes=TWO_LAYERS, background=False) as engine:
         stats = engine.stats()
-        assert stats["settled_revision"] == 0
-        assert stats["unsettled_record_count"] == RECORD_COUNT
+        assert stats["flushed_revision"] == 0
+        assert stats["unflushed_record_count"] == RECORD_COUNT
         assert owners(engine) == [("A", RECORD_COUNT)]
     assert verify(str(crashed))
 
 
 def test_what_a_store_was_opened_with_is_settled_by_itself(crashed: Path) -> None:
-    with Engine(str(crashed), overlay_bytes=TWO_LAYERS) as engine:
-        poll(lambda: engine.stats()["merged_records"] > 0, "the settler to begin")
+    with Engine(str(crashed), memtable_bytes=TWO_LAYERS) as engine:
+        poll(lambda: engine.stats()["flushed_records"] > 0, "the settler to begin")
         assert owners(engine) == [("A", RECORD_COUNT)]
 
 
 def test_more_than_memory_holds_is_settled_on_the_way(tmp_path: Path) -> None:
-    with Engine(str(tmp_path), overlay_bytes=SMALL_OVERLAY, background=False) as engine:
+    with Engine(str(tmp_path), memtable_bytes=SMALL_OVERLAY, background=False) as engine:
         engine.create_list("list", HELD)
         for first in range(0, RECORD_COUNT, BATCH):
             claim(engine, "A", first)
-            assert engine.stats()["unsettled_record_count"] <= 2 * 26_214 + BATCH
-        assert engine.stats()["merged_records"] > 0
+            assert engine.stats()["unflushed_record_count"] <= 2 * 26_214 + BATCH
+        assert engine.stats()["flushed_records"] > 0
         assert owners(engine) == [("A", RECORD_COUNT)]
         assert claim(engine, "B", 0) == {dial_pb2.CLAIM_DECISION_DENIED}
 
@@ -96,7 +96,7 @@ def test_a_record_that_comes_twice_in_one_group_is_decided_in_order(tmp_path: Pa
     with Engine(str(tmp_path), background=False) as engine:
         engine.create_list("list", HELD)
         claim(engine, "A", 0, 100)
-        engine.settle()
+        engine.vacuum()
         request = dial_pb2.ReportAttemptBatchRequest(list_id="list", campaign_id="A")
         for number in range(100):
             for code in ("Busy", "No Lines", "Busy"):
@@ -132,7 +132,7 @@ def test_records_ahead_of_the_journal_are_refused(tmp_path: Path) -> None:
         claim(engine, "A", 0, 10)
         shutil.copytree(directory / "journal", copy / "journal")
         claim(engine, "A", 10, 10)
-        engine.settle()
+        engine.vacuum()
         shutil.copytree(directory / "records", copy / "records")
     with pytest.raises(StoreError, match="journal"):
         Engine(str(copy), background=False)
@@ -162,9 +162,9 @@ def test_the_records_of_a_deleted_list_are_buried_after_a_restart(tmp_path: Path
         for name in ("list", "other"):
             engine.create_list(name, HELD)
             engine.import_rows(name, [(str(number), "A", "", None) for number in range(100)], 1)
-        engine.settle()
+        engine.vacuum()
         engine.delete_list("list", force=True)
     with Engine(str(tmp_path), background=False) as engine:
-        engine.settle()
+        engine.vacuum()
         assert engine.stats()["record_count"] == 100
     assert [found for found in verify(str(tmp_path)) if found[2] or found[4]] == []

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ownerd.clock import Clock
-from ownerd.engine import CLAIM, REPORT_ATTEMPT, Engine, Policy, Refused
+from ownerd.base.clock import Clock
+from ownerd.engine.engine import CLAIM, REPORT_ATTEMPT, Engine, Policy, Refused
 from ownerd.v1 import dial_pb2
 
 START_NS = 1_800_000_000 * 10**9
@@ -25,7 +25,7 @@ def clock() -> Clock:
 def engine(tmp_path: Path, clock: Clock) -> Iterator[Engine]:
     """An engine whose settler is driven by hand and stops after every few dozen records."""
     with Engine(
-        str(tmp_path), clock, map_bytes=1 << 26, settle_step_ns=0, background=False
+        str(tmp_path), clock, map_bytes=1 << 26, maintenance_step_ns=0, background=False
     ) as engine:
         engine.create_list("list", Policy(True, None, None, 300 * SECOND_NS))
         rows = [(str(number), "AB"[number % 2], "", None) for number in range(RECORD_COUNT)]
@@ -41,7 +41,7 @@ def owned(engine: Engine) -> dict[str, int]:
 
 def finish(engine: Engine) -> None:
     """Settle to the end."""
-    while engine.settle_step():
+    while engine.maintain():
         pass
 
 
@@ -52,7 +52,7 @@ def count_of(engine: Engine, entry_id: int) -> int | None:
 
 def test_r15_a_release_in_the_middle_of_a_walk_is_not_cut_from_the_log(engine: Engine) -> None:
     engine.release("list", ["A"], False)
-    assert engine.settle_step()
+    assert engine.maintain()
     engine.release("list", ["B"], False)
     finish(engine)
     assert owned(engine) == {}
@@ -64,7 +64,7 @@ def test_r12_a_duration_change_in_the_middle_of_a_walk_reaches_every_record(
     engine: Engine, clock: Clock
 ) -> None:
     engine.release("list", ["A"], False)
-    assert engine.settle_step()
+    assert engine.maintain()
     engine.update_policy("list", Policy(True, DAY_NS, None, 300 * SECOND_NS))
     finish(engine)
     clock.advance_ns(DAY_NS - 1)
@@ -78,9 +78,9 @@ def test_r12_what_is_prolonged_in_the_middle_of_a_walk_is_not_dropped_at_its_old
 ) -> None:
     """The walk does not know the second change, and by its own events all is over."""
     engine.update_policy("list", Policy(True, DAY_NS, None, 300 * SECOND_NS))
-    while engine.stats()["settled_records"] == 0:
-        assert engine.settle_step()
-    assert engine.stats()["settled_records"] < RECORD_COUNT
+    while engine.stats()["vacuumed_records"] == 0:
+        assert engine.maintain()
+    assert engine.stats()["vacuumed_records"] < RECORD_COUNT
     clock.advance_ns(DAY_NS - 1)
     engine.update_policy("list", Policy(True, 2 * DAY_NS, None, 300 * SECOND_NS))
     clock.advance_ns(2)
@@ -96,7 +96,7 @@ def test_r12_what_is_prolonged_in_the_middle_of_a_walk_is_not_dropped_at_its_old
 def test_r15_the_count_is_the_same_however_far_settling_is(engine: Engine, steps: int) -> None:
     entry_id = engine.release("list", ["A"], False).entry_id
     for _ in range(steps):
-        engine.settle_step()
+        engine.maintain()
     assert engine.count_released(entry_id) == RECORD_COUNT // 2
 
 
@@ -116,7 +116,7 @@ def test_r15_records_dialed_between_release_and_count_are_counted_once(engine: E
         engine.dial(CLAIM, dial_pb2.ClaimRequest(**ids).SerializeToString())
         report = dial_pb2.ReportAttemptRequest(**ids, wrap_up_code="Busy")
         engine.dial(REPORT_ATTEMPT, report.SerializeToString())
-    engine.settle_step()
+    engine.maintain()
     assert engine.count_released(entry_id) == RECORD_COUNT // 2
     finish(engine)
     assert owned(engine) == {"B": RECORD_COUNT // 2, "C": 50}
@@ -148,9 +148,9 @@ def test_lists_deleted_while_others_are_buried_all_go(engine: Engine) -> None:
         engine.create_list(name, Policy(True, None, None, 300 * SECOND_NS))
         engine.import_rows(name, [(str(number), "A", "", None) for number in range(100)], 1)
     engine.delete_list("list", force=True)
-    assert engine.settle_step()
+    assert engine.maintain()
     engine.delete_list("second", force=True)
-    assert engine.settle_step()
+    assert engine.maintain()
     engine.delete_list("third", force=True)
     finish(engine)
     assert engine.stats()["record_count"] == 0
@@ -174,10 +174,10 @@ def test_r20_old_request_ids_are_swept(engine: Engine, clock: Clock) -> None:
     engine.upsert_campaign("A", "one", request_id="old")
     clock.advance_ns(DAY_NS - 1)
     engine.upsert_campaign("A", "two", request_id="young")
-    engine.settle()
+    engine.vacuum()
     assert engine.stats()["request_count"] == 2
     clock.advance_ns(1)
-    engine.settle()
+    engine.vacuum()
     assert engine.stats()["request_count"] == 1
     assert engine.request("young") is not None
 
@@ -188,7 +188,7 @@ def test_r20_more_old_request_ids_than_one_step_takes_are_all_swept(
     for number in range(1_200):
         engine.upsert_campaign("A", "", request_id=f"old {number}")
     clock.advance_ns(DAY_NS)
-    engine.settle()
+    engine.vacuum()
     assert engine.stats()["request_count"] == 0
 
 
@@ -198,10 +198,10 @@ def test_r2_expired_records_are_dropped_by_a_sweep_and_live_ones_stay(
     rows = [(f"short-{number}", "C", "", START_NS + SECOND_NS) for number in range(200)]
     engine.import_rows("list", rows, 1)
     clock.advance_ns(SECOND_NS - 1)
-    engine.settle()
+    engine.vacuum()
     assert engine.stats()["record_count"] == RECORD_COUNT + 200
     clock.advance_ns(1)
-    engine.settle()
+    engine.vacuum()
     assert engine.stats()["record_count"] == RECORD_COUNT
     assert owned(engine) == {"A": RECORD_COUNT // 2, "B": RECORD_COUNT // 2}
 
@@ -211,7 +211,7 @@ def test_a_snapshot_that_stays_open_makes_neither_file_grow(tmp_path: Path) -> N
     with Engine(str(tmp_path), map_bytes=1 << 30, reserve_bytes=1 << 20) as engine:
         engine.create_list("list", Policy(True, None, None, 300 * SECOND_NS))
         engine.import_rows("list", [(str(number), "A", "", None) for number in range(10_000)], 1)
-        engine.settle()
+        engine.vacuum()
         before = engine.stats()
         with engine.snapshot("list") as snapshot:
             for number in range(2_000):
@@ -228,7 +228,7 @@ def test_a_snapshot_that_stays_open_makes_neither_file_grow(tmp_path: Path) -> N
         assert tree_grew == 0
         # A page of the journal for each commit at most: there are no more than these to trim.
         assert after["journal_bytes"] - before["journal_bytes"] < 2_000 * 4_096
-        engine.settle()
+        engine.vacuum()
         for number in range(2_000):
             request = dial_pb2.ClaimRequest(
                 list_id="list", record_id=f"new {number % 50}", campaign_id="A"

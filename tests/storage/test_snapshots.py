@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ownerd.clock import Clock
-from ownerd.engine import Engine, Policy
+from ownerd.base.clock import Clock
+from ownerd.engine.engine import Engine, Policy
 
 START_NS = 1_800_000_000 * 10**9
 RECORD_COUNT = 10_000
@@ -52,7 +52,7 @@ def test_r17_every_snapshot_shows_what_came_before_it_and_nothing_else(
             engine.release_records("list", ids)
             state = {each: owner for each, owner in state.items() if each not in set(ids)}
         if (stage, settled) in ((0, "at first"), (2, "in between")):
-            engine.settle()
+            engine.vacuum()
         snapshot, read_later = engine.snapshot("list"), engine.snapshot("list")
         taken += [(snapshot, dict(state)), (read_later, dict(state))]
         assert shown(snapshot) == state

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from harness import ServerDidNotStart, ServerProcess
 
-from ownerd.engine import CLAIM, CLAIM_BATCH, Engine, Policy, Refused, StoreError
+from ownerd.engine.engine import CLAIM, CLAIM_BATCH, Engine, Policy, Refused, StoreError
 from ownerd.v1 import dial_pb2
 
 FOREVER = Policy(True, None, None, 300 * 10**9)

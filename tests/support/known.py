@@ -3,7 +3,7 @@
 import hashlib
 from typing import Any, NamedTuple
 
-from ownerd.access import RIGHTS
+from ownerd.access.table import RIGHTS
 
 DIGEST = hashlib.sha256(b"one").digest()
 

@@ -1,6 +1,6 @@
 """Everything that the native core allocates, made and let go of, round after round.
 
-Engine, listener and mailbox in one process: lists, imports, releases, settling, snapshots, renames;
+Engine, listener and bridge in one process: lists, imports, releases, settling, snapshots, renames;
 connections that call, reset, stall, break the protocol or leave in the middle. At the end nothing
 is in use any more, so whatever a leak checker finds has been lost. `test_leaks.py` runs it:
 `leak_cycles.py ROUNDS`.
@@ -21,9 +21,9 @@ from raw_http2 import DIAL, RawClient, framed, request_headers
 from subject import DAY, OVERWRITE, Code, Policy, Refusal, Row
 from subject_engine import EngineSubject
 
-from ownerd.access import Access
-from ownerd.engine import CLAIM_BATCH
-from ownerd.mailbox import Mailbox
+from ownerd.access.table import Access
+from ownerd.engine.engine import CLAIM_BATCH
+from ownerd.net.aio_bridge import AioBridge
 from ownerd.v1 import dial_pb2
 
 BATCH = 2_000
@@ -52,7 +52,7 @@ def steer(listener: Loopback) -> None:
     with subject.engine.snapshot("other") as snapshot:
         subject.release("other", ["A"])
         subject.update_policy("other", Policy(True, 2 * DAY))
-        subject.settle()
+        subject.vacuum()
         assert len(snapshot.records(b"", BATCH)[0]) == BATCH
         snapshot.owners()
         snapshot.holders(["row-1", "nobody's"])
@@ -60,19 +60,19 @@ def steer(listener: Loopback) -> None:
     subject.upsert_campaign("B", "Renamed")
     subject.delete_code("Own code")
     subject.delete_list("other", force=True)
-    subject.settle()
+    subject.vacuum()
     subject.engine.audit(0, 100)
 
 
 def post(listener: Loopback) -> None:
-    """Send calls by way of a mailbox, one of them refused."""
+    """Send calls by way of a bridge, one of them refused."""
     access = Access(open=True)
-    mailbox = Mailbox(listener.subject.engine, access, longest_wait_us=0)
+    bridge = AioBridge(listener.subject.engine, access, longest_wait_us=0)
     futures = [Future() for _ in range(3)]
     for body, future in zip((_batch("A"), b"\xff", _batch("A", 20_000)), futures, strict=True):
-        mailbox.dial(CLAIM_BATCH, body, future, access.anybody(), str)
+        bridge.dial(CLAIM_BATCH, body, future, access.anybody(), str)
     listener.subject.upsert_campaign("A", "")  # behind them, so they are answered
-    mailbox.deliver()
+    bridge.deliver()
     assert [future.exception(0) is None for future in futures] == [True, False, False]
 
 

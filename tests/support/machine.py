@@ -210,8 +210,8 @@ class Comparison(RuleBasedStateMachine):
         self.advance_ns(max(0, target_ns - self.model.now_ns()))
 
     @rule()
-    def settle(self) -> None:
-        self.subject.settle()
+    def vacuum(self) -> None:
+        self.subject.vacuum()
         assert self.subject.revision() >= self.last_revision
         self.last_revision = self.subject.revision()
 

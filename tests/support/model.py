@@ -1,4 +1,4 @@
-"""The oracle: section 3 of the design in plain Python, as slow and as simple as it can be.
+"""The oracle: protos/ownerd/v1/RULES.md in plain Python, as slow and as simple as it can be.
 
 A list is a dict of records. A record has one holder and up to two spans: ownership and reservation.
 Every change of policy, release or signal is applied to every record at once; there is no event log,
@@ -94,7 +94,7 @@ class Model:
     def advance_ns(self, delta_ns: int) -> None:
         self.time_ns += delta_ns
 
-    def settle(self) -> None:
+    def vacuum(self) -> None:
         """Nothing to do: everything was done at once."""
 
     def reopen(self) -> None:

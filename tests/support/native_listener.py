@@ -13,7 +13,7 @@ from raw_http2 import DIAL, RawClient
 from subject import DAY, Policy
 from subject_engine import EngineSubject
 
-from ownerd.access import Access
+from ownerd.access.table import Access
 from ownerd.v1 import dial_pb2
 
 LIST = "list"
@@ -58,7 +58,7 @@ class Loopback:
         **limits: Any,
     ) -> None:
         # Imported here: where it was not built, the tests that need it are skipped.
-        from ownerd.listener import Listener
+        from ownerd.net.listener import Listener
 
         self.subject = EngineSubject(directory)
         self.subject.create_list(LIST, Policy(True, None, None, DAY))
@@ -105,9 +105,7 @@ class Loopback:
     def wait_empty(self) -> None:
         """Wait until no connection and no call is left in memory."""
         poll(
-            lambda: (
-                not any(self.stats()[name] for name in ("connections", "exchanges", "under_way"))
-            ),
+            lambda: not any(self.stats()[name] for name in ("connections", "streams", "under_way")),
             "the listener to be empty",
         )
 

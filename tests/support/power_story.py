@@ -159,7 +159,7 @@ class Check:
             self._compare_names()
             self._compare_counts(entries)
             self._compare_requests(entries)
-            self.subject.settle()
+            self.subject.vacuum()
             self._compare_again(expected)
             self._write()
         finally:

@@ -27,7 +27,7 @@ from power_story import CAMPAIGNS, LOCK_FILE, MAP_BYTES, RECORDS, Call, Mark, pe
 from subject import DAY, FAIL, HOUR, MINUTE, OVERWRITE, SKIP, Code, Policy, Refusal, Row
 from subject_engine import EngineSubject
 
-from ownerd import engine as native
+from ownerd.engine import engine as native
 
 LIFE_NS = 9 * HOUR
 HELD = Policy(True, None, None, DAY)
@@ -110,7 +110,7 @@ class Workload:
             self._create()
         for number in range(rounds):
             clients = [self._client(list_id, calls_per_round) for list_id in RECORDS]
-            with Threads(*clients, lambda stopping: self.subject.settle()) as threads:
+            with Threads(*clients, lambda stopping: self.subject.vacuum()) as threads:
                 threads.join()
             self._between_rounds(number, LIFE_NS // rounds)
         self._keep_lock_file()
@@ -148,7 +148,7 @@ class Workload:
         time_ns = self.subject.now_ns() + self.chance.randrange(most_ns)
         self.mark(Mark("time", time_ns=time_ns))
         self.subject.advance_ns(time_ns - self.subject.now_ns())
-        self.subject.settle()
+        self.subject.vacuum()
         if number % 3 == 2:
             self.subject.reopen()
             self.subject.engine = Notes(self.subject.engine)

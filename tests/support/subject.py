@@ -166,7 +166,7 @@ class TimedSubject(Subject, Protocol):
 
     def advance_ns(self, delta_ns: int) -> None: ...
 
-    def settle(self) -> None:
+    def vacuum(self) -> None:
         """Run the background work to its end; nothing that is tracked may change by it."""
 
     def reopen(self) -> None:

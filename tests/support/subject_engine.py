@@ -12,8 +12,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from model import START_NS
 from subject import FAIL, Answer, Answers, Code, Holder, Owned, Owner, Policy, Refusal, Row, Tally
 
-from ownerd import engine as native
-from ownerd.clock import Clock
+from ownerd.base.clock import Clock
+from ownerd.engine import engine as native
 from ownerd.v1 import dial_pb2
 
 Result = TypeVar("Result")
@@ -122,7 +122,7 @@ def refusals(call: Callable[[], Result]) -> Result:
 
 
 class EngineSubject(DialMessages):
-    """A `TimedSubject` on `ownerd.engine.Engine`; keyword options go to the engine."""
+    """A `TimedSubject` on `ownerd.engine.engine.Engine`; keyword options go to the engine."""
 
     def __init__(self, directory: Path | str, start_ns: int = START_NS, **options: Any) -> None:
         self.directory = str(directory)
@@ -139,8 +139,8 @@ class EngineSubject(DialMessages):
     def advance_ns(self, delta_ns: int) -> None:
         self.clock.advance_ns(delta_ns)
 
-    def settle(self) -> None:
-        self.engine.settle()
+    def vacuum(self) -> None:
+        self.engine.vacuum()
 
     def reopen(self) -> None:
         now_ns = self.now_ns()

@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from subject import FAIL, Code, Owned, Owner, Policy, Refusal, Row, Tally
 from subject_engine import DialMessages, expire_ns, timestamp_ns
 
-from ownerd.engine import DIAL_METHODS
+from ownerd.engine.engine import DIAL_METHODS
 from ownerd.v1 import admin_pb2, admin_pb2_grpc, dial_pb2_grpc
 
 DEADLINE_S = 30.0

@@ -5,13 +5,14 @@
             ...  # dial
             client.report("customers", "42", "spring", "Busy")
 
-Everything public is here. `results` are the values, `errors` the exceptions; `calls`, `admin_calls`
-and `principal_calls` build requests and read responses for both clients; `channel` is the
-transport, `credentials` are tokens and TLS. This package needs the generated stubs and grpcio only,
-nothing of the server.
+Everything public is here. `values` are what calls take and return, `errors` the exceptions;
+`requests` builds requests and reads responses for both clients; `transport` has the channels,
+`credentials` the tokens and TLS. This package needs the generated stubs and grpcio only, nothing of
+the server.
 """
 
-from ownerd.client.aio import AsyncClient
+from ownerd.client._async import AsyncClient
+from ownerd.client._sync import Client
 from ownerd.client.errors import (
     Aborted,
     AlreadyExists,
@@ -26,7 +27,7 @@ from ownerd.client.errors import (
     Unavailable,
     Unimplemented,
 )
-from ownerd.client.results import (
+from ownerd.client.values import (
     BATCH_LIMIT,
     UNCHANGED,
     Access,
@@ -54,7 +55,6 @@ from ownerd.client.results import (
     Signal,
     Token,
 )
-from ownerd.client.sync import Client
 
 __all__ = [
     "BATCH_LIMIT",

@@ -1,7 +1,7 @@
 """Who makes a call that Python sees: its bearer token, else its client certificate.
 
 The same for the admin listener, DialService on grpcio and the metrics page; the native dial
-listener does it by itself, against the same table (`ownerd.access`). A token counts before a
+listener does it by itself, against the same table (`ownerd.native.Access`). A token counts before a
 certificate: one that is wrong is not made good by a certificate.
 
 Any thread; nothing here blocks.
@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable
 
 import grpc.aio
 
-from ownerd.access import PERMISSION, UNAUTHENTICATED, Access, Identity, peer_host
-from ownerd.engine import Engine
 from ownerd.errors import PermissionDenied, RateLimited, Unauthenticated
+from ownerd.native import PERMISSION, UNAUTHENTICATED, Access, Engine, Identity, peer_host
 from ownerd.server import principals
 
 _HEADER = "authorization"

@@ -1,6 +1,6 @@
 """DialService on grpcio: raw protobuf bytes in, raw bytes out, nothing else on the path.
 
-A call is handed to the engine through the mailbox with a future of the event loop; decoding,
+A call is handed to the engine through the bridge with a future of the event loop; decoding,
 deciding and encoding happen in the native core. A client that gives up cancels the future only:
 the commit goes on, and its answer is dropped. Handlers run on the event loop's thread.
 
@@ -14,8 +14,7 @@ import grpc
 import grpc.aio
 
 from ownerd import errors
-from ownerd.engine import DIAL_METHODS
-from ownerd.mailbox import Mailbox
+from ownerd.native import DIAL_METHODS, AioBridge
 from ownerd.server.auth import Authenticator
 from ownerd.v1 import dial_pb2
 
@@ -26,12 +25,12 @@ Handler = Callable[[bytes, grpc.aio.ServicerContext], Awaitable[bytes]]
 
 
 def generic_handler(
-    mailbox: Mailbox, authenticator: Authenticator, loop: asyncio.AbstractEventLoop
+    bridge: AioBridge, authenticator: Authenticator, loop: asyncio.AbstractEventLoop
 ) -> grpc.GenericRpcHandler:
-    """Return DialService for one gRPC server; one mailbox may serve several."""
+    """Return DialService for one gRPC server; one bridge may serve several."""
     handlers = {
         method: grpc.unary_unary_rpc_method_handler(
-            _handler(mailbox, authenticator, loop, kind, method)
+            _handler(bridge, authenticator, loop, kind, method)
         )
         for kind, method in enumerate(DIAL_METHODS)
     }
@@ -39,13 +38,13 @@ def generic_handler(
 
 
 def _handler(
-    mailbox: Mailbox,
+    bridge: AioBridge,
     authenticator: Authenticator,
     loop: asyncio.AbstractEventLoop,
     kind: int,
     method: str,
 ) -> Handler:
-    submit, new_future, of_call = mailbox.dial, loop.create_future, authenticator.of_call
+    submit, new_future, of_call = bridge.dial, loop.create_future, authenticator.of_call
 
     async def handle(body: bytes, context: grpc.aio.ServicerContext) -> bytes:
         try:

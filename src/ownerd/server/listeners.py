@@ -136,7 +136,7 @@ class GrpcioListener:
             if not await self._started_again():
                 return
 
-    # The mailbox counts for every grpcio listener.
+    # The bridge counts for every grpcio listener.
     pending = received = 0
 
     async def _ended(self) -> str:

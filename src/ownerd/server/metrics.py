@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 import ownerd
-from ownerd.engine import Engine
+from ownerd.native import Engine
 from ownerd.server import alarms, tls
 
 # Counts and exports may take seconds on large lists.
@@ -41,7 +41,7 @@ _COUNTERS = (
     ("records", "ownerd_dial_records", "Records decided by dial calls."),
     ("groups", "ownerd_groups", "Groups of calls decided together."),
     ("changed_groups", "ownerd_commits", "Groups that changed something and were committed."),
-    ("settled_records", "ownerd_settled_records", "Records rewritten or dropped by the settler."),
+    ("vacuumed_records", "ownerd_settled_records", "Records rewritten or dropped by the settler."),
 )
 _LABELED = (
     ("decisions", "ownerd_claims", "decision", "Claims decided, by decision."),
@@ -53,7 +53,7 @@ _LABELED = (
 # Key of NativeListener.stats, name of the metric, help.
 _DIAL_GAUGES = (
     ("connections", "ownerd_dial_connections", "Connections of dialers that are open."),
-    ("exchanges", "ownerd_dial_calls_in_memory", "Calls in memory, answered ones included."),
+    ("streams", "ownerd_dial_calls_in_memory", "Calls in memory, answered ones included."),
     ("under_way", "ownerd_dial_calls_in_flight", "Calls that the engine has yet to answer."),
 )
 _DIAL_COUNTERS = (

@@ -1,7 +1,7 @@
 """The dial listener on the native core: sockets are bound here, calls never come here.
 
-A `Listener` as `listeners` describes it, made of `ownerd.listener` where that was built. Owns the
-listening sockets until the native side takes them, and the socket files of Unix addresses.
+A `Listener` as `listeners` describes it, made of the native core's loops where those were built.
+Owns the listening sockets until the native side takes them, and the socket files of Unix addresses.
 """
 
 import asyncio
@@ -16,17 +16,11 @@ from typing import Any
 
 import structlog
 
-from ownerd.access import Access
-from ownerd.engine import Engine
+from ownerd.native import Access, Engine, ListenerLoops
 from ownerd.server import addresses, tls
 from ownerd.server.addresses import Address
 from ownerd.server.config import Settings
 from ownerd.server.exits import CannotListen, ConfigError
-
-try:
-    from ownerd.listener import Listener as _Loops
-except ImportError:
-    _Loops = None
 
 _BACKLOG = 1_024
 _POLL_S = 0.005
@@ -37,7 +31,7 @@ _CPUS_PER_THREAD = 2
 # For the store, the admin listener with its clients, the metrics page and the log.
 _OTHER_DESCRIPTORS = 512
 
-BUILT = _Loops is not None
+BUILT = ListenerLoops is not None
 
 log = structlog.get_logger("ownerd.listeners")
 
@@ -68,7 +62,7 @@ class NativeListener:
         material: tls.Material | None = None,
     ) -> None:
         self.name = name
-        self._loops: Any = _Loops(
+        self._loops: Any = ListenerLoops(
             engine,
             access,
             threads=settings.dial_threads or _threads(),
@@ -132,7 +126,7 @@ class NativeListener:
         return int(self._loops.received)
 
     def stats(self) -> dict[str, Any]:
-        """Return what `ownerd.listener.Listener.stats` does."""
+        """Return what `ListenerLoops.stats` does."""
         return dict(self._loops.stats())
 
     # ---- private

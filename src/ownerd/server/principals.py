@@ -1,6 +1,6 @@
-"""The principals of this server: who they are, their tokens, and what they may do (design 5.5).
+"""The principals of this server: who they are, their tokens, and what they may do.
 
-They are kept in the store, in a form of our own, and published to `ownerd.access`, which the
+They are kept in the store, in a form of our own, and published to `ownerd.native.Access`, which the
 listeners ask. A change is made under one lock: read, written durably with its audit entry, then
 published, so that it is in force for every call that begins after its answer.
 
@@ -11,7 +11,6 @@ Blocking; any thread.
 """
 
 import hashlib
-import os
 import secrets
 import threading
 from collections.abc import Callable, Iterator
@@ -21,10 +20,9 @@ from typing import Any
 
 import msgspec
 
-from ownerd.access import RIGHTS, Access
-from ownerd.directory import sync_directory
-from ownerd.engine import Engine
+from ownerd import files
 from ownerd.errors import LastAdmin, NameTaken
+from ownerd.native import RIGHTS, Access, Engine, sync_directory
 
 TOKEN_PREFIX = "ownerd_"
 TOKENS_AT_ONCE = 2
@@ -219,7 +217,9 @@ class Principals:
         """
         token, now_ns = new_token(), self._engine.time_ns
         path = data_dir / ADMIN_TOKEN_FILE
-        _write_secret(path, token)
+        with files.replacing(path, private=True) as file:
+            file.write(token + "\n")
+        sync_directory(data_dir)
         with self._lock:
             before = self._known.get(FIRST_ADMIN, Principal(FIRST_ADMIN, create_ns=now_ns))
             changed = with_token(before, token, now_ns, None)
@@ -258,16 +258,3 @@ def _published(principal: Principal) -> _Published:
         [(token.digest, token.expire_ns) for token in principal.tokens],
         principal.names,
     )
-
-
-def _write_secret(path: Path, secret: str) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
-    draft = path.with_name(path.name + ".new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "w", encoding="ascii") as file:
-        file.write(secret + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)
-    sync_directory(path.parent)

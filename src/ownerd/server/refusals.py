@@ -15,8 +15,7 @@ from typing import NamedTuple
 
 import structlog
 
-from ownerd.access import PERMISSION, UNAUTHENTICATED, Access
-from ownerd.engine import Engine, Refused
+from ownerd.native import PERMISSION, UNAUTHENTICATED, Access, Engine, Refused
 from ownerd.server.admin.calls import Calls
 from ownerd.server.principals import ANONYMOUS
 from ownerd.v1 import admin_pb2

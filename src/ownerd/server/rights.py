@@ -4,7 +4,7 @@ A row says which right (any one of several) and what of the request names the li
 that the call is about. What names every list or campaign needs the right on every one. A few rows
 say that the handler leaves out what the caller may not see, or checks row by row.
 
-Rows of DialService are enforced in the native core (`ownerd.access`), for both of its listeners;
+Rows of DialService are enforced in the native core (`ownerd.native`), for both of its listeners;
 they stand here so that the table is whole. Health and reflection need nothing and have no row.
 """
 
@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
-from ownerd.access import RIGHTS, Identity
 from ownerd.errors import PermissionDenied
+from ownerd.native import RIGHTS, Identity
 
 DIAL, VIEW, CONFIGURE, CONTROL, ADMIN = (RIGHTS[name] for name in RIGHTS)
 _NAMES = {number: name for name, number in RIGHTS.items()}

@@ -38,7 +38,7 @@ _POLL_S = 0.5
 _MOST_BYTES = 1 << 20
 _DAY_S = 86_400
 
-log = structlog.get_logger("ownerd.tls")
+log = structlog.get_logger("ownerd.net.tls")
 
 
 @dataclass(frozen=True)

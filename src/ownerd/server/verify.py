@@ -87,8 +87,7 @@ def _print(findings: list[Finding]) -> None:
 
 
 def _report(directory: str) -> dict[str, Any]:
-    from ownerd.engine import StoreError, StoreInUseError
-    from ownerd.verify import verify
+    from ownerd.native import StoreError, StoreInUseError, verify
 
     try:
         findings = verify(directory)

@@ -21,10 +21,8 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health
 
 import ownerd
-from ownerd.access import Access
-from ownerd.engine import Engine, StoreError, StoreInUseError
 from ownerd.errors import PermissionDenied
-from ownerd.mailbox import Mailbox
+from ownerd.native import Access, AioBridge, Engine, StoreError, StoreInUseError
 from ownerd.server import addresses, dial, exits, native, options, rights, tls, verify
 from ownerd.server.admin import service, spool
 from ownerd.server.admin.calls import Calls
@@ -88,8 +86,8 @@ def open_engine(settings: Settings) -> Engine:
             map_bytes=settings.map_bytes,
             queue_limit=settings.queue_limit,
             reserve_bytes=settings.reserve_bytes,
-            overlay_bytes=settings.overlay_bytes,
-            settle_interval_s=settings.settle_interval_s,
+            memtable_bytes=settings.overlay_bytes,
+            vacuum_interval_s=settings.settle_interval_s,
         )
     except StoreInUseError as error:
         raise exits.StoreInUse(str(error)) from None
@@ -191,7 +189,7 @@ class _Server:
         self._failed = asyncio.Event()
         self._page: Page | None = None
         self._watching: asyncio.Task[None] | None = None
-        self._mailbox = Mailbox(self._engine, self._access)
+        self._mailbox = AioBridge(self._engine, self._access)
         self._mailbox.attach(self._loop)
         self._calls = Calls()
         self._authenticator = Authenticator(self._access, self._engine)

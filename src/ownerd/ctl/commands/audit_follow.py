@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 
 from ownerd.ctl.connect.channel import Connection
-from ownerd.ctl.terminal import times
 from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.ctl.terminal.output import warn
 from ownerd.v1 import admin_pb2 as pb
@@ -46,7 +45,8 @@ class Follower:
         if newest.entry_id < before.entry_id:
             warn("ownerctl: this is another audit than before; following it from its end")
             return []
-        if times.from_message(before.time) > times.from_message(self._filter.start_time):
+        begin = self._filter.start_time  # as it was asked for, perhaps beyond protobuf's years
+        if (before.time.seconds, before.time.nanos) > (begin.seconds, begin.nanos):
             self._filter.start_time.CopyFrom(before.time)
         try:
             return self._up_to_seen(before.entry_id, 0)

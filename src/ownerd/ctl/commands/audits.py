@@ -116,7 +116,7 @@ def entry_row(entry: pb.AuditEntry) -> Row:
     counted = entry.HasField("affected_count")
     return {
         "entry_id": entry.entry_id,
-        "time": times.from_message(entry.time),
+        "time": entry.time.ToNanoseconds(),
         "principal": entry.principal,
         "peer": entry.peer,
         "action": entry.action,

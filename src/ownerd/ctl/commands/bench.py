@@ -20,7 +20,7 @@ from ownerd.ctl.connect.access import DEFAULT_DIAL
 from ownerd.ctl.terminal import progress
 from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.ctl.terminal.output import Column, Kind, Row, warn
-from ownerd.load_plan import Plan
+from ownerd.load.plan import Plan
 from ownerd.v1 import admin_pb2 as pb
 
 CAMPAIGN = "ownerctl-bench"
@@ -65,7 +65,7 @@ Mix = Annotated[
 @Parameter(name="*")
 @dataclass(frozen=True)
 class LoadOptions:
-    """What to send; see `ownerd.load_http2.drive`."""
+    """What to send; see `ownerd.load.http2.drive`."""
 
     connections: Annotated[int, Positive, Parameter(help="Connections to the dial listener.")] = 8
     in_flight: Annotated[int, Positive, Parameter(help="Calls under way, over all of them.")] = 256
@@ -122,14 +122,14 @@ class DialSecurity(NamedTuple):
         return f"DialSecurity(tls={self.tls})"
 
     def arguments(self, dial: str) -> dict[str, Any]:
-        """Return the arguments of `ownerd.load_http2.drive` for it.
+        """Return the arguments of `ownerd.load.http2.drive` for it.
 
         Raises:
             ValueError: something is no PEM, broken, or does not fit.
         """
         if not self.tls:
             return {"token": self.token}
-        from ownerd.load_tls import TlsClient
+        from ownerd.load.tls import TlsClient
 
         client = TlsClient(
             self.server_name or dial.rpartition(":")[0].strip("[]"),
@@ -190,7 +190,7 @@ def bench(
 def _driver() -> Any:
     """Return the native HTTP/2 load."""
     try:
-        from ownerd import load_http2
+        from ownerd.load import http2 as load_http2
     except ImportError as error:
         raise CtlError(
             Exit.NOT_BUILT,

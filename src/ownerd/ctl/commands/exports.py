@@ -1,25 +1,18 @@
 """`ownerctl export`: write who owns what to a CSV file.
 
-Invariant: the named file is either what it was before or the complete export; the rows are written
-beside it and take its name at the end.
+Invariant: the named file is either what it was before or the complete export.
 """
 
-import os
-import stat
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import chain
-from pathlib import Path
 from typing import Annotated, TextIO
 
 import grpc
 from cyclopts import Parameter
 
 from ownerd.ctl.commands.options import STREAM, Campaigns, InOutFile, InSession, ListId, Session
+from ownerd.ctl.terminal import outfiles
 from ownerd.ctl.terminal.csvfile import ColumnOptions, Writer
-from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.ctl.terminal.output import Column, Kind
 from ownerd.ctl.terminal.progress import progress_bar
 from ownerd.v1 import admin_pb2 as pb
@@ -45,7 +38,7 @@ def export(
     if file == STREAM:
         _write(request, columns, sys.stdout, session)
         return
-    with _replaced(file) as text:
+    with outfiles.replaced(file) as text:
         exported_count = _write(request, columns, text, session)
     row = {"list_id": list_id, "file": str(file), "exported_count": exported_count}
     noun = "record" if exported_count == 1 else "records"
@@ -85,44 +78,3 @@ def _total(request: pb.ExportOwnershipRequest, session: Session) -> int:
     )
     wanted = set(request.campaign_ids)
     return sum(o.owned_count for o in answer.owners if not wanted or o.campaign_id in wanted)
-
-
-@contextmanager
-def _replaced(path: Path) -> Iterator[TextIO]:
-    """Open a text that takes the place of `path` when the block ends well, and else vanishes.
-
-    What is no regular file (a pipe, a terminal) is written as it is.
-    """
-    try:
-        if path.exists() and not path.is_file():
-            with path.open("w", encoding="utf-8", newline="") as text:
-                yield text
-            return
-        with _beside(path.resolve()) as text:
-            yield text
-    except OSError as error:
-        raise CtlError(Exit.OUTPUT_FILE, f"cannot write {path}: {error.strerror}") from error
-
-
-@contextmanager
-def _beside(path: Path) -> Iterator[TextIO]:
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    try:
-        with open(descriptor, "w", encoding="utf-8", newline="") as text:
-            yield text
-            text.flush()
-            os.fchmod(text.fileno(), _mode(path))
-            os.fsync(text.fileno())
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
-
-
-def _mode(path: Path) -> int:
-    """Return the permissions of the file as it is, or those that a new one gets."""
-    if path.exists():
-        return stat.S_IMODE(path.stat().st_mode)
-    umask = os.umask(0)
-    os.umask(umask)
-    return 0o666 & ~umask

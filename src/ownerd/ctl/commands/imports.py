@@ -16,15 +16,16 @@ from typing import Annotated, BinaryIO, Literal
 import grpc
 from cyclopts import Parameter
 
+from ownerd.client.requests.admin import ROWS_PER_MESSAGE
+from ownerd.client.requests.call import fresh_request_id
 from ownerd.ctl.commands.options import STREAM, InOutFile, InSession, ListId, Reason
-from ownerd.ctl.connect.channel import Connection, new_request_id
+from ownerd.ctl.connect.channel import Connection
 from ownerd.ctl.terminal.csvfile import ColumnOptions, Reader
 from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.ctl.terminal.output import Column, Kind
 from ownerd.ctl.terminal.progress import Bar, progress_bar
 from ownerd.v1 import admin_pb2 as pb
 
-ROWS_PER_MESSAGE = 1_000
 RETRY_PAUSES_S = (0.5, 2.0)  # before the second and third try of a call that was UNAVAILABLE
 
 STRATEGIES = {
@@ -67,7 +68,7 @@ def import_ownership(
         list_id=list_id,
         conflict_strategy=STRATEGIES[on_conflict],
         reason=reason,
-        request_id=new_request_id(),
+        request_id=fresh_request_id(),
     )
     name = "stdin" if file == STREAM else str(file)
     with _opened(file) as binary:

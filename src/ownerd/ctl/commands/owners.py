@@ -23,7 +23,7 @@ def owners(list_id: ListId, /, *, session: InSession) -> None:
     """Show the campaigns that own or reserve records of a list."""
     connection = session.connection
     answer = connection.ask(connection.admin.ListOwners, pb.ListOwnersRequest(list_id=list_id))
-    now_ns = times.from_message(answer.time)
+    now_ns = answer.time.ToNanoseconds()
     session.printer.rows(
         "owners",
         COLUMNS,
@@ -56,5 +56,5 @@ def owner_row(owner: pb.Owner) -> Row:
         "campaign_name": owner.campaign_name,
         "owned_count": owner.owned_count,
         "reserved_count": owner.reserved_count,
-        "earliest_expire_time": times.from_message(owner.earliest_expire_time) if expires else None,
+        "earliest_expire_time": owner.earliest_expire_time.ToNanoseconds() if expires else None,
     }

@@ -7,7 +7,6 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from ownerd import durations
 from ownerd.ctl.commands.options import InSession, ListId, PolicyOptions, Reason
-from ownerd.ctl.terminal import times
 from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.ctl.terminal.output import Column, Kind, Row
 from ownerd.v1 import admin_pb2 as pb
@@ -128,11 +127,11 @@ def list_row(contact_list: pb.ContactList) -> Row:
         "duration": _length(policy, "duration"),
         "renewal_window": _length(policy, "renewal_window"),
         "reservation_ttl": _length(policy, "reservation_ttl"),
-        "create_time": times.from_message(contact_list.create_time),
-        "update_time": times.from_message(contact_list.update_time),
+        "create_time": contact_list.create_time.ToNanoseconds(),
+        "update_time": contact_list.update_time.ToNanoseconds(),
         "etag": contact_list.etag,
     }
 
 
 def _length(policy: pb.OwnershipPolicy, field: str) -> int | None:
-    return durations.from_message(getattr(policy, field)) if policy.HasField(field) else None
+    return getattr(policy, field).ToNanoseconds() if policy.HasField(field) else None

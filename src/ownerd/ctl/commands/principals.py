@@ -15,7 +15,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from ownerd import durations
 from ownerd.ctl.commands.options import InSession, Length, Reason, Session
-from ownerd.ctl.terminal import secret_file, times
+from ownerd.ctl.terminal import outfiles, times
 from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.ctl.terminal.output import Column, Kind, Row, warn
 from ownerd.v1 import admin_pb2 as pb
@@ -214,7 +214,7 @@ def _issue(
     rpc: Callable[..., Any], request: Any, done: str, file: Path | None, session: Session
 ) -> None:
     """Send a request for a token, and hand the token over."""
-    with nullcontext() if file is None else secret_file.made(file) as new_file:
+    with nullcontext() if file is None else outfiles.made(file) as new_file:
         answer = session.connection.change(rpc, request)
         if not answer.token:
             name = answer.principal.principal_id
@@ -461,8 +461,8 @@ def principal_row(principal: pb.Principal) -> Row:
         "tokens": [_token_json(token) for token in principal.tokens],
         "token_lines": [_token_line(token) for token in principal.tokens],
         "token_ids": [token.token_id for token in principal.tokens],
-        "create_time": times.from_message(principal.create_time),
-        "update_time": times.from_message(principal.update_time),
+        "create_time": principal.create_time.ToNanoseconds(),
+        "update_time": principal.update_time.ToNanoseconds(),
         "etag": principal.etag,
     }
 
@@ -490,13 +490,13 @@ def _token_json(token: pb.Token) -> dict[str, Any]:
     ends = token.HasField("expire_time")
     return {
         "token_id": token.token_id,
-        "create_time": times.rfc3339(times.from_message(token.create_time)),
-        "expire_time": times.rfc3339(times.from_message(token.expire_time)) if ends else None,
+        "create_time": times.rfc3339(token.create_time.ToNanoseconds()),
+        "expire_time": times.rfc3339(token.expire_time.ToNanoseconds()) if ends else None,
     }
 
 
 def _token_line(token: pb.Token) -> str:
-    made = f"{token.token_id}, of {times.plain(times.from_message(token.create_time))}"
+    made = f"{token.token_id}, of {times.plain(token.create_time.ToNanoseconds())}"
     if token.HasField("expire_time"):
-        return f"{made}, until {times.plain(times.from_message(token.expire_time))}"
+        return f"{made}, until {times.plain(token.expire_time.ToNanoseconds())}"
     return made

@@ -71,7 +71,7 @@ def _first_rows(
     request = pb.ListOwnedRecordsRequest(list_id=list_id, campaign_ids=campaigns)
     for page in connection.pages(connection.admin.ListOwnedRecords, request, count):
         rows += [record_row(record) for record in page.records]
-        now_ns = now_ns or times.from_message(page.time)
+        now_ns = now_ns or page.time.ToNanoseconds()
         if count and len(rows) >= count:
             break
     return rows, now_ns
@@ -105,4 +105,4 @@ def record_row(record: pb.OwnedRecord) -> Row:
 
 
 def _instant(message: dial_pb2.Holder | pb.OwnedRecord, field: str) -> int | None:
-    return times.from_message(getattr(message, field)) if message.HasField(field) else None
+    return getattr(message, field).ToNanoseconds() if message.HasField(field) else None

@@ -115,7 +115,7 @@ def _show_owners(request: pb.ReleaseOwnershipRequest, session: Session) -> int:
         if request.all_campaigns or owner.campaign_id in request.campaign_ids
     ]
     if chosen:
-        show_rows(owners.COLUMNS, chosen, times.from_message(answer.time))
+        show_rows(owners.COLUMNS, chosen, answer.time.ToNanoseconds())
     return sum(row["reserved_count"] for row in chosen) if request.include_reservations else 0
 
 

@@ -1,8 +1,6 @@
 """`ownerctl status`: how the server is."""
 
-from ownerd import durations
 from ownerd.ctl.commands.options import InSession
-from ownerd.ctl.terminal import times
 from ownerd.ctl.terminal.output import Column, Kind, Row
 from ownerd.v1 import admin_pb2 as pb
 
@@ -37,7 +35,7 @@ def status(*, session: InSession) -> None:
     connection = session.connection
     answer = connection.ask(connection.admin.GetServerStatus, pb.GetServerStatusRequest())
     session.printer.thing(
-        COLUMNS, status_row(connection.server, answer), now_ns=times.from_message(answer.time)
+        COLUMNS, status_row(connection.server, answer), now_ns=answer.time.ToNanoseconds()
     )
 
 
@@ -46,10 +44,10 @@ def status_row(server: str, answer: pb.GetServerStatusResponse) -> Row:
     return {
         "server": server,
         **{name: getattr(answer, name) for name in PLAIN_FIELDS},
-        "start_time": times.from_message(answer.start_time),
-        "uptime": durations.from_message(answer.uptime),
-        "time": times.from_message(answer.time),
-        "clock_offset": durations.from_message(answer.clock_offset),
+        "start_time": answer.start_time.ToNanoseconds(),
+        "uptime": answer.uptime.ToNanoseconds(),
+        "time": answer.time.ToNanoseconds(),
+        "clock_offset": answer.clock_offset.ToNanoseconds(),
         "alarms": [alarm.name for alarm in answer.alarms],
         "alarm_messages": [alarm.message for alarm in answer.alarms],
     }

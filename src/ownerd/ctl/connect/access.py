@@ -25,12 +25,13 @@ from ownerd.client.credentials import (
     TokenSource,
     tls_of,
 )
+from ownerd.client.transport import DEFAULT_TARGET
 from ownerd.ctl.connect import contextfile
 from ownerd.ctl.connect.contextfile import Context
 from ownerd.ctl.terminal.exits import CtlError, Exit
 
 DEFAULT_SERVER = "127.0.0.1:7412"
-DEFAULT_DIAL = "127.0.0.1:7411"
+DEFAULT_DIAL = DEFAULT_TARGET
 COMMAND_TIMEOUT_S = 60.0
 OTHERS_MAY_READ = 0o004
 CONTEXT_VARIABLE = "OWNERD_CONTEXT"

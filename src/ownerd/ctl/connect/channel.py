@@ -6,9 +6,7 @@ token goes with each call, and into no message. A `Connection` belongs to one th
 command and prints nothing.
 """
 
-import json
 import os
-import uuid
 from collections.abc import Iterator
 from typing import Any, Protocol, TypeVar
 
@@ -19,8 +17,9 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 import grpc
 from google.protobuf.message import Message
 
-from ownerd.client.channel import open_channel
 from ownerd.client.credentials import Metadata, TokenSource
+from ownerd.client.requests.call import PAGE_SIZE, fresh_request_id
+from ownerd.client.transport import ChannelFactory, call_options
 from ownerd.ctl.connect import diagnose
 from ownerd.ctl.connect.access import DEFAULT_SERVER, Access
 from ownerd.ctl.terminal.exits import CtlError, Exit, exit_of_status
@@ -28,26 +27,9 @@ from ownerd.v1.admin_pb2_grpc import AdminServiceStub
 from ownerd.v1.dial_pb2_grpc import DialServiceStub
 
 DEFAULT_TIMEOUT_S = 30.0
-PAGE_SIZE = 1_000
-MAX_ANSWER_BYTES = 64 * 2**20
 
-RETRIES = {
-    "methodConfig": [
-        {
-            "name": [{}],
-            "retryPolicy": {
-                "maxAttempts": 4,
-                "initialBackoff": "0.1s",
-                "maxBackoff": "1s",
-                "backoffMultiplier": 3,
-                "retryableStatusCodes": ["UNAVAILABLE"],
-            },
-        }
-    ]
-}
 CHANNEL_OPTIONS = [
-    ("grpc.service_config", json.dumps(RETRIES)),
-    ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
+    *call_options(tries=4, backoff_multiplier=3),  # a little over a second: a person waits
     ("grpc.enable_http_proxy", 0),  # an http_proxy of the machine is not meant for us
     ("grpc.max_reconnect_backoff_ms", 2_000),  # for who waits on a server that restarts
 ]
@@ -96,15 +78,13 @@ class Connection:
         return self._channel
 
     def _make_channel(self) -> grpc.Channel:
-        tls = self.access.tls
         try:
-            credentials = tls.credentials() if tls else None
+            factory = ChannelFactory(self.access.tls, CHANNEL_OPTIONS)
         except OSError as error:
             raise CtlError(Exit.USAGE, f"cannot read {error.filename}: {error.strerror}") from error
         except ValueError as error:
             raise CtlError(Exit.USAGE, str(error)) from error
-        options = [*CHANNEL_OPTIONS, *(tls.options() if tls else ())]
-        return open_channel(grpc, self.server, credentials, options)
+        return factory.open(grpc, self.server)
 
     def metadata(self) -> Metadata | None:
         """Return what goes with a call that begins now: the token, if there is one."""
@@ -127,7 +107,7 @@ class Connection:
 
     def change(self, rpc: "grpc.UnaryUnaryMultiCallable[Any, Answer]", request: Any) -> Answer:
         """Send a change under a fresh request_id, so that a retry cannot do it twice (R20)."""
-        request.request_id = new_request_id()
+        request.request_id = fresh_request_id()
         return self.ask(rpc, request)
 
     def pages(
@@ -196,8 +176,3 @@ class Connection:
         finally:
             ready.cancel()
         return True
-
-
-def new_request_id() -> str:
-    """Return a request_id that no other call has."""
-    return str(uuid.uuid4())

@@ -5,13 +5,14 @@ file before a change or after it; there is no token in it, only where one comes 
 """
 
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
+from ownerd import files
 from ownerd.ctl.terminal.exits import CtlError, Exit
+from ownerd.ctl.terminal.outfiles import written
 
 GROUP_OR_OTHERS_MAY_WRITE = 0o022
 
@@ -83,24 +84,11 @@ def save(contexts: Contexts) -> None:
     """
     file = path()
     content = msgspec.json.format(msgspec.json.encode(contexts), indent=2) + b"\n"
-    try:
+    with written(file):
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _replace(file.resolve(), content)  # through a link, rather than in its place
-    except OSError as error:
-        raise CtlError(Exit.OUTPUT_FILE, f"cannot write {file}: {error.strerror}") from error
-
-
-def _replace(file: Path, content: bytes) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)  # mode 0600
-    try:
-        with open(descriptor, "wb") as written:
-            written.write(content)
-            written.flush()
-            os.fsync(written.fileno())
-        os.replace(name, file)
-    except BaseException:
-        os.unlink(name)
-        raise
+        # Through a link, rather than in its place.
+        with files.replacing(file.resolve(), private=True) as text:
+            text.write(content.decode())
 
 
 def complaint() -> str:

@@ -59,14 +59,12 @@ def _offset(zone: str | None) -> str:
 
 
 def to_message(time_ns: int) -> Timestamp:
-    """Return the protobuf Timestamp of an instant."""
+    """Return the protobuf Timestamp of an instant; the server says which ones it takes.
+
+    A zone can make an instant before the year 1 or after 9999, which `FromNanoseconds` refuses.
+    """
     seconds, nanos = divmod(time_ns, NS_PER_SECOND)
     return Timestamp(seconds=seconds, nanos=nanos)
-
-
-def from_message(message: Timestamp) -> int:
-    """Return a protobuf Timestamp in nanoseconds since the epoch."""
-    return message.seconds * NS_PER_SECOND + message.nanos
 
 
 def rfc3339(time_ns: int) -> str:

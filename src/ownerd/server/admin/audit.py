@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from ownerd.engine import Engine
 from ownerd.errors import InvalidField, Words
+from ownerd.native import Engine
 from ownerd.server.admin import convert, pages, validate
 from ownerd.server.admin.changes import Caller
 from ownerd.server.admin.desk import Desk, Handler

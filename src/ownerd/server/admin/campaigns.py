@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
-from ownerd.engine import Outcome
 from ownerd.errors import InvalidField
+from ownerd.native import Outcome
 from ownerd.server import rights
 from ownerd.server.admin import pages, validate
 from ownerd.server.admin.changes import Caller

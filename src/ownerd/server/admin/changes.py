@@ -16,9 +16,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from google.protobuf.message import Message
 
-from ownerd.access import Identity
-from ownerd.engine import Engine, Outcome
 from ownerd.errors import RequestIdReused
+from ownerd.native import Engine, Identity, Outcome
 from ownerd.server import rights
 from ownerd.v1 import admin_pb2
 

@@ -16,8 +16,9 @@ _LAST_SECONDS = LAST_NS // SECOND_NS - 1
 
 def time_of(time_ns: int) -> Timestamp:
     """Return the Timestamp of an instant in nanoseconds since the Unix epoch."""
-    seconds, nanos = divmod(time_ns, SECOND_NS)
-    return Timestamp(seconds=seconds, nanos=nanos)
+    message = Timestamp()
+    message.FromNanoseconds(time_ns)
+    return message
 
 
 def optional_time_of(time_ns: int | None) -> Timestamp | None:
@@ -39,9 +40,9 @@ def instant_ns(field: str, time: Timestamp) -> int:
 
 def duration_of(length_ns: int) -> Duration:
     """Return the Duration of a length in nanoseconds."""
-    seconds, nanos = divmod(abs(length_ns), SECOND_NS)
-    sign = -1 if length_ns < 0 else 1
-    return Duration(seconds=sign * seconds, nanos=sign * nanos)
+    message = Duration()
+    message.FromNanoseconds(length_ns)
+    return message
 
 
 def length_ns(field: str, length: Duration, least_ns: int) -> int:
@@ -50,7 +51,7 @@ def length_ns(field: str, length: Duration, least_ns: int) -> int:
     Raises:
         InvalidField: outside that, or seconds and nanos of different signs.
     """
-    found_ns = length.seconds * SECOND_NS + length.nanos
+    found_ns = length.ToNanoseconds()
     same_sign = length.seconds * length.nanos >= 0 and abs(length.nanos) < SECOND_NS
     if not same_sign or not least_ns <= found_ns <= CENTURY_NS:
         found = f"{length.seconds} s" + (f" {length.nanos} ns" if length.nanos else "")

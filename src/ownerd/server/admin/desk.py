@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
 
-from ownerd.engine import Engine
+from ownerd.native import Engine
 from ownerd.server import alarms
 from ownerd.server.admin.changes import Answer, Caller, Change
 from ownerd.server.principals import Principals

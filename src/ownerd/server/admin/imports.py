@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from itertools import islice
 
-from ownerd.engine import Engine, Outcome, Refused
 from ownerd.errors import ImportConflict, ImportCutShort, ListNotFound
+from ownerd.native import Engine, Outcome, Refused
 from ownerd.server.admin.calls import Calls
 from ownerd.server.admin.changes import Caller, Change
 from ownerd.server.admin.desk import Desk

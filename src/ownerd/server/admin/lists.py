@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
-from ownerd.engine import ListInfo, Outcome
 from ownerd.errors import ListNotFound
+from ownerd.native import ListInfo, Outcome
 from ownerd.server import rights
 from ownerd.server.admin import convert, pages, policies, validate
 from ownerd.server.admin.changes import Caller

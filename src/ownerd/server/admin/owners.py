@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from ownerd.engine import Outcome
 from ownerd.errors import InvalidField, Words
+from ownerd.native import Outcome
 from ownerd.server import rights
 from ownerd.server.admin import convert, validate
 from ownerd.server.admin.changes import Caller

@@ -5,8 +5,8 @@ from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 
-from ownerd.engine import ListInfo, Outcome, Policy
 from ownerd.errors import InvalidField, ListNotFound, StaleEtag, Words
+from ownerd.native import ListInfo, Outcome, Policy
 from ownerd.server.admin import convert, validate
 from ownerd.server.admin.changes import Caller
 from ownerd.server.admin.desk import Desk, Handler

@@ -1,4 +1,4 @@
-"""Principals: who may make calls, their rights and their tokens (design 5.5).
+"""Principals: who may make calls, their rights and their tokens.
 
 A token is in the answer to the call that made it and nowhere else: not in the audit, not in what is
 remembered for a repeat of the call.
@@ -9,9 +9,8 @@ from typing import Any
 
 import msgspec
 
-from ownerd.access import RIGHTS
-from ownerd.engine import Outcome
 from ownerd.errors import InvalidField, PrincipalExists, PrincipalNotFound, StalePrincipal, Words
+from ownerd.native import RIGHTS, Outcome
 from ownerd.server import rights
 from ownerd.server.admin import convert, pages, validate
 from ownerd.server.admin.changes import Caller, Change

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from ownerd.engine import Engine, Outcome
+from ownerd.native import Engine, Outcome
 from ownerd.server import rights
 from ownerd.server.admin import convert, pages, validate
 from ownerd.server.admin.changes import Caller

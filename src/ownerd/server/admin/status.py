@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import ownerd
-from ownerd import lmdb_api
+from ownerd.native import lmdb_version
 from ownerd.server.admin import convert
 from ownerd.server.admin.changes import Caller
 from ownerd.server.admin.desk import Desk, Handler
@@ -28,7 +28,7 @@ def _get(
     stats = desk.engine.stats()
     return admin_pb2.GetServerStatusResponse(
         version=ownerd.__version__,
-        lmdb_version=".".join(map(str, lmdb_api.library_version())),
+        lmdb_version=".".join(map(str, lmdb_version())),
         start_time=convert.time_of(desk.start_ns),
         uptime=convert.duration_of(stats["time_ns"] - desk.start_ns),
         time=convert.time_of(stats["time_ns"]),

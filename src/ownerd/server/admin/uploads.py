@@ -8,8 +8,8 @@ import hashlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ownerd.engine import Engine
 from ownerd.errors import InvalidField, ListNotFound
+from ownerd.native import Engine
 from ownerd.server import rights
 from ownerd.server.admin import convert, validate
 from ownerd.server.admin.changes import Caller

@@ -1,4 +1,4 @@
-"""Requests of AdminService: their bytes, and the limits of their fields (design section 4).
+"""Requests of AdminService: their bytes, and the limits that admin.proto gives their fields.
 
 Each function returns the checked value, or raises `InvalidField` with the field, what was found and
 what is allowed. Limits of strings are in bytes of UTF-8; parsing has checked that they are UTF-8.
@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from ownerd.engine import Engine
 from ownerd.errors import CampaignNotFound, InvalidField, MalformedMessage, Words
+from ownerd.native import Engine
 
 Parsed = TypeVar("Parsed", bound=Message)
 

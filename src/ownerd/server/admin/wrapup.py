@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ownerd.engine import Outcome
 from ownerd.errors import InvalidField, Words
+from ownerd.native import DEFAULT_CODES, Outcome
 from ownerd.server.admin import pages, validate
 from ownerd.server.admin.changes import Caller
 from ownerd.server.admin.desk import Desk, Handler
-from ownerd.store import DEFAULT_CODES
 from ownerd.v1 import admin_pb2
 
 

@@ -1,0 +1,554 @@
+"""Who may do what: principals with their rights, and the table by which callers are told apart.
+
+A table is built whole, published, and never changed: those who read it hold it by a shared_ptr and
+need no lock, on the native listener's threads as in Python. A change of principals publishes the
+next table; `number` tells whoever keeps one that it is old. Tokens are looked up by their SHA-256,
+so how long a look-up takes says nothing about how much of a token is right.
+
+Rate limits are kept beside the tables, so that a change of rights gives nobody a new budget.
+
+Callers that are turned away are counted here, by what they did and where from, and fetched by the
+server now and then: what they cost does not grow with how often they try.
+
+Any thread may call what is in the .pxd. It knows no store and no gRPC: the server keeps principals
+and says which right an rpc needs; only for the five dial calls that is settled here.
+"""
+
+from cython.operator cimport dereference, preincrement
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdio cimport snprintf
+from libc.string cimport strlen
+from libcpp.memory cimport shared_ptr
+
+from ownerd.api.dial_call cimport CALL_GET_HOLDER, DialCall
+from ownerd.api.grpc_http2 cimport grpc_call_name
+from ownerd.api.task cimport (
+    MESSAGE_BYTES, PERMISSION_DENIED, RESOURCE_EXHAUSTED, printable, task_refuse,
+)
+from ownerd.base.bytes cimport Slice, empty_slice, slice_of, text_slice
+from ownerd.base.clock cimport clock_elapsed
+from ownerd.rules.ownership cimport NEVER_NS
+
+from urllib.parse import unquote
+
+cdef enum:
+    NS_PER_MS = 1_000_000
+    MOST_TURNED = 64                  # kinds of refusals that are told apart between two looks
+
+cdef int64_t SECOND_NS = 1_000_000_000
+cdef const char *ANYBODY = "anonymous"
+
+RIGHTS = {
+    "dial": RIGHT_DIAL, "view": RIGHT_VIEW, "configure": RIGHT_CONFIGURE,
+    "ownership_control": RIGHT_OWNERSHIP_CONTROL, "admin": RIGHT_ADMIN,
+}
+UNAUTHENTICATED, PERMISSION = REFUSED_UNAUTHENTICATED, REFUSED_PERMISSION
+
+
+# --- patterns -------------------------------------------------------------------------------------
+
+cdef inline size_t after_character(Slice text, size_t at) noexcept nogil:
+    """Return where the UTF-8 character after the one at `at` begins."""
+    at += 1
+    while at < text.size and (<unsigned char> text.data[at] & 0xC0) == 0x80:
+        at += 1
+    return at
+
+
+cdef bint glob_matches(Slice pattern, Slice text) noexcept nogil:
+    """Tell whether a pattern of `*`, `?` and literals fits the whole text.
+
+    Takes at most pattern times text steps: only the last `*` is ever tried anew, which is enough
+    since an earlier one could not do better.
+    """
+    cdef size_t p = 0, t = 0, star = 0, resume = 0
+    cdef bint starred = False
+    while True:
+        if p < pattern.size and pattern.data[p] == c'*':
+            p += 1
+            starred, star, resume = True, p, t
+            continue
+        if p == pattern.size and t == text.size:
+            return True
+        if t < text.size and p < pattern.size:
+            if pattern.data[p] == c'?':
+                p, t = p + 1, after_character(text, t)
+                continue
+            if pattern.data[p] == c'\\' and p + 1 < pattern.size:
+                p += 1
+            if pattern.data[p] == text.data[t]:
+                p, t = p + 1, t + 1
+                continue
+        if not starred or resume >= text.size:
+            return False
+        resume += 1
+        p, t = star, resume
+
+
+cdef bint fits(const vector[string] *patterns, Slice text) noexcept nogil:
+    """Tell whether one of the patterns fits; without any, everything does.
+
+    A text that is there and empty stands for every id, which only `*` is known to cover.
+    """
+    cdef Slice pattern
+    cdef size_t i
+    if text.data == NULL or patterns.empty():
+        return True
+    for i in range(patterns.size()):
+        pattern = text_slice(patterns[0][i])
+        if text.size == 0:
+            if pattern.size == 1 and pattern.data[0] == c'*':
+                return True
+        elif glob_matches(pattern, text):
+            return True
+    return False
+
+
+# --- looking up -----------------------------------------------------------------------------------
+
+cdef shared_ptr[AccessTable] access_table(AccessCore *core) noexcept nogil:
+    """Return the table in force."""
+    cdef shared_ptr[AccessTable] table
+    core.guard.lock()
+    table = core.table
+    core.guard.unlock()
+    return table
+
+
+cdef const Principal *access_by_token(
+    const AccessTable *table, const char *digest, int64_t now_ns, int64_t *until_ns
+) noexcept nogil:
+    """Return whose token has this SHA-256 and is valid at the server time, and how long it is.
+
+    NULL: nobody's.
+    """
+    cdef unordered_map[string, TokenEntry].iterator found
+    found = (<AccessTable *> table).tokens.find(string(digest, DIGEST_BYTES))
+    if found == (<AccessTable *> table).tokens.end() \
+            or now_ns >= dereference(found).second.until_ns:
+        return NULL
+    until_ns[0] = dereference(found).second.until_ns
+    return &table.principals[dereference(found).second.principal]
+
+
+cdef const Principal *access_by_name(const AccessTable *table, Slice name) noexcept nogil:
+    """Return whom a name in a certificate stands for; NULL: nobody."""
+    cdef unordered_map[string, size_t].iterator found
+    found = (<AccessTable *> table).names.find(string(name.data, name.size))
+    if found == (<AccessTable *> table).names.end():
+        return NULL
+    return &table.principals[dereference(found).second]
+
+
+cdef bint access_allows(
+    const Principal *principal, uint8_t right, Slice list_id, Slice campaign_id
+) noexcept nogil:
+    """Tell whether one grant gives the right on the list and the campaign.
+
+    A slice without data asks nothing, an empty one with data asks for every list or campaign.
+    """
+    cdef const Grant *grant
+    cdef size_t i
+    for i in range(principal.grants.size()):
+        grant = &principal.grants[i]
+        if grant.right == right and fits(&grant.lists, list_id) \
+                and fits(&grant.campaigns, campaign_id):
+            return True
+    return False
+
+
+# --- rate limits ----------------------------------------------------------------------------------
+
+cdef int64_t spend(
+    atomic[int64_t] *budget_ns, int64_t price_ns, int64_t count, int64_t now_ns
+) noexcept nogil:
+    """Pay for `count` uses; the nanoseconds to wait instead, or 0 once it is paid.
+
+    A second's worth may be used at once. While any of it is left the whole count is let in, and
+    what it costs beyond is a debt.
+    """
+    cdef int64_t before = budget_ns.load()
+    cdef int64_t start
+    if price_ns == 0:
+        return 0
+    while True:
+        start = max(before, now_ns)
+        if start - now_ns > SECOND_NS - price_ns:
+            return start - now_ns - (SECOND_NS - price_ns)
+        if budget_ns.compare_exchange_weak(before, start + price_ns * count):
+            return 0
+
+
+cdef int64_t pay(const Principal *principal, int64_t record_count) noexcept nogil:
+    """Take a call with its records out of the principal's budget; nanoseconds to wait, or 0."""
+    cdef int64_t now_ns, wait_ns
+    if principal.call_price_ns == 0 and principal.record_price_ns == 0:
+        return 0
+    now_ns = clock_elapsed()
+    wait_ns = spend(&principal.budget.get().calls_ns, principal.call_price_ns, 1, now_ns)
+    if wait_ns != 0:
+        return wait_ns
+    wait_ns = spend(
+        &principal.budget.get().records_ns, principal.record_price_ns, record_count, now_ns
+    )
+    if wait_ns != 0 and principal.call_price_ns != 0:
+        # The call does not take place.
+        principal.budget.get().calls_ns.fetch_sub(principal.call_price_ns)
+    return wait_ns
+
+
+# --- dial calls -----------------------------------------------------------------------------------
+
+cdef bint may_dial(const Principal *principal, DialCall *call) noexcept nogil:
+    """Tell whether the principal may make the call; a look at a holder is for viewers too.
+
+    Viewers who may not see every campaign are shown as little as those whom holders are hidden
+    from: whose hold it is comes out only later.
+    """
+    if call.call_kind != CALL_GET_HOLDER:
+        return access_allows(principal, RIGHT_DIAL, call.list_id, call.campaign_id)
+    if access_allows(principal, RIGHT_DIAL, call.list_id, empty_slice()):
+        return True
+    call.hide_holders |= not access_allows(principal, RIGHT_VIEW, call.list_id, slice_of("", 0))
+    return access_allows(principal, RIGHT_VIEW, call.list_id, empty_slice())
+
+
+cdef bint access_admits(const Principal *principal, DialCall *call) noexcept nogil:
+    """Tell whether a decoded call may go on to the engine; False with code and message set if not.
+
+    What the principal may not be shown is settled on the way: `call.hide_holders`.
+    """
+    cdef int64_t wait_ns = pay(principal, call.item_count)
+    if wait_ns == 0:
+        call.hide_holders = principal.hide_holders
+        if may_dial(principal, call):
+            return True
+        refuse_call(principal, call)
+        return False
+    snprintf(
+        task_refuse(&call.task, RESOURCE_EXHAUSTED), MESSAGE_BYTES,
+        "\"%.*s\" is over its rate limit; wait %lld ms",
+        printable(principal.id.data(), principal.id.size()), principal.id.data(),
+        <long long> wait_ms(wait_ns),
+    )
+    call.task.retry_ms = wait_ms(wait_ns)
+    return False
+
+
+cdef inline int64_t wait_ms(int64_t wait_ns) noexcept nogil:
+    return (wait_ns + NS_PER_MS - 1) // NS_PER_MS
+
+
+cdef void refuse_call(const Principal *principal, DialCall *call) noexcept nogil:
+    cdef char *message = task_refuse(&call.task, PERMISSION_DENIED)
+    if call.call_kind == CALL_GET_HOLDER:
+        snprintf(
+            message, MESSAGE_BYTES, "\"%.*s\" lacks the right dial or view on list \"%.*s\"",
+            printable(principal.id.data(), principal.id.size()), principal.id.data(),
+            printable(call.list_id.data, call.list_id.size), call.list_id.data,
+        )
+    else:
+        snprintf(
+            message, MESSAGE_BYTES,
+            "\"%.*s\" lacks the right dial on list \"%.*s\" and campaign \"%.*s\"",
+            printable(principal.id.data(), principal.id.size()), principal.id.data(),
+            printable(call.list_id.data, call.list_id.size), call.list_id.data,
+            printable(call.campaign_id.data, call.campaign_id.size), call.campaign_id.data,
+        )
+
+
+# --- those turned away ----------------------------------------------------------------------------
+
+cdef void access_turn_away(
+    AccessCore *core, uint8_t refusal, Slice principal_id, Slice peer, Slice action,
+    Slice list_id, Slice campaign_id
+) noexcept nogil:
+    """Count a caller that was turned away. No text but a list or campaign id may hold a NUL."""
+    cdef string key
+    cdef char kind = <char> refusal
+    cdef Turned *turned
+    key.append(&kind, 1)
+    key.append(principal_id.data, principal_id.size)
+    key.append("\0", 1)
+    key.append(peer.data, peer.size)
+    key.append("\0", 1)
+    key.append(action.data, action.size)
+    core.guard.lock()
+    if core.turned.size() < MOST_TURNED or core.turned.count(key) != 0:
+        turned = &core.turned[key]
+        if turned.count == 0 and list_id.data != NULL:
+            turned.list_id.assign(list_id.data, list_id.size)
+        if turned.count == 0 and campaign_id.data != NULL:
+            turned.campaign_id.assign(campaign_id.data, campaign_id.size)
+        turned.count += 1
+    else:
+        core.turned_uncounted += 1
+    core.guard.unlock()
+
+
+cdef void access_turn_away_call(
+    AccessCore *core, const Principal *principal, Slice peer, const DialCall *call
+) noexcept nogil:
+    """Count a dial call that `access_admits` refused for want of a right."""
+    cdef const char *action = grpc_call_name(call.call_kind)
+    access_turn_away(
+        core, REFUSED_PERMISSION, text_slice(principal.id), peer,
+        slice_of(action, strlen(action)), call.list_id, call.campaign_id,
+    )
+
+
+# --- building a table -----------------------------------------------------------------------------
+
+cdef assign_text(string *target, str text):
+    encoded = text.encode()
+    target.assign(<const char *> encoded, len(encoded))
+
+
+cdef add_grant(Principal *principal, int right, lists, campaigns):
+    cdef Grant grant
+    cdef string pattern
+    grant.right = <uint8_t> right
+    for text in lists:
+        assign_text(&pattern, text)
+        grant.lists.push_back(pattern)
+    for text in campaigns:
+        assign_text(&pattern, text)
+        grant.campaigns.push_back(pattern)
+    principal.grants.push_back(grant)
+
+
+cdef shared_ptr[Budget] budget_of(AccessCore *core, const string &principal_id):
+    """Return the principal's budget: the one it had, or a full one."""
+    cdef Budget *budget
+    cdef shared_ptr[Budget] found
+    core.guard.lock()
+    if core.budgets.count(principal_id) != 0:
+        found = core.budgets[principal_id]
+    core.guard.unlock()
+    if found.get() == NULL:
+        budget = new Budget()
+        budget.calls_ns.store(0)
+        budget.records_ns.store(0)
+        found = shared_ptr[Budget](budget)
+    return found
+
+
+cdef add_principal(AccessCore *core, AccessTable *table, known):
+    """Add one principal; see `Access.replace`."""
+    cdef Principal principal
+    cdef TokenEntry entry
+    cdef string name
+    assign_text(&principal.id, known.principal_id)
+    principal.hide_holders = known.hide_holders
+    principal.call_price_ns = SECOND_NS // known.calls_per_s if known.calls_per_s else 0
+    principal.record_price_ns = SECOND_NS // known.records_per_s if known.records_per_s else 0
+    principal.budget = budget_of(core, principal.id)
+    for right, lists, campaigns in known.grants:
+        add_grant(&principal, right, lists, campaigns)
+    entry.principal = table.principals.size()
+    for digest, until_ns in known.tokens:
+        if len(digest) != DIGEST_BYTES:
+            raise ValueError("a digest is 32 bytes")
+        entry.until_ns = NEVER_NS if until_ns is None else <int64_t> until_ns
+        table.tokens[string(<const char *> digest, DIGEST_BYTES)] = entry
+    for text in known.names:
+        assign_text(&name, text)
+        table.names[name] = table.principals.size()
+    table.principals.push_back(principal)
+
+
+cdef open_table(AccessCore *core, AccessTable *table):
+    """Make a table by which everybody is one principal with every right."""
+    cdef Principal principal
+    table.open = True
+    principal.id = string(ANYBODY, strlen(ANYBODY))
+    principal.hide_holders = False
+    principal.call_price_ns = principal.record_price_ns = 0
+    principal.budget = budget_of(core, principal.id)
+    for right in RIGHTS.values():
+        add_grant(&principal, right, (), ())
+    table.principals.push_back(principal)
+
+
+cdef Slice slice_from(text):
+    """Return a slice of an encoded text, which must outlive it; None asks nothing."""
+    return empty_slice() if text is None else slice_of(<const char *> <bytes> text, len(text))
+
+
+cdef encoded(text):
+    return None if text is None else text.encode()
+
+
+cdef class Access:
+    """The principals of a server, as its listeners see them.
+
+    Args:
+        open: nobody is asked who they are; everybody is `anonymous`, with every right.
+    """
+
+    def __cinit__(self, *, bint open=False):
+        cdef AccessTable *table = new AccessTable()
+        self.core = new AccessCore()
+        self.core.turned_uncounted = 0
+        table.open = False
+        table.number = 1
+        if open:
+            open_table(self.core, table)
+        self.core.table = shared_ptr[AccessTable](table)
+        self.core.number.store(table.number)
+
+    def __dealloc__(self):
+        del self.core
+
+    def replace(self, principals):
+        """Publish a new table, in force for every call that begins after this returns.
+
+        Each principal has `principal_id`, `hide_holders`, `calls_per_s`, `records_per_s` (0: no
+        limit), `grants` as (right, list patterns, campaign patterns), `tokens` as (SHA-256, end in
+        server time or None) and `names` of certificates. Not for an open one.
+        """
+        cdef AccessTable *table = new AccessTable()
+        cdef shared_ptr[AccessTable] owner = shared_ptr[AccessTable](table)
+        cdef shared_ptr[AccessTable] former
+        cdef size_t i
+        table.open = False
+        for known in principals:
+            add_principal(self.core, table, known)
+        self.core.guard.lock()
+        table.number = self.core.number.load() + 1
+        former = self.core.table      # freed when the lock is let go of
+        self.core.table = owner
+        self.core.budgets.clear()
+        for i in range(table.principals.size()):
+            self.core.budgets[table.principals[i].id] = table.principals[i].budget
+        self.core.number.store(table.number)
+        self.core.guard.unlock()
+
+    @property
+    def is_open(self):
+        """Whether nobody is asked who they are."""
+        return bool(access_table(self.core).get().open)
+
+    def anybody(self):
+        """Return the Identity that everybody has on an open server, else None."""
+        cdef shared_ptr[AccessTable] table = access_table(self.core)
+        return identity(table, &table.get().principals[0]) if table.get().open else None
+
+    def by_token(self, bytes digest, int64_t now_ns):
+        """Return the Identity whose token has this SHA-256 and is valid at that time, or None."""
+        cdef shared_ptr[AccessTable] table = access_table(self.core)
+        cdef int64_t until_ns
+        if len(digest) != DIGEST_BYTES:
+            raise ValueError("a digest is 32 bytes")
+        return identity(
+            table, access_by_token(table.get(), <const char *> digest, now_ns, &until_ns)
+        )
+
+    def by_name(self, str name):
+        """Return the Identity that a certificate's name stands for, or None."""
+        cdef shared_ptr[AccessTable] table = access_table(self.core)
+        text = name.encode()
+        return identity(table, access_by_name(table.get(), slice_from(text)))
+
+    def by_id(self, str principal_id):
+        """Return the Identity with this id, or None."""
+        cdef shared_ptr[AccessTable] table = access_table(self.core)
+        cdef size_t i
+        cdef string wanted
+        assign_text(&wanted, principal_id)
+        for i in range(table.get().principals.size()):
+            if table.get().principals[i].id == wanted:
+                return identity(table, &table.get().principals[i])
+        return None
+
+    def turn_away(self, int refusal, str principal_id, str peer, str action):
+        """Count a caller that was turned away; `peer` is without its port."""
+        who, where, what = principal_id.encode(), peer.encode(), action.encode()
+        access_turn_away(
+            self.core, <uint8_t> refusal, slice_from(who), slice_from(where), slice_from(what),
+            empty_slice(), empty_slice(),
+        )
+
+    def turned_away(self):
+        """Return and forget who was turned away: a list, and how many more there were.
+
+        Each of the list is (refusal, principal_id, peer, action, list_id, campaign_id, count); list
+        and campaign are those of the first, or "".
+        """
+        cdef unordered_map[string, Turned] turned
+        cdef uint64_t beyond
+        # No Python object may be made under the lock: that can hand the GIL to another thread,
+        # which then waits for the lock with it.
+        self.core.guard.lock()
+        turned.swap(self.core.turned)
+        beyond = self.core.turned_uncounted
+        self.core.turned_uncounted = 0
+        self.core.guard.unlock()
+        found = []
+        it = turned.begin()
+        while it != turned.end():
+            found.append(taken_apart(
+                dereference(it).first.data()[:dereference(it).first.size()],
+                shown(&dereference(it).second.list_id),
+                shown(&dereference(it).second.campaign_id), dereference(it).second.count,
+            ))
+            preincrement(it)
+        return found, beyond
+
+
+cdef shown(const string *text):
+    return text.data()[:text.size()].decode(errors="replace")
+
+
+def taken_apart(key, list_id, campaign_id, count):
+    """Return one row of `Access.turned_away`."""
+    who, where, what = (part.decode(errors="replace") for part in key[1:].split(b"\0"))
+    return key[0], who, where, what, list_id, campaign_id, count
+
+
+cdef identity(shared_ptr[AccessTable] table, const Principal *principal):
+    cdef Identity found
+    if principal == NULL:
+        return None
+    found = Identity.__new__(Identity)
+    found.table = table
+    found.principal = principal
+    return found
+
+
+cdef class Identity:
+    """A caller that is known, with the rights it had when it was looked up."""
+
+    @property
+    def hide_holders(self):
+        """Whether it is not to be shown whose a hold is."""
+        return bool(self.principal.hide_holders)
+
+    @property
+    def principal_id(self):
+        """Who it is, for the audit."""
+        return shown(&self.principal.id)
+
+    def allows(self, int right, list_id=None, campaign_id=None):
+        """Tell whether one grant gives the right; None asks nothing, "" asks for every one."""
+        lists, campaigns = encoded(list_id), encoded(campaign_id)
+        return bool(access_allows(
+            self.principal, <uint8_t> right, slice_from(lists), slice_from(campaigns)
+        ))
+
+    def wait_ms(self):
+        """Pay for a call of the control plane; milliseconds to wait instead, or 0."""
+        cdef int64_t wait_ns = pay(self.principal, 0)
+        return wait_ms(wait_ns)
+
+
+def peer_host(str peer):
+    """Return a peer as gRPC spells it, without its port: that differs between connections."""
+    kind, colon, rest = unquote(peer).partition(":")
+    return kind + colon + rest.rpartition(":")[0] if kind in ("ipv4", "ipv6") else kind + colon
+
+
+def matches(str pattern, str text):
+    """Tell whether a pattern fits the whole text (see Grant in admin.proto)."""
+    wanted, found = pattern.encode(), text.encode()
+    return bool(glob_matches(slice_from(wanted), slice_from(found)))

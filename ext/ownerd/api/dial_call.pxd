@@ -1,0 +1,45 @@
+"""C interface of dial_call: one call of DialService, between a listener, its codec and the engine.
+
+A call is a task and belongs to whoever made it, as a task does.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from ownerd.api.task cimport Task
+from ownerd.base.bytes cimport Slice
+from ownerd.rules.ownership cimport Holder
+
+cdef enum CallKind:                   # order of ownerd.engine.DIAL_METHODS
+    CALL_CLAIM = 0
+    CALL_CLAIM_BATCH = 1
+    CALL_REPORT = 2
+    CALL_REPORT_BATCH = 3
+    CALL_GET_HOLDER = 4
+    CALL_KIND_COUNT = 5
+
+cdef struct DialItem:
+    Slice record_id
+    Slice wrap_up_code
+    uint8_t answer                    # ClaimDecision or AttemptOutcome
+    Holder holder                     # kind NOBODY unless somebody is to be named
+    Slice holder_id                   # set with the holder; owned by the engine, valid in on_done
+    Slice holder_name
+
+cdef struct DialCall:
+    Task task                         # first: a Task* of kind TASK_DIAL is a DialCall*
+    uint8_t call_kind
+    bint hide_holders                 # answer with kind and expiration of a hold only
+    Slice list_id
+    Slice campaign_id
+    uint32_t item_count
+    DialItem *items                   # &single for the unary calls, malloc'd for batches
+    DialItem single
+    uint64_t revision                 # the revision it was decided at
+    char *answer                      # the encoded response, once done with code OK
+    size_t answer_size
+    char *room                        # where the answer goes if it fits; else it is malloc'd
+    size_t buffer_bytes
+
+
+cdef void call_init(DialCall *call, uint8_t call_kind) noexcept nogil
+cdef void call_clear(DialCall *call) noexcept nogil

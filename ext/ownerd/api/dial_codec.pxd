@@ -1,0 +1,21 @@
+"""C interface of wire: the messages of DialService to and from bytes."""
+
+from libc.stdint cimport uint32_t
+
+from ownerd.api.dial_call cimport DialCall
+from ownerd.base.bytes cimport Slice
+
+cdef enum:
+    LIST_ID_BYTES = 128
+    RECORD_ID_BYTES = 128
+    CAMPAIGN_ID_BYTES = 80
+    WRAP_UP_CODE_BYTES = 64
+    BATCH_RECORDS = 10_000
+
+
+cdef bint dial_decode(DialCall *call, const char *body, size_t size) noexcept nogil
+cdef void dial_encode(DialCall *call) noexcept nogil
+cdef bint read_text_field(
+    const char *body, size_t size, uint32_t number, Slice *text
+) noexcept nogil
+cdef bint utf8_valid(const unsigned char *text, size_t size) noexcept nogil

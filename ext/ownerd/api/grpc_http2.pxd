@@ -1,0 +1,23 @@
+"""C interface of grpc_words: what gRPC writes into HTTP/2 headers, read and written."""
+
+from libc.stdint cimport int64_t, uint32_t
+
+cdef enum GrpcCode:                   # gRPC's numbers that the engine has no use for
+    GRPC_UNIMPLEMENTED = 12
+    GRPC_INTERNAL = 13
+
+# What a path leads to; the five calls of DialService come first, as their CallKind.
+cdef enum Target:
+    TARGET_HEALTH_CHECK = 16
+    TARGET_UNKNOWN = 17
+
+cdef enum:
+    PREFIX_BYTES = 5                  # before each message: a flag byte and the size
+
+cdef int grpc_target(const char *path, size_t size) noexcept nogil
+cdef const char *grpc_call_name(int target) noexcept nogil
+cdef bint grpc_is_content_type(const char *content_type, size_t size) noexcept nogil
+cdef int64_t grpc_timeout_ns(const char *text, size_t size) noexcept nogil
+cdef size_t grpc_escape(const char *message, char *escaped) noexcept nogil
+cdef void grpc_put_prefix(char *at, uint32_t size) noexcept nogil
+cdef uint32_t grpc_message_bytes(const char *prefix) noexcept nogil

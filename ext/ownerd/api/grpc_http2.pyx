@@ -1,0 +1,133 @@
+"""gRPC's words in HTTP/2: paths, content types, timeouts, escaped messages, message prefixes.
+
+Pure functions on bytes, after the protocol's description (grpc/grpc, PROTOCOL-HTTP2). Any thread
+may call them. Nothing here knows a connection, a stream or a session.
+"""
+
+from libc.stdint cimport int64_t, uint32_t
+from libc.string cimport memcmp, strlen
+
+from ownerd.api.dial_call cimport (
+    CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, CALL_REPORT, CALL_REPORT_BATCH,
+)
+from ownerd.base.bytes cimport same
+
+cdef enum:
+    TIMEOUT_DIGITS = 8
+    NS_PER_S = 1_000_000_000
+
+cdef const char *DIAL_PREFIX = "/ownerd.v1.DialService/"
+cdef const char *HEALTH_CHECK = "/grpc.health.v1.Health/Check"
+cdef const char *GRPC = "application/grpc"
+cdef const char *HEX = "0123456789ABCDEF"
+
+
+cdef int grpc_target(const char *path, size_t size) noexcept nogil:
+    """Return the CallKind of a path, or another Target."""
+    cdef size_t prefix = strlen(DIAL_PREFIX)
+    if size > prefix and memcmp(path, DIAL_PREFIX, prefix) == 0:
+        path += prefix
+        size -= prefix
+        if same(path, size, "Claim"):
+            return CALL_CLAIM
+        if same(path, size, "ReportAttempt"):
+            return CALL_REPORT
+        if same(path, size, "ClaimBatch"):
+            return CALL_CLAIM_BATCH
+        if same(path, size, "ReportAttemptBatch"):
+            return CALL_REPORT_BATCH
+        if same(path, size, "GetHolder"):
+            return CALL_GET_HOLDER
+    elif same(path, size, HEALTH_CHECK):
+        return TARGET_HEALTH_CHECK
+    return TARGET_UNKNOWN
+
+
+cdef const char *grpc_call_name(int target) noexcept nogil:
+    """Return the rpc's name of a call kind."""
+    if target == CALL_CLAIM:
+        return "Claim"
+    if target == CALL_CLAIM_BATCH:
+        return "ClaimBatch"
+    if target == CALL_REPORT:
+        return "ReportAttempt"
+    return "ReportAttemptBatch" if target == CALL_REPORT_BATCH else "GetHolder"
+
+
+cdef bint grpc_is_content_type(const char *content_type, size_t size) noexcept nogil:
+    """Tell whether a content type is gRPC's; as grpcio does, whatever the message format."""
+    cdef size_t word = strlen(GRPC)
+    if size < word or memcmp(content_type, GRPC, word) != 0:
+        return False
+    return size == word or content_type[word] == c'+' or content_type[word] == c';'
+
+
+cdef int64_t unit_ns(char unit) noexcept nogil:
+    if unit == c'n':
+        return 1
+    if unit == c'u':
+        return 1_000
+    if unit == c'm':
+        return 1_000_000
+    if unit == c'S':
+        return NS_PER_S
+    if unit == c'M':
+        return <int64_t> 60 * NS_PER_S
+    if unit == c'H':
+        return <int64_t> 3_600 * NS_PER_S
+    return 0
+
+
+cdef int64_t grpc_timeout_ns(const char *text, size_t size) noexcept nogil:
+    """Read a grpc-timeout: 1 to 8 digits and a unit. Returns nanoseconds, or -1 if it is none.
+
+    The longest one, 99,999,999 hours, is cut to the largest int64.
+    """
+    cdef int64_t value = 0
+    cdef int64_t unit
+    cdef size_t i
+    if not 2 <= size <= TIMEOUT_DIGITS + 1:
+        return -1
+    for i in range(size - 1):
+        if not c'0' <= text[i] <= c'9':
+            return -1
+        value = value * 10 + (text[i] - c'0')
+    unit = unit_ns(text[size - 1])
+    if unit == 0:
+        return -1
+    if value > (<int64_t> 0x7FFFFFFFFFFFFFFF) // unit:
+        return <int64_t> 0x7FFFFFFFFFFFFFFF
+    return value * unit
+
+
+cdef size_t grpc_escape(const char *message, char *escaped) noexcept nogil:
+    """Write a grpc-message percent-encoded; `escaped` has room for three times its bytes."""
+    cdef size_t size = 0
+    cdef unsigned char byte
+    while message[0] != 0:
+        byte = <unsigned char> message[0]
+        message += 1
+        if 0x20 <= byte <= 0x7E and byte != c'%':
+            escaped[size] = <char> byte
+            size += 1
+        else:
+            escaped[size] = c'%'
+            escaped[size + 1] = HEX[byte >> 4]
+            escaped[size + 2] = HEX[byte & 15]
+            size += 3
+    return size
+
+
+cdef void grpc_put_prefix(char *at, uint32_t size) noexcept nogil:
+    """Write the prefix of an uncompressed message of `size` bytes."""
+    at[0] = 0
+    at[1] = <char> (size >> 24)
+    at[2] = <char> (size >> 16)
+    at[3] = <char> (size >> 8)
+    at[4] = <char> size
+
+
+cdef uint32_t grpc_message_bytes(const char *prefix) noexcept nogil:
+    """Return the size that a message's prefix tells."""
+    cdef const unsigned char *at = <const unsigned char *> prefix
+    return (<uint32_t> at[1] << 24) | (<uint32_t> at[2] << 16) | (<uint32_t> at[3] << 8) | at[4]

@@ -1,0 +1,41 @@
+"""C interface of clock: the server's time in nanoseconds since the Unix epoch."""
+
+from libc.stdint cimport int64_t
+
+from ownerd.base.containers cimport mutex
+
+cdef extern from "<time.h>" nogil:
+    ctypedef int clockid_t
+    ctypedef long time_t
+    struct timespec:
+        time_t tv_sec
+        long tv_nsec
+    clockid_t CLOCK_REALTIME
+    clockid_t CLOCK_BOOTTIME
+    clockid_t CLOCK_MONOTONIC
+    clockid_t CLOCK_PROCESS_CPUTIME_ID
+    clockid_t CLOCK_THREAD_CPUTIME_ID
+    int clock_gettime(clockid_t, timespec *)
+
+cdef cppclass ClockState:
+    mutex guard
+    bint manual
+    int64_t time_ns                   # the server time at the last reading
+    int64_t boot_ns                   # CLOCK_BOOTTIME at the last reading
+    int64_t slewed_at_ns              # CLOCK_BOOTTIME at the last slew
+
+
+cdef class Clock:
+    cdef ClockState *state
+
+
+cdef int64_t clock_now(ClockState *state) noexcept nogil
+cdef int64_t clock_elapsed() noexcept nogil
+cdef void clock_start_from(ClockState *state, int64_t highest_stored_ns) noexcept nogil
+
+
+cdef inline int64_t clock_read(clockid_t which) noexcept nogil:
+    """Return one of the machine's clocks in nanoseconds; none of them is the server's time."""
+    cdef timespec now
+    clock_gettime(which, &now)
+    return <int64_t> now.tv_sec * 1_000_000_000 + now.tv_nsec

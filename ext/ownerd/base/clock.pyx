@@ -1,0 +1,112 @@
+"""The server's time (R19), and the only place that reads a clock.
+
+A clock starts at max(wall clock, highest time ever stored), advances with CLOCK_BOOTTIME and is
+slewed towards the wall clock by at most 1 ms per second. It never steps and never goes back, so a
+step of the wall clock moves no hold. Any thread may read it.
+
+It does not store the time: the store writes it with every commit.
+"""
+
+cdef enum:
+    SLEW_DIVISOR = 1000               # 1 ms per second
+    SLEW_STEP_NS = 1_000_000          # shorter steps would round the slew to nothing
+
+
+cdef class Clock:
+    """Read the server's time.
+
+    `Clock()` follows R19. `Clock.manual(start_ns)` stands still until `advance_ns` is called, for
+    tests. Thread-safe. One clock serves one engine.
+    """
+
+    def __cinit__(self):
+        self.state = new ClockState()
+        self.state.manual = False
+        self.state.boot_ns = clock_read(CLOCK_BOOTTIME)
+        self.state.slewed_at_ns = self.state.boot_ns
+        self.state.time_ns = clock_read(CLOCK_REALTIME)
+
+    def __dealloc__(self):
+        del self.state
+
+    @staticmethod
+    def manual(int64_t start_ns):
+        """Return a clock that shows `start_ns` (nanoseconds since the Unix epoch) and stands."""
+        cdef Clock clock = Clock()
+        clock.state.manual = True
+        clock.state.time_ns = start_ns
+        return clock
+
+    def now_ns(self):
+        """Return the server time in nanoseconds since the Unix epoch."""
+        return clock_now(self.state)
+
+    def offset_ns(self):
+        """Return server time minus wall clock in nanoseconds; 0 for a manual clock."""
+        if self.state.manual:
+            return 0
+        return clock_now(self.state) - clock_read(CLOCK_REALTIME)
+
+    def advance_ns(self, int64_t delta_ns):
+        """Move a manual clock forward by `delta_ns` (0 or more).
+
+        Raises:
+            ValueError: the clock is not manual, or `delta_ns` is negative.
+        """
+        if not self.state.manual:
+            raise ValueError("only a manual clock can be moved")
+        if delta_ns < 0:
+            raise ValueError(f"delta_ns is {delta_ns}: time never goes back")
+        self.state.guard.lock()
+        self.state.time_ns += delta_ns
+        self.state.guard.unlock()
+
+
+cdef int64_t clock_now(ClockState *state) noexcept nogil:
+    """Return the server time; never less than any thread was told before."""
+    cdef int64_t result
+    state.guard.lock()
+    if not state.manual:
+        clock_advance(state, clock_read(CLOCK_BOOTTIME), clock_read(CLOCK_REALTIME))
+    result = state.time_ns
+    state.guard.unlock()
+    return result
+
+
+cdef int64_t clock_elapsed() noexcept nogil:
+    """Return nanoseconds since some fixed instant, for measuring how long something takes."""
+    return clock_read(CLOCK_MONOTONIC)
+
+
+cdef void clock_start_from(ClockState *state, int64_t highest_stored_ns) noexcept nogil:
+    """Raise the time to the highest one ever stored; called before the first decision."""
+    state.guard.lock()
+    if highest_stored_ns > state.time_ns:
+        state.time_ns = highest_stored_ns
+    state.guard.unlock()
+
+
+cdef void clock_advance(ClockState *state, int64_t boot_ns, int64_t wall_ns) noexcept nogil:
+    """Advance by what passed on CLOCK_BOOTTIME, then slew towards the wall clock."""
+    cdef int64_t allowed, gap, passed = max(<int64_t> 0, boot_ns - state.boot_ns)
+    state.time_ns += passed
+    state.boot_ns += passed
+    if boot_ns - state.slewed_at_ns < SLEW_STEP_NS:
+        return
+    allowed = (boot_ns - state.slewed_at_ns) // SLEW_DIVISOR
+    state.slewed_at_ns = boot_ns
+    gap = wall_ns - state.time_ns
+    # Never take back more than what passed since the last reading: the time must not go back.
+    state.time_ns += max(-min(allowed, passed), min(allowed, gap))
+
+
+def simulate(int64_t start_ns, readings):
+    """Return the server times for `readings` of (boottime_ns, wall_ns); for tests of R19."""
+    cdef Clock clock = Clock()
+    clock.state.time_ns = start_ns
+    clock.state.boot_ns = clock.state.slewed_at_ns = readings[0][0]
+    times = []
+    for boot_ns, wall_ns in readings:
+        clock_advance(clock.state, boot_ns, wall_ns)
+        times.append(clock.state.time_ns)
+    return times

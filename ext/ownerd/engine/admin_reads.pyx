@@ -1,0 +1,242 @@
+"""The administrator's reads of the small tables: lists, campaigns, codes, audit, answered requests.
+
+Each function opens a short read transaction of its own, so it shows committed state only, and
+copies everything out before it ends. Called with the GIL, from any thread.
+
+It does not read records (snapshot) and changes nothing.
+"""
+
+from collections import namedtuple
+
+from libc.string cimport memcpy
+
+from ownerd.base.bytes cimport get_be32, get_be64, put_be64, slice_of
+from ownerd.base.lmdb cimport MDB_LAST, MDB_PREV, MDB_SUCCESS, MDB_stat, MDB_val, lmdb
+from ownerd.rules.ownership cimport DEFAULT_WINDOW, EVENT_RELEASE, NEVER_NS
+from ownerd.storage.store cimport (
+    AUDIT, CAMPAIGNS, CODES, COUNT_PENDING, EVENTS, LISTS, PRINCIPALS, REQUESTS,
+    REQUEST_MEMORY_NS, AuditRow, EventRow, List, RequestRow, Table,
+)
+from ownerd.storage.table_cursor cimport (
+    TableCursor, cursor_close, cursor_next, cursor_open, cursor_seek, cursor_step,
+    list_from_row,
+)
+
+from ownerd.storage.directory import StoreError
+
+PolicyTuple = namedtuple("Policy", "enabled duration_ns renewal_window_ns reservation_ttl_ns")
+PolicyTuple.__doc__ = """A list's policy; nanoseconds. `duration_ns` None: no expiration;
+`renewal_window_ns` None: the default, a tenth of the duration."""
+
+ListInfo = namedtuple("ListInfo", "list_id policy create_ns update_ns update_revision number")
+ListInfo.__doc__ = """A contact list; `update_revision` is that of its last policy
+command, `number` its own in the store, never used twice."""
+
+Outcome = namedtuple("Outcome", "revision time_ns count entry_id replayed memo tally")
+Outcome.__doc__ = """What a command did. `count` None: records are still being counted.
+`replayed`: the request id was answered before; nothing changed, this is the first answer.
+`tally`: (imported, skipped, overwritten, expired)."""
+
+
+cdef Policy policy_from(values) except *:
+    """Return the native form of a Policy tuple."""
+    cdef Policy policy
+    enabled, duration_ns, window_ns, ttl_ns = values
+    policy.enabled = enabled
+    policy.duration_ns = NEVER_NS if duration_ns is None else <int64_t> duration_ns
+    policy.renewal_window_ns = DEFAULT_WINDOW if window_ns is None else <int64_t> window_ns
+    policy.reservation_ttl_ns = ttl_ns
+    return policy
+
+
+cdef _policy_tuple(const Policy *policy):
+    return PolicyTuple(
+        bool(policy.enabled),
+        None if policy.duration_ns == NEVER_NS else policy.duration_ns,
+        None if policy.renewal_window_ns == DEFAULT_WINDOW else policy.renewal_window_ns,
+        policy.reservation_ttl_ns,
+    )
+
+
+cdef bytes _bytes(const MDB_val *value):
+    return (<const char *> value.mv_data)[:value.mv_size]
+
+
+cdef _begin(Store *store, Table table, TableCursor *scan):
+    if cursor_open(store, table, scan) != MDB_SUCCESS:
+        raise StoreError("too many reads are in progress; try again")
+
+
+cdef _end(TableCursor *scan):
+    if cursor_close(scan) != MDB_SUCCESS:
+        raise StoreError("a row fails its checksum: the store is damaged")
+
+
+cdef bint _first_after(TableCursor *scan, bytes after):
+    """Move to the first row whose key sorts after `after`; b"" is before all."""
+    if not after:
+        return cursor_next(scan)
+    if not cursor_seek(scan, slice_of(<const char *> after, len(after))):
+        return False
+    return cursor_next(scan) if _bytes(&scan.key) == after else True
+
+
+cdef bint _find(TableCursor *scan, bytes key):
+    return cursor_seek(scan, slice_of(<const char *> key, len(key))) and _bytes(&scan.key) == key
+
+
+cdef _info(TableCursor *scan):
+    cdef List row
+    list_from_row(&row, &scan.key, &scan.value)
+    return ListInfo(
+        _bytes(&scan.key).decode(), _policy_tuple(&row.policy), row.create_ns, row.update_ns,
+        row.update_revision, row.number,
+    )
+
+
+cdef object list_info(Store *store, str list_id):
+    cdef TableCursor scan
+    _begin(store, LISTS, &scan)
+    found = _info(&scan) if _find(&scan, list_id.encode()) else None
+    _end(&scan)
+    return found
+
+
+cdef list list_page(Store *store, str after, Py_ssize_t limit):
+    cdef TableCursor scan
+    cdef bint more
+    page = []
+    _begin(store, LISTS, &scan)
+    more = _first_after(&scan, after.encode())
+    while more and len(page) < limit:
+        page.append(_info(&scan))
+        more = cursor_next(&scan)
+    _end(&scan)
+    return page
+
+
+cdef list campaign_page(Store *store, str after, Py_ssize_t limit):
+    """Return (id, name) by id; the table is by number, and small."""
+    cdef TableCursor scan
+    campaigns = []
+    _begin(store, CAMPAIGNS, &scan)
+    while cursor_next(&scan):
+        row = _bytes(&scan.value)
+        campaigns.append((row[1:1 + row[0]], row[1 + row[0]:]))
+    _end(&scan)
+    start = after.encode()
+    chosen = sorted(row for row in campaigns if not start or row[0] > start)[:limit]
+    return [(campaign_id.decode(), name.decode()) for campaign_id, name in chosen]
+
+
+cdef list code_page(Store *store, str after, Py_ssize_t limit):
+    """Return (code, category, counts_as_attempt, success) by code."""
+    cdef TableCursor scan
+    cdef bint more
+    page = []
+    _begin(store, CODES, &scan)
+    more = _first_after(&scan, after.encode())
+    while more and len(page) < limit:
+        row = _bytes(&scan.value)
+        page.append((_bytes(&scan.key).decode(), row[2:].decode(), bool(row[0]), bool(row[1])))
+        more = cursor_next(&scan)
+    _end(&scan)
+    return page
+
+
+cdef list principal_rows(Store *store):
+    """Return (principal_id, what the server keeps of it) of every principal, by id."""
+    cdef TableCursor scan
+    found = []
+    _begin(store, PRINCIPALS, &scan)
+    while cursor_next(&scan):
+        found.append((_bytes(&scan.key).decode(), _bytes(&scan.value)))
+    _end(&scan)
+    return found
+
+
+cdef tuple _audit_entry(TableCursor *scan):
+    cdef AuditRow row
+    value = _bytes(&scan.value)
+    memcpy(&row, <const char *> value, sizeof(row))
+    return (
+        get_be64(<const char *> scan.key.mv_data), row.time_ns, row.revision,
+        None if row.count == COUNT_PENDING else row.count, value[sizeof(row):],
+    )
+
+
+cdef list audit_page(Store *store, uint64_t before, Py_ssize_t limit):
+    """Return entries (id, time_ns, revision, count or None, note), newest first, below `before`."""
+    cdef TableCursor scan
+    cdef char key[8]
+    cdef bint more
+    page = []
+    _begin(store, AUDIT, &scan)
+    put_be64(key, before)
+    more = cursor_step(
+        &scan, MDB_PREV if before != 0 and cursor_seek(&scan, slice_of(key, 8)) else MDB_LAST
+    )
+    while more and len(page) < limit:
+        page.append(_audit_entry(&scan))
+        more = cursor_step(&scan, MDB_PREV)
+    _end(&scan)
+    return page
+
+
+cdef object audit_count(Store *store, uint64_t entry_id):
+    """Return an entry's count, None while it is pending; raise KeyError if there is no entry."""
+    cdef TableCursor scan
+    cdef char key[8]
+    put_be64(key, entry_id)
+    _begin(store, AUDIT, &scan)
+    entry = _audit_entry(&scan) if _find(&scan, key[:8]) else None
+    _end(&scan)
+    if entry is None:
+        raise KeyError(entry_id)
+    return entry[3]
+
+
+cdef object answered_request(Store *store, str request_id, int64_t now_ns):
+    """Return the Outcome stored for a request id within the last 24 h, or None."""
+    cdef TableCursor scan
+    cdef RequestRow row
+    _begin(store, REQUESTS, &scan)
+    value = _bytes(&scan.value) if _find(&scan, request_id.encode()) else None
+    _end(&scan)
+    if value is None:
+        return None
+    memcpy(&row, <const char *> value, sizeof(row))
+    if now_ns - row.time_ns >= REQUEST_MEMORY_NS:
+        return None
+    return Outcome(
+        row.revision, row.time_ns, audit_count(store, row.entry_id), row.entry_id, True,
+        value[sizeof(row):], tuple(row.tally),
+    )
+
+
+cdef list uncounted_releases(Store *store):
+    """Return (list number, audit entry id) of each release whose count is not stored yet."""
+    cdef TableCursor scan
+    cdef EventRow row
+    found = []
+    _begin(store, EVENTS, &scan)
+    while cursor_next(&scan):
+        memcpy(&row, scan.value.mv_data, sizeof(row))
+        place = (get_be32(<const char *> scan.key.mv_data), row.entry_id)
+        if row.event.kind == EVENT_RELEASE and not row.counted and place not in found:
+            found.append(place)
+    _end(&scan)
+    return found
+
+
+cdef list entry_count(Store *store):
+    """Return the number of rows of LISTS, CAMPAIGNS, EVENTS and REQUESTS."""
+    cdef TableCursor scan
+    cdef MDB_stat stat
+    counts = []
+    _begin(store, LISTS, &scan)
+    for table in (LISTS, CAMPAIGNS, EVENTS, REQUESTS):
+        lmdb.stat(scan.txn, store.tables[<int> table], &stat)
+        counts.append(stat.ms_entries)
+    _end(&scan)
+    return counts

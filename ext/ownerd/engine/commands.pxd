@@ -1,0 +1,88 @@
+"""C interface of commands: the control plane's changes, each one commit."""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from ownerd.api.task cimport Task
+from ownerd.base.containers cimport string, vector
+from ownerd.rules.ownership cimport Policy
+from ownerd.storage.store cimport List, Store
+
+cdef enum CommandKind:
+    CREATE_LIST
+    UPDATE_POLICY
+    DELETE_LIST
+    RELEASE
+    RELEASE_RECORDS
+    UPSERT_CAMPAIGN
+    SIGNAL_CAMPAIGN
+    UPSERT_CODE
+    DELETE_CODE
+    IMPORT_ROWS
+    FINISH_COUNT
+    PUT_PRINCIPAL
+    DELETE_PRINCIPAL
+    NOTE_REFUSALS
+
+cdef enum ImportStrategy:             # the numbers of admin.proto
+    IMPORT_FAIL = 1
+    IMPORT_SKIP = 2
+    IMPORT_OVERWRITE = 3
+
+cdef enum TallyIndex:
+    TALLY_IMPORTED
+    TALLY_SKIPPED
+    TALLY_OVERWRITTEN
+    TALLY_EXPIRED
+    TALLY_COUNT
+
+cdef cppclass ImportRow:
+    string record_id
+    string campaign_id
+    string campaign_name              # empty: leave the name as it is
+    int64_t until_ns                  # NEVER_NS: no expiration
+
+cdef cppclass Rename:
+    uint32_t number
+    string name
+
+# Which fields are read depends on the kind; see the functions of changes.pyx.
+cdef cppclass Command:
+    Task task
+    uint8_t kind
+    string list_id
+    Policy policy
+    uint64_t expected_revision        # 0: any
+    uint64_t acquire_revision         # DELETE_LIST: refuse if ownership was acquired since
+    bint force
+    bint all_campaigns
+    bint include_reservations
+    bint stopped
+    bint counts_as_attempt
+    bint success
+    uint8_t strategy
+    vector[string] campaign_ids
+    vector[string] record_ids
+    vector[ImportRow] rows
+    string name
+    string code
+    string category
+    string principal
+    string note
+    string request_id
+    string memo
+    uint64_t entry_id                 # in: IMPORT_ROWS, FINISH_COUNT; out: the audit entry
+    # the outcome
+    uint64_t revision
+    int64_t time_ns
+    int64_t count                     # COUNT_PENDING while records are being counted
+    int64_t tally[TALLY_COUNT]
+    bint replayed
+    # between apply and commit
+    List *list
+    vector[Rename] renames
+
+
+cdef int command_run(Store *store, Command *command, int64_t now_ns) noexcept nogil
+cdef bint is_full(int code) noexcept nogil
+cdef void refuse_full(Store *store, Task *task) noexcept nogil
+cdef void refuse_unknown_list(Task *task, const char *list_id, size_t size) noexcept nogil

@@ -1,0 +1,551 @@
+"""The control plane's changes: each is decided and written in one commit of its own.
+
+A command writes its rows, its records, its audit entry (R21) and its request id (R20) in the same
+transaction; the catalog in memory is brought up to date after the commit. A refused command leaves
+no trace.
+Runs on the writer thread only.
+
+It does not queue, wait or answer (engine), and does not judge records (rules).
+"""
+
+from cython.operator cimport dereference, preincrement
+from libc.stdio cimport snprintf
+from libc.string cimport memcpy, memset
+
+from ownerd.api.task cimport (
+    ABORTED, ALREADY_EXISTS, FAILED_PRECONDITION, MESSAGE_BYTES, NOT_FOUND, OK,
+    RESOURCE_EXHAUSTED, Task, printable, task_refuse,
+)
+from ownerd.base.bytes cimport Slice, empty_slice, put_be32, put_be64, slice_of, text_slice
+from ownerd.base.lmdb cimport MDB_MAP_FULL, MDB_SUCCESS, MDB_TXN_FULL
+from ownerd.rules.ownership cimport (
+    ALL_CAMPAIGNS, EVENT_DURATION, EVENT_RELEASE, EVENT_RESERVATIONS_END, Event, hold_alive,
+    hold_owned, rules_import,
+)
+from ownerd.storage.capacity cimport CAPACITY_FOR_GRANTS
+from ownerd.storage.store cimport (
+    AUDIT, CODES, COUNT_PENDING, DROPPED_LISTS, EVENTS, LISTS, PRINCIPALS, REQUESTS,
+    REQUEST_MEMORY_NS, AuditRow, EventRow, List, Record, RequestRow, Store, add_campaign,
+    delete_row, find_campaign, find_list, forget_list, get_row, put_campaign, put_event,
+    put_list, put_row, record_load, record_store, rename_campaign, store_abort, store_begin,
+    store_capacity, store_commit,
+)
+from ownerd.storage.table_cursor cimport load_codes, load_list
+
+
+# --- refusals -------------------------------------------------------------------------------------
+
+cdef bint is_full(int code) noexcept nogil:
+    """Tell whether an LMDB error means that nothing was written for want of room."""
+    return code == MDB_MAP_FULL or code == MDB_TXN_FULL
+
+
+cdef bint disk_full(Store *store) noexcept nogil:
+    return store.environment.disk_full or store.tree.environment.disk_full
+
+
+cdef void refuse_full(Store *store, Task *task) noexcept nogil:
+    snprintf(
+        task_refuse(task, RESOURCE_EXHAUSTED), MESSAGE_BYTES,
+        "the store is full (%s); nothing was changed: release ownership, delete lists, or give it "
+        "more room, then try again",
+        b"no disk space is left" if disk_full(store) else b"its map has reached map_bytes",
+    )
+
+
+cdef void refuse_unknown_list(Task *task, const char *list_id, size_t size) noexcept nogil:
+    snprintf(
+        task_refuse(task, NOT_FOUND), MESSAGE_BYTES,
+        "list_id: there is no contact list \"%.*s\"; create it first (CreateContactList)",
+        printable(list_id, size), list_id,
+    )
+
+
+cdef void refuse_unknown_campaign(Command *command, const string &campaign_id) noexcept nogil:
+    snprintf(
+        task_refuse(&command.task, NOT_FOUND), MESSAGE_BYTES,
+        "campaign_id: there is no campaign \"%.*s\"; ListCampaigns shows those that are known",
+        printable(campaign_id.data(), campaign_id.size()), campaign_id.data(),
+    )
+
+
+cdef bint known_list(Store *store, Command *command) noexcept nogil:
+    """Set `command.list`; check the expected revision of its policy, if one was given."""
+    command.list = find_list(store, text_slice(command.list_id))
+    if command.list == NULL:
+        refuse_unknown_list(&command.task, command.list_id.data(), command.list_id.size())
+        return False
+    if command.expected_revision not in (0, command.list.update_revision):
+        snprintf(
+            task_refuse(&command.task, ABORTED), MESSAGE_BYTES,
+            "etag: \"%llu\" is stale, the list's policy is at \"%llu\"; read it again and retry",
+            <unsigned long long> command.expected_revision,
+            <unsigned long long> command.list.update_revision,
+        )
+        return False
+    return True
+
+
+cdef bint known_campaign(
+    Store *store, Command *command, const string &campaign_id, uint32_t *number
+) noexcept nogil:
+    number[0] = find_campaign(store, text_slice(campaign_id))
+    if number[0] < store.campaigns.size():
+        return True
+    refuse_unknown_campaign(command, campaign_id)
+    return False
+
+
+# --- lists and policies ---------------------------------------------------------------------------
+
+cdef void create_list(Store *store, Command *command, int64_t now_ns) noexcept nogil:
+    cdef List draft
+    if find_list(store, text_slice(command.list_id)) != NULL:
+        snprintf(
+            task_refuse(&command.task, ALREADY_EXISTS), MESSAGE_BYTES,
+            "list_id: contact list \"%.*s\" exists already",
+            printable(command.list_id.data(), command.list_id.size()), command.list_id.data(),
+        )
+        return
+    draft.id = command.list_id
+    draft.number = store.next_list
+    draft.head_seq = 0
+    draft.policy = command.policy
+    draft.create_ns = draft.update_ns = now_ns
+    draft.update_revision = command.revision
+    store.next_list += 1
+    put_list(store, &draft)
+
+
+cdef Event event_of(uint8_t kind, uint32_t campaign, int64_t now_ns) noexcept nogil:
+    cdef Event event
+    memset(&event, 0, sizeof(event))
+    event.kind = kind
+    event.campaign = campaign
+    event.time_ns = now_ns
+    return event
+
+
+cdef void append_event(
+    Store *store, Command *command, List *draft, Event event, bint counted
+) noexcept nogil:
+    """Add an event to the list's log; from its commit on every record is judged by it."""
+    cdef EventRow row
+    memset(&row, 0, sizeof(row))
+    draft.head_seq += 1
+    row.event = event
+    row.event.seq = draft.head_seq
+    row.entry_id = command.entry_id
+    row.counted = counted
+    put_event(store, draft.number, &row)
+
+
+cdef void update_policy(Store *store, Command *command, int64_t now_ns) noexcept nogil:
+    """R12-R14: a changed duration becomes an event; any other command moves no expiration."""
+    cdef List draft
+    cdef Event event
+    if not known_list(store, command):
+        return
+    draft = command.list[0]
+    if draft.policy.duration_ns != command.policy.duration_ns:
+        event = event_of(EVENT_DURATION, ALL_CAMPAIGNS, now_ns)
+        event.duration_ns = command.policy.duration_ns
+        append_event(store, command, &draft, event, True)
+    draft.policy = command.policy
+    draft.update_ns = now_ns
+    draft.update_revision = command.revision
+    put_list(store, &draft)
+
+
+cdef void delete_list(Store *store, Command *command, int64_t now_ns) noexcept nogil:
+    """Remove the list at once; its records are purged by maintenance.
+
+    Whether ownership is alive was looked up at `acquire_revision`; if any was acquired since, the
+    caller looks again. The caller has had every release counted (R15), which needs the records.
+    """
+    cdef char key[8]
+    cdef size_t i
+    if not known_list(store, command):
+        return
+    if not command.force and command.list.acquire_revision > command.acquire_revision:
+        snprintf(
+            task_refuse(&command.task, FAILED_PRECONDITION), MESSAGE_BYTES,
+            "contact list \"%.*s\" is being dialed: ownership was acquired a moment ago",
+            printable(command.list_id.data(), command.list_id.size()), command.list_id.data(),
+        )
+        return
+    if counts_pending(command.list):
+        snprintf(
+            task_refuse(&command.task, FAILED_PRECONDITION), MESSAGE_BYTES,
+            "contact list \"%.*s\" was released a moment ago and is still counted; try again",
+            printable(command.list_id.data(), command.list_id.size()), command.list_id.data(),
+        )
+        return
+    put_be32(key, command.list.number)
+    for i in range(command.list.events.size()):
+        put_be32(key + 4, command.list.events[i].event.seq)
+        delete_row(store, EVENTS, slice_of(key, 8))
+    put_row(store, DROPPED_LISTS, slice_of(key, 4), empty_slice(), empty_slice())
+    delete_row(store, LISTS, text_slice(command.list_id))
+
+
+# --- release --------------------------------------------------------------------------------------
+
+cdef void release(Store *store, Command *command, int64_t now_ns) noexcept nogil:
+    """R15: one event per campaign, or one for all; in force with this commit."""
+    cdef List draft
+    cdef Event event = event_of(EVENT_RELEASE, ALL_CAMPAIGNS, now_ns)
+    cdef size_t i
+    event.include_reservations = command.include_reservations
+    if not known_list(store, command):
+        return
+    draft = command.list[0]
+    command.count = COUNT_PENDING
+    if command.all_campaigns:
+        append_event(store, command, &draft, event, False)
+    for i in range(command.campaign_ids.size()):
+        if not known_campaign(store, command, command.campaign_ids[i], &event.campaign):
+            return
+        append_event(store, command, &draft, event, False)
+    put_list(store, &draft)
+
+
+cdef void release_records(Store *store, Command *command, int64_t now_ns) noexcept nogil:
+    """R15 for single records, each written at once; those that nobody owns are left alone."""
+    cdef size_t i
+    cdef Record record
+    if not known_list(store, command):
+        return
+    for i in range(command.record_ids.size()):
+        record_load(store, command.list, text_slice(command.record_ids[i]), NULL, &record)
+        if hold_owned(&record.hold, now_ns):
+            record.hold.owned_since_ns = record.hold.owned_until_ns = 0
+            record_store(store, command.list, &record, now_ns)
+            command.count += 1
+
+
+cdef bint read_audit(Store *store, uint64_t entry_id, AuditRow *row, string *note) noexcept nogil:
+    cdef char key[8]
+    cdef Slice value
+    put_be64(key, entry_id)
+    if not get_row(store, AUDIT, slice_of(key, 8), &value):
+        return False
+    memcpy(row, value.data, sizeof(AuditRow))
+    note.assign(value.data + sizeof(AuditRow), value.size - sizeof(AuditRow))
+    return True
+
+
+cdef void put_audit(
+    Store *store, uint64_t entry_id, AuditRow *row, const string &note
+) noexcept nogil:
+    cdef char key[8]
+    put_be64(key, entry_id)
+    put_row(store, AUDIT, slice_of(key, 8), slice_of(row, sizeof(AuditRow)), text_slice(note))
+
+
+cdef void set_count(Store *store, uint64_t entry_id, int64_t count) noexcept nogil:
+    """Give an audit entry its final count, unless it has one."""
+    cdef AuditRow row
+    cdef string note
+    if read_audit(store, entry_id, &row, &note) and row.count == COUNT_PENDING:
+        row.count = count
+        put_audit(store, entry_id, &row, note)
+
+
+cdef bint counts_pending(const List *lst) noexcept nogil:
+    """Tell whether a release of the list is still to be counted."""
+    cdef size_t i
+    for i in range(lst.events.size()):
+        if lst.events[i].event.kind == EVENT_RELEASE and not lst.events[i].counted:
+            return True
+    return False
+
+
+cdef void finish_count(Store *store, Command *command, int64_t now_ns) noexcept nogil:
+    """Store the count of one release, found by a scan."""
+    cdef size_t i
+    cdef EventRow row
+    command.list = find_list(store, text_slice(command.list_id))
+    set_count(store, command.entry_id, command.count)
+    if command.list == NULL:
+        return
+    for i in range(command.list.events.size()):
+        row = command.list.events[i]
+        if row.entry_id == command.entry_id:
+            row.counted = True
+            put_event(store, command.list.number, &row)
+
+
+# --- campaigns and codes --------------------------------------------------------------------------
+
+cdef uint32_t ensure_campaign(
+    Store *store, Command *command, const string &campaign_id, const string &name
+) noexcept nogil:
+    """Return the campaign's number, registered and renamed as needed; "" leaves the name."""
+    cdef uint32_t number = find_campaign(store, text_slice(campaign_id))
+    cdef Rename rename
+    if number == store.campaigns.size():
+        add_campaign(store, text_slice(campaign_id))
+    if name.empty() or store.campaigns[number].name == name:
+        return number
+    rename.number = number
+    rename.name = name
+    command.renames.push_back(rename)
+    put_campaign(store, number, text_slice(campaign_id), text_slice(name))
+    return number
+
+
+cdef void signal_campaign(Store *store, Command *command, int64_t now_ns) noexcept nogil:
+    """R16: a stop ends the campaign's reservations; recycle and reset command nothing."""
+    cdef uint32_t number
+    if not command.list_id.empty() and not known_list(store, command):
+        return
+    if not known_campaign(store, command, command.campaign_ids[0], &number) or not command.stopped:
+        return
+    if command.list != NULL:
+        stop_on_list(store, command, command.list, number, now_ns)
+        return
+    it = store.lists.begin()
+    while it != store.lists.end():
+        stop_on_list(store, command, dereference(it).second, number, now_ns)
+        preincrement(it)
+
+
+cdef void stop_on_list(
+    Store *store, Command *command, List *lst, uint32_t campaign, int64_t now_ns
+) noexcept nogil:
+    cdef List draft = lst[0]
+    append_event(store, command, &draft, event_of(EVENT_RESERVATIONS_END, campaign, now_ns), True)
+    put_list(store, &draft)
+
+
+cdef void upsert_code(Store *store, Command *command) noexcept nogil:
+    cdef char flags[2]
+    flags[0], flags[1] = command.counts_as_attempt, command.success
+    put_row(
+        store, CODES, text_slice(command.code), slice_of(flags, 2), text_slice(command.category)
+    )
+
+
+cdef void delete_code(Store *store, Command *command) noexcept nogil:
+    if store.codes.count(command.code) == 0:
+        snprintf(
+            task_refuse(&command.task, NOT_FOUND), MESSAGE_BYTES,
+            "code: there is no wrap-up code \"%.*s\"; ListWrapUpCodes shows those that are known",
+            printable(command.code.data(), command.code.size()), command.code.data(),
+        )
+        return
+    delete_row(store, CODES, text_slice(command.code))
+
+
+# --- principals -----------------------------------------------------------------------------------
+
+cdef void put_principal(Store *store, Command *command) noexcept nogil:
+    """Write what the server keeps of a principal; it means nothing here."""
+    put_row(
+        store, PRINCIPALS, text_slice(command.name), empty_slice(), text_slice(command.principal)
+    )
+
+
+cdef void note_refusals(Store *store, Command *command, int64_t now_ns) noexcept nogil:
+    """Leave an audit entry only; not out of what is kept for releases."""
+    if store_capacity(store, now_ns) < CAPACITY_FOR_GRANTS:
+        refuse_full(store, &command.task)
+
+
+# --- import ---------------------------------------------------------------------------------------
+
+cdef void import_rows(Store *store, Command *command, int64_t now_ns) noexcept nogil:
+    cdef size_t i
+    if not known_list(store, command):
+        return
+    if store_capacity(store, now_ns) < CAPACITY_FOR_GRANTS:
+        refuse_full(store, &command.task)
+        return
+    for i in range(command.rows.size()):
+        if command.rows[i].until_ns <= now_ns:
+            command.tally[<int> TALLY_EXPIRED] += 1
+        elif not import_row(store, command, &command.rows[i], now_ns):
+            if command.strategy == IMPORT_FAIL:
+                refuse_conflict(store, command, i)
+                return
+            command.tally[<int> TALLY_SKIPPED] += 1
+    command.count = command.tally[<int> TALLY_IMPORTED] + command.tally[<int> TALLY_OVERWRITTEN]
+
+
+cdef bint import_row(Store *store, Command *command, ImportRow *row, int64_t now_ns) noexcept nogil:
+    """Write one row; False if another campaign's hold forbids it."""
+    cdef Record record
+    cdef uint32_t number = find_campaign(store, text_slice(row.campaign_id))
+    cdef bint taken
+    record_load(store, command.list, text_slice(row.record_id), NULL, &record)
+    taken = hold_alive(&record.hold, now_ns) and record.hold.campaign != number
+    if not rules_import(
+        &record.hold, number, row.until_ns, command.strategy == IMPORT_OVERWRITE, now_ns
+    ):
+        return False
+    ensure_campaign(store, command, row.campaign_id, row.campaign_name)
+    record_store(store, command.list, &record, now_ns)
+    command.tally[<int> TALLY_OVERWRITTEN if taken else <int> TALLY_IMPORTED] += 1
+    return True
+
+
+cdef void refuse_conflict(Store *store, Command *command, size_t index) noexcept nogil:
+    cdef string *record_id = &command.rows[index].record_id
+    snprintf(
+        task_refuse(&command.task, FAILED_PRECONDITION), MESSAGE_BYTES,
+        "rows[%zu]: record \"%.*s\" is held by another campaign; import with strategy skip or "
+        "overwrite, or release it first",
+        index, printable(record_id.data(), record_id.size()), record_id.data(),
+    )
+
+
+# --- one command, whole ---------------------------------------------------------------------------
+
+cdef void apply(Store *store, Command *command, int64_t now_ns) noexcept nogil:
+    if command.kind == CREATE_LIST:
+        create_list(store, command, now_ns)
+    elif command.kind == UPDATE_POLICY:
+        update_policy(store, command, now_ns)
+    elif command.kind == DELETE_LIST:
+        delete_list(store, command, now_ns)
+    elif command.kind == RELEASE:
+        release(store, command, now_ns)
+    elif command.kind == RELEASE_RECORDS:
+        release_records(store, command, now_ns)
+    elif command.kind == UPSERT_CAMPAIGN:
+        ensure_campaign(store, command, command.campaign_ids[0], command.name)
+    elif command.kind == SIGNAL_CAMPAIGN:
+        signal_campaign(store, command, now_ns)
+    elif command.kind == UPSERT_CODE:
+        upsert_code(store, command)
+    elif command.kind == DELETE_CODE:
+        delete_code(store, command)
+    elif command.kind == IMPORT_ROWS:
+        import_rows(store, command, now_ns)
+    elif command.kind == FINISH_COUNT:
+        finish_count(store, command, now_ns)
+    elif command.kind == PUT_PRINCIPAL:
+        put_principal(store, command)
+    elif command.kind == DELETE_PRINCIPAL:
+        delete_row(store, PRINCIPALS, text_slice(command.name))
+    elif command.kind == NOTE_REFUSALS:
+        note_refusals(store, command, now_ns)
+
+
+cdef bint replay(Store *store, Command *command, int64_t now_ns) noexcept nogil:
+    """Fill in the first answer if this request id was answered within 24 h (R20)."""
+    cdef RequestRow row
+    cdef AuditRow entry
+    cdef Slice value
+    cdef string note
+    if command.request_id.empty() or not get_row(
+        store, REQUESTS, text_slice(command.request_id), &value
+    ):
+        return False
+    memcpy(&row, value.data, sizeof(row))
+    if now_ns - row.time_ns >= REQUEST_MEMORY_NS:
+        return False
+    command.memo.assign(value.data + sizeof(row), value.size - sizeof(row))
+    command.replayed = True
+    command.revision = row.revision
+    command.time_ns = row.time_ns
+    command.entry_id = row.entry_id
+    memcpy(command.tally, row.tally, sizeof(row.tally))
+    command.count = 0
+    if read_audit(store, row.entry_id, &entry, &note):
+        command.count = entry.count
+    return True
+
+
+cdef void record_command(Store *store, Command *command, int64_t now_ns) noexcept nogil:
+    """Write the audit entry (or add to it) and the request's answer."""
+    cdef AuditRow entry
+    cdef RequestRow request
+    cdef string note
+    if command.kind == FINISH_COUNT:
+        return
+    if command.entry_id != store.next_entry:
+        if read_audit(store, command.entry_id, &entry, &note):
+            entry.count += command.count
+            put_audit(store, command.entry_id, &entry, note)
+    else:
+        store.next_entry += 1
+        entry.time_ns = now_ns
+        entry.revision = command.revision
+        entry.count = command.count
+        put_audit(store, command.entry_id, &entry, command.note)
+    if command.request_id.empty():
+        return
+    request.time_ns = now_ns
+    request.revision = command.revision
+    request.entry_id = command.entry_id
+    memcpy(request.tally, command.tally, sizeof(request.tally))
+    put_row(
+        store, REQUESTS, text_slice(command.request_id), slice_of(&request, sizeof(request)),
+        text_slice(command.memo),
+    )
+
+
+cdef int refresh_catalog(Store *store, Command *command) noexcept nogil:
+    """Bring the catalog up to a command that is committed; an LMDB error code, or 0.
+
+    A catalog that could not be refreshed would decide by a policy or a log that is not in force any
+    more, so an error here stops the store like a failed commit.
+    """
+    cdef size_t i
+    cdef uint32_t number
+    cdef int code = MDB_SUCCESS
+    for i in range(command.renames.size()):
+        rename_campaign(store, command.renames[i].number, command.renames[i].name)
+    if command.kind == UPSERT_CODE or command.kind == DELETE_CODE:
+        return load_codes(store)
+    elif command.kind == DELETE_LIST:
+        number = command.list.number
+        forget_list(store, text_slice(command.list_id))
+        store.dropped_lists.push_back(number)
+    elif command.kind == SIGNAL_CAMPAIGN and command.list == NULL:
+        it = store.lists.begin()
+        while it != store.lists.end() and code == MDB_SUCCESS:
+            code = load_list(store, text_slice(dereference(it).second.id))
+            preincrement(it)
+    elif command.kind == IMPORT_ROWS:
+        command.list.acquire_revision = command.revision
+    elif command.kind == CREATE_LIST or command.list != NULL:
+        return load_list(store, text_slice(command.list_id))
+    return code
+
+
+cdef bint is_revision(const Command *command) noexcept nogil:
+    """Tell whether the command makes a revision: a count and a refusal say what was, like settling.
+    """
+    return command.kind != FINISH_COUNT and command.kind != NOTE_REFUSALS
+
+
+cdef int command_run(Store *store, Command *command, int64_t now_ns) noexcept nogil:
+    """Decide and commit one command; 0 unless the store has failed and must stop.
+
+    The outcome is in `command`: a refusal with code and message, a replayed answer, or the
+    command's own, durable by then.
+    """
+    cdef int code
+    store_begin(store)
+    if replay(store, command, now_ns):
+        store_abort(store)
+        return MDB_SUCCESS
+    command.revision = store.state.revision + is_revision(command)
+    command.time_ns = now_ns
+    if command.entry_id == 0:
+        command.entry_id = store.next_entry
+    apply(store, command, now_ns)
+    if command.task.code != OK:
+        store_abort(store)
+        return MDB_SUCCESS
+    record_command(store, command, now_ns)
+    code = store_commit(store, command.revision, now_ns)
+    if code == MDB_SUCCESS:
+        return refresh_catalog(store, command)
+    if is_full(code):
+        refuse_full(store, &command.task)
+        code = MDB_SUCCESS
+    return code

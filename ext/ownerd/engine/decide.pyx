@@ -1,0 +1,193 @@
+"""Decides one call of DialService inside the open write transaction.
+
+Looks up the list, the campaign, the codes and each record, asks `rules`, and writes what changed.
+A call is checked whole before its first write, so a refused call has changed nothing. Runs on the
+writer thread only; the engine commits and answers.
+"""
+
+from libc.stdint cimport uint32_t
+from libc.stdio cimport snprintf
+from libc.string cimport memcmp
+
+from ownerd.api.dial_call cimport (
+    CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, CALL_REPORT, CALL_REPORT_BATCH, DialItem,
+)
+from ownerd.api.task cimport INVALID_ARGUMENT, MESSAGE_BYTES, OK, printable, task_refuse
+from ownerd.base.bytes cimport Slice, text_slice
+from ownerd.engine.commands cimport refuse_full, refuse_unknown_list
+from ownerd.rules.ownership cimport (
+    NOBODY, OWNERSHIP_ACQUIRED, Code, Ruling, rules_attempt, rules_claim, rules_holder,
+)
+from ownerd.storage.capacity cimport CAPACITY_FOR_GRANTS, CAPACITY_FOR_REPORTS
+from ownerd.storage.memtable cimport Memtable, memtable_prefetch
+from ownerd.storage.multiget cimport Seen, multiget_add, multiget_read, multiget_skip
+from ownerd.storage.store cimport (
+    List, Record, add_campaign, find_campaign, find_code, find_list, note_error, record_load,
+    record_store,
+)
+
+cdef enum:
+    PREFETCHED = 8                    # records between asking for a slot and writing to it
+
+
+# What one call is decided with; a new campaign has the number that it would get until it is added.
+cdef struct Decision:
+    Store *store
+    List *list
+    DialCall *call
+    uint32_t campaign
+    int64_t now_ns
+    const Seen *seen                  # what looking multiget saw of the next record; or NULL
+    bint dry                          # decide without writing
+    bint changed
+    Slice code_text                   # the wrap-up code last looked up
+    Code code
+
+
+cdef bint lookup_code(Decision *decision, Slice text) noexcept nogil:
+    """Set `decision.code`; batches mostly repeat a few codes, so the last one is kept."""
+    if text.size == decision.code_text.size and text.size > 0 \
+            and memcmp(text.data, decision.code_text.data, text.size) == 0:
+        return True
+    if not find_code(decision.store, text, &decision.code):
+        return False
+    decision.code_text = text
+    return True
+
+
+cdef bint codes_known(Decision *decision) noexcept nogil:
+    cdef uint32_t i
+    cdef Slice text
+    cdef DialCall *call = decision.call
+    cdef char *message
+    for i in range(call.item_count):
+        text = call.items[i].wrap_up_code
+        if lookup_code(decision, text):
+            continue
+        message = task_refuse(&call.task, INVALID_ARGUMENT)
+        if call.call_kind == CALL_REPORT:
+            snprintf(
+                message, MESSAGE_BYTES, "wrap_up_code: \"%.*s\" is not a known wrap-up code; "
+                "ListWrapUpCodes shows those that are", printable(text.data, text.size), text.data,
+            )
+        else:
+            snprintf(
+                message, MESSAGE_BYTES, "attempts[%u].wrap_up_code: \"%.*s\" is not a known "
+                "wrap-up code; ListWrapUpCodes shows those that are",
+                i, printable(text.data, text.size), text.data,
+            )
+        return False
+    return True
+
+
+cdef void name_holder(Store *store, DialItem *item) noexcept nogil:
+    if item.holder.kind != NOBODY:
+        item.holder_id = text_slice(store.campaigns[item.holder.campaign].id)
+        item.holder_name = text_slice(store.campaigns[item.holder.campaign].name)
+
+
+cdef void decide_item(Decision *decision, DialItem *item, const Seen *seen) noexcept nogil:
+    cdef Store *store = decision.store
+    cdef Record record
+    cdef Ruling ruling
+    record_load(store, decision.list, item.record_id, seen, &record)
+    if decision.call.call_kind == CALL_GET_HOLDER:
+        item.holder = rules_holder(&record.hold, decision.now_ns)
+        name_holder(store, item)
+        return
+    if decision.call.call_kind == CALL_CLAIM or decision.call.call_kind == CALL_CLAIM_BATCH:
+        ruling = rules_claim(
+            &record.hold, &decision.list.policy, decision.campaign, decision.now_ns
+        )
+    else:
+        lookup_code(decision, item.wrap_up_code)
+        ruling = rules_attempt(
+            &record.hold, &decision.list.policy, &decision.code, decision.campaign, decision.now_ns
+        )
+    item.answer = ruling.answer
+    item.holder = ruling.holder
+    name_holder(store, item)
+    if not ruling.changed:
+        return
+    decision.changed = True
+    if not decision.dry:
+        write_item(decision, &record, ruling.answer)
+
+
+cdef void write_item(Decision *decision, Record *record, int answer) noexcept nogil:
+    cdef Store *store = decision.store
+    if decision.campaign == store.campaigns.size():
+        add_campaign(store, decision.call.campaign_id)
+    if decision.call.call_kind >= CALL_REPORT and answer == OWNERSHIP_ACQUIRED:
+        decision.list.acquire_revision = store.state.revision + 1
+    record_store(store, decision.list, record, decision.now_ns)
+
+
+cdef void decide_items(Decision *decision) noexcept nogil:
+    cdef Memtable *memtable = decision.store.active.get()
+    cdef uint32_t i, count = decision.call.item_count
+    for i in range(count):
+        if decision.seen != NULL and i + PREFETCHED < count:
+            memtable_prefetch(memtable, decision.seen[PREFETCHED].hash)
+        decide_item(decision, &decision.call.items[i], decision.seen)
+        if decision.seen != NULL:
+            decision.seen += 1
+
+
+cdef const Seen *take_prefetched(Store *store, DialCall *call) noexcept nogil:
+    """Return what looking multiget saw of the next call's records, NULL if it did not look."""
+    cdef size_t first = store.multiget.next
+    if store.multiget.records.size() < first + call.item_count:
+        return NULL
+    store.multiget.next += call.item_count
+    return &store.multiget.records[first]
+
+
+cdef void multiget_group(Store *store, DialCall *const *calls, size_t count) noexcept nogil:
+    """Look the records of the next calls up together, in the open transaction."""
+    cdef size_t i
+    cdef uint32_t item
+    cdef List *lst
+    for i in range(count):
+        lst = find_list(store, calls[i].list_id)
+        if lst == NULL:
+            multiget_skip(&store.multiget, calls[i].item_count)
+            continue
+        for item in range(calls[i].item_count):
+            multiget_add(&store.multiget, lst.number, calls[i].items[item].record_id)
+    note_error(store, multiget_read(
+        &store.multiget, store.tree, store.active.get(), store.immutable.get()
+    ))
+
+
+cdef bint decide_call(Store *store, DialCall *call, int64_t now_ns, Capacity room) noexcept nogil:
+    """Decide a call; True if it changed anything. Refusals are in `call.task`.
+
+    Without room for them, a claim that would be granted anew and, later, an attempt that would
+    command anything are refused, and so is their whole batch; what writes nothing is answered to
+    the end.
+    """
+    cdef Decision decision
+    cdef bint claims = call.call_kind == CALL_CLAIM or call.call_kind == CALL_CLAIM_BATCH
+    call.task.code = OK
+    decision.store = store
+    decision.call = call
+    decision.now_ns = now_ns
+    decision.changed = False
+    decision.code_text.size = 0
+    decision.seen = take_prefetched(store, call)
+    decision.dry = room < (CAPACITY_FOR_GRANTS if claims else CAPACITY_FOR_REPORTS)
+    decision.list = find_list(store, call.list_id)
+    if decision.list == NULL:
+        refuse_unknown_list(&call.task, call.list_id.data, call.list_id.size)
+        return False
+    if call.call_kind != CALL_GET_HOLDER:
+        decision.campaign = find_campaign(store, call.campaign_id)
+    if (call.call_kind == CALL_REPORT or call.call_kind == CALL_REPORT_BATCH) \
+            and not codes_known(&decision):
+        return False
+    decide_items(&decision)
+    if decision.dry and decision.changed:
+        refuse_full(store, &call.task)
+        return False
+    return decision.changed

@@ -1,0 +1,17 @@
+"""C interface of engine: the Python object that owns a store and its threads."""
+
+from ownerd.engine.group_commit cimport EngineCore, pthread_t
+from ownerd.storage.store cimport Store
+
+cdef class Engine:
+    cdef EngineCore *core
+    cdef pthread_t writer
+    cdef pthread_t settler
+    cdef bint background
+    cdef bint closed
+    cdef Py_ssize_t readers           # reads and snapshots that need the files open
+    cdef object directory
+    cdef object clock
+    cdef object opened_at
+
+    cdef Store *_store(self) except NULL

@@ -1,0 +1,661 @@
+"""One store and its writer thread, for Python: the data plane, the control plane, the reads.
+
+Wraps `writer` (queue, groups, commits): every call becomes a task, waits without the GIL and turns
+refusals into `Refused`. asyncio waiters use `aio_bridge`.
+"""
+
+import os
+import time
+
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from ownerd.api.dial_call cimport CALL_KIND_COUNT, DialCall, call_clear, call_init
+from ownerd.api.dial_codec cimport (
+    BATCH_RECORDS, CAMPAIGN_ID_BYTES, LIST_ID_BYTES, RECORD_ID_BYTES, WRAP_UP_CODE_BYTES,
+    dial_decode,
+)
+from ownerd.api.task cimport (
+    FAILED_PRECONDITION, INVALID_ARGUMENT, OK, TASK_COMMAND, UNAVAILABLE, Task, task_clear,
+)
+from ownerd.base.clock cimport Clock, clock_now
+from ownerd.base.containers cimport string
+from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS, lmdb
+from ownerd.engine.admin_reads cimport (
+    answered_request, audit_count, audit_page, campaign_page, code_page, entry_count, list_info,
+    list_page, policy_from, principal_rows, uncounted_releases,
+)
+from ownerd.engine.commands cimport (
+    CREATE_LIST, DELETE_CODE, DELETE_LIST, DELETE_PRINCIPAL, IMPORT_ROWS, NOTE_REFUSALS,
+    PUT_PRINCIPAL, RELEASE, RELEASE_RECORDS, SIGNAL_CAMPAIGN, UPDATE_POLICY, UPSERT_CAMPAIGN,
+    UPSERT_CODE, Command, ImportRow,
+)
+from ownerd.engine.group_commit cimport (
+    DRAINING, GROUP_SIZE_CLASSES, change_state, core_open, run_and_wait, start_writer, stop,
+    wait_thread,
+)
+from ownerd.engine.maintenance cimport (
+    count_and_store, flush_all, run_maintenance_step, start_maintenance,
+)
+from ownerd.engine.snapshot cimport Snapshot, SnapshotRequest
+from ownerd.rules.ownership cimport NEVER_NS
+from ownerd.storage.environment cimport check, used_bytes
+from ownerd.storage.record_tree cimport tree_count
+from ownerd.storage.recovery cimport store_close, store_open
+from ownerd.storage.store cimport COUNT_PENDING
+
+from ownerd.api.task import Refused
+from ownerd.engine.admin_reads import ListInfo, Outcome
+from ownerd.engine.admin_reads import PolicyTuple as Policy
+from ownerd.storage.directory import StoreError, StoreInUseError
+
+cdef enum:
+    NAME_BYTES = 256
+    PRINCIPAL_ID_BYTES = 128
+    REQUEST_ID_BYTES = 128
+    GROUP_RECORDS = 16_384            # more would only wait longer
+    GROUP_BYTES_PER_RECORD = 256      # what one record takes in the journal, at most
+    STEP_RECORDS = 8_192              # of maintenance: 32 MiB of dirty pages at most
+    PAGES_PER_RECORD = 4              # a generous bound on what one random record dirties
+
+CLAIM, CLAIM_BATCH, REPORT_ATTEMPT, REPORT_ATTEMPT_BATCH, GET_HOLDER = range(CALL_KIND_COUNT)
+DIAL_METHODS = ("Claim", "ClaimBatch", "ReportAttempt", "ReportAttemptBatch", "GetHolder")
+DEFAULT_MAP_BYTES = 256 << 30         # sparse: only address space until it is used
+DEFAULT_RESERVE_BYTES = 64 << 20
+DEFAULT_QUEUE_LIMIT = 65_536
+DEFAULT_MAINTENANCE_STEP_NS = 1_000_000
+DEFAULT_MEMTABLE_BYTES = 112 << 20
+LISTLESS_KINDS = (
+    UPSERT_CAMPAIGN, SIGNAL_CAMPAIGN, UPSERT_CODE, DELETE_CODE, PUT_PRINCIPAL, DELETE_PRINCIPAL,
+    NOTE_REFUSALS,
+)
+
+
+cdef refusal(Task *task):
+    return Refused(task.code, task.message.decode(errors="replace"), task.retry_ms)
+
+
+cdef assign(string *target, str text, str field, Py_ssize_t shortest, Py_ssize_t longest):
+    """Set a native string; a length that the store has no place for is INVALID_ARGUMENT."""
+    encoded = text.encode()
+    if not shortest <= len(encoded) <= longest:
+        raise Refused(
+            INVALID_ARGUMENT,
+            f"{field}: {len(encoded)} bytes found; {shortest} to {longest} are allowed",
+        )
+    target.assign(<const char *> encoded, len(encoded))
+
+
+cdef assign_bytes(string *target, bytes data):
+    target.assign(<const char *> data, len(data))
+
+
+class Reading:
+    """Keeps an engine's files open while a block reads them; Refused once it is closed."""
+
+    def __init__(self, engine):
+        self.engine = engine
+
+    def __enter__(self):
+        self.engine._begin_read()
+
+    def __exit__(self, *exception):
+        self.engine._end_read()
+
+
+cdef class Pending:
+    """A command of the control plane on its way: filled in, run by `Engine._run`, freed."""
+
+    cdef Command *command
+
+    def __cinit__(self, int kind, str list_id, bytes note, str request_id, bytes memo):
+        self.command = new Command()
+        self.command.task.kind = TASK_COMMAND
+        self.command.task.body = self.command
+        self.command.kind = <uint8_t> kind
+        if list_id or kind not in LISTLESS_KINDS:
+            assign(&self.command.list_id, list_id, "list_id", 1, LIST_ID_BYTES)
+        assign(&self.command.request_id, request_id, "request_id", 0, REQUEST_ID_BYTES)
+        assign_bytes(&self.command.note, note)
+        assign_bytes(&self.command.memo, memo)
+
+    def __dealloc__(self):
+        task_clear(&self.command.task)
+        del self.command
+
+
+cdef add_campaign_id(Pending pending, str campaign_id):
+    pending.command.campaign_ids.push_back(string())
+    assign(
+        &pending.command.campaign_ids.back(), campaign_id, "campaign_id", 1, CAMPAIGN_ID_BYTES
+    )
+
+
+cdef class Engine:
+    """One store and its writer; every method may be called from any thread.
+
+    Calls of the control plane block (without the GIL) until they are durable. They take `note`, the
+    bytes kept in the audit entry, `request_id` with `memo`, the bytes given back when the same id
+    comes again within 24 h (R20). They return an Outcome and raise Refused.
+
+    Args:
+        directory: the data directory; created if it is not there.
+        clock: the server's time; None for R19's.
+        map_bytes: the store's upper bound, reserved as address space.
+        queue_limit: records that may wait; more are refused with RESOURCE_EXHAUSTED.
+        reserve_bytes: room that is kept for releases; grants are refused first.
+        vacuum_interval_s: how often expired records are vacuumed_round up.
+        maintenance_step_ns: how long one step of maintenance may take, beside its commit.
+        memtable_bytes: memory for records that are not flushed yet; more makes flushing cheaper.
+        background: run maintenance's thread; False leaves settling to `settle()`.
+
+    Raises:
+        StoreInUseError, StoreError: see `ownerd.storage.directory`.
+    """
+
+    def __cinit__(self):
+        self.core = NULL
+        self.closed = True
+
+    def __init__(
+        self, str directory, Clock clock=None, *, map_bytes=DEFAULT_MAP_BYTES,
+        queue_limit=DEFAULT_QUEUE_LIMIT, reserve_bytes=DEFAULT_RESERVE_BYTES,
+        vacuum_interval_s=900.0, maintenance_step_ns=DEFAULT_MAINTENANCE_STEP_NS,
+        memtable_bytes=DEFAULT_MEMTABLE_BYTES, background=True,
+    ):
+        if self.core != NULL:
+            raise RuntimeError("an engine is opened once")
+        self.directory = directory
+        self.clock = Clock() if clock is None else clock
+        self.background = background
+        cdef Store *store = store_open(directory, map_bytes, reserve_bytes, memtable_bytes)
+        self.core = core_open(store, (<Clock> self.clock).state)
+        self.core.queue_limit = queue_limit
+        self.core.vacuum_interval_ms = <int> (vacuum_interval_s * 1000)
+        self.core.maintenance.step_ns = maintenance_step_ns
+        self.core.background = background
+        # A group's value fits into the journal's reserve, a step's dirty pages into the tree's.
+        self.core.group_records = max(<uint64_t> 1, min(
+            <uint64_t> GROUP_RECORDS, store.reserve_bytes // GROUP_BYTES_PER_RECORD
+        ))
+        page_bytes = store.environment.page_bytes
+        self.core.maintenance.step_records = max(<uint64_t> 1, min(
+            <uint64_t> STEP_RECORDS, store.reserve_bytes // (page_bytes * PAGES_PER_RECORD)
+        ))
+        self.core.maintenance.step_bytes = (
+            self.core.maintenance.step_records * page_bytes * PAGES_PER_RECORD
+        )
+        start_writer(self.core, &self.writer)
+        if background:
+            start_maintenance(self.core, &self.settler)
+        self.closed = False
+        self.opened_at = time.monotonic()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def __dealloc__(self):
+        if not self.closed:           # dropped without close(): the threads still use the core
+            stop(self.core)
+            with nogil:
+                if self.background:
+                    wait_thread(self.settler)
+                wait_thread(self.writer)
+            store_close(self.core.store)
+        if self.core != NULL:
+            os.close(self.core.failure_fd)
+            os.close(self.core.maintenance_fd)
+            del self.core
+
+    def begin_drain(self):
+        """Refuse new dials with UNAVAILABLE from now on; those queued are answered."""
+        change_state(self.core, DRAINING)
+
+    def close(self, timeout_s=10.0):
+        """Answer what is queued, flush all, let go of the directory. May be called again.
+
+        Waits up to `timeout_s` for reads and open snapshots; if one stays open, the files stay
+        mapped until the process ends, which harms nothing that is on disk.
+        """
+        cdef EngineCore *core = self.core
+        if self.closed:
+            return
+        self.closed = True
+        stop(core)
+        with nogil:
+            if self.background:
+                wait_thread(self.settler)
+            wait_thread(self.writer)
+        if core.failure_code.load() == MDB_SUCCESS:
+            with nogil:
+                flush_all(core, clock_now(core.clock))
+        deadline = time.monotonic() + timeout_s
+        while self.readers and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if not self.readers:
+            store_close(core.store)
+            core.store = NULL
+
+    def _begin_read(self):
+        self._store()
+        self.readers += 1
+
+    def _end_read(self):
+        self.readers -= 1
+
+    # --- data plane
+
+    def dial(self, int kind, bytes body):
+        """Answer one DialService request (protobuf bytes in and out), blocking.
+
+        `kind` is CLAIM, CLAIM_BATCH, REPORT_ATTEMPT, REPORT_ATTEMPT_BATCH or GET_HOLDER.
+        """
+        cdef DialCall call
+        if not 0 <= kind < CALL_KIND_COUNT:
+            raise ValueError(f"kind is {kind}")
+        call_init(&call, <uint8_t> kind)
+        cdef const char *data = <const char *> body
+        cdef size_t size = len(body)
+        with nogil:
+            if dial_decode(&call, data, size):
+                run_and_wait(self.core, &call.task)
+        try:
+            if call.task.code != OK:
+                raise refusal(&call.task)
+            return call.answer[:call.answer_size]
+        finally:
+            call_clear(&call)
+
+    # --- control plane
+
+    def create_list(self, list_id, policy, *, note=b"", request_id="", memo=b""):
+        """Create a contact list. Refused: ALREADY_EXISTS."""
+        cdef Pending pending = Pending(CREATE_LIST, list_id, note, request_id, memo)
+        pending.command.policy = policy_from(policy)
+        return self._run(pending)
+
+    def update_policy(
+        self, list_id, policy, expected_revision=0, *, note=b"", request_id="", memo=b""
+    ):
+        """Set a list's policy (R12-R14). Refused: NOT_FOUND; ABORTED if it is at another revision.
+
+        `expected_revision` is the ListInfo.update_revision that the caller saw, 0 for any.
+        """
+        cdef Pending pending = Pending(UPDATE_POLICY, list_id, note, request_id, memo)
+        pending.command.policy = policy_from(policy)
+        pending.command.expected_revision = expected_revision
+        return self._run(pending)
+
+    def delete_list(
+        self, list_id, *, force, expected_revision=0, note=b"", request_id="", memo=b""
+    ):
+        """Delete a list. Refused: NOT_FOUND, ABORTED; FAILED_PRECONDITION with live ownership.
+
+        The count is the number of live ownerships that end; `force` deletes them too.
+        """
+        cdef Pending pending
+        owned = 0
+        revision = 0
+        if not (request_id and self.request(request_id)):
+            with self.snapshot(list_id) as snapshot:
+                owned = snapshot.count_owned()
+                revision = snapshot.revision
+            if owned and not force:
+                raise Refused(
+                    FAILED_PRECONDITION,
+                    f'contact list "{list_id}" has live ownership (owned records: {owned}); '
+                    "release it first, or delete with force",
+                )
+            self._count_releases(list_id)
+        pending = Pending(DELETE_LIST, list_id, note, request_id, memo)
+        pending.command.force = force
+        pending.command.acquire_revision = revision
+        pending.command.expected_revision = expected_revision
+        pending.command.count = owned
+        return self._run(pending)
+
+    def release(
+        self, list_id, campaign_ids, include_reservations, *, note=b"", request_id="", memo=b""
+    ):
+        """Release the ownership of some campaigns (None: all) at one instant (R15).
+
+        In force when this returns; `count_released` then says how many. Refused: NOT_FOUND for the
+        list or a campaign.
+        """
+        cdef Pending pending = Pending(RELEASE, list_id, note, request_id, memo)
+        pending.command.include_reservations = include_reservations
+        pending.command.all_campaigns = campaign_ids is None
+        for campaign_id in dict.fromkeys(campaign_ids or ()):
+            add_campaign_id(pending, campaign_id)
+        return self._run(pending)
+
+    def release_records(self, list_id, record_ids, *, note=b"", request_id="", memo=b""):
+        """Release the ownership of single records; those that nobody owns are not counted."""
+        cdef Pending pending = Pending(RELEASE_RECORDS, list_id, note, request_id, memo)
+        for i, record_id in enumerate(record_ids):
+            pending.command.record_ids.push_back(string())
+            assign(
+                &pending.command.record_ids.back(), record_id, f"record_ids[{i}]", 1,
+                RECORD_ID_BYTES,
+            )
+        return self._run(pending)
+
+    def count_released(self, uint64_t entry_id):
+        """Count what the release with this audit entry ended, store and return the count.
+
+        Exact whenever it is called: records written since the release were counted as they were
+        written. Raises KeyError for an unknown entry.
+        """
+        cdef string name
+        cdef int code
+        known = self._audit_count(entry_id)
+        if known is not None:
+            return known
+        list_id = self._list_of_release(entry_id)
+        if list_id is None:           # counted or deleted in the meantime: the count is stored
+            return self._audit_count(entry_id)
+        assign(&name, list_id, "list_id", 1, LIST_ID_BYTES)
+        with nogil:
+            code = count_and_store(self.core, name, entry_id)
+        check(code, f"cannot count what list {list_id} released")
+        return self._audit_count(entry_id)
+
+    def pending_counts(self):
+        """Return the audit entries of releases that are still to be counted."""
+        with Reading(self):
+            return sorted({entry_id for _, entry_id in uncounted_releases(self.core.store)})
+
+    def upsert_campaign(self, campaign_id, name, *, note=b"", request_id="", memo=b""):
+        """Register a campaign, or rename it; "" keeps the name (at first, the id)."""
+        cdef Pending pending = Pending(UPSERT_CAMPAIGN, "", note, request_id, memo)
+        add_campaign_id(pending, campaign_id)
+        assign(&pending.command.name, name, "name", 0, NAME_BYTES)
+        return self._run(pending)
+
+    def signal_campaign(
+        self, campaign_id, list_id, stopped, *, note=b"", request_id="", memo=b""
+    ):
+        """End a stopped campaign's reservations on a list ("": all lists); R16.
+
+        Recycle and reset (`stopped` False) only leave an audit entry. Refused: NOT_FOUND.
+        """
+        cdef Pending pending = Pending(SIGNAL_CAMPAIGN, list_id, note, request_id, memo)
+        add_campaign_id(pending, campaign_id)
+        pending.command.stopped = stopped
+        return self._run(pending)
+
+    def upsert_code(
+        self, code, category, counts_as_attempt, success, *, note=b"", request_id="", memo=b""
+    ):
+        """Add or command a wrap-up code."""
+        cdef Pending pending = Pending(UPSERT_CODE, "", note, request_id, memo)
+        assign(&pending.command.code, code, "code", 1, WRAP_UP_CODE_BYTES)
+        assign(&pending.command.category, category, "category", 1, WRAP_UP_CODE_BYTES)
+        pending.command.counts_as_attempt = counts_as_attempt
+        pending.command.success = success
+        return self._run(pending)
+
+    def delete_code(self, code, *, note=b"", request_id="", memo=b""):
+        """Delete a wrap-up code. Refused: NOT_FOUND."""
+        cdef Pending pending = Pending(DELETE_CODE, "", note, request_id, memo)
+        assign(&pending.command.code, code, "code", 1, WRAP_UP_CODE_BYTES)
+        return self._run(pending)
+
+    def import_rows(
+        self, list_id, rows, strategy, entry_id=0, *, note=b"", request_id="", memo=b""
+    ):
+        """Import up to 10,000 rows (record_id, campaign_id, campaign_name, expire_ns or None).
+
+        `strategy`: 1 fail, 2 skip, 3 overwrite. `entry_id` 0 begins an import; further chunks pass
+        the first one's and are added to its audit entry. Refused, with nothing of these rows
+        written: NOT_FOUND, RESOURCE_EXHAUSTED, FAILED_PRECONDITION for a conflict with strategy 1.
+        """
+        cdef Pending pending
+        cdef ImportRow *row
+        cdef size_t i
+        if len(rows) > BATCH_RECORDS:
+            raise ValueError(f"{len(rows)} rows in one chunk; {BATCH_RECORDS} are allowed")
+        pending = Pending(IMPORT_ROWS, list_id, note, request_id, memo)
+        pending.command.strategy = strategy
+        pending.command.entry_id = entry_id
+        pending.command.rows.resize(len(rows))
+        for i, (record_id, campaign_id, campaign_name, expire_ns) in enumerate(rows):
+            row = &pending.command.rows[i]
+            place = f"rows[{i}]"
+            assign(&row.record_id, record_id, f"{place}.record_id", 1, RECORD_ID_BYTES)
+            assign(&row.campaign_id, campaign_id, f"{place}.campaign_id", 1, CAMPAIGN_ID_BYTES)
+            assign(&row.campaign_name, campaign_name, f"{place}.campaign_name", 0, NAME_BYTES)
+            row.until_ns = NEVER_NS if expire_ns is None else <int64_t> expire_ns
+        return self._run(pending)
+
+    def put_principal(self, principal_id, bytes kept, *, note=b"", request_id="", memo=b""):
+        """Keep `kept` of a principal, in the place of what was kept of it before."""
+        cdef Pending pending = Pending(PUT_PRINCIPAL, "", note, request_id, memo)
+        assign(&pending.command.name, principal_id, "principal_id", 1, PRINCIPAL_ID_BYTES)
+        assign_bytes(&pending.command.principal, kept)
+        return self._run(pending)
+
+    def delete_principal(self, principal_id, *, note=b"", request_id="", memo=b""):
+        """Keep nothing of a principal any more; one that is not there is no error."""
+        cdef Pending pending = Pending(DELETE_PRINCIPAL, "", note, request_id, memo)
+        assign(&pending.command.name, principal_id, "principal_id", 1, PRINCIPAL_ID_BYTES)
+        return self._run(pending)
+
+    def note_refusals(self, int64_t count, *, note):
+        """Leave an audit entry about `count` callers turned away; it makes no revision.
+
+        Refused: RESOURCE_EXHAUSTED, while only the room for releases is left.
+        """
+        cdef Pending pending = Pending(NOTE_REFUSALS, "", note, "", b"")
+        pending.command.count = count
+        return self._run(pending)
+
+    def _run(self, Pending pending):
+        """Run a command to its end."""
+        cdef Command *command = pending.command
+        with nogil:
+            run_and_wait(self.core, &command.task)
+        if command.task.code != OK:
+            raise refusal(&command.task)
+        return Outcome(
+            command.revision, command.time_ns,
+            None if command.count == COUNT_PENDING else command.count, command.entry_id,
+            bool(command.replayed), command.memo.data()[:command.memo.size()], tuple(command.tally),
+        )
+
+    # --- reads
+
+    cdef Store *_store(self) except NULL:
+        if self.closed:
+            raise Refused(UNAVAILABLE, "the server is stopping and takes no more calls")
+        return self.core.store
+
+    def get_list(self, list_id):
+        """Return a list's ListInfo, or None."""
+        with Reading(self):
+            return list_info(self.core.store, list_id)
+
+    def lists(self, after, limit):
+        """Return up to `limit` ListInfo by id, after the id `after`."""
+        with Reading(self):
+            return list_page(self.core.store, after, limit)
+
+    def campaigns(self, after, limit):
+        """Return up to `limit` (campaign_id, name) by id, after the id `after`."""
+        with Reading(self):
+            return campaign_page(self.core.store, after, limit)
+
+    def codes(self, after, limit):
+        """Return up to `limit` (code, category, counts_as_attempt, success) by code."""
+        with Reading(self):
+            return code_page(self.core.store, after, limit)
+
+    def principals(self):
+        """Return (principal_id, what is kept of it) of every principal, by id."""
+        with Reading(self):
+            return principal_rows(self.core.store)
+
+    def audit(self, before, limit):
+        """Return up to `limit` audit entries, newest first, with ids below `before` (0: all).
+
+        Each is (entry_id, time_ns, revision, count or None while it is pending, note).
+        """
+        with Reading(self):
+            return audit_page(self.core.store, before, limit)
+
+    def request(self, request_id):
+        """Return the Outcome stored for a request id in the last 24 h, or None."""
+        with Reading(self):
+            return answered_request(self.core.store, request_id, clock_now(self.core.clock))
+
+    def snapshot(self, list_id):
+        """Return a Snapshot of a list as of now. Refused: NOT_FOUND, RESOURCE_EXHAUSTED."""
+        cdef Snapshot snapshot = Snapshot.__new__(Snapshot)
+        cdef SnapshotRequest *request = snapshot.ask(self)
+        assign(&request.list_id, list_id, "list_id", 1, LIST_ID_BYTES)
+        with Reading(self):
+            with nogil:
+                run_and_wait(self.core, &request.task)
+            if request.task.code != OK:
+                raise refusal(&request.task)
+            snapshot.open()
+        return snapshot
+
+    def _list_of_release(self, uint64_t entry_id):
+        """Return the id of the list that a release still to be counted belongs to, or None."""
+        with Reading(self):
+            numbers = [number for number, entry in uncounted_releases(self.core.store)
+                       if entry == entry_id]
+            for info in list_page(self.core.store, "", 1 << 62) if numbers else ():
+                if info.number == numbers[0]:
+                    return info.list_id
+        return None
+
+    def _count_releases(self, list_id):
+        """Count what the list's releases ended, as long as its records are there."""
+        info = self.get_list(list_id)
+        with Reading(self):
+            releases = uncounted_releases(self.core.store)
+        for number, entry_id in releases:
+            if info is not None and number == info.number:
+                self.count_released(entry_id)
+
+    def _audit_count(self, uint64_t entry_id):
+        with Reading(self):
+            return audit_count(self.core.store, entry_id)
+
+    @property
+    def time_ns(self):
+        """The server's time (R19)."""
+        return clock_now(self.core.clock)
+
+    @property
+    def revision(self):
+        """The revision of the last commit that changed something."""
+        return self._store().state.revision
+
+    @property
+    def failed(self):
+        """What ended the store, or None while it works."""
+        if self.core.failure_code.load() == MDB_SUCCESS:
+            return None
+        if self.core.failure_code.load() == MDB_CORRUPTED:
+            return f"a row in {self.directory} fails its checksum; see 'ownerd verify'"
+        reason = lmdb.strerror(self.core.failure_code.load()).decode(errors="replace")
+        return f"a commit to {self.directory} failed: {reason}"
+
+    @property
+    def failure_fd(self):
+        """An eventfd that is readable once storage has failed; then the process must end."""
+        return self.core.failure_fd
+
+    def vacuum(self):
+        """Sweep the whole store now: fold old events, drop expired records, cut the log."""
+        more = self.maintain(vacuum_all=True)
+        while more:
+            more = self.maintain()
+
+    def maintain(self, *, bint vacuum_all=False):
+        """Do one step of maintenance; True if there is more. `vacuum_all` begins with each list."""
+        cdef bint more
+        self._store()
+        with nogil:
+            more = run_maintenance_step(self.core, vacuum_all)
+        return bool(more)
+
+    def stats(self):
+        """Return counters and sizes as a dict; see the keys."""
+        cdef EngineCore *core = self.core
+        cdef Store *store = self._store()
+        cdef int64_t records = 0
+        cdef uint64_t journal_bytes = 0, tree_bytes = 0
+        with Reading(self):
+            lists, campaigns, events, requests = entry_count(store)
+            records = max(records, (
+                <int64_t> tree_count(store.tree) + store.unflushed_delta.load()
+                - store.tree.flushing_delta.load()
+            ))
+            journal_bytes = used_bytes(store.environment)
+            tree_bytes = used_bytes(store.tree.environment)
+        disk = os.fstatvfs(store.environment.data_fd)
+        counters = core.counters
+        return {
+            "revision": store.state.revision,
+            "time_ns": clock_now(core.clock),
+            "clock_offset_ns": self.clock.offset_ns(),
+            "uptime_s": time.monotonic() - self.opened_at,
+            "queue_depth": core.queued_records,
+            "queue_limit": core.queue_limit,
+            "list_count": lists,
+            "campaign_count": campaigns,
+            "record_count": records,
+            "unsettled_event_count": events,
+            "request_count": requests,
+            "store_bytes": journal_bytes + tree_bytes,
+            "journal_bytes": journal_bytes,
+            "map_bytes": store.environment.map_bytes,
+            "map_free_bytes": store.environment.map_bytes - max(journal_bytes, tree_bytes),
+            "disk_free_bytes": disk.f_bavail * disk.f_frsize,
+            "groups": counters.groups,
+            "changed_groups": counters.changed_groups,
+            "calls": counters.calls,
+            "records": counters.records,
+            "decisions": {
+                "granted": counters.decisions[1], "denied": counters.decisions[2],
+                "uncontrolled": counters.decisions[3],
+            },
+            "outcomes": {
+                name: counters.outcomes[i + 1] for i, name in enumerate((
+                    "ownership_acquired", "ownership_renewed", "ownership_kept",
+                    "reservation_cleared", "not_controlled", "rejected",
+                ))
+            },
+            "refused": {"queue_full": core.queue_refusals, "store_full": counters.refused_full},
+            "commit_ns_total": counters.commit_ns,
+            "flush_wait_ns_total": counters.waited_ns,
+            "group_sizes": [counters.group_sizes[i] for i in range(GROUP_SIZE_CLASSES)],
+            "flushed_revision": store.tree.flushed_revision.load(),
+            "unflushed_record_count": store.unflushed_count.load(),
+            "flushed_records": core.maintenance.flushed_count,
+            "vacuumed_records": core.maintenance.vacuumed_count,
+            "alarms": self._alarms(),
+            "failed": core.failure_code.load() != MDB_SUCCESS,
+        }
+
+    def _alarms(self):
+        alarms = []
+        if self.core.store.environment.disk_full or self.core.store.tree.environment.disk_full:
+            alarms.append((
+                "disk_full", "the disk is full; grants are refused until space is freed",
+            ))
+        if self.core.store.environment.map_full or self.core.store.tree.environment.map_full:
+            alarms.append((
+                "map_full",
+                "the store has reached map_bytes; grants are refused until records are released "
+                "and settled, or the server is restarted with a larger map",
+            ))
+        if self.failed is not None:
+            alarms.append(("storage_failed", self.failed))
+        return alarms

@@ -1,0 +1,345 @@
+"""Scans of one list at one revision: owner counts, pages of owned records, single holders.
+
+A snapshot is a view that the writer took between two groups, with the campaigns as they were named
+then; it is read on the caller's thread, without the GIL. It is closed as soon as its page is read
+and never kept across a network wait.
+
+It changes nothing: records that have not seen the list's last events are brought up to them in
+passing (maintenance writes them back).
+"""
+
+from libc.stdint cimport uint32_t
+from libc.stdio cimport snprintf
+from libc.string cimport memcpy
+
+from ownerd.api.dial_codec cimport RECORD_ID_BYTES
+from ownerd.api.task cimport (
+    MESSAGE_BYTES, NOT_FOUND, RESOURCE_EXHAUSTED, TASK_SNAPSHOT, task_clear, task_refuse,
+)
+from ownerd.base.bytes cimport Slice, empty_slice, slice_of, text_slice
+from ownerd.base.lmdb cimport MDB_SUCCESS
+from ownerd.engine.commands cimport refuse_unknown_list
+from ownerd.rules.ownership cimport (
+    NEVER_NS, NOBODY, Hold, Holder, hold_owned, hold_reserved, rules_holder,
+)
+from ownerd.storage.codec cimport KEY_BYTES, record_id_text, record_key
+from ownerd.storage.read_view cimport (
+    RecordIterator, iterator_close, iterator_first, iterator_next, iterator_open, view_close,
+    view_find, view_take,
+)
+from ownerd.storage.store cimport NOT_RELEASED, Campaign, List, Store, find_list
+
+from ownerd.api.task import Refused
+from ownerd.storage.directory import StoreError
+
+
+# --- asking for one -------------------------------------------------------------------------------
+
+cdef SnapshotRequest *request_new() noexcept nogil:
+    """Return a request to be given a list id and submitted."""
+    cdef SnapshotRequest *request = new SnapshotRequest()
+    request.task.kind = TASK_SNAPSHOT
+    request.task.body = request
+    request.task.code = request.task.record_count = 0
+    request.task.message = NULL
+    request.view.txn = NULL
+    return request
+
+
+cdef void request_free(SnapshotRequest *request) noexcept nogil:
+    """Close and free a request that is not under way."""
+    view_close(&request.view)
+    task_clear(&request.task)
+    del request
+
+
+cdef int snapshot_take(Store *store, SnapshotRequest *request, int64_t now_ns) noexcept nogil:
+    """Fill in a request; a list that is not there or a lack of reader slots refuses it."""
+    cdef List *lst = find_list(store, text_slice(request.list_id))
+    if lst == NULL:
+        refuse_unknown_list(&request.task, request.list_id.data(), request.list_id.size())
+        return MDB_SUCCESS
+    if view_take(&request.view, store, lst) != MDB_SUCCESS:
+        snprintf(
+            task_refuse(&request.task, RESOURCE_EXHAUSTED), MESSAGE_BYTES,
+            "too many reads are in progress; try again",
+        )
+        return MDB_SUCCESS
+    request.revision = store.state.revision
+    request.time_ns = now_ns
+    request.campaigns = store.campaigns
+    return MDB_SUCCESS
+
+
+# --- scans ----------------------------------------------------------------------------------------
+
+cdef struct OwnerCount:
+    int64_t owned
+    int64_t reserved
+    int64_t earliest_ns
+
+
+cdef void count_owners(SnapshotRequest *request, vector[OwnerCount] *counts) noexcept nogil:
+    cdef RecordIterator walk
+    cdef OwnerCount *count
+    cdef bint more
+    iterator_open(&walk, &request.view)
+    more = iterator_first(&walk, empty_slice())
+    while more:
+        count = &counts[0][walk.hold.campaign]
+        if hold_owned(&walk.hold, request.time_ns):
+            count.owned += 1
+            count.earliest_ns = min(count.earliest_ns, walk.hold.owned_until_ns)
+        if hold_reserved(&walk.hold, request.time_ns):
+            count.reserved += 1
+        more = iterator_next(&walk)
+    iterator_close(&walk)
+
+
+cdef int64_t count_owned(
+    SnapshotRequest *request, const vector[char] *chosen, int64_t at_most
+) noexcept nogil:
+    cdef RecordIterator walk
+    cdef int64_t total = 0
+    cdef bint more
+    iterator_open(&walk, &request.view)
+    more = iterator_first(&walk, empty_slice())
+    while more and total < at_most:
+        if hold_owned(&walk.hold, request.time_ns) and chosen[0][walk.hold.campaign]:
+            total += 1
+        more = iterator_next(&walk)
+    iterator_close(&walk)
+    return total
+
+
+cdef int64_t count_release(SnapshotRequest *request, uint64_t entry_id) noexcept nogil:
+    """Count the records whose ownership the release with this audit entry ended.
+
+    Those written since were counted as they were written; the others have not seen it yet.
+    """
+    cdef List *lst = &request.view.list
+    cdef RecordIterator walk
+    cdef int64_t total = 0
+    cdef size_t i
+    cdef bint more
+    for i in range(lst.events.size()):
+        if lst.events[i].entry_id == entry_id:
+            total += lst.events[i].released_count
+    iterator_open(&walk, &request.view)
+    more = iterator_first(&walk, empty_slice())
+    while more:
+        if walk.released_by != NOT_RELEASED and lst.events[walk.released_by].entry_id == entry_id:
+            total += 1
+        more = iterator_next(&walk)
+    iterator_close(&walk)
+    return total
+
+
+cdef struct OwnedRow:
+    size_t key_size
+    char key[KEY_BYTES]
+    Hold hold
+
+
+cdef void read_page(
+    SnapshotRequest *request, const vector[char] *chosen, Slice after, size_t limit,
+    vector[OwnedRow] *rows
+) noexcept nogil:
+    cdef RecordIterator walk
+    cdef OwnedRow row
+    cdef bint more
+    iterator_open(&walk, &request.view)
+    more = iterator_first(&walk, after)
+    while more and rows.size() < limit:
+        if hold_owned(&walk.hold, request.time_ns) and chosen[0][walk.hold.campaign]:
+            row.key_size = walk.key.size
+            memcpy(row.key, walk.key.data, walk.key.size)
+            row.hold = walk.hold
+            rows.push_back(row)
+        more = iterator_next(&walk)
+    iterator_close(&walk)
+
+
+# --- for Python -----------------------------------------------------------------------------------
+
+cdef expiry_of(int64_t until_ns):
+    return None if until_ns == NEVER_NS else until_ns
+
+
+cdef SnapshotRequest *opened(Snapshot snapshot) except NULL:
+    if not snapshot.is_open:
+        raise ValueError("the snapshot is closed")
+    return snapshot.request
+
+
+cdef refuse_damaged(SnapshotRequest *request):
+    """Raise StoreError rather than answer from what a damaged row left out."""
+    if request.view.damaged:
+        raise StoreError("a record fails its checksum: the store is damaged")
+
+
+cdef tuple campaign_of(Snapshot snapshot, uint32_t number):
+    """Return (id, name) of a campaign as of the snapshot."""
+    cdef Campaign *campaign = snapshot.request.campaigns[number]
+    return (
+        campaign.id.data()[:campaign.id.size()].decode(),
+        campaign.name.data()[:campaign.name.size()].decode(),
+    )
+
+
+cdef tuple row_of(Snapshot snapshot, OwnedRow *row, dict names):
+    cdef char text[KEY_BYTES]
+    cdef size_t size = record_id_text(row.key, row.key_size, text)
+    campaign = names.get(row.hold.campaign)
+    if campaign is None:
+        campaign = names[row.hold.campaign] = campaign_of(snapshot, row.hold.campaign)
+    return (
+        text[:size].decode(), *campaign, row.hold.owned_since_ns,
+        expiry_of(row.hold.owned_until_ns),
+    )
+
+
+cdef choose(Snapshot snapshot, campaign_ids, vector[char] *chosen):
+    """Mark the chosen campaigns by number; None chooses all, an unknown one is refused."""
+    cdef size_t i
+    unknown = set() if campaign_ids is None else set(campaign_ids)
+    chosen.resize(snapshot.request.campaigns.size())
+    for i in range(snapshot.request.campaigns.size()):
+        campaign_id = None if campaign_ids is None else campaign_of(snapshot, <uint32_t> i)[0]
+        chosen[0][i] = campaign_ids is None or campaign_id in unknown
+        unknown.discard(campaign_id)
+    if unknown:
+        raise Refused(
+            NOT_FOUND,
+            f'campaign_ids: there is no campaign "{min(unknown)}"; ListCampaigns shows those that '
+            "are known",
+        )
+
+
+cdef class Snapshot:
+    """One contact list at one revision; made by `Engine.snapshot`.
+
+    A context manager. Use it from one thread at a time and close it soon: it pins the pages of its
+    revision. Attributes: `revision`, and `time_ns`, the server time that expirations are judged at.
+    """
+
+    cdef SnapshotRequest *ask(self, engine):
+        """Return the request to be filled in, submitted and, once it is done, opened."""
+        self.engine = engine
+        self.request = request_new()
+        return self.request
+
+    cdef open(self):
+        self.engine._begin_read()
+        self.is_open = True
+
+    @property
+    def revision(self):
+        """The revision that everything read from the snapshot belongs to."""
+        return opened(self).revision
+
+    @property
+    def time_ns(self):
+        """The server time that expirations are judged at."""
+        return opened(self).time_ns
+
+    def close(self):
+        """Let go of the revision; further reads raise ValueError. May be called again."""
+        if self.is_open:
+            view_close(&self.request.view)
+            self.is_open = False
+            self.engine._end_read()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def __dealloc__(self):
+        if self.request != NULL:
+            request_free(self.request)
+
+    def owners(self):
+        """Count, for each campaign that owns or reserves records, both and its first expiration.
+
+        Returns a list of (campaign_id, name, owned_count, reserved_count, earliest_expire_ns or
+        None), by campaign id (R17).
+        """
+        cdef SnapshotRequest *request = opened(self)
+        cdef vector[OwnerCount] counts
+        cdef OwnerCount nothing
+        cdef size_t i
+        nothing.owned = nothing.reserved = 0
+        nothing.earliest_ns = NEVER_NS
+        with nogil:
+            for i in range(request.campaigns.size()):
+                counts.push_back(nothing)
+            count_owners(request, &counts)
+        refuse_damaged(request)
+        found = [
+            (*campaign_of(self, <uint32_t> i), counts[i].owned, counts[i].reserved,
+             expiry_of(counts[i].earliest_ns))
+            for i in range(request.campaigns.size()) if counts[i].owned or counts[i].reserved
+        ]
+        return sorted(found)
+
+    def count_owned(self, campaign_ids=None, *, int64_t at_most=NEVER_NS):
+        """Count the owned records of some campaigns (None: all), stopping at `at_most`."""
+        cdef SnapshotRequest *request = opened(self)
+        cdef vector[char] chosen
+        cdef int64_t total
+        choose(self, campaign_ids, &chosen)
+        with nogil:
+            total = count_owned(request, &chosen, at_most)
+        refuse_damaged(request)
+        return total
+
+    def records(self, bytes after, size_t limit, campaign_ids=None):
+        """Return one page of owned records in key order, and the key to go on after.
+
+        `after` is b"" for the first page, else the key that the page before returned. Rows are
+        (record_id, campaign_id, campaign_name, acquire_ns, expire_ns or None). The key is b"" when
+        there are no more.
+        """
+        cdef SnapshotRequest *request = opened(self)
+        cdef vector[char] chosen
+        cdef vector[OwnedRow] rows
+        cdef Slice start = slice_of(<const char *> after, len(after))
+        cdef OwnedRow *last
+        choose(self, campaign_ids, &chosen)
+        with nogil:
+            rows.reserve(limit)
+            read_page(request, &chosen, start, limit, &rows)
+        refuse_damaged(request)
+        names = {}
+        page = [row_of(self, &rows[i], names) for i in range(rows.size())]
+        if rows.size() < limit:
+            return page, b""
+        last = &rows[rows.size() - 1]
+        return page, last.key[:last.key_size]
+
+    def holders(self, record_ids):
+        """Return each record's holder: (kind, campaign_id, name, acquire_ns, expire_ns) or None."""
+        cdef SnapshotRequest *request = opened(self)
+        cdef Hold hold
+        cdef Holder holder
+        cdef char key[KEY_BYTES]
+        cdef size_t key_size
+        found = []
+        for record_id in record_ids:
+            encoded = record_id.encode()
+            if len(encoded) > RECORD_ID_BYTES:
+                raise ValueError(f"a record id of {len(encoded)} bytes")
+            key_size = record_key(
+                key, request.view.list.number, slice_of(<const char *> encoded, len(encoded))
+            )
+            holder.kind = NOBODY
+            if view_find(&request.view, key, key_size, &hold):
+                holder = rules_holder(&hold, request.time_ns)
+            refuse_damaged(request)
+            found.append(None if holder.kind == NOBODY else (
+                <int> holder.kind, *campaign_of(self, holder.campaign), holder.since_ns,
+                expiry_of(holder.until_ns),
+            ))
+        return found

@@ -1,0 +1,16 @@
+"""C interface of load_tls: TLS as a transport of a client channel."""
+
+from ownerd.base.openssl cimport SSL_CTX
+from ownerd.load.channel cimport Transport
+
+# What a channel needs to begin; it stays where it is as long as the TlsClient lives.
+cdef struct TlsAim:
+    SSL_CTX *context
+    const char *server_name           # or an IP address
+
+cdef Transport TLS                    # filled when the module is imported
+
+cdef class TlsClient:
+    cdef TlsAim _aim
+    cdef bytes _server_name
+    cdef const TlsAim *aim(self) noexcept

@@ -1,0 +1,8 @@
+"""C interface of listener_access: who makes a call, and whether they may."""
+
+from ownerd.net.state cimport Loop, Stream
+
+cdef void access_take_header(Stream *stream, const char *value, size_t size) noexcept nogil
+cdef bint access_identify(Stream *stream) noexcept nogil
+cdef bint access_lets_in(Stream *stream) noexcept nogil
+cdef void access_refresh(Loop *loop) noexcept nogil

@@ -1,0 +1,212 @@
+"""The native dial listener as Python sees it: sockets in, orders in, counts out.
+
+Owns the loops of one listener (see `listener_loop`) from `start` to the last of their threads.
+Everything here runs on Python's side and returns at once; calls of DialService never come here.
+
+It binds no socket and reads no configuration: the server does.
+"""
+
+from cpython.ref cimport Py_INCREF
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memset
+
+from ownerd.access.table cimport Access
+from ownerd.base.clock cimport clock_elapsed
+from ownerd.base.containers cimport vector
+from ownerd.engine.engine cimport Engine
+from ownerd.engine.group_commit cimport pthread_t, wait_thread
+from ownerd.net.loop cimport loop_free, loop_new, loop_order, loop_start
+from ownerd.net.state cimport (
+    CLOSE, DRAIN, ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_DRAIN, ENDED_HANDSHAKE,
+    ENDED_HEADERS, ENDED_IDLE, ENDED_KEEPALIVE, ENDED_RESETS, ENDED_TLS, Limits, Loop, Socket,
+)
+from ownerd.net.tls cimport TlsMaterial, tls_server_context, tls_use
+
+cdef int64_t SECOND_NS = 1_000_000_000
+cdef int64_t LONGEST_SWEEP_NS = SECOND_NS
+cdef int64_t SHORTEST_SWEEP_NS = 20_000_000
+
+ENDINGS = {
+    "peer": ENDED_BY_PEER, "broken": ENDED_BROKEN, "handshake": ENDED_HANDSHAKE,
+    "keepalive": ENDED_KEEPALIVE, "idle": ENDED_IDLE, "age": ENDED_AGE, "resets": ENDED_RESETS,
+    "headers": ENDED_HEADERS, "drain": ENDED_DRAIN, "tls": ENDED_TLS,
+}
+COUNTS = (
+    "accepted", "connections", "streams", "under_way", "received", "given_up", "refused",
+    "health_checks", "handshakes", "accept_pauses", "wakeups", "writes",
+)
+
+
+cdef int64_t ns(double seconds) except? -1:
+    return <int64_t> (seconds * SECOND_NS)
+
+
+cdef class Listener:
+    """Loops that serve DialService and health from an engine; every method returns at once.
+
+    Args:
+        engine: what decides the calls; it must stay open until `ended`.
+        access: who may make them.
+        threads: how many loops.
+        max_connections, max_streams, max_header_bytes, max_message_bytes, max_held_bytes,
+        max_memory_bytes, max_resets_per_s, handshake_timeout_s, keepalive_time_s,
+        keepalive_timeout_s, max_idle_s, max_age_s, max_age_grace_s: limits, as the server's
+        settings describe them.
+    """
+
+    cdef Engine engine
+    cdef Access access
+    cdef Limits limits
+    cdef vector[Loop *] loops
+    cdef vector[pthread_t] threads
+    cdef TlsMaterial *tls
+    cdef bint joined
+
+    def __cinit__(self):
+        self.tls = new TlsMaterial()
+        self.tls.context = NULL
+
+    def __init__(
+        self, Engine engine not None, Access access not None, *, threads, max_connections,
+        max_streams, max_header_bytes, max_message_bytes, max_held_bytes, max_memory_bytes,
+        max_resets_per_s, handshake_timeout_s, keepalive_time_s, keepalive_timeout_s, max_idle_s,
+        max_age_s, max_age_grace_s,
+    ):
+        self.engine = engine
+        self.access = access
+        memset(&self.limits, 0, sizeof(Limits))
+        self.limits.max_connections = max_connections
+        self.limits.max_streams = max_streams
+        self.limits.max_header_bytes = max_header_bytes
+        self.limits.max_message_bytes = max_message_bytes
+        # The largest message must have a place, also while its buffer grows.
+        self.limits.max_held_bytes = max(max_held_bytes, 2 * max_message_bytes)
+        self.limits.max_loop_bytes = max(max_memory_bytes // threads, 4 * max_message_bytes)
+        self.limits.max_resets_per_s = max_resets_per_s
+        self.limits.handshake_timeout_ns = ns(handshake_timeout_s)
+        self.limits.keepalive_time_ns = ns(keepalive_time_s)
+        self.limits.keepalive_timeout_ns = ns(keepalive_timeout_s)
+        self.limits.max_idle_ns = ns(max_idle_s)
+        self.limits.max_age_ns = ns(max_age_s)
+        self.limits.max_age_grace_ns = ns(max_age_grace_s)
+        shortest = min(
+            handshake_timeout_s, keepalive_time_s, keepalive_timeout_s, max_idle_s, max_age_s
+        )
+        self.limits.sweep_ns = max(SHORTEST_SWEEP_NS, min(LONGEST_SWEEP_NS, ns(shortest / 4)))
+        for _ in range(threads):
+            self.loops.push_back(loop_new(engine.core, access.core, &self.limits, self.tls))
+
+    def __dealloc__(self):
+        cdef size_t i
+        if not self.ended:
+            # The engine may use the loops still, and they the engine: both stay to the process's
+            # end.
+            Py_INCREF(self.engine)    # never given back
+            Py_INCREF(self.access)
+            return
+        self._join()
+        for i in range(self.loops.size()):
+            loop_free(self.loops[i])
+        tls_use(self.tls, NULL)
+        del self.tls
+
+    def use_tls(self, bytes certificate_pem, bytes key_pem, bytes client_ca_pem=None):
+        """Make new connections to secure sockets with this material; the others go on.
+
+        May be called at any time, from any thread.
+
+        Args:
+            certificate_pem: the server's certificate, and behind it those that lead to its CA.
+            key_pem: its private key, not encrypted.
+            client_ca_pem: CAs of clients' certificates, which clients need then; None: they do not.
+
+        Raises:
+            ValueError: something is no PEM, broken, or does not fit; nothing has changed.
+        """
+        tls_use(self.tls, tls_server_context(certificate_pem, key_pem, client_ca_pem))
+
+    def start(self, sockets, secure=()):
+        """Serve connections to sockets from now on: descriptors that listen, closed by us.
+
+        Args:
+            sockets: those that speak plaintext.
+            secure: those that speak TLS; `use_tls` comes before.
+
+        Raises:
+            ValueError: there is no TLS to speak.
+        """
+        cdef pthread_t thread
+        cdef size_t i
+        cdef Socket listening
+        if secure and self.tls.context == NULL:
+            raise ValueError("use_tls comes before sockets that speak TLS")
+        for fds, listening.secure in ((sockets, False), (secure, True)):
+            for listening.fd in fds:
+                self.loops[0].listening.push_back(listening)
+        for i in range(self.loops.size()):
+            self.loops[0].peers.push_back(self.loops[i])
+        for i in range(self.loops.size()):
+            loop_start(self.loops[i], &thread)
+            self.threads.push_back(thread)
+
+    def begin_drain(self):
+        """Accept no more connections and ask the peers to begin no more calls on theirs."""
+        self._order(DRAIN, 0)
+
+    def close(self, grace_s):
+        """End every connection when its calls are answered, at the latest after `grace_s`."""
+        self._order(CLOSE, clock_elapsed() + ns(grace_s))
+
+    cdef void _order(self, int order, int64_t deadline_ns) noexcept:
+        cdef size_t i
+        for i in range(self.threads.size()):
+            loop_order(self.loops[i], order, deadline_ns)
+
+    cdef void _join(self) noexcept:
+        cdef size_t i
+        if not self.joined:
+            for i in range(self.threads.size()):
+                wait_thread(self.threads[i])
+        self.joined = True
+
+    @property
+    def ended(self):
+        """Whether every thread is over; always true before `start`."""
+        cdef size_t i
+        for i in range(self.threads.size()):
+            if not self.loops[i].ended:
+                return False
+        return True
+
+    @property
+    def pending(self):
+        """How many calls the engine has not answered yet."""
+        return self._sum("under_way")
+
+    @property
+    def received(self):
+        """How many calls were ever begun."""
+        return self._sum("received")
+
+    def stats(self):
+        """Return counts by name, and under `ended` the connections that ended, by reason."""
+        found = {name: self._sum(name) for name in COUNTS}
+        found["ended"] = {
+            name: self._ended_count(number) for name, number in ENDINGS.items()
+        }
+        return found
+
+    cdef uint64_t _ended_count(self, int ending):
+        cdef uint64_t total = 0
+        cdef size_t i
+        for i in range(self.loops.size()):
+            total += self.loops[i].counts.ended[ending]
+        return total
+
+    cdef _sum(self, str name):
+        cdef size_t i
+        total = 0
+        for i in range(self.loops.size()):
+            counts = dict(self.loops[i].counts)
+            total += counts[name]
+        return total

@@ -1,0 +1,524 @@
+"""One call on the native listener: its headers, its request, its answer, its memory.
+
+An stream is opened with its stream, checked as gRPC asks, decoded and put into the loop's chain
+for the engine; what the engine decides is submitted to nghttp2 as headers, message and trailers.
+Errors are answered as trailers only.
+
+Invariants:
+- An stream that the engine has (UNDER_WAY) stays where it is until `stream_decided`, whatever
+  becomes of its stream: `stream_close` only detaches it then.
+- Whatever an stream holds beyond its own struct is counted in `held_bytes`: of its connection
+  until its stream is gone, of its loop until it is freed.
+
+All functions run on the loop's thread, except for the hand-over from the engine's writer, which
+touches the inbox only. Nothing here reads or writes a socket, or decides about a connection.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdio cimport snprintf
+from libc.stdlib cimport abort, free, malloc, realloc
+from libc.string cimport memcmp, memcpy, memset, strlen
+
+from ownerd.api.dial_call cimport CALL_KIND_COUNT, call_clear, call_init
+from ownerd.api.dial_codec cimport dial_decode, read_text_field
+from ownerd.api.grpc_http2 cimport (
+    GRPC_INTERNAL, GRPC_UNIMPLEMENTED, PREFIX_BYTES, TARGET_HEALTH_CHECK, TARGET_UNKNOWN,
+    grpc_escape, grpc_is_content_type, grpc_message_bytes, grpc_put_prefix, grpc_target,
+    grpc_timeout_ns,
+)
+from ownerd.api.task cimport (
+    INVALID_ARGUMENT, MESSAGE_BYTES, NOT_FOUND, OK, RESOURCE_EXHAUSTED, Task, task_refuse,
+)
+from ownerd.base.bytes cimport Slice, same
+from ownerd.base.mpsc cimport mpsc_enter, mpsc_leave, mpsc_push
+from ownerd.base.nghttp2 cimport (
+    NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM, NGHTTP2_NV_FLAG_NONE,
+    NGHTTP2_NV_FLAG_NO_COPY_NAME, NGHTTP2_NV_FLAG_NO_COPY_VALUE, nghttp2_data_provider,
+    nghttp2_data_source, nghttp2_nv, nghttp2_session, nghttp2_submit_response,
+    nghttp2_submit_trailer, ssize_t,
+)
+from ownerd.base.sockets cimport eventfd_write
+from ownerd.engine.group_commit cimport RUNNING
+from ownerd.net.authn cimport access_identify, access_lets_in, access_take_header
+from ownerd.net.state cimport (
+    ANSWERED, ANSWER_BYTES, INLINE_BYTES, RECEIVING, SERVE, UNDER_WAY, Connection, Inbox, Loop,
+    Stream,
+)
+
+cdef enum Seen:                       # bits
+    SEEN_POST = 1
+    SEEN_GRPC = 2
+    SEEN_TE = 4
+    SEEN_PATH = 8
+    SEEN_BAD_TIMEOUT = 16
+    SEEN_ENCODING = 32                # another than identity
+    SEEN_TOO_MUCH = 64
+
+cdef enum:
+    SPARE_EXCHANGES = 4_096           # kept by a loop for calls to come
+    SERVING = 1                       # grpc.health.v1.HealthCheckResponse.ServingStatus
+    NOT_SERVING = 2
+    STATUS_DIGITS = 4
+    RETRY_DIGITS = 24
+
+cdef const char *GRPC_CONTENT = "application/grpc"
+
+
+# --- memory ---------------------------------------------------------------------------------------
+
+cdef Stream *stream_open(Connection *connection, int32_t stream_id) noexcept nogil:
+    """Begin a call on a new stream."""
+    cdef Loop *loop = connection.loop
+    cdef Stream *stream = loop.spare
+    if stream != NULL:
+        loop.spare = stream.next
+        loop.spare_count -= 1
+    else:
+        stream = <Stream *> malloc(sizeof(Stream))
+        if stream == NULL:
+            abort()
+    memset(stream, 0, sizeof(Stream) - INLINE_BYTES - ANSWER_BYTES)
+    call_init(&stream.call, CALL_KIND_COUNT)
+    stream.call.task.on_done = on_decided
+    stream.loop = loop
+    stream.stream_id = stream_id
+    stream.target = TARGET_UNKNOWN
+    stream.timeout_ns = -1
+    stream.call.room = stream.inline_answer
+    stream.call.buffer_bytes = ANSWER_BYTES
+    stream.body = stream.inline_body
+    stream.body_capacity = INLINE_BYTES
+    link_exchange(connection, stream)
+    loop.counts.streams += 1
+    loop.counts.received += 1
+    return stream
+
+
+cdef void link_exchange(Connection *connection, Stream *stream) noexcept nogil:
+    stream.connection = connection
+    stream.next = connection.streams
+    if stream.next != NULL:
+        stream.next.previous = stream
+    connection.streams = stream
+    connection.stream_count += 1
+    connection.busy_ns = connection.loop.now_ns
+
+
+cdef void unlink_exchange(Stream *stream) noexcept nogil:
+    cdef Connection *connection = stream.connection
+    if stream.previous != NULL:
+        stream.previous.next = stream.next
+    else:
+        connection.streams = stream.next
+    if stream.next != NULL:
+        stream.next.previous = stream.previous
+    if connection.receiving == stream:
+        connection.receiving = NULL
+    connection.stream_count -= 1
+    connection.held_bytes -= stream.held_bytes
+    connection.busy_ns = connection.loop.now_ns
+    stream.connection = NULL
+
+
+cdef void stream_close(Stream *stream) noexcept nogil:
+    """End a call whose stream is over; one that the engine has is only detached."""
+    unlink_exchange(stream)
+    if stream.state == UNDER_WAY:
+        stream.loop.counts.given_up += 1
+    else:
+        free_exchange(stream)
+
+
+cdef void free_exchange(Stream *stream) noexcept nogil:
+    cdef Loop *loop = stream.loop
+    call_clear(&stream.call)
+    if stream.body != stream.inline_body:
+        free(stream.body)
+    loop.counts.streams -= 1
+    loop.held_bytes -= stream.held_bytes
+    if loop.spare_count == SPARE_EXCHANGES:
+        free(stream)
+        return
+    stream.next = loop.spare
+    loop.spare = stream
+    loop.spare_count += 1
+
+
+cdef void streams_free_spare(Loop *loop) noexcept nogil:
+    """Give back what is kept for calls to come."""
+    cdef Stream *after
+    while loop.spare != NULL:
+        after = loop.spare.next
+        free(loop.spare)
+        loop.spare = after
+    loop.spare_count = 0
+
+
+cdef inline void hold(Stream *stream, size_t size) noexcept nogil:
+    stream.held_bytes += size
+    stream.connection.held_bytes += size
+    stream.loop.held_bytes += size
+
+
+cdef inline bint holds_too_much(const Stream *stream, size_t more) noexcept nogil:
+    """Tell whether there is no place for `more` bytes of a request."""
+    return (
+        stream.connection.held_bytes + more > stream.loop.limits.max_held_bytes
+        or stream.loop.held_bytes + more > stream.loop.limits.max_loop_bytes
+    )
+
+
+# --- the request ----------------------------------------------------------------------------------
+
+cdef void stream_header(
+    Stream *stream, const char *name, size_t name_size, const char *value, size_t value_size
+) noexcept nogil:
+    """Take one header of the request; those that gRPC servers do not ask for are only counted."""
+    stream.header_bytes += <uint32_t> (name_size + value_size + 32)
+    if stream.header_bytes > stream.loop.limits.max_header_bytes:
+        stream.seen |= SEEN_TOO_MUCH
+    elif name_size == 5 and same(name, name_size, ":path"):
+        stream.target = <uint8_t> grpc_target(value, value_size)
+        stream.seen |= SEEN_PATH
+    elif name_size == 7 and same(name, name_size, ":method"):
+        if same(value, value_size, "POST"):
+            stream.seen |= SEEN_POST
+    elif name_size == 12:
+        if same(name, name_size, "content-type") and grpc_is_content_type(value, value_size):
+            stream.seen |= SEEN_GRPC
+        elif same(name, name_size, "grpc-timeout"):
+            stream.timeout_ns = grpc_timeout_ns(value, value_size)
+            if stream.timeout_ns < 0:
+                stream.seen |= SEEN_BAD_TIMEOUT
+    elif name_size == 13:
+        if same(name, name_size, "authorization"):
+            access_take_header(stream, value, value_size)
+        elif same(name, name_size, "grpc-encoding") and not same(value, value_size, "identity"):
+            stream.seen |= SEEN_ENCODING
+    elif name_size == 2 and same(name, name_size, "te") and same(value, value_size, "trailers"):
+        stream.seen |= SEEN_TE
+
+
+cdef void stream_headers_done(Stream *stream) noexcept nogil:
+    """Check the headers once all are there; what cannot be served is refused at once."""
+    cdef Connection *connection = stream.connection
+    cdef uint8_t seen = stream.seen
+    connection.receiving = stream
+    if seen & SEEN_TOO_MUCH:
+        refuse_too_much(stream)
+    elif not seen & SEEN_POST:
+        refuse(stream, GRPC_INTERNAL, "405", "HTTP method: only POST is a gRPC call")
+    elif not seen & SEEN_GRPC:
+        refuse(stream, GRPC_INTERNAL, "415", "content-type: found none of application/grpc")
+    elif not seen & SEEN_TE:
+        refuse(stream, GRPC_INTERNAL, "400", "te: found no 'te: trailers', which gRPC asks for")
+    elif stream.target == TARGET_UNKNOWN:
+        refuse(stream, GRPC_UNIMPLEMENTED, "200", "Method not found!")
+    elif seen & SEEN_BAD_TIMEOUT:
+        refuse(
+            stream, GRPC_INTERNAL, "200",
+            "grpc-timeout: found no 1 to 8 digits with one of the units H, M, S, m, u, n",
+        )
+    elif seen & SEEN_ENCODING:
+        refuse_encoding(stream)
+    elif stream.target != TARGET_HEALTH_CHECK and not access_identify(stream):
+        refuse_caller(stream)
+    elif holds_too_much(stream, 0):
+        refuse_held(stream)
+    elif stream.timeout_ns >= 0:
+        stream.call.task.deadline_ns = deadline(stream.loop.now_ns, stream.timeout_ns)
+
+
+cdef int64_t deadline(int64_t now_ns, int64_t timeout_ns) noexcept nogil:
+    if timeout_ns > (<int64_t> 0x7FFFFFFFFFFFFFFF) - now_ns:
+        return 0                      # no deadline that this machine will see
+    return now_ns + timeout_ns
+
+
+cdef void stream_data(Stream *stream, const uint8_t *data, size_t size) noexcept nogil:
+    """Take a piece of the request; it may be cut anywhere."""
+    cdef size_t wanted = stream.body_size + size
+    cdef uint32_t message_bytes
+    if stream.state != RECEIVING:
+        return                        # answered before it was whole: nobody reads the rest
+    if wanted > stream.body_capacity and not grow_body(stream, wanted):
+        return
+    memcpy(stream.body + stream.body_size, data, size)
+    stream.body_size = wanted
+    if wanted > INLINE_BYTES or stream.loop.limits.max_message_bytes < INLINE_BYTES:
+        message_bytes = grpc_message_bytes(stream.body)
+        if message_bytes > stream.loop.limits.max_message_bytes:
+            refuse_size(stream, message_bytes)
+
+
+cdef inline size_t most_bytes(const Stream *stream) noexcept nogil:
+    """Return how long a request may be, its prefix included.
+
+    Nobody has to say who they are for a look at the health: it takes no memory either.
+    """
+    if stream.target == TARGET_HEALTH_CHECK:
+        return INLINE_BYTES
+    return stream.loop.limits.max_message_bytes + PREFIX_BYTES
+
+
+cdef bint grow_body(Stream *stream, size_t wanted) noexcept nogil:
+    """Make room for `wanted` bytes of request; False if that is more than a message may have."""
+    cdef size_t most = most_bytes(stream)
+    cdef size_t capacity = min(max(wanted, stream.body_capacity * 2), most)
+    cdef bint is_inline = stream.body == stream.inline_body
+    if wanted > most:
+        refuse_size(stream, max(
+            <size_t> grpc_message_bytes(stream.body), wanted - PREFIX_BYTES
+        ))
+        return False
+    if holds_too_much(stream, capacity):
+        refuse_held(stream)
+        return False
+    stream.body = <char *> realloc(NULL if is_inline else stream.body, capacity)
+    if stream.body == NULL:
+        abort()
+    if is_inline:
+        memcpy(stream.body, stream.inline_body, stream.body_size)
+        stream.body_capacity = 0
+    hold(stream, capacity - stream.body_capacity)
+    stream.body_capacity = capacity
+    return True
+
+
+cdef void stream_request_done(Stream *stream) noexcept nogil:
+    """The request is whole: check its framing, decode it and make it ready for the engine."""
+    cdef size_t size = stream.body_size
+    stream.request_ended = True
+    if stream.state != RECEIVING:
+        return
+    if size == 0:
+        refuse(stream, GRPC_UNIMPLEMENTED, "200", "the call has one request, and found was none")
+    elif stream.body[0] != 0:
+        refuse_encoding(stream)
+    elif size < PREFIX_BYTES or size < PREFIX_BYTES + grpc_message_bytes(stream.body):
+        refuse(stream, GRPC_INTERNAL, "200", "the request ended in the middle of its message")
+    elif grpc_message_bytes(stream.body) > stream.loop.limits.max_message_bytes:
+        refuse_size(stream, grpc_message_bytes(stream.body))
+    elif size > PREFIX_BYTES + grpc_message_bytes(stream.body):
+        refuse(stream, GRPC_UNIMPLEMENTED, "200", "the call has one request, and found were more")
+    elif stream.target == TARGET_HEALTH_CHECK:
+        answer_health(stream)
+    else:
+        decode(stream)
+
+
+cdef void decode(Stream *stream) noexcept nogil:
+    cdef Loop *loop = stream.loop
+    stream.call.call_kind = stream.target
+    if not dial_decode(
+        &stream.call, stream.body + PREFIX_BYTES, stream.body_size - PREFIX_BYTES
+    ):
+        loop.counts.refused += 1
+        submit_answer(stream)
+        return
+    if not access_lets_in(stream):
+        refuse_caller(stream)
+        return
+    stream.state = UNDER_WAY
+    loop.counts.under_way += 1
+    stream.call.task.next = NULL
+    if loop.last_ready == NULL:
+        loop.first_ready = &stream.call.task
+    else:
+        loop.last_ready.next = &stream.call.task
+    loop.last_ready = &stream.call.task
+
+
+# --- the engine's decision ------------------------------------------------------------------------
+
+cdef void on_decided(Task *task) noexcept nogil:
+    """Leave an answered call in its loop's inbox; on the engine's writer thread."""
+    cdef Inbox *inbox = &(<Stream *> task).loop.inbox
+    mpsc_enter(&inbox.busy)
+    if mpsc_push(<void **> &inbox.answered, task, <void **> &task.next):
+        eventfd_write(inbox.fd, 1)
+    mpsc_leave(&inbox.busy)
+
+
+cdef void stream_decided(Stream *stream) noexcept nogil:
+    """The engine is done with the call: answer it, or free it if nobody waits any more."""
+    stream.loop.counts.under_way -= 1
+    if stream.connection == NULL:
+        free_exchange(stream)
+    else:
+        submit_answer(stream)
+
+
+# --- the answer -----------------------------------------------------------------------------------
+
+cdef inline nghttp2_nv header(const char *name, const char *value) noexcept nogil:
+    """Return a header that is made of literals."""
+    cdef nghttp2_nv pair
+    pair.name, pair.namelen = <uint8_t *> name, strlen(name)
+    pair.value, pair.valuelen = <uint8_t *> value, strlen(value)
+    pair.flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE
+    return pair
+
+
+cdef ssize_t on_read_answer(
+    nghttp2_session *session, int32_t stream_id, uint8_t *buffer, size_t room, uint32_t *flags,
+    nghttp2_data_source *source, void *user_data
+) noexcept nogil:
+    """Copy the next piece of prefix and message, and submit the trailers behind the last one."""
+    cdef Stream *stream = <Stream *> source.ptr
+    cdef char prefix[PREFIX_BYTES]
+    cdef nghttp2_nv trailer
+    cdef size_t size, taken = 0
+    if stream.sent_bytes < PREFIX_BYTES:
+        grpc_put_prefix(prefix, <uint32_t> stream.call.answer_size)
+        taken = min(room, PREFIX_BYTES - stream.sent_bytes)
+        memcpy(buffer, prefix + stream.sent_bytes, taken)
+        stream.sent_bytes += taken
+    size = min(room - taken, stream.call.answer_size + PREFIX_BYTES - stream.sent_bytes)
+    if size > 0:
+        memcpy(
+            buffer + taken, stream.call.answer + stream.sent_bytes - PREFIX_BYTES, size
+        )
+        stream.sent_bytes += size
+    if stream.sent_bytes == stream.call.answer_size + PREFIX_BYTES:
+        flags[0] |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM
+        trailer = header("grpc-status", "0")
+        nghttp2_submit_trailer(session, stream_id, &trailer, 1)
+    return <ssize_t> (taken + size)
+
+
+cdef void submit_answer(Stream *stream) noexcept nogil:
+    """Hand the decided or refused call to nghttp2."""
+    cdef Connection *connection = stream.connection
+    cdef nghttp2_data_provider provider
+    cdef nghttp2_nv headers[2]
+    if stream.call.task.code != OK:
+        submit_error(stream, "200")
+        return
+    stream.state = ANSWERED
+    hold(stream, stream.call.answer_size)
+    headers[0] = header(":status", "200")
+    headers[1] = header("content-type", GRPC_CONTENT)
+    provider.source.ptr = stream
+    provider.read_callback = on_read_answer
+    if nghttp2_submit_response(
+        connection.session, stream.stream_id, headers, 2, &provider
+    ) != 0:
+        connection.dead = True
+
+
+cdef void submit_error(Stream *stream, const char *http_status) noexcept nogil:
+    """Answer with trailers only."""
+    cdef char digits[STATUS_DIGITS]
+    cdef char escaped[3 * MESSAGE_BYTES]
+    cdef char retry_ms[RETRY_DIGITS]
+    cdef nghttp2_nv headers[6]
+    cdef size_t count = 4
+    stream.state = ANSWERED
+    snprintf(digits, sizeof(digits), "%d", stream.call.task.code)
+    headers[0] = header(":status", http_status)
+    headers[1] = header("content-type", GRPC_CONTENT)
+    headers[2] = header("grpc-status", digits)
+    headers[2].flags = NGHTTP2_NV_FLAG_NO_COPY_NAME
+    headers[3] = header("grpc-message", "")
+    headers[3].value = <uint8_t *> escaped
+    headers[3].valuelen = grpc_escape(stream.call.task.message, escaped)
+    headers[3].flags = NGHTTP2_NV_FLAG_NO_COPY_NAME
+    if stream.encoding_refused:
+        headers[count] = header("grpc-accept-encoding", "identity")
+        count += 1
+    if stream.call.task.retry_ms != 0:
+        snprintf(retry_ms, sizeof(retry_ms), "%lld", <long long> stream.call.task.retry_ms)
+        headers[count] = header("grpc-retry-pushback-ms", retry_ms)
+        headers[count].flags = NGHTTP2_NV_FLAG_NO_COPY_NAME
+        count += 1
+    if nghttp2_submit_response(
+        stream.connection.session, stream.stream_id, headers, count, NULL
+    ) != 0:
+        stream.connection.dead = True
+
+
+cdef void refuse(
+    Stream *stream, int code, const char *http_status, const char *message
+) noexcept nogil:
+    """Answer with an error that the engine never saw."""
+    snprintf(task_refuse(&stream.call.task, code), MESSAGE_BYTES, "%s", message)
+    stream.loop.counts.refused += 1
+    submit_error(stream, http_status)
+
+
+cdef void refuse_caller(Stream *stream) noexcept nogil:
+    """Answer a caller that is unknown, may not do this, or does it too often."""
+    stream.loop.counts.refused += 1
+    submit_error(stream, "200")
+
+
+cdef void refuse_too_much(Stream *stream) noexcept nogil:
+    cdef char message[MESSAGE_BYTES]
+    snprintf(
+        message, sizeof(message), "headers: found more than %u bytes; allowed: at most as many",
+        stream.loop.limits.max_header_bytes,
+    )
+    refuse(stream, RESOURCE_EXHAUSTED, "200", message)
+
+
+cdef void refuse_size(Stream *stream, size_t found) noexcept nogil:
+    cdef char message[MESSAGE_BYTES]
+    snprintf(
+        message, sizeof(message), "request: found a message of %zu bytes; allowed: at most %zu",
+        found, most_bytes(stream) - PREFIX_BYTES,
+    )
+    refuse(stream, RESOURCE_EXHAUSTED, "200", message)
+
+
+cdef void refuse_held(Stream *stream) noexcept nogil:
+    refuse(
+        stream, RESOURCE_EXHAUSTED, "200",
+        "this connection, or all together, have too many bytes of requests and answers under way; "
+        "take answers faster, or send less at a time",
+    )
+
+
+cdef void refuse_encoding(Stream *stream) noexcept nogil:
+    stream.encoding_refused = True
+    refuse(
+        stream, GRPC_UNIMPLEMENTED, "200",
+        "grpc-encoding: found a compressed request; allowed: identity",
+    )
+
+
+# --- health ---------------------------------------------------------------------------------------
+
+cdef bint is_known_service(Slice name) noexcept nogil:
+    return (
+        name.size == 0
+        or same(name.data, name.size, "ownerd.v1.DialService")
+        or same(name.data, name.size, "ownerd.v1.AdminService")
+    )
+
+
+cdef void answer_health(Stream *stream) noexcept nogil:
+    """Answer grpc.health.v1.Health/Check: serving while the engine takes calls."""
+    cdef Loop *loop = stream.loop
+    cdef bint serving = loop.engine.state == RUNNING and loop.order == SERVE
+    cdef Slice service
+    loop.counts.health_checks += 1
+    if not read_text_field(
+        stream.body + PREFIX_BYTES, stream.body_size - PREFIX_BYTES, 1, &service
+    ):
+        refuse(
+            stream, INVALID_ARGUMENT, "200",
+            "request: not a well-formed protobuf message of this call",
+        )
+    elif not is_known_service(service):
+        refuse(
+            stream, NOT_FOUND, "200",
+            "service: found none of this server's; allowed: ownerd.v1.DialService, "
+            "ownerd.v1.AdminService, or empty for the server as a whole",
+        )
+    else:
+        stream.call.answer = stream.inline_answer
+        stream.call.answer[0] = 1 << 3   # field 1, a varint
+        stream.call.answer[1] = SERVING if serving else NOT_SERVING
+        stream.call.answer_size = 2
+        submit_answer(stream)

@@ -1,0 +1,19 @@
+"""C interface of codec: keys and values of the record tree."""
+
+from libc.stdint cimport int64_t, uint32_t
+
+from ownerd.base.bytes cimport Slice
+from ownerd.base.lmdb cimport MDB_val
+from ownerd.rules.ownership cimport Hold
+
+cdef enum:
+    KEY_BYTES = 160                   # longest record key: 4 + 1 + 128
+    VALUE_BYTES = 40                  # longest record value, without its seal
+    CHECKSUM_BYTES = 4                # the checksum that ends every stored value
+
+cdef void row_seal(Slice key, char *value, size_t size) noexcept nogil
+cdef bint row_verify(const MDB_val *key, MDB_val *value) noexcept nogil
+cdef size_t record_key(char *key, uint32_t list_number, Slice record_id) noexcept nogil
+cdef size_t record_id_text(const char *key, size_t key_size, char *text) noexcept nogil
+cdef bint hold_decode(const MDB_val *value, Hold *hold) noexcept nogil
+cdef size_t hold_encode(const Hold *hold, int64_t now_ns, char *value) noexcept nogil

@@ -1,0 +1,29 @@
+"""C interface of environment: one LMDB environment, open, with the figures of its room."""
+
+from libc.stdint cimport int64_t, uint64_t
+
+from ownerd.base.containers cimport mutex
+from ownerd.base.lmdb cimport MDB_dbi, MDB_env
+
+cdef cppclass Environment:
+    MDB_env *env
+    int data_fd
+    uint64_t map_bytes
+    uint64_t page_bytes
+    mutex guard                       # the figures below; `room` keeps them
+    uint64_t allocated_bytes          # the data file's blocks are reserved up to here
+    uint64_t free_bytes               # in LMDB's free list, as last counted
+    int64_t free_counted_ns           # when that was
+    uint64_t free_counted_txn         # after which commit
+    bint can_allocate
+    bint disk_full
+    bint map_full
+
+cdef check(int code, str action)
+cdef refuse_truncated(MDB_env *env, str path)
+cdef Environment *environment_open(str path, uint64_t map_bytes) except NULL
+cdef open_tables(
+    Environment *environment, const char *const *names, MDB_dbi *tables, int count
+)
+cdef void environment_close(Environment *environment) noexcept
+cdef uint64_t used_bytes(Environment *environment) noexcept nogil

@@ -1,0 +1,41 @@
+"""C interface of multiget: a group's records, looked up in the tree before they are decided."""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from ownerd.base.bytes cimport Slice
+from ownerd.base.containers cimport string, vector
+from ownerd.rules.ownership cimport Hold
+from ownerd.storage.memtable cimport Memtable
+from ownerd.storage.record_tree cimport Tree
+
+cdef enum Lookup:
+    LOOKUP_NONE                       # not looked up: a memtable has it, or it comes up twice
+    LOOKUP_ABSENT                     # neither memtables nor tree have it
+    LOOKUP_FOUND                      # the tree has it, no memtable does
+
+# One record of the group, in the order of decisions.
+cdef struct Seen:
+    Hold hold                         # LOOKUP_FOUND: as the tree has it
+    uint32_t hash
+    uint32_t key_at
+    uint8_t key_size
+    uint8_t lookup
+
+# A record to be looked up: the first 16 bytes of its key, as numbers that sort like them.
+cdef struct Probe:
+    uint64_t high
+    uint64_t low
+    uint32_t number
+
+cdef cppclass Multiget:
+    vector[Seen] records
+    string keys
+    vector[Probe] probes
+    size_t next                       # the record that is decided next
+
+cdef void multiget_clear(Multiget *multiget) noexcept nogil
+cdef void multiget_add(Multiget *multiget, uint32_t list_number, Slice record_id) noexcept nogil
+cdef void multiget_skip(Multiget *multiget, uint32_t count) noexcept nogil
+cdef int multiget_read(
+    Multiget *multiget, Tree *tree, Memtable *active, Memtable *immutable
+) noexcept nogil

@@ -1,0 +1,244 @@
+"""Reads the records of one list at one revision, while the writer goes on.
+
+The writer thread takes a view between two groups: a read transaction on the record tree, the
+immutable memtable, and the active memtable up to where it ends. From then on another thread walks
+it, without the GIL and without the writer: tree and memtables merged in key order, of each record
+what is newest. While a view is open LMDB cannot reuse the tree's pages, so it is closed as soon as
+it is read.
+
+It changes nothing, and is used by one thread at a time.
+"""
+
+from libc.string cimport memcmp
+
+from ownerd.base.bytes cimport put_be32, slice_of
+from ownerd.base.lmdb cimport MDB_NEXT, MDB_NOTFOUND, MDB_RDONLY, MDB_SET_RANGE, MDB_SUCCESS, lmdb
+from ownerd.storage.codec cimport hold_decode, row_verify
+from ownerd.storage.memtable cimport (
+    compare_keys, entry_key, entry_value, memtable_run, memtable_runs, run_seek,
+)
+from ownerd.storage.record_tree cimport TREE_RECORDS
+from ownerd.storage.store cimport fold_events
+
+
+cdef int view_take(ReadView *view, Store *store, List *lst) noexcept nogil:
+    """Take a view; on the writer thread, between two groups. An LMDB error code, or 0."""
+    cdef int code = lmdb.txn_begin(store.tree.environment.env, NULL, MDB_RDONLY, &view.txn)
+    if code != MDB_SUCCESS:
+        view.txn = NULL
+        return code
+    view.tree = store.tree
+    view.tree.view_count.fetch_add(1)
+    view.active = store.active
+    view.immutable = store.immutable
+    view.chunks = store.active.get().chunks
+    view.end = store.active.get().end
+    view.list = lst[0]
+    view.campaign_count = store.campaigns.size()
+    view.prepared = view.damaged = False
+    return MDB_SUCCESS
+
+
+cdef void view_close(ReadView *view) noexcept nogil:
+    """Let go of everything; may be called again."""
+    if view.txn != NULL:
+        lmdb.txn_abort(view.txn)
+        view.txn = NULL
+        view.tree.view_count.fetch_sub(1)
+    view.runs.clear()
+    view.active.reset()
+    view.immutable.reset()
+
+
+cdef void prepare(ReadView *view) noexcept nogil:
+    """Sort what the memtables hold, which the first reader does and not the writer."""
+    if view.prepared:
+        return
+    memtable_runs(view.active.get(), &view.chunks, view.end, &view.runs)
+    if view.immutable.get() != NULL:
+        view.runs.push_back(memtable_run(view.immutable.get()))
+    view.prepared = True
+
+
+# --- a walk ---------------------------------------------------------------------------------------
+
+cdef void iterator_open(RecordIterator *walk, ReadView *view) noexcept nogil:
+    """Set a walk up; `iterator_first` begins it, `iterator_close` ends it."""
+    prepare(view)
+    walk.view = view
+    put_be32(walk.prefix, view.list.number)
+    walk.at.resize(view.runs.size())
+    if lmdb.cursor_open(
+        view.txn, view.tree.tables[<int> TREE_RECORDS], &walk.cursor
+    ) != MDB_SUCCESS:
+        walk.cursor = NULL
+        view.damaged = True
+
+
+cdef void iterator_close(RecordIterator *walk) noexcept nogil:
+    if walk.cursor != NULL:
+        lmdb.cursor_close(walk.cursor)
+
+
+cdef bint in_list(RecordIterator *walk, const char *key, size_t key_size) noexcept nogil:
+    return key_size >= 4 and memcmp(key, walk.prefix, 4) == 0
+
+
+cdef void tree_step(RecordIterator *walk, int operation) noexcept nogil:
+    """Move the cursor; `tree_more` is False at the list's end."""
+    cdef int code = lmdb.cursor_get(walk.cursor, &walk.tree_key, &walk.tree_value, operation)
+    walk.tree_more = code == MDB_SUCCESS and in_list(
+        walk, <const char *> walk.tree_key.mv_data, walk.tree_key.mv_size
+    )
+    if code != MDB_SUCCESS and code != MDB_NOTFOUND:
+        walk.view.damaged = True
+
+
+cdef const Entry *run_top(RecordIterator *walk, size_t i) noexcept nogil:
+    """Return the record of the list that a run is at, or NULL at its end."""
+    cdef const Entry *entry
+    if walk.at[i] == walk.view.runs[i].get().entries.size():
+        return NULL
+    entry = walk.view.runs[i].get().entries[walk.at[i]]
+    return entry if in_list(walk, entry_key(entry), entry.key_size) else NULL
+
+
+cdef void find_top(RecordIterator *walk) noexcept nogil:
+    """Find the runs' first record; of those with the same key, the newest."""
+    cdef size_t i
+    cdef const Entry *entry
+    walk.top = NULL
+    for i in range(walk.at.size()):
+        entry = run_top(walk, i)
+        if entry != NULL and (walk.top == NULL or compare_keys(
+            entry_key(entry), entry.key_size, entry_key(walk.top), walk.top.key_size
+        ) < 0):
+            walk.top = entry
+
+
+cdef void pass_top(RecordIterator *walk) noexcept nogil:
+    """Move every run past the record that was on top."""
+    cdef const Entry *passed = walk.top
+    cdef const Entry *entry
+    cdef size_t i
+    for i in range(walk.at.size()):
+        entry = run_top(walk, i)
+        if entry != NULL and compare_keys(
+            entry_key(entry), entry.key_size, entry_key(passed), passed.key_size
+        ) == 0:
+            walk.at[i] += 1
+    find_top(walk)
+
+
+cdef bint take_tree(RecordIterator *walk) noexcept nogil:
+    """Make the tree's record the current one; False if its row is damaged."""
+    cdef MDB_val value = walk.tree_value
+    walk.key = slice_of(walk.tree_key.mv_data, walk.tree_key.mv_size)
+    return row_verify(&walk.tree_key, &value) and hold_decode(&value, &walk.hold)
+
+
+cdef bint take_top(RecordIterator *walk) noexcept nogil:
+    """Make the runs' first record the current one."""
+    cdef MDB_val value
+    walk.key = slice_of(entry_key(walk.top), walk.top.key_size)
+    value.mv_data = <void *> entry_value(walk.top)
+    value.mv_size = walk.top.value_size
+    return hold_decode(&value, &walk.hold)
+
+
+cdef bint advance(RecordIterator *walk) noexcept nogil:
+    """Make the next record, of tree or runs, the current one; False at the end."""
+    cdef int order
+    cdef bint sound, gone = True
+    while gone:
+        if walk.top == NULL and not walk.tree_more:
+            return False
+        order = 1 if walk.top == NULL else -1
+        if walk.top != NULL and walk.tree_more:
+            order = compare_keys(
+                entry_key(walk.top), walk.top.key_size,
+                <const char *> walk.tree_key.mv_data, walk.tree_key.mv_size,
+            )
+        gone = order <= 0 and walk.top.value_size == 0
+        sound = gone or (take_top(walk) if order <= 0 else take_tree(walk))
+        if not sound or (not gone and walk.hold.campaign >= walk.view.campaign_count):
+            walk.view.damaged = True
+            return False
+        walk.passes_top, walk.passes_tree = order <= 0, order >= 0
+        if gone:
+            move_past(walk)
+    walk.released_by = fold_events(
+        &walk.view.list.events, walk.view.list.head_seq, &walk.hold
+    )
+    return True
+
+
+cdef void move_past(RecordIterator *walk) noexcept nogil:
+    if walk.passes_top:
+        pass_top(walk)
+    if walk.passes_tree:
+        tree_step(walk, MDB_NEXT)
+
+
+cdef bint iterator_first(RecordIterator *walk, Slice after) noexcept nogil:
+    """Move to the first record, or to the first one after the key `after`; False if none is left.
+
+    The current record is in `key`, `hold` and `released_by` until the next step.
+    """
+    cdef Slice start = after if after.size != 0 else slice_of(walk.prefix, 4)
+    cdef size_t i
+    if walk.cursor == NULL:
+        return False
+    for i in range(walk.at.size()):
+        walk.at[i] = run_seek(walk.view.runs[i].get(), start.data, start.size)
+    find_top(walk)
+    walk.tree_key.mv_data = <void *> start.data
+    walk.tree_key.mv_size = start.size
+    tree_step(walk, MDB_SET_RANGE)
+    if not advance(walk):
+        return False
+    if after.size != 0 \
+            and compare_keys(walk.key.data, walk.key.size, after.data, after.size) == 0:
+        return iterator_next(walk)
+    return True
+
+
+cdef bint iterator_next(RecordIterator *walk) noexcept nogil:
+    """Move to the next record; False at the list's end, and at a damaged row."""
+    move_past(walk)
+    return advance(walk)
+
+
+# --- one record -----------------------------------------------------------------------------------
+
+cdef bint view_find(ReadView *view, const char *key, size_t key_size, Hold *hold) noexcept nogil:
+    """Look one record up; False if nothing of it is stored."""
+    cdef MDB_val value, where
+    cdef const Entry *entry
+    cdef size_t i, place
+    prepare(view)
+    for i in range(view.runs.size()):
+        place = run_seek(view.runs[i].get(), key, key_size)
+        if place == view.runs[i].get().entries.size():
+            continue
+        entry = view.runs[i].get().entries[place]
+        if compare_keys(entry_key(entry), entry.key_size, key, key_size) == 0:
+            value.mv_data = <void *> entry_value(entry)
+            value.mv_size = entry.value_size
+            return entry.value_size != 0 and fold_into(view, &value, hold)
+    where.mv_data = <void *> key
+    where.mv_size = key_size
+    if lmdb.get(view.txn, view.tree.tables[<int> TREE_RECORDS], &where, &value) != MDB_SUCCESS:
+        return False
+    if not row_verify(&where, &value):
+        view.damaged = True
+        return False
+    return fold_into(view, &value, hold)
+
+
+cdef bint fold_into(ReadView *view, const MDB_val *value, Hold *hold) noexcept nogil:
+    if not hold_decode(value, hold) or hold.campaign >= view.campaign_count:
+        view.damaged = True
+        return False
+    fold_events(&view.list.events, view.list.head_seq, hold)
+    return True

@@ -1,0 +1,10 @@
+"""C interface of recovery: a data directory becomes a Store, and is let go again."""
+
+from libc.stdint cimport uint64_t
+
+from ownerd.storage.store cimport Store
+
+cdef Store *store_open(
+    str directory, uint64_t map_bytes, uint64_t reserve_bytes, uint64_t memtable_bytes
+) except NULL
+cdef void store_close(Store *store) noexcept

@@ -1,0 +1,270 @@
+"""Walks a whole store that no server has open, and says what is damaged.
+
+Checks that every table can be walked to its end, in key order and with as many rows as LMDB counts;
+that every row carries the checksum it was written with; that flushed records belong to a list and a
+campaign that exist; and that the journal can be replayed and has no gap. Read-only.
+
+LMDB trusts its pages: a torn file can end the process with SIGBUS or SIGSEGV while it is walked.
+Run this in a process of its own (`ownerd verify` does).
+"""
+
+import os
+
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from ownerd.base.bytes cimport Slice, get_be32, slice_of
+from ownerd.base.containers cimport string, unordered_map, vector
+from ownerd.base.lmdb cimport (
+    MDB_NEXT, MDB_NOTFOUND, MDB_NOTLS, MDB_RDONLY, MDB_SUCCESS, MDB_cursor, MDB_dbi, MDB_env,
+    MDB_stat, MDB_txn, MDB_val, lmdb,
+)
+from ownerd.rules.ownership cimport Hold
+from ownerd.storage.codec cimport hold_decode, row_verify
+from ownerd.storage.directory cimport take_lock
+from ownerd.storage.environment cimport check, refuse_truncated
+from ownerd.storage.log cimport LogPosition, log_follows, log_replay, log_revision
+from ownerd.storage.memtable cimport compare_keys
+from ownerd.storage.record_tree cimport (
+    TREE_META, TREE_RECORDS, TREE_TABLE_COUNT, TREE_TABLE_NAMES, TreeState,
+)
+from ownerd.storage.store cimport (
+    CAMPAIGNS, DROPPED_LISTS, LISTS, LOG, META, PRINCIPALS, TABLE_COUNT, TABLE_NAMES, ListRow,
+    StateRow,
+)
+
+from ownerd.storage.directory import StoreError
+
+cdef enum:
+    SHOWN_ROWS = 20                   # damaged rows that are named; all are counted
+    MOST_TABLES = 16
+
+
+cdef cppclass Finding:
+    uint64_t rows
+    uint64_t damaged
+    vector[string] keys               # of the first damaged rows
+    int error                         # what ended the walk, or MDB_NOTFOUND at its proper end
+
+
+# What the catalog says, for the tables that refer to it.
+cdef cppclass Known:
+    unordered_map[uint32_t, char] lists  # numbers, those of deleted lists too
+    uint64_t campaign_count
+    StateRow state
+    TreeState tree_state
+    uint64_t log_first                # the revision that the journal begins with; 0: it is empty
+    LogPosition journal               # where it ends
+
+
+ctypedef bint (*RowCheck)(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil
+
+
+# --- rows, each without its seal ------------------------------------------------------------------
+
+cdef bint any_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
+    return True
+
+
+cdef bint state_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
+    if value.mv_size != sizeof(StateRow):
+        return False
+    memcpy(&known.state, value.mv_data, sizeof(StateRow))
+    return True
+
+
+cdef bint tree_state_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
+    if value.mv_size != sizeof(TreeState):
+        return False
+    memcpy(&known.tree_state, value.mv_data, sizeof(TreeState))
+    return known.tree_state.store_id == known.state.store_id
+
+
+cdef bint list_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
+    cdef ListRow row
+    if value.mv_size != sizeof(ListRow):
+        return False
+    memcpy(&row, value.mv_data, sizeof(row))
+    known.lists[row.number] = 1
+    return True
+
+
+cdef bint dropped_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
+    if key.mv_size != 4:
+        return False
+    known.lists[get_be32(<const char *> key.mv_data)] = 1
+    return True
+
+
+cdef bint campaign_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
+    known.campaign_count += 1
+    return key.mv_size == 4
+
+
+cdef bint record_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
+    """Tell whether a record decodes and belongs to a list and a campaign that exist."""
+    cdef Hold hold
+    return key.mv_size > 5 and hold_decode(value, &hold) \
+        and hold.campaign < known.campaign_count \
+        and known.lists.count(get_be32(<const char *> key.mv_data)) != 0
+
+
+cdef bint log_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
+    """Tell whether a row can be replayed and follows the one before it."""
+    cdef bint follows
+    if known.log_first == 0:
+        known.log_first = log_revision(key)
+        known.journal.revision = known.log_first - 1
+    follows = log_follows(&known.journal, key, value)
+    return follows and log_replay(value, NULL)
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+cdef void note(Finding *finding, Slice key) noexcept nogil:
+    finding.damaged += 1
+    if finding.keys.size() < SHOWN_ROWS:
+        finding.keys.push_back(string(key.data, key.size))
+
+
+cdef void walk_table(
+    MDB_txn *txn, MDB_dbi table, RowCheck row_right, Known *known, Finding *finding
+) noexcept nogil:
+    cdef MDB_cursor *cursor
+    cdef MDB_val key, value
+    cdef MDB_stat stat
+    cdef string before
+    finding.rows = finding.damaged = 0
+    finding.keys.clear()
+    finding.error = lmdb.cursor_open(txn, table, &cursor)
+    if finding.error != MDB_SUCCESS:
+        return
+    finding.error = lmdb.cursor_get(cursor, &key, &value, MDB_NEXT)
+    while finding.error == MDB_SUCCESS:
+        finding.rows += 1
+        if (finding.rows > 1 and compare_keys(
+            before.data(), before.size(), <const char *> key.mv_data, key.mv_size
+        ) >= 0) or not row_verify(&key, &value) or not row_right(known, &key, &value):
+            note(finding, slice_of(key.mv_data, key.mv_size))
+        before.assign(<const char *> key.mv_data, key.mv_size)
+        finding.error = lmdb.cursor_get(cursor, &key, &value, MDB_NEXT)
+    lmdb.cursor_close(cursor)
+    if lmdb.stat(txn, table, &stat) == MDB_SUCCESS and stat.ms_entries > finding.rows:
+        finding.damaged += stat.ms_entries - finding.rows   # rows that no walk comes to
+
+
+cdef RowCheck check_of(bytes name, bint in_tree):
+    """Return the check for a table's rows."""
+    if in_tree:
+        return record_row if name == TREE_TABLE_NAMES[<int> TREE_RECORDS] else tree_state_row
+    if name == TABLE_NAMES[<int> META]:
+        return state_row
+    if name == TABLE_NAMES[<int> LISTS]:
+        return list_row
+    if name == TABLE_NAMES[<int> DROPPED_LISTS]:
+        return dropped_row
+    if name == TABLE_NAMES[<int> CAMPAIGNS]:
+        return campaign_row
+    return log_row if name == TABLE_NAMES[<int> LOG] else any_row
+
+
+cdef MDB_env *open_environment(str path) except NULL:
+    """Open an environment read-only."""
+    cdef MDB_env *env = NULL
+    if not os.path.exists(os.path.join(path, "data.mdb")):
+        raise StoreError(f"there is no store here: {path}/data.mdb is missing")
+    check(lmdb.env_create(&env), "cannot set up LMDB")
+    try:
+        check(lmdb.env_set_maxdbs(env, MOST_TABLES), "cannot set up LMDB")
+        check(
+            lmdb.env_open(env, os.fsencode(path), MDB_RDONLY | MDB_NOTLS, 0o600),
+            f"cannot open the store in {path}",
+        )
+        refuse_truncated(env, path)
+    except BaseException:
+        lmdb.env_close(env)
+        raise
+    return env
+
+
+cdef list walk_environment(str path, names, bint in_tree, Known *known):
+    """Walk an environment's tables, in an order in which what is referred to comes first."""
+    cdef MDB_env *env = open_environment(path)
+    cdef MDB_txn *txn
+    cdef MDB_dbi table
+    cdef RowCheck row_right
+    cdef Finding finding
+    cdef int code
+    report = []
+    try:
+        check(lmdb.txn_begin(env, NULL, MDB_RDONLY, &txn), "cannot begin reading")
+        for name in names:
+            shown = f"{os.path.basename(path)}/{name.decode()}"
+            code = lmdb.dbi_open(txn, name, 0, &table)
+            if code == MDB_NOTFOUND and name == TABLE_NAMES[<int> PRINCIPALS]:
+                continue              # of a store that no server with principals has opened yet
+            if code != MDB_SUCCESS:
+                report.append((shown, 0, 0, [], lmdb.strerror(code).decode()))
+                continue
+            row_right = check_of(name, in_tree)
+            with nogil:
+                walk_table(txn, table, row_right, known, &finding)
+            report.append((shown, finding.rows, finding.damaged, *_details(&finding)))
+        lmdb.txn_abort(txn)
+    finally:
+        lmdb.env_close(env)
+    return report
+
+
+cdef tuple _details(Finding *finding):
+    """Return the keys of the first damaged rows, and what ended the walk early, or None."""
+    keys = [finding.keys[i].data()[:finding.keys[i].size()] for i in range(finding.keys.size())]
+    ended = None if finding.error == MDB_NOTFOUND else lmdb.strerror(finding.error).decode()
+    return keys, ended
+
+
+cdef object pair_fault(Known *known):
+    """Say why journal and records do not make one store, or None."""
+    cdef uint64_t flushed = known.tree_state.flushed_revision
+    if known.tree_state.store_id != known.state.store_id:
+        return "journal and records are of two stores"
+    if flushed > known.state.revision:
+        return f"the records are at revision {flushed}, the journal ends at {known.state.revision}"
+    if flushed < known.state.revision and (
+        known.log_first > flushed + 1 or known.journal.revision != known.state.revision
+        or known.journal.more
+    ):
+        return f"the journal does not hold revisions {flushed + 1} to {known.state.revision}"
+    return None
+
+
+def verify(directory):
+    """Walk the store in `directory`; return a list of (table, rows, damaged, keys, error).
+
+    `keys` are those of the first damaged rows, `error` says what ended a walk before its end or
+    what is wrong with the whole, or is None. Nothing is changed.
+
+    Raises:
+        StoreInUseError: a server has it open.
+        StoreError: there is no store, or it cannot be opened at all.
+    """
+    cdef Known known
+    cdef int i
+    known.campaign_count = known.log_first = known.journal.revision = 0
+    known.journal.more = False
+    known.state.revision = known.state.store_id = 0
+    known.tree_state.flushed_revision = known.tree_state.store_id = 0
+    if not os.path.isdir(directory):
+        raise StoreError(f"there is no store in {directory}: there is no such directory")
+    cdef int lock_fd = take_lock(directory)
+    names = [TABLE_NAMES[i] for i in range(TABLE_COUNT)]
+    tree_names = [TREE_TABLE_NAMES[i] for i in range(TREE_TABLE_COUNT)]
+    try:
+        report = walk_environment(os.path.join(directory, "journal"), names, False, &known)
+        report += walk_environment(os.path.join(directory, "records"), tree_names, True, &known)
+    finally:
+        os.close(lock_fd)
+    fault = pair_fault(&known)
+    if fault is not None:
+        report.append(("journal and records", 0, 0, [], fault))
+    return report

@@ -1,0 +1,539 @@
+"""Both clients, from one source: `AsyncClient` in `_async.py`, `Client` in `_sync.py`.
+
+The build makes `_sync.py` of `_async.py` by leaving out async and await (unasync, see setup.py). So
+the words here are read in both, and what differs in more than that is in `transport`.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Iterable
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+
+from ownerd.client.credentials import StrPath
+from ownerd.client.requests import admin, dial, principals
+from ownerd.client.requests.call import ADMIN, DIAL, Call, Chunks, Page, id_list
+from ownerd.client.transport import (
+    ADMIN_TIMEOUT_S,
+    DEFAULT_TARGET,
+    DIAL_TIMEOUT_S,
+    AsyncTransport,
+    Identity,
+    to_client_error,
+)
+from ownerd.client.values import (
+    UNCHANGED,
+    Access,
+    Claim,
+    ClaimBatch,
+    ContactList,
+    Grant,
+    Holder,
+    Imported,
+    Issued,
+    OnConflict,
+    OwnedRecord,
+    Owners,
+    OwnershipRow,
+    Policy,
+    Principal,
+    Released,
+    Report,
+    ReportBatch,
+    Right,
+    Signal,
+    Unchanged,
+)
+
+Result = TypeVar("Result")
+
+
+class AsyncClient:
+    """Talk to an ownerd server.
+
+    A `Client` may be shared by all threads of a program. It connects at the first call and again
+    after a loss. gRPC does not survive `os.fork`: make the client in the process that uses it.
+
+    An `AsyncClient` has the same methods, awaited; only `lists`, `owned_records`, `principals` and
+    `export_ownership` are iterated (`async for`). It belongs to one event loop, that of its first
+    call, where any number of tasks may share it. A cancelled call may still take effect on the
+    server; sending it again is safe (R20).
+
+    `target` is the address of the dial listener, `admin_target` that of the admin listener, which
+    serves both services: None sends the admin calls to `target` too. Every call has a deadline:
+    `timeout_s` for claims and reports, `admin_timeout_s` for the rest; a call's own `timeout_s`
+    overrides it. A long batch is several rpcs, each with that deadline.
+
+    Who you are: `token` is a bearer token, `token_file` a file that holds it, read again when it
+    changes, so that a new token needs no restart. Neither: OWNERD_TOKEN or OWNERD_TOKEN_FILE of the
+    environment counts; an empty `token` is none. TLS: `ca_file` has the CAs to trust the server by,
+    `tls=True` alone trusts the machine's; `cert_file` and `key_file` are a client certificate and
+    its key, `server_name` is the name in the server's certificate, where that is not the host of
+    the target. All these files are PEM, and read once, now. Without TLS a token is sent as it is:
+    use that on loopback only.
+
+    Making a client raises OSError where such a file cannot be read, ValueError where it does not
+    hold what it should or the arguments contradict each other. Every call raises a `ClientError`:
+    `Unavailable` when the server could not be reached in several tries, `DeadlineExceeded`,
+    `Unauthenticated`, `PermissionDenied`, `ResourceExhausted`, `InvalidArgument`, `NotFound`;
+    others where they are named. No call does harm when it is repeated after an error (R20).
+    """
+
+    def __init__(
+        self,
+        target: str = DEFAULT_TARGET,
+        *,
+        admin_target: str | None = None,
+        timeout_s: float = DIAL_TIMEOUT_S,
+        admin_timeout_s: float = ADMIN_TIMEOUT_S,
+        token: str | None = None,
+        token_file: StrPath | None = None,
+        tls: bool | None = None,
+        ca_file: StrPath | None = None,
+        cert_file: StrPath | None = None,
+        key_file: StrPath | None = None,
+        server_name: str | None = None,
+    ) -> None:
+        identity = Identity(token, token_file, tls, ca_file, cert_file, key_file, server_name)
+        self._transport = AsyncTransport(identity, target, admin_target or target)
+        self._timeouts_s = {DIAL: timeout_s, ADMIN: admin_timeout_s}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections; calls under way end with an error. Closing again does nothing."""
+        await self._transport.close()
+
+    def _send(self, call: Call[Any], timeout_s: float | None) -> Any:
+        if timeout_s is None:
+            timeout_s = self._timeouts_s[call.service]
+        return self._transport.send(call, timeout_s)
+
+    async def _run(self, call: Call[Result], timeout_s: float | None) -> Result:
+        try:
+            return call.read(await self._send(call, timeout_s))
+        except grpc.RpcError as error:
+            raise to_client_error(call, error) from None
+
+    async def _run_chunks(self, chunks: Chunks[Any, Result], timeout_s: float | None) -> Result:
+        return chunks.join([await self._run(call, timeout_s) for call in chunks.calls])
+
+    async def _run_pages(
+        self, page_call: Callable[[str], Call[Page[Result]]], timeout_s: float | None
+    ) -> AsyncGenerator[Result]:
+        token = ""
+        while True:
+            page = await self._run(page_call(token), timeout_s)
+            for item in page.items:
+                yield item
+            token = page.next_token
+            if not token:
+                return
+
+    # The data plane
+
+    async def claim(
+        self, list_id: str, record_id: str, campaign_id: str, *, timeout_s: float | None = None
+    ) -> Claim:
+        """Ask whether a campaign may dial a record now; a grant reserves the record for it.
+
+        Dial only if the answer is `allowed`, and report the attempt afterwards, or the record stays
+        reserved until the list's reservation TTL is over (R4-R6).
+        """
+        return await self._run(dial.claim(list_id, record_id, campaign_id), timeout_s)
+
+    async def claim_batch(
+        self,
+        list_id: str,
+        record_ids: Iterable[str],
+        campaign_id: str,
+        *,
+        timeout_s: float | None = None,
+    ) -> ClaimBatch:
+        """Claim any number of records for one campaign; the answers are in their order.
+
+        Each record is decided for itself. The records go out in commits of 10,000: when one of them
+        fails, those before it stand. A bad id is refused before anything is sent.
+        """
+        return await self._run_chunks(dial.claim_batch(list_id, record_ids, campaign_id), timeout_s)
+
+    async def report(
+        self,
+        list_id: str,
+        record_id: str,
+        campaign_id: str,
+        wrap_up_code: str,
+        *,
+        timeout_s: float | None = None,
+    ) -> Report:
+        """Report how a dial ended, such as "Busy"; a valid attempt makes the campaign the owner.
+
+        Raises `InvalidArgument` for a code that the server does not know (R7-R11).
+        """
+        return await self._run(
+            dial.report(list_id, record_id, campaign_id, wrap_up_code), timeout_s
+        )
+
+    async def report_batch(
+        self,
+        list_id: str,
+        campaign_id: str,
+        attempts: Iterable[tuple[str, str]],
+        *,
+        timeout_s: float | None = None,
+    ) -> ReportBatch:
+        """Report any number of attempts, each a (record id, wrap-up code), of one campaign.
+
+        The answers are in their order. Cut into commits as in `claim_batch`.
+        """
+        return await self._run_chunks(dial.report_batch(list_id, campaign_id, attempts), timeout_s)
+
+    async def holder(
+        self, list_id: str, record_id: str, *, timeout_s: float | None = None
+    ) -> Holder | None:
+        """Return the campaign that holds a record now, None if nobody does."""
+        return await self._run(dial.holder(list_id, record_id), timeout_s)
+
+    # The control plane
+
+    async def create_list(
+        self,
+        list_id: str,
+        policy: Policy | None = None,
+        *,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> ContactList:
+        """Create a contact list; without a policy its ownership is disabled.
+
+        `reason` goes to the audit log. `request_id` (1 to 64 bytes, None = a random one) makes a
+        repeat within 24 hours return the first answer. Raises `AlreadyExists`.
+        """
+        call = admin.create_list(list_id, policy or Policy(), reason, request_id)
+        return await self._run(call, timeout_s)
+
+    async def get_list(self, list_id: str, *, timeout_s: float | None = None) -> ContactList:
+        """Return a list and the policy in force."""
+        return await self._run(admin.get_list(list_id), timeout_s)
+
+    def lists(self, *, timeout_s: float | None = None) -> AsyncGenerator[ContactList]:
+        """Yield every list in the order of the ids, fetched by pages."""
+        return self._run_pages(admin.lists_page, timeout_s)
+
+    async def delete_list(
+        self,
+        list_id: str,
+        *,
+        force: bool = False,
+        etag: str = "",
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> int:
+        """Delete a list and return the revision of it; `force` deletes live ownership with it.
+
+        Raises `FailedPrecondition` for live ownership without `force`, `Aborted` for a stale
+        `etag`.
+        """
+        call = admin.delete_list(list_id, force, etag, reason, request_id)
+        return await self._run(call, timeout_s)
+
+    async def set_policy(
+        self,
+        list_id: str,
+        *,
+        enabled: bool | Unchanged = UNCHANGED,
+        duration: timedelta | Unchanged | None = UNCHANGED,
+        renewal_window: timedelta | Unchanged | None = UNCHANGED,
+        reservation_ttl: timedelta | Unchanged | None = UNCHANGED,
+        etag: str = "",
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> ContactList:
+        """Change the parts of a list's policy that are given; see `Policy` for their meaning.
+
+        A new duration counts from now for every owned record (R12); disabling leaves ownership in
+        force (R13). With the `etag` of an earlier read, raises `Aborted` if it has changed since.
+        """
+        lengths = {
+            "duration": duration,
+            "renewal_window": renewal_window,
+            "reservation_ttl": reservation_ttl,
+        }
+        call = admin.set_policy(list_id, enabled, lengths, etag, reason, request_id)
+        return await self._run(call, timeout_s)
+
+    async def owners(self, list_id: str, *, timeout_s: float | None = None) -> Owners:
+        """Return how many records of a list each campaign owns and has reserved (R17)."""
+        return await self._run(admin.owners(list_id), timeout_s)
+
+    def owned_records(
+        self,
+        list_id: str,
+        campaign_ids: str | Iterable[str] = (),
+        *,
+        timeout_s: float | None = None,
+    ) -> AsyncGenerator[OwnedRecord]:
+        """Yield the owned records of a list, of all campaigns or of those given, by pages.
+
+        Each page is exact as of its own moment.
+        """
+        wanted = id_list(campaign_ids)
+        return self._run_pages(
+            lambda token: admin.owned_records_page(list_id, wanted, token), timeout_s
+        )
+
+    async def release(
+        self,
+        list_id: str,
+        campaign_ids: str | Iterable[str] = (),
+        *,
+        all_campaigns: bool = False,
+        include_reservations: bool = False,
+        dry_run: bool = False,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Released:
+        """End all ownership of some campaigns, or of all, in a list at one instant (R15).
+
+        Exactly one of `campaign_ids` and `all_campaigns`. Dials in progress keep their reservation
+        unless `include_reservations`. A dry run counts and changes nothing.
+        """
+        call = admin.release(
+            list_id, campaign_ids, all_campaigns, include_reservations, dry_run, reason, request_id
+        )
+        return await self._run(call, timeout_s)
+
+    async def release_records(
+        self,
+        list_id: str,
+        record_ids: Iterable[str],
+        *,
+        reason: str = "",
+        timeout_s: float | None = None,
+    ) -> Released:
+        """End the ownership of single records, any number, in commits of 10,000 (R15)."""
+        return await self._run_chunks(admin.release_records(list_id, record_ids, reason), timeout_s)
+
+    async def upsert_campaign(
+        self,
+        campaign_id: str,
+        name: str,
+        *,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> int:
+        """Give a campaign its display name, register it if it is new, and return the revision."""
+        call = admin.upsert_campaign(campaign_id, name, reason, request_id)
+        return await self._run(call, timeout_s)
+
+    async def signal_campaign(
+        self,
+        campaign_id: str,
+        signal: Signal,
+        *,
+        list_id: str = "",
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> int:
+        """Tell that a campaign stopped, was recycled or reset, and return the revision (R16).
+
+        Without a `list_id` it is told of all lists.
+        """
+        call = admin.signal_campaign(campaign_id, signal, list_id, reason, request_id)
+        return await self._run(call, timeout_s)
+
+    async def import_ownership(
+        self,
+        list_id: str,
+        rows: Iterable[OwnershipRow],
+        *,
+        on_conflict: OnConflict = OnConflict.FAIL,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Imported:
+        """Load ownership from any number of rows, taken while they are sent.
+
+        One bad row refuses the whole import, nothing changes. An exception of `rows` cancels the
+        import and is raised here. Raises `FailedPrecondition` for a conflict under
+        `OnConflict.FAIL`. Give long imports their `timeout_s`.
+        """
+        call = admin.import_ownership(list_id, rows, on_conflict, reason, request_id)
+        try:
+            return await self._run(call, timeout_s)
+        except AsyncTransport.REQUESTS_BROKE_OFF as error:
+            raise call.request.row_error or error from None
+
+    async def export_ownership(
+        self,
+        list_id: str,
+        campaign_ids: str | Iterable[str] = (),
+        *,
+        timeout_s: float | None = None,
+    ) -> AsyncGenerator[OwnershipRow]:
+        """Yield every owned record as a row for `import_ownership`, in the order of the keys.
+
+        `timeout_s` is for the whole export, None = the admin deadline.
+        """
+        call = admin.export_ownership(list_id, campaign_ids)
+        responses = self._send(call, timeout_s)
+        try:
+            async for response in responses:
+                for row in call.read(response):
+                    yield row
+        except grpc.RpcError as error:
+            raise to_client_error(call, error) from None
+        finally:
+            responses.cancel()
+
+    # Principals; each of these calls needs the right admin
+
+    async def create_principal(
+        self,
+        principal_id: str,
+        grants: Iterable[Grant] = (),
+        *,
+        hide_holders: bool = False,
+        certificate_names: Iterable[str] = (),
+        calls_per_s: int = 0,
+        records_per_s: int = 0,
+        no_token: bool = False,
+        token_ttl: timedelta | None = None,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Issued:
+        """Make somebody known who may make calls; the token is in the answer, this once.
+
+        `no_token` makes none, for one that signs in with a client certificate, as one of its
+        `certificate_names`, such as "DNS:dialer-a.example". A token is valid for `token_ttl`, None
+        = until it is revoked. `hide_holders` keeps from the principal whose a record is. The rates
+        are limits, 0 = none. Raises `AlreadyExists`; `FailedPrecondition` if a certificate name
+        belongs to another principal.
+        """
+        settings = {
+            "hide_holders": hide_holders,
+            "certificate_names": certificate_names,
+            "calls_per_s": calls_per_s,
+            "records_per_s": records_per_s,
+        }
+        call = principals.create_principal(
+            principal_id, grants, settings, no_token, token_ttl, reason, request_id
+        )
+        return await self._run(call, timeout_s)
+
+    async def get_principal(
+        self, principal_id: str, *, timeout_s: float | None = None
+    ) -> Principal:
+        """Return a principal with its rights; its tokens are named, not shown."""
+        return await self._run(principals.get_principal(principal_id), timeout_s)
+
+    def principals(self, *, timeout_s: float | None = None) -> AsyncGenerator[Principal]:
+        """Yield every principal in the order of the ids, fetched by pages."""
+        return self._run_pages(principals.principals_page, timeout_s)
+
+    async def set_principal(
+        self,
+        principal_id: str,
+        *,
+        grants: Iterable[Grant] | Unchanged = UNCHANGED,
+        hide_holders: bool | Unchanged = UNCHANGED,
+        certificate_names: Iterable[str] | Unchanged = UNCHANGED,
+        calls_per_s: int | Unchanged = UNCHANGED,
+        records_per_s: int | Unchanged = UNCHANGED,
+        etag: str = "",
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Principal:
+        """Change what is given of a principal, for every call that begins afterwards.
+
+        `grants` are all that it has from then on. Its tokens stay valid. With the `etag` of an
+        earlier read, raises `Aborted` if it has changed since; `FailedPrecondition` if nobody would
+        be left with the right admin, or a certificate name belongs to another principal.
+        """
+        settings = {
+            "grants": grants,
+            "hide_holders": hide_holders,
+            "certificate_names": certificate_names,
+            "calls_per_s": calls_per_s,
+            "records_per_s": records_per_s,
+        }
+        call = principals.set_principal(principal_id, settings, etag, reason, request_id)
+        return await self._run(call, timeout_s)
+
+    async def delete_principal(
+        self,
+        principal_id: str,
+        *,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> int:
+        """End a principal with all its tokens at once, and return the revision of it."""
+        call = principals.delete_principal(principal_id, reason, request_id)
+        return await self._run(call, timeout_s)
+
+    async def rotate_token(
+        self,
+        principal_id: str,
+        *,
+        token_ttl: timedelta | None = None,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Issued:
+        """Make another token for a principal; it is in the answer, this once.
+
+        The one before stays valid, so that clients can go over without an outage; of three the
+        oldest ends.
+        """
+        call = principals.rotate_token(principal_id, token_ttl, reason, request_id)
+        return await self._run(call, timeout_s)
+
+    async def revoke_tokens(
+        self,
+        principal_id: str,
+        token_ids: str | Iterable[str] = (),
+        *,
+        all_tokens: bool = False,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> int:
+        """End some tokens of a principal, or all, at once; return how many were valid.
+
+        Exactly one of `token_ids` and `all_tokens`. Raises `FailedPrecondition` if nobody would be
+        left who can sign in with the right admin.
+        """
+        call = principals.revoke_tokens(principal_id, token_ids, all_tokens, reason, request_id)
+        return await self._run(call, timeout_s)
+
+    async def check_access(
+        self,
+        principal_id: str,
+        right: Right,
+        *,
+        list_id: str = "",
+        campaign_id: str = "",
+        timeout_s: float | None = None,
+    ) -> Access:
+        """Say whether a principal has a right on a list and a campaign; empty = on every one."""
+        call = principals.check_access(principal_id, right, list_id, campaign_id)
+        return await self._run(call, timeout_s)

@@ -1,0 +1,364 @@
+"""The AdminService: the control-plane rpcs that a program needs often.
+
+Rpcs that are not here (audit, wrap-up codes, status) are in the generated stubs,
+`ownerd.v1.admin_pb2_grpc`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from itertools import islice
+from typing import Any
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from ownerd.client import values
+from ownerd.client.requests.call import (
+    ADMIN,
+    PAGE_SIZE,
+    Call,
+    Chunks,
+    Page,
+    checked_ids,
+    chunk_note,
+    fresh_request_id,
+    id_list,
+    read_length,
+    read_time,
+    write_length,
+    write_time,
+)
+from ownerd.client.values import BATCH_LIMIT, Policy, Unchanged
+from ownerd.v1 import admin_pb2
+
+ROWS_PER_MESSAGE = 1_000
+
+# The oneof of duration and no_expiration changes as one.
+_MASK_PATHS = {"duration": "expiration"}
+
+
+def _write_policy(policy: Policy) -> admin_pb2.OwnershipPolicy:
+    message = admin_pb2.OwnershipPolicy(
+        enabled=policy.enabled,
+        duration=write_length(policy.duration),
+        renewal_window=write_length(policy.renewal_window),
+        reservation_ttl=write_length(policy.reservation_ttl),
+    )
+    if policy.duration is None:
+        message.no_expiration = True
+    return message
+
+
+def _read_list(message: Any, revision: int | None) -> values.ContactList:
+    policy = message.policy
+    return values.ContactList(
+        list_id=message.list_id,
+        policy=Policy(
+            enabled=policy.enabled,
+            duration=read_length(policy, "duration"),
+            renewal_window=read_length(policy, "renewal_window"),
+            reservation_ttl=read_length(policy, "reservation_ttl"),
+        ),
+        etag=message.etag,
+        create_time=read_time(message, "create_time"),
+        update_time=read_time(message, "update_time"),
+        revision=revision,
+    )
+
+
+def _read_list_response(response: Any) -> values.ContactList:
+    return _read_list(response.list, response.revision)
+
+
+def create_list(
+    list_id: str, policy: Policy, reason: str, request_id: str | None
+) -> Call[values.ContactList]:
+    """Build `CreateContactList`."""
+    request = admin_pb2.CreateContactListRequest(
+        list_id=list_id,
+        policy=_write_policy(policy),
+        reason=reason,
+        request_id=fresh_request_id(request_id),
+    )
+    return Call(ADMIN, "CreateContactList", request, _read_list_response)
+
+
+def get_list(list_id: str) -> Call[values.ContactList]:
+    """Build `GetContactList`."""
+    request = admin_pb2.GetContactListRequest(list_id=list_id)
+    return Call(ADMIN, "GetContactList", request, _read_list_response)
+
+
+def lists_page(token: str) -> Call[Page[values.ContactList]]:
+    """Build one page of `ListContactLists`."""
+    request = admin_pb2.ListContactListsRequest(page_size=PAGE_SIZE, page_token=token)
+    return Call(
+        ADMIN,
+        "ListContactLists",
+        request,
+        lambda r: Page([_read_list(item, None) for item in r.lists], r.next_page_token),
+    )
+
+
+def delete_list(
+    list_id: str, force: bool, etag: str, reason: str, request_id: str | None
+) -> Call[int]:
+    """Build `DeleteContactList`."""
+    request = admin_pb2.DeleteContactListRequest(
+        list_id=list_id,
+        force=force,
+        etag=etag,
+        reason=reason,
+        request_id=fresh_request_id(request_id),
+    )
+    return Call(ADMIN, "DeleteContactList", request, lambda response: response.revision)
+
+
+def set_policy(
+    list_id: str,
+    enabled: bool | Unchanged,
+    lengths: Mapping[str, timedelta | Unchanged | None],
+    etag: str,
+    reason: str,
+    request_id: str | None,
+) -> Call[values.ContactList]:
+    """Build `UpdateOwnershipPolicy`; `lengths` are the policy's three by their field names.
+
+    Raises ValueError when nothing is to change: an empty mask would mean "every field present",
+    and disable the policy.
+    """
+    paths, policy = [], admin_pb2.OwnershipPolicy()
+    if not isinstance(enabled, Unchanged):
+        paths.append("enabled")
+        policy.enabled = enabled
+    for field, length in lengths.items():
+        if isinstance(length, Unchanged):
+            continue
+        if length is not None:
+            getattr(policy, field).CopyFrom(write_length(length))
+        # A path whose field is absent is how the default is asked for.
+        paths.append(field)
+    if "duration" in paths and lengths["duration"] is None:
+        policy.no_expiration = True
+    if not paths:
+        raise ValueError("nothing to change: give at least one part of the policy")
+    request = admin_pb2.UpdateOwnershipPolicyRequest(
+        list_id=list_id,
+        policy=policy,
+        update_mask=FieldMask(paths=[_MASK_PATHS.get(path, path) for path in paths]),
+        etag=etag,
+        reason=reason,
+        request_id=fresh_request_id(request_id),
+    )
+    return Call(ADMIN, "UpdateOwnershipPolicy", request, _read_list_response)
+
+
+def owners(list_id: str) -> Call[values.Owners]:
+    """Build `ListOwners`."""
+    request = admin_pb2.ListOwnersRequest(list_id=list_id)
+    return Call(ADMIN, "ListOwners", request, _read_owners)
+
+
+def _read_owners(response: Any) -> values.Owners:
+    return values.Owners(
+        owners=tuple(
+            values.Owner(
+                campaign_id=owner.campaign_id,
+                campaign_name=owner.campaign_name or owner.campaign_id,
+                owned_count=owner.owned_count,
+                reserved_count=owner.reserved_count,
+                earliest_expire_time=read_time(owner, "earliest_expire_time"),
+            )
+            for owner in response.owners
+        ),
+        total_owned_count=response.total_owned_count,
+        total_reserved_count=response.total_reserved_count,
+        revision=response.revision,
+        time=read_time(response, "time"),
+    )
+
+
+def _read_released(response: Any) -> values.Released:
+    return values.Released(response.released_count, response.revision)
+
+
+def release(
+    list_id: str,
+    campaign_ids: str | Iterable[str],
+    all_campaigns: bool,
+    include_reservations: bool,
+    dry_run: bool,
+    reason: str,
+    request_id: str | None,
+) -> Call[values.Released]:
+    """Build `ReleaseOwnership`."""
+    request = admin_pb2.ReleaseOwnershipRequest(
+        list_id=list_id,
+        all_campaigns=all_campaigns,
+        campaign_ids=id_list(campaign_ids),
+        include_reservations=include_reservations,
+        reason=reason,
+        dry_run=dry_run,
+        request_id=fresh_request_id(request_id),
+    )
+    return Call(ADMIN, "ReleaseOwnership", request, _read_released)
+
+
+def release_records(
+    list_id: str, record_ids: Iterable[str], reason: str
+) -> Chunks[values.Released, values.Released]:
+    """Build the `ReleaseRecords` calls for any number of records."""
+    ids = checked_ids(record_ids)
+    calls = [
+        Call(
+            ADMIN,
+            "ReleaseRecords",
+            admin_pb2.ReleaseRecordsRequest(
+                list_id=list_id,
+                record_ids=ids[start : start + BATCH_LIMIT],
+                reason=reason,
+                request_id=fresh_request_id(),
+            ),
+            _read_released,
+            chunk_note(start),
+        )
+        for start in range(0, len(ids), BATCH_LIMIT)
+    ]
+    return Chunks(calls, _join_released)
+
+
+def _join_released(parts: list[values.Released]) -> values.Released:
+    revision = parts[-1].revision if parts else 0
+    return values.Released(sum(part.released_count for part in parts), revision)
+
+
+def owned_records_page(
+    list_id: str, campaign_ids: str | Iterable[str], token: str
+) -> Call[Page[values.OwnedRecord]]:
+    """Build one page of `ListOwnedRecords`."""
+    request = admin_pb2.ListOwnedRecordsRequest(
+        list_id=list_id, campaign_ids=id_list(campaign_ids), page_size=PAGE_SIZE, page_token=token
+    )
+    return Call(
+        ADMIN,
+        "ListOwnedRecords",
+        request,
+        lambda r: Page([_read_owned_record(item) for item in r.records], r.next_page_token),
+    )
+
+
+def _read_owned_record(message: Any) -> values.OwnedRecord:
+    return values.OwnedRecord(
+        record_id=message.record_id,
+        campaign_id=message.campaign_id,
+        campaign_name=message.campaign_name or message.campaign_id,
+        acquire_time=read_time(message, "acquire_time"),
+        expire_time=read_time(message, "expire_time"),
+    )
+
+
+def upsert_campaign(campaign_id: str, name: str, reason: str, request_id: str | None) -> Call[int]:
+    """Build `UpsertCampaign`."""
+    request = admin_pb2.UpsertCampaignRequest(
+        campaign_id=campaign_id, name=name, reason=reason, request_id=fresh_request_id(request_id)
+    )
+    return Call(ADMIN, "UpsertCampaign", request, lambda response: response.revision)
+
+
+def signal_campaign(
+    campaign_id: str, signal: values.Signal, list_id: str, reason: str, request_id: str | None
+) -> Call[int]:
+    """Build `SignalCampaign`."""
+    request = admin_pb2.SignalCampaignRequest(
+        campaign_id=campaign_id,
+        list_id=list_id,
+        signal=int(signal),
+        reason=reason,
+        request_id=fresh_request_id(request_id),
+    )
+    return Call(ADMIN, "SignalCampaign", request, lambda response: response.revision)
+
+
+class ImportStream:
+    """The requests of one `ImportOwnership`, made from the caller's rows while they are sent.
+
+    gRPC iterates it, in the sync client from a thread of its own, and would replace an exception of
+    the caller's rows by a bare status: `row_error` keeps it for the client to raise.
+    """
+
+    def __init__(self, first: admin_pb2.ImportOwnershipRequest, rows: Iterable[Any]) -> None:
+        self._messages = self._make(first, rows)
+        self.row_error: Exception | None = None
+
+    def __iter__(self) -> Iterator[admin_pb2.ImportOwnershipRequest]:
+        return self
+
+    def __next__(self) -> admin_pb2.ImportOwnershipRequest:
+        return next(self._messages)
+
+    def _make(
+        self, first: admin_pb2.ImportOwnershipRequest, rows: Iterable[Any]
+    ) -> Iterator[admin_pb2.ImportOwnershipRequest]:
+        yield first
+        try:
+            left = iter(rows)
+            while chunk := [_write_row(row) for row in islice(left, ROWS_PER_MESSAGE)]:
+                yield admin_pb2.ImportOwnershipRequest(rows=chunk)
+        except Exception as error:
+            self.row_error = error
+            raise
+
+
+def import_ownership(
+    list_id: str,
+    rows: Iterable[values.OwnershipRow],
+    on_conflict: values.OnConflict,
+    reason: str,
+    request_id: str | None,
+) -> Call[values.Imported]:
+    """Build `ImportOwnership`; the request is an `ImportStream`."""
+    first = admin_pb2.ImportOwnershipRequest(
+        list_id=list_id,
+        conflict_strategy=int(on_conflict),
+        reason=reason,
+        request_id=fresh_request_id(request_id),
+    )
+    return Call(ADMIN, "ImportOwnership", ImportStream(first, rows), _read_imported)
+
+
+def _write_row(row: values.OwnershipRow) -> admin_pb2.OwnershipRow:
+    return admin_pb2.OwnershipRow(
+        record_id=row.record_id,
+        campaign_id=row.campaign_id,
+        campaign_name=row.campaign_name,
+        expire_time=write_time(row.expire_time),
+    )
+
+
+def _read_imported(response: Any) -> values.Imported:
+    return values.Imported(
+        imported_count=response.imported_count,
+        skipped_count=response.skipped_count,
+        overwritten_count=response.overwritten_count,
+        expired_count=response.expired_count,
+        revision=response.revision,
+    )
+
+
+def export_ownership(
+    list_id: str, campaign_ids: str | Iterable[str]
+) -> Call[list[values.OwnershipRow]]:
+    """Build `ExportOwnership`; `read` takes one message of the stream."""
+    request = admin_pb2.ExportOwnershipRequest(list_id=list_id, campaign_ids=id_list(campaign_ids))
+    return Call(ADMIN, "ExportOwnership", request, _read_rows)
+
+
+def _read_rows(response: Any) -> list[values.OwnershipRow]:
+    return [
+        values.OwnershipRow(
+            record_id=row.record_id,
+            campaign_id=row.campaign_id,
+            campaign_name=row.campaign_name or row.campaign_id,
+            expire_time=read_time(row, "expire_time"),
+        )
+        for row in response.rows
+    ]

@@ -1,0 +1,171 @@
+"""How the clients reach a server: channels, the retry policy, and turning errors around.
+
+Both clients and ownerctl open their channels here. Retries live in the gRPC service config, so that
+they are made by the transport, within the call's deadline. They are safe on every rpc: claims and
+reports may be sent again, and admin changes carry a request id (R20).
+"""
+
+import asyncio
+import json
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from ownerd.client.credentials import Metadata, StrPath, Tls, tls_of, token_source
+from ownerd.client.errors import ClientError, from_rpc_error
+from ownerd.client.requests.call import ADMIN, Call
+from ownerd.v1 import admin_pb2_grpc, dial_pb2_grpc
+
+DEFAULT_TARGET = "127.0.0.1:7411"
+DIAL_TIMEOUT_S = 5.0
+ADMIN_TIMEOUT_S = 60.0
+
+# 10,000 denials with the longest names are over gRPC's default limit of 4 MiB.
+MAX_ANSWER_BYTES = 64 << 20
+
+Option = tuple[str, str | int]
+
+
+def call_options(tries: int, backoff_multiplier: float) -> list[Option]:
+    """Return the options of a channel for its calls: tries, if UNAVAILABLE, and answers' sizes."""
+    retry_policy = {
+        "maxAttempts": tries,
+        "initialBackoff": "0.1s",
+        "maxBackoff": "1s",
+        "backoffMultiplier": backoff_multiplier,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    }
+    config = {"methodConfig": [{"name": [{}], "retryPolicy": retry_policy}]}
+    return [
+        ("grpc.service_config", json.dumps(config)),
+        ("grpc.enable_retries", 1),
+        ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
+    ]
+
+
+OPTIONS: list[Option] = [
+    # Four more tries within about two seconds: a restart of the server fits in.
+    *call_options(tries=5, backoff_multiplier=2.5),
+    # Each client has a connection of its own, and its own waiting time after a loss.
+    ("grpc.use_local_subchannel_pool", 1),
+    # A server that restarts is found again at once, not after the default of up to two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+]
+
+
+class ChannelFactory:
+    """Opens channels that are secured alike; the TLS files are read once, when this is made."""
+
+    def __init__(self, tls: Tls | None, options: Iterable[Option]) -> None:
+        """Read the files; errors as in `Tls.context`."""
+        self._credentials = tls.credentials() if tls else None
+        self._options = [*options, *(tls.options() if tls else ())]
+
+    def open(self, kind: Any, address: str) -> Any:
+        """Return a channel to an address; one to a Unix socket is plain, as the server's end is.
+
+        `kind` is the module that makes it: `grpc` or `grpc.aio`.
+        """
+        if self._credentials is None or address.startswith("unix:"):
+            return kind.insecure_channel(address, self._options)
+        return kind.secure_channel(address, self._credentials, self._options)
+
+
+class Identity:
+    """Who one client is, and how its connections are secured. See `Client` for the arguments."""
+
+    def __init__(
+        self,
+        token: str | None,
+        token_file: StrPath | None,
+        tls: bool | None,
+        ca_file: StrPath | None,
+        cert_file: StrPath | None,
+        key_file: StrPath | None,
+        server_name: str | None,
+    ) -> None:
+        self._token = token_source(token, token_file)
+        tls_files = tls_of(tls, ca_file, cert_file, key_file, server_name)
+        self.channels = ChannelFactory(tls_files, OPTIONS)
+
+    def metadata(self) -> Metadata | None:
+        """Return the metadata of a call that begins now."""
+        return None if self._token is None else self._token.metadata()
+
+
+class Channels:
+    """The open channels of one client, and the stubs of both services over them."""
+
+    def __init__(self, kind: Any, identity: Identity, target: str, admin_target: str) -> None:
+        """Open a channel to each address; `kind` as in `ChannelFactory.open`."""
+        self._identity = identity
+        self._opened = {
+            address: identity.channels.open(kind, address) for address in (target, admin_target)
+        }
+        self._dial = dial_pb2_grpc.DialServiceStub(self._opened[target])
+        self._admin = admin_pb2_grpc.AdminServiceStub(self._opened[admin_target])
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._opened.values())
+
+    def send(self, call: Call[Any], timeout_s: float) -> Any:
+        """Send a call with the token of now; return what the stub returns."""
+        method = getattr(self._admin if call.service == ADMIN else self._dial, call.rpc)
+        return method(call.request, timeout=timeout_s, metadata=self._identity.metadata())
+
+
+class SyncTransport:
+    """How a `Client` sends; its channels are opened at once, so that threads need no lock."""
+
+    # What a call raises whose stream of requests raised.
+    REQUESTS_BROKE_OFF: tuple[type[BaseException], ...] = (ClientError,)
+
+    def __init__(self, identity: Identity, target: str, admin_target: str) -> None:
+        self._channels = Channels(grpc, identity, target, admin_target)
+
+    def send(self, call: Call[Any], timeout_s: float) -> Any:
+        """Send a call; return its response, or the iterator of its responses."""
+        return self._channels.send(call, timeout_s)
+
+    def close(self) -> None:
+        """Close the channels; closing again does nothing."""
+        for channel in self._channels:
+            channel.close()
+
+
+class AsyncTransport:
+    """How an `AsyncClient` sends; its channels are opened by the first call.
+
+    Not before: a grpc.aio channel binds itself to the loop that is running.
+    """
+
+    # As above; grpc.aio may also cancel the call.
+    REQUESTS_BROKE_OFF: tuple[type[BaseException], ...] = (ClientError, asyncio.CancelledError)
+
+    def __init__(self, identity: Identity, target: str, admin_target: str) -> None:
+        self._open = partial(Channels, grpc.aio, identity, target, admin_target)
+        self._channels: Channels | None = None
+
+    def send(self, call: Call[Any], timeout_s: float) -> Any:
+        """Send a call; return it, to be awaited or iterated."""
+        if self._channels is None:
+            self._channels = self._open()
+        return self._channels.send(call, timeout_s)
+
+    async def close(self) -> None:
+        """Close the channels; closing again does nothing."""
+        for channel in self._channels or ():
+            await channel.close()
+
+
+def to_client_error(call: Call[Any], error: grpc.RpcError) -> ClientError:
+    """Return the typed exception for a failed call."""
+    note = call.note
+    if call.service == ADMIN and error.code() is grpc.StatusCode.UNIMPLEMENTED:
+        note = "give the client admin_target=, the server's admin listener"
+    return from_rpc_error(error, note)

@@ -1,0 +1,42 @@
+"""The one door from Python to the native core: what the server uses of it, under one roof.
+
+Nothing else in this package imports a native module; the load generator (`ownerd.load`), which is
+no part of the core, is imported by `ownerctl bench` alone. `ListenerLoops` is None where the core
+was built without nghttp2 and OpenSSL.
+"""
+
+from ownerd.access.table import PERMISSION, RIGHTS, UNAUTHENTICATED, Access, Identity, peer_host
+from ownerd.base.lmdb import library_version as lmdb_version
+from ownerd.engine.engine import DIAL_METHODS, Engine, ListInfo, Outcome, Policy, Refused
+from ownerd.net.aio_bridge import AioBridge
+from ownerd.storage.directory import StoreError, StoreInUseError, sync_directory
+from ownerd.storage.store import DEFAULT_CODES
+from ownerd.storage.verify import verify
+
+try:
+    from ownerd.net.listener import Listener as ListenerLoops
+except ImportError:
+    ListenerLoops = None
+
+__all__ = [
+    "DEFAULT_CODES",
+    "DIAL_METHODS",
+    "PERMISSION",
+    "RIGHTS",
+    "UNAUTHENTICATED",
+    "Access",
+    "Engine",
+    "Identity",
+    "ListInfo",
+    "AioBridge",
+    "ListenerLoops",
+    "Outcome",
+    "Policy",
+    "Refused",
+    "StoreError",
+    "StoreInUseError",
+    "lmdb_version",
+    "peer_host",
+    "sync_directory",
+    "verify",
+]
