@@ -27,15 +27,15 @@ from ownerd.api.task cimport (
 )
 from ownerd.base.bytes cimport Slice, empty_slice, slice_of, text_slice
 from ownerd.base.clock cimport clock_elapsed
+from ownerd.base.rate_limiter cimport rate_after, rate_wait_ns
+from ownerd.base.units cimport NS_PER_MS, NS_PER_S
 from ownerd.rules.ownership cimport NEVER_NS
 
 from urllib.parse import unquote
 
 cdef enum:
-    NS_PER_MS = 1_000_000
     MOST_TURNED = 64                  # kinds of refusals that are told apart between two looks
 
-cdef int64_t SECOND_NS = 1_000_000_000
 cdef const char *ANYBODY = "anonymous"
 
 RIGHTS = {
@@ -167,16 +167,15 @@ cdef int64_t spend(
     A second's worth may be used at once. While any of it is left the whole count is let in, and
     what it costs beyond is a debt.
     """
-    cdef int64_t before = budget_ns.load()
-    cdef int64_t start
+    cdef int64_t wait_ns, before = budget_ns.load()
     if price_ns == 0:
         return 0
     while True:
-        start = max(before, now_ns)
-        if start - now_ns > SECOND_NS - price_ns:
-            return start - now_ns - (SECOND_NS - price_ns)
-        if budget_ns.compare_exchange_weak(before, start + price_ns * count):
-            return 0
+        wait_ns = rate_wait_ns(before, now_ns, price_ns, NS_PER_S)
+        if wait_ns != 0 or budget_ns.compare_exchange_weak(
+            before, rate_after(before, now_ns, price_ns * count)
+        ):
+            return wait_ns
 
 
 cdef int64_t pay(const Principal *principal, int64_t record_count) noexcept nogil:
@@ -340,8 +339,8 @@ cdef add_principal(AccessCore *core, AccessTable *table, known):
     cdef string name
     assign_text(&principal.id, known.principal_id)
     principal.hide_holders = known.hide_holders
-    principal.call_price_ns = SECOND_NS // known.calls_per_s if known.calls_per_s else 0
-    principal.record_price_ns = SECOND_NS // known.records_per_s if known.records_per_s else 0
+    principal.call_price_ns = NS_PER_S // known.calls_per_s if known.calls_per_s else 0
+    principal.record_price_ns = NS_PER_S // known.records_per_s if known.records_per_s else 0
     principal.budget = budget_of(core, principal.id)
     for right, lists, campaigns in known.grants:
         add_grant(&principal, right, lists, campaigns)

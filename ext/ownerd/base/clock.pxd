@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t
 
 from ownerd.base.containers cimport mutex
+from ownerd.base.units cimport NS_PER_S
 
 cdef extern from "<time.h>" nogil:
     ctypedef int clockid_t
@@ -38,4 +39,4 @@ cdef inline int64_t clock_read(clockid_t which) noexcept nogil:
     """Return one of the machine's clocks in nanoseconds; none of them is the server's time."""
     cdef timespec now
     clock_gettime(which, &now)
-    return <int64_t> now.tv_sec * 1_000_000_000 + now.tv_nsec
+    return <int64_t> now.tv_sec * NS_PER_S + now.tv_nsec
