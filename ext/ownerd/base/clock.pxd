@@ -20,7 +20,7 @@ cdef extern from "<time.h>" nogil:
 
 cdef cppclass ClockState:
     mutex guard
-    bint manual
+    bint manual                       # stands still until it is moved: tests only
     int64_t time_ns                   # the server time at the last reading
     int64_t boot_ns                   # CLOCK_BOOTTIME at the last reading
     int64_t slewed_at_ns              # CLOCK_BOOTTIME at the last slew
@@ -33,6 +33,7 @@ cdef class Clock:
 cdef int64_t clock_now(ClockState *state) noexcept nogil
 cdef int64_t clock_elapsed() noexcept nogil
 cdef void clock_start_from(ClockState *state, int64_t highest_stored_ns) noexcept nogil
+cdef void clock_advance(ClockState *state, int64_t boot_ns, int64_t wall_ns) noexcept nogil
 
 
 cdef inline int64_t clock_read(clockid_t which) noexcept nogil:
