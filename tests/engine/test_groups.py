@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.message import Message
 
 from ownerd.access.table import Access
-from ownerd.base.clock import Clock
+from ownerd.base.testing import ManualClock
 from ownerd.engine.engine import CLAIM, GET_HOLDER, REPORT_ATTEMPT, Engine, Policy
 from ownerd.net.aio_bridge import AioBridge
 from ownerd.v1 import dial_pb2
@@ -27,7 +27,7 @@ Call = tuple[int, Message]
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
     """An engine with a list of records in the tree, of which B owns those that 3 divides."""
-    clock = Clock.manual(START_NS)
+    clock = ManualClock(START_NS)
     with Engine(str(tmp_path), clock, map_bytes=1 << 26, background=False) as engine:
         engine.create_list("list", HELD)
         rows = [(str(number), "AB"[number % 3 == 0], "", None) for number in range(RECORD_COUNT)]

@@ -17,7 +17,7 @@ from subject import DAY, Policy, Refusal
 from subject_engine import EngineSubject
 from subject_grpc import GrpcSubject
 
-from ownerd.base.failpoints import FAILPOINTS
+from ownerd.base.testing import FAILPOINTS
 from ownerd.engine import engine as native
 from ownerd.v1 import admin_pb2, dial_pb2
 

@@ -112,7 +112,7 @@ class CutSocket:
 
 
 def test_names_in_a_certificate_are_spelt_with_their_kind() -> None:
-    from ownerd.net.tls import names_in
+    from ownerd.net.testing import names_in
 
     names = ("dialer-a.example", "spiffe://example/a", "192.0.2.7", "2001:db8::7", "a@example.org")
     issued = CA.issue(*(name for name in names if "://" not in name))
@@ -132,7 +132,7 @@ def test_a_name_with_a_nul_in_it_passes_for_no_other() -> None:
     from cryptography.hazmat.primitives.asymmetric import ec
     from tls_files import LONG
 
-    from ownerd.net.tls import names_in
+    from ownerd.net.testing import names_in
 
     key = ec.generate_private_key(ec.SECP256R1())
     names = [

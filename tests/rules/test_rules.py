@@ -8,7 +8,7 @@ from model import START_NS, Model
 from subject import DAY, HOUR, MINUTE, OVERWRITE, SECOND, SKIP, Code, Policy, Row
 from subject_engine import decision_name, outcome_name
 
-from ownerd.rules import ownership as rules
+from ownerd.rules import testing as rules
 
 CAMPAIGNS = ("A", "B", "C")
 KINDS = {1: "RESERVED", 2: "OWNED"}

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from known import DIGEST, Known
 
-from ownerd.access.table import PERMISSION, RIGHTS, UNAUTHENTICATED, Access, matches, peer_host
+from ownerd.access.table import PERMISSION, RIGHTS, UNAUTHENTICATED, Access, peer_host
+from ownerd.access.testing import matches
 
 OTHER = hashlib.sha256(b"two").digest()
 DIAL, VIEW = RIGHTS["dial"], RIGHTS["view"]
@@ -136,21 +137,21 @@ def test_without_a_limit_nobody_waits() -> None:
 def test_those_turned_away_are_added_up_by_what_they_did_and_told_once() -> None:
     access = Access()
     for _ in range(3):
-        access.turn_away(UNAUTHENTICATED, "", "ipv4:10.0.0.1", "Claim")
-    access.turn_away(PERMISSION, "p", "ipv4:10.0.0.1", "Claim")
-    rows, beyond = access.turned_away()
+        access.add_denial(UNAUTHENTICATED, "", "ipv4:10.0.0.1", "Claim")
+    access.add_denial(PERMISSION, "p", "ipv4:10.0.0.1", "Claim")
+    rows, beyond = access.take_denials()
     assert sorted(rows) == [
         (UNAUTHENTICATED, "", "ipv4:10.0.0.1", "Claim", "", "", 3),
         (PERMISSION, "p", "ipv4:10.0.0.1", "Claim", "", "", 1),
     ]
-    assert beyond == 0 and access.turned_away() == ([], 0)
+    assert beyond == 0 and access.take_denials() == ([], 0)
 
 
 def test_a_flood_from_everywhere_is_counted_in_bounded_memory() -> None:
     access = Access()
     for number in range(1_000):
-        access.turn_away(UNAUTHENTICATED, "", f"ipv4:10.0.{number // 256}.{number % 256}", "Claim")
-    rows, beyond = access.turned_away()
+        access.add_denial(UNAUTHENTICATED, "", f"ipv4:10.0.{number // 256}.{number % 256}", "Claim")
+    rows, beyond = access.take_denials()
     assert len(rows) <= 64 and len(rows) + beyond == 1_000
 
 

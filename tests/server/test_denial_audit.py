@@ -59,7 +59,7 @@ def look(refusals: DenialAudit, now_s: float) -> None:
 
 def strangers(access: Access, count: int, first: int = 0) -> None:
     for number in range(first, first + count):
-        access.turn_away(UNAUTHENTICATED, "", f"ipv4:10.0.{number // 256}.{number % 256}", "Claim")
+        access.add_denial(UNAUTHENTICATED, "", f"ipv4:10.0.{number // 256}.{number % 256}", "Claim")
 
 
 def test_one_caller_is_told_at_once_then_once_a_minute(
@@ -91,7 +91,7 @@ def test_strangers_do_not_keep_it_quiet_what_somebody_known_was_refused(
     for second in range(10):
         strangers(access, 60, first=60 * second)
         look(refusals, float(second))
-    access.turn_away(PERMISSION, "insider", "ipv4:10.9.9.9", "ReleaseOwnership")
+    access.add_denial(PERMISSION, "insider", "ipv4:10.9.9.9", "ReleaseOwnership")
     look(refusals, 11.0)
     assert audit.entries[-1][1].principal == "insider"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ownerd.base.clock import Clock
+from ownerd.base.testing import ManualClock
 from ownerd.engine.engine import CLAIM, REPORT_ATTEMPT, Engine, Policy, Refused
 from ownerd.v1 import dial_pb2
 
@@ -16,13 +16,13 @@ RECORD_COUNT = 400
 
 
 @pytest.fixture
-def clock() -> Clock:
+def clock() -> ManualClock:
     """A clock that stands."""
-    return Clock.manual(START_NS)
+    return ManualClock(START_NS)
 
 
 @pytest.fixture
-def engine(tmp_path: Path, clock: Clock) -> Iterator[Engine]:
+def engine(tmp_path: Path, clock: ManualClock) -> Iterator[Engine]:
     """An engine whose settler is driven by hand and stops after every few dozen records."""
     with Engine(
         str(tmp_path), clock, map_bytes=1 << 26, maintenance_step_ns=0, background=False
@@ -61,7 +61,7 @@ def test_r15_a_release_in_the_middle_of_a_walk_is_not_cut_from_the_log(engine: E
 
 
 def test_r12_a_duration_change_in_the_middle_of_a_walk_reaches_every_record(
-    engine: Engine, clock: Clock
+    engine: Engine, clock: ManualClock
 ) -> None:
     engine.release("list", ["A"], False)
     assert engine.maintain()
@@ -74,7 +74,7 @@ def test_r12_a_duration_change_in_the_middle_of_a_walk_reaches_every_record(
 
 
 def test_r12_what_is_prolonged_in_the_middle_of_a_walk_is_not_dropped_at_its_old_end(
-    engine: Engine, clock: Clock
+    engine: Engine, clock: ManualClock
 ) -> None:
     """The walk does not know the second change, and by its own events all is over."""
     engine.update_policy("list", Policy(True, DAY_NS, None, 300 * SECOND_NS))
@@ -157,7 +157,7 @@ def test_lists_deleted_while_others_are_buried_all_go(engine: Engine) -> None:
     assert engine.lists("", 10) == []
 
 
-def test_r20_a_request_id_is_new_again_after_a_day(engine: Engine, clock: Clock) -> None:
+def test_r20_a_request_id_is_new_again_after_a_day(engine: Engine, clock: ManualClock) -> None:
     first = engine.upsert_campaign("A", "one", request_id="id", memo=b"1")
     clock.advance_ns(DAY_NS - 1)
     assert (
@@ -170,7 +170,7 @@ def test_r20_a_request_id_is_new_again_after_a_day(engine: Engine, clock: Clock)
     assert dict(engine.campaigns("", 10))["A"] == "three"
 
 
-def test_r20_old_request_ids_are_swept(engine: Engine, clock: Clock) -> None:
+def test_r20_old_request_ids_are_swept(engine: Engine, clock: ManualClock) -> None:
     engine.upsert_campaign("A", "one", request_id="old")
     clock.advance_ns(DAY_NS - 1)
     engine.upsert_campaign("A", "two", request_id="young")
@@ -183,7 +183,7 @@ def test_r20_old_request_ids_are_swept(engine: Engine, clock: Clock) -> None:
 
 
 def test_r20_more_old_request_ids_than_one_step_takes_are_all_swept(
-    engine: Engine, clock: Clock
+    engine: Engine, clock: ManualClock
 ) -> None:
     for number in range(1_200):
         engine.upsert_campaign("A", "", request_id=f"old {number}")
@@ -193,7 +193,7 @@ def test_r20_more_old_request_ids_than_one_step_takes_are_all_swept(
 
 
 def test_r2_expired_records_are_dropped_by_a_sweep_and_live_ones_stay(
-    engine: Engine, clock: Clock
+    engine: Engine, clock: ManualClock
 ) -> None:
     rows = [(f"short-{number}", "C", "", START_NS + SECOND_NS) for number in range(200)]
     engine.import_rows("list", rows, 1)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ownerd.base.clock import Clock
+from ownerd.base.testing import ManualClock
 from ownerd.engine.engine import Engine, Policy
 
 START_NS = 1_800_000_000 * 10**9
@@ -17,7 +17,7 @@ OVERWRITE = 3
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
     """An engine that settles only when told to."""
-    clock = Clock.manual(START_NS)
+    clock = ManualClock(START_NS)
     with Engine(str(tmp_path), clock, map_bytes=1 << 26, background=False) as engine:
         engine.create_list("list", Policy(True, None, None, 10**9))
         yield engine

@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from model import START_NS
 from subject import FAIL, Answer, Answers, Code, Holder, Owned, Owner, Policy, Refusal, Row, Tally
 
-from ownerd.base.clock import Clock
+from ownerd.base.testing import ManualClock
 from ownerd.engine import engine as native
 from ownerd.v1 import dial_pb2
 
@@ -127,7 +127,7 @@ class EngineSubject(DialMessages):
     def __init__(self, directory: Path | str, start_ns: int = START_NS, **options: Any) -> None:
         self.directory = str(directory)
         self.options = {"map_bytes": 1 << 30, "background": False, **options}
-        self.clock = Clock.manual(start_ns)
+        self.clock = ManualClock(start_ns)
         self.engine = native.Engine(self.directory, self.clock, **self.options)
 
     def close(self) -> None:
@@ -145,7 +145,7 @@ class EngineSubject(DialMessages):
     def reopen(self) -> None:
         now_ns = self.now_ns()
         self.engine.close()
-        self.clock = Clock.manual(now_ns)
+        self.clock = ManualClock(now_ns)
         self.engine = native.Engine(self.directory, self.clock, **self.options)
 
     def _dial(self, kind: int, request: Any) -> Any:

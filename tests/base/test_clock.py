@@ -12,6 +12,7 @@ from subject import DAY, HOUR, MS, SECOND
 from subject_engine import EngineSubject
 
 from ownerd.base import clock
+from ownerd.base.testing import ManualClock, simulate
 
 
 def _readings(step_ns: int, count: int, offset_ns: int) -> list[tuple[int, int]]:
@@ -21,7 +22,7 @@ def _readings(step_ns: int, count: int, offset_ns: int) -> list[tuple[int, int]]
 
 def test_r19_without_an_offset_the_time_is_the_wall_clock() -> None:
     readings = _readings(SECOND, 100, 0)
-    assert clock.simulate(START_NS, readings) == [wall_ns for _, wall_ns in readings]
+    assert simulate(START_NS, readings) == [wall_ns for _, wall_ns in readings]
 
 
 @pytest.mark.parametrize("offset_ns", [HOUR, -HOUR])
@@ -30,7 +31,7 @@ def test_r19_a_clock_step_moves_the_time_by_at_most_a_millisecond_per_second(
     offset_ns: int, step_ns: int
 ) -> None:
     count = 2000
-    times = clock.simulate(START_NS, _readings(step_ns, count, offset_ns))
+    times = simulate(START_NS, _readings(step_ns, count, offset_ns))
     passed_ns = (count - 1) * step_ns
     slewed_ns = times[-1] - START_NS - passed_ns
     towards = slewed_ns if offset_ns > 0 else -slewed_ns
@@ -42,9 +43,9 @@ def test_r19_a_clock_step_moves_the_time_by_at_most_a_millisecond_per_second(
 
 def test_r19_the_time_ends_at_the_wall_clock_after_enough_time() -> None:
     readings = _readings(SECOND, 3000, 2 * SECOND)
-    assert clock.simulate(START_NS, readings)[-1] == readings[-1][1]
+    assert simulate(START_NS, readings)[-1] == readings[-1][1]
     readings = _readings(SECOND, 3000, -2 * SECOND)
-    assert clock.simulate(START_NS, readings)[-1] == readings[-1][1]
+    assert simulate(START_NS, readings)[-1] == readings[-1][1]
 
 
 @given(
@@ -57,7 +58,7 @@ def test_r19_the_time_never_goes_back_and_never_steps(changes: list[tuple[int, i
     for passed_ns, step_ns in changes:
         boot_ns, wall_ns = boot_ns + passed_ns, wall_ns + passed_ns + step_ns
         readings.append((boot_ns, wall_ns))
-    times = clock.simulate(START_NS, readings)
+    times = simulate(START_NS, readings)
     for (before, at), (boot_before, boot_at) in zip(
         itertools.pairwise(times), itertools.pairwise(readings), strict=True
     ):
@@ -77,14 +78,13 @@ def test_r19_a_running_clock_follows_the_wall_clock() -> None:
 
 
 def test_a_manual_clock_moves_forward_only_when_told() -> None:
-    manual = clock.Clock.manual(START_NS)
+    manual = ManualClock(START_NS)
     assert (manual.now_ns(), manual.now_ns(), manual.offset_ns()) == (START_NS, START_NS, 0)
     manual.advance_ns(5)
     assert manual.now_ns() == START_NS + 5
     with pytest.raises(ValueError, match="-1"):
         manual.advance_ns(-1)
-    with pytest.raises(ValueError, match="manual"):
-        clock.Clock().advance_ns(1)
+    assert not hasattr(clock.Clock(), "advance_ns")
 
 
 def test_r19_a_restart_with_the_wall_clock_behind_starts_at_the_highest_stored_time(
