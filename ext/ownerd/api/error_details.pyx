@@ -7,9 +7,10 @@ The bytes are those that protobuf makes of the same messages, in base64 as gRPC 
 from libc.stdint cimport uint32_t
 from libc.string cimport strlen
 
-from ownerd.api.protobuf cimport put_bytes, put_number
 from ownerd.api.reasons cimport reason_name
 from ownerd.api.task cimport MESSAGE_BYTES, Task
+from ownerd.base.bytes cimport slice_of
+from ownerd.base.protobuf cimport put_bytes, put_number
 
 cdef enum:
     INFO_BYTES = 128                  # a reason has at most 63
@@ -22,7 +23,7 @@ cdef const char *BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0
 
 
 cdef inline char *put_words(char *at, uint32_t number, const char *text) noexcept nogil:
-    return put_bytes(at, number, text, strlen(text))
+    return put_bytes(at, number, slice_of(text, strlen(text)))
 
 
 cdef size_t encode_status(const Task *task, const char *reason, char *status) noexcept nogil:
@@ -30,10 +31,10 @@ cdef size_t encode_status(const Task *task, const char *reason, char *status) no
     cdef char info[INFO_BYTES]
     cdef char packed[ANY_BYTES]
     cdef char *end = put_words(put_words(info, 1, reason), 2, DOMAIN)
-    end = put_bytes(put_words(packed, 1, INFO_TYPE), 2, info, end - info)
+    end = put_bytes(put_words(packed, 1, INFO_TYPE), 2, slice_of(info, end - info))
     cdef size_t packed_size = end - packed
     end = put_words(put_number(status, 1, task.code), 2, task.message)
-    return put_bytes(end, 3, packed, packed_size) - status
+    return put_bytes(end, 3, slice_of(packed, packed_size)) - status
 
 
 cdef size_t encode_base64(const char *data, size_t size, char *text) noexcept nogil:

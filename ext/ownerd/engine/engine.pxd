@@ -1,6 +1,7 @@
 """C interface of engine: the Python object that owns a store and its threads."""
 
-from ownerd.engine.group_commit cimport EngineCore, pthread_t
+from ownerd.base.threads cimport pthread_t
+from ownerd.engine.group_commit cimport EngineCore
 from ownerd.storage.store cimport Store
 
 cdef class Engine:

@@ -16,6 +16,7 @@ from ownerd.api.task cimport OK, TASK_COMMAND, Task, task_clear
 from ownerd.base.clock cimport Clock, clock_now
 from ownerd.base.containers cimport string
 from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS, lmdb
+from ownerd.base.threads cimport thread_wait
 from ownerd.engine.admin_reads cimport (
     answered_request, audit_count, audit_page, campaign_page, code_page, entry_count, list_info,
     list_page, policy_from, principal_rows, uncounted_releases,
@@ -27,7 +28,6 @@ from ownerd.engine.commands cimport (
 )
 from ownerd.engine.group_commit cimport (
     DRAINING, GROUP_SIZE_CLASSES, change_state, core_open, run_and_wait, start_writer, stop,
-    wait_thread,
 )
 from ownerd.engine.maintenance cimport (
     count_and_store, flush_all, run_maintenance_step, start_maintenance,
@@ -194,8 +194,8 @@ cdef class Engine:
             stop(self.core)
             with nogil:
                 if self.background:
-                    wait_thread(self.settler)
-                wait_thread(self.writer)
+                    thread_wait(self.settler)
+                thread_wait(self.writer)
             store_close(self.core.store)
         if self.core != NULL:
             os.close(self.core.failure_fd)
@@ -219,8 +219,8 @@ cdef class Engine:
         stop(core)
         with nogil:
             if self.background:
-                wait_thread(self.settler)
-            wait_thread(self.writer)
+                thread_wait(self.settler)
+            thread_wait(self.writer)
         if core.failure_code.load() == MDB_SUCCESS:
             with nogil:
                 flush_all(core, clock_now(core.clock))

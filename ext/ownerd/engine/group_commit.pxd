@@ -7,16 +7,9 @@ from ownerd.api.dial_call cimport DialCall
 from ownerd.api.task cimport Task
 from ownerd.base.clock cimport ClockState
 from ownerd.base.containers cimport vector
+from ownerd.base.threads cimport pthread_cond_t, pthread_mutex_t, pthread_t
 from ownerd.engine.settler cimport MaintenanceState
 from ownerd.storage.store cimport Store
-
-cdef extern from "<pthread.h>" nogil:
-    ctypedef struct pthread_t:
-        pass
-    ctypedef struct pthread_mutex_t:
-        pass
-    ctypedef struct pthread_cond_t:
-        pass
 
 cdef enum:
     GROUP_SIZE_CLASSES = 20           # group sizes are counted by power of two
@@ -65,12 +58,10 @@ cdef cppclass EngineCore:
 
 
 cdef EngineCore *core_open(Store *store, ClockState *clock) except NULL
-cdef start_thread(pthread_t *thread, void *(*main)(void *) noexcept nogil, EngineCore *core)
 cdef start_writer(EngineCore *core, pthread_t *thread)
 cdef void engine_fail(EngineCore *engine, int code) noexcept nogil
 cdef void change_state(EngineCore *engine, int state) noexcept nogil
 cdef void stop(EngineCore *engine) noexcept nogil
-cdef void wait_thread(pthread_t thread) noexcept nogil
 cdef bint engine_submit(EngineCore *engine, Task *task) noexcept nogil
 cdef Task *engine_submit_all(EngineCore *engine, Task *first) noexcept nogil
 cdef void run_and_wait(EngineCore *engine, Task *task) noexcept nogil

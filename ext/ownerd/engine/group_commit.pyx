@@ -18,8 +18,6 @@ It knows no Python objects, no sockets and no gRPC: a waiter is a C callback. `e
 Python, `aio_bridge` for asyncio.
 """
 
-import os
-
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memset
 
@@ -33,6 +31,12 @@ from ownerd.api.task cimport OK, RESOURCE_EXHAUSTED, TASK_COMMAND, TASK_DIAL, TA
 from ownerd.base.clock cimport clock_elapsed, clock_now, clock_start_from
 from ownerd.base.failpoints cimport FAIL_AFTER_ANSWER, FAIL_BEFORE_ANSWER, fail_at
 from ownerd.base.lmdb cimport MDB_SUCCESS
+from ownerd.base.sockets cimport EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfd_write
+from ownerd.base.threads cimport (
+    pthread_cond_init, pthread_cond_signal, pthread_cond_wait, pthread_mutex_init,
+    pthread_mutex_lock, pthread_mutex_unlock, sem_destroy, sem_init, sem_post, sem_t, sem_wait,
+    thread_start,
+)
 from ownerd.engine.commands cimport Command, command_run, is_full, refuse_full
 from ownerd.engine.decide cimport decide_call, multiget_group
 from ownerd.engine.settler cimport PlanTask, flush_step, maintenance_plan, trim_step
@@ -44,37 +48,6 @@ from ownerd.storage.memtable cimport memtable_fill, memtable_fits
 from ownerd.storage.store cimport (
     drop_flushed, rotate, store_abort, store_begin, store_capacity, store_commit,
 )
-
-cdef extern from "<pthread.h>" nogil:
-    ctypedef struct sigset_t:
-        pass
-    int pthread_create(pthread_t *, void *, void *(*)(void *) noexcept nogil, void *)
-    int pthread_join(pthread_t, void **)
-    int pthread_mutex_init(pthread_mutex_t *, void *)
-    int pthread_mutex_lock(pthread_mutex_t *)
-    int pthread_mutex_unlock(pthread_mutex_t *)
-    int pthread_cond_init(pthread_cond_t *, void *)
-    int pthread_cond_wait(pthread_cond_t *, pthread_mutex_t *)
-    int pthread_cond_signal(pthread_cond_t *)
-
-cdef extern from "<signal.h>" nogil:
-    int sigfillset(sigset_t *)
-    int pthread_sigmask(int, const sigset_t *, sigset_t *)
-    int SIG_SETMASK
-
-cdef extern from "<semaphore.h>" nogil:
-    ctypedef struct sem_t:
-        pass
-    int sem_init(sem_t *, int, unsigned int)
-    int sem_wait(sem_t *)
-    int sem_post(sem_t *)
-    int sem_destroy(sem_t *)
-
-cdef extern from "<sys/eventfd.h>" nogil:
-    int eventfd(unsigned int, int)
-    int EFD_NONBLOCK
-    int EFD_CLOEXEC
-    int eventfd_write(int, uint64_t)
 
 cdef enum:
     MULTIGET_RECORDS = 16             # smaller groups are decided record by record
@@ -442,26 +415,11 @@ cdef EngineCore *core_open(Store *store, ClockState *clock) except NULL:
     return core
 
 
-cdef start_thread(pthread_t *thread, void *(*main)(void *) noexcept nogil, EngineCore *core):
-    """Start a native thread that leaves signals to Python's main thread."""
-    cdef sigset_t every, before
-    sigfillset(&every)
-    pthread_sigmask(SIG_SETMASK, &every, &before)
-    code = pthread_create(thread, NULL, main, core)
-    pthread_sigmask(SIG_SETMASK, &before, NULL)
-    if code != 0:
-        raise OSError(code, f"cannot start a thread: {os.strerror(code)}")
-
-
 cdef start_writer(EngineCore *core, pthread_t *thread):
-    start_thread(thread, writer_main, core)
+    thread_start(thread, writer_main, core, "ownerd-writer")
 
 
 cdef void stop(EngineCore *engine) noexcept nogil:
     """Take no more tasks; both threads end once what is queued is done."""
     change_state(engine, STOPPED)
     eventfd_write(engine.maintenance_fd, 1)
-
-
-cdef void wait_thread(pthread_t thread) noexcept nogil:
-    pthread_join(thread, NULL)

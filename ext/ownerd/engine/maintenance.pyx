@@ -11,18 +11,16 @@ from libc.string cimport memset
 from ownerd.api.task cimport OK, TASK_COMMAND, TASK_PLAN, task_clear
 from ownerd.base.clock cimport clock_elapsed
 from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS
+from ownerd.base.sockets cimport eventfd_read, eventfd_write
+from ownerd.base.threads cimport thread_start, usleep
 from ownerd.engine.commands cimport FINISH_COUNT, Command
-from ownerd.engine.group_commit cimport STOPPED, engine_fail, run_and_wait, start_thread
+from ownerd.engine.group_commit cimport STOPPED, engine_fail, run_and_wait
 from ownerd.engine.settler cimport (
     WORK_COUNT, WORK_FLUSH, WORK_NOTHING, WORK_VACUUM, MaintenanceState, PlanTask, flush_step,
     trim_step, vacuum_step,
 )
 from ownerd.engine.snapshot cimport SnapshotRequest, count_release, request_free, request_new
 from ownerd.storage.store cimport Store, drop_flushed, rotate
-
-cdef extern from "<sys/eventfd.h>" nogil:
-    int eventfd_read(int, uint64_t *)
-    int eventfd_write(int, uint64_t)
 
 cdef extern from "<poll.h>" nogil:
     struct pollfd:
@@ -31,9 +29,6 @@ cdef extern from "<poll.h>" nogil:
         short revents
     int POLLIN
     int poll(pollfd *, unsigned long, int)
-
-cdef extern from "<unistd.h>" nogil:
-    int usleep(unsigned int)
 
 cdef enum:
     STEPS_PER_PLAN = 64
@@ -216,7 +211,7 @@ cdef start_maintenance(EngineCore *core, pthread_t *thread):
     """Start the thread; it begins with what a store was opened with."""
     if core.store.immutable.get() != NULL:
         eventfd_write(core.maintenance_fd, 1)
-    start_thread(thread, maintenance_main, core)
+    thread_start(thread, maintenance_main, core, "ownerd-maintain")
 
 
 # --- at a clean stop ------------------------------------------------------------------------------

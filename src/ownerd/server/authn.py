@@ -68,7 +68,7 @@ class Authenticator:
 
     def denied(self, error: PermissionDenied, peer: str, method: str) -> None:
         """Remember that somebody known lacked a right."""
-        self._access.turn_away(PERMISSION, error.principal_id, peer_host(peer), method)
+        self._access.add_denial(PERMISSION, error.principal_id, peer_host(peer), method)
 
     def spend(self, identity: Identity) -> None:
         """Take an admin call out of the caller's rate limit.
@@ -89,7 +89,7 @@ class Authenticator:
             known = (self._access.by_name(name) for name in names)
             identity = next((each for each in known if each is not None), None)
         if identity is None:
-            self._access.turn_away(UNAUTHENTICATED, "", peer_host(peer()), what)
+            self._access.add_denial(UNAUTHENTICATED, "", peer_host(peer()), what)
             raise Unauthenticated(given=bool(headers))
         return identity
 

@@ -64,6 +64,7 @@ _Flags = dataclasses.make_dataclass(
     "_Flags", map(_flag, config.KEYS.values()), frozen=True, namespace={"__module__": __name__}
 )
 Flags = Annotated[_Flags, Parameter(name="*")]
+_NO_FLAGS = _Flags()
 ConfigFile = Annotated[
     Path | None,
     Parameter(help="TOML file with settings, named as in `ownerd config`. [OWNERD_CONFIG]"),
@@ -71,7 +72,7 @@ ConfigFile = Annotated[
 
 
 @app.command
-def serve(*, flags: Flags = _Flags(), config: ConfigFile = None) -> int:
+def serve(*, flags: Flags = _NO_FLAGS, config: ConfigFile = None) -> int:
     """Serve dialers and administrators until SIGTERM or SIGINT.
 
     A first signal drains: health says NOT_SERVING, new calls are refused with UNAVAILABLE, calls in
@@ -116,7 +117,7 @@ def demo(
 @app.command(name="config")
 def show_config(
     *,
-    flags: Flags = _Flags(),
+    flags: Flags = _NO_FLAGS,
     config: ConfigFile = None,
     output: Annotated[Literal["table", "json"], Parameter(name=["--output", "-o"])] = "table",
 ) -> int:
@@ -148,7 +149,7 @@ def verify(data: Path) -> int:
 
 
 @app.command(name="admin-token")
-def admin_token(*, flags: Flags = _Flags(), config: ConfigFile = None) -> int:
+def admin_token(*, flags: Flags = _NO_FLAGS, config: ConfigFile = None) -> int:
     """Make a new token for the principal `admin` of a store that no server has open.
 
     For when the tokens of every administrator are lost. The principal gets every right; the token

@@ -101,7 +101,7 @@ class DenialAudit:
                 return
 
     def _fetch(self) -> None:
-        rows, beyond = self._access.turned_away()
+        rows, beyond = self._access.take_denials()
         self._beyond += beyond
         self.counts["not_told_apart"] += beyond
         for refusal, principal_id, peer, action, list_id, campaign_id, count in rows:

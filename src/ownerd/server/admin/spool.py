@@ -36,7 +36,7 @@ class Spool:
 
     def __init__(self, data_dir: Path) -> None:
         try:
-            self._file = tempfile.TemporaryFile(prefix=_PREFIX, dir=data_dir)
+            self._file = tempfile.TemporaryFile(prefix=_PREFIX, dir=data_dir)  # noqa: SIM115
         except OSError:
             raise SpoolFailed from None
 
