@@ -1,7 +1,7 @@
 """Import of ownership: rows are received and checked whole, then written in chunks.
 
-One bad row rejects the import with nothing changed. Writing begins when the client has said that
-the stream is complete, and then runs to its end even if the client goes.
+One bad row has the import refused with nothing changed. Writing begins when the client has said
+that the stream is complete, and then runs to its end even if the client goes.
 
 The request id is stored with the last chunk: an import that broke off is not taken for done, and
 sending it again sets the first rows once more, which changes nothing.
