@@ -153,40 +153,44 @@ def port(request: pytest.FixtureRequest) -> tuple[ServerProcess, str]:
     return process, process.admin_address if name == "grpcio-admin-port" else process.dial_address
 
 
-CLAIM = {"list_id": "", "record_id": "1", "campaign_id": "A"}
-ATTEMPT = CLAIM | {"wrap_up_code": "no such code"}
-DIAL_EXAMPLES = [
-    ("Claim", dial_pb2.ClaimRequest(**CLAIM), "LIST_NOT_FOUND"),
-    ("Claim", dial_pb2.ClaimRequest(**CLAIM | {"record_id": ""}), "INVALID_FIELD"),
-    ("Claim", dial_pb2.ClaimRequest(**CLAIM | {"record_id": "1" * 129}), "INVALID_FIELD"),
-    ("ClaimBatch", dial_pb2.ClaimBatchRequest(list_id="l", campaign_id="A"), "INVALID_FIELD"),
-    ("ReportAttempt", dial_pb2.ReportAttemptRequest(**ATTEMPT), "WRAP_UP_CODE_UNKNOWN"),
-    ("ReportAttempt", b"\xff", "MALFORMED_MESSAGE"),
-]
+def claim(list_id: str, record_id: str = "1") -> bytes:
+    request = dial_pb2.ClaimRequest(list_id=list_id, record_id=record_id, campaign_id="A")
+    return request.SerializeToString()
 
 
-@pytest.mark.parametrize(
-    ("method", "request_", "reason"), DIAL_EXAMPLES, ids=[f"{a}-{c}" for a, _, c in DIAL_EXAMPLES]
-)
+def report(list_id: str) -> bytes:
+    request = dial_pb2.ReportAttemptRequest(
+        list_id=list_id, record_id="1", campaign_id="A", wrap_up_code="no such code"
+    )
+    return request.SerializeToString()
+
+
+def empty_batch(list_id: str) -> bytes:
+    return dial_pb2.ClaimBatchRequest(list_id=list_id, campaign_id="A").SerializeToString()
+
+
+# What a dialer may send about the list that is there, and the reason that it is told.
+DIAL_EXAMPLES = {
+    "no list": ("Claim", lambda _: claim("ünbekannt"), "LIST_NOT_FOUND"),
+    "odd list": ("Claim", lambda _: claim("{l}\0i" + "é" * 60), "LIST_NOT_FOUND"),
+    "no record": ("Claim", lambda known: claim(known, ""), "INVALID_FIELD"),
+    "long record": ("Claim", lambda known: claim(known, "1" * 129), "INVALID_FIELD"),
+    "empty batch": ("ClaimBatch", empty_batch, "INVALID_FIELD"),
+    "no message": ("Claim", lambda _: b"\xff", "MALFORMED_MESSAGE"),
+    "no code": ("ReportAttempt", report, "WRAP_UP_CODE_UNKNOWN"),
+}
+
+
+@pytest.mark.parametrize("example", DIAL_EXAMPLES)
 def test_a_dialer_is_told_the_same_bytes_on_every_listener(
-    port: tuple[ServerProcess, str],
-    unique: str,
-    method: str,
-    request_: bytes | dial_pb2.ClaimRequest,
-    reason: str,
+    port: tuple[ServerProcess, str], unique: str, example: str
 ) -> None:
     process, address = port
-    if isinstance(request_, bytes):
-        body = request_
-    else:
-        named = type(request_)()
-        named.CopyFrom(request_)
-        named.list_id = named.list_id or f"ünbekannt-{unique}"
-        if reason == "WRAP_UP_CODE_UNKNOWN":
-            process.admin_stub().CreateContactList(
-                admin_pb2.CreateContactListRequest(list_id=named.list_id), timeout=10
-            )
-        body = named.SerializeToString()
+    method, request_about, reason = DIAL_EXAMPLES[example]
+    process.admin_stub().CreateContactList(
+        admin_pb2.CreateContactListRequest(list_id=unique), timeout=10
+    )
+    body = request_about(unique)
     with grpc.insecure_channel(address) as channel:
         with pytest.raises(grpc.RpcError) as failed:
             channel.unary_unary(f"/ownerd.v1.DialService/{method}")(body, timeout=10)
@@ -199,6 +203,8 @@ def test_a_dialer_is_told_the_same_bytes_on_every_listener(
     expected = status_pb2.Status(
         code=failed.value.code().value[0], message=failed.value.details(), details=[packed]
     )
+    if reason == "LIST_NOT_FOUND":
+        assert failed.value.details().endswith('"; create it first (CreateContactList)')
     trailers = dict(failed.value.trailing_metadata())
     assert trailers["grpc-status-details-bin"] == expected.SerializeToString()
 

@@ -20,6 +20,9 @@ from ownerd.api.task cimport (
 
 from ownerd.api.task import Refused
 
+cdef extern from "<string.h>" nogil:
+    size_t strnlen(const char *, size_t)
+
 cdef enum:
     SHOWN_BYTES = 64                  # how much of a caller's value an error message repeats
     NUMBER_BYTES = 24
@@ -218,7 +221,7 @@ cdef struct Text:
 
 
 cdef void put(Text *text, const char *data, size_t size) noexcept nogil:
-    size = min(size, <size_t> (text.end - text.at))
+    size = min(strnlen(data, size), <size_t> (text.end - text.at))   # a NUL would end the message
     memcpy(text.at, data, size)
     text.at += size
 
@@ -305,6 +308,7 @@ cdef dict reasons_by_name():
     found = {}
     for reason in range(1, REASON_COUNT):
         row = TABLE[reason]
+        assert row.text != NULL, f"reason {reason} is not in the table"
         if row.name[0] != 0:
             code, texts = found.setdefault(row.name.decode(), (row.code, []))
             assert code == row.code
