@@ -1,6 +1,6 @@
 """C interface of task: whatever the engine's queue holds, and how it is refused.
 
-A task belongs to whoever made it. From `engine_submit` until its `on_done` runs, only the engine
+A task belongs to whoever made it. From `queue_submit` until its `on_done` runs, only the engine
 touches it; everything that it points to stays where it is for as long.
 """
 

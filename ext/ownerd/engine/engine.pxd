@@ -1,6 +1,7 @@
 """C interface of engine: the Python object that owns a store and its threads."""
 
-from ownerd.engine.group_commit cimport EngineCore, pthread_t
+from ownerd.engine.core cimport EngineCore
+from ownerd.engine.group_commit cimport pthread_t
 from ownerd.storage.store cimport Store
 
 cdef class Engine:
@@ -14,4 +15,5 @@ cdef class Engine:
     cdef object clock
     cdef object opened_at
 
+    cdef void _end_threads(self) noexcept
     cdef Store *_store(self) except NULL

@@ -1,7 +1,7 @@
 """One store and its writer thread, for Python: the data plane, the control plane, the reads.
 
-Wraps `writer` (queue, groups, commits): every call becomes a task, waits without the GIL and turns
-refusals into `Refused`. asyncio waiters use `aio_bridge`.
+Every call becomes a task in the queue before the writer, waits without the GIL, and turns a refusal
+into `Refused`. asyncio waiters use `aio_bridge`.
 """
 
 import os
@@ -29,18 +29,20 @@ from ownerd.engine.commands cimport (
     PUT_PRINCIPAL, RELEASE, RELEASE_RECORDS, SIGNAL_CAMPAIGN, UPDATE_POLICY, UPSERT_CAMPAIGN,
     UPSERT_CODE, Command, ImportRow,
 )
-from ownerd.engine.group_commit cimport (
-    DRAINING, GROUP_SIZE_CLASSES, change_state, core_open, run_and_wait, start_writer, stop,
-    wait_thread,
+from ownerd.engine.core cimport (
+    GROUP_SIZE_CLASSES, EngineCore, EngineOptions, engine_close_store, engine_failed,
+    engine_free, engine_new, engine_stop,
 )
+from ownerd.engine.group_commit cimport start_writer, wait_thread
 from ownerd.engine.maintenance cimport (
     count_and_store, flush_all, run_maintenance_step, start_maintenance,
 )
+from ownerd.engine.queue cimport DRAINING, queue_change_state, queue_run
 from ownerd.engine.snapshot cimport Snapshot, SnapshotRequest
 from ownerd.rules.ownership cimport NEVER_NS
 from ownerd.storage.environment cimport check, used_bytes
 from ownerd.storage.record_tree cimport tree_count
-from ownerd.storage.recovery cimport store_close, store_open
+from ownerd.storage.recovery cimport store_open
 from ownerd.storage.store cimport COUNT_PENDING
 
 from ownerd.api.task import Refused
@@ -52,10 +54,6 @@ cdef enum:
     NAME_BYTES = 256
     PRINCIPAL_ID_BYTES = 128
     REQUEST_ID_BYTES = 128
-    GROUP_RECORDS = 16_384            # more would only wait longer
-    GROUP_BYTES_PER_RECORD = 256      # what one record takes in the journal, at most
-    STEP_RECORDS = 8_192              # of maintenance: 32 MiB of dirty pages at most
-    PAGES_PER_RECORD = 4              # a generous bound on what one random record dirties
 
 CLAIM, CLAIM_BATCH, REPORT_ATTEMPT, REPORT_ATTEMPT_BATCH, GET_HOLDER = range(CALL_KIND_COUNT)
 DIAL_METHODS = ("Claim", "ClaimBatch", "ReportAttempt", "ReportAttemptBatch", "GetHolder")
@@ -143,10 +141,10 @@ cdef class Engine:
         map_bytes: the store's upper bound, reserved as address space.
         queue_limit: records that may wait; more are refused with RESOURCE_EXHAUSTED.
         reserve_bytes: room that is kept for releases; grants are refused first.
-        vacuum_interval_s: how often expired records are vacuumed_round up.
+        vacuum_interval_s: how often expired records are dropped.
         maintenance_step_ns: how long one step of maintenance may take, beside its commit.
         memtable_bytes: memory for records that are not flushed yet; more makes flushing cheaper.
-        background: run maintenance's thread; False leaves settling to `settle()`.
+        background: run maintenance's thread; False leaves it to `maintain()`.
 
     Raises:
         StoreInUseError, StoreError: see `ownerd.storage.directory`.
@@ -162,28 +160,18 @@ cdef class Engine:
         vacuum_interval_s=900.0, maintenance_step_ns=DEFAULT_MAINTENANCE_STEP_NS,
         memtable_bytes=DEFAULT_MEMTABLE_BYTES, background=True,
     ):
+        cdef EngineOptions options
+        cdef Store *store
         if self.core != NULL:
             raise RuntimeError("an engine is opened once")
         self.directory = directory
         self.clock = Clock() if clock is None else clock
         self.background = background
-        cdef Store *store = store_open(directory, map_bytes, reserve_bytes, memtable_bytes)
-        self.core = core_open(store, (<Clock> self.clock).state)
-        self.core.queue_limit = queue_limit
-        self.core.vacuum_interval_ms = <int> (vacuum_interval_s * 1000)
-        self.core.maintenance.step_ns = maintenance_step_ns
-        self.core.background = background
-        # A group's value fits into the journal's reserve, a step's dirty pages into the tree's.
-        self.core.group_records = max(<uint64_t> 1, min(
-            <uint64_t> GROUP_RECORDS, store.reserve_bytes // GROUP_BYTES_PER_RECORD
-        ))
-        page_bytes = store.environment.page_bytes
-        self.core.maintenance.step_records = max(<uint64_t> 1, min(
-            <uint64_t> STEP_RECORDS, store.reserve_bytes // (page_bytes * PAGES_PER_RECORD)
-        ))
-        self.core.maintenance.step_bytes = (
-            self.core.maintenance.step_records * page_bytes * PAGES_PER_RECORD
-        )
+        options.queue_limit = queue_limit
+        options.vacuum_interval_ms = <int64_t> (vacuum_interval_s * 1000)
+        options.step_ns = maintenance_step_ns
+        store = store_open(directory, map_bytes, reserve_bytes, memtable_bytes)
+        self.core = engine_new(store, (<Clock> self.clock).state, &options)
         start_writer(self.core, &self.writer)
         if background:
             start_maintenance(self.core, &self.settler)
@@ -198,20 +186,22 @@ cdef class Engine:
 
     def __dealloc__(self):
         if not self.closed:           # dropped without close(): the threads still use the core
-            stop(self.core)
-            with nogil:
-                if self.background:
-                    wait_thread(self.settler)
-                wait_thread(self.writer)
-            store_close(self.core.store)
+            self._end_threads()
+            engine_close_store(self.core)
         if self.core != NULL:
-            os.close(self.core.failure_fd)
-            os.close(self.core.maintenance_fd)
-            del self.core
+            engine_free(self.core)
+
+    cdef void _end_threads(self) noexcept:
+        """Have what is queued answered, and wait for both threads."""
+        engine_stop(self.core)
+        with nogil:
+            if self.background:
+                wait_thread(self.settler)
+            wait_thread(self.writer)
 
     def begin_drain(self):
         """Refuse new dials with UNAVAILABLE from now on; those queued are answered."""
-        change_state(self.core, DRAINING)
+        queue_change_state(&self.core.queue, DRAINING)
 
     def close(self, timeout_s=10.0):
         """Answer what is queued, flush all, let go of the directory. May be called again.
@@ -223,20 +213,15 @@ cdef class Engine:
         if self.closed:
             return
         self.closed = True
-        stop(core)
-        with nogil:
-            if self.background:
-                wait_thread(self.settler)
-            wait_thread(self.writer)
-        if core.failure_code.load() == MDB_SUCCESS:
+        self._end_threads()
+        if not engine_failed(core):
             with nogil:
                 flush_all(core, clock_now(core.clock))
         deadline = time.monotonic() + timeout_s
         while self.readers and time.monotonic() < deadline:
             time.sleep(0.01)
         if not self.readers:
-            store_close(core.store)
-            core.store = NULL
+            engine_close_store(core)
 
     def _begin_read(self):
         self._store()
@@ -260,7 +245,7 @@ cdef class Engine:
         cdef size_t size = len(body)
         with nogil:
             if dial_decode(&call, data, size):
-                run_and_wait(self.core, &call.task)
+                queue_run(&self.core.queue, &call.task)
         try:
             if call.task.code != OK:
                 raise refusal(&call.task)
@@ -456,7 +441,7 @@ cdef class Engine:
         """Run a command to its end."""
         cdef Command *command = pending.command
         with nogil:
-            run_and_wait(self.core, &command.task)
+            queue_run(&self.core.queue, &command.task)
         if command.task.code != OK:
             raise refusal(&command.task)
         return Outcome(
@@ -517,7 +502,7 @@ cdef class Engine:
         assign(&request.list_id, list_id, "list_id", 1, LIST_ID_BYTES)
         with Reading(self):
             with nogil:
-                run_and_wait(self.core, &request.task)
+                queue_run(&self.core.queue, &request.task)
             if request.task.code != OK:
                 raise refusal(&request.task)
             snapshot.open()
@@ -559,7 +544,7 @@ cdef class Engine:
     @property
     def failed(self):
         """What ended the store, or None while it works."""
-        if self.core.failure_code.load() == MDB_SUCCESS:
+        if not engine_failed(self.core):
             return None
         if self.core.failure_code.load() == MDB_CORRUPTED:
             return f"a row in {self.directory} fails its checksum; see 'ownerd verify'"
@@ -606,8 +591,8 @@ cdef class Engine:
             "time_ns": clock_now(core.clock),
             "clock_offset_ns": self.clock.offset_ns(),
             "uptime_s": time.monotonic() - self.opened_at,
-            "queue_depth": core.queued_records,
-            "queue_limit": core.queue_limit,
+            "queue_depth": core.queue.record_count,
+            "queue_limit": core.queue.record_limit,
             "list_count": lists,
             "campaign_count": campaigns,
             "record_count": records,
@@ -632,7 +617,9 @@ cdef class Engine:
                     "reservation_cleared", "not_controlled", "rejected",
                 ))
             },
-            "refused": {"queue_full": core.queue_refusals, "store_full": counters.refused_full},
+            "refused": {
+                "queue_full": core.queue.refusal_count, "store_full": counters.refused_full,
+            },
             "commit_ns_total": counters.commit_ns,
             "flush_wait_ns_total": counters.waited_ns,
             "group_sizes": [counters.group_sizes[i] for i in range(GROUP_SIZE_CLASSES)],
@@ -641,7 +628,7 @@ cdef class Engine:
             "flushed_records": core.maintenance.flushed_count,
             "vacuumed_records": core.maintenance.vacuumed_count,
             "alarms": self._alarms(),
-            "failed": core.failure_code.load() != MDB_SUCCESS,
+            "failed": bool(engine_failed(core)),
         }
 
     def _alarms(self):

@@ -3,7 +3,8 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from ownerd.base.containers cimport string
-from ownerd.engine.group_commit cimport EngineCore, pthread_t
+from ownerd.engine.core cimport EngineCore
+from ownerd.engine.group_commit cimport pthread_t
 
 cdef start_maintenance(EngineCore *core, pthread_t *thread)
 cdef bint run_maintenance_step(EngineCore *engine, bint vacuum_all) noexcept nogil

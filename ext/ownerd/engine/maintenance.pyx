@@ -12,7 +12,9 @@ from ownerd.api.task cimport OK, TASK_COMMAND, TASK_PLAN, task_clear
 from ownerd.base.clock cimport clock_elapsed
 from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS
 from ownerd.engine.commands cimport FINISH_COUNT, Command
-from ownerd.engine.group_commit cimport STOPPED, engine_fail, run_and_wait, start_thread
+from ownerd.engine.core cimport engine_fail
+from ownerd.engine.group_commit cimport start_thread
+from ownerd.engine.queue cimport queue_run, queue_takes_tasks
 from ownerd.engine.settler cimport (
     WORK_COUNT, WORK_FLUSH, WORK_NOTHING, WORK_VACUUM, MaintenanceState, PlanTask, flush_step,
     trim_step, vacuum_step,
@@ -72,7 +74,7 @@ cdef bint make_plan(EngineCore *engine, PlanTask *plan, bint vacuum_all) noexcep
     plan.task.body = plan
     plan.vacuum_all = vacuum_all
     plan.work = WORK_NOTHING
-    run_and_wait(engine, &plan.task)
+    queue_run(&engine.queue, &plan.task)
     if plan.task.code != OK:
         plan.work = WORK_NOTHING
     task_clear(&plan.task)
@@ -103,7 +105,7 @@ cdef int count_and_store(
     cdef Command command
     cdef bint damaged
     request.list_id = list_id
-    run_and_wait(engine, &request.task)
+    queue_run(&engine.queue, &request.task)
     if request.task.code != OK:
         request_free(request)
         return MDB_SUCCESS
@@ -120,16 +122,12 @@ cdef int count_and_store(
     command.entry_id = entry_id
     command.expected_revision = 0
     command.list = NULL
-    run_and_wait(engine, &command.task)
+    queue_run(&engine.queue, &command.task)
     task_clear(&command.task)
     return MDB_SUCCESS
 
 
 # --- the thread -----------------------------------------------------------------------------------
-
-cdef bint running(EngineCore *engine) noexcept nogil:
-    return engine.state < STOPPED
-
 
 cdef bint is_urgent(EngineCore *engine) noexcept nogil:
     """Tell whether the merge is behind: less far than twice what the active memtable is filled."""
@@ -147,7 +145,7 @@ cdef bint is_urgent(EngineCore *engine) noexcept nogil:
 cdef void spare_readers(EngineCore *engine) noexcept nogil:
     """Wait while somebody reads a snapshot, unless a merge is urgent or it takes too long."""
     cdef int64_t end_ns = clock_elapsed() + READER_PATIENCE_NS
-    while running(engine) and not is_urgent(engine) and clock_elapsed() < end_ns \
+    while queue_takes_tasks(&engine.queue) and not is_urgent(engine) and clock_elapsed() < end_ns \
             and engine.store.tree.view_count.load() > 0:
         usleep(READER_PAUSE_US)
 
@@ -170,7 +168,7 @@ cdef bint carry_out(EngineCore *engine, bint vacuum_all) noexcept nogil:
     cdef int steps = 0
     if not make_plan(engine, &plan, vacuum_all):
         return False
-    while code == MDB_SUCCESS and running(engine) and steps < STEPS_PER_PLAN:
+    while code == MDB_SUCCESS and queue_takes_tasks(&engine.queue) and steps < STEPS_PER_PLAN:
         spare_readers(engine)
         begun_ns = clock_elapsed()
         code = do_work(
@@ -190,21 +188,21 @@ cdef bint carry_out(EngineCore *engine, bint vacuum_all) noexcept nogil:
 cdef void *maintenance_main(void *argument) noexcept nogil:
     """Settle while there is something to, and vacuum_all every interval."""
     cdef EngineCore *engine = <EngineCore *> argument
-    cdef int64_t interval_ns = <int64_t> engine.vacuum_interval_ms * 1_000_000
+    cdef int64_t interval_ns = engine.vacuum_interval_ms * 1_000_000
     cdef int64_t vacuum_ns = clock_elapsed() + interval_ns
     cdef pollfd wake
     cdef uint64_t ignored
     cdef bint due, more
     wake.fd = engine.maintenance_fd
     wake.events = <short> POLLIN
-    while running(engine):
+    while queue_takes_tasks(&engine.queue):
         poll(&wake, 1, <int> max(<int64_t> 0, (vacuum_ns - clock_elapsed()) // 1_000_000 + 1))
         eventfd_read(engine.maintenance_fd, &ignored)
         due = clock_elapsed() >= vacuum_ns
         if due:
             vacuum_ns = clock_elapsed() + interval_ns
         more = True
-        while more and running(engine):
+        while more and queue_takes_tasks(&engine.queue):
             engine.maintenance.turn.lock()
             more = carry_out(engine, due)
             engine.maintenance.turn.unlock()

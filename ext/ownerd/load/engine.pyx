@@ -2,7 +2,7 @@
 
 Each thread keeps a number of calls in flight, or sends them at a fixed rate whether or not earlier
 ones were answered (latency then counts from the instant a call was due). It does what a listener
-does between socket and engine: `dial_decode` on a buffer of bytes, `engine_submit_all` for all that
+does between socket and engine: `dial_decode` on a buffer of bytes, `queue_submit_all` for all that
 are ready at once, one wake-up for many answers. The answers are read from the call, not from the
 encoded response.
 
@@ -21,8 +21,10 @@ from ownerd.api.task cimport OK, UNAVAILABLE, Task
 from ownerd.base.clock cimport (
     CLOCK_MONOTONIC, CLOCK_PROCESS_CPUTIME_ID, clock_read, clockid_t, timespec,
 )
+from ownerd.engine.core cimport EngineCore
 from ownerd.engine.engine cimport Engine
-from ownerd.engine.group_commit cimport EngineCore, engine_submit_all, pthread_t
+from ownerd.engine.group_commit cimport pthread_t
+from ownerd.engine.queue cimport queue_submit_all
 from ownerd.load.plan cimport Picker, Plan, PlanCore, picker_init, plan_bound, plan_encode
 from ownerd.load.tally cimport (
     ANSWER_COUNT, Tally, tally_answer, tally_clear, tally_counts, tally_mark,
@@ -166,7 +168,7 @@ cdef bint send_due(EngineWorker *worker, int64_t now_ns) noexcept nogil:
     cdef bint admitted
     if chain == NULL:
         return True
-    chain = engine_submit_all(worker.engine, chain)
+    chain = queue_submit_all(&worker.engine.queue, chain)
     admitted = chain == NULL
     while chain != NULL:
         after = chain.next

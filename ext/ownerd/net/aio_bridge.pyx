@@ -27,7 +27,7 @@ from ownerd.api.dial_call cimport (
 from ownerd.api.dial_codec cimport dial_decode
 from ownerd.api.task cimport OK, PERMISSION_DENIED
 from ownerd.base.bytes cimport slice_of
-from ownerd.engine.group_commit cimport engine_submit_all
+from ownerd.engine.queue cimport queue_submit_all
 
 from ownerd.access.table import peer_host
 from ownerd.api.task import Refused
@@ -215,7 +215,7 @@ cdef class AioBridge:
         self.pending = 0
         self.first_pending = self.last_pending = NULL
         with nogil:
-            refused = engine_submit_all(self.engine.core, refused)
+            refused = queue_submit_all(&self.engine.core.queue, refused)
         while refused != NULL:
             after = refused.next
             self.hand_over(refused)

@@ -3,7 +3,8 @@
 from libc.stdint cimport int64_t
 
 from ownerd.access.table cimport AccessCore
-from ownerd.engine.group_commit cimport EngineCore, pthread_t
+from ownerd.engine.core cimport EngineCore
+from ownerd.engine.group_commit cimport pthread_t
 from ownerd.net.state cimport Limits, Loop
 from ownerd.net.tls cimport TlsMaterial
 

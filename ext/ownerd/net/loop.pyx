@@ -32,7 +32,9 @@ from ownerd.base.sockets cimport (
     SOCK_NONBLOCK, TCP_NODELAY, accept4, close, epoll_create1, epoll_ctl, epoll_event,
     epoll_wait, errno, eventfd, eventfd_read, eventfd_write, setsockopt,
 )
-from ownerd.engine.group_commit cimport EngineCore, engine_submit_all, pthread_t
+from ownerd.engine.core cimport EngineCore
+from ownerd.engine.group_commit cimport pthread_t
+from ownerd.engine.queue cimport queue_submit_all
 from ownerd.net.authn cimport access_refresh
 from ownerd.net.connection cimport (
     connection_callbacks, connection_close, connection_end, connection_leave, connection_look,
@@ -131,7 +133,7 @@ cdef void submit_ready(Loop *loop) noexcept nogil:
     if refused == NULL:
         return
     loop.first_ready = loop.last_ready = NULL
-    refused = engine_submit_all(loop.engine, refused)
+    refused = queue_submit_all(&loop.engine.queue, refused)
     while refused != NULL:
         after = refused.next
         take_decided(<Stream *> refused)

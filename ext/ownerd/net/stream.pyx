@@ -38,7 +38,7 @@ from ownerd.base.nghttp2 cimport (
     nghttp2_submit_trailer, ssize_t,
 )
 from ownerd.base.sockets cimport eventfd_write
-from ownerd.engine.group_commit cimport RUNNING
+from ownerd.engine.queue cimport queue_takes_dials
 from ownerd.net.authn cimport access_identify, access_lets_in, access_take_header
 from ownerd.net.state cimport (
     ANSWERED, ANSWER_BYTES, INLINE_BYTES, RECEIVING, SERVE, UNDER_WAY, Connection, Inbox, Loop,
@@ -500,7 +500,7 @@ cdef bint is_known_service(Slice name) noexcept nogil:
 cdef void answer_health(Stream *stream) noexcept nogil:
     """Answer grpc.health.v1.Health/Check: serving while the engine takes calls."""
     cdef Loop *loop = stream.loop
-    cdef bint serving = loop.engine.state == RUNNING and loop.order == SERVE
+    cdef bint serving = queue_takes_dials(&loop.engine.queue) and loop.order == SERVE
     cdef Slice service
     loop.counts.health_checks += 1
     if not read_text_field(
