@@ -27,6 +27,7 @@ cdef enum TaskKind:
     TASK_COMMAND = 1
     TASK_SNAPSHOT = 2
     TASK_PLAN = 3
+    TASK_COUNT = 4                    # of what a release ended
 
 ctypedef void (*OnDone)(Task *task) noexcept nogil
 

@@ -243,37 +243,17 @@ cdef void put_audit(
     put_row(store, AUDIT, slice_of(key, 8), slice_of(row, sizeof(AuditRow)), text_slice(note))
 
 
-cdef void set_count(Store *store, uint64_t entry_id, int64_t count) noexcept nogil:
-    """Give an audit entry its final count, unless it has one."""
-    cdef AuditRow row
-    cdef string note
-    if read_audit(store, entry_id, &row, &note) and row.count == COUNT_PENDING:
-        row.count = count
-        put_audit(store, entry_id, &row, note)
+cdef bint is_uncounted(const EventRow *row) noexcept nogil:
+    return row.event.kind == EVENT_RELEASE and not row.counted
 
 
-cdef bint counts_pending(const List *lst) noexcept nogil:
+cdef bint counts_pending(List *lst) noexcept nogil:
     """Tell whether a release of the list is still to be counted."""
     cdef size_t i
     for i in range(lst.events.size()):
-        if lst.events[i].event.kind == EVENT_RELEASE and not lst.events[i].counted:
+        if is_uncounted(&lst.events[i]):
             return True
     return False
-
-
-cdef void finish_count(Store *store, Command *command, int64_t now_ns) noexcept nogil:
-    """Store the count of one release, found by a scan."""
-    cdef size_t i
-    cdef EventRow row
-    command.list = find_list(store, text_slice(command.list_id))
-    set_count(store, command.entry_id, command.count)
-    if command.list == NULL:
-        return
-    for i in range(command.list.events.size()):
-        row = command.list.events[i]
-        if row.entry_id == command.entry_id:
-            row.counted = True
-            put_event(store, command.list.number, &row)
 
 
 # --- campaigns and codes --------------------------------------------------------------------------
@@ -423,8 +403,6 @@ cdef void apply(Store *store, Command *command, int64_t now_ns) noexcept nogil:
         delete_code(store, command)
     elif command.kind == IMPORT_ROWS:
         import_rows(store, command, now_ns)
-    elif command.kind == FINISH_COUNT:
-        finish_count(store, command, now_ns)
     elif command.kind == PUT_PRINCIPAL:
         put_principal(store, command)
     elif command.kind == DELETE_PRINCIPAL:
@@ -463,8 +441,6 @@ cdef void record_command(Store *store, Command *command, int64_t now_ns) noexcep
     cdef AuditRow entry
     cdef RequestRow request
     cdef string note
-    if command.kind == FINISH_COUNT:
-        return
     if command.entry_id != store.next_entry:
         if read_audit(store, command.entry_id, &entry, &note):
             entry.count += command.count
@@ -517,9 +493,8 @@ cdef int refresh_catalog(Store *store, Command *command) noexcept nogil:
 
 
 cdef bint is_revision(const Command *command) noexcept nogil:
-    """Tell whether the command makes a revision: a count and a refusal say what was, like settling.
-    """
-    return command.kind != FINISH_COUNT and command.kind != NOTE_REFUSALS
+    """Tell whether the command makes a revision: a note of refusals only says what was."""
+    return command.kind != NOTE_REFUSALS
 
 
 cdef int command_run(Store *store, Command *command, int64_t now_ns) noexcept nogil:

@@ -19,10 +19,10 @@ from ownerd.api.task cimport (
 )
 from ownerd.base.clock cimport Clock, clock_now
 from ownerd.base.containers cimport string
-from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS, lmdb
+from ownerd.base.lmdb cimport MDB_CORRUPTED, lmdb
 from ownerd.engine.admin_reads cimport (
     answered_request, audit_count, audit_page, campaign_page, code_page, entry_count, list_info,
-    list_page, policy_from, principal_rows, uncounted_releases,
+    list_page, policy_from, principal_rows,
 )
 from ownerd.engine.commands cimport (
     CREATE_LIST, DELETE_CODE, DELETE_LIST, DELETE_PRINCIPAL, IMPORT_ROWS, NOTE_REFUSALS,
@@ -34,10 +34,11 @@ from ownerd.engine.core cimport (
     engine_free, engine_new, engine_stop,
 )
 from ownerd.engine.group_commit cimport start_writer, wait_thread
-from ownerd.engine.maintenance cimport (
-    count_and_store, flush_all, run_maintenance_step, start_maintenance,
-)
+from ownerd.engine.maintenance cimport flush_all, run_maintenance_step, start_maintenance
 from ownerd.engine.queue cimport DRAINING, queue_change_state, queue_run
+from ownerd.engine.release_count cimport (
+    ReleaseCount, count_release, find_uncounted_releases, release_count_init,
+)
 from ownerd.engine.snapshot cimport Snapshot, SnapshotRequest
 from ownerd.rules.ownership cimport NEVER_NS
 from ownerd.storage.environment cimport check, used_bytes
@@ -70,6 +71,14 @@ LISTLESS_KINDS = (
 
 cdef refusal(Task *task):
     return Refused(task.code, task.message.decode(errors="replace"), task.retry_ms)
+
+
+cdef raise_refusal(Task *task):
+    """Raise Refused if the task was, and clear it."""
+    if task.code != OK:
+        refused = refusal(task)
+        task_clear(task)
+        raise refused
 
 
 cdef assign(string *target, str text, str field, Py_ssize_t shortest, Py_ssize_t longest):
@@ -293,7 +302,8 @@ cdef class Engine:
                     f'contact list "{list_id}" has live ownership (owned records: {owned}); '
                     "release it first, or delete with force",
                 )
-            self._count_releases(list_id)
+            for entry_id in self.pending_counts(list_id):  # as long as its records are there
+                self.count_released(entry_id)
         pending = Pending(DELETE_LIST, list_id, note, request_id, memo)
         pending.command.force = force
         pending.command.acquire_revision = revision
@@ -331,26 +341,33 @@ cdef class Engine:
         """Count what the release with this audit entry ended, store and return the count.
 
         Exact whenever it is called: records written since the release were counted as they were
-        written. Raises KeyError for an unknown entry.
+        written. Raises KeyError for an unknown entry, and Refused; the count can be made later.
         """
-        cdef string name
+        cdef ReleaseCount count
         cdef int code
         known = self._audit_count(entry_id)
         if known is not None:
             return known
-        list_id = self._list_of_release(entry_id)
-        if list_id is None:           # counted or deleted in the meantime: the count is stored
-            return self._audit_count(entry_id)
-        assign(&name, list_id, "list_id", 1, LIST_ID_BYTES)
-        with nogil:
-            code = count_and_store(self.core, name, entry_id)
-        check(code, f"cannot count what list {list_id} released")
-        return self._audit_count(entry_id)
-
-    def pending_counts(self):
-        """Return the audit entries of releases that are still to be counted."""
+        release_count_init(&count)
+        count.entry_id = entry_id
         with Reading(self):
-            return sorted({entry_id for _, entry_id in uncounted_releases(self.core.store)})
+            with nogil:
+                code = count_release(self.core, &count)
+        check(code, f"cannot count what the release of audit entry {entry_id} ended")
+        raise_refusal(&count.task)
+        # One that was not found was counted in the meantime.
+        return count.count if count.found else self._audit_count(entry_id)
+
+    def pending_counts(self, list_id=""):
+        """Return the audit entries of a list's releases ("": all) that are still to be counted."""
+        cdef ReleaseCount count
+        release_count_init(&count)
+        assign(&count.list_id, list_id, "list_id", 0, LIST_ID_BYTES)
+        with Reading(self):
+            with nogil:
+                find_uncounted_releases(self.core, &count)
+        raise_refusal(&count.task)
+        return sorted(count.pending[i] for i in range(count.pending.size()))
 
     def upsert_campaign(self, campaign_id, name, *, note=b"", request_id="", memo=b""):
         """Register a campaign, or rename it; "" keeps the name (at first, the id)."""
@@ -507,25 +524,6 @@ cdef class Engine:
                 raise refusal(&request.task)
             snapshot.open()
         return snapshot
-
-    def _list_of_release(self, uint64_t entry_id):
-        """Return the id of the list that a release still to be counted belongs to, or None."""
-        with Reading(self):
-            numbers = [number for number, entry in uncounted_releases(self.core.store)
-                       if entry == entry_id]
-            for info in list_page(self.core.store, "", 1 << 62) if numbers else ():
-                if info.number == numbers[0]:
-                    return info.list_id
-        return None
-
-    def _count_releases(self, list_id):
-        """Count what the list's releases ended, as long as its records are there."""
-        info = self.get_list(list_id)
-        with Reading(self):
-            releases = uncounted_releases(self.core.store)
-        for number, entry_id in releases:
-            if info is not None and number == info.number:
-                self.count_released(entry_id)
 
     def _audit_count(self, uint64_t entry_id):
         with Reading(self):

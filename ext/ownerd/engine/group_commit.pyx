@@ -24,8 +24,8 @@ from libc.stdio cimport snprintf
 from ownerd.api.dial_call cimport CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, DialCall
 from ownerd.api.dial_codec cimport dial_encode
 from ownerd.api.task cimport (
-    DEADLINE_EXCEEDED, MESSAGE_BYTES, OK, RESOURCE_EXHAUSTED, TASK_COMMAND, TASK_DIAL,
-    TASK_SNAPSHOT, Task, task_refuse,
+    DEADLINE_EXCEEDED, MESSAGE_BYTES, OK, RESOURCE_EXHAUSTED, TASK_COMMAND, TASK_COUNT,
+    TASK_DIAL, TASK_SNAPSHOT, Task, task_refuse,
 )
 from ownerd.base.clock cimport clock_elapsed, clock_now
 from ownerd.base.failpoints cimport FAIL_AFTER_ANSWER, FAIL_BEFORE_ANSWER, fail_at
@@ -36,6 +36,7 @@ from ownerd.engine.core cimport (
 )
 from ownerd.engine.decide cimport decide_call, multiget_group
 from ownerd.engine.queue cimport queue_take_all, task_refuse_failed
+from ownerd.engine.release_count cimport ReleaseCount, release_count_step
 from ownerd.engine.settler cimport PlanTask, flush_step, maintenance_plan, trim_step
 from ownerd.engine.snapshot cimport SnapshotRequest, snapshot_take
 from ownerd.storage.capacity cimport (
@@ -271,6 +272,8 @@ cdef void run_task(EngineCore *engine, Task *task) noexcept nogil:
     cdef int code
     if task.kind == TASK_COMMAND:
         code = run_command(engine, <Command *> task.body)
+    elif task.kind == TASK_COUNT:
+        code = release_count_step(engine.store, <ReleaseCount *> task.body, now_ns)
     elif task.kind == TASK_SNAPSHOT:
         code = snapshot_take(engine.store, <SnapshotRequest *> task.body, now_ns)
     else:

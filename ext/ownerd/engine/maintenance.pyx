@@ -6,20 +6,20 @@ not be done by the time the active memtable is half full makes no pauses. While 
 snapshot, whose pages cannot be used again, a step that is not urgent waits for a while.
 """
 
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
-from ownerd.api.task cimport OK, TASK_COMMAND, TASK_PLAN, task_clear
+from ownerd.api.task cimport OK, TASK_PLAN, task_clear
 from ownerd.base.clock cimport clock_elapsed
-from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS
-from ownerd.engine.commands cimport FINISH_COUNT, Command
+from ownerd.base.lmdb cimport MDB_SUCCESS
 from ownerd.engine.core cimport engine_fail
 from ownerd.engine.group_commit cimport start_thread
 from ownerd.engine.queue cimport queue_run, queue_takes_tasks
+from ownerd.engine.release_count cimport ReleaseCount, count_release, release_count_init
 from ownerd.engine.settler cimport (
     WORK_COUNT, WORK_FLUSH, WORK_NOTHING, WORK_VACUUM, MaintenanceState, PlanTask, flush_step,
     trim_step, vacuum_step,
 )
-from ownerd.engine.snapshot cimport SnapshotRequest, count_release, request_free, request_new
 from ownerd.storage.store cimport Store, drop_flushed, rotate
 
 cdef extern from "<sys/eventfd.h>" nogil:
@@ -56,7 +56,7 @@ cdef int do_work(EngineCore *engine, PlanTask *plan, int64_t most_ns) noexcept n
     if plan.work == WORK_VACUUM:
         return vacuum_step(&engine.maintenance, engine.store, most_ns)
     if plan.work == WORK_COUNT:
-        return count_and_store(engine, plan.list_id, plan.entry_id)
+        return count_planned(engine, plan)
     return MDB_SUCCESS
 
 
@@ -97,34 +97,16 @@ cdef bint run_maintenance_step(EngineCore *engine, bint vacuum_all) noexcept nog
     return more and not engine.maintenance.stuck.load()
 
 
-cdef int count_and_store(
-    EngineCore *engine, const string &list_id, uint64_t entry_id
-) noexcept nogil:
-    """Count what a release ended and store the count; MDB_CORRUPTED, or 0."""
-    cdef SnapshotRequest *request = request_new()
-    cdef Command command
-    cdef bint damaged
-    request.list_id = list_id
-    queue_run(&engine.queue, &request.task)
-    if request.task.code != OK:
-        request_free(request)
-        return MDB_SUCCESS
-    command.count = count_release(request, entry_id)
-    damaged = request.view.damaged
-    request_free(request)
-    if damaged:
-        return MDB_CORRUPTED
-    memset(&command.task, 0, sizeof(command.task))
-    command.task.kind = TASK_COMMAND
-    command.task.body = &command
-    command.kind = FINISH_COUNT
-    command.list_id = list_id
-    command.entry_id = entry_id
-    command.expected_revision = 0
-    command.list = NULL
-    queue_run(&engine.queue, &command.task)
-    task_clear(&command.task)
-    return MDB_SUCCESS
+cdef int count_planned(EngineCore *engine, PlanTask *plan) noexcept nogil:
+    """Count a release that nobody has; MDB_CORRUPTED, or 0. What is refused is planned again."""
+    cdef ReleaseCount count
+    cdef int code
+    release_count_init(&count)
+    count.list_id = plan.list_id
+    count.entry_id = plan.entry_id
+    code = count_release(engine, &count)
+    task_clear(&count.task)
+    return code
 
 
 # --- the thread -----------------------------------------------------------------------------------

@@ -9,9 +9,7 @@ It knows no store and runs no task (group_commit); a waiter is a C callback.
 
 from libc.stdio cimport snprintf
 
-from ownerd.api.task cimport (
-    MESSAGE_BYTES, RESOURCE_EXHAUSTED, TASK_DIAL, UNAVAILABLE, task_refuse,
-)
+from ownerd.api.task cimport MESSAGE_BYTES, RESOURCE_EXHAUSTED, TASK_DIAL, UNAVAILABLE, task_refuse
 
 cdef extern from "<pthread.h>" nogil:
     int pthread_mutex_init(pthread_mutex_t *, void *)
