@@ -8,7 +8,7 @@ from ownerd.base.clock cimport ClockState
 from ownerd.base.containers cimport vector
 from ownerd.engine.queue cimport Queue
 from ownerd.engine.settler cimport MaintenanceState
-from ownerd.storage.store cimport Store
+from ownerd.storage.store cimport Campaign, Store
 
 cdef enum:
     GROUP_SIZE_CLASSES = 20           # group sizes are counted by power of two
@@ -38,6 +38,7 @@ cdef cppclass EngineCore:
     Queue queue
     atomic[int] failure_code          # the error that ended the store
     int failure_fd                    # eventfd, readable once it has
+    vector[Campaign *] shown          # of a closed store: calls that are not encoded may name them
     # the writer's
     uint64_t group_records            # most records that are decided together
     vector[DialCall *] group

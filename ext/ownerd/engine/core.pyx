@@ -3,6 +3,11 @@
 The store, the queue before the writer, the writer's counters, maintenance's state, and how the
 engine came to fail. Which thread may touch what is said at each field; the threads themselves are
 `group_commit`'s and `maintenance`'s.
+
+Invariant: a Campaign that a decided call names stays in place, unchanged, as long as the core. A
+rename keeps the former one (rename_campaign); one is freed only with the transaction that made it,
+which is undone before any call that names it is answered; and when the store is closed, all of them
+stay here. So whoever sends an answer encodes it on a thread of its own, whenever it likes.
 """
 
 import os
@@ -59,13 +64,27 @@ cdef EngineCore *engine_new(
 
 
 cdef void engine_close_store(EngineCore *engine) noexcept:
-    """Close the store, once the threads are over and nobody reads."""
-    store_close(engine.store)
+    """Close the store, once the threads are over and nobody reads; its campaigns stay."""
+    cdef Store *store = engine.store
+    cdef size_t i
+    for i in range(store.former.size()):
+        engine.shown.push_back(store.former[i])
+    for i in range(store.campaigns.size()):
+        engine.shown.push_back(store.campaigns[i])
+    store.former.clear()
+    store.campaigns.clear()
     engine.store = NULL
+    store_close(store)
 
 
 cdef void engine_free(EngineCore *engine) noexcept nogil:
-    """Free what `engine_new` made, once the threads are over; the store is closed by itself."""
+    """Free a core whose threads are over, its store closed or left to the process's end.
+
+    No answer of it is encoded any more.
+    """
+    cdef size_t i
+    for i in range(engine.shown.size()):
+        del engine.shown[i]
     queue_destroy(&engine.queue)
     close(engine.failure_fd)
     close(engine.maintenance_fd)

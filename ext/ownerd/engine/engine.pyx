@@ -12,7 +12,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from ownerd.api.dial_call cimport CALL_KIND_COUNT, DialCall, call_clear, call_init
 from ownerd.api.dial_codec cimport (
     BATCH_RECORDS, CAMPAIGN_ID_BYTES, LIST_ID_BYTES, RECORD_ID_BYTES, WRAP_UP_CODE_BYTES,
-    dial_decode,
+    dial_decode, dial_encode,
 )
 from ownerd.api.task cimport (
     FAILED_PRECONDITION, INVALID_ARGUMENT, OK, TASK_COMMAND, UNAVAILABLE, Task, task_clear,
@@ -255,6 +255,8 @@ cdef class Engine:
         with nogil:
             if dial_decode(&call, data, size):
                 queue_run(&self.core.queue, &call.task)
+                if call.task.code == OK:
+                    dial_encode(&call)
         try:
             if call.task.code != OK:
                 raise refusal(&call.task)

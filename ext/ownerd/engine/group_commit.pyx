@@ -13,7 +13,8 @@ Invariants:
 - Only the writer thread touches the catalog, the memtables and the log.
 - `revision` grows by one with each commit that changed something.
 
-It knows no Python objects, no sockets and no gRPC.
+It knows no Python objects, no sockets and no messages: what was decided is in the call, and whoever
+sends the answer encodes it on a thread of its own.
 """
 
 import os
@@ -22,7 +23,6 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 
 from ownerd.api.dial_call cimport CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, DialCall
-from ownerd.api.dial_codec cimport dial_encode
 from ownerd.api.task cimport (
     DEADLINE_EXCEEDED, MESSAGE_BYTES, OK, RESOURCE_EXHAUSTED, TASK_COMMAND, TASK_COUNT,
     TASK_DIAL, TASK_SNAPSHOT, Task, task_refuse,
@@ -72,7 +72,7 @@ cdef void finish(Task *task) noexcept nogil:
 
 
 cdef void answer(EngineCore *engine, DialCall *call) noexcept nogil:
-    """Encode a decided call's answer and count it."""
+    """Count a decided call and give it back; whoever sends its answer encodes it."""
     cdef uint32_t i
     engine.counters.calls += 1
     if call.task.code != OK:
@@ -87,7 +87,6 @@ cdef void answer(EngineCore *engine, DialCall *call) noexcept nogil:
         for i in range(call.item_count):
             engine.counters.outcomes[call.items[i].answer] += 1
     call.revision = engine.store.state.revision
-    dial_encode(call)
     finish(&call.task)
 
 

@@ -3,8 +3,8 @@
 Each thread keeps a number of calls in flight, or sends them at a fixed rate whether or not earlier
 ones were answered (latency then counts from the instant a call was due). It does what a listener
 does between socket and engine: `dial_decode` on a buffer of bytes, `queue_submit_all` for all that
-are ready at once, one wake-up for many answers. The answers are read from the call, not from the
-encoded response.
+are ready at once, one wake-up for many answers, `dial_encode` on the thread that has it. The
+answers are read from the call, not from the encoded response.
 
 Invariants: a call is with the engine or with its thread, never with both; a thread ends only when
 the engine has given back every call. It decides nothing and touches no socket.
@@ -16,7 +16,7 @@ from libc.stdint cimport UINT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 
 from ownerd.api.dial_call cimport CALL_CLAIM, CALL_CLAIM_BATCH, DialCall, call_clear, call_init
-from ownerd.api.dial_codec cimport dial_decode
+from ownerd.api.dial_codec cimport dial_decode, dial_encode
 from ownerd.api.task cimport OK, UNAVAILABLE, Task
 from ownerd.base.clock cimport (
     CLOCK_MONOTONIC, CLOCK_PROCESS_CPUTIME_ID, clock_read, clockid_t, timespec,
@@ -198,13 +198,15 @@ cdef void wait_for_more(EngineWorker *worker, bint admitted, int64_t now_ns) noe
 
 
 cdef void collect(EngineWorker *worker) noexcept nogil:
-    """Take all answers that are there."""
+    """Take all answers that are there, and encode them as a listener would."""
     cdef Task *task = take(&worker.answered)
     cdef Task *after
     cdef int64_t now_ns = clock_read(CLOCK_MONOTONIC)
     while task != NULL:
         after = task.next
         worker.under_way -= 1
+        if task.code == OK:
+            dial_encode(&(<Slot *> task).call)
         count_slot(worker, <Slot *> task, now_ns)
         task = after
 

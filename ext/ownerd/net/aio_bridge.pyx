@@ -24,7 +24,7 @@ from ownerd.access.table cimport Access, Identity, access_admits, access_turn_aw
 from ownerd.api.dial_call cimport (
     CALL_CLAIM_BATCH, CALL_KIND_COUNT, CALL_REPORT_BATCH, DialCall, call_clear, call_init,
 )
-from ownerd.api.dial_codec cimport dial_decode
+from ownerd.api.dial_codec cimport dial_decode, dial_encode
 from ownerd.api.task cimport OK, PERMISSION_DENIED
 from ownerd.base.bytes cimport slice_of
 from ownerd.engine.queue cimport queue_submit_all
@@ -101,6 +101,7 @@ cdef resolve(AioCall *call):
     if future.done():
         return
     if call.call.task.code == OK:
+        dial_encode(&call.call)
         future.set_result(call.call.answer[:call.call.answer_size])
     else:
         message = call.call.task.message.decode(errors="replace")

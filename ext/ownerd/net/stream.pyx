@@ -20,7 +20,7 @@ from libc.stdlib cimport abort, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset, strlen
 
 from ownerd.api.dial_call cimport CALL_KIND_COUNT, call_clear, call_init
-from ownerd.api.dial_codec cimport dial_decode, read_text_field
+from ownerd.api.dial_codec cimport dial_decode, dial_encode, read_text_field
 from ownerd.api.grpc_http2 cimport (
     GRPC_INTERNAL, GRPC_UNIMPLEMENTED, PREFIX_BYTES, TARGET_HEALTH_CHECK, TARGET_UNKNOWN,
     grpc_escape, grpc_is_content_type, grpc_message_bytes, grpc_put_prefix, grpc_target,
@@ -84,7 +84,7 @@ cdef Stream *stream_open(Connection *connection, int32_t stream_id) noexcept nog
     stream.stream_id = stream_id
     stream.target = TARGET_UNKNOWN
     stream.timeout_ns = -1
-    stream.call.room = stream.inline_answer
+    stream.call.buffer = stream.inline_answer
     stream.call.buffer_bytes = ANSWER_BYTES
     stream.body = stream.inline_body
     stream.body_capacity = INLINE_BYTES
@@ -346,6 +346,8 @@ cdef void stream_decided(Stream *stream) noexcept nogil:
     if stream.connection == NULL:
         free_exchange(stream)
     else:
+        if stream.call.task.code == OK:
+            dial_encode(&stream.call)
         submit_answer(stream)
 
 
