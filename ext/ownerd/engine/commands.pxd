@@ -1,4 +1,4 @@
-"""C interface of commands: the control plane's changes, each one commit."""
+"""C interface of commands: what the control plane asks for, each one commit."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 

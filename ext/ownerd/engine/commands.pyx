@@ -1,4 +1,4 @@
-"""The control plane's changes: each is decided and written in one commit of its own.
+"""The control plane's commands: each is decided and written in one commit of its own.
 
 A command writes its rows, its records, its audit entry (R21) and its request id (R20) in the same
 transaction; the catalog in memory is brought up to date after the commit. A refused command leaves
@@ -36,7 +36,7 @@ from ownerd.storage.table_cursor cimport load_codes, load_list
 # --- refusals -------------------------------------------------------------------------------------
 
 cdef bint is_full(int code) noexcept nogil:
-    """Tell whether an LMDB error means that nothing was written for want of room."""
+    """Tell whether an LMDB error means that nothing was written for want of capacity."""
     return code == MDB_MAP_FULL or code == MDB_TXN_FULL
 
 
@@ -141,7 +141,7 @@ cdef void append_event(
 
 
 cdef void update_policy(Store *store, Command *command, int64_t now_ns) noexcept nogil:
-    """R12-R14: a changed duration becomes an event; any other command moves no expiration."""
+    """R12-R14: a changed duration becomes an event; any other change moves no expiration."""
     cdef List draft
     cdef Event event
     if not known_list(store, command):
@@ -276,7 +276,7 @@ cdef uint32_t ensure_campaign(
 
 
 cdef void signal_campaign(Store *store, Command *command, int64_t now_ns) noexcept nogil:
-    """R16: a stop ends the campaign's reservations; recycle and reset command nothing."""
+    """R16: a stop ends the campaign's reservations; recycle and reset change nothing."""
     cdef uint32_t number
     if not command.list_id.empty() and not known_list(store, command):
         return
@@ -354,7 +354,7 @@ cdef void import_rows(Store *store, Command *command, int64_t now_ns) noexcept n
 
 
 cdef bint import_row(Store *store, Command *command, ImportRow *row, int64_t now_ns) noexcept nogil:
-    """Write one row; False if another campaign's hold forbids it."""
+    """Write one row; False if another campaign's hold is in the way."""
     cdef Record record
     cdef uint32_t number = find_campaign(store, text_slice(row.campaign_id))
     cdef bint taken

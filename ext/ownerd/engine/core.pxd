@@ -23,7 +23,7 @@ cdef struct Counters:
     uint64_t outcomes[7]              # by AttemptOutcome
     uint64_t refused_full
     uint64_t commit_ns
-    uint64_t waited_ns                # for maintenance to make room in memory
+    uint64_t waited_ns                # for a flush to give memory back
     uint64_t group_sizes[GROUP_SIZE_CLASSES]  # committed groups of 2^i to 2^(i+1) - 1 records
 
 # What an engine is opened with, beside its store.

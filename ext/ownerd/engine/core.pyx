@@ -23,7 +23,7 @@ cdef extern from "<unistd.h>" nogil:
 
 cdef enum:
     GROUP_RECORDS = 16_384            # more would only wait longer
-    GROUP_BYTES_PER_RECORD = 256      # what one record takes in the journal, at most
+    GROUP_BYTES_PER_RECORD = 256      # what one record takes in the log, at most
     STEP_RECORDS = 8_192              # of maintenance: 32 MiB of dirty pages at most
     PAGES_PER_RECORD = 4              # a generous bound on what one random record dirties
 

@@ -7,7 +7,7 @@ from ownerd.storage.store cimport Store
 cdef class Engine:
     cdef EngineCore *core
     cdef pthread_t writer
-    cdef pthread_t settler
+    cdef pthread_t maintenance
     cdef bint background
     cdef bint closed
     cdef Py_ssize_t readers           # reads and snapshots that need the files open

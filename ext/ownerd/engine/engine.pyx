@@ -149,7 +149,7 @@ cdef class Engine:
         clock: the server's time; None for R19's.
         map_bytes: the store's upper bound, reserved as address space.
         queue_limit: records that may wait; more are refused with RESOURCE_EXHAUSTED.
-        reserve_bytes: room that is kept for releases; grants are refused first.
+        reserve_bytes: capacity that is kept for releases; grants are refused first.
         vacuum_interval_s: how often expired records are dropped.
         maintenance_step_ns: how long one step of maintenance may take, beside its commit.
         memtable_bytes: memory for records that are not flushed yet; more makes flushing cheaper.
@@ -183,7 +183,7 @@ cdef class Engine:
         self.core = engine_new(store, (<Clock> self.clock).state, &options)
         start_writer(self.core, &self.writer)
         if background:
-            start_maintenance(self.core, &self.settler)
+            start_maintenance(self.core, &self.maintenance)
         self.closed = False
         self.opened_at = time.monotonic()
 
@@ -205,7 +205,7 @@ cdef class Engine:
         engine_stop(self.core)
         with nogil:
             if self.background:
-                wait_thread(self.settler)
+                wait_thread(self.maintenance)
             wait_thread(self.writer)
 
     def begin_drain(self):
@@ -393,7 +393,7 @@ cdef class Engine:
     def upsert_code(
         self, code, category, counts_as_attempt, success, *, note=b"", request_id="", memo=b""
     ):
-        """Add or command a wrap-up code."""
+        """Add or change a wrap-up code."""
         cdef Pending pending = Pending(UPSERT_CODE, "", note, request_id, memo)
         assign(&pending.command.code, code, "code", 1, WRAP_UP_CODE_BYTES)
         assign(&pending.command.category, category, "category", 1, WRAP_UP_CODE_BYTES)
@@ -448,9 +448,9 @@ cdef class Engine:
         return self._run(pending)
 
     def note_refusals(self, int64_t count, *, note):
-        """Leave an audit entry about `count` callers turned away; it makes no revision.
+        """Leave an audit entry about `count` callers refused; it makes no revision.
 
-        Refused: RESOURCE_EXHAUSTED, while only the room for releases is left.
+        Refused: RESOURCE_EXHAUSTED, while only the capacity for releases is left.
         """
         cdef Pending pending = Pending(NOTE_REFUSALS, "", note, "", b"")
         pending.command.count = count
@@ -557,7 +557,7 @@ cdef class Engine:
         return self.core.failure_fd
 
     def vacuum(self):
-        """Sweep the whole store now: fold old events, drop expired records, cut the log."""
+        """Vacuum the whole store now: fold old events, drop expired records, cut the log."""
         more = self.maintain(vacuum_all=True)
         while more:
             more = self.maintain()

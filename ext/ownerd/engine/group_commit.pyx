@@ -8,8 +8,8 @@ for it; when maintenance has not kept up, the writer waits for it, and the queue
 
 Invariants:
 - An answer that changed state is given after its commit returned (R18); a commit that failed, other
-  than for want of room, stops the store for good: everything is answered UNAVAILABLE from then on
-  and `failure_fd` becomes readable. A sync is never tried again.
+  than for want of capacity, stops the store for good: everything is answered UNAVAILABLE from then
+  on and `failure_fd` becomes readable. A sync is never tried again.
 - Only the writer thread touches the catalog, the memtables and the log.
 - `revision` grows by one with each commit that changed something.
 
@@ -112,7 +112,7 @@ cdef int commit_group(EngineCore *engine, int64_t now_ns) noexcept nogil:
 # --- capacity -------------------------------------------------------------------------------------
 
 cdef bint await_flush(EngineCore *engine) noexcept nogil:
-    """Have the immutable memtable merged; False if there is no capacity for it, or no store.
+    """Have the immutable memtable flushed; False if the tree has no capacity, or has failed.
 
     Maintenance may be waiting for the writer's plan, so the writer does not wait for it: they take
     turns at the steps.
@@ -148,7 +148,7 @@ cdef bint reserve_memtable(EngineCore *engine, uint64_t records) noexcept nogil:
 cdef Capacity flushed_capacity(EngineCore *engine, int64_t now_ns) noexcept nogil:
     """Tell what may still be written; flush the memtables before grants are refused for them.
 
-    What the memtables promise to need is an upper bound, and settling finds out what it is.
+    What the memtables promise to need is an upper bound, and a flush finds out what it is.
     """
     cdef Store *store = engine.store
     cdef Capacity capacity = store_capacity(store, now_ns)
@@ -254,7 +254,7 @@ cdef Task *gather_group(EngineCore *engine, Task *task) noexcept nogil:
 
 
 cdef int run_command(EngineCore *engine, Command *command) noexcept nogil:
-    """Run a command of the control plane; it may command records, one for each row or id in it."""
+    """Run a command of the control plane; it may change records, one for each row or id in it."""
     cdef int code
     if store_capacity(engine.store, clock_now(engine.clock)) == CAPACITY_FOR_NOTHING \
             or not reserve_memtable(engine, command.rows.size() + command.record_ids.size()):

@@ -1,9 +1,9 @@
 """Has maintenance's steps done: plan by plan, with pauses, on a thread of its own.
 
 A step is planned on the writer thread and done here. Steps are short and the pauses between them
-three times as long, so that settling takes a quarter of a core and of the disk. A merge that would
-not be done by the time the active memtable is half full makes no pauses. While somebody reads a
-snapshot, whose pages cannot be used again, a step that is not urgent waits for a while.
+three times as long, so that maintenance takes a quarter of a core and of the disk. A flush that
+would not be done by the time the active memtable is half full makes no pauses. While somebody reads
+a snapshot, whose pages cannot be used again, a step that is not urgent waits for a while.
 """
 
 from libc.stdint cimport int64_t, uint64_t
@@ -112,12 +112,12 @@ cdef int count_planned(EngineCore *engine, PlanTask *plan) noexcept nogil:
 # --- the thread -----------------------------------------------------------------------------------
 
 cdef bint is_urgent(EngineCore *engine) noexcept nogil:
-    """Tell whether the merge is behind: less far than twice what the active memtable is filled."""
+    """Tell whether the flush is behind: less far than twice what the active memtable is filled."""
     cdef MaintenanceState *state = &engine.maintenance
     cdef uint64_t fill = engine.fill_permille.load(), size, done
     if not engine.flush_waits.load() or fill < UNHURRIED_PERMILLE:
         return False
-    state.guard.lock()                # the writer may be merging, too
+    state.guard.lock()                # the writer may be flushing, too
     size = state.run.get().entries.size() if state.run.get() != NULL else 0
     done = state.position
     state.guard.unlock()
@@ -125,7 +125,7 @@ cdef bint is_urgent(EngineCore *engine) noexcept nogil:
 
 
 cdef void spare_readers(EngineCore *engine) noexcept nogil:
-    """Wait while somebody reads a snapshot, unless a merge is urgent or it takes too long."""
+    """Wait while somebody reads a snapshot, unless a flush is urgent or it takes too long."""
     cdef int64_t end_ns = clock_elapsed() + READER_PATIENCE_NS
     while queue_takes_tasks(&engine.queue) and not is_urgent(engine) and clock_elapsed() < end_ns \
             and engine.store.tree.view_count.load() > 0:
@@ -168,7 +168,7 @@ cdef bint carry_out(EngineCore *engine, bint vacuum_all) noexcept nogil:
 
 
 cdef void *maintenance_main(void *argument) noexcept nogil:
-    """Settle while there is something to, and vacuum_all every interval."""
+    """Work while there is something to do, and vacuum everything every interval."""
     cdef EngineCore *engine = <EngineCore *> argument
     cdef int64_t interval_ns = engine.vacuum_interval_ms * 1_000_000
     cdef int64_t vacuum_ns = clock_elapsed() + interval_ns
@@ -202,10 +202,10 @@ cdef start_maintenance(EngineCore *core, pthread_t *thread):
 # --- at a clean stop ------------------------------------------------------------------------------
 
 cdef int flush_all(EngineCore *engine, int64_t now_ns) noexcept nogil:
-    """Bring everything into the tree and trim the journal, with no thread running any more.
+    """Bring everything into the tree and trim the log, with no thread running any more.
 
     Commits the time too, so that a restart on an earlier wall clock does not go back (R19). An LMDB
-    error code, or 0; what is not flushed then stays in the journal.
+    error code, or 0; what is not flushed then stays in the log.
     """
     cdef Store *store = engine.store
     cdef MaintenanceState *state = &engine.maintenance

@@ -25,7 +25,7 @@ cdef cppclass Queue:
     Task *last
     uint64_t record_count             # that wait
     uint64_t record_limit
-    uint64_t refusal_count            # for want of room
+    uint64_t refusal_count            # beyond the limit
     atomic[int] state                 # EngineState; others read it as it stands
 
 

@@ -165,17 +165,17 @@ cdef bint send_due(EngineWorker *worker, int64_t now_ns) noexcept nogil:
     """Submit what is due; False if the engine refused some of it."""
     cdef Task *chain = take_due(worker, now_ns)
     cdef Task *after
-    cdef bint admitted
+    cdef bint accepted
     if chain == NULL:
         return True
     chain = queue_submit_all(&worker.engine.queue, chain)
-    admitted = chain == NULL
+    accepted = chain == NULL
     while chain != NULL:
         after = chain.next
         worker.under_way -= 1
         count_slot(worker, <Slot *> chain, now_ns)
         chain = after
-    return admitted
+    return accepted
 
 
 cdef void wait_until(EngineWorker *worker, int64_t time_ns) noexcept nogil:
@@ -186,10 +186,10 @@ cdef void wait_until(EngineWorker *worker, int64_t time_ns) noexcept nogil:
     sem_clockwait(&worker.arrived, CLOCK_MONOTONIC, &until)
 
 
-cdef void wait_for_more(EngineWorker *worker, bint admitted, int64_t now_ns) noexcept nogil:
+cdef void wait_for_more(EngineWorker *worker, bint accepted, int64_t now_ns) noexcept nogil:
     """Sleep until there is something to do: an answer, a call that is due, the end."""
     cdef int64_t until_ns = worker.head.tally.end_ns
-    if worker.under_way == 0 and not admitted:
+    if worker.under_way == 0 and not accepted:
         until_ns = now_ns + BACK_OFF_NS
     elif worker.head.gap_ns != 0 and worker.idle != NULL:
         until_ns = min(until_ns, max(<int64_t> worker.head.due_ns + 1, now_ns + TOGETHER_NS))
@@ -226,14 +226,14 @@ cdef void drive_main(Worker *head) noexcept nogil:
     """Send until the time is over or the records are sent, then wait for every call to return."""
     cdef EngineWorker *worker = <EngineWorker *> head
     cdef int64_t now_ns
-    cdef bint admitted
+    cdef bint accepted
     while not worker_stopping(head):
         now_ns = clock_read(CLOCK_MONOTONIC)
         mark(worker, now_ns)
         if head.tally.ended or (worker.records_left == 0 and worker.under_way == 0):
             break
-        admitted = send_due(worker, now_ns)
-        wait_for_more(worker, admitted, now_ns)
+        accepted = send_due(worker, now_ns)
+        wait_for_more(worker, accepted, now_ns)
         collect(worker)
     while worker.under_way > 0:
         sem_wait(&worker.arrived)

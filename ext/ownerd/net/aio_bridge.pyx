@@ -176,7 +176,7 @@ cdef class AioBridge:
         self.taken += 1
         call = new_call(self, <uint8_t> kind, body, future)
         if not dial_decode(&call.call, <const char *> body, len(body)) \
-                or not self.admits(&call.call.task, identity, peer):
+                or not self.authorize(&call.call.task, identity, peer):
             resolve(call)
             free_call(call)
             return
@@ -192,7 +192,7 @@ cdef class AioBridge:
         elif not self.timer_armed:
             self.arm(self.longest_wait_ns)
 
-    cdef bint admits(self, Task *task, Identity identity, peer) except *:
+    cdef bint authorize(self, Task *task, Identity identity, peer) except *:
         """Tell whether the caller may make the call; else it is refused, and counted as such."""
         cdef DialCall *call = <DialCall *> task
         if access_admits(identity.principal, call):
