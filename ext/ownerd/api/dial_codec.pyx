@@ -10,25 +10,23 @@ It decides nothing and knows no names of lists or campaigns: the engine fills in
 from libc.stdint cimport UINT32_MAX, int64_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport abort, malloc, realloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from ownerd.api.dial_call cimport (
     CALL_CLAIM_BATCH, CALL_GET_HOLDER, CALL_REPORT, CALL_REPORT_BATCH, DialItem,
 )
 from ownerd.api.task cimport INVALID_ARGUMENT, MESSAGE_BYTES, task_refuse
-from ownerd.base.bytes cimport Slice
+from ownerd.base.bytes cimport Slice, slice_of
+from ownerd.base.protobuf cimport (
+    WIRE_BYTES, WIRE_FIXED32, WIRE_FIXED64, WIRE_GROUP, WIRE_GROUP_END, WIRE_VARINT, put_bytes,
+    put_number, put_text, put_varint, read_varint,
+)
+from ownerd.base.units cimport NS_PER_S
 from ownerd.rules.ownership cimport NEVER_NS, NOBODY
 
 cdef enum:
-    WIRE_VARINT = 0
-    WIRE_FIXED64 = 1
-    WIRE_BYTES = 2
-    WIRE_GROUP = 3
-    WIRE_GROUP_END = 4
-    WIRE_FIXED32 = 5
     TAG_BYTES = 5                     # of a varint that fits into 32 bits
     GROUP_DEPTH = 100                 # as deep as protobuf's own parsers follow
-    NS_PER_S = 1_000_000_000
     FIRST_ITEMS = 16
     HOLDER_BYTES = 512                # a Holder with its longest fields fits
 
@@ -40,27 +38,9 @@ cdef struct Reader:
     const char *end
 
 
-cdef bint read_varint(Reader *reader, uint64_t *value) noexcept nogil:
-    """Read a varint of at most ten bytes; False if it is cut off or longer.
-
-    Bits past the 64th are dropped, as by protobuf's own parsers.
-    """
-    cdef int shift = 0
-    cdef unsigned char byte
-    value[0] = 0
-    while reader.at < reader.end and shift < 70:
-        byte = <unsigned char> reader.at[0]
-        reader.at += 1
-        value[0] |= <uint64_t> (byte & 0x7F) << shift
-        if byte < 0x80:
-            return True
-        shift += 7
-    return False
-
-
 cdef bint read_bytes(Reader *reader, Slice *field) noexcept nogil:
     cdef uint64_t size
-    if not read_varint(reader, &size) or size > <uint64_t> (reader.end - reader.at):
+    if not read_varint(&reader.at, reader.end, &size) or size > <uint64_t> (reader.end - reader.at):
         return False
     field.data = reader.at
     field.size = size
@@ -71,7 +51,7 @@ cdef bint read_bytes(Reader *reader, Slice *field) noexcept nogil:
 cdef bint read_tag(Reader *reader, uint32_t *number, uint32_t *wire_type) noexcept nogil:
     cdef const char *start = reader.at
     cdef uint64_t tag
-    if not read_varint(reader, &tag) or tag > <uint64_t> UINT32_MAX \
+    if not read_varint(&reader.at, reader.end, &tag) or tag > <uint64_t> UINT32_MAX \
             or reader.at - start > TAG_BYTES:
         return False
     number[0] = <uint32_t> tag >> 3
@@ -94,7 +74,7 @@ cdef bint skip_field(Reader *reader, uint32_t number, uint32_t wire_type) noexce
     cdef Slice field
     while True:
         if wire_type == WIRE_VARINT:
-            if not read_varint(reader, &ignored):
+            if not read_varint(&reader.at, reader.end, &ignored):
                 return False
         elif wire_type == WIRE_FIXED64 or wire_type == WIRE_FIXED32:
             if not skip_fixed(reader, 8 if wire_type == WIRE_FIXED64 else 4):
@@ -387,41 +367,12 @@ cdef bint read_text_field(
 
 # --- the responses --------------------------------------------------------------------------------
 
-cdef inline char *put_varint(char *at, uint64_t value) noexcept nogil:
-    while value >= 0x80:
-        at[0] = <char> (value | 0x80)
-        at += 1
-        value >>= 7
-    at[0] = <char> value
-    return at + 1
-
-
-cdef inline char *put_text(char *at, uint32_t number, Slice text) noexcept nogil:
-    if text.size == 0:
-        return at
-    at = put_varint(at, number << 3 | WIRE_BYTES)
-    at = put_varint(at, text.size)
-    memcpy(at, text.data, text.size)
-    return at + text.size
-
-
-cdef inline char *put_number(char *at, uint32_t number, uint64_t value) noexcept nogil:
-    if value == 0:
-        return at
-    return put_varint(put_varint(at, number << 3 | WIRE_VARINT), value)
-
-
 cdef char *put_time(char *at, uint32_t number, int64_t time_ns) noexcept nogil:
     """Write a Timestamp; times before the epoch are never stored, so division rounds down."""
     cdef char inner[24]
-    cdef Slice body
     cdef char *end = put_number(inner, 1, <uint64_t> (time_ns // NS_PER_S))
     end = put_number(end, 2, <uint64_t> (time_ns % NS_PER_S))
-    body.data, body.size = inner, end - inner
-    at = put_varint(at, number << 3 | WIRE_BYTES)
-    at = put_varint(at, body.size)
-    memcpy(at, body.data, body.size)
-    return at + body.size
+    return put_bytes(at, number, slice_of(inner, end - inner))
 
 
 cdef char *put_holder(
@@ -442,10 +393,7 @@ cdef char *put_holder(
         end = put_time(end, 4, item.holder.since_ns)
     if item.holder.until_ns != NEVER_NS:
         end = put_time(end, 5, item.holder.until_ns)
-    at = put_varint(at, number << 3 | WIRE_BYTES)
-    at = put_varint(at, end - inner)
-    memcpy(at, inner, end - inner)
-    return at + (end - inner)
+    return put_bytes(at, number, slice_of(inner, end - inner))
 
 
 cdef char *put_denial(
@@ -454,10 +402,7 @@ cdef char *put_denial(
     """Write a claim's element of `denials` or an attempt's of `rejections`: {index=1, holder=2}."""
     cdef char inner[HOLDER_BYTES + 16]
     cdef char *end = put_holder(put_number(inner, 1, index), 2, item, hidden)
-    at = put_varint(at, 2 << 3 | WIRE_BYTES)
-    at = put_varint(at, end - inner)
-    memcpy(at, inner, end - inner)
-    return at + (end - inner)
+    return put_bytes(at, 2, slice_of(inner, end - inner))
 
 
 cdef char *put_batch(char *at, const DialCall *call) noexcept nogil:

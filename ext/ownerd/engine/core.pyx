@@ -10,16 +10,11 @@ which is undone before any call that names it is answered; and when the store is
 stay here. So whoever sends an answer encodes it on a thread of its own, whenever it likes.
 """
 
-import os
-
 from ownerd.base.clock cimport clock_start_from
 from ownerd.base.lmdb cimport MDB_SUCCESS
-from ownerd.base.sockets cimport EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfd_write
+from ownerd.base.sockets cimport EFD_CLOEXEC, EFD_NONBLOCK, close, eventfd, eventfd_write
 from ownerd.engine.queue cimport FAILED, STOPPED, queue_change_state, queue_destroy, queue_init
 from ownerd.storage.recovery cimport store_close
-
-cdef extern from "<unistd.h>" nogil:
-    int close(int)
 
 cdef enum:
     GROUP_RECORDS = 16_384            # more would only wait longer

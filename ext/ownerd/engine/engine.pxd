@@ -1,7 +1,7 @@
 """C interface of engine: the Python object that owns a store and its threads."""
 
+from ownerd.base.threads cimport pthread_t
 from ownerd.engine.core cimport EngineCore
-from ownerd.engine.group_commit cimport pthread_t
 from ownerd.storage.store cimport Store
 
 cdef class Engine:

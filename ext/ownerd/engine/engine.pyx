@@ -20,6 +20,7 @@ from ownerd.api.task cimport (
 from ownerd.base.clock cimport Clock, clock_now
 from ownerd.base.containers cimport string
 from ownerd.base.lmdb cimport MDB_CORRUPTED, lmdb
+from ownerd.base.threads cimport thread_wait
 from ownerd.engine.admin_reads cimport (
     answered_request, audit_count, audit_page, campaign_page, code_page, entry_count, list_info,
     list_page, policy_from, principal_rows,
@@ -33,7 +34,7 @@ from ownerd.engine.core cimport (
     GROUP_SIZE_CLASSES, EngineCore, EngineOptions, engine_close_store, engine_failed,
     engine_free, engine_new, engine_stop,
 )
-from ownerd.engine.group_commit cimport start_writer, wait_thread
+from ownerd.engine.group_commit cimport start_writer
 from ownerd.engine.maintenance cimport flush_all, run_maintenance_step, start_maintenance
 from ownerd.engine.queue cimport DRAINING, queue_change_state, queue_run
 from ownerd.engine.release_count cimport (
@@ -205,8 +206,8 @@ cdef class Engine:
         engine_stop(self.core)
         with nogil:
             if self.background:
-                wait_thread(self.maintenance)
-            wait_thread(self.writer)
+                thread_wait(self.maintenance)
+            thread_wait(self.writer)
 
     def begin_drain(self):
         """Refuse new dials with UNAVAILABLE from now on; those queued are answered."""

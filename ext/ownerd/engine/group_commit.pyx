@@ -17,8 +17,6 @@ It knows no Python objects, no sockets and no messages: what was decided is in t
 sends the answer encodes it on a thread of its own.
 """
 
-import os
-
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 
@@ -30,6 +28,7 @@ from ownerd.api.task cimport (
 from ownerd.base.clock cimport clock_elapsed, clock_now
 from ownerd.base.failpoints cimport FAIL_AFTER_ANSWER, FAIL_BEFORE_ANSWER, fail_at
 from ownerd.base.lmdb cimport MDB_SUCCESS
+from ownerd.base.threads cimport thread_start
 from ownerd.engine.commands cimport Command, command_run, is_full, refuse_full
 from ownerd.engine.core cimport (
     GROUP_SIZE_CLASSES, engine_fail, engine_failed, engine_wake_maintenance,
@@ -46,17 +45,6 @@ from ownerd.storage.memtable cimport memtable_fill, memtable_fits
 from ownerd.storage.store cimport (
     Store, drop_flushed, rotate, store_abort, store_begin, store_capacity, store_commit,
 )
-
-cdef extern from "<pthread.h>" nogil:
-    ctypedef struct sigset_t:
-        pass
-    int pthread_create(pthread_t *, void *, void *(*)(void *) noexcept nogil, void *)
-    int pthread_join(pthread_t, void **)
-
-cdef extern from "<signal.h>" nogil:
-    int sigfillset(sigset_t *)
-    int pthread_sigmask(int, const sigset_t *, sigset_t *)
-    int SIG_SETMASK
 
 cdef enum:
     MULTIGET_RECORDS = 16             # smaller groups are decided record by record
@@ -304,22 +292,7 @@ cdef void *writer_main(void *argument) noexcept nogil:
     return NULL
 
 
-# --- threads --------------------------------------------------------------------------------------
-
-cdef start_thread(pthread_t *thread, void *(*main)(void *) noexcept nogil, EngineCore *core):
-    """Start a native thread that leaves signals to Python's main thread."""
-    cdef sigset_t every, before
-    sigfillset(&every)
-    pthread_sigmask(SIG_SETMASK, &every, &before)
-    code = pthread_create(thread, NULL, main, core)
-    pthread_sigmask(SIG_SETMASK, &before, NULL)
-    if code != 0:
-        raise OSError(code, f"cannot start a thread: {os.strerror(code)}")
-
+# --- its thread -----------------------------------------------------------------------------------
 
 cdef start_writer(EngineCore *core, pthread_t *thread):
-    start_thread(thread, writer_main, core)
-
-
-cdef void wait_thread(pthread_t thread) noexcept nogil:
-    pthread_join(thread, NULL)
+    thread_start(thread, writer_main, core, "ownerd-writer")

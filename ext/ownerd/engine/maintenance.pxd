@@ -2,8 +2,8 @@
 
 from libc.stdint cimport int64_t
 
+from ownerd.base.threads cimport pthread_t
 from ownerd.engine.core cimport EngineCore
-from ownerd.engine.group_commit cimport pthread_t
 
 cdef start_maintenance(EngineCore *core, pthread_t *thread)
 cdef bint run_maintenance_step(EngineCore *engine, bint vacuum_all) noexcept nogil

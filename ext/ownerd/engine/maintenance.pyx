@@ -12,8 +12,9 @@ from libc.string cimport memset
 from ownerd.api.task cimport OK, TASK_PLAN, task_clear
 from ownerd.base.clock cimport clock_elapsed
 from ownerd.base.lmdb cimport MDB_SUCCESS
-from ownerd.engine.core cimport engine_fail
-from ownerd.engine.group_commit cimport start_thread
+from ownerd.base.sockets cimport eventfd_read
+from ownerd.base.threads cimport thread_start, usleep
+from ownerd.engine.core cimport engine_fail, engine_wake_maintenance
 from ownerd.engine.queue cimport queue_run, queue_takes_tasks
 from ownerd.engine.release_count cimport ReleaseCount, count_release, release_count_init
 from ownerd.engine.settler cimport (
@@ -22,10 +23,6 @@ from ownerd.engine.settler cimport (
 )
 from ownerd.storage.store cimport Store, drop_flushed, rotate
 
-cdef extern from "<sys/eventfd.h>" nogil:
-    int eventfd_read(int, uint64_t *)
-    int eventfd_write(int, uint64_t)
-
 cdef extern from "<poll.h>" nogil:
     struct pollfd:
         int fd
@@ -33,9 +30,6 @@ cdef extern from "<poll.h>" nogil:
         short revents
     int POLLIN
     int poll(pollfd *, unsigned long, int)
-
-cdef extern from "<unistd.h>" nogil:
-    int usleep(unsigned int)
 
 cdef enum:
     STEPS_PER_PLAN = 64
@@ -195,8 +189,8 @@ cdef void *maintenance_main(void *argument) noexcept nogil:
 cdef start_maintenance(EngineCore *core, pthread_t *thread):
     """Start the thread; it begins with what a store was opened with."""
     if core.store.immutable.get() != NULL:
-        eventfd_write(core.maintenance_fd, 1)
-    start_thread(thread, maintenance_main, core)
+        engine_wake_maintenance(core)
+    thread_start(thread, maintenance_main, core, "ownerd-maintain")
 
 
 # --- at a clean stop ------------------------------------------------------------------------------

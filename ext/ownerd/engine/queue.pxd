@@ -4,12 +4,7 @@ from libc.stdint cimport uint64_t
 from libcpp.atomic cimport atomic
 
 from ownerd.api.task cimport Task
-
-cdef extern from "<pthread.h>" nogil:
-    ctypedef struct pthread_mutex_t:
-        pass
-    ctypedef struct pthread_cond_t:
-        pass
+from ownerd.base.threads cimport pthread_cond_t, pthread_mutex_t
 
 # In the order in which an engine goes through them; it never goes back.
 cdef enum EngineState:

@@ -10,24 +10,11 @@ It knows no store and runs no task (group_commit); a waiter is a C callback.
 from libc.stdio cimport snprintf
 
 from ownerd.api.task cimport MESSAGE_BYTES, RESOURCE_EXHAUSTED, TASK_DIAL, UNAVAILABLE, task_refuse
-
-cdef extern from "<pthread.h>" nogil:
-    int pthread_mutex_init(pthread_mutex_t *, void *)
-    int pthread_mutex_lock(pthread_mutex_t *)
-    int pthread_mutex_unlock(pthread_mutex_t *)
-    int pthread_mutex_destroy(pthread_mutex_t *)
-    int pthread_cond_init(pthread_cond_t *, void *)
-    int pthread_cond_wait(pthread_cond_t *, pthread_mutex_t *)
-    int pthread_cond_signal(pthread_cond_t *)
-    int pthread_cond_destroy(pthread_cond_t *)
-
-cdef extern from "<semaphore.h>" nogil:
-    ctypedef struct sem_t:
-        pass
-    int sem_init(sem_t *, int, unsigned int)
-    int sem_wait(sem_t *)
-    int sem_post(sem_t *)
-    int sem_destroy(sem_t *)
+from ownerd.base.threads cimport (
+    pthread_cond_destroy, pthread_cond_init, pthread_cond_signal, pthread_cond_wait,
+    pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock,
+    sem_destroy, sem_init, sem_post, sem_t, sem_wait,
+)
 
 
 cdef void queue_init(Queue *queue, uint64_t record_limit) noexcept nogil:

@@ -21,9 +21,15 @@ from ownerd.api.task cimport OK, UNAVAILABLE, Task
 from ownerd.base.clock cimport (
     CLOCK_MONOTONIC, CLOCK_PROCESS_CPUTIME_ID, clock_read, clockid_t, timespec,
 )
+from ownerd.base.mpsc cimport (
+    mpsc_await_quiet, mpsc_enter, mpsc_leave, mpsc_push, mpsc_take_in_order,
+)
+from ownerd.base.threads cimport (
+    pthread_getcpuclockid, sem_clockwait, sem_destroy, sem_init, sem_post, sem_t, sem_wait,
+)
+from ownerd.base.units cimport NS_PER_S
 from ownerd.engine.core cimport EngineCore
 from ownerd.engine.engine cimport Engine
-from ownerd.engine.group_commit cimport pthread_t
 from ownerd.engine.queue cimport queue_submit_all
 from ownerd.load.plan cimport Picker, Plan, PlanCore, picker_init, plan_bound, plan_encode
 from ownerd.load.tally cimport (
@@ -32,36 +38,6 @@ from ownerd.load.tally cimport (
 from ownerd.load.threads cimport TOGETHER_NS, Worker, run_load, worker_stop, worker_stopping
 
 from ownerd.load.tally import LoadResult
-
-cdef extern from "<pthread.h>" nogil:
-    int pthread_getcpuclockid(pthread_t, clockid_t *)
-
-cdef extern from "<semaphore.h>" nogil:
-    ctypedef struct sem_t:
-        pass
-    int sem_init(sem_t *, int, unsigned int)
-    int sem_wait(sem_t *)
-    int sem_clockwait(sem_t *, clockid_t, const timespec *)
-    int sem_post(sem_t *)
-    int sem_destroy(sem_t *)
-
-cdef extern from *:
-    """
-    // A stack of done tasks: any thread pushes, one thread takes the whole of it.
-    template <class T> static inline bool ownerd_push(T **head, T *task) {
-        T *first = __atomic_load_n(head, __ATOMIC_RELAXED);
-        do {
-            task->next = first;
-        } while (!__atomic_compare_exchange_n(
-            head, &first, task, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
-        return first == nullptr;
-    }
-    template <class T> static inline T *ownerd_take(T **head) {
-        return __atomic_exchange_n(head, static_cast<T *>(nullptr), __ATOMIC_ACQUIRE);
-    }
-    """
-    bint push "ownerd_push"(Task **head, Task *task) noexcept nogil   # True: it was empty
-    Task *take "ownerd_take"(Task **head) noexcept nogil  # newest first
 
 cdef enum:
     BACK_OFF_NS = 200_000             # after a refusal, with no answer to wait for
@@ -91,7 +67,8 @@ cdef struct EngineWorker:
     uint32_t slot_count
     uint32_t under_way                # calls that the engine has
     Task *idle                        # calls that it has not
-    Task *answered                    # pushed by the writer, newest first
+    Task *answered                    # pushed by the writer
+    int busy                          # whether the writer is leaving something
     sem_t arrived                     # posted when `answered` was empty
     uint64_t records_left             # to be sent in all
     clockid_t writer_clock            # the first thread reads these two for all
@@ -101,8 +78,10 @@ cdef struct EngineWorker:
 
 cdef void on_answered(Task *task) noexcept nogil:
     cdef EngineWorker *worker = (<Slot *> task).worker
-    if push(&worker.answered, task):
+    mpsc_enter(&worker.busy)
+    if mpsc_push(&worker.answered, task):
         sem_post(&worker.arrived)
+    mpsc_leave(&worker.busy)
 
 
 cdef Task *prepare(EngineWorker *worker, Slot *slot, Task *chain) noexcept nogil:
@@ -181,8 +160,8 @@ cdef bint send_due(EngineWorker *worker, int64_t now_ns) noexcept nogil:
 cdef void wait_until(EngineWorker *worker, int64_t time_ns) noexcept nogil:
     """Sleep until an answer has come, or until the time; a wake-up for nothing does no harm."""
     cdef timespec until
-    until.tv_sec = time_ns // 1_000_000_000
-    until.tv_nsec = time_ns % 1_000_000_000
+    until.tv_sec = time_ns // NS_PER_S
+    until.tv_nsec = time_ns % NS_PER_S
     sem_clockwait(&worker.arrived, CLOCK_MONOTONIC, &until)
 
 
@@ -199,7 +178,7 @@ cdef void wait_for_more(EngineWorker *worker, bint accepted, int64_t now_ns) noe
 
 cdef void collect(EngineWorker *worker) noexcept nogil:
     """Take all answers that are there, and encode them as a listener would."""
-    cdef Task *task = take(&worker.answered)
+    cdef Task *task = mpsc_take_in_order(&worker.answered)
     cdef Task *after
     cdef int64_t now_ns = clock_read(CLOCK_MONOTONIC)
     while task != NULL:
@@ -238,6 +217,7 @@ cdef void drive_main(Worker *head) noexcept nogil:
     while worker.under_way > 0:
         sem_wait(&worker.arrived)
         collect(worker)
+    mpsc_await_quiet(&worker.busy)
 
 
 # --- all threads ----------------------------------------------------------------------------------

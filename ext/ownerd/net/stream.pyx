@@ -335,7 +335,7 @@ cdef void on_decided(Task *task) noexcept nogil:
     """Leave an answered call in its loop's inbox; on the engine's writer thread."""
     cdef Inbox *inbox = &(<Stream *> task).loop.inbox
     mpsc_enter(&inbox.busy)
-    if mpsc_push(<void **> &inbox.answered, task, <void **> &task.next):
+    if mpsc_push(&inbox.answered, task):
         eventfd_write(inbox.fd, 1)
     mpsc_leave(&inbox.busy)
 

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from ownerd.errors import CampaignNotFound, InvalidField, MalformedMessage, Words
 from ownerd.native import Engine
+from ownerd.server.errors import CampaignNotFound, InvalidField, MalformedMessage, Words
 
 Parsed = TypeVar("Parsed", bound=Message)
 
