@@ -1,4 +1,4 @@
-"""C interface of wire: the messages of DialService to and from bytes."""
+"""C interface of dial_codec: the messages of DialService to and from bytes."""
 
 from libc.stdint cimport uint32_t
 

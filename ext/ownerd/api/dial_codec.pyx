@@ -397,10 +397,10 @@ cdef char *put_holder(
     return put_bytes(at, number, slice_of(inner, end - inner))
 
 
-cdef char *put_other(
+cdef char *put_denial(
     char *at, uint32_t index, const DialItem *item, bint hidden
 ) noexcept nogil:
-    """Write one element of `denials` or `rejections`: {index=1, holder=2}."""
+    """Write a claim's element of `denials` or an attempt's of `rejections`: {index=1, holder=2}."""
     cdef char inner[HOLDER_BYTES + 16]
     cdef char *end = put_holder(put_number(inner, 1, index), 2, item, hidden)
     return put_bytes(at, 2, slice_of(inner, end - inner))
@@ -414,7 +414,7 @@ cdef char *put_batch(char *at, const DialCall *call) noexcept nogil:
     at += call.item_count
     for i in range(call.item_count):
         if call.items[i].holder.kind != NOBODY:
-            at = put_other(at, i, &call.items[i], call.hide_holders)
+            at = put_denial(at, i, &call.items[i], call.hide_holders)
     return at
 
 
@@ -431,11 +431,11 @@ cdef size_t answer_bound(const DialCall *call) noexcept nogil:
 
 
 cdef void dial_encode(DialCall *call) noexcept nogil:
-    """Encode the answer of a decided call into `call.answer`."""
+    """Encode the answer of a decided call into `call.answer`, once; on any thread."""
     cdef char *at
     cdef uint32_t holder_field = 1 if call.call_kind == CALL_GET_HOLDER else 2
     cdef size_t bound = answer_bound(call)
-    call.answer = call.room
+    call.answer = call.buffer
     if bound > call.buffer_bytes:
         call.answer = <char *> malloc(bound)
     if call.answer == NULL:

@@ -1,6 +1,6 @@
 """C interface of task: whatever the engine's queue holds.
 
-A task belongs to whoever made it. From `engine_submit` until its `on_done` runs, only the engine
+A task belongs to whoever made it. From `queue_submit` until its `on_done` runs, only the engine
 touches it; everything that it points to stays where it is for as long.
 """
 
@@ -29,6 +29,7 @@ cdef enum TaskKind:
     TASK_COMMAND = 1
     TASK_SNAPSHOT = 2
     TASK_PLAN = 3
+    TASK_COUNT = 4                    # of what a release ended
 
 ctypedef void (*OnDone)(Task *task) noexcept nogil
 

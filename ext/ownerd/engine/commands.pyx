@@ -1,4 +1,4 @@
-"""The control plane's changes: each is decided and written in one commit of its own.
+"""The control plane's commands: each is decided and written in one commit of its own.
 
 A command writes its rows, its records, its audit entry (R21) and its request id (R20) in the same
 transaction; the catalog in memory is brought up to date after the commit. A refused command leaves
@@ -41,7 +41,7 @@ cdef enum:
 # --- refusals -------------------------------------------------------------------------------------
 
 cdef bint is_full(int code) noexcept nogil:
-    """Tell whether an LMDB error means that nothing was written for want of room."""
+    """Tell whether an LMDB error means that nothing was written for want of capacity."""
     return code == MDB_MAP_FULL or code == MDB_TXN_FULL
 
 
@@ -133,7 +133,7 @@ cdef void append_event(
 
 
 cdef void update_policy(Store *store, Command *command, int64_t now_ns) noexcept nogil:
-    """R12-R14: a changed duration becomes an event; any other command moves no expiration."""
+    """R12-R14: a changed duration becomes an event; any other change moves no expiration."""
     cdef List draft
     cdef Event event
     if not known_list(store, command):
@@ -227,37 +227,17 @@ cdef void put_audit(
     put_row(store, AUDIT, slice_of(key, 8), slice_of(row, sizeof(AuditRow)), text_slice(note))
 
 
-cdef void set_count(Store *store, uint64_t entry_id, int64_t count) noexcept nogil:
-    """Give an audit entry its final count, unless it has one."""
-    cdef AuditRow row
-    cdef string note
-    if read_audit(store, entry_id, &row, &note) and row.count == COUNT_PENDING:
-        row.count = count
-        put_audit(store, entry_id, &row, note)
+cdef bint is_uncounted(const EventRow *row) noexcept nogil:
+    return row.event.kind == EVENT_RELEASE and not row.counted
 
 
-cdef bint counts_pending(const List *lst) noexcept nogil:
+cdef bint counts_pending(List *lst) noexcept nogil:
     """Tell whether a release of the list is still to be counted."""
     cdef size_t i
     for i in range(lst.events.size()):
-        if lst.events[i].event.kind == EVENT_RELEASE and not lst.events[i].counted:
+        if is_uncounted(&lst.events[i]):
             return True
     return False
-
-
-cdef void finish_count(Store *store, Command *command, int64_t now_ns) noexcept nogil:
-    """Store the count of one release, found by a scan."""
-    cdef size_t i
-    cdef EventRow row
-    command.list = find_list(store, text_slice(command.list_id))
-    set_count(store, command.entry_id, command.count)
-    if command.list == NULL:
-        return
-    for i in range(command.list.events.size()):
-        row = command.list.events[i]
-        if row.entry_id == command.entry_id:
-            row.counted = True
-            put_event(store, command.list.number, &row)
 
 
 # --- campaigns and codes --------------------------------------------------------------------------
@@ -280,7 +260,7 @@ cdef uint32_t ensure_campaign(
 
 
 cdef void signal_campaign(Store *store, Command *command, int64_t now_ns) noexcept nogil:
-    """R16: a stop ends the campaign's reservations; recycle and reset command nothing."""
+    """R16: a stop ends the campaign's reservations; recycle and reset change nothing."""
     cdef uint32_t number
     if not command.list_id.empty() and not known_list(store, command):
         return
@@ -354,7 +334,7 @@ cdef void import_rows(Store *store, Command *command, int64_t now_ns) noexcept n
 
 
 cdef bint import_row(Store *store, Command *command, ImportRow *row, int64_t now_ns) noexcept nogil:
-    """Write one row; False if another campaign's hold forbids it."""
+    """Write one row; False if another campaign's hold is in the way."""
     cdef Record record
     cdef uint32_t number = find_campaign(store, text_slice(row.campaign_id))
     cdef bint taken
@@ -401,8 +381,6 @@ cdef void apply(Store *store, Command *command, int64_t now_ns) noexcept nogil:
         delete_code(store, command)
     elif command.kind == IMPORT_ROWS:
         import_rows(store, command, now_ns)
-    elif command.kind == FINISH_COUNT:
-        finish_count(store, command, now_ns)
     elif command.kind == PUT_PRINCIPAL:
         put_principal(store, command)
     elif command.kind == DELETE_PRINCIPAL:
@@ -441,8 +419,6 @@ cdef void record_command(Store *store, Command *command, int64_t now_ns) noexcep
     cdef AuditRow entry
     cdef RequestRow request
     cdef string note
-    if command.kind == FINISH_COUNT:
-        return
     if command.entry_id != store.next_entry:
         if read_audit(store, command.entry_id, &entry, &note):
             entry.count += command.count
@@ -495,9 +471,8 @@ cdef int refresh_catalog(Store *store, Command *command) noexcept nogil:
 
 
 cdef bint is_revision(const Command *command) noexcept nogil:
-    """Tell whether the command makes a revision: a count and a refusal say what was, like settling.
-    """
-    return command.kind != FINISH_COUNT and command.kind != NOTE_REFUSALS
+    """Tell whether the command makes a revision: a note of refusals only says what was."""
+    return command.kind != NOTE_REFUSALS
 
 
 cdef int command_run(Store *store, Command *command, int64_t now_ns) noexcept nogil:

@@ -41,7 +41,7 @@ cdef struct Decision:
     DialCall *call
     uint32_t campaign
     int64_t now_ns
-    const Seen *seen                  # what looking multiget saw of the next record; or NULL
+    const Seen *seen                  # what the multiget saw of the next record; or NULL
     bint dry                          # decide without writing
     bint changed
     Slice code_text                   # the wrap-up code last looked up
@@ -137,7 +137,7 @@ cdef void decide_items(Decision *decision) noexcept nogil:
 
 
 cdef const Seen *take_prefetched(Store *store, DialCall *call) noexcept nogil:
-    """Return what looking multiget saw of the next call's records, NULL if it did not look."""
+    """Return what the multiget saw of the next call's records, NULL if it did not look."""
     cdef size_t first = store.multiget.next
     if store.multiget.records.size() < first + call.item_count:
         return NULL
@@ -162,12 +162,14 @@ cdef void multiget_group(Store *store, DialCall *const *calls, size_t count) noe
     ))
 
 
-cdef bint decide_call(Store *store, DialCall *call, int64_t now_ns, Capacity room) noexcept nogil:
+cdef bint decide_call(
+    Store *store, DialCall *call, int64_t now_ns, Capacity capacity
+) noexcept nogil:
     """Decide a call; True if it changed anything. Refusals are in `call.task`.
 
-    Without room for them, a claim that would be granted anew and, later, an attempt that would
-    command anything are refused, and so is their whole batch; what writes nothing is answered to
-    the end.
+    Without capacity for them, a claim that would be granted anew and, later, an attempt that would
+    change anything are refused, and so is their whole batch; what writes nothing is answered to the
+    end.
     """
     cdef Decision decision
     cdef bint claims = call.call_kind == CALL_CLAIM or call.call_kind == CALL_CLAIM_BATCH
@@ -178,7 +180,7 @@ cdef bint decide_call(Store *store, DialCall *call, int64_t now_ns, Capacity roo
     decision.changed = False
     decision.code_text.size = 0
     decision.seen = take_prefetched(store, call)
-    decision.dry = room < (CAPACITY_FOR_GRANTS if claims else CAPACITY_FOR_REPORTS)
+    decision.dry = capacity < (CAPACITY_FOR_GRANTS if claims else CAPACITY_FOR_REPORTS)
     decision.list = find_list(store, call.list_id)
     if decision.list == NULL:
         refuse_about(&call.task, LIST_NOT_FOUND, call.list_id)

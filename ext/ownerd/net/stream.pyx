@@ -1,14 +1,14 @@
 """One call on the native listener: its headers, its request, its answer, its memory.
 
-An stream is opened with its stream, checked as gRPC asks, decoded and put into the loop's chain
-for the engine; what the engine decides is submitted to nghttp2 as headers, message and trailers.
-Errors are answered as trailers only.
+A call begins with its HTTP/2 stream, is checked as gRPC asks, decoded and put into the loop's chain
+for the engine; what the engine decides is encoded and submitted to nghttp2 as headers, message and
+trailers. Errors are answered as trailers only.
 
 Invariants:
-- An stream that the engine has (UNDER_WAY) stays where it is until `stream_decided`, whatever
-  becomes of its stream: `stream_close` only detaches it then.
-- Whatever an stream holds beyond its own struct is counted in `held_bytes`: of its connection
-  until its stream is gone, of its loop until it is freed.
+- A stream that the engine has (UNDER_WAY) stays where it is until `stream_decided`, whatever
+  becomes of its HTTP/2 stream: `stream_close` only detaches it then.
+- Whatever a stream holds beyond its own struct is counted in `held_bytes`: of its connection
+  until its HTTP/2 stream is gone, of its loop until it is freed.
 
 All functions run on the loop's thread, except for the hand-over from the engine's writer, which
 touches the inbox only. Nothing here reads or writes a socket, or decides about a connection.
@@ -20,7 +20,7 @@ from libc.stdlib cimport abort, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset, strlen
 
 from ownerd.api.dial_call cimport CALL_KIND_COUNT, call_clear, call_init
-from ownerd.api.dial_codec cimport dial_decode, read_text_field
+from ownerd.api.dial_codec cimport dial_decode, dial_encode, read_text_field
 from ownerd.api.error_details cimport DETAILS_BYTES, details_encode
 from ownerd.api.grpc_http2 cimport (
     PREFIX_BYTES, TARGET_HEALTH_CHECK, TARGET_UNKNOWN,
@@ -43,7 +43,7 @@ from ownerd.base.nghttp2 cimport (
     nghttp2_submit_trailer, ssize_t,
 )
 from ownerd.base.sockets cimport eventfd_write
-from ownerd.engine.group_commit cimport RUNNING
+from ownerd.engine.queue cimport queue_takes_dials
 from ownerd.net.authn cimport access_identify, access_lets_in, access_take_header
 from ownerd.net.state cimport (
     ANSWERED, ANSWER_BYTES, INLINE_BYTES, RECEIVING, SERVE, UNDER_WAY, Connection, Inbox, Loop,
@@ -60,7 +60,7 @@ cdef enum Seen:                       # bits
     SEEN_TOO_MUCH = 64
 
 cdef enum:
-    SPARE_EXCHANGES = 4_096           # kept by a loop for calls to come
+    SPARE_STREAMS = 4_096           # kept by a loop for calls to come
     SERVING = 1                       # grpc.health.v1.HealthCheckResponse.ServingStatus
     NOT_SERVING = 2
     STATUS_DIGITS = 4
@@ -89,17 +89,17 @@ cdef Stream *stream_open(Connection *connection, int32_t stream_id) noexcept nog
     stream.stream_id = stream_id
     stream.target = TARGET_UNKNOWN
     stream.timeout_ns = -1
-    stream.call.room = stream.inline_answer
+    stream.call.buffer = stream.inline_answer
     stream.call.buffer_bytes = ANSWER_BYTES
     stream.body = stream.inline_body
     stream.body_capacity = INLINE_BYTES
-    link_exchange(connection, stream)
+    link_stream(connection, stream)
     loop.counts.streams += 1
     loop.counts.received += 1
     return stream
 
 
-cdef void link_exchange(Connection *connection, Stream *stream) noexcept nogil:
+cdef void link_stream(Connection *connection, Stream *stream) noexcept nogil:
     stream.connection = connection
     stream.next = connection.streams
     if stream.next != NULL:
@@ -109,7 +109,7 @@ cdef void link_exchange(Connection *connection, Stream *stream) noexcept nogil:
     connection.busy_ns = connection.loop.now_ns
 
 
-cdef void unlink_exchange(Stream *stream) noexcept nogil:
+cdef void unlink_stream(Stream *stream) noexcept nogil:
     cdef Connection *connection = stream.connection
     if stream.previous != NULL:
         stream.previous.next = stream.next
@@ -127,21 +127,21 @@ cdef void unlink_exchange(Stream *stream) noexcept nogil:
 
 cdef void stream_close(Stream *stream) noexcept nogil:
     """End a call whose stream is over; one that the engine has is only detached."""
-    unlink_exchange(stream)
+    unlink_stream(stream)
     if stream.state == UNDER_WAY:
         stream.loop.counts.given_up += 1
     else:
-        free_exchange(stream)
+        free_stream(stream)
 
 
-cdef void free_exchange(Stream *stream) noexcept nogil:
+cdef void free_stream(Stream *stream) noexcept nogil:
     cdef Loop *loop = stream.loop
     call_clear(&stream.call)
     if stream.body != stream.inline_body:
         free(stream.body)
     loop.counts.streams -= 1
     loop.held_bytes -= stream.held_bytes
-    if loop.spare_count == SPARE_EXCHANGES:
+    if loop.spare_count == SPARE_STREAMS:
         free(stream)
         return
     stream.next = loop.spare
@@ -264,7 +264,7 @@ cdef inline size_t most_bytes(const Stream *stream) noexcept nogil:
 
 
 cdef bint grow_body(Stream *stream, size_t wanted) noexcept nogil:
-    """Make room for `wanted` bytes of request; False if that is more than a message may have."""
+    """Make place for `wanted` bytes of request; False if that is more than a message may have."""
     cdef size_t most = most_bytes(stream)
     cdef size_t capacity = min(max(wanted, stream.body_capacity * 2), most)
     cdef bint is_inline = stream.body == stream.inline_body
@@ -346,8 +346,10 @@ cdef void stream_decided(Stream *stream) noexcept nogil:
     """The engine is done with the call: answer it, or free it if nobody waits any more."""
     stream.loop.counts.under_way -= 1
     if stream.connection == NULL:
-        free_exchange(stream)
+        free_stream(stream)
     else:
+        if stream.call.task.code == OK:
+            dial_encode(&stream.call)
         submit_answer(stream)
 
 
@@ -363,7 +365,7 @@ cdef inline nghttp2_nv header(const char *name, const char *value) noexcept nogi
 
 
 cdef ssize_t on_read_answer(
-    nghttp2_session *session, int32_t stream_id, uint8_t *buffer, size_t room, uint32_t *flags,
+    nghttp2_session *session, int32_t stream_id, uint8_t *buffer, size_t capacity, uint32_t *flags,
     nghttp2_data_source *source, void *user_data
 ) noexcept nogil:
     """Copy the next piece of prefix and message, and submit the trailers behind the last one."""
@@ -373,10 +375,10 @@ cdef ssize_t on_read_answer(
     cdef size_t size, taken = 0
     if stream.sent_bytes < PREFIX_BYTES:
         grpc_put_prefix(prefix, <uint32_t> stream.call.answer_size)
-        taken = min(room, PREFIX_BYTES - stream.sent_bytes)
+        taken = min(capacity, PREFIX_BYTES - stream.sent_bytes)
         memcpy(buffer, prefix + stream.sent_bytes, taken)
         stream.sent_bytes += taken
-    size = min(room - taken, stream.call.answer_size + PREFIX_BYTES - stream.sent_bytes)
+    size = min(capacity - taken, stream.call.answer_size + PREFIX_BYTES - stream.sent_bytes)
     if size > 0:
         memcpy(
             buffer + taken, stream.call.answer + stream.sent_bytes - PREFIX_BYTES, size
@@ -495,7 +497,7 @@ cdef bint is_known_service(Slice name) noexcept nogil:
 cdef void answer_health(Stream *stream) noexcept nogil:
     """Answer grpc.health.v1.Health/Check: serving while the engine takes calls."""
     cdef Loop *loop = stream.loop
-    cdef bint serving = loop.engine.state == RUNNING and loop.order == SERVE
+    cdef bint serving = queue_takes_dials(&loop.engine.queue) and loop.order == SERVE
     cdef Slice service
     loop.counts.health_checks += 1
     if not read_text_field(
