@@ -13,8 +13,9 @@ from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memset
 
 from ownerd.api.reasons cimport (
-    CAMPAIGN_NOT_FOUND, CODE_NOT_FOUND, IMPORT_CONFLICT, LIST_DIALED, LIST_EXISTS, LIST_NOT_FOUND,
-    LIST_UNCOUNTED, STALE_ETAG, STORE_FULL, Value, quoted, refuse_about, refuse_with, words,
+    CAMPAIGN_NOT_FOUND, CODE_NOT_FOUND, IMPORT_CONFLICT, LIST_DIALED, LIST_EXISTS,
+    LIST_NOT_FOUND, LIST_UNCOUNTED, STALE_ETAG, STORE_FULL, Value, quoted, refuse_about,
+    refuse_with, words,
 )
 from ownerd.api.task cimport OK, Task
 from ownerd.base.bytes cimport Slice, empty_slice, put_be32, put_be64, slice_of, text_slice

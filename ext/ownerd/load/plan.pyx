@@ -15,9 +15,7 @@ from ownerd.api.dial_call cimport CALL_CLAIM, CALL_CLAIM_BATCH, CALL_REPORT, CAL
 from ownerd.base.bytes cimport text_slice
 from ownerd.base.containers cimport string
 from ownerd.base.protobuf cimport WIRE_BYTES, put_text
-from ownerd.rules.limits cimport (
-    BATCH_RECORDS, CAMPAIGN_ID_BYTES, LIST_ID_BYTES, WRAP_UP_CODE_BYTES,
-)
+from ownerd.rules.limits cimport BATCH_RECORDS, CAMPAIGN_ID_BYTES, LIST_ID_BYTES, WRAP_UP_CODE_BYTES
 
 cdef extern from "<algorithm>" namespace "std" nogil:
     void sort(uint64_t *, uint64_t *)

@@ -23,9 +23,8 @@ from ownerd.api.dial_call cimport CALL_KIND_COUNT, call_clear, call_init
 from ownerd.api.dial_codec cimport dial_decode, dial_encode, read_text_field
 from ownerd.api.error_details cimport DETAILS_BYTES, details_encode
 from ownerd.api.grpc_http2 cimport (
-    PREFIX_BYTES, TARGET_HEALTH_CHECK, TARGET_UNKNOWN,
-    grpc_escape, grpc_is_content_type, grpc_message_bytes, grpc_put_prefix, grpc_target,
-    grpc_timeout_ns,
+    PREFIX_BYTES, TARGET_HEALTH_CHECK, TARGET_UNKNOWN, grpc_escape, grpc_is_content_type,
+    grpc_message_bytes, grpc_put_prefix, grpc_target, grpc_timeout_ns,
 )
 from ownerd.api.reasons cimport (
     BAD_TIMEOUT, COMPRESSED, HEADERS_TOO_LARGE, MALFORMED_MESSAGE, MESSAGE_CUT_OFF,
