@@ -20,7 +20,6 @@ Python, `aio_bridge` for asyncio.
 
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdio cimport snprintf
-from libc.string cimport memset
 
 from ownerd.api.dial_call cimport CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER
 from ownerd.api.dial_codec cimport dial_encode
