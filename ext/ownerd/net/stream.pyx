@@ -29,7 +29,9 @@ from ownerd.api.grpc_http2 cimport (
 from ownerd.api.task cimport (
     INVALID_ARGUMENT, MESSAGE_BYTES, NOT_FOUND, OK, RESOURCE_EXHAUSTED, Task, task_refuse,
 )
+from ownerd.base.assertions cimport assert_that
 from ownerd.base.bytes cimport Slice, same
+from ownerd.base.live cimport LIVE_STREAM, live_count
 from ownerd.base.mpsc cimport mpsc_enter, mpsc_leave, mpsc_push
 from ownerd.base.nghttp2 cimport (
     NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM, NGHTTP2_NV_FLAG_NONE,
@@ -89,8 +91,11 @@ cdef Stream *stream_open(Connection *connection, int32_t stream_id) noexcept nog
     stream.body = stream.inline_body
     stream.body_capacity = INLINE_BYTES
     link_exchange(connection, stream)
+    assert_that(stream_id > 0 and stream_id % 2 == 1, "a stream is begun by the client")
+    assert_that(stream.state == RECEIVING, "a call begins with its request")
     loop.counts.streams += 1
     loop.counts.received += 1
+    live_count(LIVE_STREAM, 1)
     return stream
 
 
@@ -106,6 +111,8 @@ cdef void link_exchange(Connection *connection, Stream *stream) noexcept nogil:
 
 cdef void unlink_exchange(Stream *stream) noexcept nogil:
     cdef Connection *connection = stream.connection
+    assert_that(connection.stream_count > 0, "a stream that is unlinked was counted")
+    assert_that(connection.held_bytes >= stream.held_bytes, "what a stream holds was counted")
     if stream.previous != NULL:
         stream.previous.next = stream.next
     else:
@@ -131,6 +138,9 @@ cdef void stream_close(Stream *stream) noexcept nogil:
 
 cdef void free_exchange(Stream *stream) noexcept nogil:
     cdef Loop *loop = stream.loop
+    assert_that(stream.connection == NULL, "a stream is unlinked before it is freed")
+    assert_that(loop.held_bytes >= stream.held_bytes, "what a stream holds was counted")
+    live_count(LIVE_STREAM, -1)
     call_clear(&stream.call)
     if stream.body != stream.inline_body:
         free(stream.body)
@@ -245,6 +255,7 @@ cdef void stream_data(Stream *stream, const uint8_t *data, size_t size) noexcept
         return
     memcpy(stream.body + stream.body_size, data, size)
     stream.body_size = wanted
+    assert_that(wanted <= stream.body_capacity, "a request has its place")
     if wanted > INLINE_BYTES or stream.loop.limits.max_message_bytes < INLINE_BYTES:
         message_bytes = grpc_message_bytes(stream.body)
         if message_bytes > stream.loop.limits.max_message_bytes:
@@ -319,6 +330,9 @@ cdef void decode(Stream *stream) noexcept nogil:
     if not access_lets_in(stream):
         refuse_caller(stream)
         return
+    assert_that(
+        stream.state == RECEIVING and stream.request_ended, "a call is submitted once, and whole"
+    )
     stream.state = UNDER_WAY
     loop.counts.under_way += 1
     stream.call.task.next = NULL
@@ -342,6 +356,8 @@ cdef void on_decided(Task *task) noexcept nogil:
 
 cdef void stream_decided(Stream *stream) noexcept nogil:
     """The engine is done with the call: answer it, or free it if nobody waits any more."""
+    assert_that(stream.state == UNDER_WAY, "only a call that was submitted is decided")
+    assert_that(stream.loop.counts.under_way > 0, "a call that is decided was counted")
     stream.loop.counts.under_way -= 1
     if stream.connection == NULL:
         free_exchange(stream)
@@ -380,6 +396,10 @@ cdef ssize_t on_read_answer(
             buffer + taken, stream.call.answer + stream.sent_bytes - PREFIX_BYTES, size
         )
         stream.sent_bytes += size
+    assert_that(stream.state == ANSWERED and taken + size <= room, "an answer goes where it fits")
+    assert_that(
+        stream.sent_bytes <= stream.call.answer_size + PREFIX_BYTES, "no more is sent than there is"
+    )
     if stream.sent_bytes == stream.call.answer_size + PREFIX_BYTES:
         flags[0] |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM
         trailer = header("grpc-status", "0")
@@ -395,6 +415,8 @@ cdef void submit_answer(Stream *stream) noexcept nogil:
     if stream.call.task.code != OK:
         submit_error(stream, "200")
         return
+    assert_that(stream.state != ANSWERED, "a call has one answer")
+    assert_that(stream.call.answer != NULL, "an answer has bytes")
     stream.state = ANSWERED
     hold(stream, stream.call.answer_size)
     headers[0] = header(":status", "200")
@@ -414,6 +436,8 @@ cdef void submit_error(Stream *stream, const char *http_status) noexcept nogil:
     cdef char retry_ms[RETRY_DIGITS]
     cdef nghttp2_nv headers[6]
     cdef size_t count = 4
+    assert_that(stream.state != ANSWERED, "a call has one answer")
+    assert_that(stream.call.task.message != NULL, "an error says what is wrong")
     stream.state = ANSWERED
     snprintf(digits, sizeof(digits), "%d", stream.call.task.code)
     headers[0] = header(":status", http_status)

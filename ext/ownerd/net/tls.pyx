@@ -17,6 +17,7 @@ It knows nothing of HTTP/2 frames, of epoll and of files.
 from libc.stdlib cimport abort, malloc
 from libc.string cimport memchr, memcpy, strlen
 
+from ownerd.base.assertions cimport assert_that
 from ownerd.base.containers cimport string
 from ownerd.base.openssl cimport (
     ASN1_STRING, BIO, EVP_PKEY, GENERAL_NAME, GENERAL_NAMES, GEN_DNS, GEN_EMAIL, GEN_IPADD,
@@ -150,6 +151,8 @@ cdef ssize_t tls_read(SSL *session, char *buffer, size_t room, int *rest) noexce
         if size < RECORD_BYTES and not SSL_has_pending(session):
             rest[0] = TLS_WANTS_READ
             break
+    assert_that(size <= room, "no more is read than there is room for")
+    assert_that(size == room or rest[0] != TLS_DONE, "all is done when the room is full")
     return <ssize_t> size
 
 
@@ -169,6 +172,8 @@ cdef ssize_t tls_write(SSL *session, const char *data, size_t size, int *rest) n
             rest[0] = rest_of(session, taken)
             break
         sent += <size_t> taken
+    assert_that(sent <= size, "no more is written than there is")
+    assert_that(sent == size or rest[0] != TLS_DONE, "all is done when all is written")
     return <ssize_t> sent
 
 

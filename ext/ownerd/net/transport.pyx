@@ -5,6 +5,7 @@ the other direction for, and what it keeps that epoll does not tell of, is noted
 All functions run on the loop's thread. It knows no HTTP/2, and decides nothing about a connection.
 """
 
+from ownerd.base.assertions cimport assert_that
 from ownerd.base.openssl cimport SSL_free
 from ownerd.base.sockets cimport EAGAIN, EINTR, MSG_NOSIGNAL, close, errno, recv, send
 from ownerd.net.tls cimport (
@@ -16,6 +17,7 @@ from ownerd.net.tls cimport (
 cdef ssize_t transport_read(Connection *connection, char *buffer, size_t room) noexcept nogil:
     """Read what has come: the number of bytes, 0 at the end, or that there are none."""
     cdef ssize_t size
+    assert_that(connection.fd >= 0 and room > 0, "an open socket is read into some room")
     if connection.tls != NULL:
         return secure_read(connection, buffer, room)
     size = recv(connection.fd, buffer, room, 0)
@@ -29,6 +31,7 @@ cdef ssize_t transport_write(
 ) noexcept nogil:
     """Write what the peer takes now: the number of bytes, or that it takes none."""
     cdef ssize_t taken
+    assert_that(connection.fd >= 0 and size > 0, "something is written to an open socket")
     if connection.tls != NULL:
         return secure_write(connection, data, size)
     taken = send(connection.fd, data, size, MSG_NOSIGNAL)
