@@ -22,6 +22,7 @@ from libc.stdlib cimport abort, calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from ownerd.base.assertions cimport assert_that
+from ownerd.base.atomics cimport count_add
 from ownerd.base.live cimport LIVE_CONNECTION, live_count
 from ownerd.base.nghttp2 cimport (
     NGHTTP2_CONTINUATION, NGHTTP2_DATA, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_ERR_CALLBACK_FAILURE,
@@ -263,7 +264,7 @@ cdef Connection *connection_open(Loop *loop, Socket accepted) noexcept nogil:
     if connection.next != NULL:
         connection.next.previous = connection
     loop.connections = connection
-    loop.counts.connections += 1
+    count_add(&loop.counts.connections, 1)
     watch(connection, EPOLLIN)
     if not accepted.secure:
         begin_session(connection)
@@ -305,7 +306,7 @@ cdef bint shake_hands(Connection *connection) noexcept nogil:
     if rest != TLS_DONE or not tls_speaks_http2(connection.tls):
         refuse_handshake(connection, rest)
         return False
-    connection.loop.counts.handshakes += 1
+    count_add(&connection.loop.counts.handshakes, 1)
     tls_peer_names(connection.tls, &connection.peer_names, &connection.peer_names_size)
     begin_session(connection)
     return True
@@ -376,9 +377,9 @@ cdef void connection_close(Connection *connection) noexcept nogil:
     if connection.next != NULL:
         connection.next.previous = connection.previous
     assert_that(loop.counts.connections > 0, "a connection that is closed was counted")
-    loop.counts.connections -= 1
-    loop.counts.closed += 1
-    loop.counts.ended[connection.ending] += 1
+    count_add(&loop.counts.connections, -1)
+    count_add(&loop.counts.closed, 1)
+    count_add(&loop.counts.ended[connection.ending], 1)
     live_count(LIVE_CONNECTION, -1)
     OPENSSL_cleanse(connection, sizeof(Connection))   # its token
     free(connection)

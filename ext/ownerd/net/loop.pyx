@@ -24,6 +24,7 @@ from libc.string cimport memset
 from ownerd.access.table cimport AccessCore
 from ownerd.api.task cimport Task
 from ownerd.base.assertions cimport assert_that
+from ownerd.base.atomics cimport count_add, flag_read, flag_set
 from ownerd.base.clock cimport clock_elapsed
 from ownerd.base.mpsc cimport mpsc_await_quiet, mpsc_take_in_order
 from ownerd.base.nghttp2 cimport nghttp2_option_del, nghttp2_session_callbacks_del
@@ -173,7 +174,7 @@ cdef void pause_listening(Loop *loop) noexcept nogil:
     stop_listening(loop)
     loop.listening_paused = True
     loop.resume_ns = loop.now_ns + ACCEPT_PAUSE_MS * NS_PER_MS
-    loop.counts.accept_pauses += 1
+    count_add(&loop.counts.accept_pauses, 1)
 
 
 cdef uint64_t open_count(Loop *loop) noexcept nogil:
@@ -181,7 +182,7 @@ cdef uint64_t open_count(Loop *loop) noexcept nogil:
     cdef uint64_t closed = 0
     cdef size_t i
     for i in range(loop.peers.size()):
-        closed += loop.peers[i].counts.closed
+        closed += flag_read(&loop.peers[i].counts.closed)
     assert_that(closed <= loop.counts.accepted, "only what was accepted is closed")
     return loop.counts.accepted - closed
 
@@ -202,7 +203,7 @@ cdef bint accept_one(Loop *loop, Socket listening) noexcept nogil:
         return False
     # No use on a Unix socket.
     setsockopt(accepted.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
-    loop.counts.accepted += 1
+    count_add(&loop.counts.accepted, 1)
     assert_that(
         open_count(loop) <= loop.limits.max_connections, "there are no more connections than may be"
     )
@@ -302,7 +303,7 @@ cdef void wake_up(Loop *loop) noexcept nogil:
     loop.now_ns = clock_elapsed()
     assert_that(loop.now_ns >= before_ns, "time does not go back")
     assert_that(loop.dirty == NULL, "a wake-up leaves nothing unwritten")
-    loop.counts.wakeups += 1
+    count_add(&loop.counts.wakeups, 1)
     loop.handshakes_left = HANDSHAKES
     for i in range(count):
         mail |= events[i].data.ptr == NULL
@@ -329,7 +330,7 @@ cdef void *loop_main(void *argument) noexcept nogil:
     assert_that(
         loop.counts.streams == 0 and loop.held_bytes == 0, "every call is answered and freed"
     )
-    loop.ended = True
+    flag_set(&loop.ended, True)
     return NULL
 
 

@@ -59,7 +59,7 @@ cdef enum Ending:                     # why the listener ended a connection
     ENDED_TLS = 9                     # no TLS, or no agreement: versions, HTTP/2, certificates
     ENDING_COUNT = 10
 
-# Written by the loop's thread only; others read them as they stand.
+# Written by the loop's thread only; others read them as they stand. Nothing but uint64_t.
 cdef struct Counts:
     uint64_t accepted
     uint64_t closed

@@ -30,6 +30,7 @@ from ownerd.api.task cimport (
     INVALID_ARGUMENT, MESSAGE_BYTES, NOT_FOUND, OK, RESOURCE_EXHAUSTED, Task, task_refuse,
 )
 from ownerd.base.assertions cimport assert_that
+from ownerd.base.atomics cimport count_add
 from ownerd.base.bytes cimport Slice, same
 from ownerd.base.live cimport LIVE_STREAM, live_count
 from ownerd.base.mpsc cimport mpsc_enter, mpsc_leave, mpsc_push
@@ -93,8 +94,8 @@ cdef Stream *stream_open(Connection *connection, int32_t stream_id) noexcept nog
     link_exchange(connection, stream)
     assert_that(stream_id > 0 and stream_id % 2 == 1, "a stream is begun by the client")
     assert_that(stream.state == RECEIVING, "a call begins with its request")
-    loop.counts.streams += 1
-    loop.counts.received += 1
+    count_add(&loop.counts.streams, 1)
+    count_add(&loop.counts.received, 1)
     live_count(LIVE_STREAM, 1)
     return stream
 
@@ -131,7 +132,7 @@ cdef void stream_close(Stream *stream) noexcept nogil:
     """End a call whose stream is over; one that the engine has is only detached."""
     unlink_exchange(stream)
     if stream.state == UNDER_WAY:
-        stream.loop.counts.given_up += 1
+        count_add(&stream.loop.counts.given_up, 1)
     else:
         free_exchange(stream)
 
@@ -144,7 +145,7 @@ cdef void free_exchange(Stream *stream) noexcept nogil:
     call_clear(&stream.call)
     if stream.body != stream.inline_body:
         free(stream.body)
-    loop.counts.streams -= 1
+    count_add(&loop.counts.streams, -1)
     loop.held_bytes -= stream.held_bytes
     if loop.spare_count == SPARE_EXCHANGES:
         free(stream)
@@ -324,7 +325,7 @@ cdef void decode(Stream *stream) noexcept nogil:
     if not dial_decode(
         &stream.call, stream.body + PREFIX_BYTES, stream.body_size - PREFIX_BYTES
     ):
-        loop.counts.refused += 1
+        count_add(&loop.counts.refused, 1)
         submit_answer(stream)
         return
     if not access_lets_in(stream):
@@ -334,7 +335,7 @@ cdef void decode(Stream *stream) noexcept nogil:
         stream.state == RECEIVING and stream.request_ended, "a call is submitted once, and whole"
     )
     stream.state = UNDER_WAY
-    loop.counts.under_way += 1
+    count_add(&loop.counts.under_way, 1)
     stream.call.task.next = NULL
     if loop.last_ready == NULL:
         loop.first_ready = &stream.call.task
@@ -358,7 +359,7 @@ cdef void stream_decided(Stream *stream) noexcept nogil:
     """The engine is done with the call: answer it, or free it if nobody waits any more."""
     assert_that(stream.state == UNDER_WAY, "only a call that was submitted is decided")
     assert_that(stream.loop.counts.under_way > 0, "a call that is decided was counted")
-    stream.loop.counts.under_way -= 1
+    count_add(&stream.loop.counts.under_way, -1)
     if stream.connection == NULL:
         free_exchange(stream)
     else:
@@ -467,13 +468,13 @@ cdef void refuse(
 ) noexcept nogil:
     """Answer with an error that the engine never saw."""
     snprintf(task_refuse(&stream.call.task, code), MESSAGE_BYTES, "%s", message)
-    stream.loop.counts.refused += 1
+    count_add(&stream.loop.counts.refused, 1)
     submit_error(stream, http_status)
 
 
 cdef void refuse_caller(Stream *stream) noexcept nogil:
     """Answer a caller that is unknown, may not do this, or does it too often."""
-    stream.loop.counts.refused += 1
+    count_add(&stream.loop.counts.refused, 1)
     submit_error(stream, "200")
 
 
@@ -526,7 +527,7 @@ cdef void answer_health(Stream *stream) noexcept nogil:
     cdef Loop *loop = stream.loop
     cdef bint serving = loop.engine.state == RUNNING and loop.order == SERVE
     cdef Slice service
-    loop.counts.health_checks += 1
+    count_add(&loop.counts.health_checks, 1)
     if not read_text_field(
         stream.body + PREFIX_BYTES, stream.body_size - PREFIX_BYTES, 1, &service
     ):

@@ -6,6 +6,7 @@ All functions run on the loop's thread. It knows no HTTP/2, and decides nothing 
 """
 
 from ownerd.base.assertions cimport assert_that
+from ownerd.base.atomics cimport count_add
 from ownerd.base.openssl cimport SSL_free
 from ownerd.base.sockets cimport EAGAIN, EINTR, MSG_NOSIGNAL, close, errno, recv, send
 from ownerd.net.tls cimport (
@@ -36,7 +37,7 @@ cdef ssize_t transport_write(
         return secure_write(connection, data, size)
     taken = send(connection.fd, data, size, MSG_NOSIGNAL)
     if taken >= 0:
-        connection.loop.counts.writes += 1
+        count_add(&connection.loop.counts.writes, 1)
         return taken
     return TRANSPORT_AGAIN if errno == EAGAIN or errno == EINTR else TRANSPORT_BROKEN
 
@@ -70,7 +71,7 @@ cdef ssize_t secure_write(Connection *connection, const char *data, size_t size)
     if connection.tls_dead:
         return TRANSPORT_BROKEN
     taken = tls_write(connection.tls, data, size, &rest)
-    connection.loop.counts.writes += 1
+    count_add(&connection.loop.counts.writes, 1)
     connection.tls_dead = is_over(rest)
     connection.write_awaits_read = rest == TLS_WANTS_READ
     if taken > 0:
