@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ownerd import limits
+
 ROOT = Path(__file__).parent.parent
 EXT = ROOT / "ext" / "ownerd"
 SRC = ROOT / "src" / "ownerd"
@@ -23,13 +25,14 @@ PYTHON = sorted(
 APART = {frozenset({"storage", "api"})}
 # What each room of the Python package may import of ours.
 ROOMS = {
-    "server": {"server", "files", "native", "v1", "demo"},
-    "ctl": {"ctl", "client", "durations", "files", "load", "v1"},
-    "client": {"client", "v1"},
-    "demo": {"demo", "client", "v1", "ctl", "durations"},
-    "native": {"access", "base", "engine", "net", "storage"},
+    "server": {"server", "files", "limits", "native", "v1", "demo"},
+    "ctl": {"ctl", "client", "durations", "files", "limits", "load", "v1"},
+    "client": {"client", "limits", "v1"},
+    "demo": {"demo", "client", "v1", "ctl", "durations", "limits"},
+    "native": {"access", "api", "base", "engine", "net", "storage"},
     "durations": set(),
     "files": set(),
+    "limits": set(),
     "__init__": set(),
 }
 
@@ -94,6 +97,15 @@ def test_a_folder_never_imports_from_one_to_its_right(path: Path) -> None:
         there = _folder(name)
         assert FOLDERS.index(there) <= FOLDERS.index(here), f"{_name(path)} imports {name}"
         assert frozenset({here, there}) not in APART, f"{_name(path)} imports {name}"
+
+
+def test_python_and_the_core_have_the_same_limits() -> None:
+    found = re.findall(
+        r"^    ([A-Z_]+) = ([\d_]+)", (EXT / "rules" / "limits.pxd").read_text(), re.M
+    )
+    assert len(found) >= 9
+    for name, value in found:
+        assert getattr(limits, name) == int(value), name
 
 
 def test_no_native_module_imports_itself_by_a_detour() -> None:

@@ -94,3 +94,18 @@ def test_r1_a_record_that_several_calls_of_a_group_want_goes_to_the_first(engine
         assert (holder.kind, holder.campaign_id) == (dial_pb2.HOLD_KIND_RESERVED, "C")
     revisions = {dial_pb2.ClaimResponse.FromString(answer).revision for answer in answers[::3]}
     assert len(revisions) == 1
+
+
+def test_an_answer_that_is_sent_late_names_the_holder_as_it_was_decided(engine: Engine) -> None:
+    """It is encoded as it is sent: after a rename, and even after the engine is closed."""
+    former = "the name that campaign B had when the call was decided"
+    engine.upsert_campaign("B", former)
+    bridge = AioBridge(engine, ANYBODY, longest_wait_us=0)
+    future: Future[bytes] = Future()
+    request = dial_pb2.ClaimRequest(**ids("0", "C"))
+    bridge.dial(CLAIM, request.SerializeToString(), future, ANYBODY.anybody(), str)
+    engine.upsert_campaign("B", "another")  # queued behind it
+    engine.close()
+    bridge.deliver()
+    denied = dial_pb2.ClaimResponse.FromString(future.result(0))
+    assert (denied.decision, denied.holder.campaign_name) == (DENIED, former)

@@ -5,7 +5,8 @@ import re
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 from harness import ServerProcess
 
@@ -13,8 +14,9 @@ from ownerd import client as client_package
 from ownerd.client import AsyncClient, Client
 from ownerd.client.errors import from_rpc_error
 from ownerd.engine.engine import Refused
+from ownerd.native import REASONS
 from ownerd.server import errors
-from ownerd.v1 import admin_pb2
+from ownerd.v1 import admin_pb2, dial_pb2
 
 EXAMPLES = [
     (errors.InvalidField("list_id", "", "some"), {"field": "list_id"}),
@@ -138,3 +140,112 @@ def test_a_client_is_told_by_the_server(shared_server: ServerProcess, unique: st
             assert raised.value.reason == "INVALID_FIELD"
 
     asyncio.run(main())
+
+
+@pytest.fixture(params=["native-dial-port", "grpcio-dial-port", "grpcio-admin-port"])
+def port(request: pytest.FixtureRequest) -> tuple[ServerProcess, str]:
+    """A server, and an address of it where DialService is."""
+    name = str(request.param)
+    if name == "native-dial-port":
+        pytest.importorskip("ownerd.net.listener", reason="built without libnghttp2")
+    server = "grpcio_server" if name == "grpcio-dial-port" else "shared_server"
+    process: ServerProcess = request.getfixturevalue(server)
+    return process, process.admin_address if name == "grpcio-admin-port" else process.dial_address
+
+
+def claim(list_id: str, record_id: str = "1") -> bytes:
+    request = dial_pb2.ClaimRequest(list_id=list_id, record_id=record_id, campaign_id="A")
+    return request.SerializeToString()
+
+
+def report(list_id: str) -> bytes:
+    request = dial_pb2.ReportAttemptRequest(
+        list_id=list_id, record_id="1", campaign_id="A", wrap_up_code="no such code"
+    )
+    return request.SerializeToString()
+
+
+def empty_batch(list_id: str) -> bytes:
+    return dial_pb2.ClaimBatchRequest(list_id=list_id, campaign_id="A").SerializeToString()
+
+
+# What a dialer may send about the list that is there, and the reason that it is told.
+DIAL_EXAMPLES = {
+    "no list": ("Claim", lambda _: claim("ünbekannt"), "LIST_NOT_FOUND"),
+    "odd list": ("Claim", lambda _: claim("{l}\0i" + "é" * 60), "LIST_NOT_FOUND"),
+    "no record": ("Claim", lambda known: claim(known, ""), "INVALID_FIELD"),
+    "long record": ("Claim", lambda known: claim(known, "1" * 129), "INVALID_FIELD"),
+    "empty batch": ("ClaimBatch", empty_batch, "INVALID_FIELD"),
+    "no message": ("Claim", lambda _: b"\xff", "MALFORMED_MESSAGE"),
+    "no code": ("ReportAttempt", report, "WRAP_UP_CODE_UNKNOWN"),
+}
+
+
+@pytest.mark.parametrize("example", DIAL_EXAMPLES)
+def test_a_dialer_is_told_the_same_bytes_on_every_listener(
+    port: tuple[ServerProcess, str], unique: str, example: str
+) -> None:
+    process, address = port
+    method, request_about, reason = DIAL_EXAMPLES[example]
+    process.admin_stub().CreateContactList(
+        admin_pb2.CreateContactListRequest(list_id=unique), timeout=10
+    )
+    body = request_about(unique)
+    with grpc.insecure_channel(address) as channel:
+        with pytest.raises(grpc.RpcError) as failed:
+            channel.unary_unary(f"/ownerd.v1.DialService/{method}")(body, timeout=10)
+    info = info_of(failed.value)
+    assert (info.domain, info.reason, dict(info.metadata)) == ("ownerd", reason, {})
+    assert from_rpc_error(failed.value).reason == reason
+    # What protobuf makes of the same answer.
+    packed = any_pb2.Any()
+    packed.Pack(error_details_pb2.ErrorInfo(domain="ownerd", reason=reason))
+    expected = status_pb2.Status(
+        code=failed.value.code().value[0], message=failed.value.details(), details=[packed]
+    )
+    if reason == "LIST_NOT_FOUND":
+        assert failed.value.details().endswith('"; create it first (CreateContactList)')
+    trailers = dict(failed.value.trailing_metadata())
+    assert trailers["grpc-status-details-bin"] == expected.SerializeToString()
+
+
+def test_a_dialer_that_is_refused_by_our_client_knows_why(
+    port: tuple[ServerProcess, str], unique: str
+) -> None:
+    _, address = port
+    with Client(address) as client:
+        with pytest.raises(client_package.NotFound) as raised:
+            client.claim(unique, "1", "A")
+    assert raised.value.reason == "LIST_NOT_FOUND"
+
+
+def test_what_grpc_itself_would_refuse_has_no_reason(port: tuple[ServerProcess, str]) -> None:
+    _, address = port
+    with grpc.insecure_channel(address) as channel:
+        with pytest.raises(grpc.RpcError) as failed:
+            channel.unary_unary("/ownerd.v1.DialService/Nothing")(b"", timeout=10)
+    assert failed.value.code() == grpc.StatusCode.UNIMPLEMENTED
+    assert from_rpc_error(failed.value).reason == ""
+
+
+def test_the_same_error_reads_the_same_wherever_it_comes_from(
+    shared_server: ServerProcess, unique: str
+) -> None:
+    said = set()
+    for method, message in (
+        ("GetContactList", admin_pb2.GetContactListRequest(list_id=unique)),
+        ("ListOwners", admin_pb2.ListOwnersRequest(list_id=unique)),
+        ("DeleteContactList", admin_pb2.DeleteContactListRequest(list_id=unique)),
+    ):
+        with pytest.raises(grpc.RpcError) as failed:
+            getattr(shared_server.admin_stub(), method)(message, timeout=10)
+        said.add((info_of(failed.value).reason, failed.value.details().replace("'", '"')))
+    assert len(said) == 1
+
+
+def test_the_reasons_of_the_core_are_words_with_texts_that_can_be_filled_in() -> None:
+    for reason, (code, texts) in REASONS.items():
+        assert re.fullmatch(r"[A-Z][A-Z0-9_]{1,61}[A-Z0-9]", reason)
+        assert code in {each.value[0] for each in grpc.StatusCode} and texts
+        for text in texts:
+            assert re.fullmatch(r"([^{}]|\{[a-z_]+\})+", text)

@@ -22,17 +22,20 @@ from ownerd.access.denials cimport (
 )
 from ownerd.access.glob cimport globs_cover
 from ownerd.api.dial_call cimport CALL_GET_HOLDER, DialCall
-from ownerd.api.task cimport (
-    MESSAGE_BYTES, PERMISSION_DENIED, RESOURCE_EXHAUSTED, printable, task_refuse,
+from ownerd.api.reasons cimport (
+    RATE_LIMITED, RIGHT_LACKING, Value, numeral, printable, quoted, refuse_with, words,
 )
 from ownerd.base.assertions cimport assert_that
-from ownerd.base.bytes cimport Slice, empty_slice, slice_of
+from ownerd.base.bytes cimport Slice, empty_slice, slice_of, text_slice
 from ownerd.base.clock cimport clock_elapsed
 from ownerd.base.rate_limiter cimport rate_after, rate_wait_ns
 from ownerd.base.units cimport NS_PER_MS, NS_PER_S
 from ownerd.rules.ownership cimport NEVER_NS
 
 from urllib.parse import unquote
+
+cdef enum:
+    WHERE_BYTES = 192                 # of a refusal: two ids, as far as they are shown
 
 cdef const char *ANYBODY = "anonymous"
 
@@ -166,6 +169,7 @@ cdef bint access_admits(const Principal *principal, DialCall *call) noexcept nog
     What the principal may not be shown is settled on the way: `call.hide_holders`.
     """
     cdef int64_t wait_ns = pay(principal, call.item_count)
+    cdef Value values[2]
     assert_that(wait_ns >= 0, "nobody waits for the past")
     if wait_ns == 0:
         call.hide_holders = principal.hide_holders
@@ -173,12 +177,8 @@ cdef bint access_admits(const Principal *principal, DialCall *call) noexcept nog
             return True
         refuse_call(principal, call)
         return False
-    snprintf(
-        task_refuse(&call.task, RESOURCE_EXHAUSTED), MESSAGE_BYTES,
-        "\"%.*s\" is over its rate limit; wait %lld ms",
-        printable(principal.id.data(), principal.id.size()), principal.id.data(),
-        <long long> wait_ms(wait_ns),
-    )
+    values[0], values[1] = quoted(text_slice(principal.id)), numeral(wait_ms(wait_ns))
+    refuse_with(&call.task, RATE_LIMITED, values)
     call.task.retry_ms = wait_ms(wait_ns)
     return False
 
@@ -188,21 +188,21 @@ cdef inline int64_t wait_ms(int64_t wait_ns) noexcept nogil:
 
 
 cdef void refuse_call(const Principal *principal, DialCall *call) noexcept nogil:
-    cdef char *message = task_refuse(&call.task, PERMISSION_DENIED)
-    if call.call_kind == CALL_GET_HOLDER:
+    cdef char where[WHERE_BYTES]
+    cdef Value values[3]
+    cdef int size = snprintf(
+        where, sizeof(where), " on list \"%.*s\"",
+        printable(call.list_id.data, call.list_id.size), call.list_id.data,
+    )
+    values[0], values[1] = quoted(text_slice(principal.id)), words("dial or view")
+    if call.call_kind != CALL_GET_HOLDER:
+        values[1] = words("dial")
         snprintf(
-            message, MESSAGE_BYTES, "\"%.*s\" lacks the right dial or view on list \"%.*s\"",
-            printable(principal.id.data(), principal.id.size()), principal.id.data(),
-            printable(call.list_id.data, call.list_id.size), call.list_id.data,
-        )
-    else:
-        snprintf(
-            message, MESSAGE_BYTES,
-            "\"%.*s\" lacks the right dial on list \"%.*s\" and campaign \"%.*s\"",
-            printable(principal.id.data(), principal.id.size()), principal.id.data(),
-            printable(call.list_id.data, call.list_id.size), call.list_id.data,
+            where + size, sizeof(where) - size, " and campaign \"%.*s\"",
             printable(call.campaign_id.data, call.campaign_id.size), call.campaign_id.data,
         )
+    values[2] = words(where)
+    refuse_with(&call.task, RIGHT_LACKING, values)
 
 
 # --- building a table -----------------------------------------------------------------------------

@@ -15,19 +15,26 @@ from libc.string cimport memset
 from ownerd.api.dial_call cimport (
     CALL_CLAIM_BATCH, CALL_GET_HOLDER, CALL_REPORT, CALL_REPORT_BATCH, DialItem,
 )
-from ownerd.api.task cimport INVALID_ARGUMENT, MESSAGE_BYTES, task_refuse
+from ownerd.api.reasons cimport (
+    BATCH_LENGTH, FIELD_EMPTY, FIELD_LENGTH, FIELD_NOT_UTF8, MALFORMED_MESSAGE, Value, numeral,
+    refuse, refuse_with, words,
+)
 from ownerd.base.bytes cimport Slice, slice_of
 from ownerd.base.protobuf cimport (
     WIRE_BYTES, WIRE_FIXED32, WIRE_FIXED64, WIRE_GROUP, WIRE_GROUP_END, WIRE_VARINT, put_bytes,
     put_number, put_text, put_varint, read_varint,
 )
 from ownerd.base.units cimport NS_PER_S
+from ownerd.rules.limits cimport (
+    BATCH_RECORDS, CAMPAIGN_ID_BYTES, LIST_ID_BYTES, RECORD_ID_BYTES, WRAP_UP_CODE_BYTES,
+)
 from ownerd.rules.ownership cimport NEVER_NS, NOBODY
 
 cdef enum:
     TAG_BYTES = 5                     # of a varint that fits into 32 bits
     GROUP_DEPTH = 100                 # as deep as protobuf's own parsers follow
     FIRST_ITEMS = 16
+    PLACE_BYTES = 64                  # the name of a field, with its index
     HOLDER_BYTES = 512                # a Holder with its longest fields fits
 
 
@@ -136,10 +143,7 @@ cdef bint utf8_valid(const unsigned char *text, size_t size) noexcept nogil:
 # --- the requests ---------------------------------------------------------------------------------
 
 cdef bint malformed(DialCall *call) noexcept nogil:
-    snprintf(
-        task_refuse(&call.task, INVALID_ARGUMENT), MESSAGE_BYTES,
-        "request: not a well-formed protobuf message of this call",
-    )
+    refuse(&call.task, MALFORMED_MESSAGE)
     return False
 
 
@@ -147,24 +151,23 @@ cdef bint text_ok(
     DialCall *call, const char *name, int64_t index, const char *part, Slice field, size_t longest
 ) noexcept nogil:
     """Check one text field; on failure the message names it (with its index in a batch)."""
-    cdef char place[64]
-    cdef char *message
+    cdef char place[PLACE_BYTES]
+    cdef Value values[4]
     if 0 < field.size <= longest and utf8_valid(<const unsigned char *> field.data, field.size):
         return True
     if index < 0:
         snprintf(place, sizeof(place), "%s", name)
     else:
         snprintf(place, sizeof(place), "%s[%lld]%s", name, <long long> index, part)
-    message = task_refuse(&call.task, INVALID_ARGUMENT)
+    values[0] = words(place)
     if field.size == 0:
-        snprintf(message, MESSAGE_BYTES, "%s: empty; give 1 to %zu bytes of UTF-8", place, longest)
+        values[1] = numeral(longest)
+        refuse_with(&call.task, FIELD_EMPTY, values)
     elif field.size > longest:
-        snprintf(
-            message, MESSAGE_BYTES, "%s: %zu bytes found; 1 to %zu are allowed",
-            place, field.size, longest,
-        )
+        values[1], values[2], values[3] = numeral(field.size), numeral(1), numeral(longest)
+        refuse_with(&call.task, FIELD_LENGTH, values)
     else:
-        snprintf(message, MESSAGE_BYTES, "%s: not valid UTF-8", place)
+        refuse_with(&call.task, FIELD_NOT_UTF8, values)
     return False
 
 
@@ -285,14 +288,12 @@ cdef inline bint is_batch(const DialCall *call) noexcept nogil:
 
 cdef bint batch_size_ok(DialCall *call) noexcept nogil:
     cdef const char *name = "record_ids" if call.call_kind == CALL_CLAIM_BATCH else "attempts"
-    cdef uint32_t found = call.item_count
-    if 1 <= found <= BATCH_RECORDS:
+    cdef Value values[3]
+    if 1 <= call.item_count <= BATCH_RECORDS:
         return True
+    values[0], values[1], values[2] = words(name), numeral(call.item_count), numeral(BATCH_RECORDS)
+    refuse_with(&call.task, BATCH_LENGTH, values)
     call.item_count = 0               # items past the limit were never stored
-    snprintf(
-        task_refuse(&call.task, INVALID_ARGUMENT), MESSAGE_BYTES,
-        "%s: %u found; a batch has 1 to %d records", name, found, <int> BATCH_RECORDS,
-    )
     return False
 
 
@@ -396,10 +397,10 @@ cdef char *put_holder(
     return put_bytes(at, number, slice_of(inner, end - inner))
 
 
-cdef char *put_refusal(
+cdef char *put_denial(
     char *at, uint32_t index, const DialItem *item, bint hidden
 ) noexcept nogil:
-    """Write one element of `denials` or `rejections`: {index=1, holder=2}."""
+    """Write a claim's element of `denials` or an attempt's of `rejections`: {index=1, holder=2}."""
     cdef char inner[HOLDER_BYTES + 16]
     cdef char *end = put_holder(put_number(inner, 1, index), 2, item, hidden)
     return put_bytes(at, 2, slice_of(inner, end - inner))
@@ -413,7 +414,7 @@ cdef char *put_batch(char *at, const DialCall *call) noexcept nogil:
     at += call.item_count
     for i in range(call.item_count):
         if call.items[i].holder.kind != NOBODY:
-            at = put_refusal(at, i, &call.items[i], call.hide_holders)
+            at = put_denial(at, i, &call.items[i], call.hide_holders)
     return at
 
 
@@ -430,11 +431,11 @@ cdef size_t answer_bound(const DialCall *call) noexcept nogil:
 
 
 cdef void dial_encode(DialCall *call) noexcept nogil:
-    """Encode the answer of a decided call into `call.answer`."""
+    """Encode the answer of a decided call into `call.answer`, once; on any thread."""
     cdef char *at
     cdef uint32_t holder_field = 1 if call.call_kind == CALL_GET_HOLDER else 2
     cdef size_t bound = answer_bound(call)
-    call.answer = call.room
+    call.answer = call.buffer
     if bound > call.buffer_bytes:
         call.answer = <char *> malloc(bound)
     if call.answer == NULL:

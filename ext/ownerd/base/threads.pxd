@@ -14,9 +14,11 @@ cdef extern from "<pthread.h>" nogil:
     int pthread_mutex_init(pthread_mutex_t *, void *)
     int pthread_mutex_lock(pthread_mutex_t *)
     int pthread_mutex_unlock(pthread_mutex_t *)
+    int pthread_mutex_destroy(pthread_mutex_t *)
     int pthread_cond_init(pthread_cond_t *, void *)
     int pthread_cond_wait(pthread_cond_t *, pthread_mutex_t *)
     int pthread_cond_signal(pthread_cond_t *)
+    int pthread_cond_destroy(pthread_cond_t *)
 
 cdef extern from "<semaphore.h>" nogil:
     ctypedef struct sem_t:

@@ -10,12 +10,12 @@ from collections import namedtuple
 
 from libc.string cimport memcpy
 
-from ownerd.base.bytes cimport get_be32, get_be64, put_be64, slice_of
+from ownerd.base.bytes cimport get_be64, put_be64, slice_of
 from ownerd.base.lmdb cimport MDB_LAST, MDB_PREV, MDB_SUCCESS, MDB_stat, MDB_val, lmdb
-from ownerd.rules.ownership cimport DEFAULT_WINDOW, EVENT_RELEASE, NEVER_NS
+from ownerd.rules.ownership cimport DEFAULT_WINDOW, NEVER_NS
 from ownerd.storage.store cimport (
     AUDIT, CAMPAIGNS, CODES, COUNT_PENDING, EVENTS, LISTS, PRINCIPALS, REQUESTS,
-    REQUEST_MEMORY_NS, AuditRow, EventRow, List, RequestRow, Table,
+    REQUEST_MEMORY_NS, AuditRow, List, RequestRow, Table,
 )
 from ownerd.storage.table_cursor cimport (
     TableCursor, cursor_close, cursor_next, cursor_open, cursor_seek, cursor_step,
@@ -212,21 +212,6 @@ cdef object answered_request(Store *store, str request_id, int64_t now_ns):
         row.revision, row.time_ns, audit_count(store, row.entry_id), row.entry_id, True,
         value[sizeof(row):], tuple(row.tally),
     )
-
-
-cdef list uncounted_releases(Store *store):
-    """Return (list number, audit entry id) of each release whose count is not stored yet."""
-    cdef TableCursor scan
-    cdef EventRow row
-    found = []
-    _begin(store, EVENTS, &scan)
-    while cursor_next(&scan):
-        memcpy(&row, scan.value.mv_data, sizeof(row))
-        place = (get_be32(<const char *> scan.key.mv_data), row.entry_id)
-        if row.event.kind == EVENT_RELEASE and not row.counted and place not in found:
-            found.append(place)
-    _end(&scan)
-    return found
 
 
 cdef list entry_count(Store *store):

@@ -1,11 +1,11 @@
-"""C interface of commands: the control plane's changes, each one commit."""
+"""C interface of commands: what the control plane asks for, each one commit."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from ownerd.api.task cimport Task
 from ownerd.base.containers cimport string, vector
 from ownerd.rules.ownership cimport Policy
-from ownerd.storage.store cimport List, Store
+from ownerd.storage.store cimport AuditRow, EventRow, List, Store
 
 cdef enum CommandKind:
     CREATE_LIST
@@ -18,7 +18,6 @@ cdef enum CommandKind:
     UPSERT_CODE
     DELETE_CODE
     IMPORT_ROWS
-    FINISH_COUNT
     PUT_PRINCIPAL
     DELETE_PRINCIPAL
     NOTE_REFUSALS
@@ -45,7 +44,7 @@ cdef cppclass Rename:
     uint32_t number
     string name
 
-# Which fields are read depends on the kind; see the functions of changes.pyx.
+# Which fields are read depends on the kind; see the functions of commands.pyx.
 cdef cppclass Command:
     Task task
     uint8_t kind
@@ -70,7 +69,7 @@ cdef cppclass Command:
     string note
     string request_id
     string memo
-    uint64_t entry_id                 # in: IMPORT_ROWS, FINISH_COUNT; out: the audit entry
+    uint64_t entry_id                 # in: IMPORT_ROWS; out: the audit entry
     # the outcome
     uint64_t revision
     int64_t time_ns
@@ -83,6 +82,10 @@ cdef cppclass Command:
 
 
 cdef int command_run(Store *store, Command *command, int64_t now_ns) noexcept nogil
+cdef bint read_audit(Store *store, uint64_t entry_id, AuditRow *row, string *note) noexcept nogil
+cdef void put_audit(
+    Store *store, uint64_t entry_id, AuditRow *row, const string &note
+) noexcept nogil
+cdef bint is_uncounted(const EventRow *row) noexcept nogil  # a release to be counted still
 cdef bint is_full(int code) noexcept nogil
 cdef void refuse_full(Store *store, Task *task) noexcept nogil
-cdef void refuse_unknown_list(Task *task, const char *list_id, size_t size) noexcept nogil

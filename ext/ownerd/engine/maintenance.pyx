@@ -1,25 +1,26 @@
 """Has maintenance's steps done: plan by plan, with pauses, on a thread of its own.
 
 A step is planned on the writer thread and done here. Steps are short and the pauses between them
-three times as long, so that settling takes a quarter of a core and of the disk. A merge that would
-not be done by the time the active memtable is half full makes no pauses. While somebody reads a
-snapshot, whose pages cannot be used again, a step that is not urgent waits for a while.
+three times as long, so that maintenance takes a quarter of a core and of the disk. A flush that
+would not be done by the time the active memtable is half full makes no pauses. While somebody reads
+a snapshot, whose pages cannot be used again, a step that is not urgent waits for a while.
 """
 
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
-from ownerd.api.task cimport OK, TASK_COMMAND, TASK_PLAN, task_clear
+from ownerd.api.task cimport OK, TASK_PLAN, task_clear
 from ownerd.base.clock cimport clock_elapsed
-from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS
-from ownerd.base.sockets cimport eventfd_read, eventfd_write
+from ownerd.base.lmdb cimport MDB_SUCCESS
+from ownerd.base.sockets cimport eventfd_read
 from ownerd.base.threads cimport thread_start, usleep
-from ownerd.engine.commands cimport FINISH_COUNT, Command
-from ownerd.engine.group_commit cimport STOPPED, engine_fail, run_and_wait
+from ownerd.engine.core cimport engine_fail, engine_wake_maintenance
+from ownerd.engine.queue cimport queue_run, queue_takes_tasks
+from ownerd.engine.release_count cimport ReleaseCount, count_release, release_count_init
 from ownerd.engine.settler cimport (
     WORK_COUNT, WORK_FLUSH, WORK_NOTHING, WORK_VACUUM, MaintenanceState, PlanTask, flush_step,
     trim_step, vacuum_step,
 )
-from ownerd.engine.snapshot cimport SnapshotRequest, count_release, request_free, request_new
 from ownerd.storage.store cimport Store, drop_flushed, rotate
 
 cdef extern from "<poll.h>" nogil:
@@ -49,7 +50,7 @@ cdef int do_work(EngineCore *engine, PlanTask *plan, int64_t most_ns) noexcept n
     if plan.work == WORK_VACUUM:
         return vacuum_step(&engine.maintenance, engine.store, most_ns)
     if plan.work == WORK_COUNT:
-        return count_and_store(engine, plan.list_id, plan.entry_id)
+        return count_planned(engine, plan)
     return MDB_SUCCESS
 
 
@@ -67,7 +68,7 @@ cdef bint make_plan(EngineCore *engine, PlanTask *plan, bint vacuum_all) noexcep
     plan.task.body = plan
     plan.vacuum_all = vacuum_all
     plan.work = WORK_NOTHING
-    run_and_wait(engine, &plan.task)
+    queue_run(&engine.queue, &plan.task)
     if plan.task.code != OK:
         plan.work = WORK_NOTHING
     task_clear(&plan.task)
@@ -90,49 +91,27 @@ cdef bint run_maintenance_step(EngineCore *engine, bint vacuum_all) noexcept nog
     return more and not engine.maintenance.stuck.load()
 
 
-cdef int count_and_store(
-    EngineCore *engine, const string &list_id, uint64_t entry_id
-) noexcept nogil:
-    """Count what a release ended and store the count; MDB_CORRUPTED, or 0."""
-    cdef SnapshotRequest *request = request_new()
-    cdef Command command
-    cdef bint damaged
-    request.list_id = list_id
-    run_and_wait(engine, &request.task)
-    if request.task.code != OK:
-        request_free(request)
-        return MDB_SUCCESS
-    command.count = count_release(request, entry_id)
-    damaged = request.view.damaged
-    request_free(request)
-    if damaged:
-        return MDB_CORRUPTED
-    memset(&command.task, 0, sizeof(command.task))
-    command.task.kind = TASK_COMMAND
-    command.task.body = &command
-    command.kind = FINISH_COUNT
-    command.list_id = list_id
-    command.entry_id = entry_id
-    command.expected_revision = 0
-    command.list = NULL
-    run_and_wait(engine, &command.task)
-    task_clear(&command.task)
-    return MDB_SUCCESS
+cdef int count_planned(EngineCore *engine, PlanTask *plan) noexcept nogil:
+    """Count a release that nobody has; MDB_CORRUPTED, or 0. What is refused is planned again."""
+    cdef ReleaseCount count
+    cdef int code
+    release_count_init(&count)
+    count.list_id = plan.list_id
+    count.entry_id = plan.entry_id
+    code = count_release(engine, &count)
+    task_clear(&count.task)
+    return code
 
 
 # --- the thread -----------------------------------------------------------------------------------
 
-cdef bint running(EngineCore *engine) noexcept nogil:
-    return engine.state < STOPPED
-
-
 cdef bint is_urgent(EngineCore *engine) noexcept nogil:
-    """Tell whether the merge is behind: less far than twice what the active memtable is filled."""
+    """Tell whether the flush is behind: less far than twice what the active memtable is filled."""
     cdef MaintenanceState *state = &engine.maintenance
     cdef uint64_t fill = engine.fill_permille.load(), size, done
     if not engine.flush_waits.load() or fill < UNHURRIED_PERMILLE:
         return False
-    state.guard.lock()                # the writer may be merging, too
+    state.guard.lock()                # the writer may be flushing, too
     size = state.run.get().entries.size() if state.run.get() != NULL else 0
     done = state.position
     state.guard.unlock()
@@ -140,9 +119,9 @@ cdef bint is_urgent(EngineCore *engine) noexcept nogil:
 
 
 cdef void spare_readers(EngineCore *engine) noexcept nogil:
-    """Wait while somebody reads a snapshot, unless a merge is urgent or it takes too long."""
+    """Wait while somebody reads a snapshot, unless a flush is urgent or it takes too long."""
     cdef int64_t end_ns = clock_elapsed() + READER_PATIENCE_NS
-    while running(engine) and not is_urgent(engine) and clock_elapsed() < end_ns \
+    while queue_takes_tasks(&engine.queue) and not is_urgent(engine) and clock_elapsed() < end_ns \
             and engine.store.tree.view_count.load() > 0:
         usleep(READER_PAUSE_US)
 
@@ -165,7 +144,7 @@ cdef bint carry_out(EngineCore *engine, bint vacuum_all) noexcept nogil:
     cdef int steps = 0
     if not make_plan(engine, &plan, vacuum_all):
         return False
-    while code == MDB_SUCCESS and running(engine) and steps < STEPS_PER_PLAN:
+    while code == MDB_SUCCESS and queue_takes_tasks(&engine.queue) and steps < STEPS_PER_PLAN:
         spare_readers(engine)
         begun_ns = clock_elapsed()
         code = do_work(
@@ -183,23 +162,23 @@ cdef bint carry_out(EngineCore *engine, bint vacuum_all) noexcept nogil:
 
 
 cdef void *maintenance_main(void *argument) noexcept nogil:
-    """Settle while there is something to, and vacuum_all every interval."""
+    """Work while there is something to do, and vacuum everything every interval."""
     cdef EngineCore *engine = <EngineCore *> argument
-    cdef int64_t interval_ns = <int64_t> engine.vacuum_interval_ms * 1_000_000
+    cdef int64_t interval_ns = engine.vacuum_interval_ms * 1_000_000
     cdef int64_t vacuum_ns = clock_elapsed() + interval_ns
     cdef pollfd wake
     cdef uint64_t ignored
     cdef bint due, more
     wake.fd = engine.maintenance_fd
     wake.events = <short> POLLIN
-    while running(engine):
+    while queue_takes_tasks(&engine.queue):
         poll(&wake, 1, <int> max(<int64_t> 0, (vacuum_ns - clock_elapsed()) // 1_000_000 + 1))
         eventfd_read(engine.maintenance_fd, &ignored)
         due = clock_elapsed() >= vacuum_ns
         if due:
             vacuum_ns = clock_elapsed() + interval_ns
         more = True
-        while more and running(engine):
+        while more and queue_takes_tasks(&engine.queue):
             engine.maintenance.turn.lock()
             more = carry_out(engine, due)
             engine.maintenance.turn.unlock()
@@ -210,17 +189,17 @@ cdef void *maintenance_main(void *argument) noexcept nogil:
 cdef start_maintenance(EngineCore *core, pthread_t *thread):
     """Start the thread; it begins with what a store was opened with."""
     if core.store.immutable.get() != NULL:
-        eventfd_write(core.maintenance_fd, 1)
+        engine_wake_maintenance(core)
     thread_start(thread, maintenance_main, core, "ownerd-maintain")
 
 
 # --- at a clean stop ------------------------------------------------------------------------------
 
 cdef int flush_all(EngineCore *engine, int64_t now_ns) noexcept nogil:
-    """Bring everything into the tree and trim the journal, with no thread running any more.
+    """Bring everything into the tree and trim the log, with no thread running any more.
 
     Commits the time too, so that a restart on an earlier wall clock does not go back (R19). An LMDB
-    error code, or 0; what is not flushed then stays in the journal.
+    error code, or 0; what is not flushed then stays in the log.
     """
     cdef Store *store = engine.store
     cdef MaintenanceState *state = &engine.maintenance

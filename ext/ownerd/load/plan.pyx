@@ -12,12 +12,10 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from ownerd.api.dial_call cimport CALL_CLAIM, CALL_CLAIM_BATCH, CALL_REPORT, CALL_REPORT_BATCH
-from ownerd.api.dial_codec cimport (
-    BATCH_RECORDS, CAMPAIGN_ID_BYTES, LIST_ID_BYTES, WRAP_UP_CODE_BYTES,
-)
 from ownerd.base.bytes cimport text_slice
 from ownerd.base.containers cimport string
 from ownerd.base.protobuf cimport WIRE_BYTES, put_text
+from ownerd.rules.limits cimport BATCH_RECORDS, CAMPAIGN_ID_BYTES, LIST_ID_BYTES, WRAP_UP_CODE_BYTES
 
 cdef extern from "<algorithm>" namespace "std" nogil:
     void sort(uint64_t *, uint64_t *)
@@ -64,7 +62,9 @@ cdef class Plan:
         if not 1 <= record_count <= <uint64_t> 1 << RECORD_BITS:
             raise ValueError(f"record_count: {record_count} found; 1 to 2^44 are allowed")
         if not 1 <= batch_records <= BATCH_RECORDS:
-            raise ValueError(f"batch_records: {batch_records} found; 1 to 10000 are allowed")
+            raise ValueError(
+                f"batch_records: {batch_records} found; 1 to {BATCH_RECORDS} are allowed"
+            )
         if factor % 2 == 0 or claims + attempts == 0 or not campaign_ids:
             raise ValueError("factor is even, or there is nothing to send, or nobody to send it")
         self.core = new PlanCore()

@@ -27,5 +27,5 @@ cdef class AioBridge:
     cdef Py_ssize_t taken
 
     cdef hand_over(self, Task *task)
-    cdef bint admits(self, Task *task, Identity identity, peer) except *
+    cdef bint authorize(self, Task *task, Identity identity, peer) except *
     cdef void arm(self, int64_t wait_ns) noexcept

@@ -25,7 +25,8 @@ from ownerd.access.table cimport Access, Identity, access_admits
 from ownerd.api.dial_call cimport (
     CALL_CLAIM_BATCH, CALL_KIND_COUNT, CALL_REPORT_BATCH, DialCall, call_clear, call_init,
 )
-from ownerd.api.dial_codec cimport dial_decode
+from ownerd.api.dial_codec cimport dial_decode, dial_encode
+from ownerd.api.reasons cimport task_refusal
 from ownerd.api.task cimport OK, PERMISSION_DENIED
 from ownerd.base.assertions cimport assert_that
 from ownerd.base.bytes cimport slice_of
@@ -33,10 +34,9 @@ from ownerd.base.live cimport LIVE_AIO_CALL, live_count
 from ownerd.base.mpsc cimport mpsc_push, mpsc_take_in_order
 from ownerd.base.sockets cimport EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfd_read, eventfd_write
 from ownerd.base.units cimport NS_PER_S, NS_PER_US
-from ownerd.engine.group_commit cimport engine_submit_all
+from ownerd.engine.queue cimport queue_submit_all
 
 from ownerd.access.table import peer_host
-from ownerd.api.task import Refused
 
 cdef extern from "<sys/timerfd.h>" nogil:
     struct timespec:
@@ -96,12 +96,10 @@ cdef resolve(AioCall *call):
     if future.done():
         return
     if call.call.task.code == OK:
+        dial_encode(&call.call)
         future.set_result(call.call.answer[:call.call.answer_size])
     else:
-        message = call.call.task.message.decode(errors="replace")
-        future.set_exception(
-            Refused(call.call.task.code, message, call.call.task.retry_ms)
-        )
+        future.set_exception(task_refusal(&call.call.task))
 
 
 cdef class AioBridge:
@@ -170,7 +168,7 @@ cdef class AioBridge:
         self.taken += 1
         call = new_call(self, <uint8_t> kind, body, future)
         if not dial_decode(&call.call, <const char *> body, len(body)) \
-                or not self.admits(&call.call.task, identity, peer):
+                or not self.authorize(&call.call.task, identity, peer):
             resolve(call)
             free_call(call)
             return
@@ -186,7 +184,7 @@ cdef class AioBridge:
         elif not self.timer_armed:
             self.arm(self.longest_wait_ns)
 
-    cdef bint admits(self, Task *task, Identity identity, peer) except *:
+    cdef bint authorize(self, Task *task, Identity identity, peer) except *:
         """Tell whether the caller may make the call; else it is refused, and counted as such."""
         cdef DialCall *call = <DialCall *> task
         if access_admits(identity.principal, call):
@@ -211,7 +209,7 @@ cdef class AioBridge:
         self.pending = 0
         self.first_pending = self.last_pending = NULL
         with nogil:
-            refused = engine_submit_all(self.engine.core, refused)
+            refused = queue_submit_all(&self.engine.core.queue, refused)
         while refused != NULL:
             after = refused.next
             self.hand_over(refused)

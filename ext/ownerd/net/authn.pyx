@@ -18,7 +18,8 @@ from ownerd.access.table cimport (
     access_table,
 )
 from ownerd.api.grpc_http2 cimport grpc_call_name
-from ownerd.api.task cimport MESSAGE_BYTES, PERMISSION_DENIED, UNAUTHENTICATED, task_refuse
+from ownerd.api.reasons cimport NO_CREDENTIALS, TOKEN_NOT_VALID, refuse
+from ownerd.api.task cimport PERMISSION_DENIED
 from ownerd.base.assertions cimport assert_that
 from ownerd.base.bytes cimport Slice, empty_slice, slice_of
 from ownerd.base.clock cimport clock_now
@@ -158,12 +159,9 @@ cdef const Principal *identified(Stream *stream) noexcept nogil:
         )
         stream.connection.known = True
         return found
-    snprintf(
-        task_refuse(&stream.call.task, UNAUTHENTICATED), MESSAGE_BYTES, "%s",
-        b"the token is not valid here: it is wrong, over or revoked"
-        if stream.credential != CREDENTIAL_NONE else
-        b"no credentials: send 'authorization: Bearer TOKEN', or connect with a certificate that "
-        b"is known here",
+    refuse(
+        &stream.call.task,
+        NO_CREDENTIALS if stream.credential == CREDENTIAL_NONE else TOKEN_NOT_VALID,
     )
     action = grpc_call_name(stream.target)
     denials_add(

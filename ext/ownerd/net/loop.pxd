@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t
 
 from ownerd.access.table cimport AccessCore
 from ownerd.base.threads cimport pthread_t
-from ownerd.engine.group_commit cimport EngineCore
+from ownerd.engine.core cimport EngineCore
 from ownerd.net.state cimport Limits, Loop
 from ownerd.net.tls cimport TlsMaterial
 

@@ -36,7 +36,8 @@ from ownerd.base.sockets cimport (
 )
 from ownerd.base.threads cimport thread_start
 from ownerd.base.units cimport NS_PER_MS
-from ownerd.engine.group_commit cimport EngineCore, engine_submit_all
+from ownerd.engine.core cimport EngineCore
+from ownerd.engine.queue cimport queue_submit_all
 from ownerd.net.authn cimport access_refresh
 from ownerd.net.connection cimport (
     connection_callbacks, connection_close, connection_end, connection_leave, connection_look,
@@ -115,7 +116,7 @@ cdef void submit_ready(Loop *loop) noexcept nogil:
         return
     assert_that(loop.last_ready.next == NULL, "the last call that is ready is the last")
     loop.first_ready = loop.last_ready = NULL
-    refused = engine_submit_all(loop.engine, refused)
+    refused = queue_submit_all(&loop.engine.queue, refused)
     while refused != NULL:
         after = refused.next
         take_decided(<Stream *> refused)

@@ -15,7 +15,7 @@ from ownerd.base.containers cimport mutex, vector
 from ownerd.base.live cimport LiveLoop
 from ownerd.base.nghttp2 cimport nghttp2_option, nghttp2_session, nghttp2_session_callbacks
 from ownerd.base.openssl cimport SSL
-from ownerd.engine.group_commit cimport EngineCore
+from ownerd.engine.core cimport EngineCore
 from ownerd.net.tls cimport TlsMaterial
 
 cdef enum:

@@ -129,7 +129,7 @@ cdef cppclass Store:
     unordered_map[string, List *] lists
     unordered_map[uint32_t, List *] lists_by_number
     vector[Campaign *] campaigns      # by number
-    vector[Campaign *] former         # as they were before a rename; snapshots may show them
+    vector[Campaign *] former         # as before a rename; snapshots and answers show them
     unordered_map[string, uint32_t] campaign_numbers
     unordered_map[string, Code] codes
     vector[uint32_t] dropped_lists    # numbers of deleted lists that still have records

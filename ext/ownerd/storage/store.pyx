@@ -294,7 +294,11 @@ cdef uint32_t add_campaign(Store *store, Slice campaign_id) noexcept nogil:
 
 
 cdef void rename_campaign(Store *store, uint32_t number, const string &name) noexcept nogil:
-    """Show a campaign under another name from now on; snapshots keep showing the one they saw."""
+    """Show a campaign under another name from now on.
+
+    The former one stays in place, unchanged: snapshots, and decided calls that are not encoded yet,
+    keep showing what they saw (engine.core).
+    """
     cdef Campaign *renamed = new Campaign()
     store.former.push_back(store.campaigns[number])
     renamed.id = store.campaigns[number].id

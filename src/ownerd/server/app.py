@@ -287,7 +287,7 @@ class _Server:
         try:
             rights.require(identity, rights.METRICS_RULE.rights[0], None, None)
         except PermissionDenied as error:
-            self._authenticator.denied(error, peer, what)
+            self._authenticator.refused(error, peer, what)
             raise
 
     def _announce(self, bound: Iterable[tuple[Listener, list[addresses.Address]]]) -> None:

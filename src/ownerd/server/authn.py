@@ -66,7 +66,7 @@ class Authenticator:
         found = [] if authorization is None else [authorization]
         return self._known(found, names, lambda: peer, what)
 
-    def denied(self, error: PermissionDenied, peer: str, method: str) -> None:
+    def refused(self, error: PermissionDenied, peer: str, method: str) -> None:
         """Remember that somebody known lacked a right."""
         self._access.add_denial(PERMISSION, error.principal_id, peer_host(peer), method)
 

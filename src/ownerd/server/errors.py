@@ -4,8 +4,9 @@ Each class is one kind of error: it fixes its gRPC code and an UPPER_SNAKE reaso
 unique at import. A message says what was found, what is allowed and what to do, to a person; reason
 and metadata say it to a program, as `google.rpc.ErrorInfo` of the domain `ownerd`. All of it goes
 to the client as it stands, so it holds nothing internal. The native core refuses with
-`ownerd.engine.Refused`, whose code and message are taken over. Anything else is a fault of the
-server: one log entry with the traceback, and a fixed text to the client.
+`ownerd.native.Refused`, whose code, reason and message are taken over; what both refuse has code
+and text from the core's table, `ownerd.native.REASONS`. Anything else is a fault of the server: one
+log entry with the traceback, and a fixed text to the client.
 
 What stops the program before it serves is in `ownerd.server.exits`.
 """
@@ -19,7 +20,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from ownerd.native import Refused
+from ownerd.native import REASONS, Refused
 
 DOMAIN = "ownerd"
 FOUND_LIMIT = 80
@@ -82,6 +83,7 @@ class Words(str):
 class OwnerdError(Exception):
     """Base of the errors that end a call; a subclass fixes `code` and `reason`.
 
+    The native table has the code of the reasons that are in it.
     `metadata` is what the error is about, for programs; short, for it goes into headers.
     """
 
@@ -94,6 +96,8 @@ class OwnerdError(Exception):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        if cls.reason in REASONS:
+            cls.code = _CODES[REASONS[cls.reason][0]]
         if _REASONS.setdefault(cls.reason, cls) is not cls:
             taken = _REASONS[cls.reason].__name__
             raise TypeError(f"{cls.__name__} has the reason {cls.reason} of {taken}")
@@ -102,7 +106,6 @@ class OwnerdError(Exception):
 class InvalidField(OwnerdError):
     """A field of the request breaks its limits."""
 
-    code = grpc.StatusCode.INVALID_ARGUMENT
     reason = "INVALID_FIELD"
 
     def __init__(self, field: str, found: Any, allowed: str) -> None:
@@ -118,7 +121,6 @@ class InvalidField(OwnerdError):
 class MalformedMessage(OwnerdError):
     """The bytes of the request are not the message of its rpc."""
 
-    code = grpc.StatusCode.INVALID_ARGUMENT
     reason = "MALFORMED_MESSAGE"
 
     def __init__(self, message_name: str) -> None:
@@ -159,27 +161,20 @@ class RequestIdReused(OwnerdError):
 class ListNotFound(OwnerdError):
     """No contact list has this id."""
 
-    code = grpc.StatusCode.NOT_FOUND
     reason = "LIST_NOT_FOUND"
 
     def __init__(self, list_id: str) -> None:
-        super().__init__(
-            f"list_id: no contact list {shown(list_id)} exists; ListContactLists names those that "
-            "do, CreateContactList makes one",
-            list_id=list_id,
-        )
+        super().__init__(_text(self.reason, list_id=shown(list_id)), list_id=list_id)
 
 
 class CampaignNotFound(OwnerdError):
     """No campaign has this id."""
 
-    code = grpc.StatusCode.NOT_FOUND
     reason = "CAMPAIGN_NOT_FOUND"
 
     def __init__(self, campaign_id: str) -> None:
         super().__init__(
-            f"campaign_ids: no campaign {shown(campaign_id)} is known; ListCampaigns names those "
-            "that are",
+            _text(self.reason, field="campaign_ids", campaign_id=shown(campaign_id)),
             campaign_id=campaign_id,
         )
 
@@ -187,21 +182,17 @@ class CampaignNotFound(OwnerdError):
 class StaleEtag(OwnerdError):
     """The list's policy changed since the caller read it."""
 
-    code = grpc.StatusCode.ABORTED
     reason = "STALE_ETAG"
 
     def __init__(self, found: str, current: str) -> None:
         super().__init__(
-            f"etag: found {shown(found)}, but the policy was changed since and has {current!r}; "
-            "read the list again with GetContactList and repeat the change with its etag",
-            current_etag=current,
+            _text(self.reason, found=shown(found), current=repr(current)), current_etag=current
         )
 
 
 class ImportConflict(OwnerdError):
     """Another campaign holds the record of a row, and the import's strategy is to fail."""
 
-    code = grpc.StatusCode.FAILED_PRECONDITION
     reason = "IMPORT_CONFLICT"
 
     def __init__(self, row_number: int, record_id: str, holder_id: str | None) -> None:
@@ -238,7 +229,6 @@ class ImportCutShort(OwnerdError):
 class Draining(OwnerdError):
     """The server is stopping and takes no new calls."""
 
-    code = grpc.StatusCode.UNAVAILABLE
     reason = "DRAINING"
 
     def __init__(self) -> None:
@@ -261,29 +251,23 @@ class SpoolFailed(OwnerdError):
 class Unauthenticated(OwnerdError):
     """Nobody who is known makes this call."""
 
-    code = grpc.StatusCode.UNAUTHENTICATED
     reason = "UNAUTHENTICATED"
 
     def __init__(self, *, given: bool) -> None:
-        super().__init__(
-            "the token is not valid here: it is wrong, over or revoked"
-            if given
-            else "no credentials: send 'authorization: Bearer TOKEN', or connect with a "
-            "certificate that is known here"
-        )
+        _, (not_valid, none_given) = REASONS[self.reason]
+        super().__init__(not_valid if given else none_given)
 
 
 class PermissionDenied(OwnerdError):
     """The caller lacks a right."""
 
-    code = grpc.StatusCode.PERMISSION_DENIED
     reason = "PERMISSION_DENIED"
 
     def __init__(self, principal_id: str, right: str, on: str) -> None:
         self.principal_id = principal_id
         where = f" on {on}" if on else ""
         super().__init__(
-            f"{shown(principal_id)} lacks the right {right}{where}",
+            _text(self.reason, principal_id=shown(principal_id), right=right, where=where),
             principal_id=principal_id,
             right=right,
         )
@@ -292,13 +276,12 @@ class PermissionDenied(OwnerdError):
 class RateLimited(OwnerdError):
     """The caller makes more calls than its limit allows."""
 
-    code = grpc.StatusCode.RESOURCE_EXHAUSTED
     reason = "RATE_LIMITED"
 
     def __init__(self, principal_id: str, wait_ms: int) -> None:
         self.wait_ms = wait_ms
         super().__init__(
-            f"{shown(principal_id)} is over its rate limit; wait {wait_ms} ms",
+            _text(self.reason, principal_id=shown(principal_id), wait_ms=wait_ms),
             principal_id=principal_id,
         )
 
@@ -373,6 +356,12 @@ class LastAdmin(OwnerdError):
         )
 
 
+def _text(reason: str, **values: object) -> str:
+    """Return the text of a reason that has one in the native table."""
+    _, (text,) = REASONS[reason]
+    return str(text.format(**values))
+
+
 def shown(value: Any) -> str:
     """Return `value` as a message may quote it: escaped, and cut after 80 characters."""
     text = repr(value) if isinstance(value, str) and not isinstance(value, Words) else str(value)
@@ -387,7 +376,7 @@ def status_of(error: BaseException, method: str) -> Status:
         method: the rpc's name, for the log.
     """
     if isinstance(error, Refused):
-        return Status(_CODES[error.code], error.message, retry_ms=error.retry_ms)
+        return Status(_CODES[error.code], error.message, error.reason, retry_ms=error.retry_ms)
     if isinstance(error, OwnerdError):
         wait_ms = getattr(error, "wait_ms", 0)
         return Status(error.code, str(error), error.reason, error.metadata, wait_ms)

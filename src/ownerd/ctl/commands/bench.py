@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple
 
 from cyclopts import Parameter, validators
 
-from ownerd import durations
+from ownerd import durations, limits
 from ownerd.ctl.commands.options import InSession, ListId, Session
 from ownerd.ctl.connect.access import DEFAULT_DIAL
 from ownerd.ctl.terminal import progress
@@ -78,7 +78,10 @@ class LoadOptions:
         ),
     ] = 1_000_000
     batch: Annotated[
-        int, Parameter(help="Records in a call.", validator=validators.Number(gte=1, lte=10_000))
+        int,
+        Parameter(
+            help="Records in a call.", validator=validators.Number(gte=1, lte=limits.BATCH_RECORDS)
+        ),
     ] = 1
     mix: Annotated[Mix, Parameter(help="Claims : reported attempts.")] = (1, 0)
     seconds: Annotated[

@@ -13,11 +13,16 @@ from typing import Annotated, BinaryIO, TextIO
 
 from cyclopts import Group, Parameter
 
+from ownerd import limits
 from ownerd.ctl.terminal import times
 from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.v1 import admin_pb2 as pb
 
-MAX_BYTES = {"record id": 128, "campaign id": 80, "campaign name": 256}
+MAX_BYTES = {
+    "record id": limits.RECORD_ID_BYTES,
+    "campaign id": limits.CAMPAIGN_ID_BYTES,
+    "campaign name": limits.CAMPAIGN_NAME_BYTES,
+}
 COLUMN_GROUP = Group("Columns of the file", sort_key=2)
 
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
+from ownerd import limits
 from ownerd.native import Engine
 from ownerd.server.admin import convert, page_tokens, validate
 from ownerd.server.admin.context import AdminContext, Caller, Handler
 from ownerd.server.errors import InvalidField, Words
 from ownerd.v1 import admin_pb2
-
-ACTION_BYTES = 128
 
 # A filter that fits little must not make one call read the whole audit: a page may be short, even
 # empty, before the last one.
@@ -61,9 +60,9 @@ def _compiled(
     wanted: admin_pb2.AuditFilter,
 ) -> tuple[Callable[[admin_pb2.AuditEntry, int], bool], int]:
     """Return a test of an entry and its time, and the time before which no entry fits."""
-    validate.text("filter.list_id", wanted.list_id, validate.LIST_ID_BYTES, required=False)
-    validate.text("filter.principal", wanted.principal, validate.PRINCIPAL_ID_BYTES, required=False)
-    validate.text("filter.action", wanted.action, ACTION_BYTES, required=False)
+    validate.text("filter.list_id", wanted.list_id, limits.LIST_ID_BYTES, required=False)
+    validate.text("filter.principal", wanted.principal, limits.PRINCIPAL_ID_BYTES, required=False)
+    validate.text("filter.action", wanted.action, limits.ACTION_BYTES, required=False)
     start_ns, end_ns = 0, convert.LAST_NS
     if wanted.HasField("start_time"):
         start_ns = convert.instant_ns("filter.start_time", wanted.start_time)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
+from ownerd import limits
 from ownerd.server import rights
 from ownerd.server.admin import page_tokens, validate
 from ownerd.server.admin.audited_change import Change, audited
@@ -26,7 +27,7 @@ def _upsert(
     change: Change[admin_pb2.UpsertCampaignResponse],
 ) -> admin_pb2.UpsertCampaignResponse:
     campaign_id = validate.campaign_id(request.campaign_id)
-    validate.text("name", request.name, validate.CAMPAIGN_NAME_BYTES, required=False)
+    validate.text("name", request.name, limits.CAMPAIGN_NAME_BYTES, required=False)
     name = request.name or campaign_id
     return change.make(
         context.engine.upsert_campaign,
@@ -71,7 +72,7 @@ def _signal(
     change: Change[admin_pb2.SignalCampaignResponse],
 ) -> admin_pb2.SignalCampaignResponse:
     campaign_id = validate.campaign_id(request.campaign_id)
-    validate.text("list_id", request.list_id, validate.LIST_ID_BYTES, required=False)
+    validate.text("list_id", request.list_id, limits.LIST_ID_BYTES, required=False)
     if request.signal not in _SIGNALS:
         raise InvalidField(
             "signal", request.signal, ", ".join(f"CAMPAIGN_SIGNAL_{s}" for s in _SIGNALS.values())

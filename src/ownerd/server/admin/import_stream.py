@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ownerd import limits
 from ownerd.native import Engine
 from ownerd.server import rights
 from ownerd.server.admin import convert, validate
@@ -148,7 +149,7 @@ def _check_row(row: admin_pb2.OwnershipRow, number: int) -> None:
     try:
         validate.record_id(row.record_id)
         validate.campaign_id(row.campaign_id)
-        name_bytes = validate.CAMPAIGN_NAME_BYTES
+        name_bytes = limits.CAMPAIGN_NAME_BYTES
         validate.text("campaign_name", row.campaign_name, name_bytes, required=False)
         if row.HasField("expire_time"):
             convert.instant_ns("expire_time", row.expire_time)

@@ -1,7 +1,7 @@
 """Import of ownership: rows are received and checked whole, then written in chunks.
 
-One bad row rejects the import with nothing changed. Writing begins when the client has said that
-the stream is complete, and then runs to its end even if the client goes.
+One bad row has the import refused with nothing changed. Writing begins when the client has said
+that the stream is complete, and then runs to its end even if the client goes.
 
 The request id is stored with the last chunk: an import that broke off is not taken for done, and
 sending it again sets the first rows once more, which changes nothing.
@@ -23,7 +23,6 @@ _CHUNK_COUNT = 5_000
 _LOOKUP_COUNT = 1_000
 # Messages are handed to a worker thread in parcels of about this size.
 _PARCEL_BYTES = 256 << 10
-_FAILED_PRECONDITION = 9
 
 
 async def receive(stream: ImportStream, workers: Workers, bodies: AsyncIterator[bytes]) -> None:
@@ -150,7 +149,7 @@ def _conflict_explained(
     try:
         yield
     except Refused as error:
-        if error.code != _FAILED_PRECONDITION:
+        if error.reason != ImportConflict.reason:
             raise
         conflict = None
         try:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from ownerd import limits
 from ownerd.native import RIGHTS
 from ownerd.server import rights
 from ownerd.server.admin import convert, page_tokens, validate
@@ -36,9 +37,7 @@ from ownerd.v1 import admin_pb2
 _GRANT_COUNT = 100
 _PATTERN_COUNT = 100
 _NAME_COUNT = 20
-_NAME_BYTES = 256
 _NAME_KINDS = ("DNS:", "URI:", "email:", "IP:")
-_RATE_LIMIT = 1_000_000_000
 _TOKEN_ID_BYTES = 16
 
 # Names in an update mask, and the fields of Principal that each sets.
@@ -72,7 +71,7 @@ def read(message: admin_pb2.Principal) -> Principal:
 
 
 def _id(value: str, field: str = "principal_id") -> str:
-    validate.text(field, value, validate.PRINCIPAL_ID_BYTES)
+    validate.text(field, value, limits.PRINCIPAL_ID_BYTES)
     if value in (ANONYMOUS, ITSELF) or not value.isprintable():
         allowed = f"printable characters, and neither {ANONYMOUS!r} nor {ITSELF!r}"
         raise InvalidField(field, value, allowed)
@@ -88,8 +87,8 @@ def _read_grants(messages: Iterable[admin_pb2.Grant]) -> tuple[Grant, ...]:
 
 def _read_grant(field: str, message: admin_pb2.Grant) -> Grant:
     _read_right(f"{field}.right", message.right)
-    lists = _read_patterns(f"{field}.lists", message.lists, validate.LIST_ID_BYTES)
-    campaigns = _read_patterns(f"{field}.campaigns", message.campaigns, validate.CAMPAIGN_ID_BYTES)
+    lists = _read_patterns(f"{field}.lists", message.lists, limits.LIST_ID_BYTES)
+    campaigns = _read_patterns(f"{field}.campaigns", message.campaigns, limits.CAMPAIGN_ID_BYTES)
     if message.right == rights.ADMIN and (lists or campaigns):
         raise InvalidField(
             field, Words("patterns for the right admin"), "none: it is for every list and campaign"
@@ -121,7 +120,7 @@ def _read_names(names: Iterable[str]) -> tuple[str, ...]:
         )
     for index, name in enumerate(found):
         field = f"principal.certificate_names[{index}]"
-        validate.text(field, name, _NAME_BYTES)
+        validate.text(field, name, limits.CERTIFICATE_NAME_BYTES)
         if not name.isprintable() or not any(
             name.startswith(kind) and name != kind for kind in _NAME_KINDS
         ):
@@ -131,8 +130,8 @@ def _read_names(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _read_rate(field: str, value: int) -> int:
-    if not 0 <= value <= _RATE_LIMIT:
-        raise InvalidField(f"principal.{field}", value, f"0 (no limit) to {_RATE_LIMIT:,}")
+    if not 0 <= value <= limits.RATE_PER_S:
+        raise InvalidField(f"principal.{field}", value, f"0 (no limit) to {limits.RATE_PER_S:,}")
     return value
 
 
@@ -402,8 +401,8 @@ def _check(
     context: AdminContext, request: admin_pb2.CheckAccessRequest, _: Caller
 ) -> admin_pb2.CheckAccessResponse:
     right = _read_right("right", request.right)
-    validate.text("list_id", request.list_id, validate.LIST_ID_BYTES, required=False)
-    validate.text("campaign_id", request.campaign_id, validate.CAMPAIGN_ID_BYTES, required=False)
+    validate.text("list_id", request.list_id, limits.LIST_ID_BYTES, required=False)
+    validate.text("campaign_id", request.campaign_id, limits.CAMPAIGN_ID_BYTES, required=False)
     principal = _known(context, request.principal_id)
     where = rights.described(request.list_id, request.campaign_id)
     allowed = context.principals.allows(principal, right, request.list_id, request.campaign_id)

@@ -149,7 +149,7 @@ class AdminService:
             yield
         except Exception as error:
             if isinstance(error, errors.PermissionDenied):
-                self._authenticator.denied(error, context.peer(), method)
+                self._authenticator.refused(error, context.peer(), method)
             end = errors.status_of(error, method)
             code = end.code
             end.put(context)
