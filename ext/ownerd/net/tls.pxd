@@ -7,7 +7,7 @@ cdef extern from "<sys/types.h>" nogil:
     ctypedef long ssize_t
 
 cdef enum TlsRest:                    # why an operation went no further
-    TLS_DONE                          # all is done; of a read: the buffer is full, there may be more
+    TLS_DONE                          # all is done; of a read: maybe more, the buffer is full
     TLS_WANTS_READ                    # again when the socket is readable
     TLS_WANTS_WRITE                   # again when it is writable
     TLS_ENDED                         # the peer has said goodbye, or closed its side
