@@ -5,7 +5,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from ownerd.api.task cimport Task
 from ownerd.base.containers cimport string, vector
 from ownerd.rules.ownership cimport Policy
-from ownerd.storage.store cimport List, Store
+from ownerd.storage.catalog cimport List
+from ownerd.storage.store cimport Store
 
 cdef enum CommandKind:
     CREATE_LIST
@@ -45,7 +46,7 @@ cdef cppclass Rename:
     uint32_t number
     string name
 
-# Which fields are read depends on the kind; see the functions of changes.pyx.
+# Which fields are read depends on the kind; see the functions of commands.pyx.
 cdef cppclass Command:
     Task task
     uint8_t kind
@@ -83,6 +84,5 @@ cdef cppclass Command:
 
 
 cdef int command_run(Store *store, Command *command, int64_t now_ns) noexcept nogil
-cdef bint is_full(int code) noexcept nogil
 cdef void refuse_full(Store *store, Task *task) noexcept nogil
 cdef void refuse_unknown_list(Task *task, const char *list_id, size_t size) noexcept nogil

@@ -38,10 +38,10 @@ from ownerd.engine.maintenance cimport (
 )
 from ownerd.engine.snapshot cimport Snapshot, SnapshotRequest
 from ownerd.rules.ownership cimport NEVER_NS
-from ownerd.storage.environment cimport check, used_bytes
-from ownerd.storage.record_tree cimport tree_count
+from ownerd.storage.environment cimport check
 from ownerd.storage.recovery cimport store_close, store_open
-from ownerd.storage.store cimport COUNT_PENDING
+from ownerd.storage.store cimport StoreFigures, store_figures, store_revision
+from ownerd.storage.tables cimport COUNT_PENDING
 
 from ownerd.api.task import Refused
 from ownerd.engine.admin_reads import ListInfo, Outcome
@@ -177,7 +177,7 @@ cdef class Engine:
         self.core.group_records = max(<uint64_t> 1, min(
             <uint64_t> GROUP_RECORDS, store.reserve_bytes // GROUP_BYTES_PER_RECORD
         ))
-        page_bytes = store.environment.page_bytes
+        page_bytes = store.tables.environment.page_bytes
         self.core.maintenance.step_records = max(<uint64_t> 1, min(
             <uint64_t> STEP_RECORDS, store.reserve_bytes // (page_bytes * PAGES_PER_RECORD)
         ))
@@ -554,7 +554,7 @@ cdef class Engine:
     @property
     def revision(self):
         """The revision of the last commit that changed something."""
-        return self._store().state.revision
+        return store_revision(self._store())
 
     @property
     def failed(self):
@@ -589,20 +589,14 @@ cdef class Engine:
         """Return counters and sizes as a dict; see the keys."""
         cdef EngineCore *core = self.core
         cdef Store *store = self._store()
-        cdef int64_t records = 0
-        cdef uint64_t journal_bytes = 0, tree_bytes = 0
+        cdef StoreFigures figures
         with Reading(self):
             lists, campaigns, events, requests = entry_count(store)
-            records = max(records, (
-                <int64_t> tree_count(store.tree) + store.unflushed_delta.load()
-                - store.tree.flushing_delta.load()
-            ))
-            journal_bytes = used_bytes(store.environment)
-            tree_bytes = used_bytes(store.tree.environment)
-        disk = os.fstatvfs(store.environment.data_fd)
+            store_figures(store, &figures)
+        disk = os.fstatvfs(figures.data_fd)
         counters = core.counters
         return {
-            "revision": store.state.revision,
+            "revision": figures.revision,
             "time_ns": clock_now(core.clock),
             "clock_offset_ns": self.clock.offset_ns(),
             "uptime_s": time.monotonic() - self.opened_at,
@@ -610,13 +604,13 @@ cdef class Engine:
             "queue_limit": core.queue_limit,
             "list_count": lists,
             "campaign_count": campaigns,
-            "record_count": records,
+            "record_count": figures.record_count,
             "unsettled_event_count": events,
             "request_count": requests,
-            "store_bytes": journal_bytes + tree_bytes,
-            "journal_bytes": journal_bytes,
-            "map_bytes": store.environment.map_bytes,
-            "map_free_bytes": store.environment.map_bytes - max(journal_bytes, tree_bytes),
+            "store_bytes": figures.log_bytes + figures.tree_bytes,
+            "journal_bytes": figures.log_bytes,
+            "map_bytes": figures.map_bytes,
+            "map_free_bytes": figures.map_bytes - max(figures.log_bytes, figures.tree_bytes),
             "disk_free_bytes": disk.f_bavail * disk.f_frsize,
             "groups": counters.groups,
             "changed_groups": counters.changed_groups,
@@ -636,21 +630,21 @@ cdef class Engine:
             "commit_ns_total": counters.commit_ns,
             "flush_wait_ns_total": counters.waited_ns,
             "group_sizes": [counters.group_sizes[i] for i in range(GROUP_SIZE_CLASSES)],
-            "flushed_revision": store.tree.flushed_revision.load(),
-            "unflushed_record_count": store.unflushed_count.load(),
+            "flushed_revision": figures.flushed_revision,
+            "unflushed_record_count": figures.unflushed_count,
             "flushed_records": core.maintenance.flushed_count,
             "vacuumed_records": core.maintenance.vacuumed_count,
-            "alarms": self._alarms(),
+            "alarms": self._alarms(figures.disk_full, figures.map_full),
             "failed": core.failure_code.load() != MDB_SUCCESS,
         }
 
-    def _alarms(self):
+    def _alarms(self, bint disk_full, bint map_full):
         alarms = []
-        if self.core.store.environment.disk_full or self.core.store.tree.environment.disk_full:
+        if disk_full:
             alarms.append((
                 "disk_full", "the disk is full; grants are refused until space is freed",
             ))
-        if self.core.store.environment.map_full or self.core.store.tree.environment.map_full:
+        if map_full:
             alarms.append((
                 "map_full",
                 "the store has reached map_bytes; grants are refused until records are released "

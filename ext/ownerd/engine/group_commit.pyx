@@ -33,17 +33,19 @@ from ownerd.api.task cimport (
 from ownerd.base.clock cimport clock_elapsed, clock_now, clock_start_from
 from ownerd.base.failpoints cimport FAIL_AFTER_ANSWER, FAIL_BEFORE_ANSWER, fail_at
 from ownerd.base.lmdb cimport MDB_SUCCESS
-from ownerd.engine.commands cimport Command, command_run, is_full, refuse_full
+from ownerd.engine.commands cimport Command, command_run, refuse_full
 from ownerd.engine.decide cimport decide_call, multiget_group
-from ownerd.engine.settler cimport PlanTask, flush_step, maintenance_plan, trim_step
+from ownerd.engine.settler cimport PlanTask, flush_step, maintenance_plan
 from ownerd.engine.snapshot cimport SnapshotRequest, snapshot_take
 from ownerd.storage.capacity cimport (
-    CAPACITY_FOR_CHANGES, CAPACITY_FOR_GRANTS, CAPACITY_FOR_NOTHING, Capacity,
+    CAPACITY_FOR_CHANGES, CAPACITY_FOR_GRANTS, CAPACITY_FOR_NOTHING, Capacity, is_full,
 )
-from ownerd.storage.memtable cimport memtable_fill, memtable_fits
+from ownerd.storage.memtables cimport has_immutable, memtables_fill, memtables_fit
 from ownerd.storage.store cimport (
-    drop_flushed, rotate, store_abort, store_begin, store_capacity, store_commit,
+    store_abort, store_begin, store_capacity, store_commit, store_drop_flushed, store_revision,
+    store_rotate, store_time, store_trim, store_trim_due,
 )
+from ownerd.storage.transaction cimport transaction_error
 
 cdef extern from "<pthread.h>" nogil:
     ctypedef struct sigset_t:
@@ -208,7 +210,7 @@ cdef void answer(EngineCore *engine, DialCall *call) noexcept nogil:
     elif call.call_kind != CALL_GET_HOLDER:
         for i in range(call.item_count):
             engine.counters.outcomes[call.items[i].answer] += 1
-    call.revision = engine.store.state.revision
+    call.revision = store_revision(engine.store)
     dial_encode(call)
     finish(&call.task)
 
@@ -226,7 +228,7 @@ cdef void answer_group(EngineCore *engine, bint failed) noexcept nogil:
 cdef int commit_group(EngineCore *engine, int64_t now_ns) noexcept nogil:
     """Commit the open transaction as one revision; count it and the time it took."""
     cdef int64_t begun_ns = clock_elapsed()
-    cdef int code = store_commit(engine.store, engine.store.state.revision + 1, now_ns)
+    cdef int code = store_commit(engine.store, store_revision(engine.store) + 1, now_ns)
     engine.counters.commit_ns += <uint64_t> (clock_elapsed() - begun_ns)
     engine.counters.changed_groups += code == MDB_SUCCESS
     return code
@@ -244,27 +246,27 @@ cdef bint await_flush(EngineCore *engine) noexcept nogil:
     cdef int64_t begun_ns = clock_elapsed()
     cdef int code
     engine.maintenance.stuck.store(False)
-    while store.immutable.get() != NULL and not engine.maintenance.stuck.load() \
+    while has_immutable(&store.memtables) and not engine.maintenance.stuck.load() \
             and engine.failure_code.load() == MDB_SUCCESS:
-        code = flush_step(&engine.maintenance, store, store.immutable, URGENT_STEP_NS)
+        code = flush_step(&engine.maintenance, store, store.memtables.immutable, URGENT_STEP_NS)
         if code != MDB_SUCCESS:
             engine_fail(engine, code)
-        drop_flushed(store)
+        store_drop_flushed(store)
     engine.counters.waited_ns += <uint64_t> (clock_elapsed() - begun_ns)
-    return store.immutable.get() == NULL
+    return not has_immutable(&store.memtables)
 
 
 cdef bint reserve_memtable(EngineCore *engine, uint64_t records) noexcept nogil:
     """Have the active memtable take so many records; False if it cannot."""
     cdef Store *store = engine.store
-    drop_flushed(store)
-    if not memtable_fits(store.active.get(), records):
-        if store.immutable.get() != NULL and not await_flush(engine):
+    store_drop_flushed(store)
+    if not memtables_fit(&store.memtables, records):
+        if has_immutable(&store.memtables) and not await_flush(engine):
             return False
-        rotate(store)
+        store_rotate(store)
         eventfd_write(engine.maintenance_fd, 1)
-    engine.flush_waits.store(store.immutable.get() != NULL)
-    engine.fill_permille.store(memtable_fill(store.active.get()))
+    engine.flush_waits.store(has_immutable(&store.memtables))
+    engine.fill_permille.store(memtables_fill(&store.memtables))
     return True
 
 
@@ -278,10 +280,10 @@ cdef Capacity flushed_capacity(EngineCore *engine, int64_t now_ns) noexcept nogi
     cdef int code = MDB_SUCCESS
     if room >= CAPACITY_FOR_GRANTS or room == CAPACITY_FOR_NOTHING:
         return room
-    if await_flush(engine) and rotate(store):
+    if await_flush(engine) and store_rotate(store):
         await_flush(engine)
-    while code == MDB_SUCCESS and store.log_first <= store.tree.flushed_revision.load():
-        code = trim_step(store, now_ns)
+    while code == MDB_SUCCESS and store_trim_due(store):
+        code = store_trim(store, now_ns)
     if code != MDB_SUCCESS and not is_full(code):
         engine_fail(engine, code)
     return store_capacity(store, now_ns)
@@ -318,7 +320,7 @@ cdef int decide_group(EngineCore *engine, size_t start, size_t end) noexcept nog
         multiget_group(store, &engine.group[start], end - start)
     for i in range(start, end):
         changed |= decide_call(store, engine.group[i], now_ns, room)
-    if not changed and store.error == MDB_SUCCESS:
+    if not changed and transaction_error(&store.txn) == MDB_SUCCESS:
         store_abort(store)
         return MDB_SUCCESS
     code = commit_group(engine, now_ns)
@@ -458,7 +460,7 @@ cdef EngineCore *core_open(Store *store, ClockState *clock) except NULL:
     core.maintenance.stuck.store(False)
     pthread_mutex_init(&core.guard, NULL)
     pthread_cond_init(&core.arrived, NULL)
-    clock_start_from(clock, store.state.time_ns)
+    clock_start_from(clock, store_time(store))
     return core
 
 

@@ -15,10 +15,13 @@ from ownerd.engine.commands cimport FINISH_COUNT, Command
 from ownerd.engine.group_commit cimport STOPPED, engine_fail, run_and_wait, start_thread
 from ownerd.engine.settler cimport (
     WORK_COUNT, WORK_FLUSH, WORK_NOTHING, WORK_VACUUM, MaintenanceState, PlanTask, flush_step,
-    trim_step, vacuum_step,
+    vacuum_step,
 )
 from ownerd.engine.snapshot cimport SnapshotRequest, count_release, request_free, request_new
-from ownerd.storage.store cimport Store, drop_flushed, rotate
+from ownerd.storage.memtables cimport has_immutable
+from ownerd.storage.store cimport (
+    Store, store_drop_flushed, store_rotate, store_trim, store_trim_due,
+)
 
 cdef extern from "<sys/eventfd.h>" nogil:
     int eventfd_read(int, uint64_t *)
@@ -214,7 +217,7 @@ cdef void *maintenance_main(void *argument) noexcept nogil:
 
 cdef start_maintenance(EngineCore *core, pthread_t *thread):
     """Start the thread; it begins with what a store was opened with."""
-    if core.store.immutable.get() != NULL:
+    if has_immutable(&core.store.memtables):
         eventfd_write(core.maintenance_fd, 1)
     start_thread(thread, maintenance_main, core)
 
@@ -231,13 +234,13 @@ cdef int flush_all(EngineCore *engine, int64_t now_ns) noexcept nogil:
     cdef MaintenanceState *state = &engine.maintenance
     cdef int code = MDB_SUCCESS
     state.stuck.store(False)
-    drop_flushed(store)
+    store_drop_flushed(store)
     while code == MDB_SUCCESS and not state.stuck.load() \
-            and (store.immutable.get() != NULL or rotate(store)):
-        code = flush_step(state, store, store.immutable, URGENT_STEP_NS)
-        drop_flushed(store)
+            and (has_immutable(&store.memtables) or store_rotate(store)):
+        code = flush_step(state, store, store.memtables.immutable, URGENT_STEP_NS)
+        store_drop_flushed(store)
     if code == MDB_SUCCESS:
-        code = trim_step(store, now_ns)
-    while code == MDB_SUCCESS and store.log_first <= store.tree.flushed_revision.load():
-        code = trim_step(store, now_ns)
+        code = store_trim(store, now_ns)
+    while code == MDB_SUCCESS and store_trim_due(store):
+        code = store_trim(store, now_ns)
     return code

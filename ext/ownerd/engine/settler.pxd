@@ -50,7 +50,6 @@ cdef cppclass PlanTask:
 cdef int maintenance_plan(
     Store *store, MaintenanceState *state, PlanTask *plan, int64_t now_ns
 ) noexcept nogil
-cdef int trim_step(Store *store, int64_t now_ns) noexcept nogil
 cdef int flush_step(
     MaintenanceState *state, Store *store, shared_ptr[Memtable] memtable, int64_t most_ns
 ) noexcept nogil

@@ -16,64 +16,37 @@ Nothing here changes what anybody is answered: a decision folds the events itsel
 command of policy costs the same however many records there are (ext/README.md).
 """
 
-from cython.operator cimport dereference, preincrement
 from libc.string cimport memcpy
 
-from ownerd.base.bytes cimport put_be32, slice_of, text_slice
+from ownerd.base.bytes cimport text_slice
 from ownerd.base.clock cimport clock_elapsed
 from ownerd.base.lmdb cimport (
     MDB_CORRUPTED, MDB_MAP_FULL, MDB_NEXT, MDB_SUCCESS, MDB_cursor, MDB_val, lmdb,
 )
-from ownerd.engine.commands cimport is_full
-from ownerd.rules.ownership cimport EVENT_RELEASE
-from ownerd.storage.capacity cimport CAPACITY_FOR_NOTHING, environment_left
+from ownerd.storage.capacity cimport CAPACITY_FOR_NOTHING, environment_left, is_full
+from ownerd.storage.catalog cimport (
+    List, delete_dropped_list, delete_events, find_dropped, find_list_number, find_uncounted,
+    forget_dropped_list, list_to_vacuum, load_list,
+)
 from ownerd.storage.codec cimport row_verify
 from ownerd.storage.memtable cimport memtable_run
+from ownerd.storage.memtables cimport has_immutable
 from ownerd.storage.record_tree cimport tree_flush, tree_vacuum
 from ownerd.storage.store cimport (
-    DROPPED_LISTS, EVENTS, REQUESTS, REQUEST_MEMORY_NS, List, RequestRow, delete_row,
-    drop_flushed, is_flushed, note_error, open_txn, rotate, store_abort, store_begin,
-    store_capacity, store_commit, trim_log,
+    store_abort, store_begin, store_capacity, store_commit, store_drop_flushed, store_revision,
+    store_rotate, store_trim, store_trim_due,
 )
-from ownerd.storage.table_cursor cimport load_list
+from ownerd.storage.tables cimport REQUESTS, REQUEST_MEMORY_NS, EventRow, RequestRow
+from ownerd.storage.transaction cimport Transaction, note_error, open_cursor, transaction_error
 
 cdef enum:
     REQUESTS_PER_STEP = 1024
-    TRIMMED_PER_STEP = 1024
 
 
 # --- the plan: on the writer thread ---------------------------------------------------------------
 
 cdef List *vacuumed_list(Store *store, MaintenanceState *state) noexcept nogil:
-    if store.lists_by_number.count(state.walk.number) == 0:
-        return NULL
-    return store.lists_by_number[state.walk.number]
-
-
-cdef List *list_to_vacuum(Store *store, MaintenanceState *state) noexcept nogil:
-    """Return a list with events, else one that the vacuum_all has not visited, else NULL."""
-    cdef List *lst
-    cdef List *unvisited = NULL
-    it = store.lists.begin()
-    while it != store.lists.end():
-        lst = dereference(it).second
-        if not lst.events.empty():
-            return lst
-        if lst.vacuumed_round < state.vacuum_all:
-            unvisited = lst
-        preincrement(it)
-    return unvisited
-
-
-cdef bint find_uncounted(List *lst, PlanTask *plan) noexcept nogil:
-    """Tell of a release of the list that is still to be counted."""
-    cdef size_t i
-    for i in range(lst.events.size()):
-        if lst.events[i].event.kind == EVENT_RELEASE and not lst.events[i].counted:
-            plan.entry_id = lst.events[i].entry_id
-            plan.list_id = lst.id
-            return True
-    return False
+    return find_list_number(&store.catalog, state.walk.number)
 
 
 cdef void begin_vacuum(MaintenanceState *state, uint32_t number, List *lst) noexcept nogil:
@@ -93,18 +66,23 @@ cdef void begin_vacuum(MaintenanceState *state, uint32_t number, List *lst) noex
 cdef bint choose_vacuum(Store *store, MaintenanceState *state, PlanTask *plan) noexcept nogil:
     """Begin the next walk, or have a release counted that it needs; False if none is due."""
     cdef List *lst
+    cdef EventRow *release
+    cdef uint32_t number
     plan.work = WORK_PLAN_AGAIN
-    if not store.dropped_lists.empty():
-        begin_vacuum(state, store.dropped_lists.back(), NULL)
+    if find_dropped(&store.catalog, &number):
+        begin_vacuum(state, number, NULL)
     else:
-        lst = list_to_vacuum(store, state)
+        lst = list_to_vacuum(&store.catalog, state.vacuum_all)
         if lst == NULL:
             return False
-        if find_uncounted(lst, plan):
+        release = find_uncounted(lst)
+        if release != NULL:
+            plan.entry_id = release.entry_id
+            plan.list_id = lst.id
             plan.work = WORK_COUNT
             return True
         begin_vacuum(state, lst.number, lst)
-    rotate(store)
+    store_rotate(store)
     return True
 
 
@@ -126,28 +104,10 @@ cdef int64_t judged_at(Store *store, MaintenanceState *state, int64_t now_ns) no
 
 cdef void cut_events(Store *store, MaintenanceState *state) noexcept nogil:
     """Cut the events that every record has seen, or close a dropped list that is empty."""
-    cdef List *lst
-    cdef size_t i
-    cdef char key[8]
-    put_be32(key, state.walk.number)
     if state.walk.purge:
-        delete_row(store, DROPPED_LISTS, slice_of(key, 4))
-        return
-    lst = vacuumed_list(store, state)
-    for i in range(lst.events.size()):
-        if lst.events[i].event.seq <= state.walk.last_seq:
-            put_be32(key + 4, lst.events[i].event.seq)
-            delete_row(store, EVENTS, slice_of(key, 8))
-
-
-cdef void forget_dropped(Store *store, uint32_t number) noexcept nogil:
-    """Forget a deleted list; others may have been deleted while it was being emptied."""
-    cdef size_t i
-    for i in range(store.dropped_lists.size()):
-        if store.dropped_lists[i] == number:
-            store.dropped_lists[i] = store.dropped_lists.back()
-            store.dropped_lists.pop_back()
-            return
+        delete_dropped_list(&store.catalog, state.walk.number)
+    else:
+        delete_events(&store.catalog, vacuumed_list(store, state), state.walk.last_seq)
 
 
 cdef int finish_vacuum(Store *store, MaintenanceState *state, int64_t now_ns) noexcept nogil:
@@ -159,36 +119,29 @@ cdef int finish_vacuum(Store *store, MaintenanceState *state, int64_t now_ns) no
         return MDB_SUCCESS            # the list was deleted under the walk
     store_begin(store)
     cut_events(store, state)
-    code = store_commit(store, store.state.revision, now_ns)
+    code = store_commit(store, store_revision(store), now_ns)
     if code != MDB_SUCCESS:           # what is not cut now is walked again
         return MDB_SUCCESS if is_full(code) else code
     if state.walk.purge:
-        forget_dropped(store, state.walk.number)
+        forget_dropped_list(&store.catalog, state.walk.number)
         return MDB_SUCCESS
     lst.vacuumed_round = state.vacuum_all
-    return load_list(store, text_slice(lst.id))
-
-
-cdef int trim_step(Store *store, int64_t now_ns) noexcept nogil:
-    """Commit a step of trimming the journal; an LMDB error code, or 0."""
-    store_begin(store)
-    trim_log(store, TRIMMED_PER_STEP)
-    return store_commit(store, store.state.revision, now_ns)
+    return load_list(&store.catalog, text_slice(lst.id))
 
 
 cdef void delete_old_requests(
-    Store *store, MDB_cursor *cursor, int64_t now_ns, int *deleted
+    Transaction *txn, MDB_cursor *cursor, int64_t now_ns, int *deleted
 ) noexcept nogil:
     cdef MDB_val key, value
     cdef RequestRow row
-    while deleted[0] < REQUESTS_PER_STEP and store.error == MDB_SUCCESS \
+    while deleted[0] < REQUESTS_PER_STEP and transaction_error(txn) == MDB_SUCCESS \
             and lmdb.cursor_get(cursor, &key, &value, MDB_NEXT) == MDB_SUCCESS:
         if not row_verify(&key, &value):
-            note_error(store, MDB_CORRUPTED)
+            note_error(txn, MDB_CORRUPTED)
             return
         memcpy(&row, value.mv_data, sizeof(row))
         if now_ns - row.time_ns >= REQUEST_MEMORY_NS:
-            note_error(store, lmdb.cursor_del(cursor, 0))
+            note_error(txn, lmdb.cursor_del(cursor, 0))
             deleted[0] += 1
 
 
@@ -198,18 +151,14 @@ cdef int forget_requests(Store *store, MaintenanceState *state, int64_t now_ns) 
     cdef int deleted = 0
     cdef int code
     store_begin(store)
-    if open_txn(store) != NULL:
-        note_error(
-            store, lmdb.cursor_open(store.txn, store.tables[<int> REQUESTS], &cursor)
-        )
-    if store.error == MDB_SUCCESS:
-        delete_old_requests(store, cursor, now_ns, &deleted)
+    if open_cursor(&store.txn, REQUESTS, &cursor):
+        delete_old_requests(&store.txn, cursor, now_ns, &deleted)
         lmdb.cursor_close(cursor)
     state.requests_due = deleted == REQUESTS_PER_STEP
-    if deleted == 0 and store.error == MDB_SUCCESS:
+    if deleted == 0 and transaction_error(&store.txn) == MDB_SUCCESS:
         store_abort(store)
         return MDB_SUCCESS
-    code = store_commit(store, store.state.revision, now_ns)
+    code = store_commit(store, store_revision(store), now_ns)
     return MDB_SUCCESS if is_full(code) else code
 
 
@@ -227,15 +176,15 @@ cdef int maintenance_plan(
         state.requests_due = state.flush_due = True
     if state.vacuum_finished:
         code = finish_vacuum(store, state, now_ns)
-    drop_flushed(store)
+    store_drop_flushed(store)
     plan.work = WORK_PLAN_AGAIN
     if code != MDB_SUCCESS:
         return code
-    if store.immutable.get() != NULL:
+    if has_immutable(&store.memtables):
         plan.work = WORK_FLUSH
-        plan.memtable = store.immutable
-    elif store.log_first <= store.tree.flushed_revision.load():
-        code = trim_step(store, now_ns)
+        plan.memtable = store.memtables.immutable
+    elif store_trim_due(store):
+        code = store_trim(store, now_ns)
         if is_full(code):
             plan.work = WORK_NOTHING
             return MDB_SUCCESS
@@ -247,7 +196,7 @@ cdef int maintenance_plan(
         return MDB_SUCCESS
     elif state.flush_due:
         state.flush_due = False
-        rotate(store)
+        store_rotate(store)
     elif state.requests_due:
         return forget_requests(store, state, now_ns)
     else:

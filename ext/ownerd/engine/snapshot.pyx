@@ -22,12 +22,13 @@ from ownerd.engine.commands cimport refuse_unknown_list
 from ownerd.rules.ownership cimport (
     NEVER_NS, NOBODY, Hold, Holder, hold_owned, hold_reserved, rules_holder,
 )
+from ownerd.storage.catalog cimport NOT_RELEASED, Campaign, List, all_campaigns, find_list
 from ownerd.storage.codec cimport KEY_BYTES, record_id_text, record_key
 from ownerd.storage.read_view cimport (
     RecordIterator, iterator_close, iterator_first, iterator_next, iterator_open, view_close,
     view_find, view_take,
 )
-from ownerd.storage.store cimport NOT_RELEASED, Campaign, List, Store, find_list
+from ownerd.storage.store cimport Store, store_revision
 
 from ownerd.api.task import Refused
 from ownerd.storage.directory import StoreError
@@ -55,7 +56,7 @@ cdef void request_free(SnapshotRequest *request) noexcept nogil:
 
 cdef int snapshot_take(Store *store, SnapshotRequest *request, int64_t now_ns) noexcept nogil:
     """Fill in a request; a list that is not there or a lack of reader slots refuses it."""
-    cdef List *lst = find_list(store, text_slice(request.list_id))
+    cdef List *lst = find_list(&store.catalog, text_slice(request.list_id))
     if lst == NULL:
         refuse_unknown_list(&request.task, request.list_id.data(), request.list_id.size())
         return MDB_SUCCESS
@@ -65,9 +66,9 @@ cdef int snapshot_take(Store *store, SnapshotRequest *request, int64_t now_ns) n
             "too many reads are in progress; try again",
         )
         return MDB_SUCCESS
-    request.revision = store.state.revision
+    request.revision = store_revision(store)
     request.time_ns = now_ns
-    request.campaigns = store.campaigns
+    all_campaigns(&store.catalog, &request.campaigns)
     return MDB_SUCCESS
 
 

@@ -1,23 +1,21 @@
 """C interface of read_view: the records of one list as of one revision."""
 
 from libc.stdint cimport int64_t, uint64_t
-from libcpp.memory cimport shared_ptr
 
 from ownerd.base.bytes cimport Slice
 from ownerd.base.containers cimport vector
 from ownerd.base.lmdb cimport MDB_cursor, MDB_txn, MDB_val
 from ownerd.rules.ownership cimport Hold
-from ownerd.storage.memtable cimport Entry, Memtable, Runs
+from ownerd.storage.catalog cimport List
+from ownerd.storage.memtable cimport Entry, Runs
+from ownerd.storage.memtables cimport MemtablesView
 from ownerd.storage.record_tree cimport Tree
-from ownerd.storage.store cimport List, Store
+from ownerd.storage.store cimport Store
 
 cdef cppclass ReadView:
     Tree *tree
     MDB_txn *txn                      # NULL until it is taken and once it is closed
-    shared_ptr[Memtable] active
-    shared_ptr[Memtable] immutable
-    vector[char *] chunks             # the active memtable's, and where it ended
-    uint64_t end
+    MemtablesView memtables
     List list                         # a copy: policy and events as of the revision
     size_t campaign_count
     Runs runs                         # newest first, once it is prepared
@@ -40,7 +38,9 @@ cdef cppclass RecordIterator:
     Hold hold
     int released_by
 
+# On the writer thread, between two transactions. An LMDB error code, or 0.
 cdef int view_take(ReadView *view, Store *store, List *lst) noexcept nogil
+# The rest on one thread at a time; what a damaged row left out shows in `damaged`.
 cdef void view_close(ReadView *view) noexcept nogil
 cdef void iterator_open(RecordIterator *walk, ReadView *view) noexcept nogil
 cdef bint iterator_first(RecordIterator *walk, Slice after) noexcept nogil

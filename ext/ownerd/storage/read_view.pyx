@@ -13,12 +13,13 @@ from libc.string cimport memcmp
 
 from ownerd.base.bytes cimport put_be32, slice_of
 from ownerd.base.lmdb cimport MDB_NEXT, MDB_NOTFOUND, MDB_RDONLY, MDB_SET_RANGE, MDB_SUCCESS, lmdb
+from ownerd.storage.catalog cimport fold_events
 from ownerd.storage.codec cimport hold_decode, row_verify
 from ownerd.storage.memtable cimport (
     compare_keys, entry_key, entry_value, memtable_run, memtable_runs, run_seek,
 )
+from ownerd.storage.memtables cimport memtables_view
 from ownerd.storage.record_tree cimport TREE_RECORDS
-from ownerd.storage.store cimport fold_events
 
 
 cdef int view_take(ReadView *view, Store *store, List *lst) noexcept nogil:
@@ -29,12 +30,9 @@ cdef int view_take(ReadView *view, Store *store, List *lst) noexcept nogil:
         return code
     view.tree = store.tree
     view.tree.view_count.fetch_add(1)
-    view.active = store.active
-    view.immutable = store.immutable
-    view.chunks = store.active.get().chunks
-    view.end = store.active.get().end
+    memtables_view(&store.memtables, &view.memtables)
     view.list = lst[0]
-    view.campaign_count = store.campaigns.size()
+    view.campaign_count = store.catalog.campaigns.size()
     view.prepared = view.damaged = False
     return MDB_SUCCESS
 
@@ -46,17 +44,18 @@ cdef void view_close(ReadView *view) noexcept nogil:
         view.txn = NULL
         view.tree.view_count.fetch_sub(1)
     view.runs.clear()
-    view.active.reset()
-    view.immutable.reset()
+    view.memtables.active.reset()
+    view.memtables.immutable.reset()
 
 
 cdef void prepare(ReadView *view) noexcept nogil:
     """Sort what the memtables hold, which the first reader does and not the writer."""
+    cdef MemtablesView *memtables = &view.memtables
     if view.prepared:
         return
-    memtable_runs(view.active.get(), &view.chunks, view.end, &view.runs)
-    if view.immutable.get() != NULL:
-        view.runs.push_back(memtable_run(view.immutable.get()))
+    memtable_runs(memtables.active.get(), &memtables.chunks, memtables.end, &view.runs)
+    if memtables.immutable.get() != NULL:
+        view.runs.push_back(memtable_run(memtables.immutable.get()))
     view.prepared = True
 
 

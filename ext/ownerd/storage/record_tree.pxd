@@ -43,6 +43,12 @@ cdef cppclass Vacuum:
     uint64_t visited
     uint64_t written
 
+
+cdef inline uint64_t tree_flushed(const Tree *tree) noexcept nogil:
+    """Return the revision that the tree is flushed up to; any thread."""
+    return tree.flushed_revision.load()
+
+
 cdef Tree *tree_open(str path, uint64_t map_bytes) except NULL
 cdef tree_create(str path, uint64_t store_id)
 cdef void tree_close(Tree *tree) noexcept
