@@ -26,7 +26,8 @@ cdef enum TaskKind:
     TASK_DIAL = 0
     TASK_COMMAND = 1
     TASK_SNAPSHOT = 2
-    TASK_PLAN = 3
+    TASK_PLAN = 3                     # say what maintenance does next
+    TASK_STEP = 4                     # do it, where it is the writer's
 
 ctypedef void (*OnDone)(Task *task) noexcept nogil
 

@@ -54,8 +54,6 @@ cdef enum:
     REQUEST_ID_BYTES = 128
     GROUP_RECORDS = 16_384            # more would only wait longer
     GROUP_BYTES_PER_RECORD = 256      # what one record takes in the journal, at most
-    STEP_RECORDS = 8_192              # of maintenance: 32 MiB of dirty pages at most
-    PAGES_PER_RECORD = 4              # a generous bound on what one random record dirties
 
 CLAIM, CLAIM_BATCH, REPORT_ATTEMPT, REPORT_ATTEMPT_BATCH, GET_HOLDER = range(CALL_KIND_COUNT)
 DIAL_METHODS = ("Claim", "ClaimBatch", "ReportAttempt", "ReportAttemptBatch", "GetHolder")
@@ -173,17 +171,10 @@ cdef class Engine:
         self.core.vacuum_interval_ms = <int> (vacuum_interval_s * 1000)
         self.core.maintenance.step_ns = maintenance_step_ns
         self.core.background = background
-        # A group's value fits into the journal's reserve, a step's dirty pages into the tree's.
+        # A group's value fits into the journal's reserve.
         self.core.group_records = max(<uint64_t> 1, min(
             <uint64_t> GROUP_RECORDS, store.reserve_bytes // GROUP_BYTES_PER_RECORD
         ))
-        page_bytes = store.tables.environment.page_bytes
-        self.core.maintenance.step_records = max(<uint64_t> 1, min(
-            <uint64_t> STEP_RECORDS, store.reserve_bytes // (page_bytes * PAGES_PER_RECORD)
-        ))
-        self.core.maintenance.step_bytes = (
-            self.core.maintenance.step_records * page_bytes * PAGES_PER_RECORD
-        )
         start_writer(self.core, &self.writer)
         if background:
             start_maintenance(self.core, &self.settler)
@@ -632,8 +623,8 @@ cdef class Engine:
             "group_sizes": [counters.group_sizes[i] for i in range(GROUP_SIZE_CLASSES)],
             "flushed_revision": figures.flushed_revision,
             "unflushed_record_count": figures.unflushed_count,
-            "flushed_records": core.maintenance.flushed_count,
-            "vacuumed_records": core.maintenance.vacuumed_count,
+            "flushed_records": core.maintenance.flush.flushed_count,
+            "vacuumed_records": core.maintenance.vacuum.vacuumed_count,
             "alarms": self._alarms(figures.disk_full, figures.map_full),
             "failed": core.failure_code.load() != MDB_SUCCESS,
         }

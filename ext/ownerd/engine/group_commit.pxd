@@ -7,7 +7,7 @@ from ownerd.api.dial_call cimport DialCall
 from ownerd.api.task cimport Task
 from ownerd.base.clock cimport ClockState
 from ownerd.base.containers cimport vector
-from ownerd.engine.settler cimport MaintenanceState
+from ownerd.engine.maintenance_plan cimport MaintenanceState
 from ownerd.storage.store cimport Store
 
 cdef extern from "<pthread.h>" nogil:

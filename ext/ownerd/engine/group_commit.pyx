@@ -28,19 +28,23 @@ from ownerd.api.dial_call cimport CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER
 from ownerd.api.dial_codec cimport dial_encode
 from ownerd.api.task cimport (
     DEADLINE_EXCEEDED, MESSAGE_BYTES, OK, RESOURCE_EXHAUSTED, TASK_COMMAND, TASK_DIAL,
-    TASK_SNAPSHOT, UNAVAILABLE, task_refuse,
+    TASK_SNAPSHOT, TASK_STEP, UNAVAILABLE, task_refuse,
 )
 from ownerd.base.clock cimport clock_elapsed, clock_now, clock_start_from
 from ownerd.base.failpoints cimport FAIL_AFTER_ANSWER, FAIL_BEFORE_ANSWER, fail_at
 from ownerd.base.lmdb cimport MDB_SUCCESS
 from ownerd.engine.commands cimport Command, command_run, refuse_full
 from ownerd.engine.decide cimport decide_call, multiget_group
-from ownerd.engine.settler cimport PlanTask, flush_step, maintenance_plan
+from ownerd.engine.maintenance_plan cimport (
+    URGENT_STEP_NS, PlanTask, maintenance_plan, maintenance_step,
+)
 from ownerd.engine.snapshot cimport SnapshotRequest, snapshot_take
 from ownerd.storage.capacity cimport (
     CAPACITY_FOR_CHANGES, CAPACITY_FOR_GRANTS, CAPACITY_FOR_NOTHING, Capacity, is_full,
 )
+from ownerd.storage.flush cimport flush_immutable
 from ownerd.storage.memtables cimport has_immutable, memtables_fill, memtables_fit
+from ownerd.storage.record_tree cimport STOP_STEPPING, is_out_of_space, set_out_of_space
 from ownerd.storage.store cimport (
     store_abort, store_begin, store_capacity, store_commit, store_drop_flushed, store_revision,
     store_rotate, store_time, store_trim, store_trim_due,
@@ -80,7 +84,6 @@ cdef extern from "<sys/eventfd.h>" nogil:
 
 cdef enum:
     MULTIGET_RECORDS = 16             # smaller groups are decided record by record
-    URGENT_STEP_NS = 20_000_000       # of maintenance, when the writer waits for it
 
 
 # --- the queue ------------------------------------------------------------------------------------
@@ -236,8 +239,16 @@ cdef int commit_group(EngineCore *engine, int64_t now_ns) noexcept nogil:
 
 # --- room in memory -------------------------------------------------------------------------------
 
+cdef int64_t next_flush_step(void *context) noexcept nogil:
+    """Flush on unless there is no room, or no store."""
+    cdef EngineCore *engine = <EngineCore *> context
+    if is_out_of_space(engine.store.tree) or engine.failure_code.load() != MDB_SUCCESS:
+        return STOP_STEPPING
+    return URGENT_STEP_NS
+
+
 cdef bint await_flush(EngineCore *engine) noexcept nogil:
-    """Have the immutable memtable merged; False if there is no room for it, or no store.
+    """Have the immutable memtable flushed; False if there is no room for it, or no store.
 
     Maintenance may be waiting for the writer's plan, so the writer does not wait for it: they take
     turns at the steps.
@@ -245,13 +256,10 @@ cdef bint await_flush(EngineCore *engine) noexcept nogil:
     cdef Store *store = engine.store
     cdef int64_t begun_ns = clock_elapsed()
     cdef int code
-    engine.maintenance.stuck.store(False)
-    while has_immutable(&store.memtables) and not engine.maintenance.stuck.load() \
-            and engine.failure_code.load() == MDB_SUCCESS:
-        code = flush_step(&engine.maintenance, store, store.memtables.immutable, URGENT_STEP_NS)
-        if code != MDB_SUCCESS:
-            engine_fail(engine, code)
-        store_drop_flushed(store)
+    set_out_of_space(store.tree, False)
+    code = flush_immutable(&engine.maintenance.flush, store, next_flush_step, engine)
+    if code != MDB_SUCCESS:
+        engine_fail(engine, code)
     engine.counters.waited_ns += <uint64_t> (clock_elapsed() - begun_ns)
     return not has_immutable(&store.memtables)
 
@@ -393,13 +401,15 @@ cdef int run_command(EngineCore *engine, Command *command) noexcept nogil:
 cdef void run_task(EngineCore *engine, Task *task) noexcept nogil:
     """Run what is not a dial, between two groups."""
     cdef int64_t now_ns = clock_now(engine.clock)
-    cdef int code
+    cdef int code = MDB_SUCCESS
     if task.kind == TASK_COMMAND:
         code = run_command(engine, <Command *> task.body)
     elif task.kind == TASK_SNAPSHOT:
         code = snapshot_take(engine.store, <SnapshotRequest *> task.body, now_ns)
+    elif task.kind == TASK_STEP:
+        code = maintenance_step(engine.store, &engine.maintenance, <PlanTask *> task.body, now_ns)
     else:
-        code = maintenance_plan(engine.store, &engine.maintenance, <PlanTask *> task.body, now_ns)
+        maintenance_plan(engine.store, &engine.maintenance, <PlanTask *> task.body, now_ns)
     if code != MDB_SUCCESS:
         engine_fail(engine, code)
         refuse_failed(task)
@@ -457,7 +467,6 @@ cdef EngineCore *core_open(Store *store, ClockState *clock) except NULL:
     core.failure_code.store(MDB_SUCCESS)
     core.flush_waits.store(False)
     core.fill_permille.store(0)
-    core.maintenance.stuck.store(False)
     pthread_mutex_init(&core.guard, NULL)
     pthread_cond_init(&core.arrived, NULL)
     clock_start_from(clock, store_time(store))

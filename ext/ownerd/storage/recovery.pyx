@@ -18,20 +18,23 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from ownerd.base.bytes cimport Slice, empty_slice, put_be64, slice_of
-from ownerd.base.lmdb cimport MDB_SUCCESS, lmdb
-from ownerd.rules.ownership cimport NEVER_NS, Code
+from ownerd.base.lmdb cimport MDB_MAP_FULL, lmdb
+from ownerd.rules.ownership cimport Code
 from ownerd.storage.catalog cimport Catalog, catalog_free, catalog_init, load_catalog, put_code
 from ownerd.storage.directory cimport take_lock
 from ownerd.storage.environment cimport check, environment_close, environment_open, open_tables
+from ownerd.storage.flush cimport Flush, flush_immutable
 from ownerd.storage.log cimport (
     LogPosition, log_count, log_follows, log_init, log_replay, log_revision,
 )
-from ownerd.storage.memtable cimport Memtable, memtable_run
 from ownerd.storage.memtables cimport (
-    memtables_close, memtables_fit, memtables_init, publish_counts, rotate,
+    has_immutable, memtables_close, memtables_fit, memtables_init, publish_counts, rotate,
 )
-from ownerd.storage.record_tree cimport tree_close, tree_create, tree_flush, tree_flushed, tree_open
-from ownerd.storage.store cimport store_capacity, store_drop_flushed
+from ownerd.storage.record_tree cimport (
+    STOP_STEPPING, is_out_of_space, tree_close, tree_create, tree_flushed, tree_limit_steps,
+    tree_open,
+)
+from ownerd.storage.store cimport store_capacity
 from ownerd.storage.table_cursor cimport (
     TableCursor, cursor_close, cursor_next, cursor_open, cursor_seek,
 )
@@ -49,7 +52,9 @@ cdef enum:
     NEW_MAP_BYTES = 1 << 20           # more than a new store needs
     MEMTABLES = 2                     # one active, one immutable
     MAP_BYTES_PER_MEMTABLE_BYTE = 8   # a small store has small memtables
-    FLUSH_RECORDS = 4096              # in one step, while nobody else uses the store
+
+
+cdef int64_t FLUSH_STEP_NS = 3_600_000_000_000   # nobody waits for the store yet
 
 
 cdef Store *store_open(
@@ -79,6 +84,7 @@ cdef Store *store_open(
         store.tables.environment = environment_open(os.path.join(directory, "journal"), map_bytes)
         _load(store, directory)
         _replay(store, directory)
+        tree_limit_steps(store.tree, store.reserve_bytes)
         store_capacity(store, 0)      # reserves disk blocks before they are needed
     except BaseException:
         store_close(store)
@@ -223,32 +229,31 @@ cdef _replay(Store *store, str directory):
 
 
 cdef bint _replay_row(Store *store, TableCursor *scan, uint64_t revision) except *:
-    """Replay one row; a full memtable, which holds what came before, is rotated first."""
+    """Replay one row; a full memtable, which holds what came before, is rotated first.
+
+    The journal of a server with as much memory fits into both memtables; then flushing is left to
+    maintenance, and the store opens so much sooner.
+    """
     if not memtables_fit(&store.memtables, <uint64_t> log_count(&scan.value)):
-        flush_immutable(store)
+        _flush(store)
         rotate(&store.memtables, tree_flushed(store.tree), revision - 1)
     return log_replay(&scan.value, store.memtables.active.get())
 
 
-cdef flush_immutable(Store *store):
-    """Bring the immutable memtable, if there is one, into the tree.
+cdef int64_t next_step(void *store) noexcept nogil:
+    """Flush in few steps, until there is no room."""
+    return STOP_STEPPING if is_out_of_space((<Store *> store).tree) else FLUSH_STEP_NS
 
-    The journal of a server with as much memory fits into both memtables; then this is left to the
-    settler, and the store opens so much sooner.
-    """
-    cdef Memtable *memtable = store.memtables.immutable.get()
-    cdef size_t position = 0
-    cdef uint64_t written = 0
-    cdef int code
-    if memtable == NULL:
-        return
-    run = memtable_run(memtable)
-    while tree_flushed(store.tree) < memtable.last_revision:
-        code = tree_flush(
-            store.tree, memtable, run.get(), &position, FLUSH_RECORDS, NEVER_NS, &written
-        )
-        check(code, "cannot settle what the journal holds")
-    store_drop_flushed(store)
+
+cdef _flush(Store *store):
+    """Bring the immutable memtable, if there is one, into the tree."""
+    cdef Flush flush
+    flush.flushed_count = 0
+    check(
+        flush_immutable(&flush, store, next_step, store), "cannot flush what the journal holds"
+    )
+    if has_immutable(&store.memtables):
+        check(MDB_MAP_FULL, "cannot flush what the journal holds")
 
 
 # --- closing --------------------------------------------------------------------------------------
