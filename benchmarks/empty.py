@@ -14,7 +14,7 @@ from pathlib import Path
 import grpc
 import grpc.aio
 
-from ownerd.server import options
+from ownerd.server import grpc_options
 from ownerd.server.config import Settings
 
 SERVICE = "ownerd.v1.DialService"
@@ -28,7 +28,7 @@ def _handler(answer: bytes) -> Callable[[bytes, grpc.aio.ServicerContext], Await
 
 
 async def _serve(answers: dict[str, bytes]) -> None:
-    server = grpc.aio.server(options=options.dial_options(Settings()))
+    server = grpc.aio.server(options=grpc_options.dial_options(Settings()))
     handlers = {
         method: grpc.unary_unary_rpc_method_handler(_handler(answer))
         for method, answer in answers.items()

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ownerd import limits
+
 ROOT = Path(__file__).parent.parent
 EXT = ROOT / "ext" / "ownerd"
 SRC = ROOT / "src" / "ownerd"
@@ -23,14 +25,14 @@ PYTHON = sorted(
 APART = {frozenset({"storage", "api"})}
 # What each room of the Python package may import of ours.
 ROOMS = {
-    "server": {"server", "errors", "files", "native", "v1", "demo"},
-    "ctl": {"ctl", "client", "durations", "files", "load", "v1"},
-    "client": {"client", "v1"},
-    "demo": {"demo", "client", "v1", "ctl", "durations"},
-    "errors": {"native"},
-    "native": {"access", "base", "engine", "net", "storage"},
+    "server": {"server", "files", "limits", "native", "v1", "demo"},
+    "ctl": {"ctl", "client", "durations", "files", "limits", "load", "v1"},
+    "client": {"client", "limits", "v1"},
+    "demo": {"demo", "client", "v1", "ctl", "durations", "limits"},
+    "native": {"access", "api", "base", "engine", "net", "storage"},
     "durations": set(),
     "files": set(),
+    "limits": set(),
     "__init__": set(),
 }
 
@@ -95,6 +97,15 @@ def test_a_folder_never_imports_from_one_to_its_right(path: Path) -> None:
         there = _folder(name)
         assert FOLDERS.index(there) <= FOLDERS.index(here), f"{_name(path)} imports {name}"
         assert frozenset({here, there}) not in APART, f"{_name(path)} imports {name}"
+
+
+def test_python_and_the_core_have_the_same_limits() -> None:
+    found = re.findall(
+        r"^    ([A-Z_]+) = ([\d_]+)", (EXT / "rules" / "limits.pxd").read_text(), re.M
+    )
+    assert len(found) >= 9
+    for name, value in found:
+        assert getattr(limits, name) == int(value), name
 
 
 def test_no_native_module_imports_itself_by_a_detour() -> None:
@@ -162,6 +173,17 @@ def test_a_room_of_the_package_imports_only_what_it_may(path: Path) -> None:
         assert parts[1] in allowed, f"{path.relative_to(SRC)} imports {name}"
 
 
+def test_the_rooms_of_ownerctl_depend_one_way() -> None:
+    rooms = ("terminal", "connect", "commands", "cli")
+    for number, room in enumerate(rooms):
+        found = [*(SRC / "ctl").glob(f"{room}.py"), *(SRC / "ctl" / room).glob("*.py")]
+        assert found, room
+        later = {f"ownerd.ctl.{name}" for name in rooms[number + 1 :]}
+        for path in found:
+            for name in _python_imports(path):
+                assert ".".join(name.split(".")[:3]) not in later, f"{path} imports {name}"
+
+
 @pytest.mark.parametrize("path", [*PYTHON, *NATIVE], ids=str)
 def test_a_module_opens_with_a_docstring(path: Path) -> None:
     text = path.read_text()
@@ -173,15 +195,15 @@ def test_a_module_opens_with_a_docstring(path: Path) -> None:
 def test_whatever_is_public_has_a_docstring(path: Path) -> None:
     tree = ast.parse(path.read_text())
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            if not node.name.startswith("_"):
-                assert ast.get_docstring(node), f"{node.name} has no docstring"
+        is_named = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        if is_named and not node.name.startswith("_"):
+            assert ast.get_docstring(node), f"{node.name} has no docstring"
 
 
 def test_no_line_is_longer_than_100_characters() -> None:
     long = [
         f"{path.name}:{number}"
-        for path in [*PYTHON, *NATIVE, *sorted(Path(__file__).parent.glob("*.py"))]
+        for path in [*PYTHON, *NATIVE, *sorted(Path(__file__).parent.rglob("*.py"))]
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if len(line) > 100
     ]

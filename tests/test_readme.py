@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from ownerd.client.credentials import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE
-from ownerd.ctl import access
-from ownerd.ctl.exits import Exit
+from ownerd.ctl.connect import access
+from ownerd.ctl.terminal.exits import Exit
 
 README = Path(__file__).parent.parent / "README.md"
 DEADLINE_S = 120

@@ -6,8 +6,10 @@ was built without nghttp2 and OpenSSL.
 """
 
 from ownerd.access.table import PERMISSION, RIGHTS, UNAUTHENTICATED, Access, Identity, peer_host
+from ownerd.api.reasons import REASONS
+from ownerd.api.task import Refused
 from ownerd.base.lmdb import library_version as lmdb_version
-from ownerd.engine.engine import DIAL_METHODS, Engine, ListInfo, Outcome, Policy, Refused
+from ownerd.engine.engine import DIAL_METHODS, Engine, ListInfo, Outcome, Policy
 from ownerd.net.aio_bridge import AioBridge
 from ownerd.storage.directory import StoreError, StoreInUseError, sync_directory
 from ownerd.storage.catalog import DEFAULT_CODES
@@ -22,13 +24,14 @@ __all__ = [
     "DEFAULT_CODES",
     "DIAL_METHODS",
     "PERMISSION",
+    "REASONS",
     "RIGHTS",
     "UNAUTHENTICATED",
     "Access",
+    "AioBridge",
     "Engine",
     "Identity",
     "ListInfo",
-    "AioBridge",
     "ListenerLoops",
     "Outcome",
     "Policy",

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libcpp.atomic cimport atomic
 from libcpp.memory cimport shared_ptr
 
+from ownerd.access.denials cimport Denials
 from ownerd.api.dial_call cimport DialCall
 from ownerd.base.bytes cimport Slice
 from ownerd.base.containers cimport mutex, string, unordered_map, vector
@@ -14,10 +15,6 @@ cdef enum Right:                      # the numbers of admin.proto
     RIGHT_CONFIGURE = 3
     RIGHT_OWNERSHIP_CONTROL = 4
     RIGHT_ADMIN = 5
-
-cdef enum Refusal:                    # the numbers of admin.proto
-    REFUSED_UNAUTHENTICATED = 1
-    REFUSED_PERMISSION = 2
 
 cdef enum:
     DIGEST_BYTES = 32                 # a token is known by its SHA-256
@@ -53,18 +50,12 @@ cdef cppclass AccessTable:
     unordered_map[string, TokenEntry] tokens
     unordered_map[string, size_t] names
 
-cdef cppclass Turned:                 # callers turned away in one way, since the last look
-    uint64_t count
-    string list_id                    # of the first of them
-    string campaign_id
-
 cdef cppclass AccessCore:
     mutex guard
     shared_ptr[AccessTable] table
     atomic[uint64_t] number           # of the table
     unordered_map[string, shared_ptr[Budget]] budgets   # of those in the table
-    unordered_map[string, Turned] turned
-    uint64_t turned_uncounted         # those for which there was no place in it
+    Denials denials
 
 cdef class Access:
     cdef AccessCore *core
@@ -83,11 +74,3 @@ cdef bint access_allows(
     const Principal *principal, uint8_t right, Slice list_id, Slice campaign_id
 ) noexcept nogil
 cdef bint access_admits(const Principal *principal, DialCall *call) noexcept nogil
-cdef void access_turn_away_call(
-    AccessCore *core, const Principal *principal, Slice peer, const DialCall *call
-) noexcept nogil
-cdef void access_turn_away(
-    AccessCore *core, uint8_t refusal, Slice principal_id, Slice peer, Slice action,
-    Slice list_id, Slice campaign_id
-) noexcept nogil
-cdef bint glob_matches(Slice pattern, Slice text) noexcept nogil

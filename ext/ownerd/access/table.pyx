@@ -7,35 +7,35 @@ so how long a look-up takes says nothing about how much of a token is right.
 
 Rate limits are kept beside the tables, so that a change of rights gives nobody a new budget.
 
-Callers that are turned away are counted here, by what they did and where from, and fetched by the
-server now and then: what they cost does not grow with how often they try.
-
 Any thread may call what is in the .pxd. It knows no store and no gRPC: the server keeps principals
 and says which right an rpc needs; only for the five dial calls that is settled here.
 """
 
-from cython.operator cimport dereference, preincrement
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from cython.operator cimport dereference
+from libc.stdint cimport int64_t, uint8_t
 from libc.stdio cimport snprintf
 from libc.string cimport strlen
 from libcpp.memory cimport shared_ptr
 
+from ownerd.access.denials cimport (
+    REFUSED_PERMISSION, REFUSED_UNAUTHENTICATED, denials_add, denials_take,
+)
+from ownerd.access.glob cimport globs_cover
 from ownerd.api.dial_call cimport CALL_GET_HOLDER, DialCall
-from ownerd.api.grpc_http2 cimport grpc_call_name
-from ownerd.api.task cimport (
-    MESSAGE_BYTES, PERMISSION_DENIED, RESOURCE_EXHAUSTED, printable, task_refuse,
+from ownerd.api.reasons cimport (
+    RATE_LIMITED, RIGHT_LACKING, Value, numeral, printable, quoted, refuse_with, words,
 )
 from ownerd.base.bytes cimport Slice, empty_slice, slice_of, text_slice
 from ownerd.base.clock cimport clock_elapsed
+from ownerd.base.rate_limiter cimport rate_after, rate_wait_ns
+from ownerd.base.units cimport NS_PER_MS, NS_PER_S
 from ownerd.rules.ownership cimport NEVER_NS
 
 from urllib.parse import unquote
 
 cdef enum:
-    NS_PER_MS = 1_000_000
-    MOST_TURNED = 64                  # kinds of refusals that are told apart between two looks
+    WHERE_BYTES = 192                 # of a refusal: two ids, as far as they are shown
 
-cdef int64_t SECOND_NS = 1_000_000_000
 cdef const char *ANYBODY = "anonymous"
 
 RIGHTS = {
@@ -43,65 +43,6 @@ RIGHTS = {
     "ownership_control": RIGHT_OWNERSHIP_CONTROL, "admin": RIGHT_ADMIN,
 }
 UNAUTHENTICATED, PERMISSION = REFUSED_UNAUTHENTICATED, REFUSED_PERMISSION
-
-
-# --- patterns -------------------------------------------------------------------------------------
-
-cdef inline size_t after_character(Slice text, size_t at) noexcept nogil:
-    """Return where the UTF-8 character after the one at `at` begins."""
-    at += 1
-    while at < text.size and (<unsigned char> text.data[at] & 0xC0) == 0x80:
-        at += 1
-    return at
-
-
-cdef bint glob_matches(Slice pattern, Slice text) noexcept nogil:
-    """Tell whether a pattern of `*`, `?` and literals fits the whole text.
-
-    Takes at most pattern times text steps: only the last `*` is ever tried anew, which is enough
-    since an earlier one could not do better.
-    """
-    cdef size_t p = 0, t = 0, star = 0, resume = 0
-    cdef bint starred = False
-    while True:
-        if p < pattern.size and pattern.data[p] == c'*':
-            p += 1
-            starred, star, resume = True, p, t
-            continue
-        if p == pattern.size and t == text.size:
-            return True
-        if t < text.size and p < pattern.size:
-            if pattern.data[p] == c'?':
-                p, t = p + 1, after_character(text, t)
-                continue
-            if pattern.data[p] == c'\\' and p + 1 < pattern.size:
-                p += 1
-            if pattern.data[p] == text.data[t]:
-                p, t = p + 1, t + 1
-                continue
-        if not starred or resume >= text.size:
-            return False
-        resume += 1
-        p, t = star, resume
-
-
-cdef bint fits(const vector[string] *patterns, Slice text) noexcept nogil:
-    """Tell whether one of the patterns fits; without any, everything does.
-
-    A text that is there and empty stands for every id, which only `*` is known to cover.
-    """
-    cdef Slice pattern
-    cdef size_t i
-    if text.data == NULL or patterns.empty():
-        return True
-    for i in range(patterns.size()):
-        pattern = text_slice(patterns[0][i])
-        if text.size == 0:
-            if pattern.size == 1 and pattern.data[0] == c'*':
-                return True
-        elif glob_matches(pattern, text):
-            return True
-    return False
 
 
 # --- looking up -----------------------------------------------------------------------------------
@@ -151,8 +92,8 @@ cdef bint access_allows(
     cdef size_t i
     for i in range(principal.grants.size()):
         grant = &principal.grants[i]
-        if grant.right == right and fits(&grant.lists, list_id) \
-                and fits(&grant.campaigns, campaign_id):
+        if grant.right == right and globs_cover(&grant.lists, list_id) \
+                and globs_cover(&grant.campaigns, campaign_id):
             return True
     return False
 
@@ -167,16 +108,15 @@ cdef int64_t spend(
     A second's worth may be used at once. While any of it is left the whole count is let in, and
     what it costs beyond is a debt.
     """
-    cdef int64_t before = budget_ns.load()
-    cdef int64_t start
+    cdef int64_t wait_ns, before = budget_ns.load()
     if price_ns == 0:
         return 0
     while True:
-        start = max(before, now_ns)
-        if start - now_ns > SECOND_NS - price_ns:
-            return start - now_ns - (SECOND_NS - price_ns)
-        if budget_ns.compare_exchange_weak(before, start + price_ns * count):
-            return 0
+        wait_ns = rate_wait_ns(before, now_ns, price_ns, NS_PER_S)
+        if wait_ns != 0 or budget_ns.compare_exchange_weak(
+            before, rate_after(before, now_ns, price_ns * count)
+        ):
+            return wait_ns
 
 
 cdef int64_t pay(const Principal *principal, int64_t record_count) noexcept nogil:
@@ -219,18 +159,15 @@ cdef bint access_admits(const Principal *principal, DialCall *call) noexcept nog
     What the principal may not be shown is settled on the way: `call.hide_holders`.
     """
     cdef int64_t wait_ns = pay(principal, call.item_count)
+    cdef Value values[2]
     if wait_ns == 0:
         call.hide_holders = principal.hide_holders
         if may_dial(principal, call):
             return True
         refuse_call(principal, call)
         return False
-    snprintf(
-        task_refuse(&call.task, RESOURCE_EXHAUSTED), MESSAGE_BYTES,
-        "\"%.*s\" is over its rate limit; wait %lld ms",
-        printable(principal.id.data(), principal.id.size()), principal.id.data(),
-        <long long> wait_ms(wait_ns),
-    )
+    values[0], values[1] = quoted(text_slice(principal.id)), numeral(wait_ms(wait_ns))
+    refuse_with(&call.task, RATE_LIMITED, values)
     call.task.retry_ms = wait_ms(wait_ns)
     return False
 
@@ -240,61 +177,21 @@ cdef inline int64_t wait_ms(int64_t wait_ns) noexcept nogil:
 
 
 cdef void refuse_call(const Principal *principal, DialCall *call) noexcept nogil:
-    cdef char *message = task_refuse(&call.task, PERMISSION_DENIED)
-    if call.call_kind == CALL_GET_HOLDER:
+    cdef char where[WHERE_BYTES]
+    cdef Value values[3]
+    cdef int size = snprintf(
+        where, sizeof(where), " on list \"%.*s\"",
+        printable(call.list_id.data, call.list_id.size), call.list_id.data,
+    )
+    values[0], values[1] = quoted(text_slice(principal.id)), words("dial or view")
+    if call.call_kind != CALL_GET_HOLDER:
+        values[1] = words("dial")
         snprintf(
-            message, MESSAGE_BYTES, "\"%.*s\" lacks the right dial or view on list \"%.*s\"",
-            printable(principal.id.data(), principal.id.size()), principal.id.data(),
-            printable(call.list_id.data, call.list_id.size), call.list_id.data,
-        )
-    else:
-        snprintf(
-            message, MESSAGE_BYTES,
-            "\"%.*s\" lacks the right dial on list \"%.*s\" and campaign \"%.*s\"",
-            printable(principal.id.data(), principal.id.size()), principal.id.data(),
-            printable(call.list_id.data, call.list_id.size), call.list_id.data,
+            where + size, sizeof(where) - size, " and campaign \"%.*s\"",
             printable(call.campaign_id.data, call.campaign_id.size), call.campaign_id.data,
         )
-
-
-# --- those turned away ----------------------------------------------------------------------------
-
-cdef void access_turn_away(
-    AccessCore *core, uint8_t refusal, Slice principal_id, Slice peer, Slice action,
-    Slice list_id, Slice campaign_id
-) noexcept nogil:
-    """Count a caller that was turned away. No text but a list or campaign id may hold a NUL."""
-    cdef string key
-    cdef char kind = <char> refusal
-    cdef Turned *turned
-    key.append(&kind, 1)
-    key.append(principal_id.data, principal_id.size)
-    key.append("\0", 1)
-    key.append(peer.data, peer.size)
-    key.append("\0", 1)
-    key.append(action.data, action.size)
-    core.guard.lock()
-    if core.turned.size() < MOST_TURNED or core.turned.count(key) != 0:
-        turned = &core.turned[key]
-        if turned.count == 0 and list_id.data != NULL:
-            turned.list_id.assign(list_id.data, list_id.size)
-        if turned.count == 0 and campaign_id.data != NULL:
-            turned.campaign_id.assign(campaign_id.data, campaign_id.size)
-        turned.count += 1
-    else:
-        core.turned_uncounted += 1
-    core.guard.unlock()
-
-
-cdef void access_turn_away_call(
-    AccessCore *core, const Principal *principal, Slice peer, const DialCall *call
-) noexcept nogil:
-    """Count a dial call that `access_admits` refused for want of a right."""
-    cdef const char *action = grpc_call_name(call.call_kind)
-    access_turn_away(
-        core, REFUSED_PERMISSION, text_slice(principal.id), peer,
-        slice_of(action, strlen(action)), call.list_id, call.campaign_id,
-    )
+    values[2] = words(where)
+    refuse_with(&call.task, RIGHT_LACKING, values)
 
 
 # --- building a table -----------------------------------------------------------------------------
@@ -340,8 +237,8 @@ cdef add_principal(AccessCore *core, AccessTable *table, known):
     cdef string name
     assign_text(&principal.id, known.principal_id)
     principal.hide_holders = known.hide_holders
-    principal.call_price_ns = SECOND_NS // known.calls_per_s if known.calls_per_s else 0
-    principal.record_price_ns = SECOND_NS // known.records_per_s if known.records_per_s else 0
+    principal.call_price_ns = NS_PER_S // known.calls_per_s if known.calls_per_s else 0
+    principal.record_price_ns = NS_PER_S // known.records_per_s if known.records_per_s else 0
     principal.budget = budget_of(core, principal.id)
     for right, lists, campaigns in known.grants:
         add_grant(&principal, right, lists, campaigns)
@@ -389,7 +286,7 @@ cdef class Access:
     def __cinit__(self, *, bint open=False):
         cdef AccessTable *table = new AccessTable()
         self.core = new AccessCore()
-        self.core.turned_uncounted = 0
+        self.core.denials.uncounted = 0
         table.open = False
         table.number = 1
         if open:
@@ -461,49 +358,25 @@ cdef class Access:
                 return identity(table, &table.get().principals[i])
         return None
 
-    def turn_away(self, int refusal, str principal_id, str peer, str action):
-        """Count a caller that was turned away; `peer` is without its port."""
+    def add_denial(self, int refusal, str principal_id, str peer, str action):
+        """Count a caller that was refused; `peer` is without its port."""
         who, where, what = principal_id.encode(), peer.encode(), action.encode()
-        access_turn_away(
-            self.core, <uint8_t> refusal, slice_from(who), slice_from(where), slice_from(what),
-            empty_slice(), empty_slice(),
+        denials_add(
+            &self.core.denials, <uint8_t> refusal, slice_from(who), slice_from(where),
+            slice_from(what), empty_slice(), empty_slice(),
         )
 
-    def turned_away(self):
-        """Return and forget who was turned away: a list, and how many more there were.
+    def take_denials(self):
+        """Return and forget who was refused: a list, and how many more there were.
 
         Each of the list is (refusal, principal_id, peer, action, list_id, campaign_id, count); list
         and campaign are those of the first, or "".
         """
-        cdef unordered_map[string, Turned] turned
-        cdef uint64_t beyond
-        # No Python object may be made under the lock: that can hand the GIL to another thread,
-        # which then waits for the lock with it.
-        self.core.guard.lock()
-        turned.swap(self.core.turned)
-        beyond = self.core.turned_uncounted
-        self.core.turned_uncounted = 0
-        self.core.guard.unlock()
-        found = []
-        it = turned.begin()
-        while it != turned.end():
-            found.append(taken_apart(
-                dereference(it).first.data()[:dereference(it).first.size()],
-                shown(&dereference(it).second.list_id),
-                shown(&dereference(it).second.campaign_id), dereference(it).second.count,
-            ))
-            preincrement(it)
-        return found, beyond
+        return denials_take(&self.core.denials)
 
 
 cdef shown(const string *text):
     return text.data()[:text.size()].decode(errors="replace")
-
-
-def taken_apart(key, list_id, campaign_id, count):
-    """Return one row of `Access.turned_away`."""
-    who, where, what = (part.decode(errors="replace") for part in key[1:].split(b"\0"))
-    return key[0], who, where, what, list_id, campaign_id, count
 
 
 cdef identity(shared_ptr[AccessTable] table, const Principal *principal):
@@ -546,9 +419,3 @@ def peer_host(str peer):
     """Return a peer as gRPC spells it, without its port: that differs between connections."""
     kind, colon, rest = unquote(peer).partition(":")
     return kind + colon + rest.rpartition(":")[0] if kind in ("ipv4", "ipv6") else kind + colon
-
-
-def matches(str pattern, str text):
-    """Tell whether a pattern fits the whole text (see Grant in admin.proto)."""
-    wanted, found = pattern.encode(), text.encode()
-    return bool(glob_matches(slice_from(wanted), slice_from(found)))

@@ -1,6 +1,8 @@
 """C interface of dial_call: one call of DialService, between a listener, its codec and the engine.
 
-A call is a task and belongs to whoever made it, as a task does.
+A call is a task and belongs to whoever made it, as a task does. The engine fills in what it
+decided; whoever sends the answer encodes it (dial_encode), on its own thread, and only if the code
+is OK.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -22,7 +24,7 @@ cdef struct DialItem:
     Slice wrap_up_code
     uint8_t answer                    # ClaimDecision or AttemptOutcome
     Holder holder                     # kind NOBODY unless somebody is to be named
-    Slice holder_id                   # set with the holder; owned by the engine, valid in on_done
+    Slice holder_id                   # set with the holder; in place as long as the engine (core)
     Slice holder_name
 
 cdef struct DialCall:
@@ -35,9 +37,9 @@ cdef struct DialCall:
     DialItem *items                   # &single for the unary calls, malloc'd for batches
     DialItem single
     uint64_t revision                 # the revision it was decided at
-    char *answer                      # the encoded response, once done with code OK
+    char *answer                      # the encoded response, once dial_encode was called
     size_t answer_size
-    char *room                        # where the answer goes if it fits; else it is malloc'd
+    char *buffer                      # where the answer goes if it fits; else it is malloc'd
     size_t buffer_bytes
 
 

@@ -21,7 +21,7 @@ cdef void call_clear(DialCall *call) noexcept nogil:
     task_clear(&call.task)
     if call.items != &call.single:
         free(call.items)
-    if call.answer != call.room:
+    if call.answer != call.buffer:
         free(call.answer)
     call.items = &call.single
     call.answer = NULL

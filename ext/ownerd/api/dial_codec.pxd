@@ -1,17 +1,9 @@
-"""C interface of wire: the messages of DialService to and from bytes."""
+"""C interface of dial_codec: the messages of DialService to and from bytes."""
 
 from libc.stdint cimport uint32_t
 
 from ownerd.api.dial_call cimport DialCall
 from ownerd.base.bytes cimport Slice
-
-cdef enum:
-    LIST_ID_BYTES = 128
-    RECORD_ID_BYTES = 128
-    CAMPAIGN_ID_BYTES = 80
-    WRAP_UP_CODE_BYTES = 64
-    BATCH_RECORDS = 10_000
-
 
 cdef bint dial_decode(DialCall *call, const char *body, size_t size) noexcept nogil
 cdef void dial_encode(DialCall *call) noexcept nogil

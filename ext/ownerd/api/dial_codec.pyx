@@ -10,26 +10,31 @@ It decides nothing and knows no names of lists or campaigns: the engine fills in
 from libc.stdint cimport UINT32_MAX, int64_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport abort, malloc, realloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from ownerd.api.dial_call cimport (
     CALL_CLAIM_BATCH, CALL_GET_HOLDER, CALL_REPORT, CALL_REPORT_BATCH, DialItem,
 )
-from ownerd.api.task cimport INVALID_ARGUMENT, MESSAGE_BYTES, task_refuse
-from ownerd.base.bytes cimport Slice
+from ownerd.api.reasons cimport (
+    BATCH_LENGTH, FIELD_EMPTY, FIELD_LENGTH, FIELD_NOT_UTF8, MALFORMED_MESSAGE, Value, numeral,
+    refuse, refuse_with, words,
+)
+from ownerd.base.bytes cimport Slice, slice_of
+from ownerd.base.protobuf cimport (
+    WIRE_BYTES, WIRE_FIXED32, WIRE_FIXED64, WIRE_GROUP, WIRE_GROUP_END, WIRE_VARINT, put_bytes,
+    put_number, put_text, put_varint, read_varint,
+)
+from ownerd.base.units cimport NS_PER_S
+from ownerd.rules.limits cimport (
+    BATCH_RECORDS, CAMPAIGN_ID_BYTES, LIST_ID_BYTES, RECORD_ID_BYTES, WRAP_UP_CODE_BYTES,
+)
 from ownerd.rules.ownership cimport NEVER_NS, NOBODY
 
 cdef enum:
-    WIRE_VARINT = 0
-    WIRE_FIXED64 = 1
-    WIRE_BYTES = 2
-    WIRE_GROUP = 3
-    WIRE_GROUP_END = 4
-    WIRE_FIXED32 = 5
     TAG_BYTES = 5                     # of a varint that fits into 32 bits
     GROUP_DEPTH = 100                 # as deep as protobuf's own parsers follow
-    NS_PER_S = 1_000_000_000
     FIRST_ITEMS = 16
+    PLACE_BYTES = 64                  # the name of a field, with its index
     HOLDER_BYTES = 512                # a Holder with its longest fields fits
 
 
@@ -40,27 +45,9 @@ cdef struct Reader:
     const char *end
 
 
-cdef bint read_varint(Reader *reader, uint64_t *value) noexcept nogil:
-    """Read a varint of at most ten bytes; False if it is cut off or longer.
-
-    Bits past the 64th are dropped, as by protobuf's own parsers.
-    """
-    cdef int shift = 0
-    cdef unsigned char byte
-    value[0] = 0
-    while reader.at < reader.end and shift < 70:
-        byte = <unsigned char> reader.at[0]
-        reader.at += 1
-        value[0] |= <uint64_t> (byte & 0x7F) << shift
-        if byte < 0x80:
-            return True
-        shift += 7
-    return False
-
-
 cdef bint read_bytes(Reader *reader, Slice *field) noexcept nogil:
     cdef uint64_t size
-    if not read_varint(reader, &size) or size > <uint64_t> (reader.end - reader.at):
+    if not read_varint(&reader.at, reader.end, &size) or size > <uint64_t> (reader.end - reader.at):
         return False
     field.data = reader.at
     field.size = size
@@ -71,7 +58,7 @@ cdef bint read_bytes(Reader *reader, Slice *field) noexcept nogil:
 cdef bint read_tag(Reader *reader, uint32_t *number, uint32_t *wire_type) noexcept nogil:
     cdef const char *start = reader.at
     cdef uint64_t tag
-    if not read_varint(reader, &tag) or tag > <uint64_t> UINT32_MAX \
+    if not read_varint(&reader.at, reader.end, &tag) or tag > <uint64_t> UINT32_MAX \
             or reader.at - start > TAG_BYTES:
         return False
     number[0] = <uint32_t> tag >> 3
@@ -94,7 +81,7 @@ cdef bint skip_field(Reader *reader, uint32_t number, uint32_t wire_type) noexce
     cdef Slice field
     while True:
         if wire_type == WIRE_VARINT:
-            if not read_varint(reader, &ignored):
+            if not read_varint(&reader.at, reader.end, &ignored):
                 return False
         elif wire_type == WIRE_FIXED64 or wire_type == WIRE_FIXED32:
             if not skip_fixed(reader, 8 if wire_type == WIRE_FIXED64 else 4):
@@ -156,10 +143,7 @@ cdef bint utf8_valid(const unsigned char *text, size_t size) noexcept nogil:
 # --- the requests ---------------------------------------------------------------------------------
 
 cdef bint malformed(DialCall *call) noexcept nogil:
-    snprintf(
-        task_refuse(&call.task, INVALID_ARGUMENT), MESSAGE_BYTES,
-        "request: not a well-formed protobuf message of this call",
-    )
+    refuse(&call.task, MALFORMED_MESSAGE)
     return False
 
 
@@ -167,24 +151,23 @@ cdef bint text_ok(
     DialCall *call, const char *name, int64_t index, const char *part, Slice field, size_t longest
 ) noexcept nogil:
     """Check one text field; on failure the message names it (with its index in a batch)."""
-    cdef char place[64]
-    cdef char *message
+    cdef char place[PLACE_BYTES]
+    cdef Value values[4]
     if 0 < field.size <= longest and utf8_valid(<const unsigned char *> field.data, field.size):
         return True
     if index < 0:
         snprintf(place, sizeof(place), "%s", name)
     else:
         snprintf(place, sizeof(place), "%s[%lld]%s", name, <long long> index, part)
-    message = task_refuse(&call.task, INVALID_ARGUMENT)
+    values[0] = words(place)
     if field.size == 0:
-        snprintf(message, MESSAGE_BYTES, "%s: empty; give 1 to %zu bytes of UTF-8", place, longest)
+        values[1] = numeral(longest)
+        refuse_with(&call.task, FIELD_EMPTY, values)
     elif field.size > longest:
-        snprintf(
-            message, MESSAGE_BYTES, "%s: %zu bytes found; 1 to %zu are allowed",
-            place, field.size, longest,
-        )
+        values[1], values[2], values[3] = numeral(field.size), numeral(1), numeral(longest)
+        refuse_with(&call.task, FIELD_LENGTH, values)
     else:
-        snprintf(message, MESSAGE_BYTES, "%s: not valid UTF-8", place)
+        refuse_with(&call.task, FIELD_NOT_UTF8, values)
     return False
 
 
@@ -305,14 +288,12 @@ cdef inline bint is_batch(const DialCall *call) noexcept nogil:
 
 cdef bint batch_size_ok(DialCall *call) noexcept nogil:
     cdef const char *name = "record_ids" if call.call_kind == CALL_CLAIM_BATCH else "attempts"
-    cdef uint32_t found = call.item_count
-    if 1 <= found <= BATCH_RECORDS:
+    cdef Value values[3]
+    if 1 <= call.item_count <= BATCH_RECORDS:
         return True
+    values[0], values[1], values[2] = words(name), numeral(call.item_count), numeral(BATCH_RECORDS)
+    refuse_with(&call.task, BATCH_LENGTH, values)
     call.item_count = 0               # items past the limit were never stored
-    snprintf(
-        task_refuse(&call.task, INVALID_ARGUMENT), MESSAGE_BYTES,
-        "%s: %u found; a batch has 1 to %d records", name, found, <int> BATCH_RECORDS,
-    )
     return False
 
 
@@ -387,41 +368,12 @@ cdef bint read_text_field(
 
 # --- the responses --------------------------------------------------------------------------------
 
-cdef inline char *put_varint(char *at, uint64_t value) noexcept nogil:
-    while value >= 0x80:
-        at[0] = <char> (value | 0x80)
-        at += 1
-        value >>= 7
-    at[0] = <char> value
-    return at + 1
-
-
-cdef inline char *put_text(char *at, uint32_t number, Slice text) noexcept nogil:
-    if text.size == 0:
-        return at
-    at = put_varint(at, number << 3 | WIRE_BYTES)
-    at = put_varint(at, text.size)
-    memcpy(at, text.data, text.size)
-    return at + text.size
-
-
-cdef inline char *put_number(char *at, uint32_t number, uint64_t value) noexcept nogil:
-    if value == 0:
-        return at
-    return put_varint(put_varint(at, number << 3 | WIRE_VARINT), value)
-
-
 cdef char *put_time(char *at, uint32_t number, int64_t time_ns) noexcept nogil:
     """Write a Timestamp; times before the epoch are never stored, so division rounds down."""
     cdef char inner[24]
-    cdef Slice body
     cdef char *end = put_number(inner, 1, <uint64_t> (time_ns // NS_PER_S))
     end = put_number(end, 2, <uint64_t> (time_ns % NS_PER_S))
-    body.data, body.size = inner, end - inner
-    at = put_varint(at, number << 3 | WIRE_BYTES)
-    at = put_varint(at, body.size)
-    memcpy(at, body.data, body.size)
-    return at + body.size
+    return put_bytes(at, number, slice_of(inner, end - inner))
 
 
 cdef char *put_holder(
@@ -442,22 +394,16 @@ cdef char *put_holder(
         end = put_time(end, 4, item.holder.since_ns)
     if item.holder.until_ns != NEVER_NS:
         end = put_time(end, 5, item.holder.until_ns)
-    at = put_varint(at, number << 3 | WIRE_BYTES)
-    at = put_varint(at, end - inner)
-    memcpy(at, inner, end - inner)
-    return at + (end - inner)
+    return put_bytes(at, number, slice_of(inner, end - inner))
 
 
-cdef char *put_refusal(
+cdef char *put_denial(
     char *at, uint32_t index, const DialItem *item, bint hidden
 ) noexcept nogil:
-    """Write one element of `denials` or `rejections`: {index=1, holder=2}."""
+    """Write a claim's element of `denials` or an attempt's of `rejections`: {index=1, holder=2}."""
     cdef char inner[HOLDER_BYTES + 16]
     cdef char *end = put_holder(put_number(inner, 1, index), 2, item, hidden)
-    at = put_varint(at, 2 << 3 | WIRE_BYTES)
-    at = put_varint(at, end - inner)
-    memcpy(at, inner, end - inner)
-    return at + (end - inner)
+    return put_bytes(at, 2, slice_of(inner, end - inner))
 
 
 cdef char *put_batch(char *at, const DialCall *call) noexcept nogil:
@@ -468,7 +414,7 @@ cdef char *put_batch(char *at, const DialCall *call) noexcept nogil:
     at += call.item_count
     for i in range(call.item_count):
         if call.items[i].holder.kind != NOBODY:
-            at = put_refusal(at, i, &call.items[i], call.hide_holders)
+            at = put_denial(at, i, &call.items[i], call.hide_holders)
     return at
 
 
@@ -485,11 +431,11 @@ cdef size_t answer_bound(const DialCall *call) noexcept nogil:
 
 
 cdef void dial_encode(DialCall *call) noexcept nogil:
-    """Encode the answer of a decided call into `call.answer`."""
+    """Encode the answer of a decided call into `call.answer`, once; on any thread."""
     cdef char *at
     cdef uint32_t holder_field = 1 if call.call_kind == CALL_GET_HOLDER else 2
     cdef size_t bound = answer_bound(call)
-    call.answer = call.room
+    call.answer = call.buffer
     if bound > call.buffer_bytes:
         call.answer = <char *> malloc(bound)
     if call.answer == NULL:

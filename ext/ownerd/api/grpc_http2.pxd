@@ -2,10 +2,6 @@
 
 from libc.stdint cimport int64_t, uint32_t
 
-cdef enum GrpcCode:                   # gRPC's numbers that the engine has no use for
-    GRPC_UNIMPLEMENTED = 12
-    GRPC_INTERNAL = 13
-
 # What a path leads to; the five calls of DialService come first, as their CallKind.
 cdef enum Target:
     TARGET_HEALTH_CHECK = 16

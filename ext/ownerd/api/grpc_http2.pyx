@@ -11,10 +11,10 @@ from ownerd.api.dial_call cimport (
     CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, CALL_REPORT, CALL_REPORT_BATCH,
 )
 from ownerd.base.bytes cimport same
+from ownerd.base.units cimport NS_PER_MS, NS_PER_S, NS_PER_US
 
 cdef enum:
     TIMEOUT_DIGITS = 8
-    NS_PER_S = 1_000_000_000
 
 cdef const char *DIAL_PREFIX = "/ownerd.v1.DialService/"
 cdef const char *HEALTH_CHECK = "/grpc.health.v1.Health/Check"
@@ -66,15 +66,15 @@ cdef int64_t unit_ns(char unit) noexcept nogil:
     if unit == c'n':
         return 1
     if unit == c'u':
-        return 1_000
+        return NS_PER_US
     if unit == c'm':
-        return 1_000_000
+        return NS_PER_MS
     if unit == c'S':
         return NS_PER_S
     if unit == c'M':
-        return <int64_t> 60 * NS_PER_S
+        return 60 * NS_PER_S
     if unit == c'H':
-        return <int64_t> 3_600 * NS_PER_S
+        return 3_600 * NS_PER_S
     return 0
 
 

@@ -1,6 +1,6 @@
-"""C interface of task: whatever the engine's queue holds, and how it is refused.
+"""C interface of task: whatever the engine's queue holds.
 
-A task belongs to whoever made it. From `engine_submit` until its `on_done` runs, only the engine
+A task belongs to whoever made it. From `queue_submit` until its `on_done` runs, only the engine
 touches it; everything that it points to stays where it is for as long.
 """
 
@@ -16,6 +16,8 @@ cdef enum StatusCode:                 # gRPC's numbers
     RESOURCE_EXHAUSTED = 8
     FAILED_PRECONDITION = 9
     ABORTED = 10
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
     UNAVAILABLE = 14
     UNAUTHENTICATED = 16
 
@@ -26,8 +28,9 @@ cdef enum TaskKind:
     TASK_DIAL = 0
     TASK_COMMAND = 1
     TASK_SNAPSHOT = 2
-    TASK_PLAN = 3                     # say what maintenance does next
-    TASK_STEP = 4                     # do it, where it is the writer's
+    TASK_PLAN = 3                     # what maintenance does next
+    TASK_COUNT = 4                    # of what a release ended
+    TASK_STEP = 5                     # of maintenance, where it is the writer's
 
 ctypedef void (*OnDone)(Task *task) noexcept nogil
 
@@ -38,6 +41,7 @@ cdef struct Task:
     void *context                     # the submitter's own
     void *body                        # what the task is, by kind; a dial is its own body
     uint8_t kind
+    uint8_t reason                    # Reason, where `code` is an error
     uint32_t record_count             # what it counts against the queue's bound
     int64_t deadline_ns               # of clock_elapsed; a dial not decided by then is dropped
     int code                          # StatusCode, once done
@@ -46,5 +50,3 @@ cdef struct Task:
 
 
 cdef void task_clear(Task *task) noexcept nogil
-cdef char *task_refuse(Task *task, int code) noexcept nogil
-cdef int printable(const char *data, size_t size) noexcept nogil

@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t
 
 from ownerd.base.containers cimport mutex
+from ownerd.base.units cimport NS_PER_S
 
 cdef extern from "<time.h>" nogil:
     ctypedef int clockid_t
@@ -19,7 +20,7 @@ cdef extern from "<time.h>" nogil:
 
 cdef cppclass ClockState:
     mutex guard
-    bint manual
+    bint manual                       # stands still until it is moved: tests only
     int64_t time_ns                   # the server time at the last reading
     int64_t boot_ns                   # CLOCK_BOOTTIME at the last reading
     int64_t slewed_at_ns              # CLOCK_BOOTTIME at the last slew
@@ -32,10 +33,11 @@ cdef class Clock:
 cdef int64_t clock_now(ClockState *state) noexcept nogil
 cdef int64_t clock_elapsed() noexcept nogil
 cdef void clock_start_from(ClockState *state, int64_t highest_stored_ns) noexcept nogil
+cdef void clock_advance(ClockState *state, int64_t boot_ns, int64_t wall_ns) noexcept nogil
 
 
 cdef inline int64_t clock_read(clockid_t which) noexcept nogil:
     """Return one of the machine's clocks in nanoseconds; none of them is the server's time."""
     cdef timespec now
     clock_gettime(which, &now)
-    return <int64_t> now.tv_sec * 1_000_000_000 + now.tv_nsec
+    return <int64_t> now.tv_sec * NS_PER_S + now.tv_nsec

@@ -13,11 +13,7 @@ cdef enum:
 
 
 cdef class Clock:
-    """Read the server's time.
-
-    `Clock()` follows R19. `Clock.manual(start_ns)` stands still until `advance_ns` is called, for
-    tests. Thread-safe. One clock serves one engine.
-    """
+    """Read the server's time, which follows R19. Thread-safe; one clock serves one engine."""
 
     def __cinit__(self):
         self.state = new ClockState()
@@ -29,14 +25,6 @@ cdef class Clock:
     def __dealloc__(self):
         del self.state
 
-    @staticmethod
-    def manual(int64_t start_ns):
-        """Return a clock that shows `start_ns` (nanoseconds since the Unix epoch) and stands."""
-        cdef Clock clock = Clock()
-        clock.state.manual = True
-        clock.state.time_ns = start_ns
-        return clock
-
     def now_ns(self):
         """Return the server time in nanoseconds since the Unix epoch."""
         return clock_now(self.state)
@@ -46,20 +34,6 @@ cdef class Clock:
         if self.state.manual:
             return 0
         return clock_now(self.state) - clock_read(CLOCK_REALTIME)
-
-    def advance_ns(self, int64_t delta_ns):
-        """Move a manual clock forward by `delta_ns` (0 or more).
-
-        Raises:
-            ValueError: the clock is not manual, or `delta_ns` is negative.
-        """
-        if not self.state.manual:
-            raise ValueError("only a manual clock can be moved")
-        if delta_ns < 0:
-            raise ValueError(f"delta_ns is {delta_ns}: time never goes back")
-        self.state.guard.lock()
-        self.state.time_ns += delta_ns
-        self.state.guard.unlock()
 
 
 cdef int64_t clock_now(ClockState *state) noexcept nogil:
@@ -98,15 +72,3 @@ cdef void clock_advance(ClockState *state, int64_t boot_ns, int64_t wall_ns) noe
     gap = wall_ns - state.time_ns
     # Never take back more than what passed since the last reading: the time must not go back.
     state.time_ns += max(-min(allowed, passed), min(allowed, gap))
-
-
-def simulate(int64_t start_ns, readings):
-    """Return the server times for `readings` of (boottime_ns, wall_ns); for tests of R19."""
-    cdef Clock clock = Clock()
-    clock.state.time_ns = start_ns
-    clock.state.boot_ns = clock.state.slewed_at_ns = readings[0][0]
-    times = []
-    for boot_ns, wall_ns in readings:
-        clock_advance(clock.state, boot_ns, wall_ns)
-        times.append(clock.state.time_ns)
-    return times

@@ -10,16 +10,16 @@ from collections import namedtuple
 
 from libc.string cimport memcpy
 
-from ownerd.base.bytes cimport get_be32, get_be64, put_be64, slice_of
+from ownerd.base.bytes cimport get_be64, put_be64, slice_of
 from ownerd.base.lmdb cimport MDB_LAST, MDB_PREV, MDB_SUCCESS, MDB_val
-from ownerd.rules.ownership cimport DEFAULT_WINDOW, EVENT_RELEASE, NEVER_NS
+from ownerd.rules.ownership cimport DEFAULT_WINDOW, NEVER_NS
 from ownerd.storage.catalog cimport List, list_from_row
 from ownerd.storage.table_cursor cimport (
     TableCursor, cursor_close, cursor_count, cursor_next, cursor_open, cursor_seek, cursor_step,
 )
 from ownerd.storage.tables cimport (
     AUDIT, CAMPAIGNS, CODES, COUNT_PENDING, EVENTS, LISTS, PRINCIPALS, REQUESTS,
-    REQUEST_MEMORY_NS, AuditRow, EventRow, RequestRow, Table,
+    REQUEST_MEMORY_NS, AuditRow, RequestRow, Table,
 )
 
 from ownerd.storage.directory import StoreError
@@ -215,21 +215,6 @@ cdef object answered_request(Store *store, str request_id, int64_t now_ns):
         row.revision, row.time_ns, audit_count(store, row.entry_id), row.entry_id, True,
         value[sizeof(row):], tuple(row.tally),
     )
-
-
-cdef list uncounted_releases(Store *store):
-    """Return (list number, audit entry id) of each release whose count is not stored yet."""
-    cdef TableCursor scan
-    cdef EventRow row
-    found = []
-    _begin(store, EVENTS, &scan)
-    while cursor_next(&scan):
-        memcpy(&row, scan.value.mv_data, sizeof(row))
-        place = (get_be32(<const char *> scan.key.mv_data), row.entry_id)
-        if row.event.kind == EVENT_RELEASE and not row.counted and place not in found:
-            found.append(place)
-    _end(&scan)
-    return found
 
 
 cdef list entry_count(Store *store):

@@ -1,4 +1,4 @@
-"""C interface of commands: the control plane's changes, each one commit."""
+"""C interface of commands: what the control plane asks for, each one commit."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
@@ -7,6 +7,7 @@ from ownerd.base.containers cimport string, vector
 from ownerd.rules.ownership cimport Policy
 from ownerd.storage.catalog cimport List
 from ownerd.storage.store cimport Store
+from ownerd.storage.tables cimport AuditRow
 
 cdef enum CommandKind:
     CREATE_LIST
@@ -19,7 +20,6 @@ cdef enum CommandKind:
     UPSERT_CODE
     DELETE_CODE
     IMPORT_ROWS
-    FINISH_COUNT
     PUT_PRINCIPAL
     DELETE_PRINCIPAL
     NOTE_REFUSALS
@@ -71,7 +71,7 @@ cdef cppclass Command:
     string note
     string request_id
     string memo
-    uint64_t entry_id                 # in: IMPORT_ROWS, FINISH_COUNT; out: the audit entry
+    uint64_t entry_id                 # in: IMPORT_ROWS; out: the audit entry
     # the outcome
     uint64_t revision
     int64_t time_ns
@@ -84,5 +84,8 @@ cdef cppclass Command:
 
 
 cdef int command_run(Store *store, Command *command, int64_t now_ns) noexcept nogil
+cdef bint read_audit(Store *store, uint64_t entry_id, AuditRow *row, string *note) noexcept nogil
+cdef void put_audit(
+    Store *store, uint64_t entry_id, AuditRow *row, const string &note
+) noexcept nogil
 cdef void refuse_full(Store *store, Task *task) noexcept nogil
-cdef void refuse_unknown_list(Task *task, const char *list_id, size_t size) noexcept nogil

@@ -1,4 +1,4 @@
-"""The control plane's changes: each is decided and written in one commit of its own.
+"""The control plane's commands: each is decided and written in one commit of its own.
 
 A command writes its rows, its records, its audit entry (R21) and its request id (R20) in the same
 transaction; the catalog in memory is brought up to date after the commit. A refused command leaves
@@ -11,10 +11,12 @@ It does not queue, wait or answer (engine), and does not judge records (rules).
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memset
 
-from ownerd.api.task cimport (
-    ABORTED, ALREADY_EXISTS, FAILED_PRECONDITION, MESSAGE_BYTES, NOT_FOUND, OK,
-    RESOURCE_EXHAUSTED, Task, printable, task_refuse,
+from ownerd.api.reasons cimport (
+    CAMPAIGN_NOT_FOUND, CODE_NOT_FOUND, IMPORT_CONFLICT, LIST_DIALED, LIST_EXISTS,
+    LIST_NOT_FOUND, LIST_UNCOUNTED, STALE_ETAG, STORE_FULL, Value, quoted, refuse_about,
+    refuse_with, words,
 )
+from ownerd.api.task cimport OK, Task
 from ownerd.base.bytes cimport Slice, empty_slice, put_be64, slice_of, text_slice
 from ownerd.base.containers cimport vector
 from ownerd.base.lmdb cimport MDB_SUCCESS
@@ -39,47 +41,40 @@ from ownerd.storage.tables cimport (
 )
 from ownerd.storage.transaction cimport delete_row, get_row, put_row
 
+cdef enum:
+    ETAG_BYTES = 24
+    PLACE_BYTES = 32
+
 
 # --- refusals -------------------------------------------------------------------------------------
 
 cdef void refuse_full(Store *store, Task *task) noexcept nogil:
-    snprintf(
-        task_refuse(task, RESOURCE_EXHAUSTED), MESSAGE_BYTES,
-        "the store is full (%s); nothing was changed: release ownership, delete lists, or give it "
-        "more room, then try again",
-        b"no disk space is left" if store_disk_full(store) else b"its map has reached map_bytes",
+    cdef Value why = words(
+        "no disk space is left" if store_disk_full(store) else "its map has reached map_bytes"
     )
+    refuse_with(task, STORE_FULL, &why)
 
 
-cdef void refuse_unknown_list(Task *task, const char *list_id, size_t size) noexcept nogil:
+cdef void refuse_stale(Command *command) noexcept nogil:
+    cdef char etag[ETAG_BYTES]
+    cdef char current[ETAG_BYTES]
+    cdef Value values[2]
+    snprintf(etag, sizeof(etag), "'%llu'", <unsigned long long> command.expected_revision)
     snprintf(
-        task_refuse(task, NOT_FOUND), MESSAGE_BYTES,
-        "list_id: there is no contact list \"%.*s\"; create it first (CreateContactList)",
-        printable(list_id, size), list_id,
+        current, sizeof(current), "'%llu'", <unsigned long long> command.list.update_revision
     )
-
-
-cdef void refuse_unknown_campaign(Command *command, const string &campaign_id) noexcept nogil:
-    snprintf(
-        task_refuse(&command.task, NOT_FOUND), MESSAGE_BYTES,
-        "campaign_id: there is no campaign \"%.*s\"; ListCampaigns shows those that are known",
-        printable(campaign_id.data(), campaign_id.size()), campaign_id.data(),
-    )
+    values[0], values[1] = words(etag), words(current)
+    refuse_with(&command.task, STALE_ETAG, values)
 
 
 cdef bint known_list(Store *store, Command *command) noexcept nogil:
     """Set `command.list`; check the expected revision of its policy, if one was given."""
     command.list = find_list(&store.catalog, text_slice(command.list_id))
     if command.list == NULL:
-        refuse_unknown_list(&command.task, command.list_id.data(), command.list_id.size())
+        refuse_about(&command.task, LIST_NOT_FOUND, text_slice(command.list_id))
         return False
     if command.expected_revision not in (0, command.list.update_revision):
-        snprintf(
-            task_refuse(&command.task, ABORTED), MESSAGE_BYTES,
-            "etag: \"%llu\" is stale, the list's policy is at \"%llu\"; read it again and retry",
-            <unsigned long long> command.expected_revision,
-            <unsigned long long> command.list.update_revision,
-        )
+        refuse_stale(command)
         return False
     return True
 
@@ -87,10 +82,12 @@ cdef bint known_list(Store *store, Command *command) noexcept nogil:
 cdef bint known_campaign(
     Store *store, Command *command, const string &campaign_id, uint32_t *number
 ) noexcept nogil:
+    cdef Value values[2]
     number[0] = find_campaign(&store.catalog, text_slice(campaign_id))
     if campaign_known(&store.catalog, number[0]):
         return True
-    refuse_unknown_campaign(command, campaign_id)
+    values[0], values[1] = words("campaign_id"), quoted(text_slice(campaign_id))
+    refuse_with(&command.task, CAMPAIGN_NOT_FOUND, values)
     return False
 
 
@@ -99,11 +96,7 @@ cdef bint known_campaign(
 cdef void create_list(Store *store, Command *command, int64_t now_ns) noexcept nogil:
     cdef List draft
     if find_list(&store.catalog, text_slice(command.list_id)) != NULL:
-        snprintf(
-            task_refuse(&command.task, ALREADY_EXISTS), MESSAGE_BYTES,
-            "list_id: contact list \"%.*s\" exists already",
-            printable(command.list_id.data(), command.list_id.size()), command.list_id.data(),
-        )
+        refuse_about(&command.task, LIST_EXISTS, text_slice(command.list_id))
         return
     draft.id = command.list_id
     draft.number = take_list_number(store)
@@ -138,7 +131,7 @@ cdef void append_event(
 
 
 cdef void update_policy(Store *store, Command *command, int64_t now_ns) noexcept nogil:
-    """R12-R14: a changed duration becomes an event; any other command moves no expiration."""
+    """R12-R14: a changed duration becomes an event; any other change moves no expiration."""
     cdef List draft
     cdef Event event
     if not known_list(store, command):
@@ -163,18 +156,10 @@ cdef void delete_list(Store *store, Command *command, int64_t now_ns) noexcept n
     if not known_list(store, command):
         return
     if not command.force and command.list.acquire_revision > command.acquire_revision:
-        snprintf(
-            task_refuse(&command.task, FAILED_PRECONDITION), MESSAGE_BYTES,
-            "contact list \"%.*s\" is being dialed: ownership was acquired a moment ago",
-            printable(command.list_id.data(), command.list_id.size()), command.list_id.data(),
-        )
+        refuse_about(&command.task, LIST_DIALED, text_slice(command.list_id))
         return
     if find_uncounted(command.list) != NULL:
-        snprintf(
-            task_refuse(&command.task, FAILED_PRECONDITION), MESSAGE_BYTES,
-            "contact list \"%.*s\" was released a moment ago and is still counted; try again",
-            printable(command.list_id.data(), command.list_id.size()), command.list_id.data(),
-        )
+        refuse_about(&command.task, LIST_UNCOUNTED, text_slice(command.list_id))
         return
     put_dropped_list(&store.catalog, command.list)
 
@@ -233,30 +218,6 @@ cdef void put_audit(
     put_row(&store.txn, AUDIT, slice_of(key, 8), slice_of(row, sizeof(AuditRow)), text_slice(note))
 
 
-cdef void set_count(Store *store, uint64_t entry_id, int64_t count) noexcept nogil:
-    """Give an audit entry its final count, unless it has one."""
-    cdef AuditRow row
-    cdef string note
-    if read_audit(store, entry_id, &row, &note) and row.count == COUNT_PENDING:
-        row.count = count
-        put_audit(store, entry_id, &row, note)
-
-
-cdef void finish_count(Store *store, Command *command, int64_t now_ns) noexcept nogil:
-    """Store the count of one release, found by a scan."""
-    cdef size_t i
-    cdef EventRow row
-    command.list = find_list(&store.catalog, text_slice(command.list_id))
-    set_count(store, command.entry_id, command.count)
-    if command.list == NULL:
-        return
-    for i in range(command.list.events.size()):
-        row = command.list.events[i]
-        if row.entry_id == command.entry_id:
-            row.counted = True
-            put_event(&store.catalog, command.list.number, &row)
-
-
 # --- campaigns and codes --------------------------------------------------------------------------
 
 cdef uint32_t ensure_campaign(
@@ -277,7 +238,7 @@ cdef uint32_t ensure_campaign(
 
 
 cdef void signal_campaign(Store *store, Command *command, int64_t now_ns) noexcept nogil:
-    """R16: a stop ends the campaign's reservations; recycle and reset command nothing."""
+    """R16: a stop ends the campaign's reservations; recycle and reset change nothing."""
     cdef uint32_t number
     cdef vector[List *] lists
     cdef size_t i
@@ -310,11 +271,7 @@ cdef void upsert_code(Store *store, Command *command) noexcept nogil:
 cdef void delete_code(Store *store, Command *command) noexcept nogil:
     cdef Code code
     if not find_code(&store.catalog, text_slice(command.code), &code):
-        snprintf(
-            task_refuse(&command.task, NOT_FOUND), MESSAGE_BYTES,
-            "code: there is no wrap-up code \"%.*s\"; ListWrapUpCodes shows those that are known",
-            printable(command.code.data(), command.code.size()), command.code.data(),
-        )
+        refuse_about(&command.task, CODE_NOT_FOUND, text_slice(command.code))
         return
     delete_code_row(&store.catalog, text_slice(command.code))
 
@@ -356,7 +313,7 @@ cdef void import_rows(Store *store, Command *command, int64_t now_ns) noexcept n
 
 
 cdef bint import_row(Store *store, Command *command, ImportRow *row, int64_t now_ns) noexcept nogil:
-    """Write one row; False if another campaign's hold forbids it."""
+    """Write one row; False if another campaign's hold is in the way."""
     cdef Record record
     cdef uint32_t number = find_campaign(&store.catalog, text_slice(row.campaign_id))
     cdef bint taken
@@ -373,13 +330,11 @@ cdef bint import_row(Store *store, Command *command, ImportRow *row, int64_t now
 
 
 cdef void refuse_conflict(Store *store, Command *command, size_t index) noexcept nogil:
-    cdef string *record_id = &command.rows[index].record_id
-    snprintf(
-        task_refuse(&command.task, FAILED_PRECONDITION), MESSAGE_BYTES,
-        "rows[%zu]: record \"%.*s\" is held by another campaign; import with strategy skip or "
-        "overwrite, or release it first",
-        index, printable(record_id.data(), record_id.size()), record_id.data(),
-    )
+    cdef char place[PLACE_BYTES]
+    cdef Value values[2]
+    snprintf(place, sizeof(place), "rows[%zu]", index)
+    values[0], values[1] = words(place), quoted(text_slice(command.rows[index].record_id))
+    refuse_with(&command.task, IMPORT_CONFLICT, values)
 
 
 # --- one command, whole ---------------------------------------------------------------------------
@@ -405,8 +360,6 @@ cdef void apply(Store *store, Command *command, int64_t now_ns) noexcept nogil:
         delete_code(store, command)
     elif command.kind == IMPORT_ROWS:
         import_rows(store, command, now_ns)
-    elif command.kind == FINISH_COUNT:
-        finish_count(store, command, now_ns)
     elif command.kind == PUT_PRINCIPAL:
         put_principal(store, command)
     elif command.kind == DELETE_PRINCIPAL:
@@ -445,8 +398,6 @@ cdef void record_command(Store *store, Command *command, int64_t now_ns) noexcep
     cdef AuditRow entry
     cdef RequestRow request
     cdef string note
-    if command.kind == FINISH_COUNT:
-        return
     if command.entry_id != next_entry_id(store):
         if read_audit(store, command.entry_id, &entry, &note):
             entry.count += command.count
@@ -497,9 +448,8 @@ cdef int refresh_catalog(Store *store, Command *command) noexcept nogil:
 
 
 cdef bint is_revision(const Command *command) noexcept nogil:
-    """Tell whether the command makes a revision: a count and a refusal say what was, like settling.
-    """
-    return command.kind != FINISH_COUNT and command.kind != NOTE_REFUSALS
+    """Tell whether the command makes a revision: a note of refusals only says what was."""
+    return command.kind != NOTE_REFUSALS
 
 
 cdef int command_run(Store *store, Command *command, int64_t now_ns) noexcept nogil:

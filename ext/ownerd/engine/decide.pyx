@@ -12,9 +12,12 @@ from libc.string cimport memcmp
 from ownerd.api.dial_call cimport (
     CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, CALL_REPORT, CALL_REPORT_BATCH, DialItem,
 )
-from ownerd.api.task cimport INVALID_ARGUMENT, MESSAGE_BYTES, OK, printable, task_refuse
+from ownerd.api.reasons cimport (
+    CODE_UNKNOWN, LIST_NOT_FOUND, Value, quoted, refuse_about, refuse_with, words,
+)
+from ownerd.api.task cimport OK
 from ownerd.base.bytes cimport Slice, text_slice
-from ownerd.engine.commands cimport refuse_full, refuse_unknown_list
+from ownerd.engine.commands cimport refuse_full
 from ownerd.rules.ownership cimport (
     NOBODY, OWNERSHIP_ACQUIRED, Code, Ruling, rules_attempt, rules_claim, rules_holder,
 )
@@ -30,6 +33,7 @@ from ownerd.storage.records cimport (
 from ownerd.storage.store cimport store_revision
 
 cdef enum:
+    PLACE_BYTES = 64                  # the name of a field, with its index
     PREFETCHED = 8                    # records between asking for a slot and writing to it
 
 
@@ -40,7 +44,7 @@ cdef struct Decision:
     DialCall *call
     uint32_t campaign
     int64_t now_ns
-    const Seen *seen                  # what looking ahead saw of the next record; or NULL
+    const Seen *seen                  # what the multiget saw of the next record; or NULL
     bint dry                          # decide without writing
     bint changed
     Slice code_text                   # the wrap-up code last looked up
@@ -58,27 +62,25 @@ cdef bint lookup_code(Decision *decision, Slice text) noexcept nogil:
     return True
 
 
+cdef void refuse_code(DialCall *call, uint32_t index, Slice code) noexcept nogil:
+    cdef char place[PLACE_BYTES]
+    cdef Value values[2]
+    values[0], values[1] = words("wrap_up_code"), quoted(code)
+    if call.call_kind == CALL_REPORT_BATCH:
+        snprintf(place, sizeof(place), "attempts[%u].wrap_up_code", index)
+        values[0] = words(place)
+    refuse_with(&call.task, CODE_UNKNOWN, values)
+
+
 cdef bint codes_known(Decision *decision) noexcept nogil:
     cdef uint32_t i
     cdef Slice text
     cdef DialCall *call = decision.call
-    cdef char *message
     for i in range(call.item_count):
         text = call.items[i].wrap_up_code
         if lookup_code(decision, text):
             continue
-        message = task_refuse(&call.task, INVALID_ARGUMENT)
-        if call.call_kind == CALL_REPORT:
-            snprintf(
-                message, MESSAGE_BYTES, "wrap_up_code: \"%.*s\" is not a known wrap-up code; "
-                "ListWrapUpCodes shows those that are", printable(text.data, text.size), text.data,
-            )
-        else:
-            snprintf(
-                message, MESSAGE_BYTES, "attempts[%u].wrap_up_code: \"%.*s\" is not a known "
-                "wrap-up code; ListWrapUpCodes shows those that are",
-                i, printable(text.data, text.size), text.data,
-            )
+        refuse_code(call, i, text)
         return False
     return True
 
@@ -153,12 +155,14 @@ cdef void multiget_group(Store *store, DialCall *const *calls, size_t count) noe
     records_look_up(store)
 
 
-cdef bint decide_call(Store *store, DialCall *call, int64_t now_ns, Capacity room) noexcept nogil:
+cdef bint decide_call(
+    Store *store, DialCall *call, int64_t now_ns, Capacity capacity
+) noexcept nogil:
     """Decide a call; True if it changed anything. Refusals are in `call.task`.
 
-    Without room for them, a claim that would be granted anew and, later, an attempt that would
-    command anything are refused, and so is their whole batch; what writes nothing is answered to
-    the end.
+    Without capacity for them, a claim that would be granted anew and, later, an attempt that would
+    change anything are refused, and so is their whole batch; what writes nothing is answered to the
+    end.
     """
     cdef Decision decision
     cdef bint claims = call.call_kind == CALL_CLAIM or call.call_kind == CALL_CLAIM_BATCH
@@ -169,10 +173,10 @@ cdef bint decide_call(Store *store, DialCall *call, int64_t now_ns, Capacity roo
     decision.changed = False
     decision.code_text.size = 0
     decision.seen = multiget_take(&store.multiget, call.item_count)
-    decision.dry = room < (CAPACITY_FOR_GRANTS if claims else CAPACITY_FOR_REPORTS)
+    decision.dry = capacity < (CAPACITY_FOR_GRANTS if claims else CAPACITY_FOR_REPORTS)
     decision.list = find_list(&store.catalog, call.list_id)
     if decision.list == NULL:
-        refuse_unknown_list(&call.task, call.list_id.data, call.list_id.size)
+        refuse_about(&call.task, LIST_NOT_FOUND, call.list_id)
         return False
     if call.call_kind != CALL_GET_HOLDER:
         decision.campaign = find_campaign(&store.catalog, call.campaign_id)

@@ -1,7 +1,7 @@
 """One store and its writer thread, for Python: the data plane, the control plane, the reads.
 
-Wraps `writer` (queue, groups, commits): every call becomes a task, waits without the GIL and turns
-refusals into `Refused`. asyncio waiters use `aio_bridge`.
+Every call becomes a task in the queue before the writer, waits without the GIL, and turns a refusal
+into `Refused`. asyncio waiters use `aio_bridge`.
 """
 
 import os
@@ -10,50 +10,48 @@ import time
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from ownerd.api.dial_call cimport CALL_KIND_COUNT, DialCall, call_clear, call_init
-from ownerd.api.dial_codec cimport (
-    BATCH_RECORDS, CAMPAIGN_ID_BYTES, LIST_ID_BYTES, RECORD_ID_BYTES, WRAP_UP_CODE_BYTES,
-    dial_decode,
-)
-from ownerd.api.task cimport (
-    FAILED_PRECONDITION, INVALID_ARGUMENT, OK, TASK_COMMAND, UNAVAILABLE, Task, task_clear,
-)
+from ownerd.api.dial_codec cimport dial_decode, dial_encode
+from ownerd.api.reasons cimport FIELD_LENGTH, LIST_OWNED, SERVER_STOPPING, task_refusal
+from ownerd.api.task cimport OK, TASK_COMMAND, Task, task_clear
 from ownerd.base.clock cimport Clock, clock_now
 from ownerd.base.containers cimport string
-from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS, lmdb
+from ownerd.base.lmdb cimport MDB_CORRUPTED, lmdb
+from ownerd.base.threads cimport thread_wait
 from ownerd.engine.admin_reads cimport (
     answered_request, audit_count, audit_page, campaign_page, code_page, entry_count, list_info,
-    list_page, policy_from, principal_rows, uncounted_releases,
+    list_page, policy_from, principal_rows,
 )
 from ownerd.engine.commands cimport (
     CREATE_LIST, DELETE_CODE, DELETE_LIST, DELETE_PRINCIPAL, IMPORT_ROWS, NOTE_REFUSALS,
     PUT_PRINCIPAL, RELEASE, RELEASE_RECORDS, SIGNAL_CAMPAIGN, UPDATE_POLICY, UPSERT_CAMPAIGN,
     UPSERT_CODE, Command, ImportRow,
 )
-from ownerd.engine.group_commit cimport (
-    DRAINING, GROUP_SIZE_CLASSES, change_state, core_open, run_and_wait, start_writer, stop,
-    wait_thread,
+from ownerd.engine.core cimport (
+    GROUP_SIZE_CLASSES, EngineCore, EngineOptions, engine_close_store, engine_failed,
+    engine_free, engine_new, engine_stop,
 )
-from ownerd.engine.maintenance cimport (
-    count_and_store, flush_all, run_maintenance_step, start_maintenance,
+from ownerd.engine.group_commit cimport start_writer
+from ownerd.engine.maintenance cimport flush_all, run_maintenance_step, start_maintenance
+from ownerd.engine.queue cimport DRAINING, queue_change_state, queue_run
+from ownerd.engine.release_count cimport (
+    ReleaseCount, count_release, find_uncounted_releases, release_count_init,
 )
 from ownerd.engine.snapshot cimport Snapshot, SnapshotRequest
+from ownerd.rules.limits cimport (
+    BATCH_RECORDS, CAMPAIGN_ID_BYTES, CAMPAIGN_NAME_BYTES, CATEGORY_BYTES, LIST_ID_BYTES,
+    PRINCIPAL_ID_BYTES, RECORD_ID_BYTES, REQUEST_ID_BYTES, WRAP_UP_CODE_BYTES,
+)
 from ownerd.rules.ownership cimport NEVER_NS
 from ownerd.storage.environment cimport check
-from ownerd.storage.recovery cimport store_close, store_open
+from ownerd.storage.recovery cimport store_open
 from ownerd.storage.store cimport StoreFigures, store_figures, store_revision
 from ownerd.storage.tables cimport COUNT_PENDING
 
-from ownerd.api.task import Refused
+from ownerd.api.reasons import refused
+from ownerd.api.task import Refused  # what our callers catch
 from ownerd.engine.admin_reads import ListInfo, Outcome
 from ownerd.engine.admin_reads import PolicyTuple as Policy
 from ownerd.storage.directory import StoreError, StoreInUseError
-
-cdef enum:
-    NAME_BYTES = 256
-    PRINCIPAL_ID_BYTES = 128
-    REQUEST_ID_BYTES = 128
-    GROUP_RECORDS = 16_384            # more would only wait longer
-    GROUP_BYTES_PER_RECORD = 256      # what one record takes in the journal, at most
 
 CLAIM, CLAIM_BATCH, REPORT_ATTEMPT, REPORT_ATTEMPT_BATCH, GET_HOLDER = range(CALL_KIND_COUNT)
 DIAL_METHODS = ("Claim", "ClaimBatch", "ReportAttempt", "ReportAttemptBatch", "GetHolder")
@@ -68,17 +66,20 @@ LISTLESS_KINDS = (
 )
 
 
-cdef refusal(Task *task):
-    return Refused(task.code, task.message.decode(errors="replace"), task.retry_ms)
+cdef raise_refusal(Task *task):
+    """Raise Refused if the task was, and clear it."""
+    if task.code != OK:
+        refusal = task_refusal(task)
+        task_clear(task)
+        raise refusal
 
 
 cdef assign(string *target, str text, str field, Py_ssize_t shortest, Py_ssize_t longest):
     """Set a native string; a length that the store has no place for is INVALID_ARGUMENT."""
     encoded = text.encode()
     if not shortest <= len(encoded) <= longest:
-        raise Refused(
-            INVALID_ARGUMENT,
-            f"{field}: {len(encoded)} bytes found; {shortest} to {longest} are allowed",
+        raise refused(
+            FIELD_LENGTH, field=field, found=len(encoded), least=shortest, most=longest
         )
     target.assign(<const char *> encoded, len(encoded))
 
@@ -140,11 +141,11 @@ cdef class Engine:
         clock: the server's time; None for R19's.
         map_bytes: the store's upper bound, reserved as address space.
         queue_limit: records that may wait; more are refused with RESOURCE_EXHAUSTED.
-        reserve_bytes: room that is kept for releases; grants are refused first.
-        vacuum_interval_s: how often expired records are vacuumed_round up.
+        reserve_bytes: capacity that is kept for releases; grants are refused first.
+        vacuum_interval_s: how often expired records are dropped.
         maintenance_step_ns: how long one step of maintenance may take, beside its commit.
         memtable_bytes: memory for records that are not flushed yet; more makes flushing cheaper.
-        background: run maintenance's thread; False leaves settling to `settle()`.
+        background: run maintenance's thread; False leaves it to `maintain()`.
 
     Raises:
         StoreInUseError, StoreError: see `ownerd.storage.directory`.
@@ -160,24 +161,21 @@ cdef class Engine:
         vacuum_interval_s=900.0, maintenance_step_ns=DEFAULT_MAINTENANCE_STEP_NS,
         memtable_bytes=DEFAULT_MEMTABLE_BYTES, background=True,
     ):
+        cdef EngineOptions options
+        cdef Store *store
         if self.core != NULL:
             raise RuntimeError("an engine is opened once")
         self.directory = directory
         self.clock = Clock() if clock is None else clock
         self.background = background
-        cdef Store *store = store_open(directory, map_bytes, reserve_bytes, memtable_bytes)
-        self.core = core_open(store, (<Clock> self.clock).state)
-        self.core.queue_limit = queue_limit
-        self.core.vacuum_interval_ms = <int> (vacuum_interval_s * 1000)
-        self.core.maintenance.step_ns = maintenance_step_ns
-        self.core.background = background
-        # A group's value fits into the journal's reserve.
-        self.core.group_records = max(<uint64_t> 1, min(
-            <uint64_t> GROUP_RECORDS, store.reserve_bytes // GROUP_BYTES_PER_RECORD
-        ))
+        options.queue_limit = queue_limit
+        options.vacuum_interval_ms = <int64_t> (vacuum_interval_s * 1000)
+        options.step_ns = maintenance_step_ns
+        store = store_open(directory, map_bytes, reserve_bytes, memtable_bytes)
+        self.core = engine_new(store, (<Clock> self.clock).state, &options)
         start_writer(self.core, &self.writer)
         if background:
-            start_maintenance(self.core, &self.settler)
+            start_maintenance(self.core, &self.maintenance)
         self.closed = False
         self.opened_at = time.monotonic()
 
@@ -189,20 +187,22 @@ cdef class Engine:
 
     def __dealloc__(self):
         if not self.closed:           # dropped without close(): the threads still use the core
-            stop(self.core)
-            with nogil:
-                if self.background:
-                    wait_thread(self.settler)
-                wait_thread(self.writer)
-            store_close(self.core.store)
+            self._end_threads()
+            engine_close_store(self.core)
         if self.core != NULL:
-            os.close(self.core.failure_fd)
-            os.close(self.core.maintenance_fd)
-            del self.core
+            engine_free(self.core)
+
+    cdef void _end_threads(self) noexcept:
+        """Have what is queued answered, and wait for both threads."""
+        engine_stop(self.core)
+        with nogil:
+            if self.background:
+                thread_wait(self.maintenance)
+            thread_wait(self.writer)
 
     def begin_drain(self):
         """Refuse new dials with UNAVAILABLE from now on; those queued are answered."""
-        change_state(self.core, DRAINING)
+        queue_change_state(&self.core.queue, DRAINING)
 
     def close(self, timeout_s=10.0):
         """Answer what is queued, flush all, let go of the directory. May be called again.
@@ -214,20 +214,15 @@ cdef class Engine:
         if self.closed:
             return
         self.closed = True
-        stop(core)
-        with nogil:
-            if self.background:
-                wait_thread(self.settler)
-            wait_thread(self.writer)
-        if core.failure_code.load() == MDB_SUCCESS:
+        self._end_threads()
+        if not engine_failed(core):
             with nogil:
                 flush_all(core, clock_now(core.clock))
         deadline = time.monotonic() + timeout_s
         while self.readers and time.monotonic() < deadline:
             time.sleep(0.01)
         if not self.readers:
-            store_close(core.store)
-            core.store = NULL
+            engine_close_store(core)
 
     def _begin_read(self):
         self._store()
@@ -251,10 +246,12 @@ cdef class Engine:
         cdef size_t size = len(body)
         with nogil:
             if dial_decode(&call, data, size):
-                run_and_wait(self.core, &call.task)
+                queue_run(&self.core.queue, &call.task)
+                if call.task.code == OK:
+                    dial_encode(&call)
         try:
             if call.task.code != OK:
-                raise refusal(&call.task)
+                raise task_refusal(&call.task)
             return call.answer[:call.answer_size]
         finally:
             call_clear(&call)
@@ -294,12 +291,9 @@ cdef class Engine:
                 owned = snapshot.count_owned()
                 revision = snapshot.revision
             if owned and not force:
-                raise Refused(
-                    FAILED_PRECONDITION,
-                    f'contact list "{list_id}" has live ownership (owned records: {owned}); '
-                    "release it first, or delete with force",
-                )
-            self._count_releases(list_id)
+                raise refused(LIST_OWNED, list_id=f'"{list_id}"', owned=owned)
+            for entry_id in self.pending_counts(list_id):  # as long as its records are there
+                self.count_released(entry_id)
         pending = Pending(DELETE_LIST, list_id, note, request_id, memo)
         pending.command.force = force
         pending.command.acquire_revision = revision
@@ -337,32 +331,39 @@ cdef class Engine:
         """Count what the release with this audit entry ended, store and return the count.
 
         Exact whenever it is called: records written since the release were counted as they were
-        written. Raises KeyError for an unknown entry.
+        written. Raises KeyError for an unknown entry, and Refused; the count can be made later.
         """
-        cdef string name
+        cdef ReleaseCount count
         cdef int code
         known = self._audit_count(entry_id)
         if known is not None:
             return known
-        list_id = self._list_of_release(entry_id)
-        if list_id is None:           # counted or deleted in the meantime: the count is stored
-            return self._audit_count(entry_id)
-        assign(&name, list_id, "list_id", 1, LIST_ID_BYTES)
-        with nogil:
-            code = count_and_store(self.core, name, entry_id)
-        check(code, f"cannot count what list {list_id} released")
-        return self._audit_count(entry_id)
-
-    def pending_counts(self):
-        """Return the audit entries of releases that are still to be counted."""
+        release_count_init(&count)
+        count.entry_id = entry_id
         with Reading(self):
-            return sorted({entry_id for _, entry_id in uncounted_releases(self.core.store)})
+            with nogil:
+                code = count_release(self.core, &count)
+        check(code, f"cannot count what the release of audit entry {entry_id} ended")
+        raise_refusal(&count.task)
+        # One that was not found was counted in the meantime.
+        return count.count if count.found else self._audit_count(entry_id)
+
+    def pending_counts(self, list_id=""):
+        """Return the audit entries of a list's releases ("": all) that are still to be counted."""
+        cdef ReleaseCount count
+        release_count_init(&count)
+        assign(&count.list_id, list_id, "list_id", 0, LIST_ID_BYTES)
+        with Reading(self):
+            with nogil:
+                find_uncounted_releases(self.core, &count)
+        raise_refusal(&count.task)
+        return sorted(count.pending[i] for i in range(count.pending.size()))
 
     def upsert_campaign(self, campaign_id, name, *, note=b"", request_id="", memo=b""):
         """Register a campaign, or rename it; "" keeps the name (at first, the id)."""
         cdef Pending pending = Pending(UPSERT_CAMPAIGN, "", note, request_id, memo)
         add_campaign_id(pending, campaign_id)
-        assign(&pending.command.name, name, "name", 0, NAME_BYTES)
+        assign(&pending.command.name, name, "name", 0, CAMPAIGN_NAME_BYTES)
         return self._run(pending)
 
     def signal_campaign(
@@ -380,10 +381,10 @@ cdef class Engine:
     def upsert_code(
         self, code, category, counts_as_attempt, success, *, note=b"", request_id="", memo=b""
     ):
-        """Add or command a wrap-up code."""
+        """Add or change a wrap-up code."""
         cdef Pending pending = Pending(UPSERT_CODE, "", note, request_id, memo)
         assign(&pending.command.code, code, "code", 1, WRAP_UP_CODE_BYTES)
-        assign(&pending.command.category, category, "category", 1, WRAP_UP_CODE_BYTES)
+        assign(&pending.command.category, category, "category", 1, CATEGORY_BYTES)
         pending.command.counts_as_attempt = counts_as_attempt
         pending.command.success = success
         return self._run(pending)
@@ -417,7 +418,9 @@ cdef class Engine:
             place = f"rows[{i}]"
             assign(&row.record_id, record_id, f"{place}.record_id", 1, RECORD_ID_BYTES)
             assign(&row.campaign_id, campaign_id, f"{place}.campaign_id", 1, CAMPAIGN_ID_BYTES)
-            assign(&row.campaign_name, campaign_name, f"{place}.campaign_name", 0, NAME_BYTES)
+            assign(
+                &row.campaign_name, campaign_name, f"{place}.campaign_name", 0, CAMPAIGN_NAME_BYTES
+            )
             row.until_ns = NEVER_NS if expire_ns is None else <int64_t> expire_ns
         return self._run(pending)
 
@@ -435,9 +438,9 @@ cdef class Engine:
         return self._run(pending)
 
     def note_refusals(self, int64_t count, *, note):
-        """Leave an audit entry about `count` callers turned away; it makes no revision.
+        """Leave an audit entry about `count` callers refused; it makes no revision.
 
-        Refused: RESOURCE_EXHAUSTED, while only the room for releases is left.
+        Refused: RESOURCE_EXHAUSTED, while only the capacity for releases is left.
         """
         cdef Pending pending = Pending(NOTE_REFUSALS, "", note, "", b"")
         pending.command.count = count
@@ -447,9 +450,9 @@ cdef class Engine:
         """Run a command to its end."""
         cdef Command *command = pending.command
         with nogil:
-            run_and_wait(self.core, &command.task)
+            queue_run(&self.core.queue, &command.task)
         if command.task.code != OK:
-            raise refusal(&command.task)
+            raise task_refusal(&command.task)
         return Outcome(
             command.revision, command.time_ns,
             None if command.count == COUNT_PENDING else command.count, command.entry_id,
@@ -460,7 +463,7 @@ cdef class Engine:
 
     cdef Store *_store(self) except NULL:
         if self.closed:
-            raise Refused(UNAVAILABLE, "the server is stopping and takes no more calls")
+            raise refused(SERVER_STOPPING)
         return self.core.store
 
     def get_list(self, list_id):
@@ -508,30 +511,11 @@ cdef class Engine:
         assign(&request.list_id, list_id, "list_id", 1, LIST_ID_BYTES)
         with Reading(self):
             with nogil:
-                run_and_wait(self.core, &request.task)
+                queue_run(&self.core.queue, &request.task)
             if request.task.code != OK:
-                raise refusal(&request.task)
+                raise task_refusal(&request.task)
             snapshot.open()
         return snapshot
-
-    def _list_of_release(self, uint64_t entry_id):
-        """Return the id of the list that a release still to be counted belongs to, or None."""
-        with Reading(self):
-            numbers = [number for number, entry in uncounted_releases(self.core.store)
-                       if entry == entry_id]
-            for info in list_page(self.core.store, "", 1 << 62) if numbers else ():
-                if info.number == numbers[0]:
-                    return info.list_id
-        return None
-
-    def _count_releases(self, list_id):
-        """Count what the list's releases ended, as long as its records are there."""
-        info = self.get_list(list_id)
-        with Reading(self):
-            releases = uncounted_releases(self.core.store)
-        for number, entry_id in releases:
-            if info is not None and number == info.number:
-                self.count_released(entry_id)
 
     def _audit_count(self, uint64_t entry_id):
         with Reading(self):
@@ -550,7 +534,7 @@ cdef class Engine:
     @property
     def failed(self):
         """What ended the store, or None while it works."""
-        if self.core.failure_code.load() == MDB_SUCCESS:
+        if not engine_failed(self.core):
             return None
         if self.core.failure_code.load() == MDB_CORRUPTED:
             return f"a row in {self.directory} fails its checksum; see 'ownerd verify'"
@@ -563,7 +547,7 @@ cdef class Engine:
         return self.core.failure_fd
 
     def vacuum(self):
-        """Sweep the whole store now: fold old events, drop expired records, cut the log."""
+        """Vacuum the whole store now: fold old events, drop expired records, cut the log."""
         more = self.maintain(vacuum_all=True)
         while more:
             more = self.maintain()
@@ -591,8 +575,8 @@ cdef class Engine:
             "time_ns": clock_now(core.clock),
             "clock_offset_ns": self.clock.offset_ns(),
             "uptime_s": time.monotonic() - self.opened_at,
-            "queue_depth": core.queued_records,
-            "queue_limit": core.queue_limit,
+            "queue_depth": core.queue.record_count,
+            "queue_limit": core.queue.record_limit,
             "list_count": lists,
             "campaign_count": campaigns,
             "record_count": figures.record_count,
@@ -617,7 +601,9 @@ cdef class Engine:
                     "reservation_cleared", "not_controlled", "rejected",
                 ))
             },
-            "refused": {"queue_full": core.queue_refusals, "store_full": counters.refused_full},
+            "refused": {
+                "queue_full": core.queue.refusal_count, "store_full": counters.refused_full,
+            },
             "commit_ns_total": counters.commit_ns,
             "flush_wait_ns_total": counters.waited_ns,
             "group_sizes": [counters.group_sizes[i] for i in range(GROUP_SIZE_CLASSES)],
@@ -626,7 +612,7 @@ cdef class Engine:
             "flushed_records": core.maintenance.flush.flushed_count,
             "vacuumed_records": core.maintenance.vacuum.vacuumed_count,
             "alarms": self._alarms(figures.disk_full, figures.map_full),
-            "failed": core.failure_code.load() != MDB_SUCCESS,
+            "failed": bool(engine_failed(core)),
         }
 
     def _alarms(self, bint disk_full, bint map_full):

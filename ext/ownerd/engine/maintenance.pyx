@@ -7,17 +7,20 @@ pauses. While somebody reads a snapshot, whose pages cannot be used again, a ste
 waits for a while.
 """
 
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
-from ownerd.api.task cimport OK, TASK_COMMAND, TASK_PLAN, TASK_STEP, TaskKind, task_clear
+from ownerd.api.task cimport OK, TASK_PLAN, TASK_STEP, TaskKind, task_clear
 from ownerd.base.clock cimport clock_elapsed
-from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS
-from ownerd.engine.commands cimport FINISH_COUNT, Command
-from ownerd.engine.group_commit cimport STOPPED, engine_fail, run_and_wait, start_thread
+from ownerd.base.lmdb cimport MDB_SUCCESS
+from ownerd.base.sockets cimport eventfd_read
+from ownerd.base.threads cimport thread_start, usleep
+from ownerd.engine.core cimport engine_fail, engine_wake_maintenance
 from ownerd.engine.maintenance_plan cimport (
     URGENT_STEP_NS, WORK_COUNT, WORK_FLUSH, WORK_NOTHING, WORK_VACUUM, PlanTask, is_writers,
 )
-from ownerd.engine.snapshot cimport SnapshotRequest, count_release, request_free, request_new
+from ownerd.engine.queue cimport queue_run, queue_takes_tasks
+from ownerd.engine.release_count cimport ReleaseCount, count_release, release_count_init
 from ownerd.storage.flush cimport flush_immutable, flush_memtable, flush_progress
 from ownerd.storage.memtables cimport has_immutable
 from ownerd.storage.record_tree cimport (
@@ -28,10 +31,6 @@ from ownerd.storage.store cimport (
 )
 from ownerd.storage.vacuum cimport vacuum_records
 
-cdef extern from "<sys/eventfd.h>" nogil:
-    int eventfd_read(int, uint64_t *)
-    int eventfd_write(int, uint64_t)
-
 cdef extern from "<poll.h>" nogil:
     struct pollfd:
         int fd
@@ -40,14 +39,11 @@ cdef extern from "<poll.h>" nogil:
     int POLLIN
     int poll(pollfd *, unsigned long, int)
 
-cdef extern from "<unistd.h>" nogil:
-    int usleep(unsigned int)
-
 cdef enum:
     STEPS_PER_PLAN = 64
     UNHURRIED_PERMILLE = 20           # an active memtable that is hardly filled hurries nobody
     LONGEST_PAUSE_US = 20_000
-    STUCK_PAUSE_US = 100_000
+    FULL_PAUSE_US = 100_000
     READER_PAUSE_US = 1_000
     READER_PATIENCE_NS = 5_000_000_000
 
@@ -59,7 +55,7 @@ cdef void ask_writer(EngineCore *engine, PlanTask *plan, TaskKind kind) noexcept
     memset(&plan.task, 0, sizeof(plan.task))
     plan.task.kind = kind
     plan.task.body = plan
-    run_and_wait(engine, &plan.task)
+    queue_run(&engine.queue, &plan.task)
     if plan.task.code != OK:
         plan.work = WORK_NOTHING
     task_clear(&plan.task)
@@ -78,7 +74,7 @@ cdef int do_work(
             &engine.maintenance.vacuum, engine.store.tree, plan.horizon_ns, next_step, context
         )
     if plan.work == WORK_COUNT and next_step(context) != STOP_STEPPING:
-        return count_and_store(engine, plan.target.list_id, plan.target.uncounted_entry)
+        return count_planned(engine, plan)
     if is_writers(plan.work):
         ask_writer(engine, plan, TASK_STEP)
     return MDB_SUCCESS
@@ -124,34 +120,16 @@ cdef bint run_maintenance_step(EngineCore *engine, bint vacuum_all) noexcept nog
     return more and not is_out_of_space(engine.store.tree)
 
 
-cdef int count_and_store(
-    EngineCore *engine, const string &list_id, uint64_t entry_id
-) noexcept nogil:
-    """Count what a release ended and store the count; MDB_CORRUPTED, or 0."""
-    cdef SnapshotRequest *request = request_new()
-    cdef Command command
-    cdef bint damaged
-    request.list_id = list_id
-    run_and_wait(engine, &request.task)
-    if request.task.code != OK:
-        request_free(request)
-        return MDB_SUCCESS
-    command.count = count_release(request, entry_id)
-    damaged = request.view.damaged
-    request_free(request)
-    if damaged:
-        return MDB_CORRUPTED
-    memset(&command.task, 0, sizeof(command.task))
-    command.task.kind = TASK_COMMAND
-    command.task.body = &command
-    command.kind = FINISH_COUNT
-    command.list_id = list_id
-    command.entry_id = entry_id
-    command.expected_revision = 0
-    command.list = NULL
-    run_and_wait(engine, &command.task)
-    task_clear(&command.task)
-    return MDB_SUCCESS
+cdef int count_planned(EngineCore *engine, PlanTask *plan) noexcept nogil:
+    """Count a release that nobody has; MDB_CORRUPTED, or 0. What is refused is planned again."""
+    cdef ReleaseCount count
+    cdef int code
+    release_count_init(&count)
+    count.list_id = plan.target.list_id
+    count.entry_id = plan.target.uncounted_entry
+    code = count_release(engine, &count)
+    task_clear(&count.task)
+    return code
 
 
 # --- the thread -----------------------------------------------------------------------------------
@@ -162,10 +140,6 @@ cdef struct Pace:
     PlanTask *plan
     int steps
     int64_t begun_ns                  # when the step before the next pause began; 0: none did
-
-
-cdef bint running(EngineCore *engine) noexcept nogil:
-    return engine.state < STOPPED
 
 
 cdef bint is_urgent(EngineCore *engine) noexcept nogil:
@@ -179,7 +153,7 @@ cdef bint is_urgent(EngineCore *engine) noexcept nogil:
 cdef void spare_readers(EngineCore *engine) noexcept nogil:
     """Wait while somebody reads a snapshot, unless a flush is urgent or it takes too long."""
     cdef int64_t end_ns = clock_elapsed() + READER_PATIENCE_NS
-    while running(engine) and not is_urgent(engine) and clock_elapsed() < end_ns \
+    while queue_takes_tasks(&engine.queue) and not is_urgent(engine) and clock_elapsed() < end_ns \
             and views_open(engine.store.tree):
         usleep(READER_PAUSE_US)
 
@@ -189,7 +163,7 @@ cdef void pause(Pace *pace) noexcept nogil:
     if pace.begun_ns == 0:
         return
     if is_out_of_space(pace.engine.store.tree):
-        usleep(STUCK_PAUSE_US)
+        usleep(FULL_PAUSE_US)
     elif not is_urgent(pace.engine):
         usleep(<unsigned int> min(
             <int64_t> LONGEST_PAUSE_US, 100 + 3 * (clock_elapsed() - pace.begun_ns) // 1000
@@ -203,7 +177,7 @@ cdef int64_t next_paced_step(void *context) noexcept nogil:
     cdef EngineCore *engine = pace.engine
     cdef bint first = pace.steps == 0
     pause(pace)
-    if not running(engine) or pace.steps == STEPS_PER_PLAN or (
+    if not queue_takes_tasks(&engine.queue) or pace.steps == STEPS_PER_PLAN or (
         not first and pace.plan.work == WORK_VACUUM and engine.flush_waits.load()
     ):
         return STOP_STEPPING
@@ -230,23 +204,23 @@ cdef bint maintain(EngineCore *engine, bint vacuum_all) noexcept nogil:
 
 
 cdef void *maintenance_main(void *argument) noexcept nogil:
-    """Maintain while there is something to, and vacuum everything every interval."""
+    """Work while there is something to do, and vacuum everything every interval."""
     cdef EngineCore *engine = <EngineCore *> argument
-    cdef int64_t interval_ns = <int64_t> engine.vacuum_interval_ms * 1_000_000
+    cdef int64_t interval_ns = engine.vacuum_interval_ms * 1_000_000
     cdef int64_t vacuum_ns = clock_elapsed() + interval_ns
     cdef pollfd wake
     cdef uint64_t ignored
     cdef bint due, more
     wake.fd = engine.maintenance_fd
     wake.events = <short> POLLIN
-    while running(engine):
+    while queue_takes_tasks(&engine.queue):
         poll(&wake, 1, <int> max(<int64_t> 0, (vacuum_ns - clock_elapsed()) // 1_000_000 + 1))
         eventfd_read(engine.maintenance_fd, &ignored)
         due = clock_elapsed() >= vacuum_ns
         if due:
             vacuum_ns = clock_elapsed() + interval_ns
         more = True
-        while more and running(engine):
+        while more and queue_takes_tasks(&engine.queue):
             more = maintain(engine, due)
             due = False
     return NULL
@@ -255,8 +229,8 @@ cdef void *maintenance_main(void *argument) noexcept nogil:
 cdef start_maintenance(EngineCore *core, pthread_t *thread):
     """Start the thread; it begins with what a store was opened with."""
     if has_immutable(&core.store.memtables):
-        eventfd_write(core.maintenance_fd, 1)
-    start_thread(thread, maintenance_main, core)
+        engine_wake_maintenance(core)
+    thread_start(thread, maintenance_main, core, "ownerd-maintain")
 
 
 # --- at a clean stop ------------------------------------------------------------------------------
@@ -267,10 +241,10 @@ cdef int64_t next_last_step(void *store) noexcept nogil:
 
 
 cdef int flush_all(EngineCore *engine, int64_t now_ns) noexcept nogil:
-    """Bring everything into the tree and trim the journal, with no thread running any more.
+    """Bring everything into the tree and trim the log, with no thread running any more.
 
     Commits the time too, so that a restart on an earlier wall clock does not go back (R19). An LMDB
-    error code, or 0; what is not flushed then stays in the journal.
+    error code, or 0; what is not flushed then stays in the log.
     """
     cdef Store *store = engine.store
     cdef int code

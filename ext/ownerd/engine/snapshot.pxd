@@ -21,7 +21,6 @@ cdef cppclass SnapshotRequest:
 cdef SnapshotRequest *request_new() noexcept nogil
 cdef void request_free(SnapshotRequest *request) noexcept nogil
 cdef int snapshot_take(Store *store, SnapshotRequest *request, int64_t now_ns) noexcept nogil
-cdef int64_t count_release(SnapshotRequest *request, uint64_t entry_id) noexcept nogil
 
 
 cdef class Snapshot:

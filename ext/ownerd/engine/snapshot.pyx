@@ -9,20 +9,19 @@ passing (maintenance writes them back).
 """
 
 from libc.stdint cimport uint32_t
-from libc.stdio cimport snprintf
 from libc.string cimport memcpy
 
-from ownerd.api.dial_codec cimport RECORD_ID_BYTES
-from ownerd.api.task cimport (
-    MESSAGE_BYTES, NOT_FOUND, RESOURCE_EXHAUSTED, TASK_SNAPSHOT, task_clear, task_refuse,
+from ownerd.api.reasons cimport (
+    CAMPAIGN_NOT_FOUND, LIST_NOT_FOUND, TOO_MANY_READS, refuse, refuse_about,
 )
+from ownerd.api.task cimport TASK_SNAPSHOT, task_clear
 from ownerd.base.bytes cimport Slice, empty_slice, slice_of, text_slice
 from ownerd.base.lmdb cimport MDB_SUCCESS
-from ownerd.engine.commands cimport refuse_unknown_list
+from ownerd.rules.limits cimport RECORD_ID_BYTES
 from ownerd.rules.ownership cimport (
     NEVER_NS, NOBODY, Hold, Holder, hold_owned, hold_reserved, rules_holder,
 )
-from ownerd.storage.catalog cimport NOT_RELEASED, Campaign, List, all_campaigns, find_list
+from ownerd.storage.catalog cimport Campaign, List, all_campaigns, find_list
 from ownerd.storage.codec cimport KEY_BYTES, record_id_text, record_key
 from ownerd.storage.read_view cimport (
     RecordIterator, iterator_close, iterator_first, iterator_next, iterator_open, view_close,
@@ -30,7 +29,7 @@ from ownerd.storage.read_view cimport (
 )
 from ownerd.storage.store cimport Store, store_revision
 
-from ownerd.api.task import Refused
+from ownerd.api.reasons import refused
 from ownerd.storage.directory import StoreError
 
 
@@ -58,13 +57,10 @@ cdef int snapshot_take(Store *store, SnapshotRequest *request, int64_t now_ns) n
     """Fill in a request; a list that is not there or a lack of reader slots refuses it."""
     cdef List *lst = find_list(&store.catalog, text_slice(request.list_id))
     if lst == NULL:
-        refuse_unknown_list(&request.task, request.list_id.data(), request.list_id.size())
+        refuse_about(&request.task, LIST_NOT_FOUND, text_slice(request.list_id))
         return MDB_SUCCESS
     if view_take(&request.view, store, lst) != MDB_SUCCESS:
-        snprintf(
-            task_refuse(&request.task, RESOURCE_EXHAUSTED), MESSAGE_BYTES,
-            "too many reads are in progress; try again",
-        )
+        refuse(&request.task, TOO_MANY_READS)
         return MDB_SUCCESS
     request.revision = store_revision(store)
     request.time_ns = now_ns
@@ -81,58 +77,35 @@ cdef struct OwnerCount:
 
 
 cdef void count_owners(SnapshotRequest *request, vector[OwnerCount] *counts) noexcept nogil:
-    cdef RecordIterator walk
+    cdef RecordIterator records
     cdef OwnerCount *count
     cdef bint more
-    iterator_open(&walk, &request.view)
-    more = iterator_first(&walk, empty_slice())
+    iterator_open(&records, &request.view)
+    more = iterator_first(&records, empty_slice())
     while more:
-        count = &counts[0][walk.hold.campaign]
-        if hold_owned(&walk.hold, request.time_ns):
+        count = &counts[0][records.hold.campaign]
+        if hold_owned(&records.hold, request.time_ns):
             count.owned += 1
-            count.earliest_ns = min(count.earliest_ns, walk.hold.owned_until_ns)
-        if hold_reserved(&walk.hold, request.time_ns):
+            count.earliest_ns = min(count.earliest_ns, records.hold.owned_until_ns)
+        if hold_reserved(&records.hold, request.time_ns):
             count.reserved += 1
-        more = iterator_next(&walk)
-    iterator_close(&walk)
+        more = iterator_next(&records)
+    iterator_close(&records)
 
 
 cdef int64_t count_owned(
     SnapshotRequest *request, const vector[char] *chosen, int64_t at_most
 ) noexcept nogil:
-    cdef RecordIterator walk
+    cdef RecordIterator records
     cdef int64_t total = 0
     cdef bint more
-    iterator_open(&walk, &request.view)
-    more = iterator_first(&walk, empty_slice())
+    iterator_open(&records, &request.view)
+    more = iterator_first(&records, empty_slice())
     while more and total < at_most:
-        if hold_owned(&walk.hold, request.time_ns) and chosen[0][walk.hold.campaign]:
+        if hold_owned(&records.hold, request.time_ns) and chosen[0][records.hold.campaign]:
             total += 1
-        more = iterator_next(&walk)
-    iterator_close(&walk)
-    return total
-
-
-cdef int64_t count_release(SnapshotRequest *request, uint64_t entry_id) noexcept nogil:
-    """Count the records whose ownership the release with this audit entry ended.
-
-    Those written since were counted as they were written; the others have not seen it yet.
-    """
-    cdef List *lst = &request.view.list
-    cdef RecordIterator walk
-    cdef int64_t total = 0
-    cdef size_t i
-    cdef bint more
-    for i in range(lst.events.size()):
-        if lst.events[i].entry_id == entry_id:
-            total += lst.events[i].released_count
-    iterator_open(&walk, &request.view)
-    more = iterator_first(&walk, empty_slice())
-    while more:
-        if walk.released_by != NOT_RELEASED and lst.events[walk.released_by].entry_id == entry_id:
-            total += 1
-        more = iterator_next(&walk)
-    iterator_close(&walk)
+        more = iterator_next(&records)
+    iterator_close(&records)
     return total
 
 
@@ -146,19 +119,19 @@ cdef void read_page(
     SnapshotRequest *request, const vector[char] *chosen, Slice after, size_t limit,
     vector[OwnedRow] *rows
 ) noexcept nogil:
-    cdef RecordIterator walk
+    cdef RecordIterator records
     cdef OwnedRow row
     cdef bint more
-    iterator_open(&walk, &request.view)
-    more = iterator_first(&walk, after)
+    iterator_open(&records, &request.view)
+    more = iterator_first(&records, after)
     while more and rows.size() < limit:
-        if hold_owned(&walk.hold, request.time_ns) and chosen[0][walk.hold.campaign]:
-            row.key_size = walk.key.size
-            memcpy(row.key, walk.key.data, walk.key.size)
-            row.hold = walk.hold
+        if hold_owned(&records.hold, request.time_ns) and chosen[0][records.hold.campaign]:
+            row.key_size = records.key.size
+            memcpy(row.key, records.key.data, records.key.size)
+            row.hold = records.hold
             rows.push_back(row)
-        more = iterator_next(&walk)
-    iterator_close(&walk)
+        more = iterator_next(&records)
+    iterator_close(&records)
 
 
 # --- for Python -----------------------------------------------------------------------------------
@@ -210,10 +183,8 @@ cdef choose(Snapshot snapshot, campaign_ids, vector[char] *chosen):
         chosen[0][i] = campaign_ids is None or campaign_id in unknown
         unknown.discard(campaign_id)
     if unknown:
-        raise Refused(
-            NOT_FOUND,
-            f'campaign_ids: there is no campaign "{min(unknown)}"; ListCampaigns shows those that '
-            "are known",
+        raise refused(
+            CAMPAIGN_NOT_FOUND, field="campaign_ids", campaign_id=f'"{min(unknown)}"'
         )
 
 

@@ -2,9 +2,9 @@
 
 Each thread keeps a number of calls in flight, or sends them at a fixed rate whether or not earlier
 ones were answered (latency then counts from the instant a call was due). It does what a listener
-does between socket and engine: `dial_decode` on a buffer of bytes, `engine_submit_all` for all that
-are ready at once, one wake-up for many answers. The answers are read from the call, not from the
-encoded response.
+does between socket and engine: `dial_decode` on a buffer of bytes, `queue_submit_all` for all that
+are ready at once, one wake-up for many answers, `dial_encode` on the thread that has it. The
+answers are read from the call, not from the encoded response.
 
 Invariants: a call is with the engine or with its thread, never with both; a thread ends only when
 the engine has given back every call. It decides nothing and touches no socket.
@@ -16,13 +16,21 @@ from libc.stdint cimport UINT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 
 from ownerd.api.dial_call cimport CALL_CLAIM, CALL_CLAIM_BATCH, DialCall, call_clear, call_init
-from ownerd.api.dial_codec cimport dial_decode
+from ownerd.api.dial_codec cimport dial_decode, dial_encode
 from ownerd.api.task cimport OK, UNAVAILABLE, Task
 from ownerd.base.clock cimport (
     CLOCK_MONOTONIC, CLOCK_PROCESS_CPUTIME_ID, clock_read, clockid_t, timespec,
 )
+from ownerd.base.mpsc cimport (
+    mpsc_await_quiet, mpsc_enter, mpsc_leave, mpsc_push, mpsc_take_in_order,
+)
+from ownerd.base.threads cimport (
+    pthread_getcpuclockid, sem_clockwait, sem_destroy, sem_init, sem_post, sem_t, sem_wait,
+)
+from ownerd.base.units cimport NS_PER_S
+from ownerd.engine.core cimport EngineCore
 from ownerd.engine.engine cimport Engine
-from ownerd.engine.group_commit cimport EngineCore, engine_submit_all, pthread_t
+from ownerd.engine.queue cimport queue_submit_all
 from ownerd.load.plan cimport Picker, Plan, PlanCore, picker_init, plan_bound, plan_encode
 from ownerd.load.tally cimport (
     ANSWER_COUNT, Tally, tally_answer, tally_clear, tally_counts, tally_mark,
@@ -30,36 +38,6 @@ from ownerd.load.tally cimport (
 from ownerd.load.threads cimport TOGETHER_NS, Worker, run_load, worker_stop, worker_stopping
 
 from ownerd.load.tally import LoadResult
-
-cdef extern from "<pthread.h>" nogil:
-    int pthread_getcpuclockid(pthread_t, clockid_t *)
-
-cdef extern from "<semaphore.h>" nogil:
-    ctypedef struct sem_t:
-        pass
-    int sem_init(sem_t *, int, unsigned int)
-    int sem_wait(sem_t *)
-    int sem_clockwait(sem_t *, clockid_t, const timespec *)
-    int sem_post(sem_t *)
-    int sem_destroy(sem_t *)
-
-cdef extern from *:
-    """
-    // A stack of done tasks: any thread pushes, one thread takes the whole of it.
-    template <class T> static inline bool ownerd_push(T **head, T *task) {
-        T *first = __atomic_load_n(head, __ATOMIC_RELAXED);
-        do {
-            task->next = first;
-        } while (!__atomic_compare_exchange_n(
-            head, &first, task, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
-        return first == nullptr;
-    }
-    template <class T> static inline T *ownerd_take(T **head) {
-        return __atomic_exchange_n(head, static_cast<T *>(nullptr), __ATOMIC_ACQUIRE);
-    }
-    """
-    bint push "ownerd_push"(Task **head, Task *task) noexcept nogil   # True: it was empty
-    Task *take "ownerd_take"(Task **head) noexcept nogil  # newest first
 
 cdef enum:
     BACK_OFF_NS = 200_000             # after a refusal, with no answer to wait for
@@ -89,7 +67,8 @@ cdef struct EngineWorker:
     uint32_t slot_count
     uint32_t under_way                # calls that the engine has
     Task *idle                        # calls that it has not
-    Task *answered                    # pushed by the writer, newest first
+    Task *answered                    # pushed by the writer
+    int busy                          # whether the writer is leaving something
     sem_t arrived                     # posted when `answered` was empty
     uint64_t records_left             # to be sent in all
     clockid_t writer_clock            # the first thread reads these two for all
@@ -99,8 +78,10 @@ cdef struct EngineWorker:
 
 cdef void on_answered(Task *task) noexcept nogil:
     cdef EngineWorker *worker = (<Slot *> task).worker
-    if push(&worker.answered, task):
+    mpsc_enter(&worker.busy)
+    if mpsc_push(&worker.answered, task):
         sem_post(&worker.arrived)
+    mpsc_leave(&worker.busy)
 
 
 cdef Task *prepare(EngineWorker *worker, Slot *slot, Task *chain) noexcept nogil:
@@ -163,31 +144,31 @@ cdef bint send_due(EngineWorker *worker, int64_t now_ns) noexcept nogil:
     """Submit what is due; False if the engine refused some of it."""
     cdef Task *chain = take_due(worker, now_ns)
     cdef Task *after
-    cdef bint admitted
+    cdef bint accepted
     if chain == NULL:
         return True
-    chain = engine_submit_all(worker.engine, chain)
-    admitted = chain == NULL
+    chain = queue_submit_all(&worker.engine.queue, chain)
+    accepted = chain == NULL
     while chain != NULL:
         after = chain.next
         worker.under_way -= 1
         count_slot(worker, <Slot *> chain, now_ns)
         chain = after
-    return admitted
+    return accepted
 
 
 cdef void wait_until(EngineWorker *worker, int64_t time_ns) noexcept nogil:
     """Sleep until an answer has come, or until the time; a wake-up for nothing does no harm."""
     cdef timespec until
-    until.tv_sec = time_ns // 1_000_000_000
-    until.tv_nsec = time_ns % 1_000_000_000
+    until.tv_sec = time_ns // NS_PER_S
+    until.tv_nsec = time_ns % NS_PER_S
     sem_clockwait(&worker.arrived, CLOCK_MONOTONIC, &until)
 
 
-cdef void wait_for_more(EngineWorker *worker, bint admitted, int64_t now_ns) noexcept nogil:
+cdef void wait_for_more(EngineWorker *worker, bint accepted, int64_t now_ns) noexcept nogil:
     """Sleep until there is something to do: an answer, a call that is due, the end."""
     cdef int64_t until_ns = worker.head.tally.end_ns
-    if worker.under_way == 0 and not admitted:
+    if worker.under_way == 0 and not accepted:
         until_ns = now_ns + BACK_OFF_NS
     elif worker.head.gap_ns != 0 and worker.idle != NULL:
         until_ns = min(until_ns, max(<int64_t> worker.head.due_ns + 1, now_ns + TOGETHER_NS))
@@ -196,13 +177,15 @@ cdef void wait_for_more(EngineWorker *worker, bint admitted, int64_t now_ns) noe
 
 
 cdef void collect(EngineWorker *worker) noexcept nogil:
-    """Take all answers that are there."""
-    cdef Task *task = take(&worker.answered)
+    """Take all answers that are there, and encode them as a listener would."""
+    cdef Task *task = mpsc_take_in_order(&worker.answered)
     cdef Task *after
     cdef int64_t now_ns = clock_read(CLOCK_MONOTONIC)
     while task != NULL:
         after = task.next
         worker.under_way -= 1
+        if task.code == OK:
+            dial_encode(&(<Slot *> task).call)
         count_slot(worker, <Slot *> task, now_ns)
         task = after
 
@@ -222,18 +205,19 @@ cdef void drive_main(Worker *head) noexcept nogil:
     """Send until the time is over or the records are sent, then wait for every call to return."""
     cdef EngineWorker *worker = <EngineWorker *> head
     cdef int64_t now_ns
-    cdef bint admitted
+    cdef bint accepted
     while not worker_stopping(head):
         now_ns = clock_read(CLOCK_MONOTONIC)
         mark(worker, now_ns)
         if head.tally.ended or (worker.records_left == 0 and worker.under_way == 0):
             break
-        admitted = send_due(worker, now_ns)
-        wait_for_more(worker, admitted, now_ns)
+        accepted = send_due(worker, now_ns)
+        wait_for_more(worker, accepted, now_ns)
         collect(worker)
     while worker.under_way > 0:
         sem_wait(&worker.arrived)
         collect(worker)
+    mpsc_await_quiet(&worker.busy)
 
 
 # --- all threads ----------------------------------------------------------------------------------

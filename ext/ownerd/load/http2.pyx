@@ -19,8 +19,11 @@ from libc.string cimport memcpy
 
 from ownerd.api.dial_call cimport CALL_CLAIM, CALL_CLAIM_BATCH, CALL_KIND_COUNT
 from ownerd.api.task cimport OK
+from ownerd.base.bytes cimport get_be32
 from ownerd.base.clock cimport CLOCK_MONOTONIC, clock_read, timespec
 from ownerd.base.containers cimport string, vector
+from ownerd.base.protobuf cimport WIRE_BYTES, WIRE_VARINT, read_varint
+from ownerd.base.units cimport NS_PER_MS, NS_PER_S
 from ownerd.load.channel cimport (
     GRPC_PREFIX_BYTES, Channel, Exchange, channel_awaits_write, channel_call, channel_close,
     channel_connect, channel_flush, channel_free, channel_lose, channel_make, channel_receive,
@@ -106,22 +109,8 @@ cdef struct HttpWorker:
 
 # --- answers --------------------------------------------------------------------------------------
 
-cdef bint read_varint(const uint8_t **at, const uint8_t *end, uint64_t *value) noexcept nogil:
-    cdef int shift = 0
-    cdef uint8_t byte
-    value[0] = 0
-    while at[0] < end and shift < 64:
-        byte = at[0][0]
-        at[0] += 1
-        value[0] |= <uint64_t> (byte & 0x7F) << shift
-        if byte < 0x80:
-            return True
-        shift += 7
-    return False
-
-
 cdef bint count_answers(
-    const uint8_t *at, const uint8_t *end, uint32_t records, uint64_t *answers
+    const char *at, const char *end, uint32_t records, uint64_t *answers
 ) noexcept nogil:
     """Count field 1 of a response, an enum or a packed list of them; False if it is not there.
 
@@ -131,27 +120,27 @@ cdef bint count_answers(
     cdef uint32_t i
     if not read_varint(&at, end, &tag) or not read_varint(&at, end, &value):
         return False
-    if tag == (1 << 3):
+    if tag == (1 << 3 | WIRE_VARINT):
         answers[value % ANSWER_COUNT] += 1
         return records == 1
-    if tag != (1 << 3 | 2) or value != records or value > <uint64_t> (end - at):
+    if tag != (1 << 3 | WIRE_BYTES) or value != records or value > <uint64_t> (end - at):
         return False
     for i in range(records):
-        answers[at[i] % ANSWER_COUNT] += 1
+        answers[<uint8_t> at[i] % ANSWER_COUNT] += 1
     return True
 
 
 cdef int check_answer(HttpWorker *worker, Exchange *exchange) noexcept nogil:
     """Return the status of an ended call; count what is decided in its answer."""
     cdef Tally *tally = &worker.head.tally
-    cdef const uint8_t *message = <const uint8_t *> exchange.answer
+    cdef const char *message = <const char *> exchange.answer
     cdef uint64_t *answers = tally.outcomes
     cdef uint64_t size
     if exchange.status != OK:
         return exchange.status
     if exchange.http_status != HTTP_OK or exchange.answer_size < GRPC_PREFIX_BYTES:
         return STATUS_UNKNOWN
-    size = <uint64_t> message[1] << 24 | message[2] << 16 | message[3] << 8 | message[4]
+    size = get_be32(message + 1)
     if message[0] != 0 or size != exchange.answer_size - GRPC_PREFIX_BYTES:
         return STATUS_INTERNAL
     if exchange.call_kind == ANY_KIND or not tally_counts(tally, worker.now_ns):
@@ -295,10 +284,10 @@ cdef int wait_events(HttpWorker *worker, epoll_event *events, int64_t until_ns) 
     cdef int64_t wait_ns = max(<int64_t> 0, until_ns - worker.now_ns)
     if worker.head.gap_ns == 0:
         return epoll_wait(
-            worker.epoll_fd, events, EVENTS, <int> ((wait_ns + 999_999) // 1_000_000)
+            worker.epoll_fd, events, EVENTS, <int> ((wait_ns + NS_PER_MS - 1) // NS_PER_MS)
         )
     ready.fd, ready.events = worker.epoll_fd, <short> POLLIN
-    left.tv_sec, left.tv_nsec = wait_ns // 1_000_000_000, wait_ns % 1_000_000_000
+    left.tv_sec, left.tv_nsec = wait_ns // NS_PER_S, wait_ns % NS_PER_S
     if ppoll(&ready, 1, &left, NULL) <= 0:
         return 0
     return epoll_wait(worker.epoll_fd, events, EVENTS, 0)

@@ -45,7 +45,7 @@ cdef cppclass PlanCore:
     uint32_t batch_records            # 1: the unary calls
     uint32_t claim_weight
     uint32_t attempt_weight
-    string list_id                    # each text with its length before it, as protobuf has it
+    string list_id
     string wrap_up_code
     vector[string] campaign_ids
 

@@ -10,22 +10,17 @@ It sends nothing and counts nothing: see load_engine, load_http2 and load_tally.
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
 
 from ownerd.api.dial_call cimport CALL_CLAIM, CALL_CLAIM_BATCH, CALL_REPORT, CALL_REPORT_BATCH
-from ownerd.api.dial_codec cimport (
-    BATCH_RECORDS, CAMPAIGN_ID_BYTES, LIST_ID_BYTES, WRAP_UP_CODE_BYTES,
-)
+from ownerd.base.bytes cimport text_slice
 from ownerd.base.containers cimport string
+from ownerd.base.protobuf cimport WIRE_BYTES, put_text
+from ownerd.rules.limits cimport BATCH_RECORDS, CAMPAIGN_ID_BYTES, LIST_ID_BYTES, WRAP_UP_CODE_BYTES
 
 cdef extern from "<algorithm>" namespace "std" nogil:
     void sort(uint64_t *, uint64_t *)
 
 cdef enum:
-    FIELD_1 = 0x0A                    # a protobuf tag: field 1, length-delimited
-    FIELD_2 = 0x12
-    FIELD_3 = 0x1A
-    FIELD_4 = 0x22
     ID_DIGITS = 14                    # of a number below 2^44
     TEXT_BYTES = 131                  # a tag, a length, and the longest text
 
@@ -34,15 +29,12 @@ cdef inline uint64_t record_at(const PlanCore *plan, uint64_t number) noexcept n
     return (number * plan.factor + plan.shift) & ((<uint64_t> 1 << RECORD_BITS) - 1)
 
 
-cdef string with_length(str text, str field, Py_ssize_t longest) except *:
-    """Return a text as protobuf writes it after the tag."""
+cdef string encoded(str text, str field, Py_ssize_t longest) except *:
     cdef string made
-    encoded = text.encode()
-    if not 1 <= len(encoded) <= longest:
-        raise ValueError(f"{field}: {len(encoded)} bytes found; 1 to {longest} are allowed")
-    size = len(encoded)
-    framed = (bytes((size,)) if size < 128 else bytes((size & 127 | 128, size >> 7))) + encoded
-    made.assign(<const char *> framed, len(framed))
+    found = text.encode()
+    if not 1 <= len(found) <= longest:
+        raise ValueError(f"{field}: {len(found)} bytes found; 1 to {longest} are allowed")
+    made.assign(<const char *> found, len(found))
     return made
 
 
@@ -70,7 +62,9 @@ cdef class Plan:
         if not 1 <= record_count <= <uint64_t> 1 << RECORD_BITS:
             raise ValueError(f"record_count: {record_count} found; 1 to 2^44 are allowed")
         if not 1 <= batch_records <= BATCH_RECORDS:
-            raise ValueError(f"batch_records: {batch_records} found; 1 to 10000 are allowed")
+            raise ValueError(
+                f"batch_records: {batch_records} found; 1 to {BATCH_RECORDS} are allowed"
+            )
         if factor % 2 == 0 or claims + attempts == 0 or not campaign_ids:
             raise ValueError("factor is even, or there is nothing to send, or nobody to send it")
         self.core = new PlanCore()
@@ -82,11 +76,11 @@ cdef class Plan:
         self.core.batch_records = batch_records
         self.core.claim_weight = claims
         self.core.attempt_weight = attempts
-        self.core.list_id = with_length(list_id, "list_id", LIST_ID_BYTES)
-        self.core.wrap_up_code = with_length(wrap_up_code, "wrap_up_code", WRAP_UP_CODE_BYTES)
+        self.core.list_id = encoded(list_id, "list_id", LIST_ID_BYTES)
+        self.core.wrap_up_code = encoded(wrap_up_code, "wrap_up_code", WRAP_UP_CODE_BYTES)
         for campaign_id in campaign_ids:
             self.core.campaign_ids.push_back(
-                with_length(campaign_id, "campaign_ids", CAMPAIGN_ID_BYTES)
+                encoded(campaign_id, "campaign_ids", CAMPAIGN_ID_BYTES)
             )
         if in_order:
             with nogil:
@@ -167,22 +161,17 @@ cdef inline bint next_is_claim(const PlanCore *plan, Picker *picker) noexcept no
     ) < plan.claim_weight
 
 
-cdef inline char *put_text(char *at, int tag, const string *text) noexcept nogil:
-    at[0] = <char> tag
-    memcpy(at + 1, (<string *> text).data(), (<string *> text).size())
-    return at + 1 + (<string *> text).size()
-
-
-cdef inline char *put_record(char *at, int tag, uint64_t record) noexcept nogil:
+cdef inline char *put_record(char *at, uint32_t number, uint64_t record) noexcept nogil:
+    """Write a record's id as field `number`."""
     cdef char *end = put_decimal(at + 2, record)
-    at[0] = <char> tag
+    at[0] = <char> (number << 3 | WIRE_BYTES)
     at[1] = <char> (end - at - 2)
     return end
 
 
 cdef size_t plan_bound(const PlanCore *plan) noexcept nogil:
     """Return how many bytes the longest request has at most."""
-    cdef size_t record_bytes = 2 + 2 + ID_DIGITS + 1 + (<PlanCore *> plan).wrap_up_code.size()
+    cdef size_t record_bytes = 2 + 2 + ID_DIGITS + 2 + (<PlanCore *> plan).wrap_up_code.size()
     return 3 * TEXT_BYTES + 32 + plan.batch_records * record_bytes
 
 
@@ -190,11 +179,11 @@ cdef size_t encode_one(
     const PlanCore *plan, Picker *picker, bint claim, const string *campaign_id, char *buffer
 ) noexcept nogil:
     """Write a ClaimRequest or a ReportAttemptRequest."""
-    cdef char *at = put_text(buffer, FIELD_1, &plan.list_id)
-    at = put_record(at, FIELD_2, next_record(plan, picker))
-    at = put_text(at, FIELD_3, campaign_id)
+    cdef char *at = put_text(buffer, 1, text_slice(plan.list_id))
+    at = put_record(at, 2, next_record(plan, picker))
+    at = put_text(at, 3, text_slice(campaign_id[0]))
     if not claim:
-        at = put_text(at, FIELD_4, &plan.wrap_up_code)
+        at = put_text(at, 4, text_slice(plan.wrap_up_code))
     return at - buffer
 
 
@@ -205,16 +194,16 @@ cdef size_t encode_batch(
     """Write a ClaimBatchRequest or a ReportAttemptBatchRequest."""
     cdef uint32_t i
     cdef char *inner
-    cdef char *at = put_text(buffer, FIELD_1, &plan.list_id)
-    at = put_text(at, FIELD_2, campaign_id)
+    cdef char *at = put_text(buffer, 1, text_slice(plan.list_id))
+    at = put_text(at, 2, text_slice(campaign_id[0]))
     for i in range(records):
         if claim:
-            at = put_record(at, FIELD_3, next_record(plan, picker))
+            at = put_record(at, 3, next_record(plan, picker))
         else:
             inner = at + 2            # an attempt is shorter than 128 bytes: one byte of length
-            inner = put_record(inner, FIELD_1, next_record(plan, picker))
-            inner = put_text(inner, FIELD_2, &plan.wrap_up_code)
-            at[0] = <char> FIELD_3
+            inner = put_record(inner, 1, next_record(plan, picker))
+            inner = put_text(inner, 2, text_slice(plan.wrap_up_code))
+            at[0] = <char> (3 << 3 | WIRE_BYTES)
             at[1] = <char> (inner - at - 2)
             at = inner
     return at - buffer

@@ -13,6 +13,7 @@ from libc.string cimport memset
 
 from ownerd.api.task cimport OK
 from ownerd.base.clock cimport CLOCK_THREAD_CPUTIME_ID, clock_read
+from ownerd.base.units cimport NS_PER_S
 
 DECISIONS = ("unspecified", "granted", "denied", "uncontrolled")
 OUTCOMES = (
@@ -113,7 +114,7 @@ cdef bint tally_init(Tally *tally, int64_t begin_ns, int64_t end_ns) noexcept no
     memset(tally, 0, sizeof(Tally))
     tally.begin_ns = begin_ns
     tally.end_ns = end_ns
-    tally.seconds = <uint32_t> ((end_ns - begin_ns + 999_999_999) // 1_000_000_000)
+    tally.seconds = <uint32_t> ((end_ns - begin_ns + NS_PER_S - 1) // NS_PER_S)
     tally.records_by_second = <uint64_t *> calloc(tally.seconds + 1, sizeof(uint64_t))
     return tally.records_by_second != NULL
 
@@ -148,7 +149,7 @@ cdef void tally_answer(
         return
     tally.calls += 1
     tally.records += records
-    tally.records_by_second[(now_ns - tally.begin_ns) // 1_000_000_000] += records
+    tally.records_by_second[(now_ns - tally.begin_ns) // NS_PER_S] += records
     histogram_record(&tally.latency, <uint64_t> max(<int64_t> 0, now_ns - due_ns))
 
 

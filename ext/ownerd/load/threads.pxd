@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint32_t
 
-from ownerd.engine.group_commit cimport pthread_t
+from ownerd.base.threads cimport pthread_t
 from ownerd.load.tally cimport Tally
 
 cdef enum:

@@ -5,31 +5,16 @@ threads, which end within their own bounds, before the exception goes on. What a
 its tally has ended is its own: see load_engine and load_http2.
 """
 
-import os
-
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint32_t
 
 from ownerd.base.clock cimport CLOCK_MONOTONIC, clock_read
+from ownerd.base.threads cimport thread_start, thread_wait, usleep
 from ownerd.load.tally cimport Tally, load_result, tally_clear, tally_init, tally_merge
-
-cdef extern from "<pthread.h>" nogil:
-    ctypedef struct sigset_t:
-        pass
-    int pthread_create(pthread_t *, void *, void *(*)(void *) noexcept nogil, void *)
-    int pthread_join(pthread_t, void **)
-
-cdef extern from "<signal.h>" nogil:
-    int sigfillset(sigset_t *)
-    int pthread_sigmask(int, const sigset_t *, sigset_t *)
-    int SIG_SETMASK
 
 cdef extern from "<sys/prctl.h>" nogil:
     int prctl(int, unsigned long)
     int PR_SET_TIMERSLACK
-
-cdef extern from "<unistd.h>" nogil:
-    int usleep(unsigned int)
 
 cdef extern from *:
     int load_flag "__atomic_load_n"(const int *, int) noexcept nogil
@@ -59,19 +44,13 @@ cdef void *worker_main(void *argument) noexcept nogil:
     return NULL
 
 
-cdef int start(Worker **workers, uint32_t count, uint32_t *started) noexcept nogil:
-    """Start the threads with every signal left to Python's main thread; an errno, or 0."""
-    cdef sigset_t every, before
-    cdef int code = 0
-    sigfillset(&every)
-    pthread_sigmask(SIG_SETMASK, &every, &before)
-    while started[0] < count and code == 0:
-        code = pthread_create(
-            &workers[started[0]].thread, NULL, worker_main, workers[started[0]]
-        )
-        started[0] += code == 0
-    pthread_sigmask(SIG_SETMASK, &before, NULL)
-    return code
+cdef int start(Worker **workers, uint32_t count, uint32_t *started) except -1:
+    """Start the threads, counting those that have begun; OSError if one cannot be started."""
+    while started[0] < count:
+        name = b"ownerd-load-%d" % started[0]
+        thread_start(&workers[started[0]].thread, worker_main, workers[started[0]], name)
+        started[0] += 1
+    return 0
 
 
 cdef bint all_done(Worker **workers, uint32_t count) noexcept nogil:
@@ -88,25 +67,23 @@ cdef void join(Worker **workers, uint32_t count, bint stop) noexcept nogil:
         if stop:
             worker_stop(workers[i])
     for i in range(count):
-        pthread_join(workers[i].thread, NULL)
+        thread_wait(workers[i].thread)
 
 
 cdef run_workers(Worker **workers, uint32_t count):
     """Run the threads to their end; OSError if not all of them can be started."""
     cdef uint32_t started = 0
     cdef bint finished = False
-    cdef int code = start(workers, count, &started)
     try:
-        while code == 0 and not all_done(workers, count):
+        start(workers, count, &started)
+        while not all_done(workers, count):
             PyErr_CheckSignals()
             with nogil:
                 usleep(LOOK_US)
-        finished = code == 0
+        finished = True
     finally:
         with nogil:
             join(workers, started, not finished)
-    if code != 0:
-        raise OSError(code, f"cannot start a thread: {os.strerror(code)}")
 
 
 cdef run_load(

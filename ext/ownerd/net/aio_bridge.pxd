@@ -4,13 +4,11 @@ from libc.stdint cimport int64_t
 
 from ownerd.access.table cimport Access, Identity
 from ownerd.api.task cimport Task
-from ownerd.base.containers cimport mutex
 from ownerd.engine.engine cimport Engine
 
 # What the writer thread fills and the loop's thread empties.
 cdef cppclass Inbox:
-    mutex guard
-    Task *done                        # newest first
+    Task *done                        # see mpsc
     int fd                            # eventfd, readable while there are answers
 
 
@@ -29,5 +27,5 @@ cdef class AioBridge:
     cdef Py_ssize_t taken
 
     cdef hand_over(self, Task *task)
-    cdef bint admits(self, Task *task, Identity identity, peer) except *
+    cdef bint authorize(self, Task *task, Identity identity, peer) except *
     cdef void arm(self, int64_t wait_ns) noexcept

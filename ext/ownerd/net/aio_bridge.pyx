@@ -20,24 +20,21 @@ from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 
-from ownerd.access.table cimport Access, Identity, access_admits, access_turn_away_call
+from ownerd.access.denials cimport denials_add_call
+from ownerd.access.table cimport Access, Identity, access_admits
 from ownerd.api.dial_call cimport (
     CALL_CLAIM_BATCH, CALL_KIND_COUNT, CALL_REPORT_BATCH, DialCall, call_clear, call_init,
 )
-from ownerd.api.dial_codec cimport dial_decode
+from ownerd.api.dial_codec cimport dial_decode, dial_encode
+from ownerd.api.reasons cimport task_refusal
 from ownerd.api.task cimport OK, PERMISSION_DENIED
 from ownerd.base.bytes cimport slice_of
-from ownerd.engine.group_commit cimport engine_submit_all
+from ownerd.base.mpsc cimport mpsc_push, mpsc_take_in_order
+from ownerd.base.sockets cimport EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfd_read, eventfd_write
+from ownerd.base.units cimport NS_PER_S, NS_PER_US
+from ownerd.engine.queue cimport queue_submit_all
 
 from ownerd.access.table import peer_host
-from ownerd.api.task import Refused
-
-cdef extern from "<sys/eventfd.h>" nogil:
-    int eventfd(unsigned int, int)
-    int EFD_NONBLOCK
-    int EFD_CLOEXEC
-    int eventfd_write(int, uint64_t)
-    int eventfd_read(int, uint64_t *)
 
 cdef extern from "<sys/timerfd.h>" nogil:
     struct timespec:
@@ -64,13 +61,7 @@ cdef struct AioCall:                  # a call with what has to live as long as 
 
 cdef void on_answered(Task *task) noexcept nogil:
     cdef Inbox *inbox = (<AioCall *> task).inbox
-    cdef bint first
-    inbox.guard.lock()
-    first = inbox.done == NULL
-    task.next = inbox.done
-    inbox.done = task
-    inbox.guard.unlock()
-    if first:
+    if mpsc_push(&inbox.done, task):
         eventfd_write(inbox.fd, 1)
 
 
@@ -101,12 +92,10 @@ cdef resolve(AioCall *call):
     if future.done():
         return
     if call.call.task.code == OK:
+        dial_encode(&call.call)
         future.set_result(call.call.answer[:call.call.answer_size])
     else:
-        message = call.call.task.message.decode(errors="replace")
-        future.set_exception(
-            Refused(call.call.task.code, message, call.call.task.retry_ms)
-        )
+        future.set_exception(task_refusal(&call.call.task))
 
 
 cdef class AioBridge:
@@ -127,7 +116,7 @@ cdef class AioBridge:
         self.engine = engine
         self.access = access
         self.expected = 1
-        self.longest_wait_ns = longest_wait_us * 1_000
+        self.longest_wait_ns = longest_wait_us * NS_PER_US
         self.inbox = new Inbox()
         self.inbox.done = NULL
         self.inbox.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
@@ -175,7 +164,7 @@ cdef class AioBridge:
         self.taken += 1
         call = new_call(self, <uint8_t> kind, body, future)
         if not dial_decode(&call.call, <const char *> body, len(body)) \
-                or not self.admits(&call.call.task, identity, peer):
+                or not self.authorize(&call.call.task, identity, peer):
             resolve(call)
             free_call(call)
             return
@@ -191,15 +180,16 @@ cdef class AioBridge:
         elif not self.timer_armed:
             self.arm(self.longest_wait_ns)
 
-    cdef bint admits(self, Task *task, Identity identity, peer) except *:
+    cdef bint authorize(self, Task *task, Identity identity, peer) except *:
         """Tell whether the caller may make the call; else it is refused, and counted as such."""
         cdef DialCall *call = <DialCall *> task
         if access_admits(identity.principal, call):
             return True
         if task.code == PERMISSION_DENIED:
             host = peer_host(peer()).encode()
-            access_turn_away_call(
-                self.access.core, identity.principal, slice_of(<const char *> host, len(host)), call
+            denials_add_call(
+                &self.access.core.denials, &identity.principal.id,
+                slice_of(<const char *> host, len(host)), call,
             )
         return False
 
@@ -215,7 +205,7 @@ cdef class AioBridge:
         self.pending = 0
         self.first_pending = self.last_pending = NULL
         with nogil:
-            refused = engine_submit_all(self.engine.core, refused)
+            refused = queue_submit_all(&self.engine.core.queue, refused)
         while refused != NULL:
             after = refused.next
             self.hand_over(refused)
@@ -227,22 +217,13 @@ cdef class AioBridge:
         cdef Py_ssize_t answered = 0
         cdef Task *task
         cdef Task *after
-        cdef Task *ordered = NULL
         eventfd_read(self.inbox.fd, &ignored)
-        self.inbox.guard.lock()
-        task = self.inbox.done
-        self.inbox.done = NULL
-        self.inbox.guard.unlock()
-        while task != NULL:           # the inbox is a stack: turn it round
+        task = mpsc_take_in_order(&self.inbox.done)
+        while task != NULL:
             after = task.next
-            task.next = ordered
-            ordered = task
-            task = after
-        while ordered != NULL:
-            after = ordered.next
-            self.hand_over(ordered)
+            self.hand_over(task)
             answered += 1
-            ordered = after
+            task = after
         self.expected = answered + self.pending
 
     cdef hand_over(self, Task *task):
@@ -255,7 +236,7 @@ cdef class AioBridge:
         """Set the timer of the longest wait; 0 stops it, and it is no longer readable either."""
         cdef itimerspec when
         when.it_interval.tv_sec = when.it_interval.tv_nsec = 0
-        when.it_value.tv_sec = wait_ns // 1_000_000_000
-        when.it_value.tv_nsec = wait_ns % 1_000_000_000
+        when.it_value.tv_sec = wait_ns // NS_PER_S
+        when.it_value.tv_nsec = wait_ns % NS_PER_S
         timerfd_settime(self.timer_fd, 0, &when, NULL)
         self.timer_armed = wait_ns != 0

@@ -8,16 +8,18 @@ Tokens are compared without telling by the time it takes how much is equal, and 
 connection's memory with it. All functions run on the loop's thread. The decisions are `access`'s.
 """
 
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcmp, memcpy, memset, strlen, strncmp
 
+from ownerd.access.denials cimport REFUSED_UNAUTHENTICATED, denials_add, denials_add_call
 from ownerd.access.table cimport (
-    DIGEST_BYTES, REFUSED_UNAUTHENTICATED, AccessTable, Principal, access_admits,
-    access_by_name, access_by_token, access_table, access_turn_away, access_turn_away_call,
+    DIGEST_BYTES, AccessTable, Principal, access_admits, access_by_name, access_by_token,
+    access_table,
 )
 from ownerd.api.grpc_http2 cimport grpc_call_name
-from ownerd.api.task cimport MESSAGE_BYTES, PERMISSION_DENIED, UNAUTHENTICATED, task_refuse
+from ownerd.api.reasons cimport NO_CREDENTIALS, TOKEN_NOT_VALID, refuse
+from ownerd.api.task cimport PERMISSION_DENIED
 from ownerd.base.bytes cimport Slice, empty_slice, slice_of
 from ownerd.base.clock cimport clock_now
 from ownerd.base.sockets cimport (
@@ -146,17 +148,14 @@ cdef const Principal *identified(Stream *stream) noexcept nogil:
     if found != NULL:
         stream.connection.known = True
         return found
-    snprintf(
-        task_refuse(&stream.call.task, UNAUTHENTICATED), MESSAGE_BYTES, "%s",
-        b"the token is not valid here: it is wrong, over or revoked"
-        if stream.credential != CREDENTIAL_NONE else
-        b"no credentials: send 'authorization: Bearer TOKEN', or connect with a certificate that "
-        b"is known here",
+    refuse(
+        &stream.call.task,
+        NO_CREDENTIALS if stream.credential == CREDENTIAL_NONE else TOKEN_NOT_VALID,
     )
     action = grpc_call_name(stream.target)
-    access_turn_away(
-        stream.loop.access, REFUSED_UNAUTHENTICATED, slice_of("", 0), peer_of(stream, peer),
-        slice_of(action, strlen(action)), empty_slice(), empty_slice(),
+    denials_add(
+        &stream.loop.access.denials, REFUSED_UNAUTHENTICATED, slice_of("", 0),
+        peer_of(stream, peer), slice_of(action, strlen(action)), empty_slice(), empty_slice(),
     )
     return NULL
 
@@ -179,8 +178,8 @@ cdef bint access_lets_in(Stream *stream) noexcept nogil:
     if access_admits(principal, &stream.call):
         return True
     if stream.call.task.code == PERMISSION_DENIED:
-        access_turn_away_call(
-            stream.loop.access, principal, peer_of(stream, peer), &stream.call
+        denials_add_call(
+            &stream.loop.access.denials, &principal.id, peer_of(stream, peer), &stream.call
         )
     return False
 

@@ -46,9 +46,11 @@ from ownerd.base.nghttp2 cimport (
     ownerd_set_reset_limit, ssize_t,
 )
 from ownerd.base.openssl cimport SSL_free
+from ownerd.base.rate_limiter cimport rate_after, rate_wait_ns
 from ownerd.base.sockets cimport (
     EPOLLIN, EPOLLOUT, EPOLL_CTL_ADD, EPOLL_CTL_MOD, SHUT_WR, epoll_ctl, epoll_event, shutdown,
 )
+from ownerd.base.units cimport NS_PER_S
 from ownerd.net.state cimport (
     ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_HANDSHAKE, ENDED_HEADERS, ENDED_IDLE,
     ENDED_KEEPALIVE, ENDED_RESETS, ENDED_TLS, LEAVING, LINGERING, NOTICED, READ_BYTES, STAYING,
@@ -77,7 +79,6 @@ cdef enum:
     MOST_CONTINUATIONS = 16
     NO_LIMIT = 1 << 30
 
-cdef int64_t SECOND_NS = 1_000_000_000
 cdef const char *ALIVE_PING = "ownerd-a"
 cdef const char *FAREWELL_PING = "ownerd-f"
 
@@ -203,15 +204,14 @@ cdef int on_stream_closed(
 
 
 cdef void spend_reset(Connection *connection) noexcept nogil:
-    """Take one reset out of the budget; a connection that has spent it is told to calm down.
-
-    The budget is an instant that each reset moves on and time catches up with.
-    """
+    """Take one reset out of the budget; a connection that has spent it is told to calm down."""
     cdef Loop *loop = connection.loop
-    cdef int64_t price_ns = SECOND_NS // loop.limits.max_resets_per_s
-    connection.resets_ns = max(connection.resets_ns, loop.now_ns) + price_ns
-    if connection.resets_ns - loop.now_ns > RESET_BURST_S * SECOND_NS \
-            and connection.goaway < LEAVING:
+    cdef int64_t price_ns = NS_PER_S // loop.limits.max_resets_per_s
+    if rate_wait_ns(
+        connection.resets_ns, loop.now_ns, price_ns, RESET_BURST_S * NS_PER_S
+    ) == 0:
+        connection.resets_ns = rate_after(connection.resets_ns, loop.now_ns, price_ns)
+    elif connection.goaway < LEAVING:
         connection.ending = ENDED_RESETS
         connection.goaway = LEAVING
         connection.goaway_ns = loop.now_ns
@@ -578,7 +578,7 @@ cdef void connection_look(Connection *connection) noexcept nogil:
     cdef Loop *loop = connection.loop
     cdef int64_t now_ns = loop.now_ns
     if connection.goaway == LINGERING:
-        if now_ns - connection.goaway_ns > SECOND_NS:
+        if now_ns - connection.goaway_ns > NS_PER_S:
             connection_end(connection, connection.ending)
     elif not connection.settings_seen:
         if now_ns - connection.opened_ns > loop.limits.handshake_timeout_ns:
@@ -587,7 +587,7 @@ cdef void connection_look(Connection *connection) noexcept nogil:
         if now_ns - connection.goaway_ns > loop.limits.max_age_grace_ns:
             connection_end(connection, connection.ending)
     elif connection.goaway == NOTICED:
-        if now_ns - connection.goaway_ns > SECOND_NS:
+        if now_ns - connection.goaway_ns > NS_PER_S:
             connection_leave(connection)
     elif now_ns - connection.opened_ns > connection.age_limit_ns:
         connection_say_farewell(connection, ENDED_AGE)

@@ -13,8 +13,9 @@ from libc.string cimport memset
 from ownerd.access.table cimport Access
 from ownerd.base.clock cimport clock_elapsed
 from ownerd.base.containers cimport vector
+from ownerd.base.threads cimport pthread_t, thread_wait
+from ownerd.base.units cimport NS_PER_MS, NS_PER_S
 from ownerd.engine.engine cimport Engine
-from ownerd.engine.group_commit cimport pthread_t, wait_thread
 from ownerd.net.loop cimport loop_free, loop_new, loop_order, loop_start
 from ownerd.net.state cimport (
     CLOSE, DRAIN, ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_DRAIN, ENDED_HANDSHAKE,
@@ -22,9 +23,8 @@ from ownerd.net.state cimport (
 )
 from ownerd.net.tls cimport TlsMaterial, tls_server_context, tls_use
 
-cdef int64_t SECOND_NS = 1_000_000_000
-cdef int64_t LONGEST_SWEEP_NS = SECOND_NS
-cdef int64_t SHORTEST_SWEEP_NS = 20_000_000
+cdef int64_t LONGEST_SWEEP_NS = NS_PER_S
+cdef int64_t SHORTEST_SWEEP_NS = 20 * NS_PER_MS
 
 ENDINGS = {
     "peer": ENDED_BY_PEER, "broken": ENDED_BROKEN, "handshake": ENDED_HANDSHAKE,
@@ -38,7 +38,7 @@ COUNTS = (
 
 
 cdef int64_t ns(double seconds) except? -1:
-    return <int64_t> (seconds * SECOND_NS)
+    return <int64_t> (seconds * NS_PER_S)
 
 
 cdef class Listener:
@@ -146,7 +146,7 @@ cdef class Listener:
         for i in range(self.loops.size()):
             self.loops[0].peers.push_back(self.loops[i])
         for i in range(self.loops.size()):
-            loop_start(self.loops[i], &thread)
+            loop_start(self.loops[i], &thread, i)
             self.threads.push_back(thread)
 
     def begin_drain(self):
@@ -166,7 +166,7 @@ cdef class Listener:
         cdef size_t i
         if not self.joined:
             for i in range(self.threads.size()):
-                wait_thread(self.threads[i])
+                thread_wait(self.threads[i])
         self.joined = True
 
     @property

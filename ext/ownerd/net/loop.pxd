@@ -3,7 +3,8 @@
 from libc.stdint cimport int64_t
 
 from ownerd.access.table cimport AccessCore
-from ownerd.engine.group_commit cimport EngineCore, pthread_t
+from ownerd.base.threads cimport pthread_t
+from ownerd.engine.core cimport EngineCore
 from ownerd.net.state cimport Limits, Loop
 from ownerd.net.tls cimport TlsMaterial
 
@@ -11,5 +12,5 @@ cdef Loop *loop_new(
     EngineCore *engine, AccessCore *access, const Limits *limits, TlsMaterial *tls
 ) except NULL
 cdef void loop_free(Loop *loop) noexcept nogil
-cdef int loop_start(Loop *loop, pthread_t *thread) except -1
+cdef int loop_start(Loop *loop, pthread_t *thread, size_t number) except -1
 cdef void loop_order(Loop *loop, int order, int64_t deadline_ns) noexcept nogil

@@ -24,7 +24,7 @@ from libc.string cimport memset
 from ownerd.access.table cimport AccessCore
 from ownerd.api.task cimport Task
 from ownerd.base.clock cimport clock_elapsed
-from ownerd.base.mpsc cimport mpsc_is_quiet, mpsc_take
+from ownerd.base.mpsc cimport mpsc_await_quiet, mpsc_take_in_order
 from ownerd.base.nghttp2 cimport nghttp2_option_del, nghttp2_session_callbacks_del
 from ownerd.base.sockets cimport (
     EAGAIN, ECONNABORTED, EFD_CLOEXEC, EFD_NONBLOCK, EINTR, EPOLLERR, EPOLLHUP, EPOLLIN,
@@ -32,7 +32,10 @@ from ownerd.base.sockets cimport (
     SOCK_NONBLOCK, TCP_NODELAY, accept4, close, epoll_create1, epoll_ctl, epoll_event,
     epoll_wait, errno, eventfd, eventfd_read, eventfd_write, setsockopt,
 )
-from ownerd.engine.group_commit cimport EngineCore, engine_submit_all, pthread_t
+from ownerd.base.threads cimport thread_start
+from ownerd.base.units cimport NS_PER_MS
+from ownerd.engine.core cimport EngineCore
+from ownerd.engine.queue cimport queue_submit_all
 from ownerd.net.authn cimport access_refresh
 from ownerd.net.connection cimport (
     connection_callbacks, connection_close, connection_end, connection_leave, connection_look,
@@ -46,27 +49,12 @@ from ownerd.net.state cimport (
 from ownerd.net.stream cimport stream_decided, streams_free_spare
 from ownerd.net.tls cimport TlsMaterial
 
-cdef extern from "<pthread.h>" nogil:
-    ctypedef struct sigset_t:
-        pass
-    int pthread_create(pthread_t *, void *, void *(*)(void *) noexcept nogil, void *)
-
-cdef extern from "<signal.h>" nogil:
-    int sigfillset(sigset_t *)
-    int pthread_sigmask(int, const sigset_t *, sigset_t *)
-    int SIG_SETMASK
-
-cdef extern from "<unistd.h>" nogil:
-    int usleep(unsigned int)
-
 cdef enum:
     EVENTS = 256                      # taken from epoll at once
     ACCEPTS = 64                      # connections accepted in one wake-up
     HANDSHAKES = 16                   # steps of TLS handshakes in one wake-up
-    NS_PER_MS = 1_000_000
     ACCEPT_PAUSE_MS = 100             # when no connection can be taken
     CLOSING_LOOK_MS = 20
-    BUSY_WAIT_US = 100
 
 
 # --- the inbox ------------------------------------------------------------------------------------
@@ -93,11 +81,10 @@ cdef void take_inbox(Loop *loop) noexcept nogil:
     """Take what other threads have left: answers in their order, sockets, an order."""
     cdef Task *task
     cdef Task *after
-    cdef Task *ordered = NULL
     cdef size_t i
     cdef uint64_t ignored
     eventfd_read(loop.inbox.fd, &ignored)
-    task = <Task *> mpsc_take(<void **> &loop.inbox.answered)
+    task = mpsc_take_in_order(&loop.inbox.answered)
     loop.inbox.guard.lock()
     for i in range(loop.inbox.arrivals.size()):
         connection_open(loop, loop.inbox.arrivals[i])
@@ -105,15 +92,10 @@ cdef void take_inbox(Loop *loop) noexcept nogil:
     loop.order_deadline_ns = loop.inbox.order_deadline_ns
     cdef int order = loop.inbox.order
     loop.inbox.guard.unlock()
-    while task != NULL:               # the inbox is a stack: turn it round
+    while task != NULL:
         after = task.next
-        task.next = ordered
-        ordered = task
+        take_decided(<Stream *> task)
         task = after
-    while ordered != NULL:
-        after = ordered.next
-        take_decided(<Stream *> ordered)
-        ordered = after
     if order != loop.order:
         obey(loop, order)
 
@@ -131,7 +113,7 @@ cdef void submit_ready(Loop *loop) noexcept nogil:
     if refused == NULL:
         return
     loop.first_ready = loop.last_ready = NULL
-    refused = engine_submit_all(loop.engine, refused)
+    refused = queue_submit_all(&loop.engine.queue, refused)
     while refused != NULL:
         after = refused.next
         take_decided(<Stream *> refused)
@@ -188,7 +170,7 @@ cdef void pause_listening(Loop *loop) noexcept nogil:
     """Leave new connections with the system for a moment: there is no room for them here."""
     stop_listening(loop)
     loop.listening_paused = True
-    loop.resume_ns = loop.now_ns + <int64_t> ACCEPT_PAUSE_MS * NS_PER_MS
+    loop.resume_ns = loop.now_ns + ACCEPT_PAUSE_MS * NS_PER_MS
     loop.counts.accept_pauses += 1
 
 
@@ -380,8 +362,7 @@ cdef Loop *loop_new(
 cdef void loop_free(Loop *loop) noexcept nogil:
     """Free a loop whose thread is over, or was never started."""
     cdef size_t i
-    while not mpsc_is_quiet(&loop.inbox.busy):
-        usleep(BUSY_WAIT_US)
+    mpsc_await_quiet(&loop.inbox.busy)
     for i in range(loop.listening.size()):
         close(loop.listening[i].fd)
     for i in range(loop.inbox.arrivals.size()):
@@ -398,18 +379,13 @@ cdef void loop_free(Loop *loop) noexcept nogil:
     del loop
 
 
-cdef int loop_start(Loop *loop, pthread_t *thread) except -1:
-    """Start the thread; it leaves signals to Python's main thread."""
+cdef int loop_start(Loop *loop, pthread_t *thread, size_t number) except -1:
+    """Start the thread of the listener's loop with that number."""
     cdef epoll_event event
-    cdef sigset_t every, before
     memset(&event, 0, sizeof(event))
     event.events = EPOLLIN
     epoll_ctl(loop.epoll_fd, EPOLL_CTL_ADD, loop.inbox.fd, &event)
     listen(loop)
-    sigfillset(&every)
-    pthread_sigmask(SIG_SETMASK, &every, &before)
-    code = pthread_create(thread, NULL, loop_main, loop)
-    pthread_sigmask(SIG_SETMASK, &before, NULL)
-    if code != 0:
-        raise OSError(code, f"cannot start a thread: {os.strerror(code)}")
+    name = b"ownerd-loop-%d" % number
+    thread_start(thread, loop_main, loop, name)
     return 0

@@ -14,7 +14,7 @@ from ownerd.api.task cimport Task
 from ownerd.base.containers cimport mutex, vector
 from ownerd.base.nghttp2 cimport nghttp2_option, nghttp2_session, nghttp2_session_callbacks
 from ownerd.base.openssl cimport SSL
-from ownerd.engine.group_commit cimport EngineCore
+from ownerd.engine.core cimport EngineCore
 from ownerd.net.tls cimport TlsMaterial
 
 cdef enum:
@@ -165,10 +165,10 @@ cdef struct Connection:
     int64_t ping_ns                   # when an unanswered PING went out; 0: none
     int64_t goaway_ns                 # the last step of the goaway
     int64_t age_limit_ns
-    int64_t resets_ns                 # the reset budget, as an instant; see connection
+    int64_t resets_ns                 # what resets have used of their rate
 
 cdef cppclass Inbox:                  # what other threads leave for a loop
-    Task *answered                    # newest first; see handover
+    Task *answered                    # see mpsc
     int busy                          # threads of the engine that are leaving something
     mutex guard                       # what follows
     vector[Socket] arrivals           # accepted

@@ -1,4 +1,4 @@
-"""C interface of listener_exchange: one call, from its first header to its last byte."""
+"""C interface of stream: one call, from its first header to its last byte."""
 
 from libc.stdint cimport int32_t, uint8_t
 

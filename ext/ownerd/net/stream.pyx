@@ -1,14 +1,14 @@
 """One call on the native listener: its headers, its request, its answer, its memory.
 
-An stream is opened with its stream, checked as gRPC asks, decoded and put into the loop's chain
-for the engine; what the engine decides is submitted to nghttp2 as headers, message and trailers.
-Errors are answered as trailers only.
+A call begins with its HTTP/2 stream, is checked as gRPC asks, decoded and put into the loop's chain
+for the engine; what the engine decides is encoded and submitted to nghttp2 as headers, message and
+trailers. Errors are answered as trailers only.
 
 Invariants:
-- An stream that the engine has (UNDER_WAY) stays where it is until `stream_decided`, whatever
-  becomes of its stream: `stream_close` only detaches it then.
-- Whatever an stream holds beyond its own struct is counted in `held_bytes`: of its connection
-  until its stream is gone, of its loop until it is freed.
+- A stream that the engine has (UNDER_WAY) stays where it is until `stream_decided`, whatever
+  becomes of its HTTP/2 stream: `stream_close` only detaches it then.
+- Whatever a stream holds beyond its own struct is counted in `held_bytes`: of its connection
+  until its HTTP/2 stream is gone, of its loop until it is freed.
 
 All functions run on the loop's thread, except for the hand-over from the engine's writer, which
 touches the inbox only. Nothing here reads or writes a socket, or decides about a connection.
@@ -20,15 +20,19 @@ from libc.stdlib cimport abort, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset, strlen
 
 from ownerd.api.dial_call cimport CALL_KIND_COUNT, call_clear, call_init
-from ownerd.api.dial_codec cimport dial_decode, read_text_field
+from ownerd.api.dial_codec cimport dial_decode, dial_encode, read_text_field
+from ownerd.api.error_details cimport DETAILS_BYTES, details_encode
 from ownerd.api.grpc_http2 cimport (
-    GRPC_INTERNAL, GRPC_UNIMPLEMENTED, PREFIX_BYTES, TARGET_HEALTH_CHECK, TARGET_UNKNOWN,
-    grpc_escape, grpc_is_content_type, grpc_message_bytes, grpc_put_prefix, grpc_target,
-    grpc_timeout_ns,
+    PREFIX_BYTES, TARGET_HEALTH_CHECK, TARGET_UNKNOWN, grpc_escape, grpc_is_content_type,
+    grpc_message_bytes, grpc_put_prefix, grpc_target, grpc_timeout_ns,
 )
-from ownerd.api.task cimport (
-    INVALID_ARGUMENT, MESSAGE_BYTES, NOT_FOUND, OK, RESOURCE_EXHAUSTED, Task, task_refuse,
+from ownerd.api.reasons cimport (
+    BAD_TIMEOUT, COMPRESSED, HEADERS_TOO_LARGE, MALFORMED_MESSAGE, MESSAGE_CUT_OFF,
+    MESSAGE_TOO_LARGE, MORE_MESSAGES, NOT_GRPC, NOT_POST, NO_MESSAGE, NO_TRAILERS,
+    TOO_MUCH_UNDER_WAY, UNKNOWN_METHOD, UNKNOWN_SERVICE, Reason, Value, numeral, refuse,
+    refuse_with,
 )
+from ownerd.api.task cimport MESSAGE_BYTES, OK, Task
 from ownerd.base.bytes cimport Slice, same
 from ownerd.base.mpsc cimport mpsc_enter, mpsc_leave, mpsc_push
 from ownerd.base.nghttp2 cimport (
@@ -38,7 +42,7 @@ from ownerd.base.nghttp2 cimport (
     nghttp2_submit_trailer, ssize_t,
 )
 from ownerd.base.sockets cimport eventfd_write
-from ownerd.engine.group_commit cimport RUNNING
+from ownerd.engine.queue cimport queue_takes_dials
 from ownerd.net.authn cimport access_identify, access_lets_in, access_take_header
 from ownerd.net.state cimport (
     ANSWERED, ANSWER_BYTES, INLINE_BYTES, RECEIVING, SERVE, UNDER_WAY, Connection, Inbox, Loop,
@@ -55,7 +59,7 @@ cdef enum Seen:                       # bits
     SEEN_TOO_MUCH = 64
 
 cdef enum:
-    SPARE_EXCHANGES = 4_096           # kept by a loop for calls to come
+    SPARE_STREAMS = 4_096           # kept by a loop for calls to come
     SERVING = 1                       # grpc.health.v1.HealthCheckResponse.ServingStatus
     NOT_SERVING = 2
     STATUS_DIGITS = 4
@@ -84,17 +88,17 @@ cdef Stream *stream_open(Connection *connection, int32_t stream_id) noexcept nog
     stream.stream_id = stream_id
     stream.target = TARGET_UNKNOWN
     stream.timeout_ns = -1
-    stream.call.room = stream.inline_answer
+    stream.call.buffer = stream.inline_answer
     stream.call.buffer_bytes = ANSWER_BYTES
     stream.body = stream.inline_body
     stream.body_capacity = INLINE_BYTES
-    link_exchange(connection, stream)
+    link_stream(connection, stream)
     loop.counts.streams += 1
     loop.counts.received += 1
     return stream
 
 
-cdef void link_exchange(Connection *connection, Stream *stream) noexcept nogil:
+cdef void link_stream(Connection *connection, Stream *stream) noexcept nogil:
     stream.connection = connection
     stream.next = connection.streams
     if stream.next != NULL:
@@ -104,7 +108,7 @@ cdef void link_exchange(Connection *connection, Stream *stream) noexcept nogil:
     connection.busy_ns = connection.loop.now_ns
 
 
-cdef void unlink_exchange(Stream *stream) noexcept nogil:
+cdef void unlink_stream(Stream *stream) noexcept nogil:
     cdef Connection *connection = stream.connection
     if stream.previous != NULL:
         stream.previous.next = stream.next
@@ -122,21 +126,21 @@ cdef void unlink_exchange(Stream *stream) noexcept nogil:
 
 cdef void stream_close(Stream *stream) noexcept nogil:
     """End a call whose stream is over; one that the engine has is only detached."""
-    unlink_exchange(stream)
+    unlink_stream(stream)
     if stream.state == UNDER_WAY:
         stream.loop.counts.given_up += 1
     else:
-        free_exchange(stream)
+        free_stream(stream)
 
 
-cdef void free_exchange(Stream *stream) noexcept nogil:
+cdef void free_stream(Stream *stream) noexcept nogil:
     cdef Loop *loop = stream.loop
     call_clear(&stream.call)
     if stream.body != stream.inline_body:
         free(stream.body)
     loop.counts.streams -= 1
     loop.held_bytes -= stream.held_bytes
-    if loop.spare_count == SPARE_EXCHANGES:
+    if loop.spare_count == SPARE_STREAMS:
         free(stream)
         return
     stream.next = loop.spare
@@ -207,24 +211,21 @@ cdef void stream_headers_done(Stream *stream) noexcept nogil:
     if seen & SEEN_TOO_MUCH:
         refuse_too_much(stream)
     elif not seen & SEEN_POST:
-        refuse(stream, GRPC_INTERNAL, "405", "HTTP method: only POST is a gRPC call")
+        refuse_http(stream, NOT_POST, "405")
     elif not seen & SEEN_GRPC:
-        refuse(stream, GRPC_INTERNAL, "415", "content-type: found none of application/grpc")
+        refuse_http(stream, NOT_GRPC, "415")
     elif not seen & SEEN_TE:
-        refuse(stream, GRPC_INTERNAL, "400", "te: found no 'te: trailers', which gRPC asks for")
+        refuse_http(stream, NO_TRAILERS, "400")
     elif stream.target == TARGET_UNKNOWN:
-        refuse(stream, GRPC_UNIMPLEMENTED, "200", "Method not found!")
+        refuse_stream(stream, UNKNOWN_METHOD)
     elif seen & SEEN_BAD_TIMEOUT:
-        refuse(
-            stream, GRPC_INTERNAL, "200",
-            "grpc-timeout: found no 1 to 8 digits with one of the units H, M, S, m, u, n",
-        )
+        refuse_stream(stream, BAD_TIMEOUT)
     elif seen & SEEN_ENCODING:
         refuse_encoding(stream)
     elif stream.target != TARGET_HEALTH_CHECK and not access_identify(stream):
-        refuse_caller(stream)
+        answer_refused(stream)
     elif holds_too_much(stream, 0):
-        refuse_held(stream)
+        refuse_stream(stream, TOO_MUCH_UNDER_WAY)
     elif stream.timeout_ns >= 0:
         stream.call.task.deadline_ns = deadline(stream.loop.now_ns, stream.timeout_ns)
 
@@ -262,7 +263,7 @@ cdef inline size_t most_bytes(const Stream *stream) noexcept nogil:
 
 
 cdef bint grow_body(Stream *stream, size_t wanted) noexcept nogil:
-    """Make room for `wanted` bytes of request; False if that is more than a message may have."""
+    """Make place for `wanted` bytes of request; False if that is more than a message may have."""
     cdef size_t most = most_bytes(stream)
     cdef size_t capacity = min(max(wanted, stream.body_capacity * 2), most)
     cdef bint is_inline = stream.body == stream.inline_body
@@ -272,7 +273,7 @@ cdef bint grow_body(Stream *stream, size_t wanted) noexcept nogil:
         ))
         return False
     if holds_too_much(stream, capacity):
-        refuse_held(stream)
+        refuse_stream(stream, TOO_MUCH_UNDER_WAY)
         return False
     stream.body = <char *> realloc(NULL if is_inline else stream.body, capacity)
     if stream.body == NULL:
@@ -292,15 +293,15 @@ cdef void stream_request_done(Stream *stream) noexcept nogil:
     if stream.state != RECEIVING:
         return
     if size == 0:
-        refuse(stream, GRPC_UNIMPLEMENTED, "200", "the call has one request, and found was none")
+        refuse_stream(stream, NO_MESSAGE)
     elif stream.body[0] != 0:
         refuse_encoding(stream)
     elif size < PREFIX_BYTES or size < PREFIX_BYTES + grpc_message_bytes(stream.body):
-        refuse(stream, GRPC_INTERNAL, "200", "the request ended in the middle of its message")
+        refuse_stream(stream, MESSAGE_CUT_OFF)
     elif grpc_message_bytes(stream.body) > stream.loop.limits.max_message_bytes:
         refuse_size(stream, grpc_message_bytes(stream.body))
     elif size > PREFIX_BYTES + grpc_message_bytes(stream.body):
-        refuse(stream, GRPC_UNIMPLEMENTED, "200", "the call has one request, and found were more")
+        refuse_stream(stream, MORE_MESSAGES)
     elif stream.target == TARGET_HEALTH_CHECK:
         answer_health(stream)
     else:
@@ -317,7 +318,7 @@ cdef void decode(Stream *stream) noexcept nogil:
         submit_answer(stream)
         return
     if not access_lets_in(stream):
-        refuse_caller(stream)
+        answer_refused(stream)
         return
     stream.state = UNDER_WAY
     loop.counts.under_way += 1
@@ -335,7 +336,7 @@ cdef void on_decided(Task *task) noexcept nogil:
     """Leave an answered call in its loop's inbox; on the engine's writer thread."""
     cdef Inbox *inbox = &(<Stream *> task).loop.inbox
     mpsc_enter(&inbox.busy)
-    if mpsc_push(<void **> &inbox.answered, task, <void **> &task.next):
+    if mpsc_push(&inbox.answered, task):
         eventfd_write(inbox.fd, 1)
     mpsc_leave(&inbox.busy)
 
@@ -344,8 +345,10 @@ cdef void stream_decided(Stream *stream) noexcept nogil:
     """The engine is done with the call: answer it, or free it if nobody waits any more."""
     stream.loop.counts.under_way -= 1
     if stream.connection == NULL:
-        free_exchange(stream)
+        free_stream(stream)
     else:
+        if stream.call.task.code == OK:
+            dial_encode(&stream.call)
         submit_answer(stream)
 
 
@@ -361,7 +364,7 @@ cdef inline nghttp2_nv header(const char *name, const char *value) noexcept nogi
 
 
 cdef ssize_t on_read_answer(
-    nghttp2_session *session, int32_t stream_id, uint8_t *buffer, size_t room, uint32_t *flags,
+    nghttp2_session *session, int32_t stream_id, uint8_t *buffer, size_t capacity, uint32_t *flags,
     nghttp2_data_source *source, void *user_data
 ) noexcept nogil:
     """Copy the next piece of prefix and message, and submit the trailers behind the last one."""
@@ -371,10 +374,10 @@ cdef ssize_t on_read_answer(
     cdef size_t size, taken = 0
     if stream.sent_bytes < PREFIX_BYTES:
         grpc_put_prefix(prefix, <uint32_t> stream.call.answer_size)
-        taken = min(room, PREFIX_BYTES - stream.sent_bytes)
+        taken = min(capacity, PREFIX_BYTES - stream.sent_bytes)
         memcpy(buffer, prefix + stream.sent_bytes, taken)
         stream.sent_bytes += taken
-    size = min(room - taken, stream.call.answer_size + PREFIX_BYTES - stream.sent_bytes)
+    size = min(capacity - taken, stream.call.answer_size + PREFIX_BYTES - stream.sent_bytes)
     if size > 0:
         memcpy(
             buffer + taken, stream.call.answer + stream.sent_bytes - PREFIX_BYTES, size
@@ -411,8 +414,9 @@ cdef void submit_error(Stream *stream, const char *http_status) noexcept nogil:
     """Answer with trailers only."""
     cdef char digits[STATUS_DIGITS]
     cdef char escaped[3 * MESSAGE_BYTES]
+    cdef char details[DETAILS_BYTES]
     cdef char retry_ms[RETRY_DIGITS]
-    cdef nghttp2_nv headers[6]
+    cdef nghttp2_nv headers[7]
     cdef size_t count = 4
     stream.state = ANSWERED
     snprintf(digits, sizeof(digits), "%d", stream.call.task.code)
@@ -424,6 +428,11 @@ cdef void submit_error(Stream *stream, const char *http_status) noexcept nogil:
     headers[3].value = <uint8_t *> escaped
     headers[3].valuelen = grpc_escape(stream.call.task.message, escaped)
     headers[3].flags = NGHTTP2_NV_FLAG_NO_COPY_NAME
+    headers[count] = header("grpc-status-details-bin", "")
+    headers[count].value = <uint8_t *> details
+    headers[count].valuelen = details_encode(&stream.call.task, details)
+    headers[count].flags = NGHTTP2_NV_FLAG_NO_COPY_NAME
+    count += headers[count].valuelen > 0
     if stream.encoding_refused:
         headers[count] = header("grpc-accept-encoding", "identity")
         count += 1
@@ -438,53 +447,40 @@ cdef void submit_error(Stream *stream, const char *http_status) noexcept nogil:
         stream.connection.dead = True
 
 
-cdef void refuse(
-    Stream *stream, int code, const char *http_status, const char *message
-) noexcept nogil:
-    """Answer with an error that the engine never saw."""
-    snprintf(task_refuse(&stream.call.task, code), MESSAGE_BYTES, "%s", message)
-    stream.loop.counts.refused += 1
-    submit_error(stream, http_status)
-
-
-cdef void refuse_caller(Stream *stream) noexcept nogil:
-    """Answer a caller that is unknown, may not do this, or does it too often."""
+cdef void answer_refused(Stream *stream) noexcept nogil:
+    """Answer a call that is refused before the engine sees it."""
     stream.loop.counts.refused += 1
     submit_error(stream, "200")
 
 
+cdef void refuse_stream(Stream *stream, Reason reason) noexcept nogil:
+    refuse(&stream.call.task, reason)
+    answer_refused(stream)
+
+
+cdef void refuse_http(Stream *stream, Reason reason, const char *http_status) noexcept nogil:
+    """Answer what is no gRPC call, also to those who look at HTTP's status only."""
+    refuse(&stream.call.task, reason)
+    stream.loop.counts.refused += 1
+    submit_error(stream, http_status)
+
+
 cdef void refuse_too_much(Stream *stream) noexcept nogil:
-    cdef char message[MESSAGE_BYTES]
-    snprintf(
-        message, sizeof(message), "headers: found more than %u bytes; allowed: at most as many",
-        stream.loop.limits.max_header_bytes,
-    )
-    refuse(stream, RESOURCE_EXHAUSTED, "200", message)
+    cdef Value most = numeral(stream.loop.limits.max_header_bytes)
+    refuse_with(&stream.call.task, HEADERS_TOO_LARGE, &most)
+    answer_refused(stream)
 
 
 cdef void refuse_size(Stream *stream, size_t found) noexcept nogil:
-    cdef char message[MESSAGE_BYTES]
-    snprintf(
-        message, sizeof(message), "request: found a message of %zu bytes; allowed: at most %zu",
-        found, most_bytes(stream) - PREFIX_BYTES,
-    )
-    refuse(stream, RESOURCE_EXHAUSTED, "200", message)
-
-
-cdef void refuse_held(Stream *stream) noexcept nogil:
-    refuse(
-        stream, RESOURCE_EXHAUSTED, "200",
-        "this connection, or all together, have too many bytes of requests and answers under way; "
-        "take answers faster, or send less at a time",
-    )
+    cdef Value values[2]
+    values[0], values[1] = numeral(found), numeral(most_bytes(stream) - PREFIX_BYTES)
+    refuse_with(&stream.call.task, MESSAGE_TOO_LARGE, values)
+    answer_refused(stream)
 
 
 cdef void refuse_encoding(Stream *stream) noexcept nogil:
     stream.encoding_refused = True
-    refuse(
-        stream, GRPC_UNIMPLEMENTED, "200",
-        "grpc-encoding: found a compressed request; allowed: identity",
-    )
+    refuse_stream(stream, COMPRESSED)
 
 
 # --- health ---------------------------------------------------------------------------------------
@@ -500,22 +496,15 @@ cdef bint is_known_service(Slice name) noexcept nogil:
 cdef void answer_health(Stream *stream) noexcept nogil:
     """Answer grpc.health.v1.Health/Check: serving while the engine takes calls."""
     cdef Loop *loop = stream.loop
-    cdef bint serving = loop.engine.state == RUNNING and loop.order == SERVE
+    cdef bint serving = queue_takes_dials(&loop.engine.queue) and loop.order == SERVE
     cdef Slice service
     loop.counts.health_checks += 1
     if not read_text_field(
         stream.body + PREFIX_BYTES, stream.body_size - PREFIX_BYTES, 1, &service
     ):
-        refuse(
-            stream, INVALID_ARGUMENT, "200",
-            "request: not a well-formed protobuf message of this call",
-        )
+        refuse_stream(stream, MALFORMED_MESSAGE)
     elif not is_known_service(service):
-        refuse(
-            stream, NOT_FOUND, "200",
-            "service: found none of this server's; allowed: ownerd.v1.DialService, "
-            "ownerd.v1.AdminService, or empty for the server as a whole",
-        )
+        refuse_stream(stream, UNKNOWN_SERVICE)
     else:
         stream.call.answer = stream.inline_answer
         stream.call.answer[0] = 1 << 3   # field 1, a varint

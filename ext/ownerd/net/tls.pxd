@@ -1,7 +1,7 @@
 """C interface of tls: TLS sessions on non-blocking sockets, and what they are made from."""
 
-from ownerd.base.containers cimport mutex
-from ownerd.base.openssl cimport SSL, SSL_CTX
+from ownerd.base.containers cimport mutex, string
+from ownerd.base.openssl cimport SSL, SSL_CTX, X509
 
 cdef extern from "<sys/types.h>" nogil:
     ctypedef long ssize_t
@@ -28,7 +28,10 @@ cdef ssize_t tls_write(SSL *session, const char *data, size_t size, int *rest) n
 cdef void tls_say_goodbye(SSL *session) noexcept nogil
 cdef bint tls_speaks_http2(const SSL *session) noexcept nogil
 cdef void tls_peer_names(const SSL *session, char **names, size_t *size) noexcept nogil
+cdef void add_names(string *names, const X509 *certificate) noexcept nogil
 
 cdef SSL_CTX *tls_server_context(bytes certificate, bytes key, bytes client_ca) except NULL
 cdef SSL_CTX *tls_client_context(bytes ca, bytes certificate, bytes key) except NULL
+cdef list certificates_of(bytes pem, what)
+cdef void free_certificates(list certificates)
 cdef str tls_reason(const SSL *session)

@@ -268,20 +268,6 @@ cdef void tls_peer_names(const SSL *session, char **names, size_t *size) noexcep
     size[0] = found.size()
 
 
-def names_in(bytes certificate_pem):
-    """Return the subject alternative names in a certificate, spelt as for a connection's peer.
-
-    Raises:
-        ValueError: it is no certificate in PEM.
-    """
-    cdef string found
-    certificates = certificates_of(certificate_pem, "certificate")
-    add_names(&found, <const X509 *> <size_t> certificates[0])
-    free_certificates(certificates)
-    text = <bytes> found.data()[:found.size()]
-    return [name.decode("utf-8", "replace") for name in text.split(b"\0") if name]
-
-
 # --- contexts -------------------------------------------------------------------------------------
 
 cdef int on_alpn(

@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from ownerd.base.bytes cimport Slice
 from ownerd.base.containers cimport string, unordered_map, vector
-from ownerd.rules.ownership cimport Code, Hold, Policy, rules_apply_event
+from ownerd.rules.ownership cimport EVENT_RELEASE, Code, Hold, Policy, rules_apply_event
 from ownerd.storage.tables cimport EventRow
 from ownerd.storage.transaction cimport Transaction
 
@@ -38,7 +38,7 @@ cdef cppclass Catalog:
     unordered_map[string, List *] lists
     unordered_map[uint32_t, List *] lists_by_number
     vector[Campaign *] campaigns      # by number
-    vector[Campaign *] former         # as they were before a rename; snapshots may show them
+    vector[Campaign *] former         # as before a rename; snapshots and answers show them
     unordered_map[string, uint32_t] campaign_numbers
     unordered_map[string, Code] codes
     vector[uint32_t] dropped_lists    # numbers of deleted lists that still have records
@@ -58,6 +58,11 @@ cdef inline Campaign *campaign_of(Catalog *catalog, uint32_t number) noexcept no
 cdef inline void list_acquired(List *lst, uint64_t revision) noexcept nogil:
     """Note that ownership is acquired at a revision, which may still fail to commit."""
     lst.acquire_revision = revision
+
+
+cdef inline bint is_uncounted(const EventRow *row) noexcept nogil:
+    """Tell whether an event is a release that is still to be counted (R15)."""
+    return row.event.kind == EVENT_RELEASE and not row.counted
 
 
 cdef inline int fold_events(
@@ -81,6 +86,8 @@ cdef inline int fold_events(
 
 cdef void catalog_init(Catalog *catalog, Transaction *txn) noexcept nogil
 cdef void catalog_free(Catalog *catalog) noexcept nogil
+# Hands every campaign over, former ones too, to whoever frees them later.
+cdef void take_campaigns(Catalog *catalog, vector[Campaign *] *taken) noexcept nogil
 # Rolling back puts back what changed in memory since the mark; the rows are the transaction's.
 cdef void catalog_mark(Catalog *catalog) noexcept nogil
 cdef void catalog_rollback(Catalog *catalog) noexcept nogil
@@ -117,12 +124,15 @@ cdef void delete_events(Catalog *catalog, List *lst, uint32_t last_seq) noexcept
 cdef uint32_t add_campaign(Catalog *catalog, Slice campaign_id) noexcept nogil
 # Counted at once; the row follows with put_released_counts, before the commit.
 cdef void count_released(Catalog *catalog, List *lst, int released_by) noexcept nogil
+# The events of one audit entry have their final count; then `note_counted` says so in memory.
+cdef void put_counted(Catalog *catalog, List *lst, uint64_t entry_id) noexcept nogil
 cdef void put_released_counts(Catalog *catalog) noexcept nogil
 
 # --- in memory, after the commit of what it says --------------------------------------------------
 
-# Snapshots keep showing the name that they saw.
+# Snapshots, and decided calls that are not encoded yet, keep showing what they saw.
 cdef void rename_campaign(Catalog *catalog, uint32_t number, const string &name) noexcept nogil
+cdef void note_counted(List *lst, uint64_t entry_id) noexcept nogil
 cdef void drop_list(Catalog *catalog, Slice list_id) noexcept nogil
 cdef void forget_dropped_list(Catalog *catalog, uint32_t number) noexcept nogil
 # Each brings a part to what is committed; an LMDB error code, or 0. A list stays where it is.

@@ -18,7 +18,6 @@ from libc.string cimport memcpy, memset
 
 from ownerd.base.bytes cimport empty_slice, get_be32, put_be32, slice_of, text_slice, val_of
 from ownerd.base.lmdb cimport MDB_SUCCESS, MDB_val, lmdb
-from ownerd.rules.ownership cimport EVENT_RELEASE
 from ownerd.storage.codec cimport row_verify
 from ownerd.storage.table_cursor cimport (
     TableCursor, cursor_close, cursor_next, cursor_open, cursor_seek,
@@ -58,6 +57,16 @@ cdef void catalog_free(Catalog *catalog) noexcept nogil:
         del catalog.campaigns[i]
     for i in range(catalog.former.size()):
         del catalog.former[i]
+
+
+cdef void take_campaigns(Catalog *catalog, vector[Campaign *] *taken) noexcept nogil:
+    cdef size_t i
+    for i in range(catalog.former.size()):
+        taken.push_back(catalog.former[i])
+    for i in range(catalog.campaigns.size()):
+        taken.push_back(catalog.campaigns[i])
+    catalog.former.clear()
+    catalog.campaigns.clear()
 
 
 cdef void catalog_mark(Catalog *catalog) noexcept nogil:
@@ -196,7 +205,7 @@ cdef EventRow *find_uncounted(List *lst) noexcept nogil:
     """Return a release of the list that is still to be counted, or NULL."""
     cdef size_t i
     for i in range(lst.events.size()):
-        if lst.events[i].event.kind == EVENT_RELEASE and not lst.events[i].counted:
+        if is_uncounted(&lst.events[i]):
             return &lst.events[i]
     return NULL
 
@@ -239,6 +248,23 @@ cdef void count_released(Catalog *catalog, List *lst, int released_by) noexcept 
     lst.events[undo.index].released_count += 1
 
 
+cdef void put_counted(Catalog *catalog, List *lst, uint64_t entry_id) noexcept nogil:
+    cdef EventRow row
+    cdef size_t i
+    for i in range(lst.events.size()):
+        row = lst.events[i]
+        if row.entry_id == entry_id:
+            row.counted = True
+            put_event(catalog, lst.number, &row)
+
+
+cdef void note_counted(List *lst, uint64_t entry_id) noexcept nogil:
+    cdef size_t i
+    for i in range(lst.events.size()):
+        if lst.events[i].entry_id == entry_id:
+            lst.events[i].counted = True
+
+
 cdef void put_released_counts(Catalog *catalog) noexcept nogil:
     cdef size_t i
     cdef Undo *undo
@@ -275,7 +301,11 @@ cdef uint32_t add_campaign(Catalog *catalog, Slice campaign_id) noexcept nogil:
 
 
 cdef void rename_campaign(Catalog *catalog, uint32_t number, const string &name) noexcept nogil:
-    """Show a campaign under another name from now on; snapshots keep showing the one they saw."""
+    """Show a campaign under another name from now on.
+
+    The former one stays in place, unchanged: snapshots, and decided calls that are not encoded yet,
+    keep showing what they saw (engine.core).
+    """
     cdef Campaign *renamed = new Campaign()
     catalog.former.push_back(catalog.campaigns[number])
     renamed.id = catalog.campaigns[number].id

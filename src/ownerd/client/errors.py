@@ -1,20 +1,25 @@
 """The exceptions of the client: one class for each gRPC status code that a caller can act on.
 
-Nothing here is matched on message text; the class says what happened, the message says it to a
-person. A denial is an answer (`Claim.allowed` is false), never an exception.
+Nothing here is matched on message text; the class says what happened, `reason` says why, and the
+message says it to a person. A denial is an answer (`Claim.allowed` is false), never an exception.
 """
 
 import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 
 
 class ClientError(Exception):
     """Report that a call did not succeed.
 
     Raised as itself only for a code that has no class of its own. `code` is the gRPC status code,
-    `message` the server's text, ready to show to a person.
+    `message` the server's text, ready to show to a person, `reason` the server's name for this kind
+    of error, such as LIST_NOT_FOUND; "" where it names none.
     """
 
     code: grpc.StatusCode = grpc.StatusCode.UNKNOWN
+    reason: str = ""
 
     def __init__(self, message: str, code: grpc.StatusCode | None = None) -> None:
         super().__init__(message)
@@ -97,6 +102,7 @@ class Unimplemented(ClientError):
     code = grpc.StatusCode.UNIMPLEMENTED
 
 
+DOMAIN = "ownerd"
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
 
 _CLASSES = {error_class.code: error_class for error_class in ClientError.__subclasses__()}
@@ -112,6 +118,7 @@ def from_rpc_error(error: grpc.RpcError, note: str = "") -> ClientError:
     if note:
         message = f"{message} ({note})"
     found = _CLASSES.get(code, ClientError)(message, code)
+    found.reason = _reason(error)
     if isinstance(found, ResourceExhausted):
         found.retry_after_s = retry_after_s(error)
     return found
@@ -123,3 +130,16 @@ def retry_after_s(error: grpc.RpcError) -> float | None:
         if key == PUSHBACK_KEY and value.isdecimal():
             return int(value) / 1_000
     return None
+
+
+def _reason(error: grpc.RpcError) -> str:
+    """Return the reason of the server's ErrorInfo; "" without one."""
+    try:
+        rich = rpc_status.from_call(error)
+    except (ValueError, DecodeError):  # not made by the server whose status this is
+        return ""
+    for detail in rich.details if rich is not None else ():
+        info = error_details_pb2.ErrorInfo()
+        if detail.Is(info.DESCRIPTOR) and detail.Unpack(info) and info.domain == DOMAIN:
+            return str(info.reason)
+    return ""

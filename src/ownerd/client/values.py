@@ -10,9 +10,11 @@ from datetime import datetime, timedelta
 from enum import Enum, IntEnum
 from typing import TypeVar, overload
 
+from ownerd import limits
+
 Item_co = TypeVar("Item_co", covariant=True)
 
-BATCH_LIMIT = 10_000
+BATCH_LIMIT = limits.BATCH_RECORDS
 """Most items that the server takes in one batch; longer ones are cut to it."""
 
 

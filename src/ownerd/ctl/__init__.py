@@ -1,5 +1,6 @@
 """ownerctl: administer an ownerd server from the command line, over gRPC only.
 
-One module per noun holds its commands; `connection` speaks to the server, `output` prints, `exits`
-says how a command ends. Nothing here imports the server or the native core.
+`cli` is the program: it hands what was typed to `commands`, one module a noun, which ask the server
+through `connect` and speak to people and files through `terminal`; a folder never imports from the
+one before it. Nothing here imports the server or the native core.
 """

@@ -1,76 +1,29 @@
 """The verdict on a run, from the logs alone: did two campaigns dial a record while one held it?
 
 Owns: the checks. Nothing of the server is asked or trusted, and no time but that of the host's one
-monotonic clock counts. Each record is checked for itself, against the windows in which a campaign
-held it for certain (`holds`). What is found is beyond doubt; what happened within the time of one
-answer may go unnoticed. Pure functions, but for `check_directory`.
+monotonic clock counts. Three independent doubts, each able to find what the others miss: each
+record is checked against the windows in which a campaign held it for certain (`holds`); where the
+logs have revisions, these must agree with the order of the calls, and something must explain all of
+a record's answers (`replay`). What is found is beyond doubt; what happened within the time of one
+answer may go unnoticed. A campaign may have made several calls at once. Pure functions, but for
+`check_directory`.
 """
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import Iterator, Sequence
 from itertools import permutations
 from pathlib import Path
 
 from ownerd.client import Decision, Outcome
 from ownerd.demo.holds import FOREVER_NS, AdminTimeline, Hold, find_holds
-from ownerd.demo.logbook import Claimed, Dialed, Entry, Reported, read_logs
+from ownerd.demo.logbook import ByCampaign, Claimed, Dialed, Entry, Reported, read_logs
+from ownerd.demo.replay import order_violations, replay_violations
+from ownerd.demo.verdict import Fault, Verdict, Violation
 
 _ALLOWED = {Decision.GRANTED.name, Decision.UNCONTROLLED.name}
 _PERHAPS_ALLOWED = {*_ALLOWED, None}
 _PERHAPS_OWNED = {Outcome.ACQUIRED.name, Outcome.RENEWED.name, Outcome.KEPT.name, None}
-
-
-class Fault(StrEnum):
-    """What a server must never let happen."""
-
-    GRANTED_WHILE_HELD = "granted while another campaign held the record"
-    HELD_TWICE = "held by two campaigns at once"
-    DIALED_WHILE_HELD = "dialed while another campaign held the record"
-    DIALED_TWICE = "dialed by two campaigns at once, while one held the record"
-    DIALED_UNASKED = "dialed without a grant"
-    DENIED_FOR_NOBODY = "denied for a campaign that never was granted the record"
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One fault: the campaign that should have been stopped, and the one in whose way it was."""
-
-    fault: Fault
-    record_id: str
-    campaign_id: str
-    holder_id: str
-    at_ns: int
-
-    def __str__(self) -> str:
-        other = f" (held by {self.holder_id})" if self.holder_id else ""
-        return f"record {self.record_id}: {self.campaign_id}{other}: {self.fault}"
-
-
-@dataclass(slots=True)
-class Verdict:
-    """What the logs say; the run was exclusive if there is no violation."""
-
-    violations: list[Violation] = field(default_factory=list)
-    dialed_record_count: int = 0
-    contended_record_count: int = 0
-    """Records that two or more campaigns asked for."""
-    handed_over_count: int = 0
-    """Records that two or more campaigns dialed, one after the other."""
-    claim_count: int = 0
-    grant_count: int = 0
-    denial_count: int = 0
-    dial_count: int = 0
-
-    @property
-    def exclusive(self) -> bool:
-        """Say whether no violation was found."""
-        return not self.violations
-
-
-ByCampaign = Mapping[str, Sequence[Entry]]
 
 
 def check_directory(directory: Path) -> Verdict:
@@ -81,14 +34,20 @@ def check_directory(directory: Path) -> Verdict:
 
 def check(logs: ByCampaign, admin_entries: Sequence[Entry]) -> Verdict:
     """Check the campaigns' logs, given by campaign id, and the administrator's."""
-    admin = AdminTimeline(admin_entries)
     verdict = Verdict()
-    for record_id, entries in _by_record(logs).items():
+    for entries in _by_record(logs).values():
         _count(verdict, entries)
-        record = _Record(record_id, entries, admin)
-        verdict.violations += record.violations()
+    checks = (overlaps, order_violations, replay_violations)
+    verdict.violations = [found for check in checks for found in check(logs, admin_entries)]
     verdict.violations.sort(key=lambda violation: violation.at_ns)
     return verdict
+
+
+def overlaps(logs: ByCampaign, admin_entries: Sequence[Entry]) -> Iterator[Violation]:
+    """Find campaigns that were in each other's way, by their own clocks."""
+    admin = AdminTimeline(admin_entries)
+    for record_id, entries in _by_record(logs).items():
+        yield from _Record(record_id, entries, admin).violations()
 
 
 def _by_record(logs: ByCampaign) -> dict[str, dict[str, list[Entry]]]:
@@ -150,10 +109,13 @@ class _Record:
                 yield self._found(Fault.DIALED_UNASKED, campaign_id, "", dial.begin_ns)
 
     def _was_allowed(self, campaign_id: str, dial: Dialed) -> bool:
-        """Say whether the last answer before a dial allowed it."""
+        """Say whether an answer before a dial allowed it, and no later claim was answered no."""
         claims = self.claims[campaign_id]
-        index = bisect_right(claims, dial.begin_ns, key=_answered) - 1
-        return index >= 0 and claims[index].decision in _ALLOWED
+        before = claims[: bisect_right(claims, dial.begin_ns, key=_answered)]
+        last = next((claim for claim in reversed(before) if claim.decision in _ALLOWED), None)
+        return last is not None and not any(
+            claim.ask_ns >= last.answer_ns for claim in before if claim.decision not in _ALLOWED
+        )
 
     def _denials_for_nobody(self, campaign_id: str) -> Iterator[Violation]:
         for claim in self.claims[campaign_id]:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from ownerd import limits
+
 ID_COLUMN = "i3_identity"
-RECORD_ID_LIMIT_BYTES = 128
 SAMPLE_CONTACT_COUNT = 10_000
 _DELIMITERS = ",;\t|"
 
@@ -132,10 +133,10 @@ def _id_in(row: list[str], header: list[str], position: int, where: str) -> str:
     if not record_id:
         raise ContactsError(f"{where} has an empty {ID_COLUMN}; every contact needs one")
     size_bytes = len(record_id.encode())
-    if size_bytes > RECORD_ID_LIMIT_BYTES:
+    if size_bytes > limits.RECORD_ID_BYTES:
         raise ContactsError(
             f"{where} has an {ID_COLUMN} of {size_bytes} bytes; "
-            f"up to {RECORD_ID_LIMIT_BYTES} are allowed"
+            f"up to {limits.RECORD_ID_BYTES} are allowed"
         )
     return record_id
 

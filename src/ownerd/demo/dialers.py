@@ -13,8 +13,9 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from ownerd.client import AsyncClient, Claim, Outcome, Signal
+from ownerd.client import AsyncClient, Claim, Outcome, Report, Signal
 from ownerd.demo.logbook import SUFFIX, Claimed, Dialed, Logbook, Reported, now_ns
 
 LIST_SHARE = 0.7
@@ -179,8 +180,7 @@ class Campaign:
                 self._list_id, record_id, self.campaign_id, wrap_up_code
             )
         finally:
-            outcome = report.outcome.name if report else None
-            self._log.write(Reported(record_id, ask_ns, now_ns(), wrap_up_code, outcome))
+            self._log.write(_report_entry(record_id, ask_ns, now_ns(), wrap_up_code, report))
         self.tally.wrap_up_counts[wrap_up_code] += 1
         self.tally.acquired_count += report.outcome is Outcome.ACQUIRED
 
@@ -188,10 +188,29 @@ class Campaign:
 def _claim_entry(record_id: str, ask_ns: int, answer_ns: int, claim: Claim | None) -> Claimed:
     if claim is None:
         return Claimed(record_id, ask_ns, answer_ns, None)
-    holder = claim.holder
-    if holder is None:
-        return Claimed(record_id, ask_ns, answer_ns, claim.decision.name)
-    expire_time = holder.expire_time.isoformat() if holder.expire_time else None
+    expires = claim.holder.expire_time if claim.holder else None
     return Claimed(
-        record_id, ask_ns, answer_ns, claim.decision.name, holder.campaign_id, expire_time
+        record_id,
+        ask_ns,
+        answer_ns,
+        claim.decision.name,
+        holder_expire_time=expires.isoformat() if expires else None,
+        **_holder_fields(claim),
     )
+
+
+def _report_entry(
+    record_id: str, ask_ns: int, answer_ns: int, wrap_up_code: str, report: Report | None
+) -> Reported:
+    about = record_id, ask_ns, answer_ns, wrap_up_code
+    if report is None:
+        return Reported(*about, None)
+    return Reported(*about, report.outcome.name, **_holder_fields(report))
+
+
+def _holder_fields(answer: Claim | Report) -> dict[str, Any]:
+    """Return what a log says of who stood in the way, and as of when."""
+    if answer.holder is None:
+        return {"revision": answer.revision}
+    holder = {"holder_id": answer.holder.campaign_id, "holder_kind": answer.holder.kind.name}
+    return {"revision": answer.revision, **holder}

@@ -9,14 +9,13 @@ functions.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 
 from ownerd.client import Decision, Outcome
 from ownerd.demo.logbook import Claimed, Entry, PolicySet, ReleaseMade, Reported
 
 FOREVER_NS = 2**63 - 1
-_MARGIN_NS = 5_000_000
-_OWNERSHIP_BEGINS = {Outcome.ACQUIRED.name, Outcome.RENEWED.name}
+MARGIN_NS = 5_000_000
+OWNERSHIP_BEGINS = {Outcome.ACQUIRED.name, Outcome.RENEWED.name}
 _OWNERSHIP_DENIED = {
     Outcome.RESERVATION_CLEARED.name,
     Outcome.NOT_CONTROLLED.name,
@@ -62,27 +61,29 @@ class AdminTimeline:
         end_ns = claim.ask_ns + min(
             (_shortened(policy.reservation_ttl_ns) for policy in self._possible(claim)), default=0
         )
-        release_ns = self._release_ns(campaign_id, claim.ask_ns, reservations=not may_own)
+        release_ns = self._release_ns(campaign_id, claim.ask_ns, True, may_own)
         expiries_ns = [_expiry_after(policy) for policy in self._changes(claim)] if may_own else []
         return min(end_ns, release_ns, *expiries_ns)
 
     def ownership_end_ns(self, campaign_id: str, report: Reported) -> int:
         """Return the earliest end of the ownership that a report began."""
-        release_ns = self._release_ns(campaign_id, report.ask_ns, reservations=False)
+        release_ns = self._release_ns(campaign_id, report.ask_ns, False, True)
         return min(self._expiry_ns(report), release_ns)
 
-    def _release_ns(self, campaign_id: str, since_ns: int, *, reservations: bool) -> int:
-        """Return when the first release since then could have taken effect on a campaign.
-
-        With `reservations`, only releases that end those too.
-        """
+    def _release_ns(
+        self, campaign_id: str, since_ns: int, reservations: bool, ownership: bool
+    ) -> int:
+        """Return when the first release since then could have ended such a hold of a campaign."""
         return min(
             (
                 release.ask_ns
                 for release in self._releases
                 if release.answer_ns > since_ns
                 and (release.campaign_ids is None or campaign_id in release.campaign_ids)
-                and (release.include_reservations or not reservations)
+                and (
+                    (reservations and release.include_reservations)
+                    or (ownership and release.include_ownership)
+                )
             ),
             default=FOREVER_NS,
         )
@@ -131,39 +132,59 @@ def _expiry_after(change: PolicySet) -> int:
 
 
 def _shortened(length_ns: int | None) -> int:
-    """Return a length less what the server's clock may run fast (0.1 % of slew, R19)."""
-    return FOREVER_NS if length_ns is None else length_ns - length_ns // 500 - _MARGIN_NS
+    """Return a length less what the server's clock may run fast."""
+    return FOREVER_NS if length_ns is None else length_ns - slack_ns(length_ns) - MARGIN_NS
+
+
+def slack_ns(length_ns: int) -> int:
+    """Return by how much two clocks may differ over a length, twice the 0.1 % of R19."""
+    return length_ns // 500
 
 
 def find_holds(campaign_id: str, entries: Sequence[Entry], admin: AdminTimeline) -> list[Hold]:
     """Return the certain holds of one campaign on one record, joined where they touch.
 
-    `entries` are the campaign's entries about the record.
+    `entries` are the campaign's entries about the record; some may have been under way at once.
     """
-    requests = sorted((e for e in entries if isinstance(e, Claimed | Reported)), key=_asked)
+    reports = sorted((e for e in entries if isinstance(e, Reported)), key=_asked)
+    granted = [e for e in entries if isinstance(e, Claimed) and e.decision == Decision.GRANTED.name]
+    reservations: list[tuple[Claimed, int]] = []
     holds: list[Hold] = []
-    claim_end_ns, may_own = 0, False
-    for request, following in zip_longest(requests, requests[1:]):
-        if isinstance(request, Reported):
-            if request.outcome in _OWNERSHIP_BEGINS:
-                holds.append(_ownership(campaign_id, request, claim_end_ns, admin))
-            may_own = may_own or request.outcome not in _OWNERSHIP_DENIED
-            claim_end_ns = 0
-        elif request.decision == Decision.GRANTED.name:
-            claim_end_ns = admin.claim_end_ns(campaign_id, request, may_own=may_own)
-            reported_ns = following.ask_ns if isinstance(following, Reported) else FOREVER_NS
-            holds.append(Hold(request.answer_ns, min(claim_end_ns, reported_ns)))
+    for claim in granted:
+        may_own = any(
+            report.ask_ns < claim.answer_ns and report.outcome not in _OWNERSHIP_DENIED
+            for report in reports
+        )
+        end_ns = admin.claim_end_ns(campaign_id, claim, may_own=may_own)
+        reservations.append((claim, end_ns))
+        # Whatever is reported ends the reservation.
+        asks_ns = (report.ask_ns for report in reports if report.answer_ns > claim.ask_ns)
+        holds.append(Hold(claim.answer_ns, min(end_ns, *asks_ns, FOREVER_NS)))
+    for report in reports:
+        if report.outcome in OWNERSHIP_BEGINS:
+            begin_ns = _ownership_begin_ns(report, reports, reservations)
+            holds.append(Hold(begin_ns, admin.ownership_end_ns(campaign_id, report)))
     return _joined(holds)
 
 
-def _ownership(campaign_id: str, report: Reported, claim_end_ns: int, admin: AdminTimeline) -> Hold:
-    """Return the hold that a valid attempt began.
+def _ownership_begin_ns(
+    report: Reported, reports: Sequence[Reported], reservations: Sequence[tuple[Claimed, int]]
+) -> int:
+    """Return from when on the campaign that made a valid attempt held the record for certain.
 
-    While the report was under way the reservation still held the record, if it lasted: then there
-    is no gap between the two.
+    While the report was under way a reservation still held the record, if it lasted and no other
+    report ended it: then there is no gap between the two.
     """
-    begin_ns = report.ask_ns if claim_end_ns >= report.answer_ns else report.answer_ns
-    return Hold(begin_ns, admin.ownership_end_ns(campaign_id, report))
+    for claim, end_ns in reservations:
+        if claim.answer_ns <= report.ask_ns and end_ns >= report.answer_ns:
+            enders = [
+                other
+                for other in reports
+                if other.answer_ns > claim.ask_ns and other.ask_ns < report.answer_ns
+            ]
+            if enders == [report]:
+                return report.ask_ns
+    return report.answer_ns
 
 
 def _joined(holds: list[Hold]) -> list[Hold]:

@@ -2,11 +2,13 @@
 
 Owns: the form of the logs, which are all that the checker sees. Every time is of the host's one
 monotonic clock, in nanoseconds, taken before a request was sent (`ask_ns`) and after its answer
-came (`answer_ns`); the server's clock decides nothing. The administrator keeps a log of
-the same form. A `Logbook` belongs to one thread.
+came (`answer_ns`); the server's clock decides nothing. `revision` is the answer's, None if there
+was none or it was not noted. The administrator keeps a log of the same form. A `Logbook` belongs to
+one thread.
 """
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -32,6 +34,8 @@ class Claimed(msgspec.Struct, frozen=True, tag="claim"):
     decision: str | None
     holder_id: str | None = None
     holder_expire_time: str | None = None
+    holder_kind: str | None = None
+    revision: int | None = None
 
 
 class Dialed(msgspec.Struct, frozen=True, tag="dial"):
@@ -43,13 +47,31 @@ class Dialed(msgspec.Struct, frozen=True, tag="dial"):
 
 
 class Reported(msgspec.Struct, frozen=True, tag="report"):
-    """A report of how a dial ended. `outcome` is None if no answer came."""
+    """A report of how a dial ended. `outcome` is None if no answer came.
+
+    `valid` says whether the code makes it a valid attempt (R8), None if that is not known.
+    """
 
     record_id: str
     ask_ns: int
     answer_ns: int
     wrap_up_code: str
     outcome: str | None
+    holder_id: str | None = None
+    holder_kind: str | None = None
+    valid: bool | None = None
+    revision: int | None = None
+
+
+class Looked(msgspec.Struct, frozen=True, tag="look"):
+    """A look at who holds the record: None if nobody does."""
+
+    record_id: str
+    ask_ns: int
+    answer_ns: int
+    holder_id: str | None = None
+    holder_kind: str | None = None
+    revision: int | None = None
 
 
 class PolicySet(msgspec.Struct, frozen=True, tag="policy"):
@@ -59,18 +81,27 @@ class PolicySet(msgspec.Struct, frozen=True, tag="policy"):
     answer_ns: int
     duration_ns: int | None
     reservation_ttl_ns: int
+    revision: int | None = None
 
 
 class ReleaseMade(msgspec.Struct, frozen=True, tag="release"):
-    """The administrator released some campaigns; None is all of them."""
+    """The administrator released some campaigns; None is all of them.
+
+    That a campaign has stopped ends its reservations alone (R16).
+    """
 
     ask_ns: int
     answer_ns: int
     campaign_ids: list[str] | None
     include_reservations: bool = False
+    include_ownership: bool = True
+    revision: int | None = None
 
 
-Entry = Opened | Claimed | Dialed | Reported | PolicySet | ReleaseMade
+RecordCall = Claimed | Reported | Looked
+AdminCall = PolicySet | ReleaseMade
+Entry = Opened | Dialed | RecordCall | AdminCall
+ByCampaign = Mapping[str, Sequence[Entry]]
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Entry).decode

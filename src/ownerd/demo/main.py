@@ -17,10 +17,11 @@ from pathlib import Path
 from rich.console import Console
 
 from ownerd.client import AsyncClient, ClientError
-from ownerd.demo.checker import Verdict, check_directory
+from ownerd.demo.checker import check_directory
 from ownerd.demo.contacts import ContactList, ContactsError, read_contacts, write_sample
 from ownerd.demo.server_process import DemoServer, ServerError
 from ownerd.demo.story import NotRefused, Story
+from ownerd.demo.verdict import Verdict
 from ownerd.demo.view import show_verdict
 
 SEED = 7411

@@ -67,7 +67,7 @@ class DemoServer:
         self._stop()
 
     def _launch(self) -> None:
-        command = [sys.executable, "-m", "ownerd.server.main", "serve", "--data", str(self._store)]
+        command = [sys.executable, "-m", "ownerd.server.cli", "serve", "--data", str(self._store)]
         command += ["--dial-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
         command += ["--metrics-listen", ""]
         # The settings of a server that this user runs otherwise are not for the demo's.

@@ -102,8 +102,8 @@ class Story:
     async def _set_up(self) -> None:
         ask_ns = now_ns()
         policy = Policy(True, DURATION, None, RESERVATION_TTL)
-        await self._admin.create_list(LIST_ID, policy, reason="the demo begins")
-        self._log_policy(ask_ns, DURATION)
+        made = await self._admin.create_list(LIST_ID, policy, reason="the demo begins")
+        self._log_policy(ask_ns, DURATION, made.revision)
         for campaign_id, name in self._names.items():
             await self._admin.upsert_campaign(campaign_id, name)
             self.campaigns.append(await self._campaign(campaign_id, name))
@@ -144,10 +144,9 @@ class Story:
         else:
             raise NotRefused(f"{one.name} could claim a record in the name of {other.name}")
 
-    def _log_policy(self, ask_ns: int, duration: timedelta) -> None:
-        self._admin_log.write(
-            PolicySet(ask_ns, now_ns(), _nanoseconds(duration), _nanoseconds(RESERVATION_TTL))
-        )
+    def _log_policy(self, ask_ns: int, duration: timedelta, revision: int | None) -> None:
+        lengths = _nanoseconds(duration), _nanoseconds(RESERVATION_TTL)
+        self._admin_log.write(PolicySet(ask_ns, now_ns(), *lengths, revision))
 
     async def _dial(self, campaigns: Sequence[Campaign], length_s: float) -> None:
         board = Board(self._console, self.campaigns, length_s)
@@ -169,10 +168,10 @@ class Story:
         self._say(f"Shorten the duration from {_spell(DURATION)} to {_spell(SHORTER_DURATION)}.")
         before = [(record, time_left(record.expire_time)) for record in await self._some_owned()]
         ask_ns = now_ns()
-        await self._admin.set_policy(
+        changed = await self._admin.set_policy(
             LIST_ID, duration=SHORTER_DURATION, reason="the list is needed again today"
         )
-        self._log_policy(ask_ns, SHORTER_DURATION)
+        self._log_policy(ask_ns, SHORTER_DURATION, changed.revision)
         rows = []
         for record, left_before in before:
             holder = await self._admin.holder(LIST_ID, record.record_id)
@@ -201,7 +200,10 @@ class Story:
         self._say(f"Release {campaign.name}: {RELEASE_REASON}.")
         ask_ns = now_ns()
         released = await self._admin.release(LIST_ID, campaign.campaign_id, reason=RELEASE_REASON)
-        self._admin_log.write(ReleaseMade(ask_ns, now_ns(), [campaign.campaign_id]))
+        answer_ns = now_ns()
+        self._admin_log.write(
+            ReleaseMade(ask_ns, answer_ns, [campaign.campaign_id], revision=released.revision)
+        )
         after = await self._admin.owners(LIST_ID)
         names = {each.campaign_id: each.name for each in self.campaigns}
         self._console.print(owners_table({"owned before": before, "after": after}, names))

@@ -18,8 +18,8 @@ from rich.text import Text
 
 from ownerd import durations
 from ownerd.client import Owners
-from ownerd.demo.checker import Verdict
 from ownerd.demo.dialers import Campaign
+from ownerd.demo.verdict import Verdict
 
 _COLORS = ("cyan", "magenta", "yellow", "green", "blue", "red")
 _WIDE_COLUMNS = 110

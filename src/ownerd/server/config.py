@@ -16,13 +16,13 @@ from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
 import msgspec
 
+from ownerd import limits
 from ownerd.server import addresses, sizes
 from ownerd.server.exits import ConfigError
 
 PREFIX = "OWNERD_"
 CONFIG_VARIABLE = "OWNERD_CONFIG"
 PAGE_BYTES = 4096
-LARGEST_BATCH = 10_000
 _YES_OR_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 _SECONDS = "a number of seconds from 0.1 to 86,400"
 
@@ -275,8 +275,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         _about(
             "Most records that may wait for the writer; calls beyond are RESOURCE_EXHAUSTED.",
-            f"a whole number from {LARGEST_BATCH:,} (the largest batch) to 10,000,000",
-            ge=LARGEST_BATCH,
+            f"a whole number from {limits.BATCH_RECORDS:,} (the largest batch) to 10,000,000",
+            ge=limits.BATCH_RECORDS,
             le=10_000_000,
         ),
     ] = 65_536

@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable
 import grpc
 import grpc.aio
 
-from ownerd import errors
 from ownerd.native import DIAL_METHODS, AioBridge
-from ownerd.server.auth import Authenticator
+from ownerd.server import errors
+from ownerd.server.authn import Authenticator
 from ownerd.v1 import dial_pb2
 
 # Imported for its descriptor, which reflection shows; its messages are not used here.

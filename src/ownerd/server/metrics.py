@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: what the `page` shows.
+"""Metrics for Prometheus: what `metrics_http` shows.
 
 Counts of the data plane are kept by the engine and read when the page is asked for, so a dial call
 pays nothing for them. Only admin calls are metered here, one observation each.

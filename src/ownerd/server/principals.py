@@ -21,8 +21,8 @@ from typing import Any
 import msgspec
 
 from ownerd import files
-from ownerd.errors import LastAdmin, NameTaken
 from ownerd.native import RIGHTS, Access, Engine, sync_directory
+from ownerd.server.errors import LastAdmin, NameTaken
 
 TOKEN_PREFIX = "ownerd_"
 TOKENS_AT_ONCE = 2

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
-from ownerd.errors import PermissionDenied
 from ownerd.native import RIGHTS, Identity
+from ownerd.server.errors import PermissionDenied
 
 DIAL, VIEW, CONFIGURE, CONTROL, ADMIN = (RIGHTS[name] for name in RIGHTS)
 _NAMES = {number: name for name, number in RIGHTS.items()}

@@ -23,7 +23,7 @@ from typing import Any
 
 import structlog
 
-from ownerd.server import addresses
+from ownerd.server import addresses, certificates
 from ownerd.server.alarms import AlarmBoard
 from ownerd.server.config import Settings
 from ownerd.server.exits import ConfigError
@@ -176,7 +176,7 @@ def material_of(settings: Settings, files: Mapping[str, bytes]) -> Material:
             _check_certificates(name, getattr(settings, name), data)
     certificate, key = files["tls_certificate"], files["tls_key"]
     _check_pair(settings, certificate, key)
-    return Material(certificate, key, client_cas, _expiry_s(certificate))
+    return Material(certificate, key, client_cas, _expiry_s(settings, certificate))
 
 
 def _check_pem(setting: str, path: str, data: bytes) -> None:
@@ -226,11 +226,14 @@ def _why(error: Exception) -> str:
     return str(reason).lower().replace("_", " ") if isinstance(reason, str) else "no PEM"
 
 
-def _expiry_s(certificate: bytes) -> float:
-    with _as_file(certificate) as path:
-        # Private, but the only thing in the standard library that reads a certificate.
-        found = ssl._ssl._test_decode_cert(path)  # type: ignore[attr-defined]
-    return float(ssl.cert_time_to_seconds(found["notAfter"]))
+def _expiry_s(settings: Settings, certificate: bytes) -> float:
+    try:
+        return certificates.expiry_s(certificate)
+    except ValueError:
+        raise Faulty(
+            f"tls_certificate: {settings.tls_certificate} holds a certificate that cannot be read; "
+            "have a better one made"
+        ) from None
 
 
 @contextmanager

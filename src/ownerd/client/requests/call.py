@@ -9,11 +9,11 @@ from typing import Any, Generic, TypeVar
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from ownerd import limits
 from ownerd.client.errors import InvalidArgument
 
 DIAL = "DialService"
 ADMIN = "AdminService"
-RECORD_ID_LIMIT_BYTES = 128
 PAGE_SIZE = 1_000
 
 Result = TypeVar("Result")
@@ -109,9 +109,9 @@ def checked_ids(record_ids: Iterable[str]) -> list[str]:
     ids = list(record_ids)
     for index, record_id in enumerate(ids):
         size_bytes = len(record_id) if record_id.isascii() else len(record_id.encode())
-        if not 1 <= size_bytes <= RECORD_ID_LIMIT_BYTES:
+        if not 1 <= size_bytes <= limits.RECORD_ID_BYTES:
             raise InvalidArgument(
                 f"record id at index {index} has {size_bytes} bytes; "
-                f"1 to {RECORD_ID_LIMIT_BYTES} are allowed; nothing was sent"
+                f"1 to {limits.RECORD_ID_BYTES} are allowed; nothing was sent"
             )
     return ids

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from ownerd.errors import InvalidField, Words
+from ownerd import limits
 from ownerd.native import Engine
-from ownerd.server.admin import convert, pages, validate
-from ownerd.server.admin.changes import Caller
-from ownerd.server.admin.desk import Desk, Handler
+from ownerd.server.admin import convert, page_tokens, validate
+from ownerd.server.admin.context import AdminContext, Caller, Handler
+from ownerd.server.errors import InvalidField, Words
 from ownerd.v1 import admin_pb2
-
-ACTION_BYTES = 128
 
 # A filter that fits little must not make one call read the whole audit: a page may be short, even
 # empty, before the last one.
@@ -25,14 +23,14 @@ Recorded = tuple[int, int, int, int | None, bytes]
 
 
 def _list(
-    desk: Desk, request: admin_pb2.ListAuditEntriesRequest, _: Caller
+    context: AdminContext, request: admin_pb2.ListAuditEntriesRequest, _: Caller
 ) -> admin_pb2.ListAuditEntriesResponse:
     size = validate.page_size(request.page_size)
     fits, start_ns = _compiled(request.filter)
-    cursor = pages.decode_number(request)
+    cursor = page_tokens.decode_number(request)
     answer = admin_pb2.ListAuditEntriesResponse()
     size_bytes = 0
-    for scanned, recorded in enumerate(_newest_first(desk.engine, cursor, start_ns), start=1):
+    for scanned, recorded in enumerate(_newest_first(context.engine, cursor, start_ns), start=1):
         entry = _entry(recorded)
         if fits(entry, recorded[1]):
             answer.entries.append(entry)
@@ -40,7 +38,7 @@ def _list(
         if len(answer.entries) == size or size_bytes >= _PAGE_BYTES or scanned == _SCAN_LIMIT:
             # Entry 1 is the oldest there can be.
             if entry.entry_id > 1:
-                answer.next_page_token = pages.encode(request, entry.entry_id.to_bytes(8))
+                answer.next_page_token = page_tokens.encode(request, entry.entry_id.to_bytes(8))
             break
     return answer
 
@@ -62,9 +60,9 @@ def _compiled(
     wanted: admin_pb2.AuditFilter,
 ) -> tuple[Callable[[admin_pb2.AuditEntry, int], bool], int]:
     """Return a test of an entry and its time, and the time before which no entry fits."""
-    validate.text("filter.list_id", wanted.list_id, validate.LIST_ID_BYTES, required=False)
-    validate.text("filter.principal", wanted.principal, validate.PRINCIPAL_ID_BYTES, required=False)
-    validate.text("filter.action", wanted.action, ACTION_BYTES, required=False)
+    validate.text("filter.list_id", wanted.list_id, limits.LIST_ID_BYTES, required=False)
+    validate.text("filter.principal", wanted.principal, limits.PRINCIPAL_ID_BYTES, required=False)
+    validate.text("filter.action", wanted.action, limits.ACTION_BYTES, required=False)
     start_ns, end_ns = 0, convert.LAST_NS
     if wanted.HasField("start_time"):
         start_ns = convert.instant_ns("filter.start_time", wanted.start_time)

@@ -3,7 +3,7 @@
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from ownerd.errors import InvalidField, Words
+from ownerd.server.errors import InvalidField, Words
 
 SECOND_NS = 1_000_000_000
 CENTURY_DAYS = 36_525

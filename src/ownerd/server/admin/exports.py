@@ -1,15 +1,14 @@
 """Export of a list's ownership: a stream of pages, each read in a snapshot of its own (R17)."""
 
 from ownerd.server.admin import convert, records, validate
-from ownerd.server.admin.changes import Caller
-from ownerd.server.admin.desk import Desk
+from ownerd.server.admin.context import AdminContext, Caller
 from ownerd.v1 import admin_pb2
 
 _PAGE_COUNT = 2_000
 
 
 def page(
-    desk: Desk, request: admin_pb2.ExportOwnershipRequest, caller: Caller, after: bytes
+    context: AdminContext, request: admin_pb2.ExportOwnershipRequest, caller: Caller, after: bytes
 ) -> tuple[bytes, bytes]:
     """Return the next message, serialized, and the key to go on from; b"" after the last.
 
@@ -17,7 +16,7 @@ def page(
     """
     list_id = validate.list_id(request.list_id)
     found = records.read_page(
-        desk.engine, caller, list_id, request.campaign_ids, after, _PAGE_COUNT
+        context.engine, caller, list_id, request.campaign_ids, after, _PAGE_COUNT
     )
     message = admin_pb2.ExportOwnershipResponse(
         rows=[

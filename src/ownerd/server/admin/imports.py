@@ -1,7 +1,7 @@
 """Import of ownership: rows are received and checked whole, then written in chunks.
 
-One bad row rejects the import with nothing changed. Writing begins when the client has said that
-the stream is complete, and then runs to its end even if the client goes.
+One bad row has the import refused with nothing changed. Writing begins when the client has said
+that the stream is complete, and then runs to its end even if the client goes.
 
 The request id is stored with the last chunk: an import that broke off is not taken for done, and
 sending it again sets the first rows once more, which changes nothing.
@@ -11,26 +11,25 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from itertools import islice
 
-from ownerd.errors import ImportConflict, ImportCutShort, ListNotFound
 from ownerd.native import Engine, Outcome, Refused
-from ownerd.server.admin.calls import Calls
-from ownerd.server.admin.changes import Caller, Change
-from ownerd.server.admin.desk import Desk
-from ownerd.server.admin.uploads import Header, Row, Upload
+from ownerd.server.admin.audited_change import Change
+from ownerd.server.admin.context import AdminContext, Caller
+from ownerd.server.admin.import_stream import Header, ImportStream, Row
+from ownerd.server.errors import ImportConflict, ImportCutShort, ListNotFound
+from ownerd.server.workers import Workers
 from ownerd.v1 import admin_pb2
 
 _CHUNK_COUNT = 5_000
 _LOOKUP_COUNT = 1_000
 # Messages are handed to a worker thread in parcels of about this size.
 _PARCEL_BYTES = 256 << 10
-_FAILED_PRECONDITION = 9
 
 
-async def receive(upload: Upload, calls: Calls, bodies: AsyncIterator[bytes]) -> None:
-    """Give every message of a stream to `upload`; one parcel is in memory at a time.
+async def receive(stream: ImportStream, workers: Workers, bodies: AsyncIterator[bytes]) -> None:
+    """Give every message of a call to `stream`; one parcel is in memory at a time.
 
     Raises:
-        OwnerdError: as Upload.add does, at the first bad message.
+        OwnerdError: as ImportStream.add does, at the first bad message.
     """
     parcel: list[bytes] = []
     size_bytes = 0
@@ -38,13 +37,15 @@ async def receive(upload: Upload, calls: Calls, bodies: AsyncIterator[bytes]) ->
         parcel.append(body)
         size_bytes += len(body)
         if size_bytes >= _PARCEL_BYTES:
-            await calls.run(upload.add, parcel)
+            await workers.run(stream.add, parcel)
             parcel, size_bytes = [], 0
-    await calls.run(upload.add, parcel)
+    await workers.run(stream.add, parcel)
 
 
-def apply(desk: Desk, upload: Upload, caller: Caller) -> admin_pb2.ImportOwnershipResponse:
-    """Write the rows of an upload, close it, and return the answer. Blocking.
+def apply(
+    context: AdminContext, stream: ImportStream, caller: Caller
+) -> admin_pb2.ImportOwnershipResponse:
+    """Write the rows of a stream, close it, and return the answer. Blocking.
 
     Raises:
         InvalidField: no message came.
@@ -53,34 +54,34 @@ def apply(desk: Desk, upload: Upload, caller: Caller) -> admin_pb2.ImportOwnersh
         ImportCutShort: the same, met when the rows before it were in force.
         Refused: by the engine.
     """
-    with closing(upload):
-        header = upload.header
+    with closing(stream):
+        header = stream.header
         response_type = admin_pb2.ImportOwnershipResponse
         change = Change(
-            desk.engine, caller, "ImportOwnership", header, response_type, _fill, upload.digest
+            context.engine, caller, "ImportOwnership", header, response_type, _fill, stream.digest
         )
         if (answer := change.first_answer()) is not None:
             return answer
-        if desk.engine.get_list(header.list_id) is None:
+        if context.engine.get_list(header.list_id) is None:
             raise ListNotFound(header.list_id)
         if header.strategy == admin_pb2.CONFLICT_STRATEGY_FAIL:
-            _refuse_conflicts(desk.engine, caller, header.list_id, upload.rows())
-        return _write(desk.engine, caller, upload, change)
+            _refuse_conflicts(context.engine, caller, header.list_id, stream.rows())
+        return _write(context.engine, caller, stream, change)
 
 
 def _write(
     engine: Engine,
     caller: Caller,
-    upload: Upload,
+    stream: ImportStream,
     change: Change[admin_pb2.ImportOwnershipResponse],
 ) -> admin_pb2.ImportOwnershipResponse:
     """Write chunk by chunk; the last one carries the request id and makes the answer."""
-    header = upload.header
-    detail = {"strategy": header.strategy_name, "row_count": upload.row_count}
+    header = stream.header
+    detail = {"strategy": header.strategy_name, "row_count": stream.row_count}
     note = change.note(detail, header.list_id)
     answer = admin_pb2.ImportOwnershipResponse()
     entry_id = done_count = 0
-    chunks = _chunks(upload.rows())
+    chunks = _chunks(stream.rows())
     chunk = next(chunks, [])
     for following in chunks:
         with _conflict_explained(engine, caller, header, chunk, done_count):
@@ -107,9 +108,8 @@ def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
         yield chunk
 
 
-def _fill(answer: admin_pb2.ImportOwnershipResponse, outcome: Outcome) -> None:
+def _fill(_: Engine, answer: admin_pb2.ImportOwnershipResponse, outcome: Outcome) -> None:
     _add_tally(answer, outcome)
-    answer.revision = outcome.revision
 
 
 def _add_tally(answer: admin_pb2.ImportOwnershipResponse, outcome: Outcome) -> None:
@@ -149,7 +149,7 @@ def _conflict_explained(
     try:
         yield
     except Refused as error:
-        if error.code != _FAILED_PRECONDITION:
+        if error.reason != ImportConflict.reason:
             raise
         conflict = None
         try:

@@ -2,19 +2,19 @@
 
 from collections.abc import Mapping
 
-from ownerd.errors import InvalidField, Words
-from ownerd.native import Outcome
+from ownerd.native import Engine, Outcome
 from ownerd.server import rights
 from ownerd.server.admin import convert, validate
-from ownerd.server.admin.changes import Caller
-from ownerd.server.admin.desk import Desk, Handler
+from ownerd.server.admin.audited_change import Change, audited
+from ownerd.server.admin.context import AdminContext, Caller, Handler
+from ownerd.server.errors import InvalidField, Words
 from ownerd.v1 import admin_pb2
 
 
 def _list(
-    desk: Desk, request: admin_pb2.ListOwnersRequest, caller: Caller
+    context: AdminContext, request: admin_pb2.ListOwnersRequest, caller: Caller
 ) -> admin_pb2.ListOwnersResponse:
-    with desk.engine.snapshot(validate.list_id(request.list_id)) as snapshot:
+    with context.engine.snapshot(validate.list_id(request.list_id)) as snapshot:
         found = snapshot.owners()
         revision, time_ns = snapshot.revision, snapshot.time_ns
     owners = [
@@ -37,31 +37,25 @@ def _list(
     )
 
 
+def _fill(engine: Engine, answer: admin_pb2.ReleaseOwnershipResponse, outcome: Outcome) -> None:
+    # The release is in force and durable; counting may take a while, and may have been cut off by a
+    # restart since the first call with this request id.
+    count = outcome.count
+    answer.released_count = engine.count_released(outcome.entry_id) if count is None else count
+
+
+@audited(admin_pb2.ReleaseOwnershipResponse, _fill)
 def _release(
-    desk: Desk, request: admin_pb2.ReleaseOwnershipRequest, caller: Caller
+    context: AdminContext,
+    request: admin_pb2.ReleaseOwnershipRequest,
+    change: Change[admin_pb2.ReleaseOwnershipResponse],
 ) -> admin_pb2.ReleaseOwnershipResponse:
     list_id = validate.list_id(request.list_id)
-    validate.change_fields(request.reason, request.request_id)
     campaign_ids = _campaigns_to_release(request)
     if request.dry_run:
-        return _dry_run(desk, list_id, campaign_ids)
-
-    def fill(answer: admin_pb2.ReleaseOwnershipResponse, outcome: Outcome) -> None:
-        # The release is in force and durable; counting may take a while, and may have been cut off
-        # by a restart since the first call with this request id.
-        count = outcome.count
-        answer.released_count = (
-            desk.engine.count_released(outcome.entry_id) if count is None else count
-        )
-        answer.revision = outcome.revision
-
-    change = desk.change(
-        caller, "ReleaseOwnership", request, admin_pb2.ReleaseOwnershipResponse, fill
-    )
-    if (answer := change.first_answer()) is not None:
-        return answer
+        return _dry_run(context, list_id, campaign_ids)
     return change.make(
-        desk.engine.release,
+        context.engine.release,
         list_id,
         campaign_ids,
         request.include_reservations,
@@ -71,7 +65,6 @@ def _release(
             "all_campaigns": request.all_campaigns,
             "include_reservations": request.include_reservations,
         },
-        answer=admin_pb2.ReleaseOwnershipResponse(),
     )
 
 
@@ -86,10 +79,10 @@ def _campaigns_to_release(request: admin_pb2.ReleaseOwnershipRequest) -> list[st
 
 
 def _dry_run(
-    desk: Desk, list_id: str, campaign_ids: list[str] | None
+    context: AdminContext, list_id: str, campaign_ids: list[str] | None
 ) -> admin_pb2.ReleaseOwnershipResponse:
-    validate.known_campaigns(desk.engine, campaign_ids or ())
-    with desk.engine.snapshot(list_id) as snapshot:
+    validate.known_campaigns(context.engine, campaign_ids or ())
+    with context.engine.snapshot(list_id) as snapshot:
         return admin_pb2.ReleaseOwnershipResponse(
             released_count=snapshot.count_owned(campaign_ids), revision=snapshot.revision
         )

@@ -5,11 +5,11 @@ from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 
-from ownerd.errors import InvalidField, ListNotFound, StaleEtag, Words
-from ownerd.native import ListInfo, Outcome, Policy
+from ownerd.native import Engine, ListInfo, Outcome, Policy
 from ownerd.server.admin import convert, validate
-from ownerd.server.admin.changes import Caller
-from ownerd.server.admin.desk import Desk, Handler
+from ownerd.server.admin.audited_change import Change, audited
+from ownerd.server.admin.context import AdminContext, Handler
+from ownerd.server.errors import InvalidField, ListNotFound, StaleEtag, Words
 from ownerd.v1 import admin_pb2
 
 RESERVATION_TTL_NS = 300 * convert.SECOND_NS
@@ -143,35 +143,41 @@ def _read_length(
     return convert.length_ns(f"policy.{field}", getattr(policy, field), least_ns)
 
 
+def _fill(_: Engine, answer: admin_pb2.UpdateOwnershipPolicyResponse, outcome: Outcome) -> None:
+    answer.list.etag = etag_of(outcome.revision)
+    answer.list.update_time.CopyFrom(convert.time_of(outcome.time_ns))
+
+
+@audited(admin_pb2.UpdateOwnershipPolicyResponse, _fill)
 def _update(
-    desk: Desk, request: admin_pb2.UpdateOwnershipPolicyRequest, caller: Caller
+    context: AdminContext,
+    request: admin_pb2.UpdateOwnershipPolicyRequest,
+    change: Change[admin_pb2.UpdateOwnershipPolicyResponse],
 ) -> admin_pb2.UpdateOwnershipPolicyResponse:
     validate.list_id(request.list_id)
-    validate.change_fields(request.reason, request.request_id)
     if not request.HasField("policy"):
         raise InvalidField("policy", Words("none"), "the policy's new values")
     merge(DEFAULT, request.policy, request.update_mask.paths)
     # A merge is only right on top of the policy that it was made from, and a concurrent change of
     # another field is no reason to fail.
-    with desk.policy_lock:
-        return _update_locked(desk, request, caller)
+    with context.policy_lock:
+        return _update_locked(context, request, change)
 
 
 def _update_locked(
-    desk: Desk, request: admin_pb2.UpdateOwnershipPolicyRequest, caller: Caller
+    context: AdminContext,
+    request: admin_pb2.UpdateOwnershipPolicyRequest,
+    change: Change[admin_pb2.UpdateOwnershipPolicyResponse],
 ) -> admin_pb2.UpdateOwnershipPolicyResponse:
-    change = desk.change(
-        caller, "UpdateOwnershipPolicy", request, admin_pb2.UpdateOwnershipPolicyResponse, _fill
-    )
     if (answer := change.first_answer()) is not None:
         return answer
-    info = desk.engine.get_list(request.list_id)
+    info = context.engine.get_list(request.list_id)
     if info is None:
         raise ListNotFound(request.list_id)
     expected_revision(request.etag, info)
     policy = merge(info.policy, request.policy, request.update_mask.paths)
     return change.make(
-        desk.engine.update_policy,
+        context.engine.update_policy,
         request.list_id,
         policy,
         expected_revision=info.update_revision,
@@ -181,12 +187,6 @@ def _update_locked(
             list=list_message(request.list_id, policy, info.create_ns, 0, 0)
         ),
     )
-
-
-def _fill(answer: admin_pb2.UpdateOwnershipPolicyResponse, outcome: Outcome) -> None:
-    answer.list.etag = etag_of(outcome.revision)
-    answer.list.update_time.CopyFrom(convert.time_of(outcome.time_ns))
-    answer.revision = outcome.revision
 
 
 HANDLERS: Mapping[str, Handler] = {"UpdateOwnershipPolicy": _update}

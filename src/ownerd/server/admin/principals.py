@@ -9,12 +9,19 @@ from typing import Any
 
 import msgspec
 
-from ownerd.errors import InvalidField, PrincipalExists, PrincipalNotFound, StalePrincipal, Words
-from ownerd.native import RIGHTS, Outcome
+from ownerd import limits
+from ownerd.native import RIGHTS
 from ownerd.server import rights
-from ownerd.server.admin import convert, pages, validate
-from ownerd.server.admin.changes import Caller, Change
-from ownerd.server.admin.desk import Desk, Handler
+from ownerd.server.admin import convert, page_tokens, validate
+from ownerd.server.admin.audited_change import Change, audited
+from ownerd.server.admin.context import AdminContext, Caller, Handler
+from ownerd.server.errors import (
+    InvalidField,
+    PrincipalExists,
+    PrincipalNotFound,
+    StalePrincipal,
+    Words,
+)
 from ownerd.server.principals import (
     ANONYMOUS,
     ITSELF,
@@ -30,9 +37,7 @@ from ownerd.v1 import admin_pb2
 _GRANT_COUNT = 100
 _PATTERN_COUNT = 100
 _NAME_COUNT = 20
-_NAME_BYTES = 256
 _NAME_KINDS = ("DNS:", "URI:", "email:", "IP:")
-_RATE_LIMIT = 1_000_000_000
 _TOKEN_ID_BYTES = 16
 
 # Names in an update mask, and the fields of Principal that each sets.
@@ -66,7 +71,7 @@ def read(message: admin_pb2.Principal) -> Principal:
 
 
 def _id(value: str, field: str = "principal_id") -> str:
-    validate.text(field, value, validate.PRINCIPAL_ID_BYTES)
+    validate.text(field, value, limits.PRINCIPAL_ID_BYTES)
     if value in (ANONYMOUS, ITSELF) or not value.isprintable():
         allowed = f"printable characters, and neither {ANONYMOUS!r} nor {ITSELF!r}"
         raise InvalidField(field, value, allowed)
@@ -82,8 +87,8 @@ def _read_grants(messages: Iterable[admin_pb2.Grant]) -> tuple[Grant, ...]:
 
 def _read_grant(field: str, message: admin_pb2.Grant) -> Grant:
     _read_right(f"{field}.right", message.right)
-    lists = _read_patterns(f"{field}.lists", message.lists, validate.LIST_ID_BYTES)
-    campaigns = _read_patterns(f"{field}.campaigns", message.campaigns, validate.CAMPAIGN_ID_BYTES)
+    lists = _read_patterns(f"{field}.lists", message.lists, limits.LIST_ID_BYTES)
+    campaigns = _read_patterns(f"{field}.campaigns", message.campaigns, limits.CAMPAIGN_ID_BYTES)
     if message.right == rights.ADMIN and (lists or campaigns):
         raise InvalidField(
             field, Words("patterns for the right admin"), "none: it is for every list and campaign"
@@ -115,7 +120,7 @@ def _read_names(names: Iterable[str]) -> tuple[str, ...]:
         )
     for index, name in enumerate(found):
         field = f"principal.certificate_names[{index}]"
-        validate.text(field, name, _NAME_BYTES)
+        validate.text(field, name, limits.CERTIFICATE_NAME_BYTES)
         if not name.isprintable() or not any(
             name.startswith(kind) and name != kind for kind in _NAME_KINDS
         ):
@@ -125,8 +130,8 @@ def _read_names(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _read_rate(field: str, value: int) -> int:
-    if not 0 <= value <= _RATE_LIMIT:
-        raise InvalidField(f"principal.{field}", value, f"0 (no limit) to {_RATE_LIMIT:,}")
+    if not 0 <= value <= limits.RATE_PER_S:
+        raise InvalidField(f"principal.{field}", value, f"0 (no limit) to {limits.RATE_PER_S:,}")
     return value
 
 
@@ -189,19 +194,15 @@ def _described(principal: Principal) -> dict[str, Any]:
 # ---- the rpcs
 
 
-def _fill(answer: Any, outcome: Outcome) -> None:
-    answer.revision = outcome.revision
-
-
-def _known(desk: Desk, principal_id: str) -> Principal:
-    found = desk.principals.get(_id(principal_id))
+def _known(context: AdminContext, principal_id: str) -> Principal:
+    found = context.principals.get(_id(principal_id))
     if found is None:
         raise PrincipalNotFound(principal_id)
     return found
 
 
 def _write(
-    desk: Desk,
+    context: AdminContext,
     change: Change[Any],
     principal: Principal,
     before: Principal | None,
@@ -209,33 +210,32 @@ def _write(
     detail: Mapping[str, Any],
 ) -> Any:
     """Check and write a principal; return the filled answer. `detail` is for the audit."""
-    desk.principals.check(principal, before)
-    answer.principal.CopyFrom(_message(principal, desk.engine.time_ns))
+    context.principals.check(principal, before)
+    answer.principal.CopyFrom(_message(principal, context.engine.time_ns))
     put: Callable[..., Any] = change.make
-    return desk.principals.write(principal, put, detail=detail, answer=answer)
+    return context.principals.write(principal, put, detail=detail, answer=answer)
 
 
+@audited(admin_pb2.CreatePrincipalResponse)
 def _create(
-    desk: Desk, request: admin_pb2.CreatePrincipalRequest, caller: Caller
+    context: AdminContext,
+    request: admin_pb2.CreatePrincipalRequest,
+    change: Change[admin_pb2.CreatePrincipalResponse],
 ) -> admin_pb2.CreatePrincipalResponse:
-    validate.change_fields(request.reason, request.request_id)
     draft = read(request.principal)
     ttl_ns = _read_ttl(request)
-    with desk.principals.changing():
-        change = desk.change(
-            caller, "CreatePrincipal", request, admin_pb2.CreatePrincipalResponse, _fill
-        )
+    with context.principals.changing():
         if (answer := change.first_answer()) is not None:
             return answer
-        if desk.principals.get(draft.principal_id) is not None:
+        if context.principals.get(draft.principal_id) is not None:
             raise PrincipalExists(draft.principal_id)
-        now_ns = desk.engine.time_ns
+        now_ns = context.engine.time_ns
         principal = msgspec.structs.replace(draft, create_ns=now_ns, update_ns=now_ns)
         token = "" if request.no_token else new_token()
         if token:
             principal = with_token(principal, token, now_ns, _end(now_ns, ttl_ns))
         answer = _write(
-            desk,
+            context,
             change,
             principal,
             None,
@@ -251,49 +251,48 @@ def _end(now_ns: int, ttl_ns: int | None) -> int | None:
 
 
 def _get(
-    desk: Desk, request: admin_pb2.GetPrincipalRequest, _: Caller
+    context: AdminContext, request: admin_pb2.GetPrincipalRequest, _: Caller
 ) -> admin_pb2.GetPrincipalResponse:
-    found = _known(desk, request.principal_id)
-    return admin_pb2.GetPrincipalResponse(principal=_message(found, desk.engine.time_ns))
+    found = _known(context, request.principal_id)
+    return admin_pb2.GetPrincipalResponse(principal=_message(found, context.engine.time_ns))
 
 
 def _list(
-    desk: Desk, request: admin_pb2.ListPrincipalsRequest, _: Caller
+    context: AdminContext, request: admin_pb2.ListPrincipalsRequest, _: Caller
 ) -> admin_pb2.ListPrincipalsResponse:
     size = validate.page_size(request.page_size)
-    found = desk.principals.page(pages.decode_text(request), size + 1)
+    found = context.principals.page(page_tokens.decode_text(request), size + 1)
     cursor = found[size - 1].principal_id.encode() if len(found) > size else b""
-    now_ns = desk.engine.time_ns
+    now_ns = context.engine.time_ns
     return admin_pb2.ListPrincipalsResponse(
         principals=[_message(each, now_ns) for each in found[:size]],
-        next_page_token=pages.encode(request, cursor),
+        next_page_token=page_tokens.encode(request, cursor),
     )
 
 
+@audited(admin_pb2.UpdatePrincipalResponse)
 def _update(
-    desk: Desk, request: admin_pb2.UpdatePrincipalRequest, caller: Caller
+    context: AdminContext,
+    request: admin_pb2.UpdatePrincipalRequest,
+    change: Change[admin_pb2.UpdatePrincipalResponse],
 ) -> admin_pb2.UpdatePrincipalResponse:
-    validate.change_fields(request.reason, request.request_id)
     draft = read(request.principal)
     paths = list(request.update_mask.paths)
     for path in paths:
         if path not in _PATHS and paths != ["*"]:
             raise InvalidField("update_mask", path, f"{', '.join(_PATHS)}, or * alone for all")
     fields = _PATHS.values() if paths in ([], ["*"]) else [_PATHS[path] for path in paths]
-    with desk.principals.changing():
-        change = desk.change(
-            caller, "UpdatePrincipal", request, admin_pb2.UpdatePrincipalResponse, _fill
-        )
+    with context.principals.changing():
         if (answer := change.first_answer()) is not None:
             return answer
-        before = _known(desk, draft.principal_id)
+        before = _known(context, draft.principal_id)
         if request.etag and request.etag != str(before.version):
             raise StalePrincipal(request.etag, str(before.version))
         principal = changed_at(
-            before, desk.engine.time_ns, **{name: getattr(draft, name) for name in fields}
+            before, context.engine.time_ns, **{name: getattr(draft, name) for name in fields}
         )
         return _write(
-            desk,
+            context,
             change,
             principal,
             before,
@@ -302,43 +301,40 @@ def _update(
         )
 
 
+@audited(admin_pb2.DeletePrincipalResponse)
 def _delete(
-    desk: Desk, request: admin_pb2.DeletePrincipalRequest, caller: Caller
+    context: AdminContext,
+    request: admin_pb2.DeletePrincipalRequest,
+    change: Change[admin_pb2.DeletePrincipalResponse],
 ) -> admin_pb2.DeletePrincipalResponse:
-    validate.change_fields(request.reason, request.request_id)
     _id(request.principal_id)
-    with desk.principals.changing():
-        change = desk.change(
-            caller, "DeletePrincipal", request, admin_pb2.DeletePrincipalResponse, _fill
-        )
+    with context.principals.changing():
         if (answer := change.first_answer()) is not None:
             return answer
-        before = _known(desk, request.principal_id)
-        desk.principals.check(None, before)
-        done: admin_pb2.DeletePrincipalResponse = desk.principals.delete(
-            before.principal_id,
-            change.make,
-            detail={"principal": _described(before)},
-            answer=admin_pb2.DeletePrincipalResponse(),
+        before = _known(context, request.principal_id)
+        context.principals.check(None, before)
+        done: admin_pb2.DeletePrincipalResponse = context.principals.delete(
+            before.principal_id, change.make, detail={"principal": _described(before)}
         )
         return done
 
 
+@audited(admin_pb2.RotateTokenResponse)
 def _rotate(
-    desk: Desk, request: admin_pb2.RotateTokenRequest, caller: Caller
+    context: AdminContext,
+    request: admin_pb2.RotateTokenRequest,
+    change: Change[admin_pb2.RotateTokenResponse],
 ) -> admin_pb2.RotateTokenResponse:
-    validate.change_fields(request.reason, request.request_id)
     _id(request.principal_id)
     ttl_ns = _read_ttl(request)
-    with desk.principals.changing():
-        change = desk.change(caller, "RotateToken", request, admin_pb2.RotateTokenResponse, _fill)
+    with context.principals.changing():
         if (answer := change.first_answer()) is not None:
             return answer
-        before = _known(desk, request.principal_id)
-        token, now_ns = new_token(), desk.engine.time_ns
+        before = _known(context, request.principal_id)
+        token, now_ns = new_token(), context.engine.time_ns
         principal = with_token(before, token, now_ns, _end(now_ns, ttl_ns))
         answer = _write(
-            desk,
+            context,
             change,
             principal,
             before,
@@ -358,17 +354,18 @@ def _ended(before: Principal, after: Principal, now_ns: int) -> list[str]:
     return [each.token_id for each in before.valid_tokens(now_ns) if each not in after.tokens]
 
 
+@audited(admin_pb2.RevokeTokensResponse)
 def _revoke(
-    desk: Desk, request: admin_pb2.RevokeTokensRequest, caller: Caller
+    context: AdminContext,
+    request: admin_pb2.RevokeTokensRequest,
+    change: Change[admin_pb2.RevokeTokensResponse],
 ) -> admin_pb2.RevokeTokensResponse:
-    validate.change_fields(request.reason, request.request_id)
     _id(request.principal_id)
     wanted = _tokens_to_revoke(request)
-    with desk.principals.changing():
-        change = desk.change(caller, "RevokeTokens", request, admin_pb2.RevokeTokensResponse, _fill)
+    with context.principals.changing():
         if (answer := change.first_answer()) is not None:
             return answer
-        before, now_ns = _known(desk, request.principal_id), desk.engine.time_ns
+        before, now_ns = _known(context, request.principal_id), context.engine.time_ns
         kept = tuple(
             each
             for each in before.valid_tokens(now_ns)
@@ -377,7 +374,7 @@ def _revoke(
         principal = changed_at(before, now_ns, tokens=kept)
         ended = _ended(before, principal, now_ns)
         return _write(
-            desk,
+            context,
             change,
             principal,
             before,
@@ -401,18 +398,18 @@ def _tokens_to_revoke(request: admin_pb2.RevokeTokensRequest) -> set[str] | None
 
 
 def _check(
-    desk: Desk, request: admin_pb2.CheckAccessRequest, _: Caller
+    context: AdminContext, request: admin_pb2.CheckAccessRequest, _: Caller
 ) -> admin_pb2.CheckAccessResponse:
     right = _read_right("right", request.right)
-    validate.text("list_id", request.list_id, validate.LIST_ID_BYTES, required=False)
-    validate.text("campaign_id", request.campaign_id, validate.CAMPAIGN_ID_BYTES, required=False)
-    principal = _known(desk, request.principal_id)
+    validate.text("list_id", request.list_id, limits.LIST_ID_BYTES, required=False)
+    validate.text("campaign_id", request.campaign_id, limits.CAMPAIGN_ID_BYTES, required=False)
+    principal = _known(context, request.principal_id)
     where = rights.described(request.list_id, request.campaign_id)
-    allowed = desk.principals.allows(principal, right, request.list_id, request.campaign_id)
+    allowed = context.principals.allows(principal, right, request.list_id, request.campaign_id)
     words = f"has the right {rights.name_of(right)} on {where}"
     if not allowed:
         words = f"lacks the right {rights.name_of(right)} on {where}"
-    elif not principal.names and not principal.valid_tokens(desk.engine.time_ns):
+    elif not principal.names and not principal.valid_tokens(context.engine.time_ns):
         words += ", but nothing to sign in with: it has no valid token and no certificate"
     return admin_pb2.CheckAccessResponse(
         allowed=allowed, explanation=f"{principal.principal_id!r} {words}"

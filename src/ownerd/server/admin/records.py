@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from ownerd.native import Engine, Outcome
 from ownerd.server import rights
-from ownerd.server.admin import convert, pages, validate
-from ownerd.server.admin.changes import Caller
-from ownerd.server.admin.desk import Desk, Handler
+from ownerd.server.admin import convert, page_tokens, validate
+from ownerd.server.admin.audited_change import Change, audited
+from ownerd.server.admin.context import AdminContext, Caller, Handler
 from ownerd.v1 import admin_pb2
 
 # A page ends early rather than outgrow what clients take: gRPC's default limit is 4 MiB.
@@ -68,12 +68,12 @@ def _campaigns_seen(engine: Engine, caller: Caller, list_id: str) -> list[str] |
 
 
 def _list(
-    desk: Desk, request: admin_pb2.ListOwnedRecordsRequest, caller: Caller
+    context: AdminContext, request: admin_pb2.ListOwnedRecordsRequest, caller: Caller
 ) -> admin_pb2.ListOwnedRecordsResponse:
     list_id = validate.list_id(request.list_id)
     size = validate.page_size(request.page_size)
-    after = pages.decode(request)
-    page = read_page(desk.engine, caller, list_id, request.campaign_ids, after, size)
+    after = page_tokens.decode(request)
+    page = read_page(context.engine, caller, list_id, request.campaign_ids, after, size)
     return admin_pb2.ListOwnedRecordsResponse(
         records=[
             admin_pb2.OwnedRecord(
@@ -85,37 +85,32 @@ def _list(
             )
             for record_id, campaign_id, name, acquire_ns, expire_ns in page.rows
         ],
-        next_page_token=pages.encode(request, page.next_key),
+        next_page_token=page_tokens.encode(request, page.next_key),
         revision=page.revision,
         time=convert.time_of(page.time_ns),
     )
 
 
+def _fill(_: Engine, answer: admin_pb2.ReleaseRecordsResponse, outcome: Outcome) -> None:
+    answer.released_count = outcome.count or 0
+
+
+@audited(admin_pb2.ReleaseRecordsResponse, _fill)
 def _release(
-    desk: Desk, request: admin_pb2.ReleaseRecordsRequest, caller: Caller
+    context: AdminContext,
+    request: admin_pb2.ReleaseRecordsRequest,
+    change: Change[admin_pb2.ReleaseRecordsResponse],
 ) -> admin_pb2.ReleaseRecordsResponse:
     list_id = validate.list_id(request.list_id)
     record_ids = validate.record_ids(request.record_ids)
-    validate.change_fields(request.reason, request.request_id)
-    change = desk.change(
-        caller, "ReleaseRecords", request, admin_pb2.ReleaseRecordsResponse, _fill_released
-    )
-    if (answer := change.first_answer()) is not None:
-        return answer
     return change.make(
-        desk.engine.release_records,
+        context.engine.release_records,
         list_id,
         record_ids,
         list_id=list_id,
         # A full batch of long ids would make the audit entry a megabyte.
         detail={"record_count": len(record_ids), "record_ids": record_ids[:_DETAIL_IDS]},
-        answer=admin_pb2.ReleaseRecordsResponse(),
     )
-
-
-def _fill_released(answer: admin_pb2.ReleaseRecordsResponse, outcome: Outcome) -> None:
-    answer.released_count = outcome.count or 0
-    answer.revision = outcome.revision
 
 
 HANDLERS: Mapping[str, Handler] = {"ListOwnedRecords": _list, "ReleaseRecords": _release}

@@ -15,8 +15,7 @@ from time import perf_counter
 import grpc
 import grpc.aio
 
-from ownerd import errors
-from ownerd.server import rights
+from ownerd.server import errors, rights
 from ownerd.server.admin import (
     audit,
     campaigns,
@@ -31,11 +30,10 @@ from ownerd.server.admin import (
     validate,
     wrapup,
 )
-from ownerd.server.admin.calls import Calls
-from ownerd.server.admin.changes import Caller
-from ownerd.server.admin.desk import Desk, Handler
-from ownerd.server.admin.uploads import Upload
-from ownerd.server.auth import Authenticator
+from ownerd.server.admin.context import AdminContext, Caller, Handler
+from ownerd.server.admin.import_stream import ImportStream
+from ownerd.server.authn import Authenticator
+from ownerd.server.workers import Workers
 from ownerd.v1 import admin_pb2
 
 SERVICE: str = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
@@ -54,24 +52,24 @@ HANDLERS: dict[str, Handler] = {
     **status.HANDLERS,
 }
 
-Context = grpc.aio.ServicerContext
+ServicerContext = grpc.aio.ServicerContext
 
 
 class AdminService:
     """The admin rpcs of one server.
 
     Args:
-        desk: what handlers work with.
-        calls: counts and runs the calls.
+        context: what handlers work with.
+        workers: count and run the calls.
         authenticator: says who makes them.
         meter: told about every call.
     """
 
     def __init__(
-        self, desk: Desk, calls: Calls, authenticator: Authenticator, meter: Meter
+        self, context: AdminContext, workers: Workers, authenticator: Authenticator, meter: Meter
     ) -> None:
-        self._desk = desk
-        self._calls = calls
+        self._context = context
+        self._workers = workers
         self._authenticator = authenticator
         self._meter = meter
 
@@ -85,52 +83,54 @@ class AdminService:
         handlers["ExportOwnership"] = grpc.unary_stream_rpc_method_handler(self._export)
         return grpc.method_handlers_generic_handler(SERVICE, handlers)
 
-    def _unary(self, method: str, handler: Handler) -> Callable[[bytes, Context], Awaitable[bytes]]:
+    def _unary(
+        self, method: str, handler: Handler
+    ) -> Callable[[bytes, ServicerContext], Awaitable[bytes]]:
         request_type = getattr(admin_pb2, f"{method}Request")
 
         def work(body: bytes, caller: Caller) -> bytes:
             request = validate.parsed(request_type, body)
             rights.check(method, request, caller.identity)
-            return handler(self._desk, request, caller).SerializeToString()
+            return handler(self._context, request, caller).SerializeToString()
 
-        async def handle(body: bytes, context: Context) -> bytes:
-            with self._answering(method, context), self._calls.entered():
+        async def handle(body: bytes, context: ServicerContext) -> bytes:
+            with self._answering(method, context), self._workers.entered():
                 caller = self._caller(context, method)
-                return await self._calls.run(work, body, caller)
+                return await self._workers.run(work, body, caller)
             return b""
 
         return handle
 
-    async def _import(self, bodies: AsyncIterator[bytes], context: Context) -> bytes:
-        with self._answering("ImportOwnership", context), self._calls.entered():
+    async def _import(self, bodies: AsyncIterator[bytes], context: ServicerContext) -> bytes:
+        with self._answering("ImportOwnership", context), self._workers.entered():
             caller = self._caller(context, "ImportOwnership")
-            upload = Upload(self._desk, caller)
+            stream = ImportStream(self._context, caller)
             try:
-                await imports.receive(upload, self._calls, bodies)
+                await imports.receive(stream, self._workers, bodies)
                 await _ensure_client_is_there(context)
             except BaseException:
-                upload.close()
+                stream.close()
                 raise
-            # From here on the upload belongs to the worker, which may outlive this call.
-            answer = await self._calls.run(imports.apply, self._desk, upload, caller)
+            # From here on the rows belong to the worker, which may outlive this call.
+            answer = await self._workers.run(imports.apply, self._context, stream, caller)
             return answer.SerializeToString()
         return b""
 
-    async def _export(self, body: bytes, context: Context) -> AsyncIterator[bytes]:
-        with self._answering("ExportOwnership", context), self._calls.entered():
+    async def _export(self, body: bytes, context: ServicerContext) -> AsyncIterator[bytes]:
+        with self._answering("ExportOwnership", context), self._workers.entered():
             caller = self._caller(context, "ExportOwnership")
             request = validate.parsed(admin_pb2.ExportOwnershipRequest, body)
             rights.check("ExportOwnership", request, caller.identity)
             after = b""
             while True:
-                page, after = await self._calls.run(
-                    exports.page, self._desk, request, caller, after
+                page, after = await self._workers.run(
+                    exports.page, self._context, request, caller, after
                 )
                 yield page
                 if not after:
                     return
 
-    def _caller(self, context: Context, method: str) -> Caller:
+    def _caller(self, context: ServicerContext, method: str) -> Caller:
         """Return who makes a call.
 
         Raises:
@@ -141,7 +141,7 @@ class AdminService:
         return Caller(identity, context.peer())
 
     @contextmanager
-    def _answering(self, method: str, context: Context) -> Iterator[None]:
+    def _answering(self, method: str, context: ServicerContext) -> Iterator[None]:
         """Run a call in the block; an error in it becomes the call's status and goes no further."""
         began_s = perf_counter()
         code = grpc.StatusCode.OK
@@ -149,7 +149,7 @@ class AdminService:
             yield
         except Exception as error:
             if isinstance(error, errors.PermissionDenied):
-                self._authenticator.denied(error, context.peer(), method)
+                self._authenticator.refused(error, context.peer(), method)
             end = errors.status_of(error, method)
             code = end.code
             end.put(context)
@@ -160,7 +160,7 @@ class AdminService:
             self._meter(method, code.name, perf_counter() - began_s)
 
 
-async def _ensure_client_is_there(context: Context) -> None:
+async def _ensure_client_is_there(context: ServicerContext) -> None:
     """Raise CancelledError when the call was cancelled or cut off.
 
     gRPC ends the request stream in the same way for a client that is done and for one that is gone,

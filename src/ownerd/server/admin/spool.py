@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ownerd.errors import SpoolFailed
+from ownerd.server.errors import SpoolFailed
 from ownerd.v1 import admin_pb2
 
 _PREFIX = "import-"
@@ -36,7 +36,7 @@ class Spool:
 
     def __init__(self, data_dir: Path) -> None:
         try:
-            self._file = tempfile.TemporaryFile(prefix=_PREFIX, dir=data_dir)
+            self._file = tempfile.TemporaryFile(prefix=_PREFIX, dir=data_dir)  # noqa: SIM115
         except OSError:
             raise SpoolFailed from None
 

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 import ownerd
 from ownerd.native import lmdb_version
 from ownerd.server.admin import convert
-from ownerd.server.admin.changes import Caller
-from ownerd.server.admin.desk import Desk, Handler
+from ownerd.server.admin.context import AdminContext, Caller, Handler
 from ownerd.v1 import admin_pb2
 
 _COPIED = (
@@ -23,19 +22,19 @@ _COPIED = (
 
 
 def _get(
-    desk: Desk, _request: admin_pb2.GetServerStatusRequest, _: Caller
+    context: AdminContext, _request: admin_pb2.GetServerStatusRequest, _: Caller
 ) -> admin_pb2.GetServerStatusResponse:
-    stats = desk.engine.stats()
+    stats = context.engine.stats()
     return admin_pb2.GetServerStatusResponse(
         version=ownerd.__version__,
         lmdb_version=".".join(map(str, lmdb_version())),
-        start_time=convert.time_of(desk.start_ns),
-        uptime=convert.duration_of(stats["time_ns"] - desk.start_ns),
+        start_time=convert.time_of(context.start_ns),
+        uptime=convert.duration_of(stats["time_ns"] - context.start_ns),
         time=convert.time_of(stats["time_ns"]),
         clock_offset=convert.duration_of(stats["clock_offset_ns"]),
         alarms=[
             admin_pb2.Alarm(name=name.upper(), message=text)
-            for name, text in (*stats["alarms"], *desk.more_alarms())
+            for name, text in (*stats["alarms"], *context.more_alarms())
         ],
         **{name: stats[name] for name in _COPIED},
     )

@@ -9,23 +9,13 @@ from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from ownerd.errors import CampaignNotFound, InvalidField, MalformedMessage, Words
+from ownerd import limits
 from ownerd.native import Engine
+from ownerd.server.errors import CampaignNotFound, InvalidField, MalformedMessage, Words
 
 Parsed = TypeVar("Parsed", bound=Message)
 
-LIST_ID_BYTES = 128
-RECORD_ID_BYTES = 128
-CAMPAIGN_ID_BYTES = 80
-CAMPAIGN_NAME_BYTES = 256
-CODE_BYTES = 64
-REASON_BYTES = 1024
-REQUEST_ID_BYTES = 64
-PRINCIPAL_ID_BYTES = 128
-FILTER_CAMPAIGN_COUNT = 1_000
-BATCH_RECORD_COUNT = 10_000
 PAGE_SIZE = 100
-PAGE_SIZE_LIMIT = 10_000
 
 _EVERY = 2**31 - 1
 
@@ -54,36 +44,36 @@ def text(field: str, value: str, limit_bytes: int, *, required: bool = True) -> 
 
 def list_id(value: str, field: str = "list_id") -> str:
     """Return a list id, 1 to 128 bytes."""
-    return text(field, value, LIST_ID_BYTES)
+    return text(field, value, limits.LIST_ID_BYTES)
 
 
 def campaign_id(value: str, field: str = "campaign_id") -> str:
     """Return a campaign id, 1 to 80 bytes."""
-    return text(field, value, CAMPAIGN_ID_BYTES)
+    return text(field, value, limits.CAMPAIGN_ID_BYTES)
 
 
 def record_id(value: str, field: str = "record_id") -> str:
     """Return a record id, 1 to 128 bytes."""
-    return text(field, value, RECORD_ID_BYTES)
+    return text(field, value, limits.RECORD_ID_BYTES)
 
 
 def code(value: str, field: str = "code") -> str:
     """Return a wrap-up code, 1 to 64 bytes."""
-    return text(field, value, CODE_BYTES)
+    return text(field, value, limits.WRAP_UP_CODE_BYTES)
 
 
 def change_fields(reason: str, request_id: str) -> None:
     """Check the two fields that every change has."""
-    text("reason", reason, REASON_BYTES, required=False)
-    text("request_id", request_id, REQUEST_ID_BYTES, required=False)
+    text("reason", reason, limits.REASON_BYTES, required=False)
+    text("request_id", request_id, limits.REQUEST_ID_BYTES, required=False)
 
 
 def campaign_ids(values: Iterable[str]) -> list[str]:
     """Return the ids of a campaign filter, up to 1,000."""
     ids = list(values)
-    if len(ids) > FILTER_CAMPAIGN_COUNT:
+    if len(ids) > limits.FILTER_CAMPAIGNS:
         found = Words(f"{len(ids):,} ids")
-        raise InvalidField("campaign_ids", found, f"up to {FILTER_CAMPAIGN_COUNT:,} ids")
+        raise InvalidField("campaign_ids", found, f"up to {limits.FILTER_CAMPAIGNS:,} ids")
     for index, value in enumerate(ids):
         campaign_id(value, f"campaign_ids[{index}]")
     return ids
@@ -114,9 +104,9 @@ def known_campaigns(engine: Engine, values: Iterable[str]) -> None:
 def record_ids(values: Iterable[str]) -> list[str]:
     """Return the ids of a batch of records, 1 to 10,000."""
     ids = list(values)
-    if not 1 <= len(ids) <= BATCH_RECORD_COUNT:
+    if not 1 <= len(ids) <= limits.BATCH_RECORDS:
         found = Words(f"{len(ids):,} ids")
-        raise InvalidField("record_ids", found, f"1 to {BATCH_RECORD_COUNT:,} ids")
+        raise InvalidField("record_ids", found, f"1 to {limits.BATCH_RECORDS:,} ids")
     for index, value in enumerate(ids):
         record_id(value, f"record_ids[{index}]")
     return ids
@@ -125,5 +115,5 @@ def record_ids(values: Iterable[str]) -> list[str]:
 def page_size(value: int) -> int:
     """Return how many items a page has: 100 for 0, at most 10,000."""
     if value < 0:
-        raise InvalidField("page_size", value, f"0 (for {PAGE_SIZE}) to {PAGE_SIZE_LIMIT:,}")
-    return min(value or PAGE_SIZE, PAGE_SIZE_LIMIT)
+        raise InvalidField("page_size", value, f"0 (for {PAGE_SIZE}) to {limits.PAGE_ITEMS:,}")
+    return min(value or PAGE_SIZE, limits.PAGE_ITEMS)

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ownerd.errors import InvalidField, Words
-from ownerd.native import DEFAULT_CODES, Outcome
-from ownerd.server.admin import pages, validate
-from ownerd.server.admin.changes import Caller
-from ownerd.server.admin.desk import Desk, Handler
+from ownerd.native import DEFAULT_CODES
+from ownerd.server.admin import page_tokens, validate
+from ownerd.server.admin.audited_change import Change, audited
+from ownerd.server.admin.context import AdminContext, Caller, Handler
+from ownerd.server.errors import InvalidField, Words
 from ownerd.v1 import admin_pb2
 
 
@@ -24,20 +24,17 @@ CATEGORIES: Mapping[str, Meaning] = {
 }
 
 
+@audited(admin_pb2.UpsertWrapUpCodeResponse)
 def _upsert(
-    desk: Desk, request: admin_pb2.UpsertWrapUpCodeRequest, caller: Caller
+    context: AdminContext,
+    request: admin_pb2.UpsertWrapUpCodeRequest,
+    change: Change[admin_pb2.UpsertWrapUpCodeResponse],
 ) -> admin_pb2.UpsertWrapUpCodeResponse:
     if not request.HasField("code"):
         raise InvalidField("code", Words("none"), "the whole wrap-up code")
-    validate.change_fields(request.reason, request.request_id)
     code = _completed(request.code)
-    change = desk.change(
-        caller, "UpsertWrapUpCode", request, admin_pb2.UpsertWrapUpCodeResponse, _fill_upserted
-    )
-    if (answer := change.first_answer()) is not None:
-        return answer
     return change.make(
-        desk.engine.upsert_code,
+        context.engine.upsert_code,
         code.code,
         code.category,
         code.counts_as_attempt,
@@ -77,42 +74,26 @@ def _completed(code: admin_pb2.WrapUpCode) -> admin_pb2.WrapUpCode:
     return _message(code.code, category, counts, success)
 
 
-def _fill_upserted(answer: admin_pb2.UpsertWrapUpCodeResponse, outcome: Outcome) -> None:
-    answer.revision = outcome.revision
-
-
 def _list(
-    desk: Desk, request: admin_pb2.ListWrapUpCodesRequest, _: Caller
+    context: AdminContext, request: admin_pb2.ListWrapUpCodesRequest, _: Caller
 ) -> admin_pb2.ListWrapUpCodesResponse:
     size = validate.page_size(request.page_size)
-    found = desk.engine.codes(pages.decode_text(request), size + 1)
+    found = context.engine.codes(page_tokens.decode_text(request), size + 1)
     cursor = found[size - 1][0].encode() if len(found) > size else b""
     return admin_pb2.ListWrapUpCodesResponse(
         codes=[_message(*code) for code in found[:size]],
-        next_page_token=pages.encode(request, cursor),
+        next_page_token=page_tokens.encode(request, cursor),
     )
 
 
+@audited(admin_pb2.DeleteWrapUpCodeResponse)
 def _delete(
-    desk: Desk, request: admin_pb2.DeleteWrapUpCodeRequest, caller: Caller
+    context: AdminContext,
+    request: admin_pb2.DeleteWrapUpCodeRequest,
+    change: Change[admin_pb2.DeleteWrapUpCodeResponse],
 ) -> admin_pb2.DeleteWrapUpCodeResponse:
     code = validate.code(request.code)
-    validate.change_fields(request.reason, request.request_id)
-    change = desk.change(
-        caller, "DeleteWrapUpCode", request, admin_pb2.DeleteWrapUpCodeResponse, _fill_deleted
-    )
-    if (answer := change.first_answer()) is not None:
-        return answer
-    return change.make(
-        desk.engine.delete_code,
-        code,
-        detail={"code": code},
-        answer=admin_pb2.DeleteWrapUpCodeResponse(),
-    )
-
-
-def _fill_deleted(answer: admin_pb2.DeleteWrapUpCodeResponse, outcome: Outcome) -> None:
-    answer.revision = outcome.revision
+    return change.make(context.engine.delete_code, code, detail={"code": code})
 
 
 def _message(code: str, category: str, counts: bool, success: bool) -> admin_pb2.WrapUpCode:

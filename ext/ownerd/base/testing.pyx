@@ -1,0 +1,55 @@
+"""What tests ask of base; built only with OWNERD_TESTING=1.
+
+A clock that stands still until it is moved, the slewing of R19 by itself, the two ways to compute a
+checksum, and the names of the failpoints.
+"""
+
+from libc.stdint cimport int64_t, uint32_t
+
+from ownerd.base.checksum cimport crc32c, crc32c_by_bits
+from ownerd.base.clock cimport Clock, clock_advance
+from ownerd.base.failpoints cimport FAILPOINT_COUNT, FAILPOINT_NAMES
+
+FAILPOINTS = tuple(FAILPOINT_NAMES[i].decode() for i in range(FAILPOINT_COUNT))
+
+
+cdef class ManualClock(Clock):
+    """A clock that shows `start_ns` (nanoseconds since the Unix epoch) and stands."""
+
+    def __init__(self, int64_t start_ns):
+        self.state.manual = True
+        self.state.time_ns = start_ns
+
+    def advance_ns(self, int64_t delta_ns):
+        """Move the clock forward by `delta_ns`.
+
+        Raises:
+            ValueError: `delta_ns` is negative.
+        """
+        if delta_ns < 0:
+            raise ValueError(f"delta_ns is {delta_ns}: time never goes back")
+        self.state.guard.lock()
+        self.state.time_ns += delta_ns
+        self.state.guard.unlock()
+
+
+def simulate(int64_t start_ns, readings):
+    """Return the server times for `readings` of (boottime_ns, wall_ns)."""
+    cdef Clock clock = Clock()
+    clock.state.time_ns = start_ns
+    clock.state.boot_ns = clock.state.slewed_at_ns = readings[0][0]
+    times = []
+    for boot_ns, wall_ns in readings:
+        clock_advance(clock.state, boot_ns, wall_ns)
+        times.append(clock.state.time_ns)
+    return times
+
+
+def checksum(bytes data, uint32_t after=0):
+    """Return the CRC-32C of `data` behind what `after` is the checksum of."""
+    return crc32c(after, <const char *> data, len(data))
+
+
+def checksum_by_bits(bytes data, uint32_t after=0):
+    """Return the same, computed bit by bit."""
+    return ~crc32c_by_bits(~after, <const char *> data, len(data)) & 0xFFFF_FFFF

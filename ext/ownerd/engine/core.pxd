@@ -1,0 +1,63 @@
+"""C interface of core: what the threads of one engine share."""
+
+from libc.stdint cimport int64_t, uint64_t
+from libcpp.atomic cimport atomic
+
+from ownerd.api.dial_call cimport DialCall
+from ownerd.base.clock cimport ClockState
+from ownerd.base.containers cimport vector
+from ownerd.engine.maintenance_plan cimport MaintenanceState
+from ownerd.engine.queue cimport Queue
+from ownerd.storage.catalog cimport Campaign
+from ownerd.storage.store cimport Store
+
+cdef enum:
+    GROUP_SIZE_CLASSES = 20           # group sizes are counted by power of two
+
+# Written by the writer thread only; others read them as they stand.
+cdef struct Counters:
+    uint64_t groups
+    uint64_t changed_groups
+    uint64_t calls
+    uint64_t records
+    uint64_t decisions[4]             # by ClaimDecision
+    uint64_t outcomes[7]              # by AttemptOutcome
+    uint64_t refused_full
+    uint64_t commit_ns
+    uint64_t waited_ns                # for a flush to give memory back
+    uint64_t group_sizes[GROUP_SIZE_CLASSES]  # committed groups of 2^i to 2^(i+1) - 1 records
+
+# What an engine is opened with, beside its store.
+cdef struct EngineOptions:
+    uint64_t queue_limit              # records that may wait
+    int64_t vacuum_interval_ms
+    int64_t step_ns                   # how long a step of maintenance may take
+
+cdef cppclass EngineCore:
+    Store *store                      # NULL once it is closed
+    ClockState *clock
+    Queue queue
+    atomic[int] failure_code          # the error that ended the store
+    int failure_fd                    # eventfd, readable once it has
+    vector[Campaign *] shown          # of a closed store: calls that are not encoded may name them
+    # the writer's
+    uint64_t group_records            # most records that are decided together
+    vector[DialCall *] group
+    Counters counters
+    # maintenance's
+    int maintenance_fd                # eventfd that wakes its thread
+    int64_t vacuum_interval_ms
+    MaintenanceState maintenance
+    atomic[bint] flush_waits          # a memtable is immutable and not in the tree yet
+    atomic[uint64_t] fill_permille    # how full the active memtable is
+
+
+cdef EngineCore *engine_new(
+    Store *store, ClockState *clock, const EngineOptions *options
+) except NULL
+cdef void engine_free(EngineCore *engine) noexcept nogil
+cdef void engine_close_store(EngineCore *engine) noexcept
+cdef void engine_stop(EngineCore *engine) noexcept nogil
+cdef void engine_fail(EngineCore *engine, int code) noexcept nogil
+cdef bint engine_failed(EngineCore *engine) noexcept nogil
+cdef void engine_wake_maintenance(EngineCore *engine) noexcept nogil

@@ -1,0 +1,95 @@
+"""What the threads of one engine share: made, configured, ended and freed here.
+
+The store, the queue before the writer, the writer's counters, maintenance's state, and how the
+engine came to fail. Which thread may touch what is said at each field; the threads themselves are
+`group_commit`'s and `maintenance`'s.
+
+Invariant: a Campaign that a decided call names stays in place, unchanged, as long as the core. A
+rename keeps the former one (rename_campaign); one is freed only with the transaction that made it,
+which is undone before any call that names it is answered; and when the store is closed, all of them
+stay here. So whoever sends an answer encodes it on a thread of its own, whenever it likes.
+"""
+
+from ownerd.base.clock cimport clock_start_from
+from ownerd.base.lmdb cimport MDB_SUCCESS
+from ownerd.base.sockets cimport EFD_CLOEXEC, EFD_NONBLOCK, close, eventfd, eventfd_write
+from ownerd.engine.queue cimport FAILED, STOPPED, queue_change_state, queue_destroy, queue_init
+from ownerd.storage.catalog cimport take_campaigns
+from ownerd.storage.recovery cimport store_close
+from ownerd.storage.store cimport store_time
+
+cdef enum:
+    GROUP_RECORDS = 16_384            # more would only wait longer
+    GROUP_BYTES_PER_RECORD = 256      # what one record takes in the log, at most
+
+
+cdef void configure(EngineCore *engine, const EngineOptions *options) noexcept nogil:
+    """Size groups, too: the log's reserve takes one."""
+    engine.group_records = max(<uint64_t> 1, min(
+        <uint64_t> GROUP_RECORDS, engine.store.reserve_bytes // GROUP_BYTES_PER_RECORD
+    ))
+    engine.vacuum_interval_ms = options.vacuum_interval_ms
+    engine.maintenance.step_ns = options.step_ns
+
+
+cdef EngineCore *engine_new(
+    Store *store, ClockState *clock, const EngineOptions *options
+) except NULL:
+    """Return an engine over an open store, its threads not yet started."""
+    cdef EngineCore *engine = new EngineCore()
+    engine.store = store
+    engine.clock = clock
+    engine.failure_code.store(MDB_SUCCESS)
+    engine.failure_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+    engine.maintenance_fd = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC)
+    engine.flush_waits.store(False)
+    engine.fill_permille.store(0)
+    queue_init(&engine.queue, options.queue_limit)
+    configure(engine, options)
+    clock_start_from(clock, store_time(store))
+    return engine
+
+
+cdef void engine_close_store(EngineCore *engine) noexcept:
+    """Close the store, once the threads are over and nobody reads; its campaigns stay."""
+    cdef Store *store = engine.store
+    take_campaigns(&store.catalog, &engine.shown)
+    engine.store = NULL
+    store_close(store)
+
+
+cdef void engine_free(EngineCore *engine) noexcept nogil:
+    """Free a core whose threads are over, its store closed or left to the process's end.
+
+    No answer of it is encoded any more.
+    """
+    cdef size_t i
+    for i in range(engine.shown.size()):
+        del engine.shown[i]
+    queue_destroy(&engine.queue)
+    close(engine.failure_fd)
+    close(engine.maintenance_fd)
+    del engine
+
+
+# --- the end: any thread --------------------------------------------------------------------------
+
+cdef void engine_stop(EngineCore *engine) noexcept nogil:
+    """Take no more tasks; both threads end once what is queued is done."""
+    queue_change_state(&engine.queue, STOPPED)
+    engine_wake_maintenance(engine)
+
+
+cdef void engine_fail(EngineCore *engine, int code) noexcept nogil:
+    """Stop granting for good after a failed commit or a damaged row (R18)."""
+    engine.failure_code.store(code)
+    queue_change_state(&engine.queue, FAILED)
+    eventfd_write(engine.failure_fd, 1)
+
+
+cdef bint engine_failed(EngineCore *engine) noexcept nogil:
+    return engine.failure_code.load() != MDB_SUCCESS
+
+
+cdef void engine_wake_maintenance(EngineCore *engine) noexcept nogil:
+    eventfd_write(engine.maintenance_fd, 1)

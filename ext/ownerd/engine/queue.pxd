@@ -1,0 +1,35 @@
+"""C interface of queue: tasks from any thread, in order, to the one that runs them."""
+
+from libc.stdint cimport uint64_t
+from libcpp.atomic cimport atomic
+
+from ownerd.api.task cimport Task
+from ownerd.base.threads cimport pthread_cond_t, pthread_mutex_t
+
+# In the order in which an engine goes through them; it never goes back.
+cdef enum EngineState:
+    RUNNING = 0
+    DRAINING = 1                      # new dials are refused, queued ones are answered
+    FAILED = 2                        # storage failed: nothing is granted any more
+    STOPPED = 3                       # the writer ends once the queue is empty
+
+cdef cppclass Queue:
+    pthread_mutex_t guard             # over all that follows
+    pthread_cond_t arrived
+    Task *first
+    Task *last
+    uint64_t record_count             # that wait
+    uint64_t record_limit
+    uint64_t refusal_count            # beyond the limit
+    atomic[int] state                 # EngineState; others read it as it stands
+
+
+cdef void queue_init(Queue *queue, uint64_t record_limit) noexcept nogil
+cdef void queue_destroy(Queue *queue) noexcept nogil
+cdef bint queue_takes_dials(const Queue *queue) noexcept nogil
+cdef bint queue_takes_tasks(const Queue *queue) noexcept nogil
+cdef void queue_change_state(Queue *queue, EngineState state) noexcept nogil
+cdef bint queue_submit(Queue *queue, Task *task) noexcept nogil
+cdef Task *queue_submit_all(Queue *queue, Task *first) noexcept nogil
+cdef void queue_run(Queue *queue, Task *task) noexcept nogil
+cdef Task *queue_take_all(Queue *queue) noexcept nogil

@@ -1,0 +1,147 @@
+"""The bounded queue before the writer: what it takes in which state, and waiting for one task.
+
+Any thread submits tasks without the GIL; the writer takes all that wait at once. Dials count
+against the bound by their records, everything else counts nothing and is always taken while the
+engine runs or drains.
+
+It knows no store and runs no task (group_commit); a waiter is a C callback.
+"""
+
+from ownerd.api.reasons cimport (
+    QUEUE_FULL, SERVER_STOPPING, STORAGE_FAILED, Value, numeral, refuse, refuse_with,
+)
+from ownerd.api.task cimport TASK_DIAL
+from ownerd.base.threads cimport (
+    pthread_cond_destroy, pthread_cond_init, pthread_cond_signal, pthread_cond_wait,
+    pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock,
+    sem_destroy, sem_init, sem_post, sem_t, sem_wait,
+)
+
+
+cdef void queue_init(Queue *queue, uint64_t record_limit) noexcept nogil:
+    pthread_mutex_init(&queue.guard, NULL)
+    pthread_cond_init(&queue.arrived, NULL)
+    queue.first = queue.last = NULL
+    queue.record_count = queue.refusal_count = 0
+    queue.record_limit = record_limit
+    queue.state.store(RUNNING)
+
+
+cdef void queue_destroy(Queue *queue) noexcept nogil:
+    """Free what an empty queue holds, once nobody takes from it or submits."""
+    pthread_cond_destroy(&queue.arrived)
+    pthread_mutex_destroy(&queue.guard)
+
+
+# --- states ---------------------------------------------------------------------------------------
+
+cdef bint queue_takes_dials(const Queue *queue) noexcept nogil:
+    return queue.state.load() == RUNNING
+
+
+cdef bint queue_takes_tasks(const Queue *queue) noexcept nogil:
+    """Tell whether what is no dial is still taken: nothing has failed, nobody has stopped it."""
+    cdef int state = queue.state.load()
+    return state == RUNNING or state == DRAINING
+
+
+cdef void queue_change_state(Queue *queue, EngineState state) noexcept nogil:
+    """Move on to a later state; a state that is past already stays past."""
+    pthread_mutex_lock(&queue.guard)
+    if queue.state.load() < state:
+        queue.state.store(state)
+    pthread_cond_signal(&queue.arrived)
+    pthread_mutex_unlock(&queue.guard)
+
+
+# --- submitting: any thread -----------------------------------------------------------------------
+
+cdef bint accept(Queue *queue, Task *task) noexcept nogil:
+    """Tell whether the queue takes the task now; else refuse it. Called with the guard held."""
+    cdef Value values[2]
+    if queue_takes_dials(queue) if task.kind == TASK_DIAL else queue_takes_tasks(queue):
+        if task.record_count == 0 or (
+            queue.record_count + task.record_count <= queue.record_limit
+        ):
+            return True
+        queue.refusal_count += 1
+        values[0], values[1] = numeral(queue.record_count), numeral(queue.record_limit)
+        refuse_with(task, QUEUE_FULL, values)
+    elif queue.state.load() == FAILED:
+        refuse(task, STORAGE_FAILED)
+    else:
+        refuse(task, SERVER_STOPPING)
+    return False
+
+
+cdef void append(Queue *queue, Task *task) noexcept nogil:
+    """Append an accepted task. Called with the guard held."""
+    task.next = NULL
+    queue.record_count += task.record_count
+    if queue.last == NULL:
+        queue.first = task
+        pthread_cond_signal(&queue.arrived)
+    else:
+        queue.last.next = task
+    queue.last = task
+
+
+cdef bint queue_submit(Queue *queue, Task *task) noexcept nogil:
+    """Queue a task; its `on_done` runs on the writer thread once it is done.
+
+    False if it is refused at once: then code and message are set and `on_done` is not called.
+    """
+    task.next = NULL
+    return queue_submit_all(queue, task) == NULL
+
+
+cdef Task *queue_submit_all(Queue *queue, Task *first) noexcept nogil:
+    """Queue a chain of tasks in order, so that the writer finds all of them at once.
+
+    Returns the chain of those that are refused at once, as by `queue_submit`; NULL if none is.
+    """
+    cdef Task *task = first
+    cdef Task *after
+    cdef Task *refused = NULL
+    pthread_mutex_lock(&queue.guard)
+    while task != NULL:
+        after = task.next
+        if accept(queue, task):
+            append(queue, task)
+        else:
+            task.next = refused
+            refused = task
+        task = after
+    pthread_mutex_unlock(&queue.guard)
+    return refused
+
+
+cdef void on_waited(Task *task) noexcept nogil:
+    sem_post(<sem_t *> task.context)
+
+
+cdef void queue_run(Queue *queue, Task *task) noexcept nogil:
+    """Submit a task and block until it is done or refused; never on the writer thread."""
+    cdef sem_t done
+    sem_init(&done, 0, 0)
+    task.context = &done
+    task.on_done = on_waited
+    if queue_submit(queue, task):
+        while sem_wait(&done) != 0:   # interrupted by a signal handler
+            pass
+    sem_destroy(&done)
+
+
+# --- taking: the writer ---------------------------------------------------------------------------
+
+cdef Task *queue_take_all(Queue *queue) noexcept nogil:
+    """Wait for work and take all of it, in order; NULL once stopped and drained."""
+    cdef Task *first
+    pthread_mutex_lock(&queue.guard)
+    while queue.first == NULL and queue.state.load() != STOPPED:
+        pthread_cond_wait(&queue.arrived, &queue.guard)
+    first = queue.first
+    queue.first = queue.last = NULL
+    queue.record_count = 0
+    pthread_mutex_unlock(&queue.guard)
+    return first

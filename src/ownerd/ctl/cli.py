@@ -1,0 +1,200 @@
+"""The `ownerctl` program: reads the command line, runs one command, and ends with its exit code.
+
+The only place that turns an error into a line on stderr and an exit code. `main` may be called
+from tests with its arguments; it returns the code and leaves no channel open.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.completion import ShellDetectionError
+
+import ownerd
+from ownerd import durations
+from ownerd.ctl.commands import (
+    audits,
+    bench,
+    campaigns,
+    contexts,
+    exports,
+    imports,
+    lists,
+    owners,
+    policies,
+    principals,
+    records,
+    releases,
+    statuses,
+    wrapups,
+)
+from ownerd.ctl.commands.options import Session, Typed, read_timeout
+from ownerd.ctl.connect import contextfile
+from ownerd.ctl.connect.access import CONNECTION, AccessOptions, resolve
+from ownerd.ctl.connect.channel import Connection
+from ownerd.ctl.terminal import exits
+from ownerd.ctl.terminal.exits import CtlError, Exit
+from ownerd.ctl.terminal.output import Form, PipeConsole, Printer, warn
+
+
+def _shown_default(value: Any) -> str | None:
+    """Return what help says of a default; None for an option that is simply not given."""
+    return None if value in (None, False, (), "") else str(value)
+
+
+app = App(
+    name="ownerctl",
+    help="Administer an ownerd server: which campaign owns which record of a contact list.",
+    help_epilogue=exits.help_text(),
+    help_format="plaintext",
+    version=ownerd.__version__,
+    default_parameter=Parameter(show_default=_shown_default),
+    console=PipeConsole(),
+    suppress_keyboard_interrupt=False,
+)
+app.meta.suppress_keyboard_interrupt = False
+app.meta.group_parameters = CONNECTION
+for noun in (lists, policies, records, campaigns, wrapups, principals, contexts):
+    noun.app.help_epilogue = ""  # the exit codes stand in `ownerctl --help` alone
+    app.command(noun.app)
+app.command(owners.owners, help_epilogue="")
+app.command(releases.release, help_epilogue="")
+app.command(audits.audit, help_epilogue="")
+app.command(imports.import_ownership, name="import", help_epilogue="")
+app.command(exports.export, help_epilogue="")
+app.command(statuses.status, help_epilogue="")
+app.command(bench.bench, help_epilogue="")
+
+
+@app.command(name="--install-completion", help_epilogue="")
+def install_completion(*, shell: Literal["bash", "zsh", "fish"] | None = None) -> None:
+    """Install completion for your shell, then start a new shell.
+
+    Parameters
+    ----------
+    shell
+        Which shell; without: the one that runs now.
+    """
+    try:
+        path = app.install_completion(shell=shell)
+    except ShellDetectionError as error:
+        raise CtlError(Exit.USAGE, "cannot tell your shell; name it with --shell") from error
+    Printer().say(f"Installed {path}; start a new shell to use it.")
+
+
+@app.meta.default
+def _launch(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    access: AccessOptions = AccessOptions(),
+    timeout: Annotated[
+        float | None,
+        Parameter(
+            converter=read_timeout,
+            n_tokens=1,
+            metavar="DURATION",
+            help="How long one answer may take, e.g. 5s; by default 30s, import and export"
+            " as long as they take.",
+        ),
+    ] = None,
+    output: Annotated[Form, Parameter(name=["--output", "-o"], help="How to print.")] = "table",
+) -> Any:
+    command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    if "typed" in ignored:
+        bound.arguments["typed"] = Typed(access, Printer(output))
+    if "session" not in ignored:
+        return command(*bound.args, **bound.kwargs)
+    found = resolve(access)
+    for complaint in filter(None, (contextfile.complaint(), *found.complaints())):
+        warn(f"ownerctl: {complaint}")
+    session = bound.arguments["session"] = Session(Connection(found, timeout), Printer(output))
+    try:
+        return command(*bound.args, **bound.kwargs)
+    finally:
+        session.connection.close()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: The command line without the program's name; None: the process's own.
+
+    Returns:
+        An exit code, see `exits`.
+    """
+    _open_missing_streams()
+    try:
+        arguments = sys.argv[1:] if arguments is None else arguments
+        _check_utf8(arguments)
+        found = app.meta(
+            arguments, exit_on_error=False, print_error=False, result_action="return_value"
+        )
+        sys.stdout.flush()
+    except CycloptsError as error:
+        return _fail(Exit.USAGE, _usage_message(error))
+    except durations.DurationError as error:
+        return _fail(Exit.USAGE, str(error))
+    except CtlError as error:
+        return _fail(error.exit_code, str(error))
+    except BrokenPipeError:
+        return _end_output()
+    except OSError as error:  # a file that cannot be read is a CtlError already
+        _end_output()
+        return _fail(Exit.OUTPUT_FILE, f"cannot write the output: {error.strerror}")
+    except KeyboardInterrupt:
+        return _fail(Exit.INTERRUPTED, "interrupted")
+    except Exception as error:
+        return _defect(error)
+    return found if isinstance(found, Exit) else Exit.OK
+
+
+def _open_missing_streams() -> None:
+    """Stand in for streams that whoever started us has closed (`ownerctl ... <&-`).
+
+    They stay open as long as the process, as those would have.
+    """
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+
+
+def _check_utf8(arguments: Sequence[str]) -> None:
+    for position, argument in enumerate(arguments, start=1):
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            raise CtlError(Exit.USAGE, f"argument {position} is not UTF-8; retype it") from error
+
+
+def _fail(exit_code: Exit, message: str) -> int:
+    warn(f"ownerctl: {message}")
+    return exit_code
+
+
+def _usage_message(error: CycloptsError) -> str:
+    words = ["ownerctl", *(error.command_chain or ())]
+    message = " ".join(str(error).split()).rstrip(".")
+    return f"{message}; see: {' '.join(words)} --help"
+
+
+def _end_output() -> int:
+    """Let what is still buffered for stdout go nowhere, instead of failing once more at the end.
+
+    For a reader who has seen enough (`ownerctl export L | head`) that is all there is to say.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return Exit.OUTPUT_FILE
+
+
+def _defect(error: Exception) -> int:
+    if os.environ.get("OWNERCTL_DEBUG") == "1":
+        traceback.print_exc()
+    what = f"{type(error).__name__}: {error}"
+    return _fail(Exit.INTERNAL, f"internal error, {what} (OWNERCTL_DEBUG=1 shows where)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""`ownerctl campaign`: names of campaigns, and signals about them (R16)."""
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from ownerd.ctl.commands.options import CampaignId, InSession, Reason, Session
+from ownerd.ctl.terminal.output import Column, Kind
+from ownerd.v1 import admin_pb2 as pb
+
+app = App(name="campaign", help="Name campaigns; tell the server that one stopped.")
+
+COLUMNS = (Column("campaign_id", "Campaign"), Column("name", "Name"))
+SET_COLUMNS = (*COLUMNS, Column("revision", "Revision", Kind.NUMBER))
+SIGNAL_COLUMNS = (
+    Column("campaign_id", "Campaign"),
+    Column("signal", "Signal"),
+    Column("list_id", "List"),
+    Column("revision", "Revision", Kind.NUMBER),
+)
+
+OneList = Annotated[str, Parameter(name="--list", help="In this list only; all lists without.")]
+
+
+@app.command(name="set")
+def name_campaign(
+    campaign_id: CampaignId,
+    /,
+    *,
+    name: Annotated[str, Parameter(help="What people call it; empty: its id.")],
+    reason: Reason = "",
+    session: InSession,
+) -> None:
+    """Register a campaign, or change its name."""
+    request = pb.UpsertCampaignRequest(campaign_id=campaign_id, name=name, reason=reason)
+    connection = session.connection
+    answer = connection.change(connection.admin.UpsertCampaign, request)
+    campaign = answer.campaign
+    row = {"campaign_id": campaign.campaign_id, "name": campaign.name, "revision": answer.revision}
+    message = f"Campaign {campaign.campaign_id} is named {campaign.name}."
+    session.printer.done(message, SET_COLUMNS, row)
+
+
+@app.command(name=["list", "ls"])
+def list_all(*, session: InSession) -> None:
+    """List all campaigns that the server knows."""
+    connection = session.connection
+    pages = connection.pages(connection.admin.ListCampaigns, pb.ListCampaignsRequest())
+    session.printer.rows(
+        "campaigns",
+        COLUMNS,
+        ({"campaign_id": c.campaign_id, "name": c.name} for page in pages for c in page.campaigns),
+        empty="The server knows no campaigns yet; it learns one at its first granted claim.",
+    )
+
+
+@app.command
+def stop(
+    campaign_id: CampaignId, /, *, list_id: OneList = "", reason: Reason = "", session: InSession
+) -> None:
+    """Say that a campaign stopped: its reservations end, its ownership stays."""
+    signal = pb.CAMPAIGN_SIGNAL_STOPPED
+    _signal(campaign_id, list_id, signal, reason, session, "stopped; its reservations ended")
+
+
+@app.command
+def recycle(
+    campaign_id: CampaignId, /, *, list_id: OneList = "", reason: Reason = "", session: InSession
+) -> None:
+    """Say that a campaign was recycled: changes no ownership, is kept in the audit log."""
+    signal = pb.CAMPAIGN_SIGNAL_RECYCLED
+    _signal(campaign_id, list_id, signal, reason, session, "recycled; ownership is unchanged")
+
+
+@app.command
+def reset(
+    campaign_id: CampaignId, /, *, list_id: OneList = "", reason: Reason = "", session: InSession
+) -> None:
+    """Say that a campaign was reset: changes no ownership, is kept in the audit log."""
+    signal = pb.CAMPAIGN_SIGNAL_RESET
+    _signal(campaign_id, list_id, signal, reason, session, "reset; ownership is unchanged")
+
+
+def _signal(
+    campaign_id: str,
+    list_id: str,
+    signal: pb.CampaignSignal,
+    reason: str,
+    session: Session,
+    outcome: str,
+) -> None:
+    request = pb.SignalCampaignRequest(
+        campaign_id=campaign_id, list_id=list_id, signal=signal, reason=reason
+    )
+    connection = session.connection
+    answer = connection.change(connection.admin.SignalCampaign, request)
+    row = {
+        "campaign_id": campaign_id,
+        "signal": outcome.split(";")[0],
+        "list_id": list_id or None,
+        "revision": answer.revision,
+    }
+    where = f"list {list_id}" if list_id else "all lists"
+    session.printer.done(f"Campaign {campaign_id} {outcome} ({where}).", SIGNAL_COLUMNS, row)

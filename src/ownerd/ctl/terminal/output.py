@@ -1,0 +1,321 @@
+"""How ownerctl prints: one set of columns, four forms (table, json, jsonl, csv).
+
+Commands hand over raw values (ints, bools, texts, nanoseconds) and say what kind each column is;
+only this module knows what that looks like. json, jsonl and csv are for programs: snake_case keys,
+whole numbers as numbers, RFC 3339 times in UTC, lengths as protobuf JSON has them (`183600s`), null
+or an empty cell for what is absent; jsonl is an object in a line, without what json has around it.
+Tables are for people and may change. No sentence for people, on stdout or stderr, shows a token.
+"""
+
+import csv
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from itertools import zip_longest
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ownerd import durations
+from ownerd.ctl.terminal import times
+
+Form = Literal["table", "json", "jsonl", "csv"]
+Row = Mapping[str, Any]
+
+# A token gets into a message if it was typed in the place of something else.
+_TOKEN = re.compile(r"ownerd_[A-Za-z0-9_-]{43}")
+
+PIPE_WIDTH = 10_000  # a table that is piped on keeps each row on one line, for grep and the like
+BLOCK_TIME_WIDTH, BLOCK_COUNT_WIDTH = 19, 9
+
+
+class Kind(Enum):
+    """What a column holds."""
+
+    TEXT = "text"
+    TEXTS = "texts"
+    LINES = "lines"  # texts, in a table one below the other
+    COUNT = "count"
+    NUMBER = "number"  # an identity such as a revision: a number without thousands separators
+    BYTES = "bytes"
+    FLAG = "flag"
+    TIME = "time"
+    INSTANT = "instant"  # a time whose distance from now does not matter
+    LENGTH = "length"
+    ROUGH_LENGTH = "rough length"  # tables round it
+
+
+FOLDED = (Kind.TEXT, Kind.TEXTS, Kind.LINES)  # what goes on in the next line where room is short
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a list, or one line of a single thing."""
+
+    key: str
+    title: str
+    kind: Kind = Kind.TEXT
+    absent: str | Callable[[Row], str] = ""  # what a table shows for None
+    in_list: bool = True  # False: not in a table of many, for want of room
+
+
+class PipeConsole(Console):
+    """A console that leaves it to `main` what happens when the reader of a pipe has gone."""
+
+    def on_broken_pipe(self) -> None:
+        """Go on with the BrokenPipeError; rich itself would exit with 1, which means a no here."""
+        raise BrokenPipeError
+
+
+class Printer:
+    """Prints to stdout in one form."""
+
+    def __init__(self, form: Form = "table") -> None:
+        self.form = form
+        self.console = _console()
+
+    def rows(
+        self,
+        key: str,
+        columns: Sequence[Column],
+        rows: Iterable[Row],
+        *,
+        empty: str,
+        total: Row | None = None,
+        extra: Mapping[str, Any] | None = None,
+        now_ns: int | None = None,
+    ) -> None:
+        """Print a list of like things.
+
+        Args:
+            key: The name of the list in json.
+            columns: Their columns, in order.
+            rows: Raw values under the columns' keys.
+            empty: What a table says instead when there are none.
+            total: Values to close a table with.
+            extra: Further members of the json object, as json has them.
+            now_ns: The instant to count from; None: this machine's clock.
+        """
+        if self.form in ("jsonl", "csv"):
+            self.stream(columns, rows)
+            return
+        rows = list(rows)
+        if self.form == "json":
+            _print_json({key: [json_row(columns, row) for row in rows], **(extra or {})})
+        elif rows:
+            self.console.print(list_table(columns, rows, total, now_ns or times.now_ns()))
+        else:
+            self.say(empty)
+
+    def stream(
+        self, columns: Sequence[Column], rows: Iterable[Row], *, with_header: bool = True
+    ) -> None:
+        """Print rows as jsonl or csv while they come."""
+        if self.form == "csv":
+            _print_csv(columns, rows, with_header)
+            return
+        for row in rows:
+            _print_json_line(json_row(columns, row))
+
+    def blocks(self, columns: Sequence[Column], rows: Iterable[Row]) -> None:
+        """Print rows as text while they come: no heading, and as wide as a time and a count are."""
+        for row in rows:
+            cells = [_cell(column, row, 0).plain.splitlines() or [""] for column in columns]
+            for line in zip_longest(*cells, fillvalue=""):
+                shown = (
+                    text.rjust(BLOCK_COUNT_WIDTH)
+                    if column.kind is Kind.COUNT
+                    else text.ljust(BLOCK_TIME_WIDTH)
+                    if column.kind is Kind.INSTANT
+                    else text
+                    for column, text in zip(columns, line, strict=True)
+                )
+                self.console.print(Text("  ".join(shown).rstrip()), soft_wrap=True)
+
+    def thing(
+        self, columns: Sequence[Column], row: Row, *, message: str = "", now_ns: int | None = None
+    ) -> None:
+        """Print a single thing, in a table under a message of what was done to it."""
+        if self.form == "json":
+            _print_json(json_row(columns, row))
+        elif self.form in ("jsonl", "csv"):
+            self.stream(columns, [row])
+        else:
+            if message:
+                self.say(message)
+            self.console.print(thing_table(columns, row, now_ns or times.now_ns()))
+
+    def done(self, message: str, columns: Sequence[Column], row: Row) -> None:
+        """Print the outcome of a change: a sentence for people, the values for programs."""
+        if self.form == "table":
+            self.say(message)
+        else:
+            self.thing(columns, row)
+
+    def say(self, message: str) -> None:
+        """Print a sentence."""
+        _say(self.console, message)
+
+    def hint(self, message: str) -> None:
+        """Print a sentence for people to stderr, in table form only."""
+        if self.form == "table":
+            warn(message)
+
+
+def warn(message: str) -> None:
+    """Print a sentence to stderr, where it does not mix with the result."""
+    _say(PipeConsole(stderr=True), message)
+
+
+def _say(console: Console, message: str) -> None:
+    # Wrapped between words at a terminal; one line anywhere else.
+    console.print(Text(clean(masked(message))), soft_wrap=not console.is_terminal)
+
+
+def masked(text: str) -> str:
+    """Return the text without the tokens in it."""
+    return _TOKEN.sub("ownerd_***", text)
+
+
+def show_rows(columns: Sequence[Column], rows: Sequence[Row], now_ns: int) -> None:
+    """Print a table to stderr: what a person should see before answering a question."""
+    PipeConsole(stderr=True, highlight=False).print(list_table(columns, rows, None, now_ns))
+
+
+def clean(text: str) -> str:
+    """Return the text with control characters spelled out: ids are anyone's, terminals obey."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _console() -> Console:
+    width = None if sys.stdout.isatty() else PIPE_WIDTH
+    return PipeConsole(highlight=False, width=width, emoji=False, markup=False)
+
+
+def list_table(
+    columns: Sequence[Column], rows: Sequence[Row], total: Row | None, now_ns: int
+) -> Table:
+    """Return the table of a list, numbers right-aligned, with a closing line of totals if given."""
+    shown = [column for column in columns if column.in_list]
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_footer=total is not None)
+    for column in shown:
+        footer = _cell(column, total, now_ns) if total and column.key in total else ""
+        table.add_column(
+            column.title.upper(),
+            footer,
+            justify="right" if column.kind in (Kind.COUNT, Kind.NUMBER, Kind.BYTES) else "left",
+            overflow="fold",
+            no_wrap=column.kind not in FOLDED,
+            header_style="bold",
+            footer_style="bold",
+        )
+    for row in rows:
+        table.add_row(*(_cell(column, row, now_ns) for column in shown))
+    return table
+
+
+def thing_table(columns: Sequence[Column], row: Row, now_ns: int) -> Table:
+    """Return a single thing as lines of name and value."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    cells = [_cell(column, row, now_ns) for column in columns]
+    lines = list(zip(columns, cells, strict=True))
+    counts = [cell for column, cell in lines if column.kind is Kind.COUNT]
+    for cell in counts:
+        cell.align("right", max(map(len, counts)))
+    for column, cell in lines:
+        if column.title or cell:  # a line without a name goes on with the one above
+            table.add_row(column.title, cell)
+    return table
+
+
+def _cell(column: Column, row: Row, now_ns: int) -> Text:
+    value = row.get(column.key)
+    if value is None or value == []:
+        absent = column.absent if isinstance(column.absent, str) else column.absent(row)
+        return Text(absent, style="dim")
+    return Text(_CELLS[column.kind](value, now_ns))
+
+
+def moment(time_ns: int, now_ns: int) -> str:
+    """Write an instant for people: absolute, then how far away it is."""
+    return f"{times.plain(time_ns)} ({times.relative(time_ns, now_ns)})"
+
+
+def rough(length_ns: int) -> str:
+    """Write a length for people, rounded: `2h5m`, `-1.234 ms`."""
+    if abs(length_ns) < durations.NS_PER_SECOND:
+        return f"{round(length_ns / 1e3) / 1e3:.3f} ms"
+    return durations.format_short(length_ns)
+
+
+def size(value_bytes: int) -> str:
+    """Write a size for people: `512 B`, `1.5 MiB`."""
+    if value_bytes < 1024:
+        return f"{value_bytes} B"
+    amount, units = value_bytes / 1024, ["KiB", "MiB", "GiB", "TiB", "PiB"]
+    while amount >= 1024 and len(units) > 1:
+        amount /= 1024
+        del units[0]
+    return f"{amount:,.1f} {units[0]}"
+
+
+_CELLS = {
+    Kind.TEXT: lambda value, now_ns: clean(value),
+    Kind.TEXTS: lambda value, now_ns: clean(", ".join(value)),
+    Kind.LINES: lambda value, now_ns: "\n".join(map(clean, value)),
+    Kind.COUNT: lambda value, now_ns: f"{value:,}",
+    Kind.NUMBER: lambda value, now_ns: str(value),
+    Kind.BYTES: lambda value, now_ns: size(value),
+    Kind.FLAG: lambda value, now_ns: "yes" if value else "no",
+    Kind.TIME: moment,
+    Kind.INSTANT: lambda value, now_ns: times.plain(value),
+    Kind.LENGTH: lambda value, now_ns: durations.format(value),
+    Kind.ROUGH_LENGTH: lambda value, now_ns: rough(value),
+}
+
+
+def json_row(columns: Sequence[Column], row: Row) -> dict[str, Any]:
+    """Return the values of a row as json has them, every column present."""
+    return {column.key: _json_value(column, row.get(column.key)) for column in columns}
+
+
+def _json_value(column: Column, value: Any) -> Any:
+    if value is None:
+        return None
+    if column.kind in (Kind.TIME, Kind.INSTANT):
+        return times.rfc3339(value)
+    if column.kind in (Kind.LENGTH, Kind.ROUGH_LENGTH):
+        return durations.to_message(value).ToJsonString()
+    return value
+
+
+def _print_json(value: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def _print_json_line(value: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def _print_csv(columns: Sequence[Column], rows: Iterable[Row], with_header: bool) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    if with_header:
+        writer.writerow([column.key for column in columns])
+    for row in rows:
+        writer.writerow([_csv_value(column, row.get(column.key)) for column in columns])
+
+
+def _csv_value(column: Column, value: Any) -> Any:
+    value = _json_value(column, value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "; ".join(value) if isinstance(value, list) else value

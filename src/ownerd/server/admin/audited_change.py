@@ -1,0 +1,180 @@
+"""Changes that are audited and safe to repeat (R20, R21).
+
+A handler that is `audited` is given the `Change` to make: one call of a changing rpc. The change
+writes the audit note (the AuditEntry without what the engine fills in) and, for a call with a
+request id, the memo from which a repeat is answered: the rpc, a digest of the request, and the
+answer as far as it is known before the commit. The engine stores note and memo in the commit of the
+change itself; what only the commit knows (revision, time, count) comes back in the `Outcome`, first
+time and repeat alike, and is filled in by the same code.
+
+Runs on worker threads; one Change belongs to one call.
+"""
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Generic, TypeVar
+
+from google.protobuf.message import Message
+
+from ownerd.native import Engine, Outcome
+from ownerd.server.admin import validate
+from ownerd.server.admin.context import AdminContext, Caller, Handler
+from ownerd.server.errors import RequestIdReused
+from ownerd.v1 import admin_pb2
+
+Answer = TypeVar("Answer", bound=Message)
+# Puts into an answer what only the commit knows, besides its revision.
+Fill = Callable[[Engine, Any, Outcome], None]
+
+_DIGEST_BYTES = 32
+
+
+class Change(Generic[Answer]):
+    """One changing call, from its request to its answer.
+
+    Args:
+        engine: the engine that makes the change.
+        caller: who asks.
+        action: the rpc's name.
+        request: has `reason` and `request_id`.
+        answer_type: the response message.
+        fill: puts into the answer what only the commit knows, besides the revision.
+        digest: SHA-256 of what was asked; None takes the request's own bytes. Who asks counts too:
+            nobody is given the answer to somebody else's call.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        caller: Caller,
+        action: str,
+        request: Any,
+        answer_type: type[Answer],
+        fill: Fill | None = None,
+        digest: bytes | None = None,
+    ) -> None:
+        self._engine = engine
+        self._caller = caller
+        self._action = action
+        self._reason: str = request.reason
+        self._request_id: str = request.request_id
+        self._answer_type = answer_type
+        self._fill = fill
+        self._is_new = False
+        # A request without an id is never compared.
+        self._digest = b""
+        if self._request_id:
+            asked = digest or digest_of(request)
+            who = hashlib.sha256(caller.principal.encode()).digest()
+            self._digest = hashlib.sha256(who + asked).digest()
+
+    def first_answer(self) -> Answer | None:
+        """Return the answer of the first call with this request id; None if there was none.
+
+        Looked up before anything is checked against the store, because a repeat must get its first
+        answer even where the change itself is no longer possible (the list is gone, ...).
+        """
+        outcome = self._engine.request(self._request_id) if self._request_id else None
+        if outcome is not None:
+            return self._repeated(outcome)
+        self._is_new = True
+        return None
+
+    def make(
+        self,
+        engine_call: Callable[..., Outcome],
+        *arguments: Any,
+        detail: Mapping[str, Any],
+        answer: Answer | None = None,
+        list_id: str = "",
+        campaign_ids: Iterable[str] = (),
+        **keywords: Any,
+    ) -> Answer:
+        """Commit the change and return the filled answer; a repeat is given its first one.
+
+        Args:
+            engine_call: the engine's method, called with `arguments`, `keywords` and the note.
+            detail: what is set, for the audit.
+            answer: what is known of the answer before the commit.
+            list_id, campaign_ids: what the change is about, for the audit.
+        """
+        if not self._is_new and (first := self.first_answer()) is not None:
+            return first
+        if answer is None:
+            answer = self._answer_type()
+        outcome = engine_call(
+            *arguments,
+            note=self.note(detail, list_id, campaign_ids),
+            request_id=self._request_id,
+            memo=self.memo(answer),
+            **keywords,
+        )
+        return self.answered(outcome, answer)
+
+    def answered(self, outcome: Outcome, answer: Answer) -> Answer:
+        """Return the answer for `outcome`, which may be that of an earlier call of the same id."""
+        return self._repeated(outcome) if outcome.replayed else self._filled(answer, outcome)
+
+    def note(
+        self, detail: Mapping[str, Any], list_id: str = "", campaign_ids: Iterable[str] = ()
+    ) -> bytes:
+        """Return the audit entry without its id, time, revision and count."""
+        entry = admin_pb2.AuditEntry(
+            principal=self._caller.principal,
+            peer=self._caller.peer,
+            action=self._action,
+            list_id=list_id,
+            campaign_ids=campaign_ids,
+            reason=self._reason,
+            request_id=self._request_id,
+            detail=json.dumps(detail, separators=(",", ":"), ensure_ascii=False),
+        )
+        return entry.SerializeToString(deterministic=True)
+
+    def memo(self, answer: Answer) -> bytes:
+        """Return what a repeat of this call is recognized and answered by."""
+        if not self._request_id:
+            return b""
+        name = self._action.encode() + b"\0"
+        return name + self._digest + answer.SerializeToString(deterministic=True)
+
+    def _repeated(self, outcome: Outcome) -> Answer:
+        name, _, rest = outcome.memo.partition(b"\0")
+        if name != self._action.encode() or rest[:_DIGEST_BYTES] != self._digest:
+            raise RequestIdReused(self._request_id, name.decode(errors="replace"))
+        return self._filled(self._answer_type.FromString(rest[_DIGEST_BYTES:]), outcome)
+
+    def _filled(self, answer: Any, outcome: Outcome) -> Answer:
+        if self._fill is not None:
+            self._fill(self._engine, answer, outcome)
+        answer.revision = outcome.revision
+        return answer
+
+
+def audited(
+    answer_type: type[Answer], fill: Fill | None = None
+) -> Callable[[Callable[[AdminContext, Any, Change[Answer]], Answer]], Handler]:
+    """Return what makes the handler of a changing rpc of a function that is given the change.
+
+    Reason and request id are checked before it. Where it asks the store whether the change is
+    possible, it first gives a repeat its `first_answer`; else `make` does that.
+    """
+    action = answer_type.DESCRIPTOR.name.removesuffix("Response")
+
+    def decorate(function: Callable[[AdminContext, Any, Change[Answer]], Answer]) -> Handler:
+        @functools.wraps(function)
+        def handle(context: AdminContext, request: Any, caller: Caller) -> Answer:
+            validate.change_fields(request.reason, request.request_id)
+            change = Change(context.engine, caller, action, request, answer_type, fill)
+            return function(context, request, change)
+
+        return handle
+
+    return decorate
+
+
+def digest_of(request: Message) -> bytes:
+    """Return the SHA-256 of a request."""
+    return hashlib.sha256(request.SerializeToString(deterministic=True)).digest()

@@ -1,0 +1,60 @@
+"""What the handlers of AdminService work with."""
+
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from google.protobuf.message import Message
+
+from ownerd.native import Engine, Identity
+from ownerd.server import alarms, rights
+from ownerd.server.principals import Principals
+
+
+class AdminContext(NamedTuple):
+    """The engine and the facts about this server that handlers need.
+
+    Attributes:
+        engine: the one engine of this process.
+        data_dir: where imports are spooled.
+        start_ns: server time at which the process began to serve.
+        principals: who may make calls.
+        policy_lock: held from reading a policy to writing what was made of it.
+        more_alarms: those besides the engine's.
+    """
+
+    engine: Engine
+    data_dir: Path
+    start_ns: int
+    principals: Principals
+    policy_lock: threading.Lock
+    more_alarms: alarms.Alarms = alarms.none
+
+
+class Caller(NamedTuple):
+    """Who makes a call, and where from."""
+
+    identity: Identity
+    peer: str
+
+    @property
+    def principal(self) -> str:
+        """Who, as the audit names them."""
+        return str(self.identity.principal_id)
+
+    def may_see(self, list_id: str, campaign_id: str) -> bool:
+        """Return whether it may be told that a campaign holds a record of a list."""
+        if self.identity.hide_holders:
+            return False
+        return bool(self.identity.allows(rights.VIEW, list_id, campaign_id))
+
+    def campaigns_seen(self, right: int, list_id: str, known: Iterable[str]) -> list[str] | None:
+        """Return the campaigns of a list that a right covers; None: every one."""
+        if self.identity.allows(right, list_id, rights.EVERY):
+            return None
+        return [each for each in known if self.identity.allows(right, list_id, each)]
+
+
+# A handler of a unary rpc: blocking, run on a worker thread from start to end.
+Handler = Callable[[AdminContext, Any, Caller], Message]

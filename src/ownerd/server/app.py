@@ -1,0 +1,420 @@
+"""Builds the server from its parts, runs it, and takes it down again.
+
+Owns the order of things: the store is opened before anything listens; a listener is announced when
+it takes calls; on the way down health says so first, then new calls are refused, then calls in
+flight are answered, then the listeners and at last the store are closed. Nothing here forks, and
+nothing may: neither gRPC nor LMDB survives it.
+"""
+
+import asyncio
+import os
+import resource
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health import aio as health
+
+import ownerd
+from ownerd.native import Access, AioBridge, Engine, StoreError, StoreInUseError
+from ownerd.server import addresses, dial, exits, grpc_options, native_listener, rights, tls, verify
+from ownerd.server.admin import service, spool
+from ownerd.server.admin.context import AdminContext
+from ownerd.server.alarms import AlarmBoard
+from ownerd.server.authn import Authenticator
+from ownerd.server.config import Settings
+from ownerd.server.denial_audit import DenialAudit
+from ownerd.server.errors import PermissionDenied
+from ownerd.server.grpc_listener import GrpcioListener, Listener, stop_all
+from ownerd.server.metrics import Metrics
+from ownerd.server.metrics_http import MetricsServer
+from ownerd.server.principals import ITSELF, Principals
+from ownerd.server.workers import Workers
+from ownerd.v1 import admin_pb2
+
+# Answers that are being sent, and health watchers, get this long once all calls are decided.
+_LAST_WORDS_S = 0.5
+_POLL_S = 0.005
+# gRPC hands calls over one by one and ends those it still has with CANCELLED when it is stopped, so
+# a draining server goes on refusing until none has come for a moment, or its patience is over.
+_HUSH_S = 0.1
+_HUSH_PATIENCE_S = 1.0
+# How long a busy worker thread may keep the event loop, and so the dialers, from going on.
+_SWITCH_INTERVAL_S = 0.0005
+
+log = structlog.get_logger("ownerd.server")
+
+
+def serve(settings: Settings) -> int:
+    """Serve until a signal or a failure; return the exit code.
+
+    Raises:
+        exits.Stop: the settings do not go together, the store cannot be opened, or an address
+            cannot be listened on.
+    """
+    tls.refuse_unprotected(settings)
+    material = tls.load(settings)
+    if not settings.core_dumps:
+        _forbid_core_dumps()
+    engine = open_engine(settings)
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    try:
+        principals = open_principals(settings, engine)
+        return asyncio.run(_Server(settings, engine, principals, material).run())
+    finally:
+        engine.close()
+
+
+def open_engine(settings: Settings) -> Engine:
+    """Open the store, once it is found sound, and start its writer.
+
+    Raises:
+        exits.StoreInUse, exits.StoreFailed, exits.StoreDamaged
+    """
+    data = Path(settings.data)
+    unfinished = not (data / "records").is_dir() or (data / "CREATING").exists()
+    if settings.verify_at_start and not unfinished:
+        verify.refuse_damaged(settings.data)
+    try:
+        engine = Engine(
+            settings.data,
+            map_bytes=settings.map_bytes,
+            queue_limit=settings.queue_limit,
+            reserve_bytes=settings.reserve_bytes,
+            memtable_bytes=settings.overlay_bytes,
+            vacuum_interval_s=settings.settle_interval_s,
+        )
+    except StoreInUseError as error:
+        raise exits.StoreInUse(str(error)) from None
+    except StoreError as error:
+        raise exits.StoreFailed(str(error)) from None
+    except OSError as error:
+        raise exits.StoreFailed(f"cannot use {settings.data}: {error.strerror}") from None
+    if leftovers := spool.remove_leftovers(Path(settings.data)):
+        log.warning("leftover_imports_removed", count=leftovers)
+    return engine
+
+
+def open_principals(settings: Settings, engine: Engine) -> Principals:
+    """Return who may make calls; a store without anybody gets an administrator first.
+
+    Raises:
+        exits.StoreFailed: the administrator's token cannot be written.
+    """
+    principals = Principals(
+        engine, Access(open=settings.no_auth), certificates_asked=bool(settings.admin_client_ca)
+    )
+    if not settings.no_auth and principals.is_empty:
+        path = _make_admin(principals, settings, "CreatePrincipal", "first start")
+        log.info("admin_token_written", path=str(path))
+    return principals
+
+
+def renew_admin(settings: Settings) -> Path:
+    """Make a new token for `admin` of a store that no server has open; return its file.
+
+    Raises:
+        exits.StoreInUse, exits.StoreFailed, exits.StoreDamaged
+    """
+    engine = open_engine(settings)
+    try:
+        principals = Principals(engine, Access())
+        return _make_admin(principals, settings, "RotateToken", "asked for on the server itself")
+    finally:
+        engine.close()
+
+
+def _make_admin(principals: Principals, settings: Settings, action: str, reason: str) -> Path:
+    """Give the principal `admin` every right and a new token; return the token's file."""
+    entry = admin_pb2.AuditEntry(principal=ITSELF, action=action, reason=reason)
+    note = entry.SerializeToString(deterministic=True)
+    try:
+        return principals.make_admin(Path(settings.data), note)
+    except OSError as error:
+        raise exits.StoreFailed(
+            f"cannot write the administrator's token to {settings.data}: {error.strerror}"
+        ) from None
+
+
+def _forbid_core_dumps() -> None:
+    """Leave no core file, and nothing in one that is made all the same."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+    # A program that takes cores by a pipe is not bound by the limit.
+    with suppress(OSError):
+        Path("/proc/self/coredump_filter").write_text("0")
+
+
+class _Server:
+    """One run of the server, on one event loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        principals: Principals,
+        material: tls.Material | None,
+    ) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._principals = principals
+        self._access = principals.access
+        self._material = material
+        self._start_ns: int = engine.time_ns
+
+    async def run(self) -> int:
+        """Serve; return the exit code."""
+        self._build()
+        try:
+            await self._start()
+            code = await self._until_asked_to_stop()
+            return await self._drain(code)
+        finally:
+            await stop_all(self._listeners, 0)
+            await _cancelled([self._watching] if self._watching is not None else [])
+            if self._metrics_server is not None:
+                self._metrics_server.close()
+            self._bridge.detach(self._loop)
+            self._workers.close()
+
+    def _build(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._asked = asyncio.Event()
+        self._hurried = asyncio.Event()
+        self._failed = asyncio.Event()
+        self._metrics_server: MetricsServer | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._bridge = AioBridge(self._engine, self._access)
+        self._bridge.attach(self._loop)
+        self._workers = Workers()
+        self._authenticator = Authenticator(self._access, self._engine)
+        self._denials = DenialAudit(self._engine, self._access, self._workers)
+        self._alarms = AlarmBoard()
+        self._metrics = Metrics(self._engine, self._alarms.up)
+        self._metrics.watch_refusals(self._denials.counts)
+        self._health = health.HealthServicer()
+        self._listeners = [self._dial_listener(), self._admin_listener()]
+
+    def _dial_listener(self) -> Listener:
+        if native_listener.wanted(self._settings):
+            listener = native_listener.NativeListener(
+                "dial", self._engine, self._access, self._settings, self._material
+            )
+            self._metrics.watch(listener.stats)
+            return listener
+        return GrpcioListener(
+            "dial",
+            grpc_options.dial_options(self._settings),
+            [dial.generic_handler(self._bridge, self._authenticator, self._loop)],
+            grpc_options.DIAL_CALLS_PER_STREAM * self._settings.dial_max_streams,
+            self._health,
+            material=self._material,
+        )
+
+    def _admin_listener(self) -> Listener:
+        context = AdminContext(
+            self._engine,
+            Path(self._settings.data),
+            self._start_ns,
+            self._principals,
+            threading.Lock(),
+            self._alarms.up,
+        )
+        admin = service.AdminService(
+            context, self._workers, self._authenticator, self._metrics.observe
+        )
+        return GrpcioListener(
+            "admin",
+            grpc_options.admin_options(self._settings),
+            [
+                admin.generic_handler(),
+                dial.generic_handler(self._bridge, self._authenticator, self._loop),
+            ],
+            grpc_options.ADMIN_CALLS,
+            self._health,
+            reflected=(dial.SERVICE, service.SERVICE),
+            material=self._material,
+        )
+
+    async def _start(self) -> None:
+        texts = [self._settings.dial_listen, [self._settings.admin_listen]]
+        bound = [
+            (listener, listener.bind(wanted))
+            for listener, wanted in zip(self._listeners, texts, strict=True)
+        ]
+        if self._settings.metrics_listen:
+            self._metrics_server = MetricsServer(
+                self._metrics.registry,
+                addresses.parse(self._settings.metrics_listen),
+                self._may_scrape,
+                self._material,
+            )
+        self._watch_tls()
+        for listener in self._listeners:
+            await listener.start()
+        for name in (dial.SERVICE, service.SERVICE):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        self._loop.add_signal_handler(signal.SIGTERM, self._on_signal, "SIGTERM")
+        self._loop.add_signal_handler(signal.SIGINT, self._on_signal, "SIGINT")
+        self._loop.add_reader(self._engine.failure_fd, self._on_failure)
+        self._announce(bound)
+
+    def _watch_tls(self) -> None:
+        """Have the listeners follow the files of the certificate, if there is one."""
+        if self._material is None:
+            return
+        users = [listener.use_tls for listener in self._listeners]
+        if self._metrics_server is not None:
+            users.append(self._metrics_server.use_tls)
+        watch = tls.Watch(self._settings, self._material, users, self._alarms)
+        self._metrics.watch_tls(watch)
+        self._watching = asyncio.create_task(watch.run())
+
+    def _may_scrape(self, authorization: str | None, names: Sequence[str], peer: str) -> None:
+        """Turn away whoever may not see the metrics; on a thread of the page.
+
+        Raises:
+            Unauthenticated, PermissionDenied, RateLimited
+        """
+        what = "metrics"
+        identity = self._authenticator.of_request(authorization, names, peer, what)
+        self._authenticator.spend(identity)
+        try:
+            rights.require(identity, rights.METRICS_RULE.rights[0], None, None)
+        except PermissionDenied as error:
+            self._authenticator.refused(error, peer, what)
+            raise
+
+    def _announce(self, bound: Iterable[tuple[Listener, list[addresses.Address]]]) -> None:
+        log.info(
+            "serving",
+            version=ownerd.__version__,
+            data=self._settings.data,
+            pid=os.getpid(),
+            revision=self._engine.revision,
+        )
+        found = [(listener.name, address) for listener, each in bound for address in each]
+        if self._metrics_server is not None:
+            found.append(("metrics", self._metrics_server.address))
+        for name, address in found:
+            secure = self._material is not None and not address.path
+            log.info("listening", listener=name, address=str(address), tls=secure)
+            if not address.is_local and not (secure and not self._settings.no_auth):
+                log.warning(
+                    "listening_without_protection",
+                    listener=name,
+                    address=str(address),
+                    advice="other machines can reach this address, without TLS or without being "
+                    "asked who they are, as insecure allows; put a proxy in front",
+                )
+
+    def _on_signal(self, name: str) -> None:
+        if not self._asked.is_set():
+            self._asked.set()
+            log.info("asked_to_stop", signal=name)
+            return
+        self._hurried.set()
+        log.warning("asked_to_stop_at_once", signal=name)
+        # A third signal ends the process the way the system does it.
+        self._loop.remove_signal_handler(signal.SIGTERM)
+        self._loop.remove_signal_handler(signal.SIGINT)
+
+    def _on_failure(self) -> None:
+        self._loop.remove_reader(self._engine.failure_fd)
+        self._failed.set()
+        log.critical("storage_failed", cause=self._engine.failed)
+
+    async def _until_asked_to_stop(self) -> int:
+        """Return the exit code that the first reason to stop asks for."""
+        background = [
+            asyncio.create_task(self._finish_counts()),
+            asyncio.create_task(self._denials.watch()),
+        ]
+        broken = [asyncio.create_task(listener.failed()) for listener in self._listeners]
+        asked = asyncio.create_task(self._asked.wait())
+        failed = asyncio.create_task(self._failed.wait())
+        await asyncio.wait([asked, failed, *broken], return_when=asyncio.FIRST_COMPLETED)
+        ended = [
+            listener.name
+            for listener, task in zip(self._listeners, broken, strict=True)
+            if task.done()
+        ]
+        await _cancelled([*background, asked, failed, *broken])
+        if self._failed.is_set():
+            return exits.STORE_FAILED
+        if ended and not self._asked.is_set():
+            log.critical("listeners_lost", listeners=ended)
+            return exits.FAILED
+        return exits.OK
+
+    async def _finish_counts(self) -> None:
+        """Count the releases that an earlier run made and had not counted when it ended."""
+        for entry_id in await self._workers.run(self._engine.pending_counts):
+            try:
+                count = await self._workers.run(self._engine.count_released, entry_id)
+                log.info("release_counted", entry_id=entry_id, released_count=count)
+            except Exception:
+                log.exception("release_not_counted", entry_id=entry_id)
+
+    async def _drain(self, code: int) -> int:
+        """Answer what is in flight and refuse the rest; return the final exit code."""
+        await self._health.enter_graceful_shutdown()
+        self._bridge.send()
+        self._engine.begin_drain()
+        for listener in self._listeners:
+            listener.begin_drain()
+        self._workers.begin_drain()
+        # A failed engine answers everything at once, and nothing is gained by waiting for more.
+        patience_s = _LAST_WORDS_S if self._failed.is_set() else self._settings.drain_timeout_s
+        answered = await self._all_answered(patience_s)
+        if not self._failed.is_set():
+            await self._denials.tell_rest()
+        await stop_all(self._listeners, _LAST_WORDS_S if answered else 0)
+        if not answered:
+            log.error("calls_left_unanswered", at_once=self._hurried.is_set())
+        if self._failed.is_set():
+            return exits.STORE_FAILED
+        log.info("stopped", calls_answered=answered)
+        return code if answered or code != exits.OK else exits.FAILED
+
+    async def _all_answered(self, patience_s: float) -> bool:
+        """Wait until no call is in flight or on its way; False after `patience_s` or a signal."""
+        quiet = asyncio.create_task(self._quiet())
+        hurried = asyncio.create_task(self._hurried.wait())
+        await asyncio.wait(
+            [quiet, hurried], timeout=patience_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        answered = quiet.done()
+        await _cancelled([quiet, hurried])
+        return answered
+
+    async def _quiet(self) -> None:
+        await self._workers.idle()
+        while self._bridge.pending or any(each.pending for each in self._listeners):
+            await asyncio.sleep(_POLL_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_HUSH_PATIENCE_S):
+                await self._hush()
+
+    async def _hush(self) -> None:
+        """Return once no dial has come for a moment."""
+        received = -1
+        while received != (now := self._received()):
+            received = now
+            await asyncio.sleep(_HUSH_S)
+
+    def _received(self) -> int:
+        return self._bridge.received + sum(each.received for each in self._listeners)
+
+
+async def _cancelled(tasks: Iterable["asyncio.Task[object]"]) -> None:
+    """Cancel tasks and wait until they are over."""
+    for task in tasks:
+        task.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await task

@@ -1,0 +1,110 @@
+"""Who makes a call that Python sees: its bearer token, else its client certificate.
+
+The same for the admin listener, DialService on grpcio and the metrics page; the native dial
+listener does it by itself, against the same table (`ownerd.native.Access`). A token counts before a
+certificate: one that is wrong is not made good by a certificate.
+
+Any thread; nothing here blocks.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import grpc.aio
+
+from ownerd.native import PERMISSION, UNAUTHENTICATED, Access, Engine, Identity, peer_host
+from ownerd.server import certificates, principals
+from ownerd.server.errors import PermissionDenied, RateLimited, Unauthenticated
+
+_HEADER = "authorization"
+_SCHEME = "bearer "
+_LONGEST = 200
+
+# What gRPC calls the client's certificate.
+_CERTIFICATE = "x509_pem_cert"
+
+
+class Authenticator:
+    """Tells callers apart, and remembers those that it turned away.
+
+    Args:
+        access: the table of those who are known.
+        engine: its time decides whether a token is over.
+    """
+
+    def __init__(self, access: Access, engine: Engine) -> None:
+        self._access = access
+        self._engine = engine
+        self._anybody: Identity | None = access.anybody()
+
+    def of_call(self, context: grpc.aio.ServicerContext, method: str) -> Identity:
+        """Return who makes a gRPC call.
+
+        Raises:
+            Unauthenticated: nobody who is known; it is counted as turned away.
+        """
+        if self._anybody is not None:
+            return self._anybody
+        found = [value for key, value in context.invocation_metadata() if key == _HEADER]
+        return self._known(found, () if found else _names_of(context), context.peer, method)
+
+    def of_request(
+        self, authorization: str | None, names: Iterable[str], peer: str, what: str
+    ) -> Identity:
+        """Return who makes an HTTP request.
+
+        Args:
+            authorization: the header, if there is one.
+            names: of the client certificate.
+            peer: where from, spelled as by gRPC.
+            what: what is asked for, for the audit.
+
+        Raises:
+            Unauthenticated: nobody who is known; it is counted as turned away.
+        """
+        if self._anybody is not None:
+            return self._anybody
+        found = [] if authorization is None else [authorization]
+        return self._known(found, names, lambda: peer, what)
+
+    def refused(self, error: PermissionDenied, peer: str, method: str) -> None:
+        """Remember that somebody known lacked a right."""
+        self._access.add_denial(PERMISSION, error.principal_id, peer_host(peer), method)
+
+    def spend(self, identity: Identity) -> None:
+        """Take an admin call out of the caller's rate limit.
+
+        Raises:
+            RateLimited: nothing is left of it.
+        """
+        if wait_ms := identity.wait_ms():
+            raise RateLimited(identity.principal_id, wait_ms)
+
+    def _known(
+        self, headers: list[str | bytes], names: Iterable[str], peer: Callable[[], str], what: str
+    ) -> Identity:
+        """Return whose token it is, without one whose certificate; or turn the caller away."""
+        if headers:
+            identity = self._by_token(headers)
+        else:
+            known = (self._access.by_name(name) for name in names)
+            identity = next((each for each in known if each is not None), None)
+        if identity is None:
+            self._access.add_denial(UNAUTHENTICATED, "", peer_host(peer()), what)
+            raise Unauthenticated(given=bool(headers))
+        return identity
+
+    def _by_token(self, headers: list[str | bytes]) -> Identity | None:
+        value = headers[0]
+        if len(headers) != 1 or not isinstance(value, str) or len(value) > _LONGEST:
+            return None
+        if value[: len(_SCHEME)].lower() != _SCHEME:
+            return None
+        digest = principals.digest_of(value[len(_SCHEME) :])
+        identity: Identity | None = self._access.by_token(digest, self._engine.time_ns)
+        return identity
+
+
+def _names_of(context: grpc.aio.ServicerContext) -> Sequence[str]:
+    """Return the names in a call's client certificate, spelt as in Principal."""
+    found = context.auth_context().get(_CERTIFICATE)
+    return certificates.names_in(found[0]) if found else ()

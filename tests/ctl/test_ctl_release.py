@@ -1,0 +1,132 @@
+"""ownerctl shows who owns what, and releases it only after a yes."""
+
+import io
+import json
+
+import pytest
+from fake_admin import NOW_S, own
+from terminal import UUID4, answer_with, table_of
+
+from ownerd.ctl.terminal.exits import Exit
+from ownerd.v1 import admin_pb2 as pb
+
+
+def test_owners_are_shown_with_counts_expirations_and_totals(ctl, fake):
+    ctl("list", "create", "L")
+    own(fake, "L", 1234, "C1")
+    own(fake, "L", 2, "C2", expire_s=NOW_S + 2 * 86_400)
+    fake.reserved_count = 3
+    _, out, _ = ctl("owners", "L")
+    assert table_of(out)[1:] == [
+        ["C1", "Campaign C1", "1,234", "0", "never"],
+        ["C2", "Campaign C2", "2", "0", "2027-01-17 08:00:00 (in 2d)"],
+        ["reserver", "R", "0", "3"],
+        ["total", "1,236", "3"],
+    ]
+    answer = json.loads(ctl("owners", "L", "-o", "json")[1])
+    assert answer["total_owned_count"] == 1236
+    assert answer["owners"][0]["earliest_expire_time"] is None
+    assert answer["owners"][1]["earliest_expire_time"] == "2027-01-17T08:00:00Z"
+
+
+def test_owned_records_stop_at_the_limit_and_say_so(ctl, fake):
+    ctl("list", "create", "L")
+    own(fake, "L", 5)
+    _, out, err = ctl("record", "list", "L", "--limit", 3)
+    assert len(out.splitlines()) == 4
+    assert "first 3" in err
+    _, out, err = ctl("record", "list", "L", "--limit", 5)
+    assert len(out.splitlines()) == 6 and not err
+    assert json.loads(ctl("record", "list", "L", "--limit", 4, "-o", "json")[1])["more"] is True
+    every = json.loads(ctl("record", "list", "L", "--limit", 0, "-o", "json")[1])
+    assert len(every["records"]) == 5
+
+
+def test_a_record_shows_its_holder_or_that_there_is_none(ctl, fake):
+    ctl("list", "create", "L")
+    own(fake, "L", 1)
+    _, out, _ = ctl("record", "show", "L", "r00000")
+    assert ["Hold", "owned"] in table_of(out) and ["Expires (UTC)", "never"] in table_of(out)
+    assert ctl("record", "show", "L", "-7")[1] == "No campaign holds record -7 of list L.\n"
+    nobody = json.loads(ctl("record", "show", "L", "x", "-o", "json")[1])
+    assert nobody["kind"] is None and nobody["campaign_id"] is None
+
+
+def test_r15_release_shows_what_it_would_release_and_asks(ctl, fake, monkeypatch):
+    ctl("list", "create", "L")
+    own(fake, "L", 3, "C1")
+    own(fake, "L", 2, "C2")
+    answer_with(monkeypatch, "y\n")
+    code, out, err = ctl("release", "L", "--campaign", "C1", "--reason", "over")
+    assert code == 0
+    assert "Campaign C1" in err and "Campaign C2" not in err
+    assert "Release 3 records of list L? [y/N]" in err
+    assert out == "Released 3 records of list L.\n"
+    sent = fake.last(pb.ReleaseOwnershipRequest)
+    assert (sent.reason, sent.dry_run, list(sent.campaign_ids)) == ("over", False, ["C1"])
+    assert UUID4.fullmatch(sent.request_id)
+    assert len(fake.rows["L"]) == 2
+
+
+@pytest.mark.parametrize("line", ["n\n", "\n", "", "yes please\n"])
+def test_anything_but_yes_releases_nothing(ctl, fake, monkeypatch, line):
+    ctl("list", "create", "L")
+    own(fake, "L", 3)
+    answer_with(monkeypatch, line)
+    code, out, err = ctl("release", "L", "--all")
+    assert (code, out) == (Exit.DECLINED, "")
+    assert err.endswith("ownerctl: nothing was changed\n")
+    assert len(fake.rows["L"]) == 3
+
+
+def test_release_without_a_terminal_needs_yes(ctl, fake, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    ctl("list", "create", "L")
+    own(fake, "L", 3)
+    code, _, err = ctl("release", "L", "--all")
+    assert code == Exit.USAGE and "--yes" in err
+    assert len(fake.rows["L"]) == 3
+    assert ctl("release", "L", "--all", "--yes")[0] == 0
+    assert not fake.rows["L"]
+    assert sum(isinstance(r, pb.ListOwnersRequest) for r in fake.requests) == 0
+
+
+def test_a_dry_run_releases_nothing_and_does_not_ask(ctl, fake):
+    ctl("list", "create", "L")
+    own(fake, "L", 3)
+    _, out, _ = ctl("release", "L", "--all", "--dry-run", "-o", "json")
+    assert json.loads(out)["released_count"] == 3 and json.loads(out)["dry_run"] is True
+    _, out, _ = ctl("release", "L", "--record", "r00001", "--record", "none", "--dry-run")
+    assert out == "Would release 1 record of list L.\n"
+    assert len(fake.rows["L"]) == 3
+
+
+def test_single_records_are_released_by_id(ctl, fake, monkeypatch):
+    ctl("list", "create", "L")
+    own(fake, "L", 3)
+    answer_with(monkeypatch, "yes\n")
+    code, out, err = ctl("release", "L", "--record", "r00000", "--record", "r00002")
+    assert (code, out) == (0, "Released 2 records of list L.\n")
+    assert "r00000" in err and "r00001" not in err
+    assert list(fake.rows["L"]) == ["r00001"]
+
+
+def test_releasing_nothing_does_not_ask(ctl, monkeypatch):
+    ctl("list", "create", "L")
+    answer_with(monkeypatch, "")
+    assert ctl("release", "L", "--all")[:2] == (0, "Nothing to release in list L.\n")
+    assert ctl("release", "L", "--record", "x")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--all", "--campaign", "C1"],
+        ["--all", "--record", "r"],
+        ["--record", "r", "--include-reservations"],
+    ],
+)
+def test_release_needs_exactly_one_choice_of_what(ctl, fake, options):
+    assert ctl("release", "L", *options, "--yes")[0] == Exit.USAGE
+    assert not fake.requests

@@ -1,0 +1,234 @@
+"""The engine in process as a subject: raw protobuf bytes in and out, on a manual clock.
+
+Owns the engine it opens; `close` it. One thread at a time, as the tests that drive it do.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+from model import START_NS
+from subject import FAIL, Answer, Answers, Code, Holder, Owned, Owner, Policy, Refusal, Row, Tally
+
+from ownerd.base.testing import ManualClock
+from ownerd.engine import engine as native
+from ownerd.v1 import dial_pb2
+
+Result = TypeVar("Result")
+
+_STATUS_NAMES = {status.value[0]: status.name for status in grpc.StatusCode}
+_KINDS = {1: "RESERVED", 2: "OWNED"}
+NOTE: dict[str, Any] = {"note": b"test"}
+
+
+def decision_name(value: int) -> str:
+    """Return a `ClaimDecision` without its prefix."""
+    return dial_pb2.ClaimDecision.Name(value).removeprefix("CLAIM_DECISION_")
+
+
+def outcome_name(value: int) -> str:
+    """Return an `AttemptOutcome` without its prefix."""
+    return dial_pb2.AttemptOutcome.Name(value).removeprefix("ATTEMPT_OUTCOME_")
+
+
+def timestamp_ns(time: Timestamp) -> int:
+    """Return a Timestamp in nanoseconds since the Unix epoch."""
+    return time.seconds * 1_000_000_000 + time.nanos
+
+
+def expire_ns(message: Any) -> int | None:
+    """Return `expire_time` of a message; None where it is absent: no expiration."""
+    return timestamp_ns(message.expire_time) if message.HasField("expire_time") else None
+
+
+def holder_of(message: Any) -> Holder | None:
+    """Return the `holder` field of a response; None where it is absent."""
+    if not message.HasField("holder"):
+        return None
+    holder = message.holder
+    kind = dial_pb2.HoldKind.Name(holder.kind).removeprefix("HOLD_KIND_")
+    acquire_ns = timestamp_ns(holder.acquire_time)
+    return Holder(kind, holder.campaign_id, holder.campaign_name, acquire_ns, expire_ns(holder))
+
+
+def _given(message: Any) -> Holder:
+    holder = holder_of(message)
+    assert holder is not None, "a refused item has no holder"
+    return holder
+
+
+class DialMessages:
+    """The five DialService calls as subject methods, over anything that can carry messages."""
+
+    def _dial(self, kind: int, request: Any) -> Any:
+        raise NotImplementedError
+
+    def claim(self, list_id: str, record_id: str, campaign_id: str) -> Answer:
+        answer = self._dial(
+            native.CLAIM,
+            dial_pb2.ClaimRequest(list_id=list_id, record_id=record_id, campaign_id=campaign_id),
+        )
+        return Answer(decision_name(answer.decision), holder_of(answer), answer.revision)
+
+    def claim_batch(self, list_id: str, campaign_id: str, record_ids: list[str]) -> Answers:
+        answer = self._dial(
+            native.CLAIM_BATCH,
+            dial_pb2.ClaimBatchRequest(
+                list_id=list_id, campaign_id=campaign_id, record_ids=record_ids
+            ),
+        )
+        holders = {denial.index: _given(denial) for denial in answer.denials}
+        return Answers([decision_name(d) for d in answer.decisions], holders, answer.revision)
+
+    def attempt(self, list_id: str, record_id: str, campaign_id: str, code: str) -> Answer:
+        request = dial_pb2.ReportAttemptRequest(
+            list_id=list_id, record_id=record_id, campaign_id=campaign_id, wrap_up_code=code
+        )
+        answer = self._dial(native.REPORT_ATTEMPT, request)
+        return Answer(outcome_name(answer.outcome), holder_of(answer), answer.revision)
+
+    def attempt_batch(
+        self, list_id: str, campaign_id: str, attempts: list[tuple[str, str]]
+    ) -> Answers:
+        request = dial_pb2.ReportAttemptBatchRequest(list_id=list_id, campaign_id=campaign_id)
+        for record_id, code in attempts:
+            request.attempts.add(record_id=record_id, wrap_up_code=code)
+        answer = self._dial(native.REPORT_ATTEMPT_BATCH, request)
+        holders = {rejection.index: _given(rejection) for rejection in answer.rejections}
+        return Answers([outcome_name(o) for o in answer.outcomes], holders, answer.revision)
+
+    def holder(self, list_id: str, record_id: str) -> Holder | None:
+        request = dial_pb2.GetHolderRequest(list_id=list_id, record_id=record_id)
+        return holder_of(self._dial(native.GET_HOLDER, request))
+
+
+_RESPONSES = {
+    native.CLAIM: dial_pb2.ClaimResponse,
+    native.CLAIM_BATCH: dial_pb2.ClaimBatchResponse,
+    native.REPORT_ATTEMPT: dial_pb2.ReportAttemptResponse,
+    native.REPORT_ATTEMPT_BATCH: dial_pb2.ReportAttemptBatchResponse,
+    native.GET_HOLDER: dial_pb2.GetHolderResponse,
+}
+
+
+def refusals(call: Callable[[], Result]) -> Result:
+    """Run `call`, turning the engine's refusal into the tests' own."""
+    try:
+        return call()
+    except native.Refused as refused:
+        raise Refusal(_STATUS_NAMES[refused.code], refused.message) from None
+
+
+class EngineSubject(DialMessages):
+    """A `TimedSubject` on `ownerd.engine.engine.Engine`; keyword options go to the engine."""
+
+    def __init__(self, directory: Path | str, start_ns: int = START_NS, **options: Any) -> None:
+        self.directory = str(directory)
+        self.options = {"map_bytes": 1 << 30, "background": False, **options}
+        self.clock = ManualClock(start_ns)
+        self.engine = native.Engine(self.directory, self.clock, **self.options)
+
+    def close(self) -> None:
+        self.engine.close()
+
+    def now_ns(self) -> int:
+        return self.clock.now_ns()
+
+    def advance_ns(self, delta_ns: int) -> None:
+        self.clock.advance_ns(delta_ns)
+
+    def vacuum(self) -> None:
+        self.engine.vacuum()
+
+    def reopen(self) -> None:
+        now_ns = self.now_ns()
+        self.engine.close()
+        self.clock = ManualClock(now_ns)
+        self.engine = native.Engine(self.directory, self.clock, **self.options)
+
+    def _dial(self, kind: int, request: Any) -> Any:
+        body = refusals(lambda: self.engine.dial(kind, request.SerializeToString()))
+        return _RESPONSES[kind].FromString(body)
+
+    def create_list(self, list_id: str, policy: Policy = Policy()) -> None:
+        refusals(lambda: self.engine.create_list(list_id, native.Policy(*policy), **NOTE))
+
+    def update_policy(self, list_id: str, policy: Policy) -> int:
+        outcome = refusals(
+            lambda: self.engine.update_policy(list_id, native.Policy(*policy), **NOTE)
+        )
+        return outcome.time_ns
+
+    def policy(self, list_id: str) -> Policy:
+        found = refusals(lambda: self.engine.get_list(list_id))
+        if found is None:
+            raise Refusal("NOT_FOUND")
+        return Policy(*found.policy)
+
+    def delete_list(self, list_id: str, force: bool = False) -> None:
+        refusals(lambda: self.engine.delete_list(list_id, force=force, **NOTE))
+
+    def release(
+        self, list_id: str, campaign_ids: list[str] | None = None, reservations: bool = False
+    ) -> int:
+        outcome = refusals(lambda: self.engine.release(list_id, campaign_ids, reservations, **NOTE))
+        return self.engine.count_released(outcome.entry_id)
+
+    def release_records(self, list_id: str, record_ids: list[str]) -> int:
+        return refusals(lambda: self.engine.release_records(list_id, record_ids, **NOTE)).count
+
+    def signal(self, campaign_id: str, what: str, list_id: str = "") -> None:
+        refusals(
+            lambda: self.engine.signal_campaign(campaign_id, list_id, what == "STOPPED", **NOTE)
+        )
+
+    def upsert_campaign(self, campaign_id: str, name: str) -> None:
+        # For the engine an empty name keeps the name; the service makes it the id.
+        refusals(lambda: self.engine.upsert_campaign(campaign_id, name or campaign_id, **NOTE))
+
+    def campaigns(self) -> dict[str, str]:
+        return dict(self.engine.campaigns("", 10_000))
+
+    def upsert_code(self, code: str, meaning: Code) -> None:
+        refusals(lambda: self.engine.upsert_code(code, *meaning, **NOTE))
+
+    def delete_code(self, code: str) -> None:
+        refusals(lambda: self.engine.delete_code(code, **NOTE))
+
+    def codes(self) -> dict[str, Code]:
+        return {code: Code(*rest) for code, *rest in self.engine.codes("", 10_000)}
+
+    def import_rows(self, list_id: str, rows: list[Row], strategy: int = FAIL) -> Tally:
+        outcome = refusals(
+            lambda: self.engine.import_rows(list_id, [tuple(row) for row in rows], strategy, **NOTE)
+        )
+        return Tally(*outcome.tally)
+
+    def owners(self, list_id: str) -> list[Owner]:
+        with refusals(lambda: self.engine.snapshot(list_id)) as snapshot:
+            return [Owner(*owner) for owner in snapshot.owners()]
+
+    def owned(self, list_id: str, campaign_ids: list[str] | None = None) -> list[Owned]:
+        """Read in pages of three, so that every call crosses page borders."""
+        found: list[Owned] = []
+        with refusals(lambda: self.engine.snapshot(list_id)) as snapshot:
+            after = b""
+            while True:
+                page, after = refusals(lambda start=after: snapshot.records(start, 3, campaign_ids))
+                found.extend(Owned(*record) for record in page)
+                if not after:
+                    return found
+
+    def revision(self) -> int:
+        return self.engine.revision
+
+    def count_owned(self, list_id: str) -> int:
+        with refusals(lambda: self.engine.snapshot(list_id)) as snapshot:
+            return snapshot.count_owned(None)
+
+    def holders(self, list_id: str, record_ids: list[str]) -> list[Holder | None]:
+        with refusals(lambda: self.engine.snapshot(list_id)) as snapshot:
+            found = snapshot.holders(record_ids)
+        return [h if h is None else Holder(_KINDS[h[0]], *h[1:]) for h in found]
