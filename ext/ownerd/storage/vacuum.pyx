@@ -223,6 +223,7 @@ cdef int vacuum_step(
     if code != MDB_SUCCESS:           # what the aborted step visited is to be visited again
         vacuum.after.clear()
         vacuum.written = written
+        vacuum.finished = False
     vacuum.vacuumed_count += vacuum.written - written
     return tree_step_end(tree, code)
 
