@@ -19,7 +19,7 @@ cdef cppclass Log:
     uint64_t first_revision           # the first that the table holds; the last one's next: none
     uint64_t next_first_revision      # that, once the open transaction is committed
 
-# Where a walk over the journal's rows is.
+# Where a reader of the journal's rows is.
 cdef struct LogPosition:
     uint64_t revision                 # of the last row
     uint32_t part

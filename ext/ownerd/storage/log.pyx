@@ -12,7 +12,8 @@ side for one value.
 Invariant: every revision has its rows in the journal, from the first on without a gap, until the
 tree has flushed it.
 
-It neither commits nor walks the table: `store` does the one, `recovery` and `verify` the other.
+It neither commits nor reads the table through: `store` does the one, `recovery` and `verify` the
+other.
 """
 
 from libc.stdint cimport uint8_t

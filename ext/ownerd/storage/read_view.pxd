@@ -22,7 +22,7 @@ cdef cppclass ReadView:
     bint prepared
     bint damaged                      # a row that was read fails its checksum
 
-# A walk over the records in key order, each brought up to the list's last event.
+# Goes over the records in key order, each brought up to the list's last event.
 cdef cppclass RecordIterator:
     ReadView *view
     MDB_cursor *cursor
@@ -30,7 +30,7 @@ cdef cppclass RecordIterator:
     MDB_val tree_key
     MDB_val tree_value
     vector[size_t] at                 # where each run is
-    const Entry *top                  # the first record of the runs that was not walked; or NULL
+    const Entry *top                  # the first record of the runs that was not passed; or NULL
     bint passes_top                   # what the next step moves past
     bint passes_tree
     char prefix[4]
@@ -42,8 +42,10 @@ cdef cppclass RecordIterator:
 cdef int view_take(ReadView *view, Store *store, List *lst) noexcept nogil
 # The rest on one thread at a time; what a damaged row left out shows in `damaged`.
 cdef void view_close(ReadView *view) noexcept nogil
-cdef void iterator_open(RecordIterator *walk, ReadView *view) noexcept nogil
-cdef bint iterator_first(RecordIterator *walk, Slice after) noexcept nogil
-cdef bint iterator_next(RecordIterator *walk) noexcept nogil
-cdef void iterator_close(RecordIterator *walk) noexcept nogil
+# Valid until the view is closed; `iterator_close` follows in any case.
+cdef void iterator_open(RecordIterator *records, ReadView *view) noexcept nogil
+cdef bint iterator_first(RecordIterator *records, Slice after) noexcept nogil
+cdef bint iterator_next(RecordIterator *records) noexcept nogil
+cdef void iterator_close(RecordIterator *records) noexcept nogil
+# False: nothing of it is stored, or it is damaged.
 cdef bint view_find(ReadView *view, const char *key, size_t key_size, Hold *hold) noexcept nogil

@@ -1,4 +1,4 @@
-"""Opens a data directory: lock, both environments, catalog, the journal since the last settling.
+"""Opens a data directory: lock, both environments, catalog, the journal since the last flush.
 
     DIR/LOCK       locked by the one process that has the store
     DIR/journal/   LMDB: journal, catalog, audit, requests
