@@ -28,8 +28,9 @@ cdef enum TaskKind:
     TASK_DIAL = 0
     TASK_COMMAND = 1
     TASK_SNAPSHOT = 2
-    TASK_PLAN = 3
+    TASK_PLAN = 3                     # what maintenance does next
     TASK_COUNT = 4                    # of what a release ended
+    TASK_STEP = 5                     # of maintenance, where it is the writer's
 
 ctypedef void (*OnDone)(Task *task) noexcept nogil
 

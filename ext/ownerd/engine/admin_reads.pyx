@@ -11,15 +11,15 @@ from collections import namedtuple
 from libc.string cimport memcpy
 
 from ownerd.base.bytes cimport get_be64, put_be64, slice_of
-from ownerd.base.lmdb cimport MDB_LAST, MDB_PREV, MDB_SUCCESS, MDB_stat, MDB_val, lmdb
+from ownerd.base.lmdb cimport MDB_LAST, MDB_PREV, MDB_SUCCESS, MDB_val
 from ownerd.rules.ownership cimport DEFAULT_WINDOW, NEVER_NS
-from ownerd.storage.store cimport (
-    AUDIT, CAMPAIGNS, CODES, COUNT_PENDING, EVENTS, LISTS, PRINCIPALS, REQUESTS,
-    REQUEST_MEMORY_NS, AuditRow, List, RequestRow, Table,
-)
+from ownerd.storage.catalog cimport List, list_from_row
 from ownerd.storage.table_cursor cimport (
-    TableCursor, cursor_close, cursor_next, cursor_open, cursor_seek, cursor_step,
-    list_from_row,
+    TableCursor, cursor_close, cursor_count, cursor_next, cursor_open, cursor_seek, cursor_step,
+)
+from ownerd.storage.tables cimport (
+    AUDIT, CAMPAIGNS, CODES, COUNT_PENDING, EVENTS, LISTS, PRINCIPALS, REQUESTS,
+    REQUEST_MEMORY_NS, AuditRow, RequestRow, Table,
 )
 
 from ownerd.storage.directory import StoreError
@@ -63,7 +63,7 @@ cdef bytes _bytes(const MDB_val *value):
 
 
 cdef _begin(Store *store, Table table, TableCursor *scan):
-    if cursor_open(store, table, scan) != MDB_SUCCESS:
+    if cursor_open(&store.tables, table, scan) != MDB_SUCCESS:
         raise StoreError("too many reads are in progress; try again")
 
 
@@ -87,7 +87,10 @@ cdef bint _find(TableCursor *scan, bytes key):
 
 cdef _info(TableCursor *scan):
     cdef List row
-    list_from_row(&row, &scan.key, &scan.value)
+    list_from_row(
+        &row, slice_of(scan.key.mv_data, scan.key.mv_size),
+        slice_of(scan.value.mv_data, scan.value.mv_size),
+    )
     return ListInfo(
         _bytes(&scan.key).decode(), _policy_tuple(&row.policy), row.create_ns, row.update_ns,
         row.update_revision, row.number,
@@ -217,11 +220,9 @@ cdef object answered_request(Store *store, str request_id, int64_t now_ns):
 cdef list entry_count(Store *store):
     """Return the number of rows of LISTS, CAMPAIGNS, EVENTS and REQUESTS."""
     cdef TableCursor scan
-    cdef MDB_stat stat
     counts = []
     _begin(store, LISTS, &scan)
     for table in (LISTS, CAMPAIGNS, EVENTS, REQUESTS):
-        lmdb.stat(scan.txn, store.tables[<int> table], &stat)
-        counts.append(stat.ms_entries)
+        counts.append(cursor_count(&scan, &store.tables, table))
     _end(&scan)
     return counts

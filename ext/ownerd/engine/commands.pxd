@@ -5,7 +5,9 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from ownerd.api.task cimport Task
 from ownerd.base.containers cimport string, vector
 from ownerd.rules.ownership cimport Policy
-from ownerd.storage.store cimport AuditRow, EventRow, List, Store
+from ownerd.storage.catalog cimport List
+from ownerd.storage.store cimport Store
+from ownerd.storage.tables cimport AuditRow
 
 cdef enum CommandKind:
     CREATE_LIST
@@ -86,6 +88,4 @@ cdef bint read_audit(Store *store, uint64_t entry_id, AuditRow *row, string *not
 cdef void put_audit(
     Store *store, uint64_t entry_id, AuditRow *row, const string &note
 ) noexcept nogil
-cdef bint is_uncounted(const EventRow *row) noexcept nogil  # a release to be counted still
-cdef bint is_full(int code) noexcept nogil
 cdef void refuse_full(Store *store, Task *task) noexcept nogil

@@ -8,7 +8,6 @@ Runs on the writer thread only.
 It does not queue, wait or answer (engine), and does not judge records (rules).
 """
 
-from cython.operator cimport dereference, preincrement
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memset
 
@@ -18,21 +17,29 @@ from ownerd.api.reasons cimport (
     refuse_with, words,
 )
 from ownerd.api.task cimport OK, Task
-from ownerd.base.bytes cimport Slice, empty_slice, put_be32, put_be64, slice_of, text_slice
-from ownerd.base.lmdb cimport MDB_MAP_FULL, MDB_SUCCESS, MDB_TXN_FULL
+from ownerd.base.bytes cimport Slice, empty_slice, put_be64, slice_of, text_slice
+from ownerd.base.containers cimport vector
+from ownerd.base.lmdb cimport MDB_SUCCESS
 from ownerd.rules.ownership cimport (
-    ALL_CAMPAIGNS, EVENT_DURATION, EVENT_RELEASE, EVENT_RESERVATIONS_END, Event, hold_alive,
-    hold_owned, rules_import,
+    ALL_CAMPAIGNS, EVENT_DURATION, EVENT_RELEASE, EVENT_RESERVATIONS_END, Code, Event,
+    hold_alive, hold_owned, rules_import,
 )
-from ownerd.storage.capacity cimport CAPACITY_FOR_GRANTS
+from ownerd.storage.capacity cimport CAPACITY_FOR_GRANTS, is_full
+from ownerd.storage.catalog cimport (
+    List, add_campaign, all_lists, campaign_known, campaign_of, delete_code_row, drop_list,
+    find_campaign, find_code, find_list, find_uncounted, list_acquired, load_codes, load_list,
+    put_campaign, put_code, put_dropped_list, put_event, put_list, rename_campaign,
+)
+from ownerd.storage.records cimport Record, record_load, record_store
 from ownerd.storage.store cimport (
-    AUDIT, CODES, COUNT_PENDING, DROPPED_LISTS, EVENTS, LISTS, PRINCIPALS, REQUESTS,
-    REQUEST_MEMORY_NS, AuditRow, EventRow, List, Record, RequestRow, Store, add_campaign,
-    delete_row, find_campaign, find_list, forget_list, get_row, put_campaign, put_event,
-    put_list, put_row, record_load, record_store, rename_campaign, store_abort, store_begin,
-    store_capacity, store_commit,
+    Store, next_entry_id, store_abort, store_begin, store_capacity, store_commit,
+    store_disk_full, store_revision, take_entry_id, take_list_number,
 )
-from ownerd.storage.table_cursor cimport load_codes, load_list
+from ownerd.storage.tables cimport (
+    AUDIT, COUNT_PENDING, PRINCIPALS, REQUESTS, REQUEST_MEMORY_NS, AuditRow, EventRow,
+    RequestRow,
+)
+from ownerd.storage.transaction cimport delete_row, get_row, put_row
 
 cdef enum:
     ETAG_BYTES = 24
@@ -41,18 +48,9 @@ cdef enum:
 
 # --- refusals -------------------------------------------------------------------------------------
 
-cdef bint is_full(int code) noexcept nogil:
-    """Tell whether an LMDB error means that nothing was written for want of capacity."""
-    return code == MDB_MAP_FULL or code == MDB_TXN_FULL
-
-
-cdef bint disk_full(Store *store) noexcept nogil:
-    return store.environment.disk_full or store.tree.environment.disk_full
-
-
 cdef void refuse_full(Store *store, Task *task) noexcept nogil:
     cdef Value why = words(
-        "no disk space is left" if disk_full(store) else "its map has reached map_bytes"
+        "no disk space is left" if store_disk_full(store) else "its map has reached map_bytes"
     )
     refuse_with(task, STORE_FULL, &why)
 
@@ -71,7 +69,7 @@ cdef void refuse_stale(Command *command) noexcept nogil:
 
 cdef bint known_list(Store *store, Command *command) noexcept nogil:
     """Set `command.list`; check the expected revision of its policy, if one was given."""
-    command.list = find_list(store, text_slice(command.list_id))
+    command.list = find_list(&store.catalog, text_slice(command.list_id))
     if command.list == NULL:
         refuse_about(&command.task, LIST_NOT_FOUND, text_slice(command.list_id))
         return False
@@ -85,8 +83,8 @@ cdef bint known_campaign(
     Store *store, Command *command, const string &campaign_id, uint32_t *number
 ) noexcept nogil:
     cdef Value values[2]
-    number[0] = find_campaign(store, text_slice(campaign_id))
-    if number[0] < store.campaigns.size():
+    number[0] = find_campaign(&store.catalog, text_slice(campaign_id))
+    if campaign_known(&store.catalog, number[0]):
         return True
     values[0], values[1] = words("campaign_id"), quoted(text_slice(campaign_id))
     refuse_with(&command.task, CAMPAIGN_NOT_FOUND, values)
@@ -97,17 +95,16 @@ cdef bint known_campaign(
 
 cdef void create_list(Store *store, Command *command, int64_t now_ns) noexcept nogil:
     cdef List draft
-    if find_list(store, text_slice(command.list_id)) != NULL:
+    if find_list(&store.catalog, text_slice(command.list_id)) != NULL:
         refuse_about(&command.task, LIST_EXISTS, text_slice(command.list_id))
         return
     draft.id = command.list_id
-    draft.number = store.next_list
+    draft.number = take_list_number(store)
     draft.head_seq = 0
     draft.policy = command.policy
     draft.create_ns = draft.update_ns = now_ns
     draft.update_revision = command.revision
-    store.next_list += 1
-    put_list(store, &draft)
+    put_list(&store.catalog, &draft)
 
 
 cdef Event event_of(uint8_t kind, uint32_t campaign, int64_t now_ns) noexcept nogil:
@@ -130,7 +127,7 @@ cdef void append_event(
     row.event.seq = draft.head_seq
     row.entry_id = command.entry_id
     row.counted = counted
-    put_event(store, draft.number, &row)
+    put_event(&store.catalog, draft.number, &row)
 
 
 cdef void update_policy(Store *store, Command *command, int64_t now_ns) noexcept nogil:
@@ -147,7 +144,7 @@ cdef void update_policy(Store *store, Command *command, int64_t now_ns) noexcept
     draft.policy = command.policy
     draft.update_ns = now_ns
     draft.update_revision = command.revision
-    put_list(store, &draft)
+    put_list(&store.catalog, &draft)
 
 
 cdef void delete_list(Store *store, Command *command, int64_t now_ns) noexcept nogil:
@@ -156,22 +153,15 @@ cdef void delete_list(Store *store, Command *command, int64_t now_ns) noexcept n
     Whether ownership is alive was looked up at `acquire_revision`; if any was acquired since, the
     caller looks again. The caller has had every release counted (R15), which needs the records.
     """
-    cdef char key[8]
-    cdef size_t i
     if not known_list(store, command):
         return
     if not command.force and command.list.acquire_revision > command.acquire_revision:
         refuse_about(&command.task, LIST_DIALED, text_slice(command.list_id))
         return
-    if counts_pending(command.list):
+    if find_uncounted(command.list) != NULL:
         refuse_about(&command.task, LIST_UNCOUNTED, text_slice(command.list_id))
         return
-    put_be32(key, command.list.number)
-    for i in range(command.list.events.size()):
-        put_be32(key + 4, command.list.events[i].event.seq)
-        delete_row(store, EVENTS, slice_of(key, 8))
-    put_row(store, DROPPED_LISTS, slice_of(key, 4), empty_slice(), empty_slice())
-    delete_row(store, LISTS, text_slice(command.list_id))
+    put_dropped_list(&store.catalog, command.list)
 
 
 # --- release --------------------------------------------------------------------------------------
@@ -192,7 +182,7 @@ cdef void release(Store *store, Command *command, int64_t now_ns) noexcept nogil
         if not known_campaign(store, command, command.campaign_ids[i], &event.campaign):
             return
         append_event(store, command, &draft, event, False)
-    put_list(store, &draft)
+    put_list(&store.catalog, &draft)
 
 
 cdef void release_records(Store *store, Command *command, int64_t now_ns) noexcept nogil:
@@ -213,7 +203,7 @@ cdef bint read_audit(Store *store, uint64_t entry_id, AuditRow *row, string *not
     cdef char key[8]
     cdef Slice value
     put_be64(key, entry_id)
-    if not get_row(store, AUDIT, slice_of(key, 8), &value):
+    if not get_row(&store.txn, AUDIT, slice_of(key, 8), &value):
         return False
     memcpy(row, value.data, sizeof(AuditRow))
     note.assign(value.data + sizeof(AuditRow), value.size - sizeof(AuditRow))
@@ -225,20 +215,7 @@ cdef void put_audit(
 ) noexcept nogil:
     cdef char key[8]
     put_be64(key, entry_id)
-    put_row(store, AUDIT, slice_of(key, 8), slice_of(row, sizeof(AuditRow)), text_slice(note))
-
-
-cdef bint is_uncounted(const EventRow *row) noexcept nogil:
-    return row.event.kind == EVENT_RELEASE and not row.counted
-
-
-cdef bint counts_pending(List *lst) noexcept nogil:
-    """Tell whether a release of the list is still to be counted."""
-    cdef size_t i
-    for i in range(lst.events.size()):
-        if is_uncounted(&lst.events[i]):
-            return True
-    return False
+    put_row(&store.txn, AUDIT, slice_of(key, 8), slice_of(row, sizeof(AuditRow)), text_slice(note))
 
 
 # --- campaigns and codes --------------------------------------------------------------------------
@@ -247,22 +224,24 @@ cdef uint32_t ensure_campaign(
     Store *store, Command *command, const string &campaign_id, const string &name
 ) noexcept nogil:
     """Return the campaign's number, registered and renamed as needed; "" leaves the name."""
-    cdef uint32_t number = find_campaign(store, text_slice(campaign_id))
+    cdef uint32_t number = find_campaign(&store.catalog, text_slice(campaign_id))
     cdef Rename rename
-    if number == store.campaigns.size():
-        add_campaign(store, text_slice(campaign_id))
-    if name.empty() or store.campaigns[number].name == name:
+    if not campaign_known(&store.catalog, number):
+        add_campaign(&store.catalog, text_slice(campaign_id))
+    if name.empty() or campaign_of(&store.catalog, number).name == name:
         return number
     rename.number = number
     rename.name = name
     command.renames.push_back(rename)
-    put_campaign(store, number, text_slice(campaign_id), text_slice(name))
+    put_campaign(&store.catalog, number, text_slice(campaign_id), text_slice(name))
     return number
 
 
 cdef void signal_campaign(Store *store, Command *command, int64_t now_ns) noexcept nogil:
     """R16: a stop ends the campaign's reservations; recycle and reset change nothing."""
     cdef uint32_t number
+    cdef vector[List *] lists
+    cdef size_t i
     if not command.list_id.empty() and not known_list(store, command):
         return
     if not known_campaign(store, command, command.campaign_ids[0], &number) or not command.stopped:
@@ -270,10 +249,9 @@ cdef void signal_campaign(Store *store, Command *command, int64_t now_ns) noexce
     if command.list != NULL:
         stop_on_list(store, command, command.list, number, now_ns)
         return
-    it = store.lists.begin()
-    while it != store.lists.end():
-        stop_on_list(store, command, dereference(it).second, number, now_ns)
-        preincrement(it)
+    all_lists(&store.catalog, &lists)
+    for i in range(lists.size()):
+        stop_on_list(store, command, lists[i], number, now_ns)
 
 
 cdef void stop_on_list(
@@ -281,22 +259,21 @@ cdef void stop_on_list(
 ) noexcept nogil:
     cdef List draft = lst[0]
     append_event(store, command, &draft, event_of(EVENT_RESERVATIONS_END, campaign, now_ns), True)
-    put_list(store, &draft)
+    put_list(&store.catalog, &draft)
 
 
 cdef void upsert_code(Store *store, Command *command) noexcept nogil:
-    cdef char flags[2]
-    flags[0], flags[1] = command.counts_as_attempt, command.success
-    put_row(
-        store, CODES, text_slice(command.code), slice_of(flags, 2), text_slice(command.category)
-    )
+    cdef Code code
+    code.counts_as_attempt, code.success = command.counts_as_attempt, command.success
+    put_code(&store.catalog, text_slice(command.code), &code, text_slice(command.category))
 
 
 cdef void delete_code(Store *store, Command *command) noexcept nogil:
-    if store.codes.count(command.code) == 0:
+    cdef Code code
+    if not find_code(&store.catalog, text_slice(command.code), &code):
         refuse_about(&command.task, CODE_NOT_FOUND, text_slice(command.code))
         return
-    delete_row(store, CODES, text_slice(command.code))
+    delete_code_row(&store.catalog, text_slice(command.code))
 
 
 # --- principals -----------------------------------------------------------------------------------
@@ -304,7 +281,8 @@ cdef void delete_code(Store *store, Command *command) noexcept nogil:
 cdef void put_principal(Store *store, Command *command) noexcept nogil:
     """Write what the server keeps of a principal; it means nothing here."""
     put_row(
-        store, PRINCIPALS, text_slice(command.name), empty_slice(), text_slice(command.principal)
+        &store.txn, PRINCIPALS, text_slice(command.name), empty_slice(),
+        text_slice(command.principal),
     )
 
 
@@ -337,7 +315,7 @@ cdef void import_rows(Store *store, Command *command, int64_t now_ns) noexcept n
 cdef bint import_row(Store *store, Command *command, ImportRow *row, int64_t now_ns) noexcept nogil:
     """Write one row; False if another campaign's hold is in the way."""
     cdef Record record
-    cdef uint32_t number = find_campaign(store, text_slice(row.campaign_id))
+    cdef uint32_t number = find_campaign(&store.catalog, text_slice(row.campaign_id))
     cdef bint taken
     record_load(store, command.list, text_slice(row.record_id), NULL, &record)
     taken = hold_alive(&record.hold, now_ns) and record.hold.campaign != number
@@ -385,7 +363,7 @@ cdef void apply(Store *store, Command *command, int64_t now_ns) noexcept nogil:
     elif command.kind == PUT_PRINCIPAL:
         put_principal(store, command)
     elif command.kind == DELETE_PRINCIPAL:
-        delete_row(store, PRINCIPALS, text_slice(command.name))
+        delete_row(&store.txn, PRINCIPALS, text_slice(command.name))
     elif command.kind == NOTE_REFUSALS:
         note_refusals(store, command, now_ns)
 
@@ -397,7 +375,7 @@ cdef bint replay(Store *store, Command *command, int64_t now_ns) noexcept nogil:
     cdef Slice value
     cdef string note
     if command.request_id.empty() or not get_row(
-        store, REQUESTS, text_slice(command.request_id), &value
+        &store.txn, REQUESTS, text_slice(command.request_id), &value
     ):
         return False
     memcpy(&row, value.data, sizeof(row))
@@ -420,12 +398,12 @@ cdef void record_command(Store *store, Command *command, int64_t now_ns) noexcep
     cdef AuditRow entry
     cdef RequestRow request
     cdef string note
-    if command.entry_id != store.next_entry:
+    if command.entry_id != next_entry_id(store):
         if read_audit(store, command.entry_id, &entry, &note):
             entry.count += command.count
             put_audit(store, command.entry_id, &entry, note)
     else:
-        store.next_entry += 1
+        take_entry_id(store)
         entry.time_ns = now_ns
         entry.revision = command.revision
         entry.count = command.count
@@ -437,7 +415,7 @@ cdef void record_command(Store *store, Command *command, int64_t now_ns) noexcep
     request.entry_id = command.entry_id
     memcpy(request.tally, command.tally, sizeof(request.tally))
     put_row(
-        store, REQUESTS, text_slice(command.request_id), slice_of(&request, sizeof(request)),
+        &store.txn, REQUESTS, text_slice(command.request_id), slice_of(&request, sizeof(request)),
         text_slice(command.memo),
     )
 
@@ -449,25 +427,23 @@ cdef int refresh_catalog(Store *store, Command *command) noexcept nogil:
     more, so an error here stops the store like a failed commit.
     """
     cdef size_t i
-    cdef uint32_t number
+    cdef vector[List *] lists
     cdef int code = MDB_SUCCESS
     for i in range(command.renames.size()):
-        rename_campaign(store, command.renames[i].number, command.renames[i].name)
+        rename_campaign(&store.catalog, command.renames[i].number, command.renames[i].name)
     if command.kind == UPSERT_CODE or command.kind == DELETE_CODE:
-        return load_codes(store)
+        return load_codes(&store.catalog)
     elif command.kind == DELETE_LIST:
-        number = command.list.number
-        forget_list(store, text_slice(command.list_id))
-        store.dropped_lists.push_back(number)
+        drop_list(&store.catalog, text_slice(command.list_id))
     elif command.kind == SIGNAL_CAMPAIGN and command.list == NULL:
-        it = store.lists.begin()
-        while it != store.lists.end() and code == MDB_SUCCESS:
-            code = load_list(store, text_slice(dereference(it).second.id))
-            preincrement(it)
+        all_lists(&store.catalog, &lists)
+        for i in range(lists.size()):
+            if code == MDB_SUCCESS:
+                code = load_list(&store.catalog, text_slice(lists[i].id))
     elif command.kind == IMPORT_ROWS:
-        command.list.acquire_revision = command.revision
+        list_acquired(command.list, command.revision)
     elif command.kind == CREATE_LIST or command.list != NULL:
-        return load_list(store, text_slice(command.list_id))
+        return load_list(&store.catalog, text_slice(command.list_id))
     return code
 
 
@@ -487,10 +463,10 @@ cdef int command_run(Store *store, Command *command, int64_t now_ns) noexcept no
     if replay(store, command, now_ns):
         store_abort(store)
         return MDB_SUCCESS
-    command.revision = store.state.revision + is_revision(command)
+    command.revision = store_revision(store) + is_revision(command)
     command.time_ns = now_ns
     if command.entry_id == 0:
-        command.entry_id = store.next_entry
+        command.entry_id = next_entry_id(store)
     apply(store, command, now_ns)
     if command.task.code != OK:
         store_abort(store)

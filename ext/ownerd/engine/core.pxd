@@ -6,9 +6,10 @@ from libcpp.atomic cimport atomic
 from ownerd.api.dial_call cimport DialCall
 from ownerd.base.clock cimport ClockState
 from ownerd.base.containers cimport vector
+from ownerd.engine.maintenance_plan cimport MaintenanceState
 from ownerd.engine.queue cimport Queue
-from ownerd.engine.settler cimport MaintenanceState
-from ownerd.storage.store cimport Campaign, Store
+from ownerd.storage.catalog cimport Campaign
+from ownerd.storage.store cimport Store
 
 cdef enum:
     GROUP_SIZE_CLASSES = 20           # group sizes are counted by power of two

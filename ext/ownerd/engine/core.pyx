@@ -14,29 +14,22 @@ from ownerd.base.clock cimport clock_start_from
 from ownerd.base.lmdb cimport MDB_SUCCESS
 from ownerd.base.sockets cimport EFD_CLOEXEC, EFD_NONBLOCK, close, eventfd, eventfd_write
 from ownerd.engine.queue cimport FAILED, STOPPED, queue_change_state, queue_destroy, queue_init
+from ownerd.storage.catalog cimport take_campaigns
 from ownerd.storage.recovery cimport store_close
+from ownerd.storage.store cimport store_time
 
 cdef enum:
     GROUP_RECORDS = 16_384            # more would only wait longer
     GROUP_BYTES_PER_RECORD = 256      # what one record takes in the log, at most
-    STEP_RECORDS = 8_192              # of maintenance: 32 MiB of dirty pages at most
-    PAGES_PER_RECORD = 4              # a generous bound on what one random record dirties
-
-
-cdef uint64_t records_within(uint64_t most, uint64_t bytes, uint64_t record_bytes) noexcept nogil:
-    """Return how many records fit into so many bytes: 1 to `most`."""
-    return max(<uint64_t> 1, min(most, bytes // record_bytes))
 
 
 cdef void configure(EngineCore *engine, const EngineOptions *options) noexcept nogil:
-    """Size groups and steps: the log's reserve takes one group, the tree's one step."""
-    cdef uint64_t reserve_bytes = engine.store.reserve_bytes
-    cdef uint64_t record_bytes = engine.store.environment.page_bytes * PAGES_PER_RECORD
-    engine.group_records = records_within(GROUP_RECORDS, reserve_bytes, GROUP_BYTES_PER_RECORD)
+    """Size groups, too: the log's reserve takes one."""
+    engine.group_records = max(<uint64_t> 1, min(
+        <uint64_t> GROUP_RECORDS, engine.store.reserve_bytes // GROUP_BYTES_PER_RECORD
+    ))
     engine.vacuum_interval_ms = options.vacuum_interval_ms
     engine.maintenance.step_ns = options.step_ns
-    engine.maintenance.step_records = records_within(STEP_RECORDS, reserve_bytes, record_bytes)
-    engine.maintenance.step_bytes = engine.maintenance.step_records * record_bytes
 
 
 cdef EngineCore *engine_new(
@@ -51,23 +44,16 @@ cdef EngineCore *engine_new(
     engine.maintenance_fd = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC)
     engine.flush_waits.store(False)
     engine.fill_permille.store(0)
-    engine.maintenance.stuck.store(False)
     queue_init(&engine.queue, options.queue_limit)
     configure(engine, options)
-    clock_start_from(clock, store.state.time_ns)
+    clock_start_from(clock, store_time(store))
     return engine
 
 
 cdef void engine_close_store(EngineCore *engine) noexcept:
     """Close the store, once the threads are over and nobody reads; its campaigns stay."""
     cdef Store *store = engine.store
-    cdef size_t i
-    for i in range(store.former.size()):
-        engine.shown.push_back(store.former[i])
-    for i in range(store.campaigns.size()):
-        engine.shown.push_back(store.campaigns[i])
-    store.former.clear()
-    store.campaigns.clear()
+    take_campaigns(&store.catalog, &engine.shown)
     engine.store = NULL
     store_close(store)
 

@@ -23,12 +23,15 @@ from ownerd.rules.ownership cimport (
     NOBODY, OWNERSHIP_ACQUIRED, Code, Ruling, rules_attempt, rules_claim, rules_holder,
 )
 from ownerd.storage.capacity cimport CAPACITY_FOR_GRANTS, CAPACITY_FOR_REPORTS
-from ownerd.storage.memtable cimport Memtable, memtable_prefetch
-from ownerd.storage.multiget cimport Seen, multiget_add, multiget_read, multiget_skip
-from ownerd.storage.store cimport (
-    List, Record, add_campaign, find_campaign, find_code, find_list, note_error, record_load,
-    record_store,
+from ownerd.storage.catalog cimport (
+    Campaign, List, add_campaign, campaign_known, campaign_of, find_campaign, find_code,
+    find_list, list_acquired,
 )
+from ownerd.storage.multiget cimport Seen, multiget_add, multiget_skip, multiget_take
+from ownerd.storage.records cimport (
+    Record, record_load, record_prefetch, record_store, records_look_up,
+)
+from ownerd.storage.store cimport store_revision
 
 cdef enum:
     PLACE_BYTES = 64                  # the name of a field, with its index
@@ -54,7 +57,7 @@ cdef bint lookup_code(Decision *decision, Slice text) noexcept nogil:
     if text.size == decision.code_text.size and text.size > 0 \
             and memcmp(text.data, decision.code_text.data, text.size) == 0:
         return True
-    if not find_code(decision.store, text, &decision.code):
+    if not find_code(&decision.store.catalog, text, &decision.code):
         return False
     decision.code_text = text
     return True
@@ -84,10 +87,12 @@ cdef bint codes_known(Decision *decision) noexcept nogil:
 
 
 cdef void name_holder(Store *store, DialCall *call, DialItem *item) noexcept nogil:
+    cdef Campaign *campaign
     if item.holder.kind != NOBODY:
+        campaign = campaign_of(&store.catalog, item.holder.campaign)
         call.named_count += 1
-        item.holder_id = text_slice(store.campaigns[item.holder.campaign].id)
-        item.holder_name = text_slice(store.campaigns[item.holder.campaign].name)
+        item.holder_id = text_slice(campaign.id)
+        item.holder_name = text_slice(campaign.name)
 
 
 cdef void decide_item(Decision *decision, DialItem *item, const Seen *seen) noexcept nogil:
@@ -120,31 +125,21 @@ cdef void decide_item(Decision *decision, DialItem *item, const Seen *seen) noex
 
 cdef void write_item(Decision *decision, Record *record, int answer) noexcept nogil:
     cdef Store *store = decision.store
-    if decision.campaign == store.campaigns.size():
-        add_campaign(store, decision.call.campaign_id)
+    if not campaign_known(&store.catalog, decision.campaign):
+        add_campaign(&store.catalog, decision.call.campaign_id)
     if decision.call.call_kind >= CALL_REPORT and answer == OWNERSHIP_ACQUIRED:
-        decision.list.acquire_revision = store.state.revision + 1
+        list_acquired(decision.list, store_revision(store) + 1)
     record_store(store, decision.list, record, decision.now_ns)
 
 
 cdef void decide_items(Decision *decision) noexcept nogil:
-    cdef Memtable *memtable = decision.store.active.get()
     cdef uint32_t i, count = decision.call.item_count
     for i in range(count):
         if decision.seen != NULL and i + PREFETCHED < count:
-            memtable_prefetch(memtable, decision.seen[PREFETCHED].hash)
+            record_prefetch(decision.store, &decision.seen[PREFETCHED])
         decide_item(decision, &decision.call.items[i], decision.seen)
         if decision.seen != NULL:
             decision.seen += 1
-
-
-cdef const Seen *take_prefetched(Store *store, DialCall *call) noexcept nogil:
-    """Return what the multiget saw of the next call's records, NULL if it did not look."""
-    cdef size_t first = store.multiget.next
-    if store.multiget.records.size() < first + call.item_count:
-        return NULL
-    store.multiget.next += call.item_count
-    return &store.multiget.records[first]
 
 
 cdef void multiget_group(Store *store, DialCall *const *calls, size_t count) noexcept nogil:
@@ -153,15 +148,13 @@ cdef void multiget_group(Store *store, DialCall *const *calls, size_t count) noe
     cdef uint32_t item
     cdef List *lst
     for i in range(count):
-        lst = find_list(store, calls[i].list_id)
+        lst = find_list(&store.catalog, calls[i].list_id)
         if lst == NULL:
             multiget_skip(&store.multiget, calls[i].item_count)
             continue
         for item in range(calls[i].item_count):
             multiget_add(&store.multiget, lst.number, calls[i].items[item].record_id)
-    note_error(store, multiget_read(
-        &store.multiget, store.tree, store.active.get(), store.immutable.get()
-    ))
+    records_look_up(store)
 
 
 cdef bint decide_call(
@@ -182,14 +175,14 @@ cdef bint decide_call(
     decision.now_ns = now_ns
     decision.changed = False
     decision.code_text.size = 0
-    decision.seen = take_prefetched(store, call)
+    decision.seen = multiget_take(&store.multiget, call.item_count)
     decision.dry = capacity < (CAPACITY_FOR_GRANTS if claims else CAPACITY_FOR_REPORTS)
-    decision.list = find_list(store, call.list_id)
+    decision.list = find_list(&store.catalog, call.list_id)
     if decision.list == NULL:
         refuse_about(&call.task, LIST_NOT_FOUND, call.list_id)
         return False
     if call.call_kind != CALL_GET_HOLDER:
-        decision.campaign = find_campaign(store, call.campaign_id)
+        decision.campaign = find_campaign(&store.catalog, call.campaign_id)
     if (call.call_kind == CALL_REPORT or call.call_kind == CALL_REPORT_BATCH) \
             and not codes_known(&decision):
         return False

@@ -42,10 +42,10 @@ from ownerd.rules.limits cimport (
     PRINCIPAL_ID_BYTES, RECORD_ID_BYTES, REQUEST_ID_BYTES, WRAP_UP_CODE_BYTES,
 )
 from ownerd.rules.ownership cimport NEVER_NS
-from ownerd.storage.environment cimport check, used_bytes
-from ownerd.storage.record_tree cimport tree_count
+from ownerd.storage.environment cimport check
 from ownerd.storage.recovery cimport store_open
-from ownerd.storage.store cimport COUNT_PENDING
+from ownerd.storage.store cimport StoreFigures, store_figures, store_revision
+from ownerd.storage.tables cimport COUNT_PENDING
 
 from ownerd.api.reasons import refused
 from ownerd.api.task import Refused  # what our callers catch
@@ -536,7 +536,7 @@ cdef class Engine:
     @property
     def revision(self):
         """The revision of the last commit that changed something."""
-        return self._store().state.revision
+        return store_revision(self._store())
 
     @property
     def failed(self):
@@ -571,20 +571,14 @@ cdef class Engine:
         """Return counters and sizes as a dict; see the keys."""
         cdef EngineCore *core = self.core
         cdef Store *store = self._store()
-        cdef int64_t records = 0
-        cdef uint64_t journal_bytes = 0, tree_bytes = 0
+        cdef StoreFigures figures
         with Reading(self):
             lists, campaigns, events, requests = entry_count(store)
-            records = max(records, (
-                <int64_t> tree_count(store.tree) + store.unflushed_delta.load()
-                - store.tree.flushing_delta.load()
-            ))
-            journal_bytes = used_bytes(store.environment)
-            tree_bytes = used_bytes(store.tree.environment)
-        disk = os.fstatvfs(store.environment.data_fd)
+            store_figures(store, &figures)
+        disk = os.fstatvfs(figures.data_fd)
         counters = core.counters
         return {
-            "revision": store.state.revision,
+            "revision": figures.revision,
             "time_ns": clock_now(core.clock),
             "clock_offset_ns": self.clock.offset_ns(),
             "uptime_s": time.monotonic() - self.opened_at,
@@ -592,13 +586,13 @@ cdef class Engine:
             "queue_limit": core.queue.record_limit,
             "list_count": lists,
             "campaign_count": campaigns,
-            "record_count": records,
+            "record_count": figures.record_count,
             "unsettled_event_count": events,
             "request_count": requests,
-            "store_bytes": journal_bytes + tree_bytes,
-            "journal_bytes": journal_bytes,
-            "map_bytes": store.environment.map_bytes,
-            "map_free_bytes": store.environment.map_bytes - max(journal_bytes, tree_bytes),
+            "store_bytes": figures.log_bytes + figures.tree_bytes,
+            "journal_bytes": figures.log_bytes,
+            "map_bytes": figures.map_bytes,
+            "map_free_bytes": figures.map_bytes - max(figures.log_bytes, figures.tree_bytes),
             "disk_free_bytes": disk.f_bavail * disk.f_frsize,
             "groups": counters.groups,
             "changed_groups": counters.changed_groups,
@@ -620,21 +614,21 @@ cdef class Engine:
             "commit_ns_total": counters.commit_ns,
             "flush_wait_ns_total": counters.waited_ns,
             "group_sizes": [counters.group_sizes[i] for i in range(GROUP_SIZE_CLASSES)],
-            "flushed_revision": store.tree.flushed_revision.load(),
-            "unflushed_record_count": store.unflushed_count.load(),
-            "flushed_records": core.maintenance.flushed_count,
-            "vacuumed_records": core.maintenance.vacuumed_count,
-            "alarms": self._alarms(),
+            "flushed_revision": figures.flushed_revision,
+            "unflushed_record_count": figures.unflushed_count,
+            "flushed_records": core.maintenance.flush.flushed_count,
+            "vacuumed_records": core.maintenance.vacuum.vacuumed_count,
+            "alarms": self._alarms(figures.disk_full, figures.map_full),
             "failed": bool(engine_failed(core)),
         }
 
-    def _alarms(self):
+    def _alarms(self, bint disk_full, bint map_full):
         alarms = []
-        if self.core.store.environment.disk_full or self.core.store.tree.environment.disk_full:
+        if disk_full:
             alarms.append((
                 "disk_full", "the disk is full; grants are refused until space is freed",
             ))
-        if self.core.store.environment.map_full or self.core.store.tree.environment.map_full:
+        if map_full:
             alarms.append((
                 "map_full",
                 "the store has reached map_bytes; grants are refused until records are released "

@@ -22,32 +22,37 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from ownerd.api.dial_call cimport CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, DialCall
 from ownerd.api.reasons cimport DEADLINE_PASSED, STORAGE_FAILED, refuse
 from ownerd.api.task cimport (
-    OK, RESOURCE_EXHAUSTED, TASK_COMMAND, TASK_COUNT, TASK_DIAL, TASK_SNAPSHOT, Task,
+    OK, RESOURCE_EXHAUSTED, TASK_COMMAND, TASK_COUNT, TASK_DIAL, TASK_SNAPSHOT, TASK_STEP, Task,
 )
 from ownerd.base.clock cimport clock_elapsed, clock_now
 from ownerd.base.failpoints cimport FAIL_AFTER_ANSWER, FAIL_BEFORE_ANSWER, fail_at
 from ownerd.base.lmdb cimport MDB_SUCCESS
 from ownerd.base.threads cimport thread_start
-from ownerd.engine.commands cimport Command, command_run, is_full, refuse_full
+from ownerd.engine.commands cimport Command, command_run, refuse_full
 from ownerd.engine.core cimport (
     GROUP_SIZE_CLASSES, engine_fail, engine_failed, engine_wake_maintenance,
 )
 from ownerd.engine.decide cimport decide_call, multiget_group
+from ownerd.engine.maintenance_plan cimport (
+    URGENT_STEP_NS, PlanTask, maintenance_plan, maintenance_step,
+)
 from ownerd.engine.queue cimport queue_take_all
 from ownerd.engine.release_count cimport ReleaseCount, release_count_step
-from ownerd.engine.settler cimport PlanTask, flush_step, maintenance_plan, trim_step
 from ownerd.engine.snapshot cimport SnapshotRequest, snapshot_take
 from ownerd.storage.capacity cimport (
-    CAPACITY_FOR_CHANGES, CAPACITY_FOR_GRANTS, CAPACITY_FOR_NOTHING, Capacity,
+    CAPACITY_FOR_CHANGES, CAPACITY_FOR_GRANTS, CAPACITY_FOR_NOTHING, Capacity, is_full,
 )
-from ownerd.storage.memtable cimport memtable_fill, memtable_fits
+from ownerd.storage.flush cimport flush_immutable
+from ownerd.storage.memtables cimport has_immutable, memtables_fill, memtables_fit
+from ownerd.storage.record_tree cimport STOP_STEPPING, is_out_of_space, set_out_of_space
 from ownerd.storage.store cimport (
-    Store, drop_flushed, rotate, store_abort, store_begin, store_capacity, store_commit,
+    Store, store_abort, store_begin, store_capacity, store_commit, store_drop_flushed,
+    store_revision, store_rotate, store_trim, store_trim_due,
 )
+from ownerd.storage.transaction cimport transaction_error
 
 cdef enum:
     MULTIGET_RECORDS = 16             # smaller groups are decided record by record
-    URGENT_STEP_NS = 20_000_000       # of maintenance, when the writer waits for it
 
 
 # --- the writer -----------------------------------------------------------------------------------
@@ -73,7 +78,7 @@ cdef void answer(EngineCore *engine, DialCall *call) noexcept nogil:
     elif call.call_kind != CALL_GET_HOLDER:
         for i in range(call.item_count):
             engine.counters.outcomes[call.items[i].answer] += 1
-    call.revision = engine.store.state.revision
+    call.revision = store_revision(engine.store)
     finish(&call.task)
 
 
@@ -90,13 +95,21 @@ cdef void answer_group(EngineCore *engine, bint failed) noexcept nogil:
 cdef int commit_group(EngineCore *engine, int64_t now_ns) noexcept nogil:
     """Commit the open transaction as one revision; count it and the time it took."""
     cdef int64_t begun_ns = clock_elapsed()
-    cdef int code = store_commit(engine.store, engine.store.state.revision + 1, now_ns)
+    cdef int code = store_commit(engine.store, store_revision(engine.store) + 1, now_ns)
     engine.counters.commit_ns += <uint64_t> (clock_elapsed() - begun_ns)
     engine.counters.changed_groups += code == MDB_SUCCESS
     return code
 
 
 # --- capacity -------------------------------------------------------------------------------------
+
+cdef int64_t next_flush_step(void *context) noexcept nogil:
+    """Flush on unless the tree has no capacity, or the store has failed."""
+    cdef EngineCore *engine = <EngineCore *> context
+    if is_out_of_space(engine.store.tree) or engine_failed(engine):
+        return STOP_STEPPING
+    return URGENT_STEP_NS
+
 
 cdef bint await_flush(EngineCore *engine) noexcept nogil:
     """Have the immutable memtable flushed; False if the tree has no capacity, or has failed.
@@ -107,28 +120,25 @@ cdef bint await_flush(EngineCore *engine) noexcept nogil:
     cdef Store *store = engine.store
     cdef int64_t begun_ns = clock_elapsed()
     cdef int code
-    engine.maintenance.stuck.store(False)
-    while store.immutable.get() != NULL and not engine.maintenance.stuck.load() \
-            and not engine_failed(engine):
-        code = flush_step(&engine.maintenance, store, store.immutable, URGENT_STEP_NS)
-        if code != MDB_SUCCESS:
-            engine_fail(engine, code)
-        drop_flushed(store)
+    set_out_of_space(store.tree, False)
+    code = flush_immutable(&engine.maintenance.flush, store, next_flush_step, engine)
+    if code != MDB_SUCCESS:
+        engine_fail(engine, code)
     engine.counters.waited_ns += <uint64_t> (clock_elapsed() - begun_ns)
-    return store.immutable.get() == NULL
+    return not has_immutable(&store.memtables)
 
 
 cdef bint reserve_memtable(EngineCore *engine, uint64_t records) noexcept nogil:
     """Have the active memtable take so many records; False if it cannot."""
     cdef Store *store = engine.store
-    drop_flushed(store)
-    if not memtable_fits(store.active.get(), records):
-        if store.immutable.get() != NULL and not await_flush(engine):
+    store_drop_flushed(store)
+    if not memtables_fit(&store.memtables, records):
+        if has_immutable(&store.memtables) and not await_flush(engine):
             return False
-        rotate(store)
+        store_rotate(store)
         engine_wake_maintenance(engine)
-    engine.flush_waits.store(store.immutable.get() != NULL)
-    engine.fill_permille.store(memtable_fill(store.active.get()))
+    engine.flush_waits.store(has_immutable(&store.memtables))
+    engine.fill_permille.store(memtables_fill(&store.memtables))
     return True
 
 
@@ -142,10 +152,10 @@ cdef Capacity flushed_capacity(EngineCore *engine, int64_t now_ns) noexcept nogi
     cdef int code = MDB_SUCCESS
     if capacity >= CAPACITY_FOR_GRANTS or capacity == CAPACITY_FOR_NOTHING:
         return capacity
-    if await_flush(engine) and rotate(store):
+    if await_flush(engine) and store_rotate(store):
         await_flush(engine)
-    while code == MDB_SUCCESS and store.log_first <= store.tree.flushed_revision.load():
-        code = trim_step(store, now_ns)
+    while code == MDB_SUCCESS and store_trim_due(store):
+        code = store_trim(store, now_ns)
     if code != MDB_SUCCESS and not is_full(code):
         engine_fail(engine, code)
     return store_capacity(store, now_ns)
@@ -182,7 +192,7 @@ cdef int decide_group(EngineCore *engine, size_t start, size_t end) noexcept nog
         multiget_group(store, &engine.group[start], end - start)
     for i in range(start, end):
         changed |= decide_call(store, engine.group[i], now_ns, capacity)
-    if not changed and store.error == MDB_SUCCESS:
+    if not changed and transaction_error(&store.txn) == MDB_SUCCESS:
         store_abort(store)
         return MDB_SUCCESS
     code = commit_group(engine, now_ns)
@@ -248,15 +258,17 @@ cdef int run_command(EngineCore *engine, Command *command) noexcept nogil:
 cdef void run_task(EngineCore *engine, Task *task) noexcept nogil:
     """Run what is not a dial, between two groups."""
     cdef int64_t now_ns = clock_now(engine.clock)
-    cdef int code
+    cdef int code = MDB_SUCCESS
     if task.kind == TASK_COMMAND:
         code = run_command(engine, <Command *> task.body)
     elif task.kind == TASK_COUNT:
         code = release_count_step(engine.store, <ReleaseCount *> task.body, now_ns)
     elif task.kind == TASK_SNAPSHOT:
         code = snapshot_take(engine.store, <SnapshotRequest *> task.body, now_ns)
+    elif task.kind == TASK_STEP:
+        code = maintenance_step(engine.store, &engine.maintenance, <PlanTask *> task.body, now_ns)
     else:
-        code = maintenance_plan(engine.store, &engine.maintenance, <PlanTask *> task.body, now_ns)
+        maintenance_plan(engine.store, &engine.maintenance, <PlanTask *> task.body, now_ns)
     if code != MDB_SUCCESS:
         engine_fail(engine, code)
         refuse(task, STORAGE_FAILED)

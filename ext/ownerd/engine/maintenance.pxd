@@ -1,4 +1,4 @@
-"""C interface of maintenance: has maintenance's steps done, by a thread or by hand."""
+"""C interface of maintenance: has maintenance's work done, by a thread or by hand."""
 
 from libc.stdint cimport int64_t
 

@@ -11,24 +11,25 @@ cut off is made after it.
 Storing a count makes no revision: it says what was.
 """
 
-from cython.operator cimport dereference, preincrement
 from libc.string cimport memset
 
 from ownerd.api.reasons cimport TOO_MANY_READS, refuse
 from ownerd.api.task cimport OK, TASK_COUNT
 from ownerd.base.bytes cimport empty_slice, text_slice
 from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS
-from ownerd.engine.commands cimport is_full, is_uncounted, put_audit, read_audit, refuse_full
+from ownerd.engine.commands cimport put_audit, read_audit, refuse_full
 from ownerd.engine.queue cimport queue_run
-from ownerd.storage.capacity cimport CAPACITY_FOR_NOTHING
+from ownerd.storage.capacity cimport CAPACITY_FOR_NOTHING, is_full
+from ownerd.storage.catalog cimport (
+    NOT_RELEASED, List, all_lists, find_list, find_list_number, is_uncounted, note_counted,
+    put_counted,
+)
 from ownerd.storage.read_view cimport (
     RecordIterator, iterator_close, iterator_first, iterator_next, iterator_open, view_close,
     view_take,
 )
-from ownerd.storage.store cimport (
-    COUNT_PENDING, NOT_RELEASED, AuditRow, EventRow, List, find_list, put_event, store_begin,
-    store_capacity, store_commit,
-)
+from ownerd.storage.store cimport store_begin, store_capacity, store_commit, store_revision
+from ownerd.storage.tables cimport COUNT_PENDING, AuditRow, EventRow
 
 
 cdef void release_count_init(ReleaseCount *request) noexcept nogil:
@@ -113,15 +114,15 @@ cdef bint find_in_list(ReleaseCount *request, List *lst) noexcept nogil:
 cdef List *find_release(Store *store, ReleaseCount *request) noexcept nogil:
     """Return the list of the release, if it is still to be counted; else NULL."""
     cdef List *lst
+    cdef vector[List *] lists
+    cdef size_t i
     if not request.list_id.empty():
-        lst = find_list(store, text_slice(request.list_id))
+        lst = find_list(&store.catalog, text_slice(request.list_id))
         return lst if lst != NULL and find_in_list(request, lst) else NULL
-    it = store.lists_by_number.begin()
-    while it != store.lists_by_number.end():
-        lst = dereference(it).second
-        if find_in_list(request, lst):
-            return lst
-        preincrement(it)
+    all_lists(&store.catalog, &lists)
+    for i in range(lists.size()):
+        if find_in_list(request, lists[i]):
+            return lists[i]
     return NULL
 
 
@@ -143,32 +144,22 @@ cdef void set_count(Store *store, ReleaseCount *request) noexcept nogil:
 
 cdef int end_count(Store *store, ReleaseCount *request, int64_t now_ns) noexcept nogil:
     """Store the count, unless somebody else has in the meantime; an LMDB error code, or 0."""
-    cdef List *lst
-    cdef EventRow row
-    cdef size_t i
+    cdef List *lst = find_list_number(&store.catalog, request.view.list.number)
     cdef int code
-    if store.lists_by_number.count(request.view.list.number) == 0:
-        return MDB_SUCCESS
-    lst = store.lists_by_number[request.view.list.number]
-    if not find_in_list(request, lst):
+    if lst == NULL or not find_in_list(request, lst):
         return MDB_SUCCESS
     if store_capacity(store, now_ns) == CAPACITY_FOR_NOTHING:
         refuse_full(store, &request.task)
         return MDB_SUCCESS
     store_begin(store)
     set_count(store, request)
-    for i in range(lst.events.size()):
-        row = lst.events[i]
-        if row.entry_id == request.entry_id:
-            row.counted = True
-            put_event(store, lst.number, &row)
-    code = store_commit(store, store.state.revision, now_ns)
+    put_counted(&store.catalog, lst, request.entry_id)
+    code = store_commit(store, store_revision(store), now_ns)
     if is_full(code):
         refuse_full(store, &request.task)
         return MDB_SUCCESS
-    for i in range(lst.events.size()):
-        if code == MDB_SUCCESS and lst.events[i].entry_id == request.entry_id:
-            lst.events[i].counted = True
+    if code == MDB_SUCCESS:
+        note_counted(lst, request.entry_id)
     return code
 
 

@@ -4,8 +4,9 @@ from libc.stdint cimport int64_t, uint64_t
 
 from ownerd.api.task cimport Task
 from ownerd.base.containers cimport string, vector
+from ownerd.storage.catalog cimport Campaign
 from ownerd.storage.read_view cimport ReadView
-from ownerd.storage.store cimport Campaign, Store
+from ownerd.storage.store cimport Store
 
 # Asked of the engine, filled in by its writer between two groups.
 cdef cppclass SnapshotRequest:

@@ -21,12 +21,13 @@ from ownerd.rules.limits cimport RECORD_ID_BYTES
 from ownerd.rules.ownership cimport (
     NEVER_NS, NOBODY, Hold, Holder, hold_owned, hold_reserved, rules_holder,
 )
+from ownerd.storage.catalog cimport Campaign, List, all_campaigns, find_list
 from ownerd.storage.codec cimport KEY_BYTES, record_id_text, record_key
 from ownerd.storage.read_view cimport (
     RecordIterator, iterator_close, iterator_first, iterator_next, iterator_open, view_close,
     view_find, view_take,
 )
-from ownerd.storage.store cimport Campaign, List, Store, find_list
+from ownerd.storage.store cimport Store, store_revision
 
 from ownerd.api.reasons import refused
 from ownerd.storage.directory import StoreError
@@ -54,16 +55,16 @@ cdef void request_free(SnapshotRequest *request) noexcept nogil:
 
 cdef int snapshot_take(Store *store, SnapshotRequest *request, int64_t now_ns) noexcept nogil:
     """Fill in a request; a list that is not there or a lack of reader slots refuses it."""
-    cdef List *lst = find_list(store, text_slice(request.list_id))
+    cdef List *lst = find_list(&store.catalog, text_slice(request.list_id))
     if lst == NULL:
         refuse_about(&request.task, LIST_NOT_FOUND, text_slice(request.list_id))
         return MDB_SUCCESS
     if view_take(&request.view, store, lst) != MDB_SUCCESS:
         refuse(&request.task, TOO_MANY_READS)
         return MDB_SUCCESS
-    request.revision = store.state.revision
+    request.revision = store_revision(store)
     request.time_ns = now_ns
-    request.campaigns = store.campaigns
+    all_campaigns(&store.catalog, &request.campaigns)
     return MDB_SUCCESS
 
 

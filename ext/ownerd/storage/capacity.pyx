@@ -1,10 +1,10 @@
 """Capacity in a map and on the disk: grants are refused before the store is full.
 
 LMDB needs free pages even to delete (copy on write), so a reserve is kept: grants may not touch
-it, attempts may use half of it, and the rest is for releases and settling, which make room again.
-What is journaled and not yet flushed will need room in the record tree: that much is promised, and
-counts as used there. The data file's blocks are reserved on the disk multiget of need, so that a
-full disk shows here, where nothing is lost, and not as a failed commit. Any thread.
+it, attempts may use half of it, and the rest is for releases and maintenance, which make room
+again. What is journaled and not yet flushed will need room in the record tree: that much is
+promised, and counts as used there. The data file's blocks are reserved on the disk ahead of need,
+so that a full disk shows here, where nothing is lost, and not as a failed commit. Any thread.
 """
 
 from libc.string cimport memcpy
@@ -63,11 +63,11 @@ cdef uint64_t bytes_ahead(uint64_t reserve_bytes, uint64_t used) noexcept nogil:
 
 
 cdef void allocate_ahead(
-    Environment *environment, uint64_t multiget, uint64_t used
+    Environment *environment, uint64_t ahead, uint64_t used
 ) noexcept nogil:
     """Reserve disk blocks for the data file before they are needed."""
     cdef int code
-    cdef uint64_t wanted = min(used + multiget, environment.map_bytes)
+    cdef uint64_t wanted = min(used + ahead, environment.map_bytes)
     environment.disk_full = False
     while environment.can_allocate and environment.allocated_bytes < wanted:
         code = fallocate(

@@ -11,9 +11,14 @@ cdef enum:
     VALUE_BYTES = 40                  # longest record value, without its seal
     CHECKSUM_BYTES = 4                # the checksum that ends every stored value
 
+# `value` has room for the seal behind its `size` bytes.
 cdef void row_seal(Slice key, char *value, size_t size) noexcept nogil
+# The seal is cut off, whether it is right or not.
 cdef bint row_verify(const MDB_val *key, MDB_val *value) noexcept nogil
+# Both write at most KEY_BYTES, no NUL counted, and return how many.
 cdef size_t record_key(char *key, uint32_t list_number, Slice record_id) noexcept nogil
 cdef size_t record_id_text(const char *key, size_t key_size, char *text) noexcept nogil
+# False: the value is no record's.
 cdef bint hold_decode(const MDB_val *value, Hold *hold) noexcept nogil
+# At most VALUE_BYTES; 0: nothing of it is left.
 cdef size_t hold_encode(const Hold *hold, int64_t now_ns, char *value) noexcept nogil

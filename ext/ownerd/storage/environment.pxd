@@ -1,4 +1,4 @@
-"""C interface of environment: one LMDB environment, open, with the figures of its room."""
+"""C interface of environment: one LMDB environment, open, with the figures of its capacity."""
 
 from libc.stdint cimport int64_t, uint64_t
 
@@ -10,7 +10,7 @@ cdef cppclass Environment:
     int data_fd
     uint64_t map_bytes
     uint64_t page_bytes
-    mutex guard                       # the figures below; `room` keeps them
+    mutex guard                       # the figures below; `capacity` keeps them
     uint64_t allocated_bytes          # the data file's blocks are reserved up to here
     uint64_t free_bytes               # in LMDB's free list, as last counted
     int64_t free_counted_ns           # when that was
@@ -19,11 +19,14 @@ cdef cppclass Environment:
     bint disk_full
     bint map_full
 
+# StoreError, with the action, unless the code is 0; so do the next three.
 cdef check(int code, str action)
 cdef refuse_truncated(MDB_env *env, str path)
 cdef Environment *environment_open(str path, uint64_t map_bytes) except NULL
 cdef open_tables(
     Environment *environment, const char *const *names, MDB_dbi *tables, int count
 )
+# No transaction of it is open.
 cdef void environment_close(Environment *environment) noexcept
+# Of the map, ever; any thread.
 cdef uint64_t used_bytes(Environment *environment) noexcept nogil

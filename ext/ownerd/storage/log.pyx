@@ -1,4 +1,4 @@
-"""What one commit leaves in the journal: each record that its group wrote, as it is afterwards.
+"""The journal: each record that a commit's group wrote, as it is afterwards, until it is flushed.
 
 A row's key is the revision, big-endian. Its value is a head (version, number of records, whether
 another part follows, server time), the records (size of key, size of value, key, value; no value:
@@ -9,17 +9,26 @@ A large group is cut into parts of a few pages each, whose keys have the part's 
 revision: LMDB then always finds room for them among pages that were freed, which need to be side by
 side for one value.
 
-It knows the bytes only; `store` commits them, `opening` replays them.
+Invariant: every revision has its rows in the journal, from the first on without a gap, until the
+tree has flushed it.
+
+It neither commits nor reads the table through: `store` does the one, `recovery` and `verify` the
+other.
 """
 
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
 from ownerd.base.bytes cimport get_be64, put_be64, slice_of
+from ownerd.base.failpoints cimport FAIL_AFTER_TRIM, FAIL_BEFORE_TRIM, fail_at
+from ownerd.base.lmdb cimport MDB_FIRST, MDB_NEXT, MDB_NOTFOUND, MDB_SUCCESS, MDB_cursor, lmdb
 from ownerd.storage.codec cimport CHECKSUM_BYTES, KEY_BYTES, VALUE_BYTES, row_seal
 from ownerd.storage.memtable cimport memtable_put, record_hash
+from ownerd.storage.tables cimport LOG
+from ownerd.storage.transaction cimport append_row, note_error, open_cursor, transaction_error
 
 cdef enum:
+    LOG_KEY_BYTES = 10                # revision, and part from the second on
     VERSION = 1
     PART_BYTES = 16_000               # four pages, less LMDB's head and the last record's excess
 
@@ -31,28 +40,33 @@ cdef struct Head:
     int64_t time_ns
 
 
-cdef void begin_part(LogGroup *journal) noexcept nogil:
+cdef void begin_part(Log *log) noexcept nogil:
     """Start another part; its head is filled in when it is sealed."""
-    if journal.used == journal.parts.size():
-        journal.parts.resize(journal.used + 1)
-    journal.parts[journal.used].value.resize(sizeof(Head))
-    journal.parts[journal.used].count = 0
-    journal.used += 1
+    if log.used == log.parts.size():
+        log.parts.resize(log.used + 1)
+    log.parts[log.used].value.resize(sizeof(Head))
+    log.parts[log.used].count = 0
+    log.used += 1
 
 
-cdef void log_begin(LogGroup *journal) noexcept nogil:
+cdef void log_init(Log *log, uint64_t first_revision) noexcept nogil:
+    """Start where the table's first row is, or would be."""
+    log.first_revision = log.next_first_revision = first_revision
+
+
+cdef void log_begin(Log *log) noexcept nogil:
     """Start the rows of a new group."""
-    journal.used = 0
-    begin_part(journal)
+    log.used = 0
+    begin_part(log)
 
 
-cdef void log_add(LogGroup *journal, Slice key, Slice value) noexcept nogil:
+cdef void log_add(Log *log, Slice key, Slice value) noexcept nogil:
     """Add what one record became."""
     cdef char sizes[2]
-    cdef LogPart *part = &journal.parts[journal.used - 1]
+    cdef LogPart *part = &log.parts[log.used - 1]
     if part.value.size() > PART_BYTES:
-        begin_part(journal)
-        part = &journal.parts[journal.used - 1]
+        begin_part(log)
+        part = &log.parts[log.used - 1]
     sizes[0], sizes[1] = <char> key.size, <char> value.size
     part.value.append(sizes, 2)
     part.value.append(key.data, key.size)
@@ -60,7 +74,7 @@ cdef void log_add(LogGroup *journal, Slice key, Slice value) noexcept nogil:
     part.count += 1
 
 
-cdef size_t log_key(char *key, uint64_t revision, size_t part) noexcept nogil:
+cdef size_t part_key(char *key, uint64_t revision, size_t part) noexcept nogil:
     """Write the key (LOG_KEY_BYTES at most) of a part, from 0; return its size."""
     put_be64(key, revision)
     if part == 0:
@@ -69,22 +83,69 @@ cdef size_t log_key(char *key, uint64_t revision, size_t part) noexcept nogil:
     return LOG_KEY_BYTES
 
 
-cdef Slice log_finish(
-    LogGroup *journal, size_t part, Slice key, int64_t time_ns
-) noexcept nogil:
+cdef Slice finish_part(Log *log, size_t part, Slice key, int64_t time_ns) noexcept nogil:
     """Finish a part for the row with this key and return it; valid until the next begin."""
     cdef Head head
-    cdef string *value = &journal.parts[part].value
+    cdef string *value = &log.parts[part].value
     cdef size_t size = value.size()
     head.version = VERSION
-    head.count = journal.parts[part].count
-    head.more = part + 1 < journal.used
+    head.count = log.parts[part].count
+    head.more = part + 1 < log.used
     head.unused = 0
     head.time_ns = time_ns
     memcpy(&value[0][0], &head, sizeof(head))
     value.resize(size + CHECKSUM_BYTES)
     row_seal(key, &value[0][0], size)
     return slice_of(value.data(), value.size())
+
+
+cdef void log_put(Log *log, Transaction *txn, uint64_t revision, int64_t time_ns) noexcept nogil:
+    """Append the group's rows to the table."""
+    cdef char key[LOG_KEY_BYTES]
+    cdef Slice whole
+    cdef size_t part
+    for part in range(log.used):
+        whole = slice_of(key, part_key(key, revision, part))
+        append_row(txn, LOG, whole, finish_part(log, part, whole, time_ns))
+
+
+cdef void log_trim(
+    Log *log, Transaction *txn, uint64_t flushed_revision, int most
+) noexcept nogil:
+    """Remove up to `most` revisions that the tree has flushed."""
+    cdef MDB_cursor *cursor
+    cdef MDB_val key, value
+    cdef int code
+    if not trim_due(log, flushed_revision) or transaction_error(txn) != MDB_SUCCESS:
+        return
+    fail_at(FAIL_BEFORE_TRIM)
+    if not open_cursor(txn, LOG, &cursor):
+        return
+    code = lmdb.cursor_get(cursor, &key, &value, MDB_FIRST)
+    while code == MDB_SUCCESS and log_revision(&key) <= flushed_revision:
+        if key.mv_size == 8:          # a first part: the others go with it
+            most -= 1
+            if most < 0:
+                break
+        code = lmdb.cursor_del(cursor, 0)
+        if code == MDB_SUCCESS:
+            code = lmdb.cursor_get(cursor, &key, &value, MDB_NEXT)
+    if code == MDB_SUCCESS:
+        log.next_first_revision = log_revision(&key)
+    elif code == MDB_NOTFOUND:        # all of it is flushed
+        log.next_first_revision = flushed_revision + 1
+    else:
+        note_error(txn, code)
+    lmdb.cursor_close(cursor)
+    fail_at(FAIL_AFTER_TRIM)
+
+
+cdef void log_committed(Log *log) noexcept nogil:
+    log.first_revision = log.next_first_revision
+
+
+cdef void log_rollback(Log *log) noexcept nogil:
+    log.next_first_revision = log.first_revision
 
 
 cdef uint64_t log_revision(const MDB_val *key) noexcept nogil:

@@ -1,4 +1,4 @@
-"""C interface of memtable: memtables of records changed since the last settling, in memory."""
+"""C interface of memtable: records changed since the last rotation, in memory."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
@@ -104,21 +104,27 @@ cdef inline void memtable_prefetch(Memtable *memtable, uint32_t hash) noexcept n
     prefetch(&memtable.slots[first_slot(memtable, hash)])
 
 
+# Never NULL: want of memory ends the process.
 cdef Memtable *memtable_new(uint64_t memtable_bytes) noexcept nogil
 cdef uint32_t record_hash(const char *key, size_t size) noexcept nogil
+# On the writer thread; `find` also where nothing is put. An entry stays where it is while the
+# memtable lives, unless it is rolled back.
 cdef uint64_t memtable_fill(Memtable *memtable) noexcept nogil
 cdef bint memtable_fits(Memtable *memtable, uint64_t record_count) noexcept nogil
 cdef const Entry *memtable_find(
     Memtable *memtable, uint32_t hash, const char *key, size_t key_size
 ) noexcept nogil
+# Only after `memtable_fits`; key and value are copied.
 cdef void memtable_put(
     Memtable *memtable, uint32_t hash, Slice key, Slice value
 ) noexcept nogil
 cdef void memtable_mark(Memtable *memtable) noexcept nogil
 cdef void memtable_rollback(Memtable *memtable) noexcept nogil
+# On any thread. A run lives by itself, its entries as long as the memtable.
 cdef void memtable_runs(
     Memtable *memtable, const vector[char *] *chunks, uint64_t end, Runs *runs
 ) noexcept nogil
+# Of an immutable memtable only.
 cdef shared_ptr[Run] memtable_run(Memtable *memtable) noexcept nogil
 cdef int compare_keys(
     const char *left, size_t left_size, const char *right, size_t right_size

@@ -1,8 +1,9 @@
 """The memtables: what was committed to the journal and is not in the record tree yet.
 
 A memtable is an append-only arena of entries with a hash index of the newest entry of each record.
-One memtable is active: the writer thread appends to it. When it is full, or settling begins, it is
-immutable: nothing changes in it any more, and it is dropped once the record tree has what it holds.
+One memtable is active: the writer thread appends to it. When it is full, or a vacuum begins, it is
+made immutable: nothing changes in it any more, and it is dropped once the record tree has what it
+holds.
 
 Invariants:
 - An entry that was committed never changes or moves while its memtable lives, so that a snapshot is

@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from ownerd.base.bytes cimport Slice
 from ownerd.base.containers cimport string, vector
 from ownerd.rules.ownership cimport Hold
-from ownerd.storage.memtable cimport Memtable
+from ownerd.storage.memtables cimport Memtables
 from ownerd.storage.record_tree cimport Tree
 
 cdef enum Lookup:
@@ -33,9 +33,23 @@ cdef cppclass Multiget:
     vector[Probe] probes
     size_t next                       # the record that is decided next
 
+
+cdef inline const Seen *multiget_take(Multiget *multiget, uint32_t count) noexcept nogil:
+    """Return what was seen of the next `count` records, NULL if they were not looked up.
+
+    Valid until the multiget is cleared.
+    """
+    cdef size_t first = multiget.next
+    if multiget.records.size() < first + count:
+        return NULL
+    multiget.next += count
+    return &multiget.records[first]
+
+
+# On the writer thread: clear, add or skip every record of the group in order, read, then take.
 cdef void multiget_clear(Multiget *multiget) noexcept nogil
 cdef void multiget_add(Multiget *multiget, uint32_t list_number, Slice record_id) noexcept nogil
 cdef void multiget_skip(Multiget *multiget, uint32_t count) noexcept nogil
 cdef int multiget_read(
-    Multiget *multiget, Tree *tree, Memtable *active, Memtable *immutable
+    Multiget *multiget, Tree *tree, const Memtables *memtables
 ) noexcept nogil

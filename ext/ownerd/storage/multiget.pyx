@@ -1,11 +1,11 @@
 """Looks a group's records up in the tree before they are decided, in key order.
 
 Random look-ups in a large tree wait for memory most of the time. In key order they share the way
-down from the root, and the index slots of the memtables can be asked for some records multiget. On
+down from the root, and the index slots of the memtables can be asked for some records ahead. On
 ten million records that halves what a decision costs.
 
 What was seen holds when its turn comes: the memtables change by the group's own decisions only, and
-a record that comes up twice in a group is not looked up multiget. Runs on the writer thread.
+a record that comes up twice in a group is not looked up ahead. Runs on the writer thread.
 """
 
 from libcpp.algorithm cimport sort
@@ -14,9 +14,8 @@ from ownerd.base.lmdb cimport (
     MDB_CORRUPTED, MDB_NOTFOUND, MDB_SET, MDB_SUCCESS, MDB_cursor, MDB_val, lmdb,
 )
 from ownerd.storage.codec cimport KEY_BYTES, hold_decode, record_key, row_verify
-from ownerd.storage.memtable cimport (
-    key_high, key_low, memtable_find, memtable_prefetch, record_hash,
-)
+from ownerd.storage.memtable cimport key_high, key_low, record_hash
+from ownerd.storage.memtables cimport memtables_find, memtables_prefetch
 from ownerd.storage.record_tree cimport TREE_RECORDS, tree_read
 
 cdef enum:
@@ -56,7 +55,7 @@ cdef bint probe_before(const Probe &left, const Probe &right) noexcept nogil:
     return left.high < right.high or (left.high == right.high and left.low < right.low)
 
 
-cdef void choose(Multiget *multiget, Memtable *active, Memtable *immutable) noexcept nogil:
+cdef void choose(Multiget *multiget, const Memtables *memtables) noexcept nogil:
     """Find the records that no memtable has."""
     cdef size_t i
     cdef Seen *seen
@@ -64,14 +63,11 @@ cdef void choose(Multiget *multiget, Memtable *active, Memtable *immutable) noex
     cdef const char *key
     for i in range(multiget.records.size()):
         if i + PREFETCHED < multiget.records.size():
-            memtable_prefetch(active, multiget.records[i + PREFETCHED].hash)
-            if immutable != NULL:
-                memtable_prefetch(immutable, multiget.records[i + PREFETCHED].hash)
+            memtables_prefetch(memtables, multiget.records[i + PREFETCHED].hash)
         seen = &multiget.records[i]
         key = multiget.keys.data() + seen.key_at
-        if seen.key_size == 0 or memtable_find(active, seen.hash, key, seen.key_size) != NULL \
-                or (immutable != NULL
-                    and memtable_find(immutable, seen.hash, key, seen.key_size) != NULL):
+        if seen.key_size == 0 \
+                or memtables_find(memtables, seen.hash, key, seen.key_size) != NULL:
             continue
         probe.high = key_high(key, seen.key_size)
         probe.low = key_low(key, seen.key_size)
@@ -107,13 +103,13 @@ cdef bint comes_twice(Multiget *multiget, size_t i) noexcept nogil:
 
 
 cdef int multiget_read(
-    Multiget *multiget, Tree *tree, Memtable *active, Memtable *immutable
+    Multiget *multiget, Tree *tree, const Memtables *memtables
 ) noexcept nogil:
     """Look up what was added; an LMDB error code, or 0."""
     cdef MDB_cursor *cursor
     cdef size_t i
     cdef int code
-    choose(multiget, active, immutable)
+    choose(multiget, memtables)
     if multiget.probes.empty():
         return MDB_SUCCESS
     sort(multiget.probes.begin(), multiget.probes.end(), probe_before)

@@ -1,7 +1,7 @@
 """Reads the records of one list at one revision, while the writer goes on.
 
 The writer thread takes a view between two groups: a read transaction on the record tree, the
-immutable memtable, and the active memtable up to where it ends. From then on another thread walks
+immutable memtable, and the active memtable up to where it ends. From then on another thread reads
 it, without the GIL and without the writer: tree and memtables merged in key order, of each record
 what is newest. While a view is open LMDB cannot reuse the tree's pages, so it is closed as soon as
 it is read.
@@ -13,12 +13,13 @@ from libc.string cimport memcmp
 
 from ownerd.base.bytes cimport put_be32, slice_of
 from ownerd.base.lmdb cimport MDB_NEXT, MDB_NOTFOUND, MDB_RDONLY, MDB_SET_RANGE, MDB_SUCCESS, lmdb
+from ownerd.storage.catalog cimport fold_events
 from ownerd.storage.codec cimport hold_decode, row_verify
 from ownerd.storage.memtable cimport (
     compare_keys, entry_key, entry_value, memtable_run, memtable_runs, run_seek,
 )
+from ownerd.storage.memtables cimport memtables_view
 from ownerd.storage.record_tree cimport TREE_RECORDS
-from ownerd.storage.store cimport fold_events
 
 
 cdef int view_take(ReadView *view, Store *store, List *lst) noexcept nogil:
@@ -29,12 +30,9 @@ cdef int view_take(ReadView *view, Store *store, List *lst) noexcept nogil:
         return code
     view.tree = store.tree
     view.tree.view_count.fetch_add(1)
-    view.active = store.active
-    view.immutable = store.immutable
-    view.chunks = store.active.get().chunks
-    view.end = store.active.get().end
+    memtables_view(&store.memtables, &view.memtables)
     view.list = lst[0]
-    view.campaign_count = store.campaigns.size()
+    view.campaign_count = store.catalog.campaigns.size()
     view.prepared = view.damaged = False
     return MDB_SUCCESS
 
@@ -46,167 +44,170 @@ cdef void view_close(ReadView *view) noexcept nogil:
         view.txn = NULL
         view.tree.view_count.fetch_sub(1)
     view.runs.clear()
-    view.active.reset()
-    view.immutable.reset()
+    view.memtables.active.reset()
+    view.memtables.immutable.reset()
 
 
 cdef void prepare(ReadView *view) noexcept nogil:
     """Sort what the memtables hold, which the first reader does and not the writer."""
+    cdef MemtablesView *memtables = &view.memtables
     if view.prepared:
         return
-    memtable_runs(view.active.get(), &view.chunks, view.end, &view.runs)
-    if view.immutable.get() != NULL:
-        view.runs.push_back(memtable_run(view.immutable.get()))
+    memtable_runs(memtables.active.get(), &memtables.chunks, memtables.end, &view.runs)
+    if memtables.immutable.get() != NULL:
+        view.runs.push_back(memtable_run(memtables.immutable.get()))
     view.prepared = True
 
 
-# --- a walk ---------------------------------------------------------------------------------------
+# --- in key order ---------------------------------------------------------------------------------
 
-cdef void iterator_open(RecordIterator *walk, ReadView *view) noexcept nogil:
-    """Set a walk up; `iterator_first` begins it, `iterator_close` ends it."""
+cdef void iterator_open(RecordIterator *records, ReadView *view) noexcept nogil:
+    """Set an iteration up; `iterator_first` begins it, `iterator_close` ends it."""
     prepare(view)
-    walk.view = view
-    put_be32(walk.prefix, view.list.number)
-    walk.at.resize(view.runs.size())
+    records.view = view
+    put_be32(records.prefix, view.list.number)
+    records.at.resize(view.runs.size())
     if lmdb.cursor_open(
-        view.txn, view.tree.tables[<int> TREE_RECORDS], &walk.cursor
+        view.txn, view.tree.tables[<int> TREE_RECORDS], &records.cursor
     ) != MDB_SUCCESS:
-        walk.cursor = NULL
+        records.cursor = NULL
         view.damaged = True
 
 
-cdef void iterator_close(RecordIterator *walk) noexcept nogil:
-    if walk.cursor != NULL:
-        lmdb.cursor_close(walk.cursor)
+cdef void iterator_close(RecordIterator *records) noexcept nogil:
+    if records.cursor != NULL:
+        lmdb.cursor_close(records.cursor)
 
 
-cdef bint in_list(RecordIterator *walk, const char *key, size_t key_size) noexcept nogil:
-    return key_size >= 4 and memcmp(key, walk.prefix, 4) == 0
+cdef bint in_list(RecordIterator *records, const char *key, size_t key_size) noexcept nogil:
+    return key_size >= 4 and memcmp(key, records.prefix, 4) == 0
 
 
-cdef void tree_step(RecordIterator *walk, int operation) noexcept nogil:
+cdef void tree_step(RecordIterator *records, int operation) noexcept nogil:
     """Move the cursor; `tree_more` is False at the list's end."""
-    cdef int code = lmdb.cursor_get(walk.cursor, &walk.tree_key, &walk.tree_value, operation)
-    walk.tree_more = code == MDB_SUCCESS and in_list(
-        walk, <const char *> walk.tree_key.mv_data, walk.tree_key.mv_size
+    cdef int code = lmdb.cursor_get(
+        records.cursor, &records.tree_key, &records.tree_value, operation
+    )
+    records.tree_more = code == MDB_SUCCESS and in_list(
+        records, <const char *> records.tree_key.mv_data, records.tree_key.mv_size
     )
     if code != MDB_SUCCESS and code != MDB_NOTFOUND:
-        walk.view.damaged = True
+        records.view.damaged = True
 
 
-cdef const Entry *run_top(RecordIterator *walk, size_t i) noexcept nogil:
+cdef const Entry *run_top(RecordIterator *records, size_t i) noexcept nogil:
     """Return the record of the list that a run is at, or NULL at its end."""
     cdef const Entry *entry
-    if walk.at[i] == walk.view.runs[i].get().entries.size():
+    if records.at[i] == records.view.runs[i].get().entries.size():
         return NULL
-    entry = walk.view.runs[i].get().entries[walk.at[i]]
-    return entry if in_list(walk, entry_key(entry), entry.key_size) else NULL
+    entry = records.view.runs[i].get().entries[records.at[i]]
+    return entry if in_list(records, entry_key(entry), entry.key_size) else NULL
 
 
-cdef void find_top(RecordIterator *walk) noexcept nogil:
+cdef void find_top(RecordIterator *records) noexcept nogil:
     """Find the runs' first record; of those with the same key, the newest."""
     cdef size_t i
     cdef const Entry *entry
-    walk.top = NULL
-    for i in range(walk.at.size()):
-        entry = run_top(walk, i)
-        if entry != NULL and (walk.top == NULL or compare_keys(
-            entry_key(entry), entry.key_size, entry_key(walk.top), walk.top.key_size
+    records.top = NULL
+    for i in range(records.at.size()):
+        entry = run_top(records, i)
+        if entry != NULL and (records.top == NULL or compare_keys(
+            entry_key(entry), entry.key_size, entry_key(records.top), records.top.key_size
         ) < 0):
-            walk.top = entry
+            records.top = entry
 
 
-cdef void pass_top(RecordIterator *walk) noexcept nogil:
+cdef void pass_top(RecordIterator *records) noexcept nogil:
     """Move every run past the record that was on top."""
-    cdef const Entry *passed = walk.top
+    cdef const Entry *passed = records.top
     cdef const Entry *entry
     cdef size_t i
-    for i in range(walk.at.size()):
-        entry = run_top(walk, i)
+    for i in range(records.at.size()):
+        entry = run_top(records, i)
         if entry != NULL and compare_keys(
             entry_key(entry), entry.key_size, entry_key(passed), passed.key_size
         ) == 0:
-            walk.at[i] += 1
-    find_top(walk)
+            records.at[i] += 1
+    find_top(records)
 
 
-cdef bint take_tree(RecordIterator *walk) noexcept nogil:
+cdef bint take_tree(RecordIterator *records) noexcept nogil:
     """Make the tree's record the current one; False if its row is damaged."""
-    cdef MDB_val value = walk.tree_value
-    walk.key = slice_of(walk.tree_key.mv_data, walk.tree_key.mv_size)
-    return row_verify(&walk.tree_key, &value) and hold_decode(&value, &walk.hold)
+    cdef MDB_val value = records.tree_value
+    records.key = slice_of(records.tree_key.mv_data, records.tree_key.mv_size)
+    return row_verify(&records.tree_key, &value) and hold_decode(&value, &records.hold)
 
 
-cdef bint take_top(RecordIterator *walk) noexcept nogil:
+cdef bint take_top(RecordIterator *records) noexcept nogil:
     """Make the runs' first record the current one."""
     cdef MDB_val value
-    walk.key = slice_of(entry_key(walk.top), walk.top.key_size)
-    value.mv_data = <void *> entry_value(walk.top)
-    value.mv_size = walk.top.value_size
-    return hold_decode(&value, &walk.hold)
+    records.key = slice_of(entry_key(records.top), records.top.key_size)
+    value.mv_data = <void *> entry_value(records.top)
+    value.mv_size = records.top.value_size
+    return hold_decode(&value, &records.hold)
 
 
-cdef bint advance(RecordIterator *walk) noexcept nogil:
+cdef bint advance(RecordIterator *records) noexcept nogil:
     """Make the next record, of tree or runs, the current one; False at the end."""
     cdef int order
     cdef bint sound, gone = True
     while gone:
-        if walk.top == NULL and not walk.tree_more:
+        if records.top == NULL and not records.tree_more:
             return False
-        order = 1 if walk.top == NULL else -1
-        if walk.top != NULL and walk.tree_more:
+        order = 1 if records.top == NULL else -1
+        if records.top != NULL and records.tree_more:
             order = compare_keys(
-                entry_key(walk.top), walk.top.key_size,
-                <const char *> walk.tree_key.mv_data, walk.tree_key.mv_size,
+                entry_key(records.top), records.top.key_size,
+                <const char *> records.tree_key.mv_data, records.tree_key.mv_size,
             )
-        gone = order <= 0 and walk.top.value_size == 0
-        sound = gone or (take_top(walk) if order <= 0 else take_tree(walk))
-        if not sound or (not gone and walk.hold.campaign >= walk.view.campaign_count):
-            walk.view.damaged = True
+        gone = order <= 0 and records.top.value_size == 0
+        sound = gone or (take_top(records) if order <= 0 else take_tree(records))
+        if not sound or (not gone and records.hold.campaign >= records.view.campaign_count):
+            records.view.damaged = True
             return False
-        walk.passes_top, walk.passes_tree = order <= 0, order >= 0
+        records.passes_top, records.passes_tree = order <= 0, order >= 0
         if gone:
-            move_past(walk)
-    walk.released_by = fold_events(
-        &walk.view.list.events, walk.view.list.head_seq, &walk.hold
+            move_past(records)
+    records.released_by = fold_events(
+        &records.view.list.events, records.view.list.head_seq, &records.hold
     )
     return True
 
 
-cdef void move_past(RecordIterator *walk) noexcept nogil:
-    if walk.passes_top:
-        pass_top(walk)
-    if walk.passes_tree:
-        tree_step(walk, MDB_NEXT)
+cdef void move_past(RecordIterator *records) noexcept nogil:
+    if records.passes_top:
+        pass_top(records)
+    if records.passes_tree:
+        tree_step(records, MDB_NEXT)
 
 
-cdef bint iterator_first(RecordIterator *walk, Slice after) noexcept nogil:
+cdef bint iterator_first(RecordIterator *records, Slice after) noexcept nogil:
     """Move to the first record, or to the first one after the key `after`; False if none is left.
 
     The current record is in `key`, `hold` and `released_by` until the next step.
     """
-    cdef Slice start = after if after.size != 0 else slice_of(walk.prefix, 4)
+    cdef Slice start = after if after.size != 0 else slice_of(records.prefix, 4)
     cdef size_t i
-    if walk.cursor == NULL:
+    if records.cursor == NULL:
         return False
-    for i in range(walk.at.size()):
-        walk.at[i] = run_seek(walk.view.runs[i].get(), start.data, start.size)
-    find_top(walk)
-    walk.tree_key.mv_data = <void *> start.data
-    walk.tree_key.mv_size = start.size
-    tree_step(walk, MDB_SET_RANGE)
-    if not advance(walk):
+    for i in range(records.at.size()):
+        records.at[i] = run_seek(records.view.runs[i].get(), start.data, start.size)
+    find_top(records)
+    records.tree_key.mv_data = <void *> start.data
+    records.tree_key.mv_size = start.size
+    tree_step(records, MDB_SET_RANGE)
+    if not advance(records):
         return False
     if after.size != 0 \
-            and compare_keys(walk.key.data, walk.key.size, after.data, after.size) == 0:
-        return iterator_next(walk)
+            and compare_keys(records.key.data, records.key.size, after.data, after.size) == 0:
+        return iterator_next(records)
     return True
 
 
-cdef bint iterator_next(RecordIterator *walk) noexcept nogil:
+cdef bint iterator_next(RecordIterator *records) noexcept nogil:
     """Move to the next record; False at the list's end, and at a damaged row."""
-    move_past(walk)
-    return advance(walk)
+    move_past(records)
+    return advance(records)
 
 
 # --- one record -----------------------------------------------------------------------------------

@@ -3,16 +3,18 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libcpp.atomic cimport atomic
 
-from ownerd.base.containers cimport string, vector
-from ownerd.base.lmdb cimport MDB_cursor, MDB_dbi, MDB_txn, MDB_val
-from ownerd.rules.ownership cimport Event, Hold
+from ownerd.base.clock cimport clock_elapsed
+from ownerd.base.containers cimport mutex
+from ownerd.base.lmdb cimport MDB_dbi, MDB_txn, MDB_val
 from ownerd.storage.environment cimport Environment
-from ownerd.storage.memtable cimport Memtable, Run
 
 cdef enum TreeTable:
     TREE_META
     TREE_RECORDS
     TREE_TABLE_COUNT
+
+cdef enum:
+    RECORDS_PER_LOOK = 32             # records handled between two looks at the clock
 
 cdef const char *TREE_TABLE_NAMES[TREE_TABLE_COUNT]
 
@@ -25,37 +27,73 @@ cdef struct TreeState:                # TREE_META "state"
 cdef cppclass Tree:
     Environment *environment
     MDB_dbi tables[TREE_TABLE_COUNT]
-    atomic[uint64_t] flushed_revision  # as committed; written by maintenance
+    atomic[uint64_t] flushed_revision  # as committed
     uint64_t store_id
-    atomic[int64_t] flushing_delta    # records added, less removed, by the merge in progress
+    atomic[int64_t] flushing_delta    # records added, less removed, by the flush in progress
     atomic[int64_t] view_count        # views that are open: their pages are not used again
     MDB_txn *reader                   # the writer thread's, reset between its groups
     bint reading
+    mutex writing                     # held over a whole step, by whoever does it
+    uint64_t step_records             # how many records a step may write
+    uint64_t step_bytes               # what that takes at most; 0: whatever there is room for
+    uint64_t reserve_bytes
+    atomic[bint] out_of_space         # the last step found no room
 
-# What a walk over one list's records does in the tree, and how far it is.
-cdef cppclass Vacuum:
-    uint32_t number                   # of the list
-    bint purge                        # remove every record
-    uint32_t last_seq                 # events up to here are folded into the records
-    vector[Event] events
-    int64_t now_ns                    # spans that had ended by then are dropped
-    string after                      # the last key visited
-    uint64_t visited
-    uint64_t written
+# Asked before each of several steps: how long it may take, beside its commit; or to stop here.
+cdef enum:
+    STOP_STEPPING = -1
 
+ctypedef int64_t (*NextStep)(void *context) noexcept nogil
+
+
+cdef inline uint64_t tree_flushed(const Tree *tree) noexcept nogil:
+    """Return the revision that the tree is flushed up to; any thread."""
+    return tree.flushed_revision.load()
+
+
+cdef inline bint is_out_of_space(const Tree *tree) noexcept nogil:
+    """Tell whether the last step found no room, or somebody said that there is none; any thread."""
+    return tree.out_of_space.load()
+
+
+cdef inline void set_out_of_space(Tree *tree, bint out_of_space) noexcept nogil:
+    tree.out_of_space.store(out_of_space)
+
+
+cdef inline bint views_open(const Tree *tree) noexcept nogil:
+    """Tell whether anybody reads a view; any thread."""
+    return tree.view_count.load() > 0
+
+
+cdef inline bint step_over(uint64_t handled, uint64_t most, int64_t end_ns) noexcept nogil:
+    """Tell whether a step has done enough."""
+    return handled >= most or (
+        handled > 0 and handled % RECORDS_PER_LOOK == 0 and clock_elapsed() > end_ns
+    )
+
+
+# StoreError: it cannot be opened, or is no tree of this format.
 cdef Tree *tree_open(str path, uint64_t map_bytes) except NULL
 cdef tree_create(str path, uint64_t store_id)
 cdef void tree_close(Tree *tree) noexcept
+
+# --- look-ups of the writer thread; what they found is valid until `tree_rest` --------------------
+
 cdef int tree_read(Tree *tree) noexcept nogil
+# MDB_NOTFOUND, MDB_CORRUPTED or another LMDB error; 0: found.
 cdef int tree_find(
     Tree *tree, const char *key, size_t key_size, MDB_val *value
 ) noexcept nogil
 cdef void tree_rest(Tree *tree) noexcept nogil
+
+# --- any thread -----------------------------------------------------------------------------------
+
 cdef uint64_t tree_count(Tree *tree) noexcept nogil
-cdef int tree_flush(
-    Tree *tree, Memtable *memtable, const Run *run, size_t *position, uint64_t most, int64_t end_ns,
-    uint64_t *written
-) noexcept nogil
-cdef int tree_vacuum(
-    Tree *tree, Vacuum *walk, uint64_t most, int64_t end_ns, bint *finished
-) noexcept nogil
+# A step writes between begin and end, which wait for each other's: one write transaction, in which
+# the state is put too if the revision changes.
+cdef uint64_t tree_step_begin(Tree *tree) noexcept nogil
+cdef int tree_step_end(Tree *tree, int code) noexcept nogil
+cdef int64_t tree_rows(Tree *tree, MDB_txn *txn) noexcept nogil
+cdef int tree_put_state(Tree *tree, MDB_txn *txn, uint64_t flushed_revision) noexcept nogil
+# Before the first step that others may wait for; until then a step takes what room there is.
+cdef void tree_limit_steps(Tree *tree, uint64_t reserve_bytes) noexcept nogil

@@ -4,7 +4,9 @@ from libc.stdint cimport uint64_t
 
 from ownerd.storage.store cimport Store
 
+# StoreInUseError, StoreError; then nothing is left open.
 cdef Store *store_open(
     str directory, uint64_t map_bytes, uint64_t reserve_bytes, uint64_t memtable_bytes
 ) except NULL
+# No thread uses it any more, no view of it is open.
 cdef void store_close(Store *store) noexcept

@@ -1,4 +1,4 @@
-"""Opens a data directory: lock, both environments, catalog, the journal since the last settling.
+"""Opens a data directory: lock, both environments, catalog, the journal since the last flush.
 
     DIR/LOCK       locked by the one process that has the store
     DIR/journal/   LMDB: journal, catalog, audit, requests
@@ -14,38 +14,47 @@ would grant what somebody holds.
 import os
 import shutil
 
-from cython.operator cimport dereference, preincrement
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy, memset
-from libcpp.memory cimport shared_ptr
 
 from ownerd.base.bytes cimport Slice, empty_slice, put_be64, slice_of
-from ownerd.base.containers cimport string, unordered_map
-from ownerd.base.lmdb cimport MDB_SUCCESS, lmdb
-from ownerd.rules.ownership cimport NEVER_NS
+from ownerd.base.lmdb cimport MDB_MAP_FULL, lmdb
+from ownerd.rules.ownership cimport Code
+from ownerd.storage.catalog cimport Catalog, catalog_free, catalog_init, load_catalog, put_code
 from ownerd.storage.directory cimport take_lock
 from ownerd.storage.environment cimport check, environment_close, environment_open, open_tables
-from ownerd.storage.log cimport LogPosition, log_count, log_follows, log_replay, log_revision
-from ownerd.storage.memtable cimport Memtable, memtable_fits, memtable_new, memtable_run
-from ownerd.storage.record_tree cimport tree_close, tree_create, tree_flush, tree_open
-from ownerd.storage.store cimport (
-    CODES, LOG, META, TABLE_COUNT, TABLE_NAMES, List, StateRow, get_row, publish_counts,
-    put_row, store_abort, store_begin, store_capacity,
+from ownerd.storage.flush cimport Flush, flush_immutable
+from ownerd.storage.log cimport (
+    LogPosition, log_count, log_follows, log_init, log_replay, log_revision,
 )
+from ownerd.storage.memtables cimport (
+    has_immutable, memtables_close, memtables_fit, memtables_init, publish_counts, rotate,
+)
+from ownerd.storage.record_tree cimport (
+    STOP_STEPPING, is_out_of_space, tree_close, tree_create, tree_flushed, tree_limit_steps,
+    tree_open,
+)
+from ownerd.storage.store cimport store_capacity
 from ownerd.storage.table_cursor cimport (
-    TableCursor, cursor_close, cursor_next, cursor_open, cursor_seek, load_campaigns,
-    load_codes, load_dropped_lists, load_lists,
+    TableCursor, cursor_close, cursor_next, cursor_open, cursor_seek,
+)
+from ownerd.storage.tables cimport LOG, META, TABLE_COUNT, TABLE_NAMES, StateRow, Tables
+from ownerd.storage.transaction cimport (
+    Transaction, get_row, put_row, transaction_abort, transaction_begin, transaction_error,
+    transaction_init,
 )
 
+from ownerd.storage.catalog import DEFAULT_CODES
 from ownerd.storage.directory import StoreError, prepare_directory, sync_directory
-from ownerd.storage.store import DEFAULT_CODES
 
 cdef enum:
     FORMAT = 2
     NEW_MAP_BYTES = 1 << 20           # more than a new store needs
     MEMTABLES = 2                     # one active, one immutable
     MAP_BYTES_PER_MEMTABLE_BYTE = 8   # a small store has small memtables
-    FLUSH_RECORDS = 4096              # in one step, while nobody else uses the store
+
+
+cdef int64_t FLUSH_STEP_NS = 3_600_000_000_000   # nobody waits for the store yet
 
 
 cdef Store *store_open(
@@ -61,22 +70,21 @@ cdef Store *store_open(
     cdef int lock_fd = take_lock(directory)
     cdef Store *store = new Store()
     store.lock_fd = lock_fd
-    store.environment = NULL
+    store.tables.environment = NULL
     store.tree = NULL
-    store.txn = NULL
-    store.unflushed_count.store(0)
-    store.unflushed_delta.store(0)
+    transaction_init(&store.txn, &store.tables)
+    catalog_init(&store.catalog, &store.txn)
     try:
         _make_if_new(directory)
         store.reserve_bytes = min(reserve_bytes, map_bytes // 4)
-        store.memtable_bytes = min(
+        memtables_init(&store.memtables, min(
             memtable_bytes // MEMTABLES, map_bytes // MAP_BYTES_PER_MEMTABLE_BYTE
-        )
-        store.active = shared_ptr[Memtable](memtable_new(store.memtable_bytes))
+        ))
         store.tree = tree_open(os.path.join(directory, "records"), map_bytes)
-        store.environment = environment_open(os.path.join(directory, "journal"), map_bytes)
+        store.tables.environment = environment_open(os.path.join(directory, "journal"), map_bytes)
         _load(store, directory)
         _replay(store, directory)
+        tree_limit_steps(store.tree, store.reserve_bytes)
         store_capacity(store, 0)      # reserves disk blocks before they are needed
     except BaseException:
         store_close(store)
@@ -115,59 +123,59 @@ def _make_if_new(directory):
 
 cdef _create_log(str path, uint64_t store_id):
     """Make the journal's environment with its first commit: the format and the wrap-up codes."""
-    cdef Store store
-    cdef char flags[2]
-    store.environment = environment_open(path, NEW_MAP_BYTES)
-    store.txn = NULL
-    store.error = MDB_SUCCESS
+    cdef Tables tables
+    cdef Transaction txn
+    tables.environment = environment_open(path, NEW_MAP_BYTES)
     try:
-        open_tables(store.environment, TABLE_NAMES, store.tables, TABLE_COUNT)
-        for code, counts, success in DEFAULT_CODES:
-            encoded = code.encode()
-            flags[0], flags[1] = counts, success
-            put_row(
-                &store, CODES, slice_of(<const char *> encoded, len(encoded)), slice_of(flags, 2),
-                slice_of(<const char *> encoded, len(encoded)),
-            )
-        _put_first_state(&store, store_id)
-        check(store.error, "cannot write the new store")
-        check(lmdb.txn_commit(store.txn), "cannot write the new store")
+        open_tables(tables.environment, TABLE_NAMES, tables.handles, TABLE_COUNT)
+        transaction_init(&txn, &tables)
+        transaction_begin(&txn)
+        _put_codes(&txn)
+        _put_first_state(&txn, store_id)
+        check(transaction_error(&txn), "cannot write the new store")
+        check(lmdb.txn_commit(txn.txn), "cannot write the new store")
     finally:
-        environment_close(store.environment)
+        environment_close(tables.environment)
 
 
-cdef _put_first_state(Store *store, uint64_t store_id):
+cdef _put_codes(Transaction *txn):
+    cdef Catalog catalog
+    cdef Code flags
+    cdef Slice code
+    catalog_init(&catalog, txn)
+    for name, counts, success in DEFAULT_CODES:
+        encoded = name.encode()
+        code = slice_of(<const char *> encoded, len(encoded))
+        flags.counts_as_attempt, flags.success = counts, success
+        put_code(&catalog, code, &flags, code)
+
+
+cdef _put_first_state(Transaction *txn, uint64_t store_id):
     cdef StateRow state
     memset(&state, 0, sizeof(state))
     state.store_id = store_id
     state.format = FORMAT
     state.next_entry = state.next_list = 1
-    put_row(
-        store, META, slice_of(b"state", 5), slice_of(&state, sizeof(state)), empty_slice()
-    )
+    put_row(txn, META, slice_of(b"state", 5), slice_of(&state, sizeof(state)), empty_slice())
 
 
 # --- the catalog ----------------------------------------------------------------------------------
 
 cdef _load(Store *store, str directory):
-    cdef int code
-    open_tables(store.environment, TABLE_NAMES, store.tables, TABLE_COUNT)
+    open_tables(store.tables.environment, TABLE_NAMES, store.tables.handles, TABLE_COUNT)
     _load_state(store, directory)
-    for code in (
-        load_lists(store), load_campaigns(store), load_codes(store), load_dropped_lists(store)
-    ):
-        check(code, f"cannot read the catalog in {directory}")
+    check(load_catalog(&store.catalog), f"cannot read the catalog in {directory}")
 
 
 cdef _load_state(Store *store, str directory):
     cdef Slice value
     cdef bint found
-    store_begin(store)
-    found = get_row(store, META, slice_of(b"state", 5), &value)
+    transaction_begin(&store.txn)
+    found = get_row(&store.txn, META, slice_of(b"state", 5), &value)
     if found:
         memcpy(&store.state, value.data, min(value.size, sizeof(StateRow)))
-    code = store.error
-    store_abort(store)
+    code = transaction_error(&store.txn)
+    transaction_abort(&store.txn)
     check(code, f"cannot read the store in {directory}")
     if not found:
         raise StoreError(f"{directory}/journal is no store of this program: its state is missing")
@@ -198,17 +206,17 @@ cdef _replay(Store *store, str directory):
     cdef LogPosition place
     cdef char key[8]
     cdef bint more
-    place.revision = store.tree.flushed_revision.load()
+    place.revision = tree_flushed(store.tree)
     place.more = False
     if place.revision > store.state.revision:
         refuse_log(
             directory,
             f"ends at revision {store.state.revision}, the records are at {place.revision}",
         )
-    check(cursor_open(store, LOG, &scan), f"cannot read the journal in {directory}")
+    check(cursor_open(&store.tables, LOG, &scan), f"cannot read the journal in {directory}")
     try:
         more = cursor_next(&scan)
-        store.log_first = log_revision(&scan.key) if more else store.state.revision + 1
+        log_init(&store.log, log_revision(&scan.key) if more else store.state.revision + 1)
         put_be64(key, place.revision + 1)
         more = more and cursor_seek(&scan, slice_of(key, 8))
         while more and log_follows(&place, &scan.key, &scan.value):
@@ -219,63 +227,47 @@ cdef _replay(Store *store, str directory):
             refuse_log(directory, f"is damaged or incomplete at revision {place.revision}")
     finally:
         cursor_close(&scan)
-    store.log_next = store.log_first
-    publish_counts(store)
+    publish_counts(&store.memtables)
 
 
 cdef bint _replay_row(Store *store, TableCursor *scan, uint64_t revision) except *:
-    """Replay one row; when the memtable is full, which holds what came before, it is immutable."""
-    cdef int64_t count = log_count(&scan.value)
-    if not memtable_fits(store.active.get(), count):
-        flush_immutable(store)
-        store.active.get().last_revision = revision - 1
-        store.immutable = store.active
-        store.active = shared_ptr[Memtable](memtable_new(store.memtable_bytes))
-    return log_replay(&scan.value, store.active.get())
+    """Replay one row; a full memtable, which holds what came before, is rotated first.
 
-
-cdef flush_immutable(Store *store):
-    """Bring the immutable memtable, if there is one, into the tree.
-
-    The journal of a server with as much memory fits into both memtables; then this is left to the
-    settler, and the store opens so much sooner.
+    The journal of a server with as much memory fits into both memtables; then flushing is left to
+    maintenance, and the store opens so much sooner.
     """
-    cdef Memtable *memtable = store.immutable.get()
-    cdef size_t position = 0
-    cdef uint64_t written = 0
-    cdef int code
-    if memtable == NULL:
-        return
-    run = memtable_run(memtable)
-    while store.tree.flushed_revision.load() < memtable.last_revision:
-        code = tree_flush(
-            store.tree, memtable, run.get(), &position, FLUSH_RECORDS, NEVER_NS, &written
-        )
-        check(code, "cannot settle what the journal holds")
-    store.immutable.reset()
-    store.tree.flushing_delta.store(0)
+    if not memtables_fit(&store.memtables, <uint64_t> log_count(&scan.value)):
+        _flush(store)
+        rotate(&store.memtables, tree_flushed(store.tree), revision - 1)
+    return log_replay(&scan.value, store.memtables.active.get())
+
+
+cdef int64_t next_step(void *store) noexcept nogil:
+    """Flush in few steps, until there is no room."""
+    return STOP_STEPPING if is_out_of_space((<Store *> store).tree) else FLUSH_STEP_NS
+
+
+cdef _flush(Store *store):
+    """Bring the immutable memtable, if there is one, into the tree."""
+    cdef Flush flush
+    flush.flushed_count = 0
+    check(
+        flush_immutable(&flush, store, next_step, store), "cannot flush what the journal holds"
+    )
+    if has_immutable(&store.memtables):
+        check(MDB_MAP_FULL, "cannot flush what the journal holds")
 
 
 # --- closing --------------------------------------------------------------------------------------
 
 cdef void store_close(Store *store) noexcept:
     """Close both environments, free the catalog and let go of the lock."""
-    cdef unordered_map[string, List *].iterator lst
-    cdef size_t i
-    store.active.reset()
-    store.immutable.reset()
-    if store.environment != NULL:
-        environment_close(store.environment)
+    memtables_close(&store.memtables)
+    if store.tables.environment != NULL:
+        environment_close(store.tables.environment)
     if store.tree != NULL:
         tree_close(store.tree)
     if store.lock_fd >= 0:
         os.close(store.lock_fd)
-    lst = store.lists.begin()
-    while lst != store.lists.end():
-        del dereference(lst).second
-        preincrement(lst)
-    for i in range(store.campaigns.size()):
-        del store.campaigns[i]
-    for i in range(store.former.size()):
-        del store.former[i]
+    catalog_free(&store.catalog)
     del store

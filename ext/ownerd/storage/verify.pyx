@@ -28,7 +28,7 @@ from ownerd.storage.memtable cimport compare_keys
 from ownerd.storage.record_tree cimport (
     TREE_RECORDS, TREE_TABLE_COUNT, TREE_TABLE_NAMES, TreeState,
 )
-from ownerd.storage.store cimport (
+from ownerd.storage.tables cimport (
     CAMPAIGNS, DROPPED_LISTS, LISTS, LOG, META, PRINCIPALS, TABLE_COUNT, TABLE_NAMES, ListRow,
     StateRow,
 )

@@ -1,0 +1,62 @@
+"""C interface of maintenance_plan: what maintenance does next, and the steps that are the writer's.
+"""
+
+from libc.stdint cimport int64_t, uint64_t
+from libcpp.memory cimport shared_ptr
+
+from ownerd.api.task cimport Task
+from ownerd.base.containers cimport mutex
+from ownerd.storage.flush cimport Flush
+from ownerd.storage.memtable cimport Memtable
+from ownerd.storage.store cimport Store
+from ownerd.storage.vacuum cimport Vacuum, VacuumTarget
+
+cdef enum:
+    URGENT_STEP_NS = 20_000_000       # a step's time while somebody waits for it
+
+cdef enum Work:
+    WORK_NOTHING
+    # the writer's, between two groups: `maintenance_step`
+    WORK_ROTATE
+    WORK_TRIM
+    WORK_BEGIN_VACUUM
+    WORK_FINISH_VACUUM
+    WORK_FORGET_REQUESTS
+    # on the thread that maintains
+    WORK_FLUSH
+    WORK_COUNT                        # count a release, before its records are rewritten
+    WORK_VACUUM
+
+cdef cppclass MaintenanceState:
+    mutex turn                        # held from a plan to the end of its work
+    int64_t step_ns                   # how long a step may take, beside its commit
+    Flush flush
+    Vacuum vacuum
+    # what is still to come of the last vacuum of everything; the writer thread's
+    uint64_t vacuum_round             # every list whose own round is lower is due
+    bint flush_due                    # the active memtable is to be flushed, full or not
+    bint requests_due
+
+# Asked of the writer thread: what is to be done next; then, where it is the writer's, to do it.
+cdef cppclass PlanTask:
+    Task task
+    bint vacuum_all                   # in: begin a vacuum of everything
+    Work work                         # out; a step that finds no room for its commit says NOTHING
+    shared_ptr[Memtable] memtable     # out: WORK_FLUSH
+    VacuumTarget target               # out: WORK_COUNT, WORK_BEGIN_VACUUM
+    int64_t horizon_ns                # out: WORK_VACUUM
+
+
+cdef inline bint is_writers(Work work) noexcept nogil:
+    """Tell whether the writer does this work, as a task of its own."""
+    return WORK_ROTATE <= work <= WORK_FORGET_REQUESTS
+
+
+# Both on the writer thread, between two groups. A plan commits nothing.
+cdef void maintenance_plan(
+    Store *store, MaintenanceState *state, PlanTask *plan, int64_t now_ns
+) noexcept nogil
+# 0, also if there was no room for the step's commit; or an error that ends the store.
+cdef int maintenance_step(
+    Store *store, MaintenanceState *state, PlanTask *plan, int64_t now_ns
+) noexcept nogil

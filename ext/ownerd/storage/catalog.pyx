@@ -1,0 +1,459 @@
+"""The catalog: lists with their events, campaigns, wrap-up codes, dropped lists; memory and rows.
+
+Everything is in memory, since every decision asks for it. A change writes its rows in the open
+transaction; most show in memory once they are committed (`load_list` and its like), so that nothing
+is decided by what may still fail. A campaign that is added and the count of a release are needed at
+once: these are put back if the transaction does not commit.
+
+Invariants:
+- The catalog changes on the writer thread only, and by these functions only.
+- A campaign's number is its place, forever; a Campaign that was shown is never changed or freed.
+- `events` holds every event that some record in the tree or in a memtable may not have seen.
+
+It decides nothing, and holds no record.
+"""
+
+from cython.operator cimport dereference, preincrement
+from libc.string cimport memcpy, memset
+
+from ownerd.base.bytes cimport empty_slice, get_be32, put_be32, slice_of, text_slice, val_of
+from ownerd.base.lmdb cimport MDB_SUCCESS, MDB_val, lmdb
+from ownerd.storage.codec cimport row_verify
+from ownerd.storage.table_cursor cimport (
+    TableCursor, cursor_close, cursor_next, cursor_open, cursor_seek,
+)
+from ownerd.storage.tables cimport CAMPAIGNS, CODES, DROPPED_LISTS, EVENTS, LISTS, ListRow
+from ownerd.storage.transaction cimport delete_row, put_row
+
+# Wrap-up codes of a new store: (code, counts as attempt, success). Each is its own category.
+DEFAULT_CODES = tuple(
+    [(code, True, False) for code in (
+        "Ambiguous", "Busy", "Deleted", "Failure", "Fax", "Machine", "No Answer",
+        "Remote Hang Up", "SIT", "SIT Callable", "SIT Uncallable", "System Hang Up", "Scheduled",
+        "Transferred", "Wrong Party", "Phone Number Deleted",
+    )]
+    + [(code, True, True) for code in ("Success", "Phone Number Success")]
+    + [(code, False, False) for code in (
+        "No Lines", "Non-Dialer Call", "Rescheduled", "Skipped", "Policy Scheduled",
+    )]
+)
+
+
+# --- whole ----------------------------------------------------------------------------------------
+
+cdef void catalog_init(Catalog *catalog, Transaction *txn) noexcept nogil:
+    catalog.txn = txn
+    catalog.committed_campaigns = 0
+
+
+cdef void catalog_free(Catalog *catalog) noexcept nogil:
+    """Free the lists and the campaigns; nobody has a snapshot of them any more."""
+    cdef size_t i
+    it = catalog.lists.begin()
+    while it != catalog.lists.end():
+        del dereference(it).second
+        preincrement(it)
+    for i in range(catalog.campaigns.size()):
+        del catalog.campaigns[i]
+    for i in range(catalog.former.size()):
+        del catalog.former[i]
+
+
+cdef void take_campaigns(Catalog *catalog, vector[Campaign *] *taken) noexcept nogil:
+    cdef size_t i
+    for i in range(catalog.former.size()):
+        taken.push_back(catalog.former[i])
+    for i in range(catalog.campaigns.size()):
+        taken.push_back(catalog.campaigns[i])
+    catalog.former.clear()
+    catalog.campaigns.clear()
+
+
+cdef void catalog_mark(Catalog *catalog) noexcept nogil:
+    catalog.committed_campaigns = catalog.campaigns.size()
+    catalog.undo.clear()
+
+
+cdef void catalog_rollback(Catalog *catalog) noexcept nogil:
+    cdef Campaign *campaign
+    cdef Undo *undo
+    while catalog.campaigns.size() > catalog.committed_campaigns:
+        campaign = catalog.campaigns.back()
+        catalog.campaign_numbers.erase(campaign.id)
+        catalog.campaigns.pop_back()
+        del campaign
+    while not catalog.undo.empty():
+        undo = &catalog.undo.back()
+        undo.list.events[undo.index].released_count = undo.released_count
+        catalog.undo.pop_back()
+
+
+# --- lists ----------------------------------------------------------------------------------------
+
+cdef List *find_list(Catalog *catalog, Slice list_id) noexcept nogil:
+    cdef unordered_map[string, List *].iterator found
+    found = catalog.lists.find(string(list_id.data, list_id.size))
+    if found == catalog.lists.end():
+        return NULL
+    return dereference(found).second
+
+
+cdef List *find_list_number(Catalog *catalog, uint32_t number) noexcept nogil:
+    if catalog.lists_by_number.count(number) == 0:
+        return NULL
+    return catalog.lists_by_number[number]
+
+
+cdef void all_lists(Catalog *catalog, vector[List *] *found) noexcept nogil:
+    it = catalog.lists.begin()
+    while it != catalog.lists.end():
+        found.push_back(dereference(it).second)
+        preincrement(it)
+
+
+cdef List *list_to_vacuum(Catalog *catalog, uint64_t vacuum_round) noexcept nogil:
+    """Return a list with events, else one that this round has not visited, else NULL."""
+    cdef List *lst
+    cdef List *unvisited = NULL
+    it = catalog.lists.begin()
+    while it != catalog.lists.end():
+        lst = dereference(it).second
+        if not lst.events.empty():
+            return lst
+        if lst.vacuumed_round < vacuum_round:
+            unvisited = lst
+        preincrement(it)
+    return unvisited
+
+
+cdef void put_list(Catalog *catalog, List *lst) noexcept nogil:
+    cdef ListRow row
+    memset(&row, 0, sizeof(row))
+    row.number = lst.number
+    row.head_seq = lst.head_seq
+    row.enabled = lst.policy.enabled
+    row.duration_ns = lst.policy.duration_ns
+    row.renewal_window_ns = lst.policy.renewal_window_ns
+    row.reservation_ttl_ns = lst.policy.reservation_ttl_ns
+    row.create_ns = lst.create_ns
+    row.update_ns = lst.update_ns
+    row.update_revision = lst.update_revision
+    put_row(catalog.txn, LISTS, text_slice(lst.id), slice_of(&row, sizeof(row)), empty_slice())
+
+
+cdef void list_from_row(List *lst, Slice list_id, Slice row) noexcept nogil:
+    cdef ListRow values
+    memcpy(&values, row.data, sizeof(values))
+    lst.id.assign(list_id.data, list_id.size)
+    lst.number = values.number
+    lst.head_seq = values.head_seq
+    lst.policy.enabled = values.enabled
+    lst.policy.duration_ns = values.duration_ns
+    lst.policy.renewal_window_ns = values.renewal_window_ns
+    lst.policy.reservation_ttl_ns = values.reservation_ttl_ns
+    lst.create_ns = values.create_ns
+    lst.update_ns = values.update_ns
+    lst.update_revision = values.update_revision
+
+
+cdef void put_dropped_list(Catalog *catalog, List *lst) noexcept nogil:
+    cdef char key[4]
+    put_be32(key, lst.number)
+    delete_events(catalog, lst, lst.head_seq)
+    put_row(catalog.txn, DROPPED_LISTS, slice_of(key, 4), empty_slice(), empty_slice())
+    delete_row(catalog.txn, LISTS, text_slice(lst.id))
+
+
+cdef void drop_list(Catalog *catalog, Slice list_id) noexcept nogil:
+    """Move a list to the dropped ones."""
+    cdef List *lst = find_list(catalog, list_id)
+    if lst == NULL:
+        return
+    catalog.dropped_lists.push_back(lst.number)
+    catalog.lists.erase(lst.id)
+    catalog.lists_by_number.erase(lst.number)
+    del lst
+
+
+cdef bint find_dropped(Catalog *catalog, uint32_t *number) noexcept nogil:
+    """Name a dropped list that still has records; False if there is none."""
+    if catalog.dropped_lists.empty():
+        return False
+    number[0] = catalog.dropped_lists.back()
+    return True
+
+
+cdef void delete_dropped_list(Catalog *catalog, uint32_t number) noexcept nogil:
+    cdef char key[4]
+    put_be32(key, number)
+    delete_row(catalog.txn, DROPPED_LISTS, slice_of(key, 4))
+
+
+cdef void forget_dropped_list(Catalog *catalog, uint32_t number) noexcept nogil:
+    """Forget a dropped list; others may have been dropped while it was being emptied."""
+    cdef size_t i
+    for i in range(catalog.dropped_lists.size()):
+        if catalog.dropped_lists[i] == number:
+            catalog.dropped_lists[i] = catalog.dropped_lists.back()
+            catalog.dropped_lists.pop_back()
+            return
+
+
+# --- events ---------------------------------------------------------------------------------------
+
+cdef EventRow *find_uncounted(List *lst) noexcept nogil:
+    """Return a release of the list that is still to be counted, or NULL."""
+    cdef size_t i
+    for i in range(lst.events.size()):
+        if is_uncounted(&lst.events[i]):
+            return &lst.events[i]
+    return NULL
+
+
+cdef void put_event(Catalog *catalog, uint32_t number, EventRow *row) noexcept nogil:
+    cdef char key[8]
+    put_be32(key, number)
+    put_be32(key + 4, row.event.seq)
+    put_row(catalog.txn, EVENTS, slice_of(key, 8), slice_of(row, sizeof(EventRow)), empty_slice())
+
+
+cdef void delete_events(Catalog *catalog, List *lst, uint32_t last_seq) noexcept nogil:
+    """Delete the rows of the list's events up to `last_seq`."""
+    cdef char key[8]
+    cdef size_t i
+    put_be32(key, lst.number)
+    for i in range(lst.events.size()):
+        if lst.events[i].event.seq <= last_seq:
+            put_be32(key + 4, lst.events[i].event.seq)
+            delete_row(catalog.txn, EVENTS, slice_of(key, 8))
+
+
+cdef bint noted(Catalog *catalog, const Undo *undo) noexcept nogil:
+    """Tell whether the transaction counts this event already; its row is written once."""
+    cdef size_t i
+    for i in range(catalog.undo.size()):
+        if catalog.undo[i].list == undo.list and catalog.undo[i].index == undo.index:
+            return True
+    return False
+
+
+cdef void count_released(Catalog *catalog, List *lst, int released_by) noexcept nogil:
+    """Count a record whose release by event `released_by` is now written (see R15's answer)."""
+    cdef Undo undo
+    undo.list = lst
+    undo.index = <size_t> released_by
+    undo.released_count = lst.events[undo.index].released_count
+    if not noted(catalog, &undo):
+        catalog.undo.push_back(undo)
+    lst.events[undo.index].released_count += 1
+
+
+cdef void put_counted(Catalog *catalog, List *lst, uint64_t entry_id) noexcept nogil:
+    cdef EventRow row
+    cdef size_t i
+    for i in range(lst.events.size()):
+        row = lst.events[i]
+        if row.entry_id == entry_id:
+            row.counted = True
+            put_event(catalog, lst.number, &row)
+
+
+cdef void note_counted(List *lst, uint64_t entry_id) noexcept nogil:
+    cdef size_t i
+    for i in range(lst.events.size()):
+        if lst.events[i].entry_id == entry_id:
+            lst.events[i].counted = True
+
+
+cdef void put_released_counts(Catalog *catalog) noexcept nogil:
+    cdef size_t i
+    cdef Undo *undo
+    for i in range(catalog.undo.size()):
+        undo = &catalog.undo[i]
+        put_event(catalog, undo.list.number, &undo.list.events[undo.index])
+
+
+# --- campaigns and codes --------------------------------------------------------------------------
+
+cdef uint32_t find_campaign(Catalog *catalog, Slice campaign_id) noexcept nogil:
+    """Return the campaign's number; for an unknown one, the number that add_campaign would give."""
+    cdef unordered_map[string, uint32_t].iterator found
+    found = catalog.campaign_numbers.find(string(campaign_id.data, campaign_id.size))
+    if found == catalog.campaign_numbers.end():
+        return <uint32_t> catalog.campaigns.size()
+    return dereference(found).second
+
+
+cdef void all_campaigns(Catalog *catalog, vector[Campaign *] *found) noexcept nogil:
+    found[0] = catalog.campaigns
+
+
+cdef uint32_t add_campaign(Catalog *catalog, Slice campaign_id) noexcept nogil:
+    """Register a campaign under its id as name, in the open transaction; return its number."""
+    cdef Campaign *campaign = new Campaign()
+    cdef uint32_t number = <uint32_t> catalog.campaigns.size()
+    campaign.id.assign(campaign_id.data, campaign_id.size)
+    campaign.name = campaign.id
+    catalog.campaigns.push_back(campaign)
+    catalog.campaign_numbers[campaign.id] = number
+    put_campaign(catalog, number, campaign_id, campaign_id)
+    return number
+
+
+cdef void rename_campaign(Catalog *catalog, uint32_t number, const string &name) noexcept nogil:
+    """Show a campaign under another name from now on.
+
+    The former one stays in place, unchanged: snapshots, and decided calls that are not encoded yet,
+    keep showing what they saw (engine.core).
+    """
+    cdef Campaign *renamed = new Campaign()
+    catalog.former.push_back(catalog.campaigns[number])
+    renamed.id = catalog.campaigns[number].id
+    renamed.name = name
+    catalog.campaigns[number] = renamed
+
+
+cdef void put_campaign(
+    Catalog *catalog, uint32_t number, Slice campaign_id, Slice name
+) noexcept nogil:
+    """Write a campaign's row: the id's length in one byte, the id, the name."""
+    cdef char key[4]
+    cdef char size = <char> campaign_id.size
+    cdef string rest
+    put_be32(key, number)
+    rest.assign(campaign_id.data, campaign_id.size)
+    rest.append(name.data, name.size)
+    put_row(catalog.txn, CAMPAIGNS, slice_of(key, 4), slice_of(&size, 1), text_slice(rest))
+
+
+cdef bint find_code(Catalog *catalog, Slice code, Code *found) noexcept nogil:
+    cdef unordered_map[string, Code].iterator place
+    place = catalog.codes.find(string(code.data, code.size))
+    if place == catalog.codes.end():
+        return False
+    found[0] = dereference(place).second
+    return True
+
+
+cdef void put_code(Catalog *catalog, Slice code, const Code *value, Slice category) noexcept nogil:
+    """Write a wrap-up code's row: two flags, the category."""
+    cdef char flags[2]
+    flags[0], flags[1] = value.counts_as_attempt, value.success
+    put_row(catalog.txn, CODES, code, slice_of(flags, 2), category)
+
+
+cdef void delete_code_row(Catalog *catalog, Slice code) noexcept nogil:
+    delete_row(catalog.txn, CODES, code)
+
+
+# --- from what is committed -----------------------------------------------------------------------
+
+cdef List *keep_list(Catalog *catalog, const MDB_val *key, const MDB_val *value) noexcept nogil:
+    """Put a list's row into the catalog, in place if it is there (its events stay)."""
+    cdef Slice list_id = slice_of(key.mv_data, key.mv_size)
+    cdef List *lst = find_list(catalog, list_id)
+    cdef bint known = lst != NULL
+    if not known:
+        lst = new List()
+        lst.acquire_revision = 0
+        lst.vacuumed_round = 0
+    list_from_row(lst, list_id, slice_of(value.mv_data, value.mv_size))
+    if not known:
+        catalog.lists[lst.id] = lst
+        catalog.lists_by_number[lst.number] = lst
+    return lst
+
+
+cdef void load_events(List *lst, TableCursor *scan) noexcept nogil:
+    cdef EventRow row
+    cdef char prefix[4]
+    cdef bint more
+    put_be32(prefix, lst.number)
+    lst.events.clear()
+    more = cursor_seek(scan, slice_of(prefix, 4))
+    while more and get_be32(<const char *> scan.key.mv_data) == lst.number:
+        memcpy(&row, scan.value.mv_data, sizeof(row))
+        lst.events.push_back(row)
+        more = cursor_next(scan)
+
+
+cdef int load_list(Catalog *catalog, Slice list_id) noexcept nogil:
+    """Bring one list, with its events, to what is committed."""
+    cdef TableCursor scan
+    cdef MDB_val key = val_of(list_id), value
+    cdef int code = cursor_open(catalog.txn.tables, EVENTS, &scan)
+    if code != MDB_SUCCESS:
+        return code
+    code = lmdb.get(scan.txn, catalog.txn.tables.handles[<int> LISTS], &key, &value)
+    scan.damaged = code == MDB_SUCCESS and not row_verify(&key, &value)
+    if code == MDB_SUCCESS and not scan.damaged:
+        load_events(keep_list(catalog, &key, &value), &scan)
+    return cursor_close(&scan) or code
+
+
+cdef int load_lists(Catalog *catalog) noexcept nogil:
+    cdef TableCursor lists, events
+    cdef int code = cursor_open(catalog.txn.tables, LISTS, &lists)
+    if code != MDB_SUCCESS:
+        return code
+    code = cursor_open(catalog.txn.tables, EVENTS, &events)
+    if code == MDB_SUCCESS:
+        while not events.damaged and cursor_next(&lists):
+            load_events(keep_list(catalog, &lists.key, &lists.value), &events)
+        code = cursor_close(&events)
+    return cursor_close(&lists) or code
+
+
+cdef int load_campaigns(Catalog *catalog) noexcept nogil:
+    """Read the campaigns, which are never deleted."""
+    cdef TableCursor scan
+    cdef const unsigned char *value
+    cdef Campaign *campaign
+    cdef uint32_t number
+    cdef int code = cursor_open(catalog.txn.tables, CAMPAIGNS, &scan)
+    if code != MDB_SUCCESS:
+        return code
+    while cursor_next(&scan):
+        number = get_be32(<const char *> scan.key.mv_data)
+        value = <const unsigned char *> scan.value.mv_data
+        campaign = new Campaign()
+        catalog.campaigns.push_back(campaign)
+        campaign.id.assign(<const char *> value + 1, value[0])
+        campaign.name.assign(
+            <const char *> value + 1 + value[0], scan.value.mv_size - 1 - value[0]
+        )
+        catalog.campaign_numbers[campaign.id] = number
+    return cursor_close(&scan)
+
+
+cdef int load_codes(Catalog *catalog) noexcept nogil:
+    cdef TableCursor scan
+    cdef Code code
+    cdef int status = cursor_open(catalog.txn.tables, CODES, &scan)
+    if status != MDB_SUCCESS:
+        return status
+    catalog.codes.clear()
+    while cursor_next(&scan):
+        code.counts_as_attempt = (<const char *> scan.value.mv_data)[0]
+        code.success = (<const char *> scan.value.mv_data)[1]
+        catalog.codes[string(<const char *> scan.key.mv_data, scan.key.mv_size)] = code
+    return cursor_close(&scan)
+
+
+cdef int load_dropped_lists(Catalog *catalog) noexcept nogil:
+    cdef TableCursor scan
+    cdef int code = cursor_open(catalog.txn.tables, DROPPED_LISTS, &scan)
+    if code != MDB_SUCCESS:
+        return code
+    while cursor_next(&scan):
+        catalog.dropped_lists.push_back(get_be32(<const char *> scan.key.mv_data))
+    return cursor_close(&scan)
+
+
+cdef int load_catalog(Catalog *catalog) noexcept nogil:
+    cdef int code = load_lists(catalog)
+    if code == MDB_SUCCESS:
+        code = load_campaigns(catalog)
+    if code == MDB_SUCCESS:
+        code = load_codes(catalog)
+    return code if code != MDB_SUCCESS else load_dropped_lists(catalog)

@@ -1,0 +1,29 @@
+"""C interface of flush: the immutable memtable becomes part of the record tree."""
+
+from libc.stdint cimport int64_t, uint64_t
+from libcpp.memory cimport shared_ptr
+
+from ownerd.storage.memtable cimport Memtable, Run
+from ownerd.storage.record_tree cimport NextStep, Tree
+from ownerd.storage.store cimport Store
+
+# How far a memtable is in the tree. Read and written by whoever has the tree's turn at writing.
+cdef cppclass Flush:
+    shared_ptr[Memtable] memtable     # being flushed; or none
+    shared_ptr[Run] run
+    size_t position
+    uint64_t flushed_count            # records brought into the tree since the store was opened
+
+
+# Any thread, and several at once: they take turns at the steps. 0: done, or `next_step` said stop,
+# which it should once the tree is out of space; else an LMDB error code that ends the store.
+cdef int flush_memtable(
+    Flush *flush, Tree *tree, shared_ptr[Memtable] memtable, NextStep next_step, void *context
+) noexcept nogil
+# The writer thread: the same for the store's immutable memtable, if any, which then is dropped.
+cdef int flush_immutable(
+    Flush *flush, Store *store, NextStep next_step, void *context
+) noexcept nogil
+cdef bint is_flushed(const Tree *tree, const Memtable *memtable) noexcept nogil
+# In thousandths of the memtable; any thread.
+cdef uint64_t flush_progress(Flush *flush, Tree *tree) noexcept nogil

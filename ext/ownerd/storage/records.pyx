@@ -1,0 +1,78 @@
+"""Single records in the open transaction: read as they were last, written as they become.
+
+A record is as the active memtable has it, else the immutable one, else the tree, brought past the
+events of its list that it has not seen. What is written goes into the active memtable and into the
+group's rows of the journal.
+
+It judges none: `rules` does. Runs on the writer thread.
+"""
+
+from libc.string cimport memcpy, memset
+
+from ownerd.base.bytes cimport slice_of, val_of
+from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_NOTFOUND, MDB_SUCCESS, MDB_val
+from ownerd.storage.catalog cimport NOT_RELEASED, count_released, fold_events
+from ownerd.storage.codec cimport VALUE_BYTES, hold_decode, hold_encode, record_key
+from ownerd.storage.log cimport log_add
+from ownerd.storage.memtable cimport Entry, entry_value, record_hash
+from ownerd.storage.memtables cimport memtables_find, memtables_put
+from ownerd.storage.multiget cimport LOOKUP_FOUND, LOOKUP_NONE, multiget_read
+from ownerd.storage.record_tree cimport tree_find
+from ownerd.storage.transaction cimport note_error
+
+
+cdef bint find_row(Store *store, const Record *record, MDB_val *value) noexcept nogil:
+    """Find a record's newest row: in the active memtable, in the immutable one, in the tree."""
+    cdef const Entry *entry
+    cdef int code
+    entry = memtables_find(&store.memtables, record.hash, record.key, record.key_size)
+    if entry != NULL:
+        value[0] = val_of(slice_of(entry_value(entry), entry.value_size))
+        return entry.value_size != 0
+    code = tree_find(store.tree, record.key, record.key_size, value)
+    if code != MDB_SUCCESS and code != MDB_NOTFOUND:
+        note_error(&store.txn, code)
+    return code == MDB_SUCCESS
+
+
+cdef void record_load(
+    Store *store, List *lst, Slice record_id, const Seen *seen, Record *record
+) noexcept nogil:
+    """Read a record brought up to its list's last event; an absent one is nobody's."""
+    cdef MDB_val value
+    if seen != NULL and seen.key_size != 0:
+        record.key_size = seen.key_size
+        record.hash = seen.hash
+        memcpy(record.key, store.multiget.keys.data() + seen.key_at, seen.key_size)
+    else:
+        record.key_size = record_key(record.key, lst.number, record_id)
+        record.hash = record_hash(record.key, record.key_size)
+    if seen != NULL and seen.lookup != LOOKUP_NONE:
+        record.existed = seen.lookup == LOOKUP_FOUND
+        record.hold = seen.hold
+    else:
+        record.existed = find_row(store, record, &value)
+        if record.existed and not hold_decode(&value, &record.hold):
+            note_error(&store.txn, MDB_CORRUPTED)
+            record.existed = False
+    record.released_by = NOT_RELEASED
+    if record.existed:
+        record.released_by = fold_events(&lst.events, lst.head_seq, &record.hold)
+        return
+    memset(&record.hold, 0, sizeof(Hold))
+    record.hold.event_seq = lst.head_seq
+
+
+cdef void record_store(Store *store, List *lst, Record *record, int64_t now_ns) noexcept nogil:
+    """Write a record's state; nothing, if nothing of it is left."""
+    cdef char value[VALUE_BYTES]
+    cdef size_t size = hold_encode(&record.hold, now_ns, value)
+    cdef Slice key = slice_of(record.key, record.key_size)
+    if record.released_by != NOT_RELEASED:
+        count_released(&store.catalog, lst, record.released_by)
+    log_add(&store.log, key, slice_of(value, size))
+    memtables_put(&store.memtables, record.hash, key, slice_of(value, size), record.existed)
+
+
+cdef void records_look_up(Store *store) noexcept nogil:
+    note_error(&store.txn, multiget_read(&store.multiget, store.tree, &store.memtables))

@@ -1,0 +1,70 @@
+"""C interface of tables: the tables of the journal's environment, and how their rows lie."""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from ownerd.base.lmdb cimport MDB_dbi
+from ownerd.rules.ownership cimport Event
+from ownerd.storage.environment cimport Environment
+
+cdef enum Table:
+    META
+    LISTS
+    DROPPED_LISTS
+    EVENTS
+    CAMPAIGNS
+    CODES
+    AUDIT
+    REQUESTS
+    LOG
+    PRINCIPALS
+    TABLE_COUNT
+
+cdef enum:
+    COUNT_PENDING = -1                # an audit entry whose records are still being counted
+    REQUEST_MEMORY_NS = 86_400_000_000_000   # R20: repeats are recognised for 24 h
+
+cdef const char *TABLE_NAMES[TABLE_COUNT]   # in the order of Table
+
+# The environment with its tables' handles. Constant once it is open: any thread reads it.
+cdef struct Tables:
+    Environment *environment
+    MDB_dbi handles[TABLE_COUNT]
+
+# --- rows: the fixed part of each value; strings follow it ----------------------------------------
+
+cdef struct StateRow:                 # META "state", written by every commit
+    uint64_t revision
+    uint64_t store_id                 # the same in the record tree
+    int64_t time_ns                   # R19: the highest time ever stored
+    uint64_t next_entry
+    uint32_t next_list
+    uint32_t format
+
+cdef struct ListRow:                  # LISTS, by list id
+    int64_t duration_ns
+    int64_t renewal_window_ns
+    int64_t reservation_ttl_ns
+    int64_t create_ns
+    int64_t update_ns
+    uint64_t update_revision
+    uint32_t number
+    uint32_t head_seq
+    uint32_t enabled
+    uint32_t unused
+
+cdef struct EventRow:                 # EVENTS, by list number and seq
+    Event event
+    uint64_t entry_id                 # the audit entry that reports the count
+    int64_t released_count            # records written since whose ownership it ended
+    uint64_t counted                  # the audit entry has its final count
+
+cdef struct AuditRow:                 # AUDIT, by entry id; the note follows
+    int64_t time_ns
+    uint64_t revision
+    int64_t count
+
+cdef struct RequestRow:               # REQUESTS, by request id; the memo follows
+    int64_t time_ns
+    uint64_t revision
+    uint64_t entry_id                 # whose count is the answer's
+    int64_t tally[4]
