@@ -6,6 +6,7 @@ from libcpp.atomic cimport atomic
 from ownerd.api.dial_call cimport DialCall
 from ownerd.base.clock cimport ClockState
 from ownerd.base.containers cimport vector
+from ownerd.base.live cimport LiveEngine
 from ownerd.engine.queue cimport Queue
 from ownerd.engine.settler cimport MaintenanceState
 from ownerd.storage.store cimport Campaign, Store
@@ -49,6 +50,7 @@ cdef cppclass EngineCore:
     MaintenanceState maintenance
     atomic[bint] flush_waits          # a memtable is immutable and not in the tree yet
     atomic[uint64_t] fill_permille    # how full the active memtable is
+    LiveEngine live
 
 
 cdef EngineCore *engine_new(
