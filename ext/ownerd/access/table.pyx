@@ -317,7 +317,7 @@ cdef class Access:
         """
         cdef AccessTable *table = new AccessTable()
         cdef shared_ptr[AccessTable] owner = shared_ptr[AccessTable](table)
-        cdef shared_ptr[AccessTable] former
+        cdef shared_ptr[AccessTable] _former
         cdef size_t i
         table.open = False
         for known in principals:
@@ -326,7 +326,7 @@ cdef class Access:
         self.core.guard.lock()
         table.number = self.core.number.load() + 1
         assert_that(table.number > self.core.table.get().number, "tables follow one another")
-        former = self.core.table      # freed when the lock is let go of
+        _former = self.core.table     # freed when the lock is let go of
         self.core.table = owner
         self.core.budgets.clear()
         for i in range(table.principals.size()):

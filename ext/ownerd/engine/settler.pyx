@@ -32,7 +32,7 @@ from ownerd.storage.memtable cimport memtable_run
 from ownerd.storage.record_tree cimport tree_flush, tree_vacuum
 from ownerd.storage.store cimport (
     DROPPED_LISTS, EVENTS, REQUESTS, REQUEST_MEMORY_NS, List, RequestRow, delete_row,
-    drop_flushed, is_flushed, note_error, open_txn, rotate, store_abort, store_begin,
+    drop_flushed, note_error, open_txn, rotate, store_abort, store_begin,
     store_capacity, store_commit, trim_log,
 )
 from ownerd.storage.table_cursor cimport load_list

@@ -17,7 +17,7 @@ touches the inbox only. Nothing here reads or writes a socket, or decides about 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport abort, free, malloc, realloc
-from libc.string cimport memcmp, memcpy, memset, strlen
+from libc.string cimport memcpy, memset, strlen
 
 from ownerd.api.dial_call cimport CALL_KIND_COUNT, call_clear, call_init
 from ownerd.api.dial_codec cimport dial_decode, dial_encode, read_text_field
@@ -39,8 +39,8 @@ from ownerd.base.bytes cimport Slice, same
 from ownerd.base.live cimport LIVE_STREAM, live_count
 from ownerd.base.mpsc cimport mpsc_enter, mpsc_leave, mpsc_push
 from ownerd.base.nghttp2 cimport (
-    NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM, NGHTTP2_NV_FLAG_NONE,
-    NGHTTP2_NV_FLAG_NO_COPY_NAME, NGHTTP2_NV_FLAG_NO_COPY_VALUE, nghttp2_data_provider,
+    NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM, NGHTTP2_NV_FLAG_NO_COPY_NAME,
+    NGHTTP2_NV_FLAG_NO_COPY_VALUE, nghttp2_data_provider,
     nghttp2_data_source, nghttp2_nv, nghttp2_session, nghttp2_submit_response,
     nghttp2_submit_trailer, ssize_t,
 )

@@ -25,7 +25,7 @@ cdef struct TreeState:                # TREE_META "state"
 cdef cppclass Tree:
     Environment *environment
     MDB_dbi tables[TREE_TABLE_COUNT]
-    atomic[uint64_t] flushed_revision # as committed; written by maintenance
+    atomic[uint64_t] flushed_revision  # as committed; written by maintenance
     uint64_t store_id
     atomic[int64_t] flushing_delta    # records added, less removed, by the merge in progress
     atomic[int64_t] view_count        # views that are open: their pages are not used again

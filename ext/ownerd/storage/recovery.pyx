@@ -201,8 +201,10 @@ cdef _replay(Store *store, str directory):
     place.revision = store.tree.flushed_revision.load()
     place.more = False
     if place.revision > store.state.revision:
-        refuse_log(directory, f"ends at revision {store.state.revision}, the records are at "
-                       f"{place.revision}")
+        refuse_log(
+            directory,
+            f"ends at revision {store.state.revision}, the records are at {place.revision}",
+        )
     check(cursor_open(store, LOG, &scan), f"cannot read the journal in {directory}")
     try:
         more = cursor_next(&scan)

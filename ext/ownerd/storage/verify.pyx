@@ -26,7 +26,7 @@ from ownerd.storage.environment cimport check, refuse_truncated
 from ownerd.storage.log cimport LogPosition, log_follows, log_replay, log_revision
 from ownerd.storage.memtable cimport compare_keys
 from ownerd.storage.record_tree cimport (
-    TREE_META, TREE_RECORDS, TREE_TABLE_COUNT, TREE_TABLE_NAMES, TreeState,
+    TREE_RECORDS, TREE_TABLE_COUNT, TREE_TABLE_NAMES, TreeState,
 )
 from ownerd.storage.store cimport (
     CAMPAIGNS, DROPPED_LISTS, LISTS, LOG, META, PRINCIPALS, TABLE_COUNT, TABLE_NAMES, ListRow,
