@@ -4,7 +4,6 @@ import gc
 from pathlib import Path
 
 import pytest
-from harness import poll
 from native_listener import LIST, Loopback
 from raw_http2 import DIAL
 from subject import DAY, Policy
