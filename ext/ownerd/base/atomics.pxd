@@ -21,8 +21,19 @@ cdef extern from *:
     template <class T> static inline void count_add(T *at, int64_t more) {
         __atomic_store_n(at, static_cast<T>(*at + more), __ATOMIC_RELAXED);
     }
+    // Of a struct of nothing but counters.
+    template <class T> static inline T counts_read(const T *at) {
+        static_assert(sizeof(T) % sizeof(uint64_t) == 0, "counters have 64 bits");
+        T found;
+        for (size_t i = 0; i < sizeof(T) / sizeof(uint64_t); i++)
+            reinterpret_cast<uint64_t *>(&found)[i] =
+                flag_read(reinterpret_cast<const uint64_t *>(at) + i);
+        return found;
+    }
     """
     T flag_read[T](const T *at) noexcept nogil
     void flag_set[T](T *at, int64_t value) noexcept nogil
+    # Return a struct of counters, nothing but uint64_t, each by itself.
+    T counts_read[T](const T *at) noexcept nogil
     # Only by the thread that writes the counter.
     void count_add[T](T *at, int64_t more) noexcept nogil

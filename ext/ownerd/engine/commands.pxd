@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from ownerd.api.task cimport Task
 from ownerd.base.containers cimport string, vector
+from ownerd.base.live cimport LiveCommand
 from ownerd.rules.ownership cimport Policy
 from ownerd.storage.catalog cimport List
 from ownerd.storage.store cimport Store
@@ -49,6 +50,7 @@ cdef cppclass Rename:
 # Which fields are read depends on the kind; see the functions of commands.pyx.
 cdef cppclass Command:
     Task task
+    LiveCommand live
     uint8_t kind
     string list_id
     Policy policy

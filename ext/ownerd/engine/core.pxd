@@ -6,6 +6,7 @@ from libcpp.atomic cimport atomic
 from ownerd.api.dial_call cimport DialCall
 from ownerd.base.clock cimport ClockState
 from ownerd.base.containers cimport vector
+from ownerd.base.live cimport LiveEngine
 from ownerd.engine.maintenance_plan cimport MaintenanceState
 from ownerd.engine.queue cimport Queue
 from ownerd.storage.catalog cimport Campaign
@@ -50,6 +51,7 @@ cdef cppclass EngineCore:
     MaintenanceState maintenance
     atomic[bint] flush_waits          # a memtable is immutable and not in the tree yet
     atomic[uint64_t] fill_permille    # how full the active memtable is
+    LiveEngine live
 
 
 cdef EngineCore *engine_new(

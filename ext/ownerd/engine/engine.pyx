@@ -13,6 +13,7 @@ from ownerd.api.dial_call cimport CALL_KIND_COUNT, DialCall, call_clear, call_in
 from ownerd.api.dial_codec cimport dial_decode, dial_encode
 from ownerd.api.reasons cimport FIELD_LENGTH, LIST_OWNED, SERVER_STOPPING, task_refusal
 from ownerd.api.task cimport OK, TASK_COMMAND, Task, task_clear
+from ownerd.base.atomics cimport counts_read, flag_read
 from ownerd.base.clock cimport Clock, clock_now
 from ownerd.base.containers cimport string
 from ownerd.base.lmdb cimport MDB_CORRUPTED, lmdb
@@ -32,7 +33,7 @@ from ownerd.engine.core cimport (
 )
 from ownerd.engine.group_commit cimport start_writer
 from ownerd.engine.maintenance cimport flush_all, run_maintenance_step, start_maintenance
-from ownerd.engine.queue cimport DRAINING, queue_change_state, queue_run
+from ownerd.engine.queue cimport DRAINING, queue_change_state, queue_load, queue_run
 from ownerd.engine.release_count cimport (
     ReleaseCount, count_release, find_uncounted_releases, release_count_init,
 )
@@ -576,13 +577,14 @@ cdef class Engine:
             lists, campaigns, events, requests = entry_count(store)
             store_figures(store, &figures)
         disk = os.fstatvfs(figures.data_fd)
-        counters = core.counters
+        counters = counts_read(&core.counters)
+        queue = queue_load(&core.queue)
         return {
             "revision": figures.revision,
             "time_ns": clock_now(core.clock),
             "clock_offset_ns": self.clock.offset_ns(),
             "uptime_s": time.monotonic() - self.opened_at,
-            "queue_depth": core.queue.record_count,
+            "queue_depth": queue.record_count,
             "queue_limit": core.queue.record_limit,
             "list_count": lists,
             "campaign_count": campaigns,
@@ -609,15 +611,15 @@ cdef class Engine:
                 ))
             },
             "refused": {
-                "queue_full": core.queue.refusal_count, "store_full": counters.refused_full,
+                "queue_full": queue.refusal_count, "store_full": counters.refused_full,
             },
             "commit_ns_total": counters.commit_ns,
             "flush_wait_ns_total": counters.waited_ns,
             "group_sizes": [counters.group_sizes[i] for i in range(GROUP_SIZE_CLASSES)],
             "flushed_revision": figures.flushed_revision,
             "unflushed_record_count": figures.unflushed_count,
-            "flushed_records": core.maintenance.flush.flushed_count,
-            "vacuumed_records": core.maintenance.vacuum.vacuumed_count,
+            "flushed_records": flag_read(&core.maintenance.flush.flushed_count),
+            "vacuumed_records": flag_read(&core.maintenance.vacuum.vacuumed_count),
             "alarms": self._alarms(figures.disk_full, figures.map_full),
             "failed": bool(engine_failed(core)),
         }

@@ -24,6 +24,8 @@ from ownerd.api.reasons cimport DEADLINE_PASSED, STORAGE_FAILED, refuse
 from ownerd.api.task cimport (
     OK, RESOURCE_EXHAUSTED, TASK_COMMAND, TASK_COUNT, TASK_DIAL, TASK_SNAPSHOT, TASK_STEP, Task,
 )
+from ownerd.base.assertions cimport assert_that
+from ownerd.base.atomics cimport count_add
 from ownerd.base.clock cimport clock_elapsed, clock_now
 from ownerd.base.failpoints cimport FAIL_AFTER_ANSWER, FAIL_BEFORE_ANSWER, fail_at
 from ownerd.base.lmdb cimport MDB_SUCCESS
@@ -66,18 +68,18 @@ cdef void finish(Task *task) noexcept nogil:
 cdef void answer(EngineCore *engine, DialCall *call) noexcept nogil:
     """Count a decided call and give it back; whoever sends its answer encodes it."""
     cdef uint32_t i
-    engine.counters.calls += 1
+    count_add(&engine.counters.calls, 1)
     if call.task.code != OK:
-        engine.counters.refused_full += call.task.code == RESOURCE_EXHAUSTED
+        count_add(&engine.counters.refused_full, call.task.code == RESOURCE_EXHAUSTED)
         finish(&call.task)
         return
-    engine.counters.records += call.item_count
+    count_add(&engine.counters.records, call.item_count)
     if call.call_kind == CALL_CLAIM or call.call_kind == CALL_CLAIM_BATCH:
         for i in range(call.item_count):
-            engine.counters.decisions[call.items[i].answer] += 1
+            count_add(&engine.counters.decisions[call.items[i].answer], 1)
     elif call.call_kind != CALL_GET_HOLDER:
         for i in range(call.item_count):
-            engine.counters.outcomes[call.items[i].answer] += 1
+            count_add(&engine.counters.outcomes[call.items[i].answer], 1)
     call.revision = store_revision(engine.store)
     finish(&call.task)
 
@@ -95,9 +97,14 @@ cdef void answer_group(EngineCore *engine, bint failed) noexcept nogil:
 cdef int commit_group(EngineCore *engine, int64_t now_ns) noexcept nogil:
     """Commit the open transaction as one revision; count it and the time it took."""
     cdef int64_t begun_ns = clock_elapsed()
-    cdef int code = store_commit(engine.store, store_revision(engine.store) + 1, now_ns)
-    engine.counters.commit_ns += <uint64_t> (clock_elapsed() - begun_ns)
-    engine.counters.changed_groups += code == MDB_SUCCESS
+    cdef uint64_t revision = store_revision(engine.store)
+    cdef int code = store_commit(engine.store, revision + 1, now_ns)
+    count_add(&engine.counters.commit_ns, clock_elapsed() - begun_ns)
+    count_add(&engine.counters.changed_groups, code == MDB_SUCCESS)
+    assert_that(
+        code != MDB_SUCCESS or store_revision(engine.store) == revision + 1,
+        "the revision grows by one with each commit",
+    )
     return code
 
 
@@ -124,7 +131,7 @@ cdef bint await_flush(EngineCore *engine) noexcept nogil:
     code = flush_immutable(&engine.maintenance.flush, store, next_flush_step, engine)
     if code != MDB_SUCCESS:
         engine_fail(engine, code)
-    engine.counters.waited_ns += <uint64_t> (clock_elapsed() - begun_ns)
+    count_add(&engine.counters.waited_ns, clock_elapsed() - begun_ns)
     return not has_immutable(&store.memtables)
 
 
@@ -169,7 +176,7 @@ cdef void count_group(EngineCore *engine, uint64_t records) noexcept nogil:
     while records > 1 and size_class < GROUP_SIZE_CLASSES - 1:
         records //= 2
         size_class += 1
-    engine.counters.group_sizes[size_class] += 1
+    count_add(&engine.counters.group_sizes[size_class], 1)
 
 
 cdef int decide_group(EngineCore *engine, size_t start, size_t end) noexcept nogil:
@@ -209,7 +216,7 @@ cdef void run_group(EngineCore *engine) noexcept nogil:
     """
     cdef size_t i
     cdef int code = decide_group(engine, 0, engine.group.size())
-    engine.counters.groups += 1
+    count_add(&engine.counters.groups, 1)
     if is_full(code):
         for i in range(engine.group.size()):
             code = decide_group(engine, i, i + 1)

@@ -23,9 +23,14 @@ cdef cppclass Queue:
     uint64_t refusal_count            # beyond the limit
     atomic[int] state                 # EngineState; others read it as it stands
 
+cdef struct QueueLoad:
+    uint64_t record_count
+    uint64_t refusal_count
+
 
 cdef void queue_init(Queue *queue, uint64_t record_limit) noexcept nogil
 cdef void queue_destroy(Queue *queue) noexcept nogil
+cdef QueueLoad queue_load(Queue *queue) noexcept nogil
 cdef bint queue_takes_dials(const Queue *queue) noexcept nogil
 cdef bint queue_takes_tasks(const Queue *queue) noexcept nogil
 cdef void queue_change_state(Queue *queue, EngineState state) noexcept nogil

@@ -11,6 +11,7 @@ from ownerd.api.reasons cimport (
     QUEUE_FULL, SERVER_STOPPING, STORAGE_FAILED, Value, numeral, refuse, refuse_with,
 )
 from ownerd.api.task cimport TASK_DIAL
+from ownerd.base.assertions cimport assert_that
 from ownerd.base.threads cimport (
     pthread_cond_destroy, pthread_cond_init, pthread_cond_signal, pthread_cond_wait,
     pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock,
@@ -29,8 +30,19 @@ cdef void queue_init(Queue *queue, uint64_t record_limit) noexcept nogil:
 
 cdef void queue_destroy(Queue *queue) noexcept nogil:
     """Free what an empty queue holds, once nobody takes from it or submits."""
+    assert_that(queue.first == NULL, "every task is done before its queue is freed")
     pthread_cond_destroy(&queue.arrived)
     pthread_mutex_destroy(&queue.guard)
+
+
+cdef QueueLoad queue_load(Queue *queue) noexcept nogil:
+    """Return how many records wait, and how often there was no place for more."""
+    cdef QueueLoad load
+    pthread_mutex_lock(&queue.guard)
+    load.record_count = queue.record_count
+    load.refusal_count = queue.refusal_count
+    pthread_mutex_unlock(&queue.guard)
+    return load
 
 
 # --- states ---------------------------------------------------------------------------------------
@@ -50,6 +62,7 @@ cdef void queue_change_state(Queue *queue, EngineState state) noexcept nogil:
     pthread_mutex_lock(&queue.guard)
     if queue.state.load() < state:
         queue.state.store(state)
+    assert_that(queue.state.load() >= state, "an engine never goes back to an earlier state")
     pthread_cond_signal(&queue.arrived)
     pthread_mutex_unlock(&queue.guard)
 
@@ -78,6 +91,7 @@ cdef void append(Queue *queue, Task *task) noexcept nogil:
     """Append an accepted task. Called with the guard held."""
     task.next = NULL
     queue.record_count += task.record_count
+    assert_that((queue.first == NULL) == (queue.last == NULL), "a queue has both ends or none")
     if queue.last == NULL:
         queue.first = task
         pthread_cond_signal(&queue.arrived)
@@ -141,6 +155,10 @@ cdef Task *queue_take_all(Queue *queue) noexcept nogil:
     while queue.first == NULL and queue.state.load() != STOPPED:
         pthread_cond_wait(&queue.arrived, &queue.guard)
     first = queue.first
+    assert_that(
+        first != NULL or queue.state.load() == STOPPED, "the writer ends only once it is told to"
+    )
+    assert_that(first == NULL or queue.last.next == NULL, "the last task is the last")
     queue.first = queue.last = NULL
     queue.record_count = 0
     pthread_mutex_unlock(&queue.guard)

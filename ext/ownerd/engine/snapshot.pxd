@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from ownerd.api.task cimport Task
 from ownerd.base.containers cimport string, vector
+from ownerd.base.live cimport LiveSnapshot
 from ownerd.storage.catalog cimport Campaign
 from ownerd.storage.read_view cimport ReadView
 from ownerd.storage.store cimport Store
@@ -16,6 +17,7 @@ cdef cppclass SnapshotRequest:
     uint64_t revision
     int64_t time_ns
     vector[Campaign *] campaigns      # by number, as they were; they live as long as the store
+    LiveSnapshot live
 
 
 cdef SnapshotRequest *request_new() noexcept nogil

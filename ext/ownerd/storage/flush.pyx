@@ -11,6 +11,7 @@ Flushing changes nothing that anybody is answered.
 
 from libc.string cimport memcpy
 
+from ownerd.base.atomics cimport count_add
 from ownerd.base.bytes cimport slice_of, val_of
 from ownerd.base.clock cimport clock_elapsed
 from ownerd.base.failpoints cimport FAIL_AFTER_FLUSH_COMMIT, FAIL_BEFORE_FLUSH_COMMIT, fail_at
@@ -95,7 +96,7 @@ cdef int write_step(Flush *flush, Tree *tree, uint64_t most, int64_t end_ns) noe
     code = lmdb.txn_commit(txn)
     fail_at(FAIL_AFTER_FLUSH_COMMIT)
     if code == MDB_SUCCESS:
-        flush.flushed_count += at - flush.position
+        count_add(&flush.flushed_count, at - flush.position)
         flush.position = at
         tree.flushing_delta.fetch_add(count)
         tree.flushed_revision.store(revision)

@@ -12,6 +12,7 @@ policy costs the same however many records there are (ext/README.md).
 
 from libc.string cimport memcmp
 
+from ownerd.base.atomics cimport count_add
 from ownerd.base.bytes cimport put_be32, slice_of, text_slice, val_of
 from ownerd.base.clock cimport clock_elapsed
 from ownerd.base.failpoints cimport FAIL_AFTER_VACUUM_COMMIT, FAIL_BEFORE_VACUUM_COMMIT, fail_at
@@ -224,7 +225,7 @@ cdef int vacuum_step(
         vacuum.after.clear()
         vacuum.written = written
         vacuum.finished = False
-    vacuum.vacuumed_count += vacuum.written - written
+    count_add(&vacuum.vacuumed_count, vacuum.written - written)
     return tree_step_end(tree, code)
 
 
