@@ -42,11 +42,14 @@ if SANITIZE:
     LINK_ARGS += [f"-fsanitize={kind}" for kind in kinds]
     COMPILE_ARGS += [*LINK_ARGS[1:], "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
 
-# What speaks HTTP/2, by the system's libnghttp2 and OpenSSL, is in these folders. Without the
-# libraries it is left out: grpcio serves the dial port then, by way of the bridge to asyncio.
+# What speaks HTTP/2, by the system's libnghttp2 and OpenSSL, is in these folders, beside a few that
+# do not. Without the libraries it is left out: grpcio serves the dial port then, by way of the
+# bridge to asyncio.
 HTTP2_LIBRARIES = {"libnghttp2": "libnghttp2-dev", "openssl": "libssl-dev"}
 HTTP2_FOLDERS = {"net", "load"}
-WITHOUT_HTTP2 = {NATIVE / "net" / "aio_bridge.pyx"}
+WITHOUT_HTTP2 = {NATIVE / "net" / "aio_bridge.pyx"} | {
+    NATIVE / "load" / f"{name}.pyx" for name in ("engine", "plan", "tally", "threads")
+}
 TESTING_ONLY = {NATIVE / "load" / "engine.pyx", *NATIVE.glob("*/testing.pyx")}
 
 
@@ -91,6 +94,9 @@ def native_extensions():
     return extensions
 
 
+EXTENSIONS = native_extensions()
+
+
 def generate_stubs(out):
     """Write the protobuf and gRPC stubs of protos/ below `out`."""
     from grpc_tools import protoc
@@ -117,11 +123,26 @@ def generate_client(out):
 
 
 def copy_packages(out):
-    """Copy the Python files of the native packages below `out`, where their modules land."""
-    for source in [*NATIVE.rglob("__init__.py"), *NATIVE.rglob("*.pyi")]:
-        target = out / source.relative_to(NATIVE.parent)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
+    """Copy the Python files of the native packages below `out`, where their modules land.
+
+    The modules of an earlier build that are no longer in this one go.
+    """
+    modules = {extension.name for extension in EXTENSIONS}
+    for source in NATIVE.rglob("__init__.py"):
+        package = source.parent.relative_to(NATIVE.parent)
+        folder = out / package
+        folder.mkdir(parents=True, exist_ok=True)
+        for former in [*folder.glob("*.so"), *folder.glob("*.pyi")]:
+            name = ".".join((*package.parts, former.name.split(".")[0]))
+            if former.suffix == ".pyi" or name not in modules:
+                former.unlink()
+        stubs = (
+            stub
+            for stub in source.parent.glob("*.pyi")
+            if TESTING or stub.with_suffix(".pyx") not in TESTING_ONLY
+        )
+        for each in (source, *stubs):
+            shutil.copyfile(each, folder / each.name)
 
 
 def generate_python(out):
@@ -144,6 +165,7 @@ class BuildNative(build_ext):
             include_path=["ext"],
             build_dir=self.build_temp,
             nthreads=JOBS,
+            emit_linenums=DEBUG or bool(SANITIZE),
             compiler_directives={
                 "language_level": 3,
                 "boundscheck": DEBUG,
@@ -193,7 +215,7 @@ class SourceArchive(sdist):
 
 
 setup(
-    ext_modules=native_extensions(),
+    ext_modules=EXTENSIONS,
     cmdclass={"build_ext": BuildNative, "build_py": BuildPython, "sdist": SourceArchive},
     options={"build": {"build_base": f"build/{FLAVOUR}"}},
 )

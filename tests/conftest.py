@@ -1,9 +1,14 @@
-"""Fixtures that several test modules share: server processes, stubs, subjects and unique names."""
+"""Fixtures that several test modules share: server processes, stubs, subjects and unique names.
+
+With OWNERD_NO_SKIP=1 a test that would be skipped fails: where everything is there that tests can
+want, nothing is to be left out unseen.
+"""
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from harness import ServerProcess
@@ -15,7 +20,10 @@ from subject_grpc import GrpcSubject
 
 from ownerd.v1 import admin_pb2_grpc, dial_pb2_grpc
 
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
 _numbers = itertools.count(1)
+_no_skip = os.environ.get("OWNERD_NO_SKIP") == "1"
 
 # Whoever runs the tests may have servers of their own; these say nothing about the tests'.
 for _name in ("CONTEXT", "SERVER", "DIAL", "TOKEN", "TOKEN_FILE", "CA", "CERT", "KEY"):
@@ -30,6 +38,26 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("ownerd")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Have a skipped test fail, where none is to be skipped."""
+    return _not_skipped((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Have a module that is skipped as a whole fail likewise."""
+    return _not_skipped((yield))
+
+
+def _not_skipped(report: Report) -> Report:
+    if _no_skip and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"OWNERD_NO_SKIP=1 is set: {reason}"
+    return report
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ no part of the core, is imported by `ownerctl bench` alone. `ListenerLoops` is N
 was built without nghttp2 and OpenSSL.
 """
 
+from contextlib import suppress
+
 from ownerd.access.table import PERMISSION, RIGHTS, UNAUTHENTICATED, Access, Identity, peer_host
 from ownerd.api.reasons import REASONS
 from ownerd.api.task import Refused
@@ -15,10 +17,11 @@ from ownerd.storage.directory import StoreError, StoreInUseError, sync_directory
 from ownerd.storage.catalog import DEFAULT_CODES
 from ownerd.storage.verify import verify
 
-try:
-    from ownerd.net.listener import Listener as ListenerLoops
-except ImportError:
-    ListenerLoops = None
+ListenerLoops: type["Listener"] | None = None
+with suppress(ImportError):
+    from ownerd.net.listener import Listener
+
+    ListenerLoops = Listener
 
 __all__ = [
     "DEFAULT_CODES",

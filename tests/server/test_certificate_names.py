@@ -58,7 +58,7 @@ def made(names: list[x509.GeneralName], common_name: str = "common.example") -> 
     ("names", "spelt"), [(NAMES, SPELT), ([], [])], ids=["of every kind", "only a common name"]
 )
 def test_both_spell_the_names_alike(names: list[x509.GeneralName], spelt: list[str]) -> None:
-    native = pytest.importorskip("ownerd.net.tls", reason="built without libnghttp2")
+    native = pytest.importorskip("ownerd.net.testing", reason="built without libnghttp2")
     pem = made(names)
     assert list(certificates.names_in(pem)) == spelt
     assert native.names_in(pem) == spelt

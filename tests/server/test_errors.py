@@ -191,9 +191,8 @@ def test_a_dialer_is_told_the_same_bytes_on_every_listener(
         admin_pb2.CreateContactListRequest(list_id=unique), timeout=10
     )
     body = request_about(unique)
-    with grpc.insecure_channel(address) as channel:
-        with pytest.raises(grpc.RpcError) as failed:
-            channel.unary_unary(f"/ownerd.v1.DialService/{method}")(body, timeout=10)
+    with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError) as failed:
+        channel.unary_unary(f"/ownerd.v1.DialService/{method}")(body, timeout=10)
     info = info_of(failed.value)
     assert (info.domain, info.reason, dict(info.metadata)) == ("ownerd", reason, {})
     assert from_rpc_error(failed.value).reason == reason
@@ -213,17 +212,15 @@ def test_a_dialer_that_is_refused_by_our_client_knows_why(
     port: tuple[ServerProcess, str], unique: str
 ) -> None:
     _, address = port
-    with Client(address) as client:
-        with pytest.raises(client_package.NotFound) as raised:
-            client.claim(unique, "1", "A")
+    with Client(address) as client, pytest.raises(client_package.NotFound) as raised:
+        client.claim(unique, "1", "A")
     assert raised.value.reason == "LIST_NOT_FOUND"
 
 
 def test_what_grpc_itself_would_refuse_has_no_reason(port: tuple[ServerProcess, str]) -> None:
     _, address = port
-    with grpc.insecure_channel(address) as channel:
-        with pytest.raises(grpc.RpcError) as failed:
-            channel.unary_unary("/ownerd.v1.DialService/Nothing")(b"", timeout=10)
+    with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError) as failed:
+        channel.unary_unary("/ownerd.v1.DialService/Nothing")(b"", timeout=10)
     assert failed.value.code() == grpc.StatusCode.UNIMPLEMENTED
     assert from_rpc_error(failed.value).reason == ""
 

@@ -53,6 +53,13 @@ from ownerd.engine.admin_reads import ListInfo, Outcome
 from ownerd.engine.admin_reads import PolicyTuple as Policy
 from ownerd.storage.directory import StoreError, StoreInUseError
 
+__all__ = [
+    "CLAIM", "CLAIM_BATCH", "DEFAULT_MAINTENANCE_STEP_NS", "DEFAULT_MAP_BYTES",
+    "DEFAULT_MEMTABLE_BYTES", "DEFAULT_QUEUE_LIMIT", "DEFAULT_RESERVE_BYTES", "DIAL_METHODS",
+    "GET_HOLDER", "REPORT_ATTEMPT", "REPORT_ATTEMPT_BATCH", "Engine", "ListInfo", "Outcome",
+    "Policy", "Refused", "StoreError", "StoreInUseError",
+]
+
 CLAIM, CLAIM_BATCH, REPORT_ATTEMPT, REPORT_ATTEMPT_BATCH, GET_HOLDER = range(CALL_KIND_COUNT)
 DIAL_METHODS = ("Claim", "ClaimBatch", "ReportAttempt", "ReportAttemptBatch", "GetHolder")
 DEFAULT_MAP_BYTES = 256 << 30         # sparse: only address space until it is used

@@ -245,8 +245,7 @@ cdef class Snapshot:
         nothing.owned = nothing.reserved = 0
         nothing.earliest_ns = NEVER_NS
         with nogil:
-            for i in range(request.campaigns.size()):
-                counts.push_back(nothing)
+            counts.resize(request.campaigns.size(), nothing)
             count_owners(request, &counts)
         refuse_damaged(request)
         found = [

@@ -39,6 +39,8 @@ from ownerd.load.threads cimport TOGETHER_NS, Worker, run_load, worker_stop, wor
 
 from ownerd.load.tally import LoadResult
 
+__all__ = ["EngineLoad", "drive", "fill"]
+
 cdef enum:
     BACK_OFF_NS = 200_000             # after a refusal, with no answer to wait for
 

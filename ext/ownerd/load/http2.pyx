@@ -37,6 +37,8 @@ from ownerd.load.tally cimport (
 from ownerd.load.threads cimport TOGETHER_NS, Worker, run_load, worker_stopping
 from ownerd.load.tls cimport TLS, TlsClient
 
+__all__ = ["check_shares", "dialled", "drive", "drive_requests"]
+
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:
         uint32_t u32
@@ -208,9 +210,9 @@ cdef void send_at_once(HttpWorker *worker) noexcept nogil:
 
 cdef bint call_on_next(HttpWorker *worker, int64_t due_ns) noexcept nogil:
     """Make a call on the channel whose turn it is, or on the first after it that can."""
-    cdef uint32_t i
+    cdef uint32_t _
     cdef Channel *channel
-    for i in range(worker.channel_count):
+    for _ in range(worker.channel_count):
         channel = &worker.channels[worker.next_channel]
         worker.next_channel = (worker.next_channel + 1) % worker.channel_count
         if call_on(worker, channel, due_ns):

@@ -192,11 +192,11 @@ cdef size_t encode_batch(
     char *buffer,
 ) noexcept nogil:
     """Write a ClaimBatchRequest or a ReportAttemptBatchRequest."""
-    cdef uint32_t i
+    cdef uint32_t _
     cdef char *inner
     cdef char *at = put_text(buffer, 1, text_slice(plan.list_id))
     at = put_text(at, 2, text_slice(campaign_id[0]))
-    for i in range(records):
+    for _ in range(records):
         if claim:
             at = put_record(at, 3, next_record(plan, picker))
         else:

@@ -10,7 +10,7 @@ import select
 import time
 
 from ownerd.base.openssl cimport SSL, SSL_CTX_free, SSL_free
-from ownerd.load.channel cimport TRANSPORT_ENDED, TRANSPORT_WAIT, Channel, Transport
+from ownerd.load.channel cimport TRANSPORT_ENDED, TRANSPORT_WAIT, Channel
 from ownerd.net.tls cimport (
     TLS_DONE, TLS_ENDED, TLS_LOST, TLS_WANTS_READ, TLS_WANTS_WRITE, ssize_t, tls_client_context,
     tls_connect, tls_handshake, tls_read, tls_reason, tls_say_goodbye, tls_speaks_http2,

@@ -27,7 +27,7 @@ cdef struct TreeState:                # TREE_META "state"
 cdef cppclass Tree:
     Environment *environment
     MDB_dbi tables[TREE_TABLE_COUNT]
-    atomic[uint64_t] flushed_revision # as committed
+    atomic[uint64_t] flushed_revision  # as committed
     uint64_t store_id
     atomic[int64_t] flushing_delta    # records added, less removed, by the flush in progress
     atomic[int64_t] view_count        # views that are open: their pages are not used again

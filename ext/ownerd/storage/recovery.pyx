@@ -209,8 +209,10 @@ cdef _replay(Store *store, str directory):
     place.revision = tree_flushed(store.tree)
     place.more = False
     if place.revision > store.state.revision:
-        refuse_log(directory, f"ends at revision {store.state.revision}, the records are at "
-                       f"{place.revision}")
+        refuse_log(
+            directory,
+            f"ends at revision {store.state.revision}, the records are at {place.revision}",
+        )
     check(cursor_open(&store.tables, LOG, &scan), f"cannot read the journal in {directory}")
     try:
         more = cursor_next(&scan)

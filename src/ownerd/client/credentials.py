@@ -236,5 +236,5 @@ def tls_of(
         raise ValueError("a certificate and its key go together; give both or neither")
     if not (tls or given):
         return None
-    paths = [os.fspath(path) if path else None for path in (ca_file, cert_file, key_file)]
-    return Tls(*paths, server_name or None)
+    ca, cert, key = (os.fspath(path) if path else None for path in (ca_file, cert_file, key_file))
+    return Tls(ca, cert, key, server_name or None)

@@ -4,6 +4,9 @@ Nothing here is matched on message text; the class says what happened, `reason` 
 message says it to a person. A denial is an answer (`Claim.allowed` is false), never an exception.
 """
 
+from collections.abc import Iterable
+from typing import cast
+
 import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
@@ -126,7 +129,9 @@ def from_rpc_error(error: grpc.RpcError, note: str = "") -> ClientError:
 
 def retry_after_s(error: grpc.RpcError) -> float | None:
     """Return how many seconds the server asks to wait, None where it does not."""
-    for key, value in error.trailing_metadata() or ():
+    # Pairs, from grpc as from grpc.aio; the types of both say something else.
+    trailers = cast(Iterable[tuple[str, str]], error.trailing_metadata() or ())
+    for key, value in trailers:
         if key == PUSHBACK_KEY and value.isdecimal():
             return int(value) / 1_000
     return None
@@ -135,7 +140,7 @@ def retry_after_s(error: grpc.RpcError) -> float | None:
 def _reason(error: grpc.RpcError) -> str:
     """Return the reason of the server's ErrorInfo; "" without one."""
     try:
-        rich = rpc_status.from_call(error)
+        rich = rpc_status.from_call(cast(grpc.Call, error))  # which it is, too
     except (ValueError, DecodeError):  # not made by the server whose status this is
         return ""
     for detail in rich.details if rich is not None else ():

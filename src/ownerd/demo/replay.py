@@ -50,7 +50,7 @@ class Call(NamedTuple):
 
 def order_violations(logs: ByCampaign, admin: Sequence[Entry]) -> Iterator[Violation]:
     """Find answers that show an older revision than one that had been answered before."""
-    calls = [*_calls_on_records(logs), *_calls_on_the_list(admin)]
+    calls = [*(Call(*made) for made in _calls_on_records(logs)), *_calls_on_the_list(admin)]
     known = [call for call in calls if call.entry.revision is not None]
     returned = sorted(known, key=lambda call: call.entry.answer_ns)
     latest: Call | None = None
@@ -72,8 +72,8 @@ def _takes(entry: RecordCall | AdminCall) -> bool:
 def replay_violations(logs: ByCampaign, admin: Sequence[Entry]) -> Iterator[Violation]:
     """Find records whose answers nothing explains."""
     records: dict[str, list[Call]] = defaultdict(list)
-    for call in _calls_on_records(logs):
-        records[call.entry.record_id].append(call)
+    for campaign_id, entry in _calls_on_records(logs):
+        records[entry.record_id].append(Call(campaign_id, entry))
     on_the_list = _calls_on_the_list(admin)
     for calls in records.values():
         calls += on_the_list
@@ -83,11 +83,11 @@ def replay_violations(logs: ByCampaign, admin: Sequence[Entry]) -> Iterator[Viol
                 yield stuck.found(Fault.UNEXPLAINED)
 
 
-def _calls_on_records(logs: ByCampaign) -> Iterator[Call]:
+def _calls_on_records(logs: ByCampaign) -> Iterator[tuple[str, RecordCall]]:
     for campaign_id, entries in logs.items():
         for entry in entries:
             if isinstance(entry, RecordCall):
-                yield Call(campaign_id, entry)
+                yield campaign_id, entry
 
 
 def _calls_on_the_list(admin: Sequence[Entry]) -> list[Call]:

@@ -8,6 +8,7 @@ Any thread; nothing here blocks.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import grpc.aio
 
@@ -34,9 +35,9 @@ class Authenticator:
     def __init__(self, access: Access, engine: Engine) -> None:
         self._access = access
         self._engine = engine
-        self._anybody: Identity | None = access.anybody()
+        self._anybody = access.anybody()
 
-    def of_call(self, context: grpc.aio.ServicerContext, method: str) -> Identity:
+    def of_call(self, context: grpc.aio.ServicerContext[Any, Any], method: str) -> Identity:
         """Return who makes a gRPC call.
 
         Raises:
@@ -44,7 +45,7 @@ class Authenticator:
         """
         if self._anybody is not None:
             return self._anybody
-        found = [value for key, value in context.invocation_metadata() if key == _HEADER]
+        found = [value for key, value in context.invocation_metadata() or () if key == _HEADER]
         return self._known(found, () if found else _names_of(context), context.peer, method)
 
     def of_request(
@@ -80,7 +81,11 @@ class Authenticator:
             raise RateLimited(identity.principal_id, wait_ms)
 
     def _known(
-        self, headers: list[str | bytes], names: Iterable[str], peer: Callable[[], str], what: str
+        self,
+        headers: Sequence[str | bytes],
+        names: Iterable[str],
+        peer: Callable[[], str],
+        what: str,
     ) -> Identity:
         """Return whose token it is, without one whose certificate; or turn the caller away."""
         if headers:
@@ -93,18 +98,17 @@ class Authenticator:
             raise Unauthenticated(given=bool(headers))
         return identity
 
-    def _by_token(self, headers: list[str | bytes]) -> Identity | None:
+    def _by_token(self, headers: Sequence[str | bytes]) -> Identity | None:
         value = headers[0]
         if len(headers) != 1 or not isinstance(value, str) or len(value) > _LONGEST:
             return None
         if value[: len(_SCHEME)].lower() != _SCHEME:
             return None
         digest = principals.digest_of(value[len(_SCHEME) :])
-        identity: Identity | None = self._access.by_token(digest, self._engine.time_ns)
-        return identity
+        return self._access.by_token(digest, self._engine.time_ns)
 
 
-def _names_of(context: grpc.aio.ServicerContext) -> Sequence[str]:
+def _names_of(context: grpc.aio.ServicerContext[Any, Any]) -> Sequence[str]:
     """Return the names in a call's client certificate, spelt as in Principal."""
-    found = context.auth_context().get(_CERTIFICATE)
+    found = tuple(context.auth_context().get(_CERTIFICATE, ()))
     return certificates.names_in(found[0]) if found else ()

@@ -17,7 +17,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 # gRPC's own lines about an address in use would stand beside ours.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -60,9 +60,16 @@ def _flag(key: config.Key) -> tuple[str, Any, Any]:
 
 
 # One flag for each setting, so that the two cannot drift apart.
-_Flags = dataclasses.make_dataclass(
-    "_Flags", map(_flag, config.KEYS.values()), frozen=True, namespace={"__module__": __name__}
-)
+if TYPE_CHECKING:
+
+    @dataclasses.dataclass
+    class _Flags:
+        """What its fields are is known when it is made, below."""
+
+else:
+    _Flags = dataclasses.make_dataclass(
+        "_Flags", map(_flag, config.KEYS.values()), frozen=True, namespace={"__module__": __name__}
+    )
 Flags = Annotated[_Flags, Parameter(name="*")]
 _NO_FLAGS = _Flags()
 ConfigFile = Annotated[

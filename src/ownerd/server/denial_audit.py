@@ -10,7 +10,7 @@ Runs on the event loop's thread; the writes block a worker thread.
 
 import asyncio
 import json
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import structlog
 
@@ -160,6 +160,6 @@ def _note(kind: Kind, held: _Held, beyond: int) -> bytes:
         list_id=held.list_id,
         campaign_ids=[held.campaign_id] if held.campaign_id else [],
         detail=json.dumps(detail),
-        refusal=kind.refusal,
+        refusal=cast(admin_pb2.Refusal, kind.refusal),
     )
     return entry.SerializeToString(deterministic=True)

@@ -21,14 +21,14 @@ from ownerd.v1 import dial_pb2
 # Imported for its descriptor, which reflection shows; its messages are not used here.
 SERVICE: str = dial_pb2.DESCRIPTOR.services_by_name["DialService"].full_name
 
-Handler = Callable[[bytes, grpc.aio.ServicerContext], Awaitable[bytes]]
+Handler = Callable[[bytes, grpc.aio.ServicerContext[bytes, bytes]], Awaitable[bytes]]
 
 
 def generic_handler(
     bridge: AioBridge, authenticator: Authenticator, loop: asyncio.AbstractEventLoop
 ) -> grpc.GenericRpcHandler:
     """Return DialService for one gRPC server; one bridge may serve several."""
-    handlers = {
+    handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
         method: grpc.unary_unary_rpc_method_handler(
             _handler(bridge, authenticator, loop, kind, method)
         )
@@ -46,10 +46,10 @@ def _handler(
 ) -> Handler:
     submit, new_future, of_call = bridge.dial, loop.create_future, authenticator.of_call
 
-    async def handle(body: bytes, context: grpc.aio.ServicerContext) -> bytes:
+    async def handle(body: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
         try:
             identity = of_call(context, method)
-            future = new_future()
+            future: asyncio.Future[bytes] = new_future()
             submit(kind, body, future, identity, context.peer)
             return await future
         except Exception as error:

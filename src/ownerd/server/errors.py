@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import grpc
+import grpc.aio
 import structlog
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc import error_details_pb2, status_pb2
@@ -51,7 +52,7 @@ class Status(NamedTuple):
     metadata: Mapping[str, str] = {}
     retry_ms: int = 0
 
-    def put(self, context: grpc.ServicerContext) -> None:
+    def put(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         """End a call with this status."""
         # Cheaper than abort(), which sends at once and raises through three frames.
         context.set_code(self.code)

@@ -201,7 +201,7 @@ class GrpcioListener:
 
         credentials = grpc.dynamic_ssl_server_credentials(
             self._configuration(material),
-            changed,
+            changed,  # type: ignore[arg-type]  # None says that nothing has
             require_client_authentication=self.name in material.client_cas,
         )
         self._credentials.append(credentials)

@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import Literal, TextIO
+from typing import Literal, TextIO, cast
 
 import structlog
 
@@ -38,7 +38,8 @@ def configure(
     structlog.configure(
         processors=[*_SHARED, *_renderers(for_people, out)],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(out),
+        # Which writes and flushes, and asks for no more of a stream.
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, out)),
     )
     _configure_libraries(number, for_people, out)
 

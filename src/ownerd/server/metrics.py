@@ -200,7 +200,9 @@ class Metrics:
         self._admin_seconds.labels(rpc, code).observe(seconds)
 
 
-def _labeled(family: Any, values: Mapping[str, float]) -> Metric:
+def _labeled(
+    family: CounterMetricFamily | GaugeMetricFamily, values: Mapping[str, float]
+) -> Metric:
     for value, number in values.items():
         family.add_metric([value], number)
     return family

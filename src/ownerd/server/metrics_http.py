@@ -27,7 +27,7 @@ from ownerd.server.addresses import Address
 from ownerd.server.errors import OwnerdError, PermissionDenied, Unauthenticated
 from ownerd.server.exits import CannotListen
 
-_SILENCE_S = 10.0
+_SILENCE_S = 10
 _LONGEST_S = 30.0
 _CONNECTIONS = 32
 _THREADS = 16
@@ -111,7 +111,7 @@ class _Server(wsgi.Server):
 
     def clear_stats(self) -> None:
         """Begin to count anew."""
-        super().clear_stats()
+        super().clear_stats()  # type: ignore[no-untyped-call]
         # Else it, and all that it refers to, would live until the interpreter has half ended.
         logging.statistics.pop(f"Cheroot HTTPServer {id(self)}", None)  # type: ignore[attr-defined]
 
@@ -124,12 +124,13 @@ class _Server(wsgi.Server):
     def bind(self, family: int, type: int, proto: int = 0) -> socket.socket:
         """Take the address."""
         try:
-            return super().bind(family, type, proto)
+            listening: socket.socket = super().bind(family, type, proto)
         except OSError as error:
             raise CannotListen(
                 f"metrics_listen: cannot listen on {self._address}: {error.strerror or error}; "
                 "choose another address, or an empty one for no metrics page"
             ) from None
+        return listening
 
     def process_conn(self, conn: "_Connection") -> None:
         """Have a new connection wait until it says something; one that has, be served.
@@ -195,7 +196,7 @@ class _Connection(HTTPConnection):
                 self.socket.do_handshake()
                 self.ssl_env = {_NAMES: _names(self.socket)}
                 return True
-            return bool(super().communicate())
+            return bool(super().communicate())  # type: ignore[no-untyped-call]
         except OSError:  # ssl.SSLError is one
             return False
         finally:

@@ -62,7 +62,8 @@ class NativeListener:
         material: tls.Material | None = None,
     ) -> None:
         self.name = name
-        self._loops: Any = ListenerLoops(
+        assert ListenerLoops is not None, "see `wanted`"
+        self._loops = ListenerLoops(
             engine,
             access,
             threads=settings.dial_threads or _threads(),
@@ -119,15 +120,15 @@ class NativeListener:
 
     @property
     def pending(self) -> int:
-        return int(self._loops.pending)
+        return self._loops.pending
 
     @property
     def received(self) -> int:
-        return int(self._loops.received)
+        return self._loops.received
 
     def stats(self) -> dict[str, Any]:
         """Return what `ListenerLoops.stats` does."""
-        return dict(self._loops.stats())
+        return self._loops.stats()
 
     # ---- private
 

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -32,6 +32,8 @@ FIRST_ADMIN = "admin"
 ADMIN_TOKEN_FILE = "admin.token"
 _SECRET_BYTES = 32
 _ID_DIGITS = 16
+
+Result = TypeVar("Result")
 
 
 class Grant(msgspec.Struct, frozen=True, array_like=True):
@@ -151,7 +153,8 @@ class Principals:
         # By the same code as the listeners', also on a server that asks nobody.
         table = Access()
         table.replace([_published(principal)])
-        return bool(table.by_id(principal.principal_id).allows(right, list_id, campaign_id))
+        identity = table.by_id(principal.principal_id)
+        return identity is not None and identity.allows(right, list_id, campaign_id)
 
     # ---- changing
 
@@ -180,7 +183,7 @@ class Principals:
         if could and not any(each.can_manage(now_ns, self._by_name) for each in left):
             raise LastAdmin
 
-    def write(self, principal: Principal, put: Callable[..., Any], **keywords: Any) -> Any:
+    def write(self, principal: Principal, put: Callable[..., Result], **keywords: Any) -> Result:
         """Write a principal with `put(engine_call, id, kept, ...)` and publish it."""
         kept = msgspec.msgpack.encode(principal)
         done = put(self._engine.put_principal, principal.principal_id, kept, **keywords)
@@ -188,7 +191,7 @@ class Principals:
         self._publish()
         return done
 
-    def delete(self, principal_id: str, put: Callable[..., Any], **keywords: Any) -> Any:
+    def delete(self, principal_id: str, put: Callable[..., Result], **keywords: Any) -> Result:
         """Delete a principal with `put(engine_call, id, ...)` and publish that it is gone."""
         done = put(self._engine.delete_principal, principal_id, **keywords)
         self._known = {key: each for key, each in self._known.items() if key != principal_id}

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from ownerd.server.errors import Draining, status_of
 
@@ -90,7 +90,7 @@ class Workers:
             self._idle.set()
 
 
-def _forget(future: "asyncio.Future[object]") -> None:
+def _forget(future: "asyncio.Future[Any]") -> None:
     """Take the result of a call that nobody waits for; a fault of ours is logged all the same."""
     if not future.cancelled() and (error := future.exception()) is not None:
         status_of(error, "abandoned call")

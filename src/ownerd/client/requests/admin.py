@@ -7,7 +7,7 @@ Rpcs that are not here (audit, wrap-up codes, status) are in the generated stubs
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
@@ -271,7 +271,7 @@ def signal_campaign(
     request = admin_pb2.SignalCampaignRequest(
         campaign_id=campaign_id,
         list_id=list_id,
-        signal=int(signal),
+        signal=cast(admin_pb2.CampaignSignal, signal),
         reason=reason,
         request_id=fresh_request_id(request_id),
     )
@@ -318,7 +318,7 @@ def import_ownership(
     """Build `ImportOwnership`; the request is an `ImportStream`."""
     first = admin_pb2.ImportOwnershipRequest(
         list_id=list_id,
-        conflict_strategy=int(on_conflict),
+        conflict_strategy=cast(admin_pb2.ConflictStrategy, on_conflict),
         reason=reason,
         request_id=fresh_request_id(request_id),
     )

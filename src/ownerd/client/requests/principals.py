@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
@@ -27,7 +27,9 @@ _right = members(Right)
 def _write_grants(grants: Iterable[Grant]) -> list[admin_pb2.Grant]:
     return [
         admin_pb2.Grant(
-            right=int(grant.right), lists=id_list(grant.lists), campaigns=id_list(grant.campaigns)
+            right=cast(admin_pb2.Right, grant.right),
+            lists=id_list(grant.lists),
+            campaigns=id_list(grant.campaigns),
         )
         for grant in grants
     ]
@@ -176,6 +178,9 @@ def check_access(
 ) -> Call[values.Access]:
     """Build `CheckAccess`."""
     request = admin_pb2.CheckAccessRequest(
-        principal_id=principal_id, right=int(right), list_id=list_id, campaign_id=campaign_id
+        principal_id=principal_id,
+        right=cast(admin_pb2.Right, right),
+        list_id=list_id,
+        campaign_id=campaign_id,
     )
     return Call(ADMIN, "CheckAccess", request, lambda r: values.Access(r.allowed, r.explanation))

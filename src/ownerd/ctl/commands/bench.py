@@ -7,7 +7,7 @@ are claimed only if that is asked for.
 
 import random
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
@@ -21,12 +21,15 @@ from ownerd.ctl.terminal import progress
 from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.ctl.terminal.output import Column, Kind, Row, warn
 from ownerd.load.plan import Plan
+from ownerd.load.tally import LoadResult
 from ownerd.v1 import admin_pb2 as pb
 
 CAMPAIGN = "ownerctl-bench"
 REASON = "ownerctl bench"
 DAY_NS = 86_400 * durations.NS_PER_SECOND
 ID_BITS = 44
+
+Drive = Callable[..., LoadResult]  # `ownerd.load.http2.drive`
 
 COLUMNS = (
     Column("list_id", "List"),
@@ -178,7 +181,7 @@ def bench(
 
     Every call changes a record and is synced to disk; other dialers wait longer meanwhile.
     """
-    driver = _driver()
+    drive = _driver()
     if use_existing and not list_id:
         raise CtlError(Exit.USAGE, "--use-existing needs the name of the list")
     dial = dial or session.connection.access.dial
@@ -186,21 +189,21 @@ def bench(
     plan = _plan(list_id, load)
     bar = progress.progress_bar(f"Loading {dial}", None, of_bytes=False)
     with _list_lent(list_id, use_existing, session), bar:
-        found = _drive(driver, dial, plan, load, _security(session, dial))
+        found = _drive(drive, dial, plan, load, _security(session, dial))
     session.printer.thing(COLUMNS, bench_row(list_id, dial, found))
 
 
-def _driver() -> Any:
+def _driver() -> Drive:
     """Return the native HTTP/2 load."""
     try:
-        from ownerd.load import http2 as load_http2
+        from ownerd.load.http2 import drive
     except ImportError as error:
         raise CtlError(
             Exit.NOT_BUILT,
             "ownerd was installed without libnghttp2, which bench needs; install it (Debian:"
             " apt-get install libnghttp2-dev pkg-config), then ownerd again",
         ) from error
-    return load_http2
+    return drive
 
 
 def _plan(list_id: str, load: LoadOptions) -> Plan:
@@ -267,10 +270,11 @@ def _delete(list_id: str, session: Session) -> None:
         warn(f"ownerctl: list {list_id} is left behind: {error}")
 
 
-def _drive(driver: Any, dial: str, plan: Plan, load: LoadOptions, security: DialSecurity) -> Any:
-    """Return the LoadResult."""
+def _drive(
+    drive: Drive, dial: str, plan: Plan, load: LoadOptions, security: DialSecurity
+) -> LoadResult:
     try:
-        found = driver.drive(
+        found = drive(
             dial,
             plan,
             connections=min(load.connections, load.in_flight),
@@ -296,7 +300,7 @@ def _drive(driver: Any, dial: str, plan: Plan, load: LoadOptions, security: Dial
     return found
 
 
-def bench_row(list_id: str, dial: str, found: Any) -> Row:
+def bench_row(list_id: str, dial: str, found: LoadResult) -> Row:
     """Return a LoadResult as raw values under the keys of COLUMNS."""
 
     def latency(share: float) -> int | None:

@@ -136,7 +136,7 @@ class _Upload:
         self._head = head
         self._reader = reader
         self._bar = bar
-        self._call: grpc.Future | None = None
+        self._call: grpc.Future[pb.ImportOwnershipResponse] | None = None
         self._call_is_known = threading.Event()
         self._error: CtlError | None = None
 

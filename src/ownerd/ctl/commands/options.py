@@ -3,6 +3,7 @@
 `InSession` and `InTyped` are filled in by `cli`, never from the command line.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,7 +35,7 @@ class Typed:
     printer: Printer
 
 
-def _one_token(tokens: Any) -> Token:
+def _one_token(tokens: Sequence[Token]) -> Token:
     return tokens[0]
 
 

@@ -4,11 +4,11 @@ A token is shown once, by `create` and `rotate`, and by nothing else.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from cyclopts import App, Parameter, validators
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -20,10 +20,15 @@ from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.ctl.terminal.output import Column, Kind, Row, warn
 from ownerd.v1 import admin_pb2 as pb
 
+if TYPE_CHECKING:
+    import grpc  # at run time by ownerd.ctl.connect.channel alone, which sets it up before
+
 app = App(name="principal", help="Say who may make calls, and what; make and end their tokens.")
 
 RightName = Literal["dial", "view", "configure", "ownership_control", "admin"]
-RIGHTS = {name: pb.Right.Value(f"RIGHT_{name.upper()}") for name in get_args(RightName)}
+RIGHTS: dict[str, pb.Right] = {
+    name: getattr(pb, f"RIGHT_{name.upper()}") for name in get_args(RightName)
+}
 RIGHT_NAMES = {number: name for name, number in RIGHTS.items()}
 
 
@@ -211,7 +216,11 @@ def _ttl(length_ns: int | None) -> Any:
 
 
 def _issue(
-    rpc: Callable[..., Any], request: Any, done: str, file: Path | None, session: Session
+    rpc: "grpc.UnaryUnaryMultiCallable[Any, Any]",
+    request: Any,
+    done: str,
+    file: Path | None,
+    session: Session,
 ) -> None:
     """Send a request for a token, and hand the token over."""
     with nullcontext() if file is None else outfiles.made(file) as new_file:
@@ -282,7 +291,7 @@ def change(
     if certificate_names and no_certificate_names:
         raise CtlError(Exit.USAGE, "give --certificate-name or --no-certificate-names, not both")
     names = certificate_names if certificate_names or no_certificate_names else None
-    settings = {
+    settings: dict[str, Any] = {
         "hide_holders": hide_holders,
         "certificate_names": names,
         "calls_per_s": calls_per_s,
@@ -381,7 +390,7 @@ def revoke(
         )
     connection = session.connection
     if old:
-        token_ids = [token.token_id for token in _get(principal_id, session).tokens][:-1]
+        token_ids = tuple(token.token_id for token in _get(principal_id, session).tokens[:-1])
     request = pb.RevokeTokensRequest(
         principal_id=principal_id, all_tokens=all_tokens, token_ids=token_ids, reason=reason
     )
@@ -440,7 +449,8 @@ def can(
 def _get(principal_id: str, session: Session) -> pb.Principal:
     connection = session.connection
     request = pb.GetPrincipalRequest(principal_id=principal_id)
-    return connection.ask(connection.admin.GetPrincipal, request).principal
+    answer: pb.GetPrincipalResponse = connection.ask(connection.admin.GetPrincipal, request)
+    return answer.principal
 
 
 def _print_principal(principal: pb.Principal, session: Session, message: str = "") -> None:

@@ -100,7 +100,9 @@ def _dry_run(request: pb.ReleaseOwnershipRequest, session: Session) -> pb.Releas
     trial = pb.ReleaseOwnershipRequest()
     trial.CopyFrom(request)
     trial.dry_run = True
-    return session.connection.ask(session.connection.admin.ReleaseOwnership, trial)
+    connection = session.connection
+    answer: pb.ReleaseOwnershipResponse = connection.ask(connection.admin.ReleaseOwnership, trial)
+    return answer
 
 
 def _show_owners(request: pb.ReleaseOwnershipRequest, session: Session) -> int:

@@ -84,7 +84,8 @@ class Connection:
             raise CtlError(Exit.USAGE, f"cannot read {error.filename}: {error.strerror}") from error
         except ValueError as error:
             raise CtlError(Exit.USAGE, str(error)) from error
-        return factory.open(grpc, self.server)
+        channel: grpc.Channel = factory.open(grpc, self.server)
+        return channel
 
     def metadata(self) -> Metadata | None:
         """Return what goes with a call that begins now: the token, if there is one."""
@@ -98,7 +99,9 @@ class Connection:
             self._channel.close()
             self._channel = None
 
-    def ask(self, rpc: "grpc.UnaryUnaryMultiCallable[Any, Answer]", request: Message) -> Answer:
+    def ask(
+        self, rpc: "grpc.UnaryUnaryMultiCallable[Any, Answer]", request: Message | Paged
+    ) -> Answer:
         """Send a request and return the answer; a failed call becomes a `CtlError`."""
         try:
             return rpc(request, timeout=self.timeout_s, metadata=self.metadata())

@@ -268,7 +268,7 @@ def size(value_bytes: int) -> str:
     return f"{amount:,.1f} {units[0]}"
 
 
-_CELLS = {
+_CELLS: dict[Kind, Callable[[Any, int], str]] = {
     Kind.TEXT: lambda value, now_ns: clean(value),
     Kind.TEXTS: lambda value, now_ns: clean(", ".join(value)),
     Kind.LINES: lambda value, now_ns: "\n".join(map(clean, value)),

@@ -146,10 +146,11 @@ class Change(Generic[Answer]):
             raise RequestIdReused(self._request_id, name.decode(errors="replace"))
         return self._filled(self._answer_type.FromString(rest[_DIGEST_BYTES:]), outcome)
 
-    def _filled(self, answer: Any, outcome: Outcome) -> Answer:
+    def _filled(self, answer: Answer, outcome: Outcome) -> Answer:
         if self._fill is not None:
             self._fill(self._engine, answer, outcome)
-        answer.revision = outcome.revision
+        changed: Any = answer  # every answer to a change has a revision; Message does not say so
+        changed.revision = outcome.revision
         return answer
 
 

@@ -41,13 +41,13 @@ class Caller(NamedTuple):
     @property
     def principal(self) -> str:
         """Who, as the audit names them."""
-        return str(self.identity.principal_id)
+        return self.identity.principal_id
 
     def may_see(self, list_id: str, campaign_id: str) -> bool:
         """Return whether it may be told that a campaign holds a record of a list."""
         if self.identity.hide_holders:
             return False
-        return bool(self.identity.allows(rights.VIEW, list_id, campaign_id))
+        return self.identity.allows(rights.VIEW, list_id, campaign_id)
 
     def campaigns_seen(self, right: int, list_id: str, known: Iterable[str]) -> list[str] | None:
         """Return the campaigns of a list that a right covers; None: every one."""

@@ -20,7 +20,7 @@ from ownerd.v1 import admin_pb2
 # What Engine.import_rows takes: record, campaign, its name, expiring or None.
 Row = tuple[str, str, str, int | None]
 
-_STRATEGIES = {
+_STRATEGIES: dict[int, str] = {
     admin_pb2.CONFLICT_STRATEGY_FAIL: "FAIL",
     admin_pb2.CONFLICT_STRATEGY_SKIP: "SKIP",
     admin_pb2.CONFLICT_STRATEGY_OVERWRITE: "OVERWRITE",

@@ -1,7 +1,7 @@
 """Ownership policies: fields, defaults, limits (R12-R14), and the rpc that changes them."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from google.protobuf.json_format import MessageToDict
 
@@ -16,6 +16,8 @@ RESERVATION_TTL_NS = 300 * convert.SECOND_NS
 DEFAULT = Policy(
     enabled=False, duration_ns=None, renewal_window_ns=None, reservation_ttl_ns=RESERVATION_TTL_NS
 )
+
+Default = TypeVar("Default", int, None)
 
 # Names in an update mask, and the fields of Policy that each sets.
 _EXPIRATION_PATHS = ("duration", "no_expiration", "expiration")
@@ -136,8 +138,8 @@ def _read_duration(policy: admin_pb2.OwnershipPolicy) -> int | None:
 
 
 def _read_length(
-    policy: admin_pb2.OwnershipPolicy, field: str, least_ns: int, default_ns: int | None
-) -> int | None:
+    policy: admin_pb2.OwnershipPolicy, field: str, least_ns: int, default_ns: Default
+) -> int | Default:
     if not policy.HasField(field):
         return default_ns
     return convert.length_ns(f"policy.{field}", getattr(policy, field), least_ns)

@@ -4,8 +4,8 @@ A token is in the answer to the call that made it and nowhere else: not in the a
 remembered for a repeat of the call.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
 
 import msgspec
 
@@ -13,7 +13,7 @@ from ownerd import limits
 from ownerd.native import RIGHTS
 from ownerd.server import rights
 from ownerd.server.admin import convert, page_tokens, validate
-from ownerd.server.admin.audited_change import Change, audited
+from ownerd.server.admin.audited_change import Answer, Change, audited
 from ownerd.server.admin.context import AdminContext, Caller, Handler
 from ownerd.server.errors import (
     InvalidField,
@@ -149,7 +149,11 @@ def _message(principal: Principal, now_ns: int) -> admin_pb2.Principal:
     return admin_pb2.Principal(
         principal_id=principal.principal_id,
         grants=[
-            admin_pb2.Grant(right=grant.right, lists=grant.lists, campaigns=grant.campaigns)
+            admin_pb2.Grant(
+                right=cast(admin_pb2.Right, grant.right),
+                lists=grant.lists,
+                campaigns=grant.campaigns,
+            )
             for grant in principal.grants
         ],
         hide_holders=principal.hide_holders,
@@ -203,17 +207,17 @@ def _known(context: AdminContext, principal_id: str) -> Principal:
 
 def _write(
     context: AdminContext,
-    change: Change[Any],
+    change: Change[Answer],
     principal: Principal,
     before: Principal | None,
-    answer: Any,
+    answer: Answer,
     detail: Mapping[str, Any],
-) -> Any:
+) -> Answer:
     """Check and write a principal; return the filled answer. `detail` is for the audit."""
     context.principals.check(principal, before)
-    answer.principal.CopyFrom(_message(principal, context.engine.time_ns))
-    put: Callable[..., Any] = change.make
-    return context.principals.write(principal, put, detail=detail, answer=answer)
+    shown: Any = answer  # the answer to every one of these changes has the principal
+    shown.principal.CopyFrom(_message(principal, context.engine.time_ns))
+    return context.principals.write(principal, change.make, detail=detail, answer=answer)
 
 
 @audited(admin_pb2.CreatePrincipalResponse)
@@ -313,10 +317,9 @@ def _delete(
             return answer
         before = _known(context, request.principal_id)
         context.principals.check(None, before)
-        done: admin_pb2.DeletePrincipalResponse = context.principals.delete(
+        return context.principals.delete(
             before.principal_id, change.make, detail={"principal": _described(before)}
         )
-        return done
 
 
 @audited(admin_pb2.RotateTokenResponse)

@@ -52,7 +52,7 @@ HANDLERS: dict[str, Handler] = {
     **status.HANDLERS,
 }
 
-ServicerContext = grpc.aio.ServicerContext
+Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
 class AdminService:
@@ -75,7 +75,7 @@ class AdminService:
 
     def generic_handler(self) -> grpc.GenericRpcHandler:
         """Return the service for a gRPC server."""
-        handlers = {
+        handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
             method: grpc.unary_unary_rpc_method_handler(self._unary(method, handler))
             for method, handler in HANDLERS.items()
         }
@@ -83,9 +83,7 @@ class AdminService:
         handlers["ExportOwnership"] = grpc.unary_stream_rpc_method_handler(self._export)
         return grpc.method_handlers_generic_handler(SERVICE, handlers)
 
-    def _unary(
-        self, method: str, handler: Handler
-    ) -> Callable[[bytes, ServicerContext], Awaitable[bytes]]:
+    def _unary(self, method: str, handler: Handler) -> Callable[[bytes, Context], Awaitable[bytes]]:
         request_type = getattr(admin_pb2, f"{method}Request")
 
         def work(body: bytes, caller: Caller) -> bytes:
@@ -93,7 +91,7 @@ class AdminService:
             rights.check(method, request, caller.identity)
             return handler(self._context, request, caller).SerializeToString()
 
-        async def handle(body: bytes, context: ServicerContext) -> bytes:
+        async def handle(body: bytes, context: Context) -> bytes:
             with self._answering(method, context), self._workers.entered():
                 caller = self._caller(context, method)
                 return await self._workers.run(work, body, caller)
@@ -101,7 +99,7 @@ class AdminService:
 
         return handle
 
-    async def _import(self, bodies: AsyncIterator[bytes], context: ServicerContext) -> bytes:
+    async def _import(self, bodies: AsyncIterator[bytes], context: Context) -> bytes:
         with self._answering("ImportOwnership", context), self._workers.entered():
             caller = self._caller(context, "ImportOwnership")
             stream = ImportStream(self._context, caller)
@@ -116,7 +114,7 @@ class AdminService:
             return answer.SerializeToString()
         return b""
 
-    async def _export(self, body: bytes, context: ServicerContext) -> AsyncIterator[bytes]:
+    async def _export(self, body: bytes, context: Context) -> AsyncIterator[bytes]:
         with self._answering("ExportOwnership", context), self._workers.entered():
             caller = self._caller(context, "ExportOwnership")
             request = validate.parsed(admin_pb2.ExportOwnershipRequest, body)
@@ -130,7 +128,7 @@ class AdminService:
                 if not after:
                     return
 
-    def _caller(self, context: ServicerContext, method: str) -> Caller:
+    def _caller(self, context: Context, method: str) -> Caller:
         """Return who makes a call.
 
         Raises:
@@ -141,7 +139,7 @@ class AdminService:
         return Caller(identity, context.peer())
 
     @contextmanager
-    def _answering(self, method: str, context: ServicerContext) -> Iterator[None]:
+    def _answering(self, method: str, context: Context) -> Iterator[None]:
         """Run a call in the block; an error in it becomes the call's status and goes no further."""
         began_s = perf_counter()
         code = grpc.StatusCode.OK
@@ -160,7 +158,7 @@ class AdminService:
             self._meter(method, code.name, perf_counter() - began_s)
 
 
-async def _ensure_client_is_there(context: ServicerContext) -> None:
+async def _ensure_client_is_there(context: Context) -> None:
     """Raise CancelledError when the call was cancelled or cut off.
 
     gRPC ends the request stream in the same way for a client that is done and for one that is gone,

@@ -1,0 +1,6 @@
+from typing_extensions import disjoint_base
+
+@disjoint_base
+class Clock:
+    def now_ns(self) -> int: ...
+    def offset_ns(self) -> int: ...

@@ -1,0 +1,3 @@
+library_path: str
+
+def library_version() -> tuple[int, int, int]: ...

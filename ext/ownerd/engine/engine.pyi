@@ -1,0 +1,193 @@
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Self
+
+from typing_extensions import disjoint_base
+
+from ownerd.api.task import Refused
+from ownerd.base.clock import Clock
+from ownerd.engine.admin_reads import ListInfo, Outcome, PolicyTuple
+from ownerd.engine.snapshot import Snapshot
+from ownerd.storage.directory import StoreError, StoreInUseError
+
+__all__ = [
+    "CLAIM",
+    "CLAIM_BATCH",
+    "DEFAULT_MAINTENANCE_STEP_NS",
+    "DEFAULT_MAP_BYTES",
+    "DEFAULT_MEMTABLE_BYTES",
+    "DEFAULT_QUEUE_LIMIT",
+    "DEFAULT_RESERVE_BYTES",
+    "DIAL_METHODS",
+    "GET_HOLDER",
+    "REPORT_ATTEMPT",
+    "REPORT_ATTEMPT_BATCH",
+    "Engine",
+    "ListInfo",
+    "Outcome",
+    "Policy",
+    "Refused",
+    "StoreError",
+    "StoreInUseError",
+]
+
+Policy = PolicyTuple
+
+CLAIM: Final[int]
+CLAIM_BATCH: Final[int]
+REPORT_ATTEMPT: Final[int]
+REPORT_ATTEMPT_BATCH: Final[int]
+GET_HOLDER: Final[int]
+DIAL_METHODS: Final[tuple[str, ...]]
+DEFAULT_MAP_BYTES: Final[int]
+DEFAULT_RESERVE_BYTES: Final[int]
+DEFAULT_QUEUE_LIMIT: Final[int]
+DEFAULT_MAINTENANCE_STEP_NS: Final[int]
+DEFAULT_MEMTABLE_BYTES: Final[int]
+
+@disjoint_base
+class Engine:
+    def __init__(
+        self,
+        directory: str,
+        clock: Clock | None = None,
+        *,
+        map_bytes: int = ...,
+        queue_limit: int = ...,
+        reserve_bytes: int = ...,
+        vacuum_interval_s: float = 900.0,
+        maintenance_step_ns: int = ...,
+        memtable_bytes: int = ...,
+        background: bool = True,
+    ) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exception: object) -> None: ...
+    def begin_drain(self) -> None: ...
+    def close(self, timeout_s: float = 10.0) -> None: ...
+    def dial(self, kind: int, body: bytes) -> bytes: ...
+    def create_list(
+        self,
+        list_id: str,
+        policy: Policy,
+        *,
+        note: bytes = b"",
+        request_id: str = "",
+        memo: bytes = b"",
+    ) -> Outcome: ...
+    def update_policy(
+        self,
+        list_id: str,
+        policy: Policy,
+        expected_revision: int = 0,
+        *,
+        note: bytes = b"",
+        request_id: str = "",
+        memo: bytes = b"",
+    ) -> Outcome: ...
+    def delete_list(
+        self,
+        list_id: str,
+        *,
+        force: bool,
+        expected_revision: int = 0,
+        note: bytes = b"",
+        request_id: str = "",
+        memo: bytes = b"",
+    ) -> Outcome: ...
+    def release(
+        self,
+        list_id: str,
+        campaign_ids: Iterable[str] | None,
+        include_reservations: bool,
+        *,
+        note: bytes = b"",
+        request_id: str = "",
+        memo: bytes = b"",
+    ) -> Outcome: ...
+    def release_records(
+        self,
+        list_id: str,
+        record_ids: Iterable[str],
+        *,
+        note: bytes = b"",
+        request_id: str = "",
+        memo: bytes = b"",
+    ) -> Outcome: ...
+    def count_released(self, entry_id: int) -> int: ...
+    def pending_counts(self, list_id: str = "") -> list[int]: ...
+    def upsert_campaign(
+        self,
+        campaign_id: str,
+        name: str,
+        *,
+        note: bytes = b"",
+        request_id: str = "",
+        memo: bytes = b"",
+    ) -> Outcome: ...
+    def signal_campaign(
+        self,
+        campaign_id: str,
+        list_id: str,
+        stopped: bool,
+        *,
+        note: bytes = b"",
+        request_id: str = "",
+        memo: bytes = b"",
+    ) -> Outcome: ...
+    def upsert_code(
+        self,
+        code: str,
+        category: str,
+        counts_as_attempt: bool,
+        success: bool,
+        *,
+        note: bytes = b"",
+        request_id: str = "",
+        memo: bytes = b"",
+    ) -> Outcome: ...
+    def delete_code(
+        self, code: str, *, note: bytes = b"", request_id: str = "", memo: bytes = b""
+    ) -> Outcome: ...
+    def import_rows(
+        self,
+        list_id: str,
+        rows: Sequence[tuple[str, str, str, int | None]],
+        strategy: int,
+        entry_id: int = 0,
+        *,
+        note: bytes = b"",
+        request_id: str = "",
+        memo: bytes = b"",
+    ) -> Outcome: ...
+    def put_principal(
+        self,
+        principal_id: str,
+        kept: bytes,
+        *,
+        note: bytes = b"",
+        request_id: str = "",
+        memo: bytes = b"",
+    ) -> Outcome: ...
+    def delete_principal(
+        self, principal_id: str, *, note: bytes = b"", request_id: str = "", memo: bytes = b""
+    ) -> Outcome: ...
+    def note_refusals(self, count: int, *, note: bytes) -> Outcome: ...
+    def get_list(self, list_id: str) -> ListInfo | None: ...
+    def lists(self, after: str, limit: int) -> list[ListInfo]: ...
+    def campaigns(self, after: str, limit: int) -> list[tuple[str, str]]: ...
+    def codes(self, after: str, limit: int) -> list[tuple[str, str, bool, bool]]: ...
+    def principals(self) -> list[tuple[str, bytes]]: ...
+    def audit(self, before: int, limit: int) -> list[tuple[int, int, int, int | None, bytes]]: ...
+    def request(self, request_id: str) -> Outcome | None: ...
+    def snapshot(self, list_id: str) -> Snapshot: ...
+    @property
+    def time_ns(self) -> int: ...
+    @property
+    def revision(self) -> int: ...
+    @property
+    def failed(self) -> str | None: ...
+    @property
+    def failure_fd(self) -> int: ...
+    def vacuum(self) -> None: ...
+    def maintain(self, *, vacuum_all: bool = False) -> bool: ...
+    # Counters, dicts of counters and the list of alarms, by name.
+    def stats(self) -> dict[str, Any]: ...

@@ -1,0 +1,38 @@
+from collections.abc import Sequence
+from socket import socket
+
+from ownerd.load.plan import Plan
+from ownerd.load.tally import LoadResult
+from ownerd.load.tls import TlsClient
+
+__all__ = ["check_shares", "dialled", "drive", "drive_requests"]
+
+def dialled(address: str) -> socket: ...
+def drive(
+    address: str,
+    plan: Plan,
+    *,
+    connections: int = 4,
+    in_flight: int = 256,
+    threads: int = 1,
+    seconds: float = 5.0,
+    warm_up_s: float = 0.5,
+    rate_per_s: float = 0.0,
+    token: str = "",
+    tls: TlsClient | None = None,
+) -> LoadResult: ...
+def drive_requests(
+    address: str,
+    path: str,
+    requests: Sequence[bytes],
+    *,
+    connections: int = 4,
+    in_flight: int = 256,
+    threads: int = 1,
+    seconds: float = 5.0,
+    warm_up_s: float = 0.5,
+    rate_per_s: float = 0.0,
+    token: str = "",
+    tls: TlsClient | None = None,
+) -> LoadResult: ...
+def check_shares(connections: int, in_flight: int, threads: int) -> None: ...
