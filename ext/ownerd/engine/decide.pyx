@@ -91,6 +91,7 @@ cdef void name_holder(Store *store, DialCall *call, DialItem *item) noexcept nog
     if item.holder.kind != NOBODY:
         call.named_count += 1
         campaign = campaign_of(&store.catalog, item.holder.campaign)
+        call.named_count += 1
         item.holder_id = text_slice(campaign.id)
         item.holder_name = text_slice(campaign.name)
 
