@@ -13,8 +13,8 @@ from ownerd.api.task import Refused
 from ownerd.base.lmdb import library_version as lmdb_version
 from ownerd.engine.engine import DIAL_METHODS, Engine, ListInfo, Outcome, Policy
 from ownerd.net.aio_bridge import AioBridge
-from ownerd.storage.directory import StoreError, StoreInUseError, sync_directory
 from ownerd.storage.catalog import DEFAULT_CODES
+from ownerd.storage.directory import StoreError, StoreInUseError, sync_directory
 from ownerd.storage.verify import verify
 
 ListenerLoops: type["Listener"] | None = None

@@ -89,7 +89,6 @@ cdef bint codes_known(Decision *decision) noexcept nogil:
 cdef void name_holder(Store *store, DialCall *call, DialItem *item) noexcept nogil:
     cdef Campaign *campaign
     if item.holder.kind != NOBODY:
-        call.named_count += 1
         campaign = campaign_of(&store.catalog, item.holder.campaign)
         call.named_count += 1
         item.holder_id = text_slice(campaign.id)
