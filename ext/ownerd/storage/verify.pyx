@@ -25,9 +25,7 @@ from ownerd.storage.directory cimport take_lock
 from ownerd.storage.environment cimport check, refuse_truncated
 from ownerd.storage.log cimport LogPosition, log_follows, log_replay, log_revision
 from ownerd.storage.memtable cimport compare_keys
-from ownerd.storage.record_tree cimport (
-    TREE_RECORDS, TREE_TABLE_COUNT, TREE_TABLE_NAMES, TreeState,
-)
+from ownerd.storage.record_tree cimport TREE_RECORDS, TREE_TABLE_COUNT, TREE_TABLE_NAMES, TreeState
 from ownerd.storage.tables cimport (
     CAMPAIGNS, DROPPED_LISTS, LISTS, LOG, META, PRINCIPALS, TABLE_COUNT, TABLE_NAMES, ListRow,
     StateRow,
