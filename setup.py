@@ -174,6 +174,7 @@ class BuildNative(build_ext):
             include_path=["ext"],
             build_dir=self.build_temp,
             nthreads=JOBS,
+            emit_linenums=DEBUG or bool(SANITIZE),
             compiler_directives={
                 "language_level": 3,
                 "boundscheck": DEBUG,

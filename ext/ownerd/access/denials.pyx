@@ -8,6 +8,7 @@ from cython.operator cimport dereference, preincrement
 from libc.string cimport strlen
 
 from ownerd.api.grpc_http2 cimport grpc_call_name
+from ownerd.base.assertions cimport assert_that
 from ownerd.base.bytes cimport slice_of, text_slice
 
 cdef enum:
@@ -28,6 +29,10 @@ cdef void denials_add(
     key.append(peer.data, peer.size)
     key.append("\0", 1)
     key.append(action.data, action.size)
+    assert_that(
+        refusal == REFUSED_UNAUTHENTICATED or refusal == REFUSED_PERMISSION,
+        "there are two ways to be refused",
+    )
     denials.guard.lock()
     if denials.kinds.size() < MOST_KINDS or denials.kinds.count(key) != 0:
         denial = &denials.kinds[key]
@@ -38,6 +43,7 @@ cdef void denials_add(
         denial.count += 1
     else:
         denials.uncounted += 1
+    assert_that(denials.kinds.size() <= MOST_KINDS, "denials take a bounded place")
     denials.guard.unlock()
 
 

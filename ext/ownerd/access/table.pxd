@@ -8,6 +8,7 @@ from ownerd.access.denials cimport Denials
 from ownerd.api.dial_call cimport DialCall
 from ownerd.base.bytes cimport Slice
 from ownerd.base.containers cimport mutex, string, unordered_map, vector
+from ownerd.base.live cimport LiveAccessTable
 
 cdef enum Right:                      # the numbers of admin.proto
     RIGHT_DIAL = 1
@@ -49,6 +50,7 @@ cdef cppclass AccessTable:
     vector[Principal] principals
     unordered_map[string, TokenEntry] tokens
     unordered_map[string, size_t] names
+    LiveAccessTable live
 
 cdef cppclass AccessCore:
     mutex guard

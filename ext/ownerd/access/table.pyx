@@ -25,6 +25,7 @@ from ownerd.api.dial_call cimport CALL_GET_HOLDER, DialCall
 from ownerd.api.reasons cimport (
     RATE_LIMITED, RIGHT_LACKING, Value, numeral, printable, quoted, refuse_with, words,
 )
+from ownerd.base.assertions cimport assert_that
 from ownerd.base.bytes cimport Slice, empty_slice, slice_of, text_slice
 from ownerd.base.clock cimport clock_elapsed
 from ownerd.base.rate_limiter cimport rate_after, rate_wait_ns
@@ -68,6 +69,10 @@ cdef const Principal *access_by_token(
     if found == (<AccessTable *> table).tokens.end() \
             or now_ns >= dereference(found).second.until_ns:
         return NULL
+    assert_that(
+        dereference(found).second.principal < table.principals.size(),
+        "a token is that of a principal of its table",
+    )
     until_ns[0] = dereference(found).second.until_ns
     return &table.principals[dereference(found).second.principal]
 
@@ -78,6 +83,10 @@ cdef const Principal *access_by_name(const AccessTable *table, Slice name) noexc
     found = (<AccessTable *> table).names.find(string(name.data, name.size))
     if found == (<AccessTable *> table).names.end():
         return NULL
+    assert_that(
+        dereference(found).second < table.principals.size(),
+        "a name is that of a principal of its table",
+    )
     return &table.principals[dereference(found).second]
 
 
@@ -109,6 +118,7 @@ cdef int64_t spend(
     what it costs beyond is a debt.
     """
     cdef int64_t wait_ns, before = budget_ns.load()
+    assert_that(price_ns >= 0 and count >= 0, "a use is no income")
     if price_ns == 0:
         return 0
     while True:
@@ -160,6 +170,7 @@ cdef bint access_admits(const Principal *principal, DialCall *call) noexcept nog
     """
     cdef int64_t wait_ns = pay(principal, call.item_count)
     cdef Value values[2]
+    assert_that(wait_ns >= 0, "nobody waits for the past")
     if wait_ns == 0:
         call.hide_holders = principal.hide_holders
         if may_dial(principal, call):
@@ -311,8 +322,10 @@ cdef class Access:
         table.open = False
         for known in principals:
             add_principal(self.core, table, known)
+        assert_that(not self.core.table.get().open, "an open server asks nobody who they are")
         self.core.guard.lock()
         table.number = self.core.number.load() + 1
+        assert_that(table.number > self.core.table.get().number, "tables follow one another")
         _former = self.core.table     # freed when the lock is let go of
         self.core.table = owner
         self.core.budgets.clear()

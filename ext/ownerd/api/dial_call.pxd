@@ -36,6 +36,7 @@ cdef struct DialCall:
     uint32_t item_count
     DialItem *items                   # &single for the unary calls, malloc'd for batches
     DialItem single
+    uint32_t named_count              # items that name a holder
     uint64_t revision                 # the revision it was decided at
     char *answer                      # the encoded response, once dial_encode was called
     size_t answer_size

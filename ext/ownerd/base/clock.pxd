@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t
 
 from ownerd.base.containers cimport mutex
+from ownerd.base.live cimport LiveClock
 from ownerd.base.units cimport NS_PER_S
 
 cdef extern from "<time.h>" nogil:
@@ -24,6 +25,7 @@ cdef cppclass ClockState:
     int64_t time_ns                   # the server time at the last reading
     int64_t boot_ns                   # CLOCK_BOOTTIME at the last reading
     int64_t slewed_at_ns              # CLOCK_BOOTTIME at the last slew
+    LiveClock live
 
 
 cdef class Clock:

@@ -7,6 +7,8 @@ step of the wall clock moves no hold. Any thread may read it.
 It does not store the time: the store writes it with every commit.
 """
 
+from ownerd.base.assertions cimport assert_that
+
 cdef enum:
     SLEW_DIVISOR = 1000               # 1 ms per second
     SLEW_STEP_NS = 1_000_000          # shorter steps would round the slew to nothing
@@ -63,6 +65,7 @@ cdef void clock_start_from(ClockState *state, int64_t highest_stored_ns) noexcep
 cdef void clock_advance(ClockState *state, int64_t boot_ns, int64_t wall_ns) noexcept nogil:
     """Advance by what passed on CLOCK_BOOTTIME, then slew towards the wall clock."""
     cdef int64_t allowed, gap, passed = max(<int64_t> 0, boot_ns - state.boot_ns)
+    cdef int64_t before_ns = state.time_ns
     state.time_ns += passed
     state.boot_ns += passed
     if boot_ns - state.slewed_at_ns < SLEW_STEP_NS:
@@ -72,3 +75,5 @@ cdef void clock_advance(ClockState *state, int64_t boot_ns, int64_t wall_ns) noe
     gap = wall_ns - state.time_ns
     # Never take back more than what passed since the last reading: the time must not go back.
     state.time_ns += max(-min(allowed, passed), min(allowed, gap))
+    assert_that(state.time_ns >= before_ns, "the time never goes back (R19)")
+    assert_that(state.time_ns - before_ns <= passed + allowed, "the time never steps (R19)")

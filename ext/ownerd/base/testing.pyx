@@ -1,16 +1,30 @@
 """What tests ask of base; built only with OWNERD_TESTING=1.
 
 A clock that stands still until it is moved, the slewing of R19 by itself, the two ways to compute a
-checksum, and the names of the failpoints.
+checksum, the names of the failpoints, and how many objects are alive.
 """
 
 from libc.stdint cimport int64_t, uint32_t
 
+from ownerd.base.assertions cimport assert_that
 from ownerd.base.checksum cimport crc32c, crc32c_by_bits
 from ownerd.base.clock cimport Clock, clock_advance
 from ownerd.base.failpoints cimport FAILPOINT_COUNT, FAILPOINT_NAMES
+from ownerd.base.live cimport LIVE_COUNTED, LIVE_KINDS, LIVE_NAMES, live_total
 
 FAILPOINTS = tuple(FAILPOINT_NAMES[i].decode() for i in range(FAILPOINT_COUNT))
+
+
+def live_objects():
+    """Return how many objects of each kind are alive; None unless this is a debug build."""
+    if not LIVE_COUNTED:
+        return None
+    return {LIVE_NAMES[kind].decode(): live_total(kind) for kind in range(<int> LIVE_KINDS)}
+
+
+def break_an_assertion():
+    """Assert what does not hold: a debug build ends the process, others return."""
+    assert_that(sizeof(int) == 0, "an int has no bytes")
 
 
 cdef class ManualClock(Clock):

@@ -10,7 +10,8 @@ from libc.stdio cimport snprintf
 from libc.string cimport memcmp
 
 from ownerd.api.dial_call cimport (
-    CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, CALL_REPORT, CALL_REPORT_BATCH, DialItem,
+    CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, CALL_REPORT, CALL_REPORT_BATCH, DialCall,
+    DialItem,
 )
 from ownerd.api.reasons cimport (
     CODE_UNKNOWN, LIST_NOT_FOUND, Value, quoted, refuse_about, refuse_with, words,
@@ -82,8 +83,9 @@ cdef bint codes_known(Decision *decision) noexcept nogil:
     return True
 
 
-cdef void name_holder(Store *store, DialItem *item) noexcept nogil:
+cdef void name_holder(Store *store, DialCall *call, DialItem *item) noexcept nogil:
     if item.holder.kind != NOBODY:
+        call.named_count += 1
         item.holder_id = text_slice(store.campaigns[item.holder.campaign].id)
         item.holder_name = text_slice(store.campaigns[item.holder.campaign].name)
 
@@ -95,7 +97,7 @@ cdef void decide_item(Decision *decision, DialItem *item, const Seen *seen) noex
     record_load(store, decision.list, item.record_id, seen, &record)
     if decision.call.call_kind == CALL_GET_HOLDER:
         item.holder = rules_holder(&record.hold, decision.now_ns)
-        name_holder(store, item)
+        name_holder(store, decision.call, item)
         return
     if decision.call.call_kind == CALL_CLAIM or decision.call.call_kind == CALL_CLAIM_BATCH:
         ruling = rules_claim(
@@ -108,7 +110,7 @@ cdef void decide_item(Decision *decision, DialItem *item, const Seen *seen) noex
         )
     item.answer = ruling.answer
     item.holder = ruling.holder
-    name_holder(store, item)
+    name_holder(store, decision.call, item)
     if not ruling.changed:
         return
     decision.changed = True
@@ -174,6 +176,7 @@ cdef bint decide_call(
     cdef Decision decision
     cdef bint claims = call.call_kind == CALL_CLAIM or call.call_kind == CALL_CLAIM_BATCH
     call.task.code = OK
+    call.named_count = 0
     decision.store = store
     decision.call = call
     decision.now_ns = now_ns

@@ -8,6 +8,7 @@ its tally has ended is its own: see load_engine and load_http2.
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint32_t
 
+from ownerd.base.atomics cimport flag_read, flag_set
 from ownerd.base.clock cimport CLOCK_MONOTONIC, clock_read
 from ownerd.base.threads cimport thread_start, thread_wait, usleep
 from ownerd.load.tally cimport Tally, load_result, tally_clear, tally_init, tally_merge
@@ -16,23 +17,18 @@ cdef extern from "<sys/prctl.h>" nogil:
     int prctl(int, unsigned long)
     int PR_SET_TIMERSLACK
 
-cdef extern from *:
-    int load_flag "__atomic_load_n"(const int *, int) noexcept nogil
-    void store_flag "__atomic_store_n"(int *, int, int) noexcept nogil
-    int RELAXED "__ATOMIC_RELAXED"
-
 cdef enum:
     LOOK_US = 5_000                   # how often signals and ends are looked for
     SLACK_NS = 1_000                  # how late the kernel may wake a thread that sends at a rate
 
 
 cdef bint worker_stopping(Worker *worker) noexcept nogil:
-    return load_flag(&worker.stopping, RELAXED) != 0
+    return flag_read(&worker.stopping) != 0
 
 
 cdef void worker_stop(Worker *worker) noexcept nogil:
     """Ask a worker to end soon; from any thread."""
-    store_flag(&worker.stopping, 1, RELAXED)
+    flag_set(&worker.stopping, 1)
 
 
 cdef void *worker_main(void *argument) noexcept nogil:
@@ -40,7 +36,7 @@ cdef void *worker_main(void *argument) noexcept nogil:
     if worker.gap_ns != 0:
         prctl(PR_SET_TIMERSLACK, SLACK_NS)
     worker.main(worker)
-    store_flag(&worker.done, 1, RELAXED)
+    flag_set(&worker.done, 1)
     return NULL
 
 
@@ -56,7 +52,7 @@ cdef int start(Worker **workers, uint32_t count, uint32_t *started) except -1:
 cdef bint all_done(Worker **workers, uint32_t count) noexcept nogil:
     cdef uint32_t i
     for i in range(count):
-        if load_flag(&workers[i].done, RELAXED) == 0:
+        if flag_read(&workers[i].done) == 0:
             return False
     return True
 

@@ -28,7 +28,9 @@ from ownerd.api.dial_call cimport (
 from ownerd.api.dial_codec cimport dial_decode, dial_encode
 from ownerd.api.reasons cimport task_refusal
 from ownerd.api.task cimport OK, PERMISSION_DENIED
+from ownerd.base.assertions cimport assert_that
 from ownerd.base.bytes cimport slice_of
+from ownerd.base.live cimport LIVE_AIO_CALL, live_count
 from ownerd.base.mpsc cimport mpsc_push, mpsc_take_in_order
 from ownerd.base.sockets cimport EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfd_read, eventfd_write
 from ownerd.base.units cimport NS_PER_S, NS_PER_US
@@ -69,6 +71,7 @@ cdef AioCall *new_call(AioBridge aio_bridge, uint8_t kind, bytes body, future) e
     cdef AioCall *call = <AioCall *> malloc(sizeof(AioCall))
     if call == NULL:
         raise MemoryError()
+    live_count(LIVE_AIO_CALL, 1)
     call_init(&call.call, kind)
     call.call.task.on_done = on_answered
     call.inbox = aio_bridge.inbox
@@ -80,6 +83,7 @@ cdef AioCall *new_call(AioBridge aio_bridge, uint8_t kind, bytes body, future) e
 
 
 cdef void free_call(AioCall *call):
+    live_count(LIVE_AIO_CALL, -1)
     call_clear(&call.call)
     Py_DECREF(<object> call.body)
     Py_DECREF(<object> call.future)
@@ -228,6 +232,7 @@ cdef class AioBridge:
 
     cdef hand_over(self, Task *task):
         """Resolve the future of a call that is done, and free the call."""
+        assert_that(self.under_way > 0, "a call that is done was submitted")
         self.under_way -= 1
         resolve(<AioCall *> task)
         free_call(<AioCall *> task)

@@ -20,6 +20,7 @@ from ownerd.access.table cimport (
 from ownerd.api.grpc_http2 cimport grpc_call_name
 from ownerd.api.reasons cimport NO_CREDENTIALS, TOKEN_NOT_VALID, refuse
 from ownerd.api.task cimport PERMISSION_DENIED
+from ownerd.base.assertions cimport assert_that
 from ownerd.base.bytes cimport Slice, empty_slice, slice_of
 from ownerd.base.clock cimport clock_now
 from ownerd.base.sockets cimport (
@@ -55,6 +56,7 @@ cdef void access_refresh(Loop *loop) noexcept nogil:
     """Take the table in force, if it is another one than the loop has."""
     if loop.access.number.load() != loop.table_number:
         loop.table = access_table(loop.access)
+        assert_that(loop.table.get().number > loop.table_number, "a newer table was published")
         loop.table_number = loop.table.get().number
 
 
@@ -99,6 +101,7 @@ cdef const Principal *by_token(Stream *stream) noexcept nogil:
     found = access_by_token(
         loop.table.get(), stream.digest, clock_now(loop.engine.clock), &until_ns
     )
+    assert_that(found == NULL or until_ns > 0, "a token that is valid has an end, if only never")
     if remembered and found != NULL:
         connection.token_principal = found
         connection.token_table = loop.table_number
@@ -145,7 +148,15 @@ cdef const Principal *identified(Stream *stream) noexcept nogil:
     cdef const Principal *found
     access_refresh(stream.loop)
     found = caller(stream)
+    assert_that(
+        stream.loop.table.get().number == stream.loop.table_number, "the table is the loop's"
+    )
     if found != NULL:
+        assert_that(
+            found >= &stream.loop.table.get().principals[0]
+            and found <= &stream.loop.table.get().principals.back(),
+            "whoever is known is in the table in force",
+        )
         stream.connection.known = True
         return found
     refuse(

@@ -21,6 +21,9 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport abort, calloc, free, malloc
 from libc.string cimport memcpy, memset
 
+from ownerd.base.assertions cimport assert_that
+from ownerd.base.atomics cimport count_add
+from ownerd.base.live cimport LIVE_CONNECTION, live_count
 from ownerd.base.nghttp2 cimport (
     NGHTTP2_CONTINUATION, NGHTTP2_DATA, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_ERR_CALLBACK_FAILURE,
     NGHTTP2_FLAG_ACK, NGHTTP2_FLAG_END_STREAM, NGHTTP2_FLAG_NONE, NGHTTP2_GOAWAY,
@@ -53,8 +56,8 @@ from ownerd.base.sockets cimport (
 from ownerd.base.units cimport NS_PER_S
 from ownerd.net.state cimport (
     ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_HANDSHAKE, ENDED_HEADERS, ENDED_IDLE,
-    ENDED_KEEPALIVE, ENDED_RESETS, ENDED_TLS, LEAVING, LINGERING, NOTICED, READ_BYTES, STAYING,
-    WRITE_BYTES, Connection, Loop, Socket, Stream,
+    ENDED_KEEPALIVE, ENDED_RESETS, ENDED_TLS, ENDING_COUNT, LEAVING, LINGERING, NOTICED,
+    READ_BYTES, STAYING, WRITE_BYTES, Connection, Loop, Socket, Stream,
 )
 from ownerd.net.stream cimport (
     stream_close, stream_data, stream_header, stream_headers_done, stream_open,
@@ -251,6 +254,8 @@ cdef Connection *connection_open(Loop *loop, Socket accepted) noexcept nogil:
     cdef Connection *connection = <Connection *> calloc(1, sizeof(Connection))
     if connection == NULL:
         abort()
+    assert_that(accepted.fd >= 0, "an accepted socket is open")
+    live_count(LIVE_CONNECTION, 1)
     connection.loop = loop
     connection.fd = accepted.fd
     connection.opened_ns = connection.alive_ns = connection.busy_ns = loop.now_ns
@@ -259,7 +264,7 @@ cdef Connection *connection_open(Loop *loop, Socket accepted) noexcept nogil:
     if connection.next != NULL:
         connection.next.previous = connection
     loop.connections = connection
-    loop.counts.connections += 1
+    count_add(&loop.counts.connections, 1)
     watch(connection, EPOLLIN)
     if not accepted.secure:
         begin_session(connection)
@@ -273,6 +278,8 @@ cdef Connection *connection_open(Loop *loop, Socket accepted) noexcept nogil:
 cdef void begin_session(Connection *connection) noexcept nogil:
     """Begin to speak HTTP/2."""
     cdef Loop *loop = connection.loop
+    assert_that(connection.session == NULL, "a connection has one session")
+    assert_that(connection.goaway == STAYING, "nobody has left before the handshake is over")
     if nghttp2_session_server_new2(
         &connection.session, loop.callbacks, connection, loop.options
     ) != 0:
@@ -299,7 +306,7 @@ cdef bint shake_hands(Connection *connection) noexcept nogil:
     if rest != TLS_DONE or not tls_speaks_http2(connection.tls):
         refuse_handshake(connection, rest)
         return False
-    connection.loop.counts.handshakes += 1
+    count_add(&connection.loop.counts.handshakes, 1)
     tls_peer_names(connection.tls, &connection.peer_names, &connection.peer_names_size)
     begin_session(connection)
     return True
@@ -312,6 +319,7 @@ cdef void refuse_handshake(Connection *connection, int rest) noexcept nogil:
         return
     if rest == TLS_DONE:
         tls_say_goodbye(connection.tls)
+    assert_that(connection.session == NULL, "without TLS nothing was said in HTTP/2")
     SSL_free(connection.tls)
     connection.tls = NULL
     connection.ending = ENDED_TLS
@@ -348,8 +356,14 @@ cdef void send_settings(Connection *connection) noexcept nogil:
 cdef void connection_close(Connection *connection) noexcept nogil:
     """Close the socket, let go of the open calls and free the connection."""
     cdef Loop *loop = connection.loop
+    assert_that(connection.dead, "only what is marked dead is closed")
+    assert_that(not connection.dirty, "what is closed is in no list of what to write")
     while connection.streams != NULL:
         stream_close(connection.streams)
+    assert_that(
+        connection.stream_count == 0 and connection.held_bytes == 0,
+        "a connection without streams holds nothing",
+    )
     transport_close(connection)
     nghttp2_session_del(connection.session)
     free(connection.peer_names)
@@ -362,15 +376,18 @@ cdef void connection_close(Connection *connection) noexcept nogil:
         loop.connections = connection.next
     if connection.next != NULL:
         connection.next.previous = connection.previous
-    loop.counts.connections -= 1
-    loop.counts.closed += 1
-    loop.counts.ended[connection.ending] += 1
+    assert_that(loop.counts.connections > 0, "a connection that is closed was counted")
+    count_add(&loop.counts.connections, -1)
+    count_add(&loop.counts.closed, 1)
+    count_add(&loop.counts.ended[connection.ending], 1)
+    live_count(LIVE_CONNECTION, -1)
     OPENSSL_cleanse(connection, sizeof(Connection))   # its token
     free(connection)
 
 
 cdef void read_again(Connection *connection) noexcept nogil:
     """Have the loop read it in the next wake-up, whatever epoll says."""
+    assert_that(connection.unread and not connection.dead, "only what TLS keeps is read again")
     if not connection.to_be_read:
         connection.to_be_read = True
         connection.next_unread = connection.loop.unread
@@ -387,10 +404,12 @@ cdef void forget_unread(Connection *connection) noexcept nogil:
 
 cdef void connection_end(Connection *connection, int ending) noexcept nogil:
     """Have the loop close it at the end of this wake-up; the first reason counts."""
+    assert_that(0 <= ending < ENDING_COUNT, "an ending is one of those that are counted")
     if connection.ending == ENDED_BY_PEER:
         connection.ending = <uint8_t> ending
     connection.dead = True
     connection_mark(connection)
+    assert_that(connection.dirty, "what is dead is looked at by the end of the wake-up")
 
 
 cdef void connection_mark(Connection *connection) noexcept nogil:
@@ -422,6 +441,7 @@ cdef void connection_read(Connection *connection) noexcept nogil:
     cdef Loop *loop = connection.loop
     cdef ssize_t size
     cdef ssize_t taken
+    assert_that(not connection.to_be_read, "a connection is read once in a wake-up")
     if connection.session == NULL and connection.goaway != LINGERING \
             and not shake_hands(connection):
         return
@@ -461,10 +481,13 @@ cdef size_t gather(Connection *connection) noexcept nogil:
             break
         memcpy(loop.output + size, data, <size_t> piece)
         size += <size_t> piece
+        assert_that(size <= WRITE_BYTES, "what is gathered has its place")
     return size
 
 
 cdef void keep_unsent(Connection *connection, const char *data, size_t size) noexcept nogil:
+    assert_that(connection.unsent == NULL, "nothing is written past what was not taken")
+    assert_that(size > 0, "what is kept is something")
     connection.unsent = <char *> malloc(size)
     if connection.unsent == NULL:
         abort()
@@ -487,6 +510,9 @@ cdef bint send_unsent(Connection *connection) noexcept nogil:
     elif taken > 0:
         connection.alive_ns = connection.loop.now_ns
         connection.unsent_at += <size_t> taken
+        assert_that(
+            connection.unsent_at <= connection.unsent_size, "no more is taken than there is"
+        )
     if connection.unsent_at < connection.unsent_size:
         return False
     free(connection.unsent)
@@ -536,6 +562,8 @@ cdef void linger(Connection *connection) noexcept nogil:
     """Half close, so that the last words reach a peer that is still sending."""
     if connection.goaway == STAYING and not connection.peer_left:
         connection.ending = ENDED_BROKEN
+    assert_that(connection.goaway < LINGERING, "goodbye is said once")
+    assert_that(connection.unsent == NULL, "goodbye is said when all is said")
     connection.goaway = LINGERING
     connection.goaway_ns = connection.loop.now_ns
     if connection.tls != NULL and not connection.tls_dead:
@@ -564,6 +592,7 @@ cdef void connection_leave(Connection *connection) noexcept nogil:
     """Take no new calls; the connection ends when those in flight are answered."""
     if connection.goaway >= LEAVING or connection.session == NULL:
         return
+    assert_that(connection.ending != ENDED_BY_PEER, "who leaves has a reason")
     connection.goaway = LEAVING
     connection.goaway_ns = connection.loop.now_ns
     nghttp2_submit_goaway(

@@ -11,6 +11,7 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from ownerd.access.table cimport Access
+from ownerd.base.atomics cimport flag_read
 from ownerd.base.clock cimport clock_elapsed
 from ownerd.base.containers cimport vector
 from ownerd.base.threads cimport pthread_t, thread_wait
@@ -19,7 +20,8 @@ from ownerd.engine.engine cimport Engine
 from ownerd.net.loop cimport loop_free, loop_new, loop_order, loop_start
 from ownerd.net.state cimport (
     CLOSE, DRAIN, ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_DRAIN, ENDED_HANDSHAKE,
-    ENDED_HEADERS, ENDED_IDLE, ENDED_KEEPALIVE, ENDED_RESETS, ENDED_TLS, Limits, Loop, Socket,
+    ENDED_HEADERS, ENDED_IDLE, ENDED_KEEPALIVE, ENDED_RESETS, ENDED_TLS, Counts, Limits, Loop,
+    Socket,
 )
 from ownerd.net.tls cimport TlsMaterial, tls_server_context, tls_use
 
@@ -35,6 +37,16 @@ COUNTS = (
     "accepted", "connections", "streams", "under_way", "received", "given_up", "refused",
     "health_checks", "handshakes", "accept_pauses", "wakeups", "writes",
 )
+
+
+cdef Counts counts_of(const Loop *loop) noexcept nogil:
+    """Return a loop's counts as they stand, each by itself."""
+    cdef Counts found
+    cdef const uint64_t *counts = <const uint64_t *> &loop.counts
+    cdef size_t i
+    for i in range(sizeof(Counts) // sizeof(uint64_t)):
+        (<uint64_t *> &found)[i] = flag_read(&counts[i])
+    return found
 
 
 cdef int64_t ns(double seconds) except? -1:
@@ -174,7 +186,7 @@ cdef class Listener:
         """Whether every thread is over; always true before `start`."""
         cdef size_t i
         for i in range(self.threads.size()):
-            if not self.loops[i].ended:
+            if not flag_read(&self.loops[i].ended):
                 return False
         return True
 
@@ -200,13 +212,13 @@ cdef class Listener:
         cdef uint64_t total = 0
         cdef size_t i
         for i in range(self.loops.size()):
-            total += self.loops[i].counts.ended[ending]
+            total += flag_read(&self.loops[i].counts.ended[ending])
         return total
 
     cdef _sum(self, str name):
         cdef size_t i
         total = 0
         for i in range(self.loops.size()):
-            counts = dict(self.loops[i].counts)
+            counts = dict(counts_of(self.loops[i]))
             total += counts[name]
         return total

@@ -23,6 +23,8 @@ from libc.string cimport memset
 
 from ownerd.access.table cimport AccessCore
 from ownerd.api.task cimport Task
+from ownerd.base.assertions cimport assert_that
+from ownerd.base.atomics cimport count_add, flag_read, flag_set
 from ownerd.base.clock cimport clock_elapsed
 from ownerd.base.mpsc cimport mpsc_await_quiet, mpsc_take_in_order
 from ownerd.base.nghttp2 cimport nghttp2_option_del, nghttp2_session_callbacks_del
@@ -112,6 +114,7 @@ cdef void submit_ready(Loop *loop) noexcept nogil:
     cdef Task *after
     if refused == NULL:
         return
+    assert_that(loop.last_ready.next == NULL, "the last call that is ready is the last")
     loop.first_ready = loop.last_ready = NULL
     refused = queue_submit_all(&loop.engine.queue, refused)
     while refused != NULL:
@@ -126,6 +129,7 @@ cdef void obey(Loop *loop, int order) noexcept nogil:
     """Go on to a later order."""
     cdef Connection *connection
     cdef size_t i
+    assert_that(order > loop.order, "orders only get stricter")
     loop.order = order
     stop_listening(loop)
     for i in range(loop.listening.size()):
@@ -171,7 +175,7 @@ cdef void pause_listening(Loop *loop) noexcept nogil:
     stop_listening(loop)
     loop.listening_paused = True
     loop.resume_ns = loop.now_ns + ACCEPT_PAUSE_MS * NS_PER_MS
-    loop.counts.accept_pauses += 1
+    count_add(&loop.counts.accept_pauses, 1)
 
 
 cdef uint64_t open_count(Loop *loop) noexcept nogil:
@@ -179,7 +183,8 @@ cdef uint64_t open_count(Loop *loop) noexcept nogil:
     cdef uint64_t closed = 0
     cdef size_t i
     for i in range(loop.peers.size()):
-        closed += loop.peers[i].counts.closed
+        closed += flag_read(&loop.peers[i].counts.closed)
+    assert_that(closed <= loop.counts.accepted, "only what was accepted is closed")
     return loop.counts.accepted - closed
 
 
@@ -199,7 +204,10 @@ cdef bint accept_one(Loop *loop, Socket listening) noexcept nogil:
         return False
     # No use on a Unix socket.
     setsockopt(accepted.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
-    loop.counts.accepted += 1
+    count_add(&loop.counts.accepted, 1)
+    assert_that(
+        open_count(loop) <= loop.limits.max_connections, "there are no more connections than may be"
+    )
     peer = loop.peers[loop.next_peer % loop.peers.size()]
     loop.next_peer += 1
     if peer == loop:
@@ -244,6 +252,7 @@ cdef void read_unread(Loop *loop) noexcept nogil:
     loop.unread = NULL
     while connection != NULL:
         after = connection.next_unread
+        assert_that(connection.to_be_read, "what is in the list of the unread is marked so")
         connection.to_be_read = False
         if connection.unsent == NULL and not connection.dead:
             connection_read(connection)
@@ -255,6 +264,7 @@ cdef void write_marked(Loop *loop) noexcept nogil:
     cdef Connection *connection
     while loop.dirty != NULL:
         connection = loop.dirty
+        assert_that(connection.dirty, "what is in the list of the dirty is marked so")
         connection_write(connection)
         # Marked until now, so that it was not put into the list a second time.
         loop.dirty = connection.next_dirty
@@ -287,11 +297,14 @@ cdef void wake_up(Loop *loop) noexcept nogil:
     cdef epoll_event events[EVENTS]
     cdef bint mail = False
     cdef int i
+    cdef int64_t before_ns = loop.now_ns
     cdef int count = epoll_wait(
         loop.epoll_fd, events, EVENTS, 0 if loop.unread != NULL else patience_ms(loop)
     )
     loop.now_ns = clock_elapsed()
-    loop.counts.wakeups += 1
+    assert_that(loop.now_ns >= before_ns, "time does not go back")
+    assert_that(loop.dirty == NULL, "a wake-up leaves nothing unwritten")
+    count_add(&loop.counts.wakeups, 1)
     loop.handshakes_left = HANDSHAKES
     for i in range(count):
         mail |= events[i].data.ptr == NULL
@@ -314,7 +327,11 @@ cdef void *loop_main(void *argument) noexcept nogil:
     cdef Loop *loop = <Loop *> argument
     while loop.order != CLOSE or loop.connections != NULL or loop.counts.under_way != 0:
         wake_up(loop)
-    loop.ended = True
+    assert_that(loop.first_ready == NULL, "every call has been submitted")
+    assert_that(
+        loop.counts.streams == 0 and loop.held_bytes == 0, "every call is answered and freed"
+    )
+    flag_set(&loop.ended, True)
     return NULL
 
 
@@ -363,6 +380,8 @@ cdef void loop_free(Loop *loop) noexcept nogil:
     """Free a loop whose thread is over, or was never started."""
     cdef size_t i
     mpsc_await_quiet(&loop.inbox.busy)
+    assert_that(loop.connections == NULL, "every connection is closed before its loop is freed")
+    assert_that(loop.inbox.answered == NULL, "every answer is taken before its loop is freed")
     for i in range(loop.listening.size()):
         close(loop.listening[i].fd)
     for i in range(loop.inbox.arrivals.size()):

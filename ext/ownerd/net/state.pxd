@@ -12,6 +12,7 @@ from ownerd.access.table cimport DIGEST_BYTES, AccessCore, AccessTable, Principa
 from ownerd.api.dial_call cimport DialCall
 from ownerd.api.task cimport Task
 from ownerd.base.containers cimport mutex, vector
+from ownerd.base.live cimport LiveLoop
 from ownerd.base.nghttp2 cimport nghttp2_option, nghttp2_session, nghttp2_session_callbacks
 from ownerd.base.openssl cimport SSL
 from ownerd.engine.core cimport EngineCore
@@ -58,7 +59,7 @@ cdef enum Ending:                     # why the listener ended a connection
     ENDED_TLS = 9                     # no TLS, or no agreement: versions, HTTP/2, certificates
     ENDING_COUNT = 10
 
-# Written by the loop's thread only; others read them as they stand.
+# Written by the loop's thread only; others read them as they stand. Nothing but uint64_t.
 cdef struct Counts:
     uint64_t accepted
     uint64_t closed
@@ -213,5 +214,6 @@ cdef cppclass Loop:
     Task *last_ready
     uint32_t seed                     # of the ages' jitter
     bint ended                        # the thread is over
+    LiveLoop live
     char *input
     char *output

@@ -33,7 +33,10 @@ from ownerd.api.reasons cimport (
     refuse_with,
 )
 from ownerd.api.task cimport MESSAGE_BYTES, OK, Task
+from ownerd.base.assertions cimport assert_that
+from ownerd.base.atomics cimport count_add
 from ownerd.base.bytes cimport Slice, same
+from ownerd.base.live cimport LIVE_STREAM, live_count
 from ownerd.base.mpsc cimport mpsc_enter, mpsc_leave, mpsc_push
 from ownerd.base.nghttp2 cimport (
     NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM, NGHTTP2_NV_FLAG_NO_COPY_NAME,
@@ -93,8 +96,11 @@ cdef Stream *stream_open(Connection *connection, int32_t stream_id) noexcept nog
     stream.body = stream.inline_body
     stream.body_capacity = INLINE_BYTES
     link_stream(connection, stream)
-    loop.counts.streams += 1
-    loop.counts.received += 1
+    assert_that(stream_id > 0 and stream_id % 2 == 1, "a stream is begun by the client")
+    assert_that(stream.state == RECEIVING, "a call begins with its request")
+    count_add(&loop.counts.streams, 1)
+    count_add(&loop.counts.received, 1)
+    live_count(LIVE_STREAM, 1)
     return stream
 
 
@@ -110,6 +116,8 @@ cdef void link_stream(Connection *connection, Stream *stream) noexcept nogil:
 
 cdef void unlink_stream(Stream *stream) noexcept nogil:
     cdef Connection *connection = stream.connection
+    assert_that(connection.stream_count > 0, "a stream that is unlinked was counted")
+    assert_that(connection.held_bytes >= stream.held_bytes, "what a stream holds was counted")
     if stream.previous != NULL:
         stream.previous.next = stream.next
     else:
@@ -128,17 +136,20 @@ cdef void stream_close(Stream *stream) noexcept nogil:
     """End a call whose stream is over; one that the engine has is only detached."""
     unlink_stream(stream)
     if stream.state == UNDER_WAY:
-        stream.loop.counts.given_up += 1
+        count_add(&stream.loop.counts.given_up, 1)
     else:
         free_stream(stream)
 
 
 cdef void free_stream(Stream *stream) noexcept nogil:
     cdef Loop *loop = stream.loop
+    assert_that(stream.connection == NULL, "a stream is unlinked before it is freed")
+    assert_that(loop.held_bytes >= stream.held_bytes, "what a stream holds was counted")
+    live_count(LIVE_STREAM, -1)
     call_clear(&stream.call)
     if stream.body != stream.inline_body:
         free(stream.body)
-    loop.counts.streams -= 1
+    count_add(&loop.counts.streams, -1)
     loop.held_bytes -= stream.held_bytes
     if loop.spare_count == SPARE_STREAMS:
         free(stream)
@@ -246,6 +257,7 @@ cdef void stream_data(Stream *stream, const uint8_t *data, size_t size) noexcept
         return
     memcpy(stream.body + stream.body_size, data, size)
     stream.body_size = wanted
+    assert_that(wanted <= stream.body_capacity, "a request has its place")
     if wanted > INLINE_BYTES or stream.loop.limits.max_message_bytes < INLINE_BYTES:
         message_bytes = grpc_message_bytes(stream.body)
         if message_bytes > stream.loop.limits.max_message_bytes:
@@ -314,14 +326,17 @@ cdef void decode(Stream *stream) noexcept nogil:
     if not dial_decode(
         &stream.call, stream.body + PREFIX_BYTES, stream.body_size - PREFIX_BYTES
     ):
-        loop.counts.refused += 1
+        count_add(&loop.counts.refused, 1)
         submit_answer(stream)
         return
     if not access_lets_in(stream):
         answer_refused(stream)
         return
+    assert_that(
+        stream.state == RECEIVING and stream.request_ended, "a call is submitted once, and whole"
+    )
     stream.state = UNDER_WAY
-    loop.counts.under_way += 1
+    count_add(&loop.counts.under_way, 1)
     stream.call.task.next = NULL
     if loop.last_ready == NULL:
         loop.first_ready = &stream.call.task
@@ -343,7 +358,9 @@ cdef void on_decided(Task *task) noexcept nogil:
 
 cdef void stream_decided(Stream *stream) noexcept nogil:
     """The engine is done with the call: answer it, or free it if nobody waits any more."""
-    stream.loop.counts.under_way -= 1
+    assert_that(stream.state == UNDER_WAY, "only a call that was submitted is decided")
+    assert_that(stream.loop.counts.under_way > 0, "a call that is decided was counted")
+    count_add(&stream.loop.counts.under_way, -1)
     if stream.connection == NULL:
         free_stream(stream)
     else:
@@ -383,6 +400,10 @@ cdef ssize_t on_read_answer(
             buffer + taken, stream.call.answer + stream.sent_bytes - PREFIX_BYTES, size
         )
         stream.sent_bytes += size
+    assert_that(stream.state == ANSWERED and taken + size <= capacity, "an answer fits")
+    assert_that(
+        stream.sent_bytes <= stream.call.answer_size + PREFIX_BYTES, "no more is sent than there is"
+    )
     if stream.sent_bytes == stream.call.answer_size + PREFIX_BYTES:
         flags[0] |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM
         trailer = header("grpc-status", "0")
@@ -398,6 +419,8 @@ cdef void submit_answer(Stream *stream) noexcept nogil:
     if stream.call.task.code != OK:
         submit_error(stream, "200")
         return
+    assert_that(stream.state != ANSWERED, "a call has one answer")
+    assert_that(stream.call.answer != NULL, "an answer has bytes")
     stream.state = ANSWERED
     hold(stream, stream.call.answer_size)
     headers[0] = header(":status", "200")
@@ -418,6 +441,8 @@ cdef void submit_error(Stream *stream, const char *http_status) noexcept nogil:
     cdef char retry_ms[RETRY_DIGITS]
     cdef nghttp2_nv headers[7]
     cdef size_t count = 4
+    assert_that(stream.state != ANSWERED, "a call has one answer")
+    assert_that(stream.call.task.message != NULL, "an error says what is wrong")
     stream.state = ANSWERED
     snprintf(digits, sizeof(digits), "%d", stream.call.task.code)
     headers[0] = header(":status", http_status)
@@ -449,7 +474,7 @@ cdef void submit_error(Stream *stream, const char *http_status) noexcept nogil:
 
 cdef void answer_refused(Stream *stream) noexcept nogil:
     """Answer a call that is refused before the engine sees it."""
-    stream.loop.counts.refused += 1
+    count_add(&stream.loop.counts.refused, 1)
     submit_error(stream, "200")
 
 
@@ -461,7 +486,7 @@ cdef void refuse_stream(Stream *stream, Reason reason) noexcept nogil:
 cdef void refuse_http(Stream *stream, Reason reason, const char *http_status) noexcept nogil:
     """Answer what is no gRPC call, also to those who look at HTTP's status only."""
     refuse(&stream.call.task, reason)
-    stream.loop.counts.refused += 1
+    count_add(&stream.loop.counts.refused, 1)
     submit_error(stream, http_status)
 
 
@@ -498,7 +523,7 @@ cdef void answer_health(Stream *stream) noexcept nogil:
     cdef Loop *loop = stream.loop
     cdef bint serving = queue_takes_dials(&loop.engine.queue) and loop.order == SERVE
     cdef Slice service
-    loop.counts.health_checks += 1
+    count_add(&loop.counts.health_checks, 1)
     if not read_text_field(
         stream.body + PREFIX_BYTES, stream.body_size - PREFIX_BYTES, 1, &service
     ):

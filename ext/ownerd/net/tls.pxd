@@ -7,7 +7,7 @@ cdef extern from "<sys/types.h>" nogil:
     ctypedef long ssize_t
 
 cdef enum TlsRest:                    # why an operation went no further
-    TLS_DONE                          # all is done; of a read: there is no room, and may be more
+    TLS_DONE                          # all is done; of a read: maybe more, the buffer is full
     TLS_WANTS_READ                    # again when the socket is readable
     TLS_WANTS_WRITE                   # again when it is writable
     TLS_ENDED                         # the peer has said goodbye, or closed its side
@@ -23,7 +23,7 @@ cdef void tls_use(TlsMaterial *material, SSL_CTX *context) noexcept nogil
 cdef SSL *tls_accept(TlsMaterial *material, int fd) noexcept nogil
 cdef SSL *tls_connect(SSL_CTX *context, const char *server_name, int fd) noexcept nogil
 cdef int tls_handshake(SSL *session) noexcept nogil
-cdef ssize_t tls_read(SSL *session, char *buffer, size_t room, int *rest) noexcept nogil
+cdef ssize_t tls_read(SSL *session, char *buffer, size_t capacity, int *rest) noexcept nogil
 cdef ssize_t tls_write(SSL *session, const char *data, size_t size, int *rest) noexcept nogil
 cdef void tls_say_goodbye(SSL *session) noexcept nogil
 cdef bint tls_speaks_http2(const SSL *session) noexcept nogil

@@ -17,6 +17,7 @@ It knows nothing of HTTP/2 frames, of epoll and of files.
 from libc.stdlib cimport abort, malloc
 from libc.string cimport memchr, memcpy, strlen
 
+from ownerd.base.assertions cimport assert_that
 from ownerd.base.containers cimport string
 from ownerd.base.openssl cimport (
     ASN1_STRING, BIO, EVP_PKEY, GENERAL_NAME, GENERAL_NAMES, GEN_DNS, GEN_EMAIL, GEN_IPADD,
@@ -130,8 +131,8 @@ cdef int tls_handshake(SSL *session) noexcept nogil:
     return TLS_DONE if result == 1 else rest_of(session, result)
 
 
-cdef ssize_t tls_read(SSL *session, char *buffer, size_t room, int *rest) noexcept nogil:
-    """Read until the room is full or nothing is left; the number of bytes.
+cdef ssize_t tls_read(SSL *session, char *buffer, size_t capacity, int *rest) noexcept nogil:
+    """Read until the buffer is full or nothing is left; the number of bytes.
 
     `rest` says why there are no more. Only after TLS_DONE may the session keep bytes that nothing
     tells of: then read again.
@@ -139,9 +140,9 @@ cdef ssize_t tls_read(SSL *session, char *buffer, size_t room, int *rest) noexce
     cdef size_t size = 0
     cdef int got
     rest[0] = TLS_DONE
-    while size < room:
+    while size < capacity:
         ERR_clear_error()
-        got = SSL_read(session, buffer + size, <int> min(room - size, <size_t> MOST_AT_ONCE))
+        got = SSL_read(session, buffer + size, <int> min(capacity - size, <size_t> MOST_AT_ONCE))
         if got <= 0:
             rest[0] = rest_of(session, got)
             break
@@ -150,6 +151,8 @@ cdef ssize_t tls_read(SSL *session, char *buffer, size_t room, int *rest) noexce
         if size < RECORD_BYTES and not SSL_has_pending(session):
             rest[0] = TLS_WANTS_READ
             break
+    assert_that(size <= capacity, "no more is read than fits")
+    assert_that(size == capacity or rest[0] != TLS_DONE, "all is done when the buffer is full")
     return <ssize_t> size
 
 
@@ -169,6 +172,8 @@ cdef ssize_t tls_write(SSL *session, const char *data, size_t size, int *rest) n
             rest[0] = rest_of(session, taken)
             break
         sent += <size_t> taken
+    assert_that(sent <= size, "no more is written than there is")
+    assert_that(sent == size or rest[0] != TLS_DONE, "all is done when all is written")
     return <ssize_t> sent
 
 

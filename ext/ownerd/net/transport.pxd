@@ -7,7 +7,7 @@ cdef enum:                            # in the place of a number of bytes
     TRANSPORT_AGAIN = -1              # nothing now
     TRANSPORT_BROKEN = -2             # nothing any more
 
-cdef ssize_t transport_read(Connection *connection, char *buffer, size_t room) noexcept nogil
+cdef ssize_t transport_read(Connection *connection, char *buffer, size_t capacity) noexcept nogil
 cdef ssize_t transport_write(
     Connection *connection, const char *data, size_t size
 ) noexcept nogil

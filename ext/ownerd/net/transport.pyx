@@ -5,6 +5,8 @@ the other direction for, and what it keeps that epoll does not tell of, is noted
 All functions run on the loop's thread. It knows no HTTP/2, and decides nothing about a connection.
 """
 
+from ownerd.base.assertions cimport assert_that
+from ownerd.base.atomics cimport count_add
 from ownerd.base.openssl cimport SSL_free
 from ownerd.base.sockets cimport EAGAIN, EINTR, MSG_NOSIGNAL, close, errno, recv, send
 from ownerd.net.tls cimport (
@@ -13,12 +15,13 @@ from ownerd.net.tls cimport (
 )
 
 
-cdef ssize_t transport_read(Connection *connection, char *buffer, size_t room) noexcept nogil:
+cdef ssize_t transport_read(Connection *connection, char *buffer, size_t capacity) noexcept nogil:
     """Read what has come: the number of bytes, 0 at the end, or that there are none."""
     cdef ssize_t size
+    assert_that(connection.fd >= 0 and capacity > 0, "an open socket is read into something")
     if connection.tls != NULL:
-        return secure_read(connection, buffer, room)
-    size = recv(connection.fd, buffer, room, 0)
+        return secure_read(connection, buffer, capacity)
+    size = recv(connection.fd, buffer, capacity, 0)
     if size >= 0:
         return size
     return TRANSPORT_AGAIN if errno == EAGAIN or errno == EINTR else TRANSPORT_BROKEN
@@ -29,11 +32,12 @@ cdef ssize_t transport_write(
 ) noexcept nogil:
     """Write what the peer takes now: the number of bytes, or that it takes none."""
     cdef ssize_t taken
+    assert_that(connection.fd >= 0 and size > 0, "something is written to an open socket")
     if connection.tls != NULL:
         return secure_write(connection, data, size)
     taken = send(connection.fd, data, size, MSG_NOSIGNAL)
     if taken >= 0:
-        connection.loop.counts.writes += 1
+        count_add(&connection.loop.counts.writes, 1)
         return taken
     return TRANSPORT_AGAIN if errno == EAGAIN or errno == EINTR else TRANSPORT_BROKEN
 
@@ -42,16 +46,16 @@ cdef inline bint is_over(int rest) noexcept nogil:
     return rest == TLS_ENDED or rest == TLS_LOST or rest == TLS_FAILED
 
 
-cdef ssize_t secure_read(Connection *connection, char *buffer, size_t room) noexcept nogil:
+cdef ssize_t secure_read(Connection *connection, char *buffer, size_t capacity) noexcept nogil:
     """`transport_read` through TLS."""
     cdef int rest
     cdef ssize_t size
     if connection.tls_dead:
         return TRANSPORT_BROKEN
-    size = tls_read(connection.tls, buffer, room, &rest)
+    size = tls_read(connection.tls, buffer, capacity, &rest)
     connection.tls_dead = rest == TLS_FAILED or rest == TLS_LOST
     connection.read_awaits_write = rest == TLS_WANTS_WRITE
-    # An end behind some bytes is come to in the next wake-up, like bytes that had no room.
+    # An end behind some bytes is come to in the next wake-up, like bytes that had no place.
     connection.unread = size > 0 and (rest == TLS_DONE or is_over(rest))
     if size > 0:
         return size
@@ -67,7 +71,7 @@ cdef ssize_t secure_write(Connection *connection, const char *data, size_t size)
     if connection.tls_dead:
         return TRANSPORT_BROKEN
     taken = tls_write(connection.tls, data, size, &rest)
-    connection.loop.counts.writes += 1
+    count_add(&connection.loop.counts.writes, 1)
     connection.tls_dead = is_over(rest)
     connection.write_awaits_read = rest == TLS_WANTS_READ
     if taken > 0:

@@ -8,6 +8,10 @@ first (`rules_apply_event`, in order of `seq`). No I/O, no clock, no allocation,
 any thread may call anything.
 """
 
+from libc.string cimport memcmp
+
+from ownerd.base.assertions cimport ASSERTING, assert_that
+
 
 cdef inline void _end_reservation(Hold *hold, int64_t now_ns, Ruling *ruling) noexcept nogil:
     if hold_reserved(hold, now_ns):
@@ -40,6 +44,82 @@ cdef inline bint _held_by_another(
     return hold.campaign != campaign and hold_alive(hold, now_ns)
 
 
+# --- what must hold, in a debug build -------------------------------------------------------------
+
+cdef inline bint _same(const Hold *hold, const Hold *other) noexcept nogil:
+    return memcmp(hold, other, sizeof(Hold)) == 0
+
+
+cdef void _assert_hold(const Hold *hold, int64_t now_ns) noexcept nogil:
+    """Nothing that lasts begins later than now: the time never goes back (R19)."""
+    assert_that(
+        not hold_owned(hold, now_ns) or hold.owned_since_ns <= now_ns,
+        "an ownership that lasts has begun",
+    )
+    assert_that(
+        not hold_reserved(hold, now_ns) or hold.reserved_since_ns <= now_ns,
+        "a reservation that lasts has begun",
+    )
+
+
+cdef void _assert_ruled(
+    const Hold *before, const Hold *hold, const Ruling *ruling, uint32_t campaign, bint refused,
+    int64_t now_ns,
+) noexcept nogil:
+    """What holds after a claim as after an attempt."""
+    _assert_hold(hold, now_ns)
+    assert_that(hold.event_seq == before.event_seq, "a decision is no event of the list")
+    assert_that(ruling.changed or _same(before, hold), "what has not changed is the same")
+    assert_that(
+        refused == _held_by_another(before, campaign, now_ns),
+        "whom another campaign's hold stands against is refused, and nobody else (R1)",
+    )
+    if refused:
+        assert_that(not ruling.changed, "who is refused changes nothing")
+        assert_that(
+            ruling.holder.kind != NOBODY and ruling.holder.campaign != campaign,
+            "who is refused is told whose hold it is",
+        )
+    else:
+        assert_that(ruling.holder.kind == NOBODY, "nobody stands in the way")
+        assert_that(
+            not hold_alive(hold, now_ns) or hold.campaign == campaign,
+            "a record has one holder (R1)",
+        )
+
+
+cdef void _assert_claimed(
+    const Hold *before, const Hold *hold, const Ruling *ruling, uint32_t campaign, int64_t now_ns
+) noexcept nogil:
+    _assert_ruled(before, hold, ruling, campaign, ruling.answer == DENIED, now_ns)
+    if ruling.answer == GRANTED:
+        assert_that(hold_alive(hold, now_ns), "who is granted a record holds it")
+        assert_that(
+            not hold_owned(before, now_ns) or hold.owned_until_ns == before.owned_until_ns,
+            "a claim leaves ownership as it is",
+        )
+        assert_that(
+            not hold_reserved(before, now_ns) or hold.reserved_until_ns >= before.reserved_until_ns,
+            "a reservation is never cut (R3)",
+        )
+
+
+cdef void _assert_attempted(
+    const Hold *before, const Hold *hold, const Ruling *ruling, uint32_t campaign, int64_t now_ns
+) noexcept nogil:
+    _assert_ruled(before, hold, ruling, campaign, ruling.answer == REJECTED, now_ns)
+    if ruling.answer == OWNERSHIP_ACQUIRED:
+        assert_that(hold_owned(hold, now_ns), "who acquires ownership has it")
+    if hold_owned(before, now_ns):
+        assert_that(
+            hold.owned_until_ns >= before.owned_until_ns, "an attempt never cuts ownership (R3)"
+        )
+    if ruling.answer != REJECTED:
+        assert_that(not hold_reserved(hold, now_ns), "an attempt ends the reservation")
+
+
+# --- the decisions --------------------------------------------------------------------------------
+
 cdef Holder rules_holder(const Hold *hold, int64_t now_ns) noexcept nogil:
     """Return who holds the record: its ownership while that lasts, else its reservation (R17)."""
     cdef Holder holder
@@ -63,6 +143,26 @@ cdef bint rules_apply_event(Hold *hold, const Event *event) noexcept nogil:
     Judged at the event's own instant T, so it does not matter when it is applied: an ownership
     that had expired by then is not revived (R12) and not counted as released (R15).
     """
+    cdef bint released
+    cdef Hold before = hold[0]
+    assert_that(event.seq > hold.event_seq, "events are applied in their order, each once")
+    if ASSERTING:
+        _assert_hold(hold, event.time_ns)
+    released = _apply(hold, event)
+    if ASSERTING:
+        assert_that(
+            hold_owned(&before, event.time_ns) or not hold_owned(hold, event.time_ns),
+            "no event revives an ownership (R12)",
+        )
+        assert_that(
+            hold_reserved(&before, event.time_ns) or not hold_reserved(hold, event.time_ns),
+            "no event makes a reservation",
+        )
+        assert_that(hold.campaign == before.campaign, "no event hands a record over")
+    return released
+
+
+cdef bint _apply(Hold *hold, const Event *event) noexcept nogil:
     cdef bint released = False
     hold.event_seq = event.seq
     if event.kind == EVENT_DURATION:
@@ -83,6 +183,20 @@ cdef Ruling rules_claim(
     Hold *hold, const Policy *policy, uint32_t campaign, int64_t now_ns
 ) noexcept nogil:
     """Decide whether `campaign` may dial the record now (R4, R5, R6)."""
+    cdef Ruling ruling
+    cdef Hold before = hold[0]
+    assert_that(policy.reservation_ttl_ns > 0, "a reservation lasts")
+    if ASSERTING:
+        _assert_hold(hold, now_ns)
+    ruling = _claim(hold, policy, campaign, now_ns)
+    if ASSERTING:
+        _assert_claimed(&before, hold, &ruling, campaign, now_ns)
+    return ruling
+
+
+cdef Ruling _claim(
+    Hold *hold, const Policy *policy, uint32_t campaign, int64_t now_ns
+) noexcept nogil:
     cdef Ruling ruling
     cdef int64_t until_ns
     if _held_by_another(hold, campaign, now_ns):
@@ -111,6 +225,20 @@ cdef Ruling rules_attempt(
     Hold *hold, const Policy *policy, const Code *code, uint32_t campaign, int64_t now_ns
 ) noexcept nogil:
     """Decide what a reported attempt does to the record (R7-R11)."""
+    cdef Ruling ruling
+    cdef Hold before = hold[0]
+    assert_that(policy.duration_ns > 0, "an ownership lasts")
+    if ASSERTING:
+        _assert_hold(hold, now_ns)
+    ruling = _attempt(hold, policy, code, campaign, now_ns)
+    if ASSERTING:
+        _assert_attempted(&before, hold, &ruling, campaign, now_ns)
+    return ruling
+
+
+cdef Ruling _attempt(
+    Hold *hold, const Policy *policy, const Code *code, uint32_t campaign, int64_t now_ns
+) noexcept nogil:
     cdef Ruling ruling
     if _held_by_another(hold, campaign, now_ns):
         ruling = _ruling(REJECTED)
@@ -154,6 +282,25 @@ cdef bint rules_import(
     The same campaign's ownership keeps its acquisition time, and its reservation stays: a dial may
     be in progress.
     """
+    cdef bint taken
+    cdef Hold before = hold[0]
+    taken = _import(hold, campaign, until_ns, overwrite, now_ns)
+    assert_that(hold.event_seq == before.event_seq, "an import is no event of the list")
+    if ASSERTING:
+        _assert_hold(hold, now_ns)
+        if taken:
+            assert_that(
+                hold.campaign == campaign and hold.owned_until_ns == until_ns,
+                "an imported record is its campaign's until then",
+            )
+        else:
+            assert_that(_same(&before, hold), "what is not taken stays as it is")
+    return taken
+
+
+cdef bint _import(
+    Hold *hold, uint32_t campaign, int64_t until_ns, bint overwrite, int64_t now_ns
+) noexcept nogil:
     cdef bint mine = hold.campaign == campaign and hold_alive(hold, now_ns)
     if not mine:
         if hold_alive(hold, now_ns) and not overwrite:
