@@ -9,6 +9,8 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
+import sysconfig
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -28,6 +30,8 @@ FLAVOUR = "-".join(
     + ([{"1": "address"}.get(SANITIZE, SANITIZE)] if SANITIZE else [])
     + (["testing"] if TESTING else [])
 )
+BUILD = f"build/{FLAVOUR}"
+PLACE = f"{sysconfig.get_platform()}-{sys.implementation.cache_tag}"  # as setuptools names folders
 
 COMPILE_ARGS = ["-std=c++17", "-Wall", "-Wextra", "-Wno-unused-parameter", "-fvisibility=hidden"]
 COMPILE_ARGS += ["-O1", "-g"] if DEBUG or SANITIZE else ["-O3", "-g0"]
@@ -159,6 +163,11 @@ class BuildNative(build_ext):
     def finalize_options(self):
         from Cython.Build import cythonize
 
+        if self.editable_mode:
+            # setuptools means to build in a folder that it deletes; ours is used again.
+            self.build_lib, self.build_temp = (
+                f"{BUILD}/{kind}.{PLACE}" for kind in ("lib", "temp")
+            )
         self.set_undefined_options("build", ("build_temp", "build_temp"))
         self.distribution.ext_modules = cythonize(
             self.distribution.ext_modules,
@@ -217,5 +226,5 @@ class SourceArchive(sdist):
 setup(
     ext_modules=EXTENSIONS,
     cmdclass={"build_ext": BuildNative, "build_py": BuildPython, "sdist": SourceArchive},
-    options={"build": {"build_base": f"build/{FLAVOUR}"}},
+    options={"build": {"build_base": BUILD}},
 )
