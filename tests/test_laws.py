@@ -80,3 +80,20 @@ def test_every_link_of_a_paper_leads_somewhere(paper: Path) -> None:
         assert target.exists(), f"{link}: there is no such file"
         if fragment:
             assert fragment in _anchors(target), f"{link}: there is no such heading"
+
+
+def test_the_plan_of_the_core_names_functions_that_are_where_it_says() -> None:
+    core = ROOT / "ext" / "ownerd"
+    rows = [
+        line.strip("|").split("|")
+        for line in (ROOT / "ext" / "README.md").read_text().splitlines()
+        if line.startswith("|")
+    ]
+    found = 0
+    for row in rows:
+        modules = re.findall(r"`(\w+/\w+)`", row[-1])
+        text = "".join(path.read_text() for name in modules for path in core.glob(f"{name}.p[yx]*"))
+        for function in re.findall(r"`([a-z_]\w+)`", row[-2]) if modules else ():
+            assert re.search(rf"\bcdef\b[^\n]*\b{function}\(", text), f"{modules}: {function}"
+            found += 1
+    assert found > 50
