@@ -9,6 +9,7 @@ so that a full disk shows here, where nothing is lost, and not as a failed commi
 
 from libc.string cimport memcpy
 
+from ownerd.base.atomics cimport flag_set
 from ownerd.base.lmdb cimport (
     MDB_NEXT, MDB_RDONLY, MDB_SUCCESS, MDB_cursor, MDB_envinfo, MDB_txn, MDB_val, lmdb,
 )
@@ -68,7 +69,7 @@ cdef void allocate_ahead(
     """Reserve disk blocks for the data file before they are needed."""
     cdef int code
     cdef uint64_t wanted = min(used + ahead, environment.map_bytes)
-    environment.disk_full = False
+    flag_set(&environment.disk_full, False)
     while environment.can_allocate and environment.allocated_bytes < wanted:
         code = fallocate(
             environment.data_fd, 0, <long> environment.allocated_bytes, ALLOCATE_BYTES
@@ -78,7 +79,7 @@ cdef void allocate_ahead(
         elif errno_now == EOPNOTSUPP or errno_now == ENOSYS:
             environment.can_allocate = False  # this filesystem cannot: statvfs has to do
         elif errno_now != EINTR:      # no space, over a quota or a size limit
-            environment.disk_full = True
+            flag_set(&environment.disk_full, True)
             return
 
 
@@ -133,13 +134,16 @@ cdef Capacity measure(
         reserve = bytes_ahead(reserve, used)
         left = min(left, environment.allocated_bytes - min(environment.allocated_bytes, used))
     elif not environment.can_allocate and fstatvfs(environment.data_fd, &disk) == 0:
-        environment.disk_full = <uint64_t> disk.f_bavail * disk.f_frsize < reserve + promised
+        flag_set(
+            &environment.disk_full,
+            <uint64_t> disk.f_bavail * disk.f_frsize < reserve + promised,
+        )
         left = min(left, <uint64_t> disk.f_bavail * disk.f_frsize)
     if left < reserve + promised:
         count_free(environment, now_ns)
         left += environment.free_bytes
     left -= min(left, promised)
-    environment.map_full = left < reserve and not environment.disk_full
+    flag_set(&environment.map_full, left < reserve and not environment.disk_full)
     if left >= reserve:
         return CAPACITY_FOR_GRANTS
     if left >= reserve // 2:

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from ownerd.base.bytes cimport Slice
 from ownerd.base.containers cimport string, unordered_map, vector
+from ownerd.base.live cimport LiveCampaign, LiveList
 from ownerd.rules.ownership cimport EVENT_RELEASE, Code, Hold, Policy, rules_apply_event
 from ownerd.storage.tables cimport EventRow
 from ownerd.storage.transaction cimport Transaction
@@ -14,6 +15,7 @@ cdef enum:
 cdef cppclass Campaign:
     string id
     string name
+    LiveCampaign live
 
 cdef cppclass List:
     string id
@@ -26,6 +28,7 @@ cdef cppclass List:
     uint64_t acquire_revision         # no ownership was acquired at a later revision
     vector[EventRow] events           # by seq; those that some record may not have seen yet
     uint64_t vacuumed_round           # the last vacuum of every list that visited its records
+    LiveList live
 
 cdef struct Undo:
     List *list

@@ -11,6 +11,7 @@ Flushing changes nothing that anybody is answered.
 
 from libc.string cimport memcpy
 
+from ownerd.base.assertions cimport assert_that
 from ownerd.base.atomics cimport count_add
 from ownerd.base.bytes cimport slice_of, val_of
 from ownerd.base.clock cimport clock_elapsed
@@ -96,6 +97,10 @@ cdef int write_step(Flush *flush, Tree *tree, uint64_t most, int64_t end_ns) noe
     code = lmdb.txn_commit(txn)
     fail_at(FAIL_AFTER_FLUSH_COMMIT)
     if code == MDB_SUCCESS:
+        assert_that(revision >= tree_flushed(tree), "what is flushed stays flushed")
+        assert_that(
+            flush.position <= at <= flush.run.get().entries.size(), "a flush goes on in its run"
+        )
         count_add(&flush.flushed_count, at - flush.position)
         flush.position = at
         tree.flushing_delta.fetch_add(count)

@@ -19,6 +19,7 @@ other.
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
+from ownerd.base.assertions cimport assert_that
 from ownerd.base.bytes cimport get_be64, put_be64, slice_of
 from ownerd.base.failpoints cimport FAIL_AFTER_TRIM, FAIL_BEFORE_TRIM, fail_at
 from ownerd.base.lmdb cimport MDB_FIRST, MDB_NEXT, MDB_NOTFOUND, MDB_SUCCESS, MDB_cursor, lmdb
@@ -67,6 +68,8 @@ cdef void log_add(Log *log, Slice key, Slice value) noexcept nogil:
     if part.value.size() > PART_BYTES:
         begin_part(log)
         part = &log.parts[log.used - 1]
+    assert_that(0 < key.size <= 0xFF and value.size <= 0xFF, "sizes fit into a byte")
+    assert_that(log.used > 0, "a group has a part from its begin on")
     sizes[0], sizes[1] = <char> key.size, <char> value.size
     part.value.append(sizes, 2)
     part.value.append(key.data, key.size)
@@ -137,10 +140,15 @@ cdef void log_trim(
     else:
         note_error(txn, code)
     lmdb.cursor_close(cursor)
+    assert_that(log.next_first_revision >= log.first_revision, "a journal is only trimmed")
+    assert_that(
+        log.next_first_revision <= flushed_revision + 1, "what is not flushed is not trimmed"
+    )
     fail_at(FAIL_AFTER_TRIM)
 
 
 cdef void log_committed(Log *log) noexcept nogil:
+    assert_that(log.next_first_revision >= log.first_revision, "what was trimmed is gone")
     log.first_revision = log.next_first_revision
 
 

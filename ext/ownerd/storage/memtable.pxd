@@ -6,6 +6,7 @@ from libcpp.memory cimport shared_ptr
 
 from ownerd.base.bytes cimport Slice
 from ownerd.base.containers cimport mutex, vector
+from ownerd.base.live cimport LiveMemtable
 
 # One record as one group left it. The key follows, then the value (a row without its seal).
 cdef struct Entry:
@@ -43,6 +44,7 @@ cdef cppclass Run:
     vector[const Entry *] entries
 
 cdef cppclass Memtable:
+    LiveMemtable live
     vector[char *] chunks             # entries in the order they were written; chunks never move
     uint64_t end                      # place after the last entry, in units of 8 bytes
     uint64_t end_limit                # the memtable counts as full from here on

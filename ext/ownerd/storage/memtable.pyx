@@ -22,6 +22,8 @@ from libc.stdlib cimport abort, malloc
 from libc.string cimport memcmp, memcpy, memset
 from libcpp.algorithm cimport sort
 
+from ownerd.base.assertions cimport ASSERTING, assert_that
+
 cdef extern from "<stdlib.h>" nogil:
     void *aligned_alloc(size_t, size_t)
 
@@ -141,6 +143,7 @@ cdef Entry *append_entry(Memtable *memtable, uint64_t units) noexcept nogil:
     cdef uint64_t left = CHUNK_UNITS - memtable.end % CHUNK_UNITS
     cdef char *chunk
     cdef Entry *entry
+    assert_that(units * UNIT_BYTES <= LONGEST_ENTRY_BYTES, "no entry is longer than the longest")
     if left < units:                  # mark the rest of the chunk as unused
         (<Entry *> entry_at(&memtable.chunks, memtable.end)).key_size = 0
         memtable.end += left
@@ -159,6 +162,7 @@ cdef void memtable_put(
     Memtable *memtable, uint32_t hash, Slice key, Slice value
 ) noexcept nogil:
     """Append a record's new state, which is found from now on; an empty value: it is gone."""
+    assert_that(0 < key.size <= 0xFF and value.size <= 0xFF, "sizes fit into a byte")
     cdef Entry *entry = append_entry(memtable, entry_units(key.size, value.size))
     cdef uint64_t place, at = first_slot(memtable, hash)
     cdef const Entry *there
@@ -184,6 +188,11 @@ cdef void memtable_put(
         memtable.growth_bytes += key.size + value.size + TREE_ROW_BYTES
     memtable.slots[at].hash = hash
     memtable.slots[at].place = <uint32_t> place + 1
+    assert_that(memtable.record_count < memtable.slot_count, "a search ends at a free slot")
+    if ASSERTING:
+        assert_that(
+            memtable_find(memtable, hash, key.data, key.size) == entry, "what was put is found"
+        )
 
 
 cdef void memtable_mark(Memtable *memtable) noexcept nogil:
@@ -202,6 +211,10 @@ cdef void memtable_rollback(Memtable *memtable) noexcept nogil:
         undo = &memtable.undo.back()
         memtable.slots[undo.slot] = undo.before
         memtable.undo.pop_back()
+    assert_that(memtable.marked_end <= memtable.end, "an arena only grows until it is rolled back")
+    assert_that(
+        memtable.marked_record_count <= memtable.record_count, "records only come until then"
+    )
     memtable.end = memtable.marked_end
     memtable.record_count = memtable.marked_record_count
     memtable.record_delta = memtable.marked_record_delta
@@ -264,6 +277,18 @@ cdef void collect_items(
         start += entry_units(entry.key_size, entry.value_size)
 
 
+cdef void assert_in_order(const Run *run) noexcept nogil:
+    cdef const Entry *left
+    cdef const Entry *right
+    cdef size_t i
+    for i in range(1, run.entries.size()):
+        left, right = run.entries[i - 1], run.entries[i]
+        assert_that(
+            compare_keys(entry_key(left), left.key_size, entry_key(right), right.key_size) < 0,
+            "a run has each record once, in key order",
+        )
+
+
 cdef Run *sort_run(const vector[char *] *chunks, uint64_t start, uint64_t end) noexcept nogil:
     """Return the records of a stretch of the arena in key order, each as it was last."""
     cdef Run *run = new Run()
@@ -276,6 +301,8 @@ cdef Run *sort_run(const vector[char *] *chunks, uint64_t start, uint64_t end) n
     for i in range(items.size()):
         if i == 0 or not same_key(items[i - 1].entry, items[i].entry):
             run.entries.push_back(items[i].entry)
+    if ASSERTING:
+        assert_in_order(run)
     return run
 
 
@@ -301,6 +328,8 @@ cdef Run *merge_runs(const Run *newer, const Run *older) noexcept nogil:
     while j < older.entries.size():
         merged.entries.push_back(older.entries[j])
         j += 1
+    if ASSERTING:
+        assert_in_order(merged)
     return merged
 
 

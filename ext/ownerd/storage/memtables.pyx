@@ -10,6 +10,7 @@ Invariants:
   and read the published counts.
 """
 
+from ownerd.base.assertions cimport assert_that
 from ownerd.base.failpoints cimport FAIL_AFTER_ROTATE, FAIL_BEFORE_ROTATE, fail_at
 from ownerd.storage.memtable cimport memtable_fill, memtable_mark, memtable_new, memtable_rollback
 
@@ -45,6 +46,9 @@ cdef bint rotate(
     if memtables.immutable.get() != NULL or flushed_revision >= last_revision:
         return False
     fail_at(FAIL_BEFORE_ROTATE)
+    assert_that(
+        last_revision > memtables.active.get().last_revision, "a memtable is rotated once"
+    )
     memtables.active.get().last_revision = last_revision
     memtables.immutable = memtables.active
     memtables.active = shared_ptr[Memtable](memtable_new(memtables.memtable_bytes))
@@ -57,6 +61,7 @@ cdef bint drop_flushed(Memtables *memtables, uint64_t flushed_revision) noexcept
     if memtables.immutable.get() == NULL \
             or flushed_revision < memtables.immutable.get().last_revision:
         return False
+    assert_that(memtables.active.get() != NULL, "there is always an active memtable")
     memtables.immutable.reset()
     return True
 

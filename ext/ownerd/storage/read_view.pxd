@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from ownerd.base.bytes cimport Slice
 from ownerd.base.containers cimport vector
+from ownerd.base.live cimport LiveReadView
 from ownerd.base.lmdb cimport MDB_cursor, MDB_txn, MDB_val
 from ownerd.rules.ownership cimport Hold
 from ownerd.storage.catalog cimport List
@@ -21,6 +22,7 @@ cdef cppclass ReadView:
     Runs runs                         # newest first, once it is prepared
     bint prepared
     bint damaged                      # a row that was read fails its checksum
+    LiveReadView live
 
 # Goes over the records in key order, each brought up to the list's last event.
 cdef cppclass RecordIterator:

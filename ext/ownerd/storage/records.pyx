@@ -9,6 +9,7 @@ It judges none: `rules` does. Runs on the writer thread.
 
 from libc.string cimport memcpy, memset
 
+from ownerd.base.assertions cimport assert_that
 from ownerd.base.bytes cimport slice_of, val_of
 from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_NOTFOUND, MDB_SUCCESS, MDB_val
 from ownerd.storage.catalog cimport NOT_RELEASED, count_released, fold_events
@@ -57,7 +58,11 @@ cdef void record_load(
             record.existed = False
     record.released_by = NOT_RELEASED
     if record.existed:
+        assert_that(
+            record.hold.event_seq <= lst.head_seq, "no record is ahead of its list's events"
+        )
         record.released_by = fold_events(&lst.events, lst.head_seq, &record.hold)
+        assert_that(record.hold.event_seq == lst.head_seq, "a record is read as it is now")
         return
     memset(&record.hold, 0, sizeof(Hold))
     record.hold.event_seq = lst.head_seq
@@ -68,6 +73,8 @@ cdef void record_store(Store *store, List *lst, Record *record, int64_t now_ns) 
     cdef char value[VALUE_BYTES]
     cdef size_t size = hold_encode(&record.hold, now_ns, value)
     cdef Slice key = slice_of(record.key, record.key_size)
+    assert_that(record.hold.event_seq <= lst.head_seq, "no record is ahead of its list's events")
+    assert_that(size <= VALUE_BYTES, "a row has its place")
     if record.released_by != NOT_RELEASED:
         count_released(&store.catalog, lst, record.released_by)
     log_add(&store.log, key, slice_of(value, size))

@@ -2,6 +2,8 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from ownerd.base.atomics cimport flag_read
+from ownerd.base.live cimport LiveStore
 from ownerd.storage.capacity cimport Capacity
 from ownerd.storage.catalog cimport Catalog
 from ownerd.storage.log cimport Log
@@ -25,6 +27,7 @@ cdef cppclass Store:
     uint32_t next_list
     uint64_t reserve_bytes            # room that is kept for releases and maintenance
     int lock_fd
+    LiveStore live
 
 # What is shown of a store; the counts may be of instants that differ a little.
 cdef struct StoreFigures:
@@ -42,7 +45,7 @@ cdef struct StoreFigures:
 
 cdef inline uint64_t store_revision(const Store *store) noexcept nogil:
     """Return the revision of the last commit that changed something."""
-    return store.state.revision
+    return flag_read(&store.state.revision)
 
 
 cdef inline int64_t store_time(const Store *store) noexcept nogil:

@@ -11,6 +11,8 @@ Invariants:
 It decides nothing and knows no gRPC. `recovery` opens it, `records` reads and writes its records.
 """
 
+from ownerd.base.assertions cimport assert_that
+from ownerd.base.atomics cimport flag_read, flag_set
 from ownerd.base.bytes cimport empty_slice, slice_of
 from ownerd.base.lmdb cimport MDB_SUCCESS
 from ownerd.storage.capacity cimport environment_capacity
@@ -78,6 +80,10 @@ cdef int store_commit(Store *store, uint64_t revision, int64_t now_ns) noexcept 
     """
     cdef StateRow state = next_state(store, revision, now_ns)
     cdef int code
+    assert_that(
+        revision - store.state.revision <= 1, "the revision stays, or goes on to the next one"
+    )
+    assert_that(state.time_ns >= store.state.time_ns, "the time never goes back (R19)")
     tree_rest(store.tree)
     put_released_counts(&store.catalog)
     put_row(
@@ -94,7 +100,10 @@ cdef int store_commit(Store *store, uint64_t revision, int64_t now_ns) noexcept 
     if code != MDB_SUCCESS:
         roll_back(store)
         return code
-    store.state = state
+    store.state.time_ns = state.time_ns
+    store.state.next_entry = state.next_entry
+    store.state.next_list = state.next_list
+    flag_set(&store.state.revision, state.revision)
     log_committed(&store.log)
     publish_counts(&store.memtables)
     return MDB_SUCCESS
@@ -111,6 +120,7 @@ cdef void store_abort(Store *store) noexcept nogil:
     tree_rest(store.tree)
     transaction_abort(&store.txn)
     roll_back(store)
+    assert_that(store.txn.txn == NULL, "a transaction that is aborted is over")
 
 
 # --- between two transactions ---------------------------------------------------------------------
@@ -153,11 +163,12 @@ cdef Capacity store_capacity(Store *store, int64_t now_ns) noexcept nogil:
 # --- for whoever asks -----------------------------------------------------------------------------
 
 cdef bint store_disk_full(const Store *store) noexcept nogil:
-    return store.tables.environment.disk_full or store.tree.environment.disk_full
+    return flag_read(&store.tables.environment.disk_full) \
+        or flag_read(&store.tree.environment.disk_full)
 
 
 cdef void store_figures(Store *store, StoreFigures *figures) noexcept nogil:
-    figures.revision = store.state.revision
+    figures.revision = store_revision(store)
     figures.flushed_revision = tree_flushed(store.tree)
     figures.record_count = max(<int64_t> 0, (
         <int64_t> tree_count(store.tree) + store.memtables.record_delta.load()
@@ -169,4 +180,5 @@ cdef void store_figures(Store *store, StoreFigures *figures) noexcept nogil:
     figures.map_bytes = store.tables.environment.map_bytes
     figures.data_fd = store.tables.environment.data_fd
     figures.disk_full = store_disk_full(store)
-    figures.map_full = store.tables.environment.map_full or store.tree.environment.map_full
+    figures.map_full = flag_read(&store.tables.environment.map_full) \
+        or flag_read(&store.tree.environment.map_full)

@@ -11,6 +11,7 @@ It knows no row's meaning, and nothing of what is in memory: `store` brings that
 
 from libc.string cimport memcpy
 
+from ownerd.base.assertions cimport assert_that
 from ownerd.base.bytes cimport slice_of, val_of
 from ownerd.base.containers cimport string
 from ownerd.base.failpoints cimport FAIL_AFTER_COMMIT, FAIL_BEFORE_COMMIT, fail_at
@@ -28,6 +29,7 @@ cdef void transaction_init(Transaction *txn, const Tables *tables) noexcept nogi
 
 
 cdef void transaction_begin(Transaction *txn) noexcept nogil:
+    assert_that(txn.txn == NULL, "one transaction is over before the next begins")
     txn.error = MDB_SUCCESS
 
 
@@ -41,6 +43,7 @@ cdef bint is_open(Transaction *txn) noexcept nogil:
 cdef int transaction_commit(Transaction *txn) noexcept nogil:
     """Commit the rows, of which there is at least one, and no error; an LMDB error code, or 0."""
     cdef int code
+    assert_that(txn.txn != NULL and txn.error == MDB_SUCCESS, "what is committed is open and whole")
     fail_at(FAIL_BEFORE_COMMIT)
     code = lmdb.txn_commit(txn.txn)
     fail_at(FAIL_AFTER_COMMIT)
