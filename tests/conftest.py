@@ -18,6 +18,7 @@ from scene import Scene, TimedScene
 from subject_engine import EngineSubject
 from subject_grpc import GrpcSubject
 
+from ownerd.base.testing import live_objects
 from ownerd.v1 import admin_pb2_grpc, dial_pb2_grpc
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
@@ -38,6 +39,14 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("ownerd")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, on other builds, what only a debug build has."""
+    if live_objects() is None:
+        left_out = [item for item in items if item.get_closest_marker("debug")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -12,7 +12,7 @@ from subject_engine import EngineSubject
 from ownerd.base.testing import live_objects
 from ownerd.v1 import dial_pb2
 
-pytestmark = pytest.mark.skipif(live_objects() is None, reason="only a debug build counts objects")
+pytestmark = pytest.mark.debug
 
 
 def live() -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""C interface of access: who may do what."""
+"""C interface of table: who may do what."""
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libcpp.atomic cimport atomic

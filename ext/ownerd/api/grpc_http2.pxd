@@ -1,4 +1,4 @@
-"""C interface of grpc_words: what gRPC writes into HTTP/2 headers, read and written."""
+"""C interface of grpc_http2: what gRPC writes into HTTP/2 headers, read and written."""
 
 from libc.stdint cimport int64_t, uint32_t
 

@@ -1,4 +1,4 @@
-"""C interface of lmdb_api: LMDB's types, constants and a table of its functions."""
+"""C interface of lmdb: LMDB's types, constants and a table of its functions."""
 
 cdef struct MDB_env
 cdef struct MDB_txn

@@ -1,4 +1,4 @@
-"""C interface of load_channel: one HTTP/2 connection of a client, and the calls on it."""
+"""C interface of channel: one HTTP/2 connection of a client, and the calls on it."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 

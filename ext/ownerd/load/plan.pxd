@@ -1,4 +1,4 @@
-"""C interface of load_plan: which call of a load comes next, and its bytes."""
+"""C interface of plan: which call of a load comes next, and its bytes."""
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 

@@ -5,7 +5,7 @@ modulo 2^44, in decimal: distinct, spread over the keys, and the same wherever i
 plan is made with the GIL and never changes; `plan_encode` and `picker_init` may run on any thread,
 each thread with a picker of its own.
 
-It sends nothing and counts nothing: see load_engine, load_http2 and load_tally.
+It sends nothing and counts nothing: see `engine`, `http2` and `tally`.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t

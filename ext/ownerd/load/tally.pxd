@@ -1,4 +1,4 @@
-"""C interface of load_tally: what came back of a load, and how long it took."""
+"""C interface of tally: what came back of a load, and how long it took."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 

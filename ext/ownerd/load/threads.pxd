@@ -1,4 +1,4 @@
-"""C interface of load_thread: the threads of a load, from start to end."""
+"""C interface of threads: the threads of a load, from start to end."""
 
 from libc.stdint cimport uint32_t
 

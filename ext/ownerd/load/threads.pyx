@@ -2,7 +2,7 @@
 
 `run_load` is called with the GIL and lets go of it; a signal handler that raises (Ctrl-C) stops the
 threads, which end within their own bounds, before the exception goes on. What a thread does until
-its tally has ended is its own: see load_engine and load_http2.
+its tally has ended is its own: see `engine` and `http2`.
 """
 
 from cpython.exc cimport PyErr_CheckSignals

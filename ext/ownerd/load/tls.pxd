@@ -1,4 +1,4 @@
-"""C interface of load_tls: TLS as a transport of a client channel."""
+"""C interface of tls: TLS as a transport of a client channel."""
 
 from ownerd.base.openssl cimport SSL_CTX
 from ownerd.load.channel cimport Transport

@@ -1,4 +1,4 @@
-"""C interface of listener_access: who makes a call, and whether they may."""
+"""C interface of authn: who makes a call, and whether they may."""
 
 from ownerd.net.state cimport Loop, Stream
 

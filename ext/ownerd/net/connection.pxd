@@ -1,4 +1,4 @@
-"""C interface of listener_connection: one HTTP/2 connection of the native listener."""
+"""C interface of connection: one HTTP/2 connection of the native listener."""
 
 from ownerd.base.nghttp2 cimport nghttp2_option, nghttp2_session_callbacks
 from ownerd.net.state cimport Connection, Loop, Socket

@@ -1,14 +1,14 @@
 """One HTTP/2 connection of the native listener: its socket, its nghttp2 session, its limits.
 
 On a socket that speaks TLS the handshake comes first; only then is there a session. Bytes from the
-socket go through nghttp2, whose callbacks turn streams into streams; what nghttp2 has to say is
-gathered and written with one call. A connection whose output is not taken is not read until it is.
-Every wake-up reads at most READ_BYTES of it, so that a busy peer costs the others no more.
+socket go through nghttp2, whose callbacks turn HTTP/2 streams into `Stream`s; what nghttp2 has to
+say is gathered and written with one call. A connection whose output is not taken is not read until
+it is. Every wake-up reads at most READ_BYTES of it, so that a busy peer costs the others no more.
 
 Invariants:
 - Everything runs on the loop's thread. A connection is closed by the loop at the end of a wake-up,
   never inside a callback: what goes wrong only marks it dead.
-- `listener_transport` is all that touches the socket's bytes. TLS may keep some that it has read
+- `transport` is all that touches the socket's bytes. TLS may keep some that it has read
   from the socket: the connection is `unread` then, and read again without epoll.
 - A goaway has two steps: a GOAWAY that names no last stream tells the peer to begin no more calls
   here, and once a PING has been answered (or a second has passed) a GOAWAY with the last stream

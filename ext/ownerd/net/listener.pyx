@@ -1,6 +1,6 @@
 """The native dial listener as Python sees it: sockets in, orders in, counts out.
 
-Owns the loops of one listener (see `listener_loop`) from `start` to the last of their threads.
+Owns the loops of one listener (see `loop`) from `start` to the last of their threads.
 Everything here runs on Python's side and returns at once; calls of DialService never come here.
 
 It binds no socket and reads no configuration: the server does.
@@ -20,13 +20,12 @@ from ownerd.engine.engine cimport Engine
 from ownerd.net.loop cimport loop_free, loop_new, loop_order, loop_start
 from ownerd.net.state cimport (
     CLOSE, DRAIN, ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_DRAIN, ENDED_HANDSHAKE,
-    ENDED_HEADERS, ENDED_IDLE, ENDED_KEEPALIVE, ENDED_RESETS, ENDED_TLS, Limits, Loop,
-    Socket,
+    ENDED_HEADERS, ENDED_IDLE, ENDED_KEEPALIVE, ENDED_RESETS, ENDED_TLS, Limits, Loop, Socket,
 )
 from ownerd.net.tls cimport TlsMaterial, tls_server_context, tls_use
 
-cdef int64_t LONGEST_SWEEP_NS = NS_PER_S
-cdef int64_t SHORTEST_SWEEP_NS = 20 * NS_PER_MS
+cdef int64_t LONGEST_CHECK_INTERVAL_NS = NS_PER_S
+cdef int64_t SHORTEST_CHECK_INTERVAL_NS = 20 * NS_PER_MS
 
 ENDINGS = {
     "peer": ENDED_BY_PEER, "broken": ENDED_BROKEN, "handshake": ENDED_HANDSHAKE,
@@ -94,7 +93,9 @@ cdef class Listener:
         shortest = min(
             handshake_timeout_s, keepalive_time_s, keepalive_timeout_s, max_idle_s, max_age_s
         )
-        self.limits.sweep_ns = max(SHORTEST_SWEEP_NS, min(LONGEST_SWEEP_NS, ns(shortest / 4)))
+        self.limits.check_interval_ns = max(
+            SHORTEST_CHECK_INTERVAL_NS, min(LONGEST_CHECK_INTERVAL_NS, ns(shortest / 4))
+        )
         for _ in range(threads):
             self.loops.push_back(loop_new(engine.core, access.core, &self.limits, self.tls))
 

@@ -1,4 +1,4 @@
-"""C interface of listener_loop: the threads of the native listener."""
+"""C interface of loop: the threads of the native listener."""
 
 from libc.stdint cimport int64_t
 

@@ -273,13 +273,13 @@ cdef void write_marked(Loop *loop) noexcept nogil:
             connection_close(connection)
 
 
-cdef void sweep(Loop *loop) noexcept nogil:
+cdef void check_limits(Loop *loop) noexcept nogil:
     """Apply the limits in time to every connection."""
     cdef Connection *connection = loop.connections
     while connection != NULL:
         connection_look(connection)
         connection = connection.next
-    loop.swept_ns = loop.now_ns
+    loop.checked_ns = loop.now_ns
 
 
 cdef int patience_ms(Loop *loop) noexcept nogil:
@@ -290,7 +290,7 @@ cdef int patience_ms(Loop *loop) noexcept nogil:
         return ACCEPT_PAUSE_MS
     if loop.connections == NULL:
         return -1
-    return <int> (loop.limits.sweep_ns // NS_PER_MS)
+    return <int> (loop.limits.check_interval_ns // NS_PER_MS)
 
 
 cdef void wake_up(Loop *loop) noexcept nogil:
@@ -318,8 +318,8 @@ cdef void wake_up(Loop *loop) noexcept nogil:
         listen(loop)
     if loop.order == CLOSE and loop.now_ns >= loop.order_deadline_ns:
         end_all(loop)
-    elif loop.now_ns - loop.swept_ns >= loop.limits.sweep_ns:
-        sweep(loop)
+    elif loop.now_ns - loop.checked_ns >= loop.limits.check_interval_ns:
+        check_limits(loop)
     write_marked(loop)
 
 
@@ -359,7 +359,7 @@ cdef Loop *loop_new(
     loop.first_ready = loop.last_ready = NULL
     loop.listening_paused = loop.ended = False
     loop.next_peer = 0
-    loop.now_ns = loop.swept_ns = clock_elapsed()
+    loop.now_ns = loop.checked_ns = clock_elapsed()
     loop.seed = <uint32_t> loop.now_ns
     loop.callbacks = connection_callbacks()
     loop.options = connection_options()

@@ -1,4 +1,4 @@
-"""What the rooms of the native listener share: a loop, its connections and their streams.
+"""What the modules of the native listener share: a loop, its connections and their streams.
 
 A `Loop` is one thread with everything that it touches; connections and streams never change
 their loop. Other threads reach a loop only through its `Inbox`.
@@ -44,7 +44,7 @@ cdef struct Limits:
     int64_t max_idle_ns
     int64_t max_age_ns
     int64_t max_age_grace_ns
-    int64_t sweep_ns                  # between two looks at every connection
+    int64_t check_interval_ns                  # between two looks at every connection
 
 cdef enum Ending:                     # why the listener ended a connection
     ENDED_BY_PEER = 0
@@ -64,7 +64,7 @@ cdef struct Counts:
     uint64_t accepted
     uint64_t closed
     uint64_t connections              # open now
-    uint64_t streams                  # in memory now, whether or not their stream still is
+    uint64_t streams                  # in memory now, their HTTP/2 stream open or not
     uint64_t under_way                # with the engine now
     uint64_t received                 # calls ever begun
     uint64_t given_up                 # calls whose client left before the answer
@@ -81,17 +81,17 @@ cdef enum Credential:
     CREDENTIAL_TOKEN                  # something that could be a token; `digest` is its SHA-256
     CREDENTIAL_BAD                    # something that could not, or more than one
 
-cdef enum ExchangeState:
+cdef enum StreamState:
     RECEIVING                         # the request is not whole yet
     UNDER_WAY                         # the engine has it
     ANSWERED
 
-# One call: its stream, its request and its answer. The call comes first: a Task* of ours is an
+# One call: its stream, its request and its answer. The call comes first: a Task* of ours is a
 # Stream*.
 cdef struct Stream:
     DialCall call
     Loop *loop
-    Connection *connection            # NULL once the stream is gone
+    Connection *connection            # NULL once the HTTP/2 stream is closed
     Stream *previous                  # of the connection; `next` is the loop's spare list too
     Stream *next
     int32_t stream_id
@@ -200,14 +200,14 @@ cdef cppclass Loop:
     int order                         # the last one obeyed
     int64_t order_deadline_ns
     int64_t now_ns                    # of this wake-up
-    int64_t swept_ns
+    int64_t checked_ns
     nghttp2_session_callbacks *callbacks
     nghttp2_option *options
     Connection *connections
     Connection *dirty
     Connection *unread                # to be read in the next wake-up, whatever epoll says
     uint32_t handshakes_left          # steps of them, in this wake-up
-    size_t held_bytes                 # of every stream, those whose stream is gone included
+    size_t held_bytes                 # of every Stream, its HTTP/2 stream open or not
     Stream *spare
     uint32_t spare_count
     Task *first_ready                 # decoded in this wake-up, not yet submitted

@@ -40,9 +40,8 @@ from ownerd.base.live cimport LIVE_STREAM, live_count
 from ownerd.base.mpsc cimport mpsc_enter, mpsc_leave, mpsc_push
 from ownerd.base.nghttp2 cimport (
     NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM, NGHTTP2_NV_FLAG_NO_COPY_NAME,
-    NGHTTP2_NV_FLAG_NO_COPY_VALUE, nghttp2_data_provider,
-    nghttp2_data_source, nghttp2_nv, nghttp2_session, nghttp2_submit_response,
-    nghttp2_submit_trailer, ssize_t,
+    NGHTTP2_NV_FLAG_NO_COPY_VALUE, nghttp2_data_provider, nghttp2_data_source, nghttp2_nv,
+    nghttp2_session, nghttp2_submit_response, nghttp2_submit_trailer, ssize_t,
 )
 from ownerd.base.sockets cimport eventfd_write
 from ownerd.engine.queue cimport queue_takes_dials

@@ -1,4 +1,4 @@
-"""C interface of listener_transport: the bytes of one connection, plain or through TLS."""
+"""C interface of transport: the bytes of one connection, plain or through TLS."""
 
 from ownerd.base.sockets cimport ssize_t
 from ownerd.net.state cimport Connection

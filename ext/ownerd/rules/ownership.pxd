@@ -1,4 +1,4 @@
-"""C interface of rules: a record's state, a list's policy and events, and the decisions on them."""
+"""C interface of ownership: a record's state, a list's policy and events, the decisions on them."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 

@@ -144,5 +144,5 @@ cdef int load_codes(Catalog *catalog) noexcept nogil
 # All of it, before the writer thread starts.
 cdef int load_catalog(Catalog *catalog) noexcept nogil
 
-# A list's row, without its seal; events and what is in memory only stay as they are.
+# A list's row, without its checksum; events and what is in memory only stay as they are.
 cdef void list_from_row(List *lst, Slice list_id, Slice row) noexcept nogil

@@ -8,12 +8,12 @@ from ownerd.rules.ownership cimport Hold
 
 cdef enum:
     KEY_BYTES = 160                   # longest record key: 4 + 1 + 128
-    VALUE_BYTES = 40                  # longest record value, without its seal
+    VALUE_BYTES = 40                  # longest record value, without its checksum
     CHECKSUM_BYTES = 4                # the checksum that ends every stored value
 
-# `value` has room for the seal behind its `size` bytes.
-cdef void row_seal(Slice key, char *value, size_t size) noexcept nogil
-# The seal is cut off, whether it is right or not.
+# `value` has room for the checksum behind its `size` bytes.
+cdef void row_add_checksum(Slice key, char *value, size_t size) noexcept nogil
+# The checksum is cut off, whether it is right or not.
 cdef bint row_verify(const MDB_val *key, MDB_val *value) noexcept nogil
 # Both write at most KEY_BYTES, no NUL counted, and return how many.
 cdef size_t record_key(char *key, uint32_t list_number, Slice record_id) noexcept nogil

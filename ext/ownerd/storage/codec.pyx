@@ -2,8 +2,8 @@
 
 A key is the list's number, then the record id: canonical decimal integers first, in numeric order,
 then other texts by their bytes. A value is the campaign with two flags, the list event it was last
-brought up to, and each span that the record has. Every value of every table ends with its seal: the
-CRC-32C of key and value, since LMDB has no checksums of its own.
+brought up to, and each span that the record has. Every value of every table ends with its checksum:
+the CRC-32C of key and value, since LMDB has no checksums of its own.
 """
 
 from libc.stdio cimport snprintf
@@ -28,14 +28,14 @@ cdef uint32_t checksum_of(
     return crc32c(crc32c(0, key, key_size), value, size)
 
 
-cdef void row_seal(Slice key, char *value, size_t size) noexcept nogil:
-    """Write the seal behind a value of `size` bytes."""
+cdef void row_add_checksum(Slice key, char *value, size_t size) noexcept nogil:
+    """Write the checksum behind a value of `size` bytes."""
     cdef uint32_t checksum = checksum_of(key.data, key.size, value, size)
     memcpy(value + size, &checksum, CHECKSUM_BYTES)
 
 
 cdef bint row_verify(const MDB_val *key, MDB_val *value) noexcept nogil:
-    """Check the seal of a stored value and cut it off; False if the row is damaged."""
+    """Check the checksum of a stored value and cut it off; False if the row is damaged."""
     cdef uint32_t checksum
     cdef const char *data = <const char *> value.mv_data
     if value.mv_size < CHECKSUM_BYTES:

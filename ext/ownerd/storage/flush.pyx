@@ -19,7 +19,7 @@ from ownerd.base.failpoints cimport FAIL_AFTER_FLUSH_COMMIT, FAIL_BEFORE_FLUSH_C
 from ownerd.base.lmdb cimport (
     MDB_MAP_FULL, MDB_NOTFOUND, MDB_SET, MDB_SUCCESS, MDB_cursor, MDB_txn, MDB_val, lmdb,
 )
-from ownerd.storage.codec cimport CHECKSUM_BYTES, VALUE_BYTES, row_seal
+from ownerd.storage.codec cimport CHECKSUM_BYTES, VALUE_BYTES, row_add_checksum
 from ownerd.storage.memtable cimport Entry, entry_key, entry_value, memtable_run, prefetch
 from ownerd.storage.memtables cimport has_immutable
 from ownerd.storage.record_tree cimport (
@@ -48,7 +48,7 @@ cdef int write_entry(MDB_cursor *cursor, const Entry *entry) noexcept nogil:
             return MDB_SUCCESS
         return lmdb.cursor_del(cursor, 0) if code == MDB_SUCCESS else code
     memcpy(row, entry_value(entry), entry.value_size)
-    row_seal(slice_of(entry_key(entry), entry.key_size), row, entry.value_size)
+    row_add_checksum(slice_of(entry_key(entry), entry.key_size), row, entry.value_size)
     value = val_of(slice_of(row, entry.value_size + CHECKSUM_BYTES))
     return lmdb.cursor_put(cursor, &key, &value, 0)
 

@@ -48,7 +48,7 @@ cdef void log_trim(
 cdef void log_committed(Log *log) noexcept nogil
 cdef void log_rollback(Log *log) noexcept nogil
 
-# --- rows that are committed, without their seal --------------------------------------------------
+# --- rows that are committed, without their checksum ----------------------------------------------
 
 # 0: the key cannot be right.
 cdef uint64_t log_revision(const MDB_val *key) noexcept nogil

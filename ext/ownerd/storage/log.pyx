@@ -2,8 +2,8 @@
 
 A row's key is the revision, big-endian. Its value is a head (version, number of records, whether
 another part follows, server time), the records (size of key, size of value, key, value; no value:
-nothing is left of the record) and a seal, the CRC-32C of key and value. States, not decisions: to
-replay rows in order, as often as one likes, gives the same records.
+nothing is left of the record) and a checksum, the CRC-32C of key and value. States, not decisions:
+to replay rows in order, as often as one likes, gives the same records.
 
 A large group is cut into parts of a few pages each, whose keys have the part's number behind the
 revision: LMDB then always finds room for them among pages that were freed, which need to be side by
@@ -23,7 +23,7 @@ from ownerd.base.assertions cimport assert_that
 from ownerd.base.bytes cimport get_be64, put_be64, slice_of
 from ownerd.base.failpoints cimport FAIL_AFTER_TRIM, FAIL_BEFORE_TRIM, fail_at
 from ownerd.base.lmdb cimport MDB_FIRST, MDB_NEXT, MDB_NOTFOUND, MDB_SUCCESS, MDB_cursor, lmdb
-from ownerd.storage.codec cimport CHECKSUM_BYTES, KEY_BYTES, VALUE_BYTES, row_seal
+from ownerd.storage.codec cimport CHECKSUM_BYTES, KEY_BYTES, VALUE_BYTES, row_add_checksum
 from ownerd.storage.memtable cimport memtable_put, record_hash
 from ownerd.storage.tables cimport LOG
 from ownerd.storage.transaction cimport append_row, note_error, open_cursor, transaction_error
@@ -42,7 +42,7 @@ cdef struct Head:
 
 
 cdef void begin_part(Log *log) noexcept nogil:
-    """Start another part; its head is filled in when it is sealed."""
+    """Start another part; its head is filled in when it is finished."""
     if log.used == log.parts.size():
         log.parts.resize(log.used + 1)
     log.parts[log.used].value.resize(sizeof(Head))
@@ -98,7 +98,7 @@ cdef Slice finish_part(Log *log, size_t part, Slice key, int64_t time_ns) noexce
     head.time_ns = time_ns
     memcpy(&value[0][0], &head, sizeof(head))
     value.resize(size + CHECKSUM_BYTES)
-    row_seal(key, &value[0][0], size)
+    row_add_checksum(key, &value[0][0], size)
     return slice_of(value.data(), value.size())
 
 
@@ -184,7 +184,7 @@ cdef bint log_follows(
 
 
 cdef int64_t log_count(const MDB_val *value) noexcept nogil:
-    """Return how many records a row (without its seal) holds; -1 if it is none of ours."""
+    """Return how many records a row (without its checksum) holds; -1 if it is none of ours."""
     cdef Head head
     if value.mv_size < sizeof(head):
         return -1

@@ -8,7 +8,7 @@ from ownerd.base.bytes cimport Slice
 from ownerd.base.containers cimport mutex, vector
 from ownerd.base.live cimport LiveMemtable
 
-# One record as one group left it. The key follows, then the value (a row without its seal).
+# One record as one group left it. The key follows, then the value (a row without its checksum).
 cdef struct Entry:
     uint32_t hash
     uint8_t key_size                  # 0: the rest of the chunk is unused

@@ -42,7 +42,7 @@ cdef enum:
     ARENA_BYTES_MIN = 1 << 20
     BYTES_PER_SLOT = 46               # a slot, and four fifths of a common entry
     RUN_UNITS_MIN = 1 << 13           # shorter tails are sorted for one snapshot only
-    TREE_ROW_BYTES = 14               # LMDB's node header and pointer, our seal
+    TREE_ROW_BYTES = 14               # LMDB's node header and pointer, our checksum
 
 cdef uint64_t hash_seed = int.from_bytes(os.urandom(8), "little")
 

@@ -19,14 +19,14 @@ from ownerd.base.bytes cimport slice_of, val_of
 from ownerd.base.clock cimport clock_elapsed
 from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_RDONLY, MDB_SUCCESS, MDB_stat, lmdb
 from ownerd.storage.capacity cimport environment_left, is_full
-from ownerd.storage.codec cimport CHECKSUM_BYTES, row_seal, row_verify
+from ownerd.storage.codec cimport CHECKSUM_BYTES, row_add_checksum, row_verify
 from ownerd.storage.environment cimport check, environment_close, environment_open, open_tables
 
 from ownerd.storage.directory import StoreError
 
 cdef enum:
     TREE_FORMAT = 2
-    STATE_ROW_BYTES = 32              # a TreeState and its seal
+    STATE_ROW_BYTES = 32              # a TreeState and its checksum
     NEW_MAP_BYTES = 1 << 20           # more than a new tree needs
     FIRST_STEP_RECORDS = 4_096        # while nobody else uses the store
     STEP_RECORDS = 8_192              # 32 MiB of dirty pages at most
@@ -179,7 +179,7 @@ cdef int tree_put_state(Tree *tree, MDB_txn *txn, uint64_t flushed_revision) noe
     state.store_id = tree.store_id
     state.format = TREE_FORMAT
     memcpy(row, &state, sizeof(state))
-    row_seal(slice_of(b"state", 5), row, sizeof(state))
+    row_add_checksum(slice_of(b"state", 5), row, sizeof(state))
     return lmdb.put(txn, tree.tables[<int> TREE_META], &key, &value, 0)
 
 

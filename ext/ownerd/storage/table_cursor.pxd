@@ -10,7 +10,7 @@ cdef struct TableCursor:
     MDB_txn *txn
     MDB_cursor *cursor
     MDB_val key                       # of the current row, until the next step
-    MDB_val value                     # without its seal
+    MDB_val value                     # without its checksum
     bint damaged                      # the scan ended at a row that fails its checksum
 
 # An LMDB error code, or 0; then `cursor_close` must follow, on whichever thread.

@@ -32,8 +32,8 @@ cdef void transaction_abort(Transaction *txn) noexcept nogil
 cdef bint get_row(Transaction *txn, Table table, Slice key, Slice *value) noexcept nogil
 # After an error was noted this and the next three do nothing.
 cdef void put_row(Transaction *txn, Table table, Slice key, Slice fixed, Slice rest) noexcept nogil
-# `sealed` ends with its checksum; the key sorts after every other one.
-cdef void append_row(Transaction *txn, Table table, Slice key, Slice sealed) noexcept nogil
+# `checked` ends with its checksum; the key sorts after every other one.
+cdef void append_row(Transaction *txn, Table table, Slice key, Slice checked) noexcept nogil
 # A row that is not there is no error.
 cdef void delete_row(Transaction *txn, Table table, Slice key) noexcept nogil
 # False: an error was noted. The caller closes it before the transaction ends.

@@ -4,7 +4,7 @@ LMDB's own transaction begins with the first row, since many groups write none.
 
 Invariants:
 - Once an LMDB call inside a transaction fails, `error` is set and the transaction cannot commit.
-- Every row that is written is sealed, every row that is read is verified.
+- Every row is written with its checksum, every row that is read is verified.
 
 It knows no row's meaning, and nothing of what is in memory: `store` brings that to commit with it.
 """
@@ -16,7 +16,7 @@ from ownerd.base.bytes cimport slice_of, val_of
 from ownerd.base.containers cimport string
 from ownerd.base.failpoints cimport FAIL_AFTER_COMMIT, FAIL_BEFORE_COMMIT, fail_at
 from ownerd.base.lmdb cimport MDB_APPEND, MDB_CORRUPTED, MDB_NOTFOUND, MDB_val, lmdb
-from ownerd.storage.codec cimport CHECKSUM_BYTES, row_seal, row_verify
+from ownerd.storage.codec cimport CHECKSUM_BYTES, row_add_checksum, row_verify
 
 cdef enum:
     SMALL_ROW_BYTES = 128             # rows up to here are put together on the stack
@@ -75,7 +75,7 @@ cdef bint get_row(Transaction *txn, Table table, Slice key, Slice *value) noexce
 
 
 cdef void put_row(Transaction *txn, Table table, Slice key, Slice fixed, Slice rest) noexcept nogil:
-    """Write a sealed row made of a fixed part and the bytes after it."""
+    """Write a row, with its checksum, made of a fixed part and the bytes after it."""
     cdef char small[SMALL_ROW_BYTES]
     cdef char *whole = small
     cdef string large
@@ -90,13 +90,13 @@ cdef void put_row(Transaction *txn, Table table, Slice key, Slice fixed, Slice r
         memcpy(whole, fixed.data, fixed.size)
     if rest.size != 0:
         memcpy(whole + fixed.size, rest.data, rest.size)
-    row_seal(key, whole, size)
+    row_add_checksum(key, whole, size)
     value = val_of(slice_of(whole, size + CHECKSUM_BYTES))
     note_error(txn, lmdb.put(txn.txn, txn.tables.handles[<int> table], &where, &value, 0))
 
 
-cdef void append_row(Transaction *txn, Table table, Slice key, Slice sealed) noexcept nogil:
-    cdef MDB_val where = val_of(key), value = val_of(sealed)
+cdef void append_row(Transaction *txn, Table table, Slice key, Slice checked) noexcept nogil:
+    cdef MDB_val where = val_of(key), value = val_of(checked)
     if is_open(txn):
         note_error(
             txn, lmdb.put(txn.txn, txn.tables.handles[<int> table], &where, &value, MDB_APPEND)

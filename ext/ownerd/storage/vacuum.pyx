@@ -27,7 +27,7 @@ from ownerd.storage.catalog cimport (
     fold_events, forget_dropped_list, list_to_vacuum, load_list,
 )
 from ownerd.storage.codec cimport (
-    CHECKSUM_BYTES, VALUE_BYTES, hold_decode, hold_encode, row_seal, row_verify,
+    CHECKSUM_BYTES, VALUE_BYTES, hold_decode, hold_encode, row_add_checksum, row_verify,
 )
 from ownerd.storage.record_tree cimport (
     STOP_STEPPING, TREE_RECORDS, step_over, tree_step_begin, tree_step_end,
@@ -144,7 +144,7 @@ cdef int visit_record(
     if size == 0:
         return lmdb.cursor_del(cursor, 0)
     # LMDB takes the key from the cursor, which points into a page that may move: pass a copy's.
-    row_seal(text_slice(vacuum.after), row, size)
+    row_add_checksum(text_slice(vacuum.after), row, size)
     written = val_of(slice_of(row, size + CHECKSUM_BYTES))
     key[0] = val_of(text_slice(vacuum.after))
     return lmdb.cursor_put(cursor, key, &written, MDB_CURRENT)

@@ -58,7 +58,7 @@ cdef cppclass Known:
 ctypedef bint (*RowCheck)(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil
 
 
-# --- rows, each without its seal ------------------------------------------------------------------
+# --- rows, each without its checksum --------------------------------------------------------------
 
 cdef bint any_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
     return True
@@ -125,7 +125,7 @@ cdef void note(Finding *finding, Slice key) noexcept nogil:
         finding.keys.push_back(string(key.data, key.size))
 
 
-cdef void walk_table(
+cdef void scan_table(
     MDB_txn *txn, MDB_dbi table, RowCheck row_right, Known *known, Finding *finding
 ) noexcept nogil:
     cdef MDB_cursor *cursor
@@ -185,7 +185,7 @@ cdef MDB_env *open_environment(str path) except NULL:
     return env
 
 
-cdef list walk_environment(str path, names, bint in_tree, Known *known):
+cdef list scan_environment(str path, names, bint in_tree, Known *known):
     """Walk an environment's tables, in an order in which what is referred to comes first."""
     cdef MDB_env *env = open_environment(path)
     cdef MDB_txn *txn
@@ -206,7 +206,7 @@ cdef list walk_environment(str path, names, bint in_tree, Known *known):
                 continue
             row_right = check_of(name, in_tree)
             with nogil:
-                walk_table(txn, table, row_right, known, &finding)
+                scan_table(txn, table, row_right, known, &finding)
             report.append((shown, finding.rows, finding.damaged, *_details(&finding)))
         lmdb.txn_abort(txn)
     finally:
@@ -258,8 +258,8 @@ def verify(directory):
     names = [TABLE_NAMES[i] for i in range(TABLE_COUNT)]
     tree_names = [TREE_TABLE_NAMES[i] for i in range(TREE_TABLE_COUNT)]
     try:
-        report = walk_environment(os.path.join(directory, "journal"), names, False, &known)
-        report += walk_environment(os.path.join(directory, "records"), tree_names, True, &known)
+        report = scan_environment(os.path.join(directory, "journal"), names, False, &known)
+        report += scan_environment(os.path.join(directory, "records"), tree_names, True, &known)
     finally:
         os.close(lock_fd)
     fault = pair_fault(&known)
