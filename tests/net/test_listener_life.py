@@ -432,7 +432,7 @@ def test_connections_over_the_limit_wait_until_there_is_room(tmp_path: Path) -> 
 
 
 def test_a_server_out_of_descriptors_goes_on_and_recovers(tmp_path: Path) -> None:
-    limit = ("sh", "-c", 'ulimit -n 100; exec "$@"', "sh")
+    limit = ("prlimit", "--nofile=100")
     with ServerProcess(tmp_path / "data", command=limit) as server:
         subject = GrpcSubject(server.dial_stub(), server.admin_stub())
         subject.create_list(LIST, HELD)
@@ -448,7 +448,7 @@ def test_a_server_out_of_descriptors_goes_on_and_recovers(tmp_path: Path) -> Non
 
 
 def test_dialers_leave_descriptors_for_the_administrators(tmp_path: Path) -> None:
-    limit = ("sh", "-c", 'ulimit -n 100; exec "$@"', "sh")
+    limit = ("prlimit", "--nofile=100")
     with ServerProcess(tmp_path / "data", command=limit) as server:
         many = [socket.create_connection(_pair(server.dial_address)) for _ in range(150)]
         subject = GrpcSubject(server.dial_stub(server.admin_address), server.admin_stub())
