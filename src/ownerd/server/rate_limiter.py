@@ -1,6 +1,6 @@
 """How often something may happen: so many at once, and so many a second.
 
-The same rule as the native core's for calls and records (`ownerd.access`, `spend`): an instant that
+The same rule as the native core's (`base/rate_limiter`), for Python's own refusals: an instant that
 each use moves on and that time catches up with. Not for several threads at a time.
 """
 
