@@ -11,6 +11,7 @@ from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from machine import Comparison
 from model import Model, Record, Span
+from sanitizer import examples
 from subject import DAY, HOUR, SKIP, Answer, Holder, Owned, Policy, Row, TimedSubject
 from subject_engine import EngineSubject
 
@@ -47,13 +48,14 @@ class SettlingEngineComparison(EngineComparison):
 
 def test_the_engine_and_the_model_give_the_same_answers() -> None:
     run_state_machine_as_test(
-        EngineComparison, settings=settings(max_examples=200, stateful_step_count=40)
+        EngineComparison, settings=settings(max_examples=examples(200), stateful_step_count=40)
     )
 
 
 def test_the_engine_gives_the_same_answers_while_it_settles() -> None:
     run_state_machine_as_test(
-        SettlingEngineComparison, settings=settings(max_examples=100, stateful_step_count=40)
+        SettlingEngineComparison,
+        settings=settings(max_examples=examples(100), stateful_step_count=40),
     )
 
 
