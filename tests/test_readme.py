@@ -49,7 +49,7 @@ def commands() -> tuple[str, dict[str, str]]:
     for once, instead in (
         # The variable is the test's own.
         ("unset OWNERD_TOKEN_FILE\n", "unset OWNERD_TOKEN_FILE OWNERD_SERVER\n"),
-        ("ownerctl audit --follow", "timeout -s INT 3 ownerctl audit --follow"),
+        ("ownerctl audit --follow", f"timeout -s INT {patient_s(3)} ownerctl audit --follow"),
     ):
         assert once in secured
         secured = secured.replace(once, instead)
