@@ -17,7 +17,7 @@ from libc.stdio cimport snprintf
 from libc.string cimport strlen
 from libcpp.memory cimport shared_ptr
 
-from ownerd.access.denials cimport (
+from ownerd.access.refusals cimport (
     REFUSED_PERMISSION, REFUSED_UNAUTHENTICATED, denials_add, denials_take,
 )
 from ownerd.access.glob cimport globs_cover

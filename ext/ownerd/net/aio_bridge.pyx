@@ -20,7 +20,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 
-from ownerd.access.denials cimport denials_add_call
+from ownerd.access.refusals cimport denials_add_call
 from ownerd.access.table cimport Access, Identity, access_admits
 from ownerd.api.dial_call cimport (
     CALL_CLAIM_BATCH, CALL_KIND_COUNT, CALL_REPORT_BATCH, DialCall, call_clear, call_init,

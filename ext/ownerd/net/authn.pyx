@@ -12,7 +12,7 @@ from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcmp, memcpy, memset, strlen, strncmp
 
-from ownerd.access.denials cimport REFUSED_UNAUTHENTICATED, denials_add, denials_add_call
+from ownerd.access.refusals cimport REFUSED_UNAUTHENTICATED, denials_add, denials_add_call
 from ownerd.access.table cimport (
     DIGEST_BYTES, AccessTable, Principal, access_admits, access_by_name, access_by_token,
     access_table,

@@ -28,7 +28,7 @@ from ownerd.server.admin.context import AdminContext
 from ownerd.server.alarms import AlarmBoard
 from ownerd.server.authn import Authenticator
 from ownerd.server.config import Settings
-from ownerd.server.denial_audit import DenialAudit
+from ownerd.server.refusal_audit import DenialAudit
 from ownerd.server.errors import PermissionDenied
 from ownerd.server.grpc_listener import GrpcioListener, Listener, stop_all
 from ownerd.server.metrics import Metrics

@@ -8,7 +8,7 @@ import pytest
 
 from ownerd.access.table import PERMISSION, UNAUTHENTICATED, Access
 from ownerd.engine.engine import Refused
-from ownerd.server.denial_audit import DenialAudit
+from ownerd.server.refusal_audit import DenialAudit
 from ownerd.server.rate_limiter import RateLimiter
 from ownerd.v1 import admin_pb2
 
