@@ -132,7 +132,7 @@ def test_those_turned_away_are_counted_with_where_they_came_from(
         for _ in range(3):
             assert code(client, 2) == UNAUTHENTICATED
         assert code(client, 1) == PERMISSION_DENIED
-    rows, beyond = access.take_denials()
+    rows, beyond = access.take_refusals()
     assert sorted(rows) == [
         (1, "", "ipv4:127.0.0.1", "Claim", "", "", 3),
         (2, "p1", "ipv4:127.0.0.1", "Claim", "list", "A", 1),
