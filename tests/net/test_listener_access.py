@@ -124,7 +124,7 @@ def test_strangers_keep_a_connection_for_a_short_time_only(tmp_path: Path, acces
         assert code(dialer, 1) == 0 and not dialer.goaways()
 
 
-def test_those_turned_away_are_counted_with_where_they_came_from(
+def test_those_refused_are_counted_with_where_they_came_from(
     loopback: Loopback, access: Access
 ) -> None:
     access.replace([known(1, grants=((RIGHTS["dial"], ("none",), ()),))])

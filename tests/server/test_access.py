@@ -134,15 +134,15 @@ def test_without_a_limit_nobody_waits() -> None:
     assert not any(caller.wait_ms() for _ in range(1_000))
 
 
-def test_those_turned_away_are_added_up_by_what_they_did_and_told_once() -> None:
+def test_those_refused_are_added_up_by_what_they_did_and_told_once() -> None:
     access = Access()
     for _ in range(3):
         access.add_refusal(UNAUTHENTICATED, "", "ipv4:10.0.0.1", "Claim")
     access.add_refusal(PERMISSION, "p", "ipv4:10.0.0.1", "Claim")
     rows, beyond = access.take_refusals()
     assert sorted(rows) == [
-        (UNAUTHENTICATED, "", "ipv4:10.0.0.1", "Claim", "", "", 3),
         (PERMISSION, "p", "ipv4:10.0.0.1", "Claim", "", "", 1),
+        (UNAUTHENTICATED, "", "ipv4:10.0.0.1", "Claim", "", "", 3),
     ]
     assert beyond == 0 and access.take_refusals() == ([], 0)
 
