@@ -134,7 +134,7 @@ def test_those_refused_are_counted_with_where_they_came_from(
         assert code(client, 1) == PERMISSION_DENIED
     rows, beyond = access.take_refusals()
     assert sorted(rows) == [
-        (1, "", "ipv4:127.0.0.1", "Claim", "", "", 3),
-        (2, "p1", "ipv4:127.0.0.1", "Claim", "list", "A", 1),
+        (PERMISSION_DENIED, "p1", "ipv4:127.0.0.1", "Claim", "list", "A", 1),
+        (UNAUTHENTICATED, "", "ipv4:127.0.0.1", "Claim", "", "", 3),
     ]
     assert beyond == 0
