@@ -2,10 +2,11 @@
 
 Nothing else in this package imports a native module; the load generator (`ownerd.load`), which is
 no part of the core, is imported by `ownerctl bench` alone. `ListenerLoops` is None where the core
-was built without nghttp2 and OpenSSL.
+was built without nghttp2 and OpenSSL, and `CallBridge` with it.
 """
 
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from ownerd.access.table import PERMISSION, RIGHTS, UNAUTHENTICATED, Access, Identity, peer_host
 from ownerd.api.reasons import REASONS
@@ -22,6 +23,10 @@ with suppress(ImportError):
     from ownerd.net.listener import Listener
 
     ListenerLoops = Listener
+if TYPE_CHECKING or ListenerLoops is not None:
+    from ownerd.net.call_bridge import CallBridge, NativeCall
+else:
+    CallBridge = NativeCall = None
 
 __all__ = [
     "DEFAULT_CODES",
@@ -32,10 +37,12 @@ __all__ = [
     "UNAUTHENTICATED",
     "Access",
     "AioBridge",
+    "CallBridge",
     "Engine",
     "Identity",
     "ListInfo",
     "ListenerLoops",
+    "NativeCall",
     "Outcome",
     "Policy",
     "Refused",

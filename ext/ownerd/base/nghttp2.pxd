@@ -138,6 +138,7 @@ cdef extern from "<nghttp2/nghttp2.h>" nogil:
 
     int nghttp2_option_new(nghttp2_option **)
     void nghttp2_option_del(nghttp2_option *)
+    void nghttp2_option_set_no_auto_window_update(nghttp2_option *, int)
     void nghttp2_option_set_no_closed_streams(nghttp2_option *, int)
 
     int nghttp2_session_server_new2(
@@ -153,6 +154,10 @@ cdef extern from "<nghttp2/nghttp2.h>" nogil:
     void *nghttp2_session_get_stream_user_data(nghttp2_session *, int32_t)
     int nghttp2_session_set_local_window_size(nghttp2_session *, uint8_t, int32_t, int32_t)
     int32_t nghttp2_session_get_last_proc_stream_id(nghttp2_session *)
+    int nghttp2_session_consume(nghttp2_session *, int32_t, size_t)
+    int nghttp2_session_consume_connection(nghttp2_session *, size_t)
+    int nghttp2_session_consume_stream(nghttp2_session *, int32_t, size_t)
+    int nghttp2_session_resume_data(nghttp2_session *, int32_t)
     int nghttp2_session_terminate_session(nghttp2_session *, uint32_t)
 
     int32_t nghttp2_submit_request(

@@ -39,12 +39,15 @@ cdef extern from "<netinet/in.h>" nogil:
     struct in6_addr:
         pass
     struct sockaddr_in:
+        uint16_t sin_port
         in_addr sin_addr
     struct sockaddr_in6:
+        uint16_t sin6_port
         in6_addr sin6_addr
 
 cdef extern from "<arpa/inet.h>" nogil:
     const char *inet_ntop(int, const void *, char *, socklen_t)
+    uint16_t ntohs(uint16_t)
 
 cdef extern from "<netinet/tcp.h>" nogil:
     int TCP_NODELAY

@@ -4,7 +4,7 @@ from ownerd.base.nghttp2 cimport nghttp2_option, nghttp2_session_callbacks
 from ownerd.net.state cimport Connection, Loop, Socket
 
 cdef nghttp2_session_callbacks *connection_callbacks() noexcept nogil
-cdef nghttp2_option *connection_options() noexcept nogil
+cdef nghttp2_option *connection_options(bint holds_back) noexcept nogil
 cdef Connection *connection_open(Loop *loop, Socket accepted) noexcept nogil
 cdef void connection_close(Connection *connection) noexcept nogil
 cdef void connection_read(Connection *connection) noexcept nogil

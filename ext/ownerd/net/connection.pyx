@@ -31,7 +31,8 @@ from ownerd.base.nghttp2 cimport (
     NGHTTP2_SETTINGS, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE,
     NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE,
     NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, nghttp2_frame, nghttp2_frame_hd, nghttp2_option,
-    nghttp2_option_new, nghttp2_option_set_no_closed_streams, nghttp2_session,
+    nghttp2_option_new, nghttp2_option_set_no_auto_window_update,
+    nghttp2_option_set_no_closed_streams, nghttp2_session,
     nghttp2_session_callbacks, nghttp2_session_callbacks_new,
     nghttp2_session_callbacks_set_on_begin_frame_callback,
     nghttp2_session_callbacks_set_on_begin_headers_callback,
@@ -54,6 +55,7 @@ from ownerd.base.sockets cimport (
     EPOLLIN, EPOLLOUT, EPOLL_CTL_ADD, EPOLL_CTL_MOD, SHUT_WR, epoll_ctl, epoll_event, shutdown,
 )
 from ownerd.base.units cimport NS_PER_S
+from ownerd.net.handled cimport handled_consume
 from ownerd.net.state cimport (
     ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_HANDSHAKE, ENDED_HEADERS, ENDED_IDLE,
     ENDED_KEEPALIVE, ENDED_RESETS, ENDED_TLS, ENDING_COUNT, LEAVING, LINGERING, NOTICED,
@@ -61,7 +63,7 @@ from ownerd.net.state cimport (
 )
 from ownerd.net.stream cimport (
     stream_close, stream_data, stream_header, stream_headers_done, stream_open,
-    stream_request_done,
+    stream_request_done, streams_end_watches,
 )
 from ownerd.net.tls cimport (
     TLS_DONE, TLS_ENDED, TLS_LOST, TLS_WANTS_READ, TLS_WANTS_WRITE, tls_accept, tls_handshake,
@@ -147,9 +149,12 @@ cdef int on_data(
     nghttp2_session *session, uint8_t flags, int32_t stream_id, const uint8_t *data, size_t size,
     void *user_data
 ) noexcept nogil:
-    cdef Stream *stream = find_stream(<Connection *> user_data, stream_id)
+    cdef Connection *connection = <Connection *> user_data
+    cdef Stream *stream = find_stream(connection, stream_id)
     if stream != NULL:
         stream_data(stream, data, size)
+    if connection.loop.handled != NULL:
+        handled_consume(connection.loop, session, stream, stream_id, size)
     return 0
 
 
@@ -236,12 +241,13 @@ cdef nghttp2_session_callbacks *connection_callbacks() noexcept nogil:
     return callbacks
 
 
-cdef nghttp2_option *connection_options() noexcept nogil:
-    """Return the options of every session."""
+cdef nghttp2_option *connection_options(bint holds_back) noexcept nogil:
+    """Return the options of every session; `holds_back` where not all is taken as it comes."""
     cdef nghttp2_option *options
     if nghttp2_option_new(&options) != 0:
         abort()
     nghttp2_option_set_no_closed_streams(options, 1)
+    nghttp2_option_set_no_auto_window_update(options, holds_back)
     # Ours is a setting, and counts the resets that a peer provokes too.
     ownerd_set_reset_limit(options, NO_LIMIT, NO_LIMIT)
     return options
@@ -599,6 +605,7 @@ cdef void connection_leave(Connection *connection) noexcept nogil:
         connection.session, NGHTTP2_FLAG_NONE,
         nghttp2_session_get_last_proc_stream_id(connection.session), NGHTTP2_NO_ERROR, NULL, 0,
     )
+    streams_end_watches(connection)
     connection_mark(connection)
 
 

@@ -5,6 +5,7 @@ from typing_extensions import disjoint_base
 
 from ownerd.access.table import Access
 from ownerd.engine.engine import Engine
+from ownerd.net.call_bridge import CallBridge
 
 ENDINGS: Final[dict[str, int]]
 COUNTS: Final[tuple[str, ...]]
@@ -30,6 +31,7 @@ class Listener:
         max_idle_s: float,
         max_age_s: float,
         max_age_grace_s: float,
+        handlers: CallBridge | None = None,
     ) -> None: ...
     def use_tls(
         self, certificate_pem: bytes, key_pem: bytes, client_ca_pem: bytes | None = None

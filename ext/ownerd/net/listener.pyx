@@ -17,10 +17,12 @@ from ownerd.base.containers cimport vector
 from ownerd.base.threads cimport pthread_t, thread_wait
 from ownerd.base.units cimport NS_PER_MS, NS_PER_S
 from ownerd.engine.engine cimport Engine
+from ownerd.net.call_bridge cimport CallBridge
 from ownerd.net.loop cimport loop_free, loop_new, loop_order, loop_start
 from ownerd.net.state cimport (
     CLOSE, DRAIN, ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_DRAIN, ENDED_HANDSHAKE,
-    ENDED_HEADERS, ENDED_IDLE, ENDED_KEEPALIVE, ENDED_RESETS, ENDED_TLS, Limits, Loop, Socket,
+    ENDED_HEADERS, ENDED_IDLE, ENDED_KEEPALIVE, ENDED_RESETS, ENDED_TLS, HandledMethods, Limits, Loop,
+    Socket,
 )
 from ownerd.net.tls cimport TlsMaterial, tls_server_context, tls_use
 
@@ -53,10 +55,12 @@ cdef class Listener:
         max_memory_bytes, max_resets_per_s, handshake_timeout_s, keepalive_time_s,
         keepalive_timeout_s, max_idle_s, max_age_s, max_age_grace_s: limits, as the server's
         settings describe them.
+        handlers: serve more calls than those, in Python; None: there are none.
     """
 
     cdef Engine engine
     cdef Access access
+    cdef CallBridge handlers
     cdef Limits limits
     cdef vector[Loop *] loops
     cdef vector[pthread_t] threads
@@ -71,8 +75,12 @@ cdef class Listener:
         self, Engine engine not None, Access access not None, *, threads, max_connections,
         max_streams, max_header_bytes, max_message_bytes, max_held_bytes, max_memory_bytes,
         max_resets_per_s, handshake_timeout_s, keepalive_time_s, keepalive_timeout_s, max_idle_s,
-        max_age_s, max_age_grace_s,
+        max_age_s, max_age_grace_s, CallBridge handlers=None,
     ):
+        cdef HandledMethods *handled = NULL
+        if handlers is not None:
+            handled = handlers.methods
+        self.handlers = handlers
         self.engine = engine
         self.access = access
         memset(&self.limits, 0, sizeof(Limits))
@@ -97,7 +105,9 @@ cdef class Listener:
             SHORTEST_CHECK_INTERVAL_NS, min(LONGEST_CHECK_INTERVAL_NS, ns(shortest / 4))
         )
         for _ in range(threads):
-            self.loops.push_back(loop_new(engine.core, access.core, &self.limits, self.tls))
+            self.loops.push_back(loop_new(
+                engine.core, access.core, &self.limits, self.tls, handled
+            ))
 
     def __dealloc__(self):
         cdef size_t i
@@ -106,6 +116,7 @@ cdef class Listener:
             # end.
             Py_INCREF(self.engine)    # never given back
             Py_INCREF(self.access)
+            Py_INCREF(self.handlers)
             return
         self._join()
         for i in range(self.loops.size()):

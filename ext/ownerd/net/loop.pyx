@@ -44,11 +44,16 @@ from ownerd.net.connection cimport (
     connection_mark, connection_open, connection_options, connection_read,
     connection_say_farewell, connection_write,
 )
-from ownerd.net.state cimport (
-    CLOSE, ENDED_DRAIN, READ_BYTES, SERVE, WRITE_BYTES, Connection, Limits, Loop, Socket,
-    Stream,
+from ownerd.net.letters cimport (
+    Letter, Mailbox, letter_free, mailbox_close, mailbox_let_go, mailbox_new, mailbox_take,
 )
-from ownerd.net.stream cimport stream_decided, streams_free_spare
+from ownerd.net.state cimport (
+    CLOSE, ENDED_DRAIN, READ_BYTES, SERVE, WRITE_BYTES, Connection, HandledMethods, Limits, Loop,
+    Socket, Stream,
+)
+from ownerd.net.stream cimport (
+    stream_decided, stream_letter, streams_free_spare, streams_tell_health,
+)
 from ownerd.net.tls cimport TlsMaterial
 
 cdef enum:
@@ -108,6 +113,22 @@ cdef void take_decided(Stream *stream) noexcept nogil:
     stream_decided(stream)
 
 
+cdef void take_letters(Loop *loop) noexcept nogil:
+    """Do what the handlers in Python ask for; what is about calls that are over is dropped."""
+    cdef Letter *letter = mailbox_take(loop.from_handlers)
+    cdef Letter *after
+    cdef Stream *stream
+    while letter != NULL:
+        after = letter.next
+        stream = <Stream *> letter.call.stream
+        if stream == NULL:
+            letter_free(letter)
+        else:
+            connection_mark(stream.connection)
+            stream_letter(stream, letter)
+        letter = after
+
+
 cdef void submit_ready(Loop *loop) noexcept nogil:
     """Submit what this wake-up has decoded; what the engine refuses is answered at once."""
     cdef Task *refused = loop.first_ready
@@ -137,6 +158,9 @@ cdef void obey(Loop *loop, int order) noexcept nogil:
     loop.listening.clear()
     connection = loop.connections
     while connection != NULL:
+        # Written before the farewell is: watchers know that nobody serves here before it.
+        streams_tell_health(connection)
+        connection_write(connection)
         connection_say_farewell(connection, ENDED_DRAIN)
         if order == CLOSE:
             connection_leave(connection)
@@ -235,6 +259,9 @@ cdef void take_event(Loop *loop, epoll_event *event) noexcept nogil:
         return                        # the inbox, which is taken after the reads
     if event.data.ptr == <void *> loop:
         accept_some(loop)
+        return
+    if event.data.ptr == <void *> loop.from_handlers:
+        take_letters(loop)
         return
     connection = <Connection *> event.data.ptr
     if event.events & EPOLLOUT:
@@ -338,10 +365,15 @@ cdef void *loop_main(void *argument) noexcept nogil:
 # --- life -----------------------------------------------------------------------------------------
 
 cdef Loop *loop_new(
-    EngineCore *engine, AccessCore *access, const Limits *limits, TlsMaterial *tls
+    EngineCore *engine, AccessCore *access, const Limits *limits, TlsMaterial *tls,
+    HandledMethods *handled,
 ) except NULL:
     """Return a loop that is not started yet."""
-    cdef Loop *loop = new Loop()
+    cdef Loop *loop
+    cdef Mailbox *from_handlers = mailbox_new()
+    loop = new Loop()
+    loop.from_handlers = from_handlers
+    loop.handled = handled
     loop.engine = engine
     loop.access = access
     loop.table_number = 0
@@ -362,7 +394,7 @@ cdef Loop *loop_new(
     loop.now_ns = loop.checked_ns = clock_elapsed()
     loop.seed = <uint32_t> loop.now_ns
     loop.callbacks = connection_callbacks()
-    loop.options = connection_options()
+    loop.options = connection_options(handled != NULL)
     loop.input = <char *> malloc(READ_BYTES)
     loop.output = <char *> malloc(WRITE_BYTES)
     if loop.input == NULL or loop.output == NULL:
@@ -387,6 +419,8 @@ cdef void loop_free(Loop *loop) noexcept nogil:
     for i in range(loop.inbox.arrivals.size()):
         close(loop.inbox.arrivals[i].fd)   # accepted when this loop was over already
     streams_free_spare(loop)
+    mailbox_close(loop.from_handlers)
+    mailbox_let_go(loop.from_handlers)
     nghttp2_session_callbacks_del(loop.callbacks)
     nghttp2_option_del(loop.options)
     free(loop.input)
@@ -404,6 +438,8 @@ cdef int loop_start(Loop *loop, pthread_t *thread, size_t number) except -1:
     memset(&event, 0, sizeof(event))
     event.events = EPOLLIN
     epoll_ctl(loop.epoll_fd, EPOLL_CTL_ADD, loop.inbox.fd, &event)
+    event.data.ptr = loop.from_handlers
+    epoll_ctl(loop.epoll_fd, EPOLL_CTL_ADD, loop.from_handlers.fd, &event)
     listen(loop)
     name = b"ownerd-loop-%d" % number
     thread_start(thread, loop_main, loop, name)

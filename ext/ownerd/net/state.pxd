@@ -11,11 +11,12 @@ from libcpp.memory cimport shared_ptr
 from ownerd.access.table cimport DIGEST_BYTES, AccessCore, AccessTable, Principal
 from ownerd.api.dial_call cimport DialCall
 from ownerd.api.task cimport Task
-from ownerd.base.containers cimport mutex, vector
+from ownerd.base.containers cimport mutex, string, unordered_map, vector
 from ownerd.base.live cimport LiveLoop
 from ownerd.base.nghttp2 cimport nghttp2_option, nghttp2_session, nghttp2_session_callbacks
 from ownerd.base.openssl cimport SSL
 from ownerd.engine.core cimport EngineCore
+from ownerd.net.letters cimport HandledCall, Mailbox
 from ownerd.net.tls cimport TlsMaterial
 
 cdef enum:
@@ -84,6 +85,8 @@ cdef enum Credential:
 cdef enum StreamState:
     RECEIVING                         # the request is not whole yet
     UNDER_WAY                         # the engine has it
+    HANDED_OVER                       # a handler in Python has it
+    WATCHING                          # of the health: answered, and told of each change
     ANSWERED
 
 # One call: its stream, its request and its answer. The call comes first: a Task* of ours is a
@@ -109,6 +112,10 @@ cdef struct Stream:
     size_t body_size
     size_t body_capacity
     size_t sent_bytes                 # of prefix and answer
+    HandledCall *handled              # NULL: no handler in Python has to do with it
+    uint8_t health                    # ServingStatus that a watcher is to know
+    uint8_t health_told               # and the one that was last begun to be told
+    bint deferred                     # a watcher knows all there is
     char inline_body[INLINE_BYTES]    # this and the next are the last, and not cleared
     char inline_answer[ANSWER_BYTES]
 
@@ -168,6 +175,17 @@ cdef struct Connection:
     int64_t age_limit_ns
     int64_t resets_ns                 # what resets have used of their rate
 
+cdef cppclass HandledMethod:
+    string name                       # of the rpc
+    bint streams_in                   # its request is a stream of messages
+    bint open                         # nobody has to say who they are
+
+# Never changes once a loop has it.
+cdef cppclass HandledMethods:
+    vector[HandledMethod] methods
+    unordered_map[string, uint32_t] by_path
+    Mailbox *mailbox                  # of the handlers
+
 cdef cppclass Inbox:                  # what other threads leave for a loop
     Task *answered                    # see mpsc
     int busy                          # threads of the engine that are leaving something
@@ -189,6 +207,8 @@ cdef cppclass Loop:
     uint64_t table_number
     Limits limits
     Inbox inbox
+    HandledMethods *handled     # NULL: none
+    Mailbox *from_handlers
     Counts counts
     TlsMaterial *tls                  # the listener's
     vector[Socket] listening          # that this loop accepts from and closes

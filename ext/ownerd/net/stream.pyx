@@ -23,8 +23,9 @@ from ownerd.api.dial_call cimport CALL_KIND_COUNT, call_clear, call_init
 from ownerd.api.dial_codec cimport dial_decode, dial_encode, read_text_field
 from ownerd.api.error_details cimport DETAILS_BYTES, details_encode
 from ownerd.api.grpc_http2 cimport (
-    PREFIX_BYTES, TARGET_HEALTH_CHECK, TARGET_UNKNOWN, grpc_escape, grpc_is_content_type,
-    grpc_message_bytes, grpc_put_prefix, grpc_target, grpc_timeout_ns,
+    PREFIX_BYTES, TARGET_HANDLED, TARGET_HEALTH_CHECK, TARGET_HEALTH_WATCH, TARGET_UNKNOWN,
+    grpc_escape, grpc_is_content_type, grpc_message_bytes, grpc_put_prefix, grpc_target,
+    grpc_timeout_ns,
 )
 from ownerd.api.reasons cimport (
     BAD_TIMEOUT, COMPRESSED, HEADERS_TOO_LARGE, MALFORMED_MESSAGE, MESSAGE_CUT_OFF,
@@ -39,16 +40,27 @@ from ownerd.base.bytes cimport Slice, same
 from ownerd.base.live cimport LIVE_STREAM, live_count
 from ownerd.base.mpsc cimport mpsc_enter, mpsc_leave, mpsc_push
 from ownerd.base.nghttp2 cimport (
-    NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM, NGHTTP2_NV_FLAG_NO_COPY_NAME,
-    NGHTTP2_NV_FLAG_NO_COPY_VALUE, nghttp2_data_provider, nghttp2_data_source, nghttp2_nv,
-    nghttp2_session, nghttp2_submit_response, nghttp2_submit_trailer, ssize_t,
+    NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM, NGHTTP2_FLAG_NONE,
+    NGHTTP2_INTERNAL_ERROR, NGHTTP2_NV_FLAG_NO_COPY_NAME, NGHTTP2_NV_FLAG_NO_COPY_VALUE,
+    nghttp2_data_provider, nghttp2_data_source, nghttp2_nv, nghttp2_session,
+    nghttp2_submit_response, nghttp2_submit_rst_stream, nghttp2_submit_trailer, ssize_t,
 )
 from ownerd.base.sockets cimport eventfd_write
 from ownerd.engine.queue cimport queue_takes_dials
 from ownerd.net.authn cimport access_identify, access_lets_in, access_take_header
+from ownerd.net.handled cimport (
+    TAKING, TAKING_COMPRESSED, TAKING_TOO_LARGE, Taking, handled_begin, handled_hand_over,
+    handled_header, handled_is_open, handled_letter, handled_message, handled_over,
+    handled_request_done, handled_streams_in, handled_take,
+)
+from ownerd.net.letters cimport Letter
 from ownerd.net.state cimport (
-    ANSWERED, ANSWER_BYTES, INLINE_BYTES, RECEIVING, SERVE, UNDER_WAY, Connection, Inbox, Loop,
-    Stream,
+    ANSWERED, ANSWER_BYTES, HANDED_OVER, INLINE_BYTES, RECEIVING, SERVE, UNDER_WAY, WATCHING,
+    Connection, Inbox, Loop, Stream,
+)
+from ownerd.net.watch cimport (
+    HEALTH_BYTES, NOT_SERVING, SERVICE_UNKNOWN, SERVING, put_health, watch_begin, watch_end,
+    watch_tell,
 )
 
 cdef enum Seen:                       # bits
@@ -62,8 +74,6 @@ cdef enum Seen:                       # bits
 
 cdef enum:
     SPARE_STREAMS = 4_096           # kept by a loop for calls to come
-    SERVING = 1                       # grpc.health.v1.HealthCheckResponse.ServingStatus
-    NOT_SERVING = 2
     STATUS_DIGITS = 4
     RETRY_DIGITS = 24
 
@@ -133,6 +143,9 @@ cdef void unlink_stream(Stream *stream) noexcept nogil:
 
 cdef void stream_close(Stream *stream) noexcept nogil:
     """End a call whose stream is over; one that the engine has is only detached."""
+    if stream.handled != NULL:
+        count_add(&stream.loop.counts.given_up, stream.state == HANDED_OVER)
+        handled_over(stream)
     unlink_stream(stream)
     if stream.state == UNDER_WAY:
         count_add(&stream.loop.counts.given_up, 1)
@@ -191,9 +204,14 @@ cdef void stream_header(
     stream.header_bytes += <uint32_t> (name_size + value_size + 32)
     if stream.header_bytes > stream.loop.limits.max_header_bytes:
         stream.seen |= SEEN_TOO_MUCH
-    elif name_size == 5 and same(name, name_size, ":path"):
+        return
+    if stream.handled != NULL:
+        handled_header(stream, name, name_size, value, value_size)
+    if name_size == 5 and same(name, name_size, ":path"):
         stream.target = <uint8_t> grpc_target(value, value_size)
         stream.seen |= SEEN_PATH
+        if stream.target == TARGET_UNKNOWN and handled_begin(stream, value, value_size):
+            stream.target = TARGET_HANDLED
     elif name_size == 7 and same(name, name_size, ":method"):
         if same(value, value_size, "POST"):
             stream.seen |= SEEN_POST
@@ -232,12 +250,24 @@ cdef void stream_headers_done(Stream *stream) noexcept nogil:
         refuse_stream(stream, BAD_TIMEOUT)
     elif seen & SEEN_ENCODING:
         refuse_encoding(stream)
-    elif stream.target != TARGET_HEALTH_CHECK and not access_identify(stream):
+    elif not is_open(stream) and not access_identify(stream):
         answer_refused(stream)
     elif holds_too_much(stream, 0):
         refuse_stream(stream, TOO_MUCH_UNDER_WAY)
-    elif stream.timeout_ns >= 0:
-        stream.call.task.deadline_ns = deadline(stream.loop.now_ns, stream.timeout_ns)
+    else:
+        if stream.timeout_ns >= 0:
+            stream.call.task.deadline_ns = deadline(stream.loop.now_ns, stream.timeout_ns)
+        if stream.handled != NULL and handled_streams_in(stream):
+            handled_hand_over(stream)
+
+
+cdef inline bint is_health(const Stream *stream) noexcept nogil:
+    return stream.target == TARGET_HEALTH_CHECK or stream.target == TARGET_HEALTH_WATCH
+
+
+cdef inline bint is_open(const Stream *stream) noexcept nogil:
+    """Tell whether nobody has to say who they are for this call."""
+    return is_health(stream) or (stream.handled != NULL and handled_is_open(stream))
 
 
 cdef int64_t deadline(int64_t now_ns, int64_t timeout_ns) noexcept nogil:
@@ -250,6 +280,9 @@ cdef void stream_data(Stream *stream, const uint8_t *data, size_t size) noexcept
     """Take a piece of the request; it may be cut anywhere."""
     cdef size_t wanted = stream.body_size + size
     cdef uint32_t message_bytes
+    if stream.state == HANDED_OVER and handled_streams_in(stream):
+        take_messages(stream, data, size)
+        return
     if stream.state != RECEIVING:
         return                        # answered before it was whole: nobody reads the rest
     if wanted > stream.body_capacity and not grow_body(stream, wanted):
@@ -263,12 +296,40 @@ cdef void stream_data(Stream *stream, const uint8_t *data, size_t size) noexcept
             refuse_size(stream, message_bytes)
 
 
+cdef void take_messages(Stream *stream, const uint8_t *data, size_t size) noexcept nogil:
+    """Take a piece of a stream of messages; one that cannot be taken ends the call."""
+    cdef Taking rest = handled_take(stream, data, size)
+    if rest == TAKING:
+        return
+    if not leave_handler(stream):
+        return
+    if rest == TAKING_COMPRESSED:
+        refuse_encoding(stream)
+    elif rest == TAKING_TOO_LARGE:
+        refuse_size(stream, grpc_message_bytes(stream.body))
+    else:
+        refuse_stream(stream, TOO_MUCH_UNDER_WAY)
+
+
+cdef bint leave_handler(Stream *stream) noexcept nogil:
+    """Take a call from its handler, to refuse it; False where it was answered in part, and reset.
+    """
+    cdef bint answering = stream.handled.answering
+    handled_over(stream)
+    if answering:
+        stream.state = ANSWERED
+        nghttp2_submit_rst_stream(
+            stream.connection.session, NGHTTP2_FLAG_NONE, stream.stream_id, NGHTTP2_INTERNAL_ERROR
+        )
+    return not answering
+
+
 cdef inline size_t most_bytes(const Stream *stream) noexcept nogil:
     """Return how long a request may be, its prefix included.
 
     Nobody has to say who they are for a look at the health: it takes no memory either.
     """
-    if stream.target == TARGET_HEALTH_CHECK:
+    if is_health(stream):
         return INLINE_BYTES
     return stream.loop.limits.max_message_bytes + PREFIX_BYTES
 
@@ -301,6 +362,10 @@ cdef void stream_request_done(Stream *stream) noexcept nogil:
     """The request is whole: check its framing, decode it and make it ready for the engine."""
     cdef size_t size = stream.body_size
     stream.request_ended = True
+    if stream.state == HANDED_OVER and handled_streams_in(stream):
+        if not handled_request_done(stream) and leave_handler(stream):
+            refuse_stream(stream, MESSAGE_CUT_OFF)
+        return
     if stream.state != RECEIVING:
         return
     if size == 0:
@@ -313,8 +378,12 @@ cdef void stream_request_done(Stream *stream) noexcept nogil:
         refuse_size(stream, grpc_message_bytes(stream.body))
     elif size > PREFIX_BYTES + grpc_message_bytes(stream.body):
         refuse_stream(stream, MORE_MESSAGES)
-    elif stream.target == TARGET_HEALTH_CHECK:
+    elif is_health(stream):
         answer_health(stream)
+    elif stream.handled != NULL:
+        handled_hand_over(stream)
+        handled_message(stream, stream.body + PREFIX_BYTES, size - PREFIX_BYTES)
+        handled_request_done(stream)
     else:
         decode(stream)
 
@@ -517,21 +586,56 @@ cdef bint is_known_service(Slice name) noexcept nogil:
     )
 
 
+cdef inline uint8_t health_of(const Loop *loop) noexcept nogil:
+    """Return what the health is: serving while the engine takes calls, and this loop new ones."""
+    if loop.order == SERVE and queue_takes_dials(&loop.engine.queue):
+        return SERVING
+    return NOT_SERVING
+
+
 cdef void answer_health(Stream *stream) noexcept nogil:
-    """Answer grpc.health.v1.Health/Check: serving while the engine takes calls."""
+    """Answer the Check or Watch of grpc.health.v1.Health."""
     cdef Loop *loop = stream.loop
-    cdef bint serving = queue_takes_dials(&loop.engine.queue) and loop.order == SERVE
+    cdef bint watching = stream.target == TARGET_HEALTH_WATCH
     cdef Slice service
     count_add(&loop.counts.health_checks, 1)
     if not read_text_field(
         stream.body + PREFIX_BYTES, stream.body_size - PREFIX_BYTES, 1, &service
     ):
         refuse_stream(stream, MALFORMED_MESSAGE)
+    elif watching:
+        stream.connection.dead |= not watch_begin(
+            stream, health_of(loop) if is_known_service(service) else SERVICE_UNKNOWN
+        )
     elif not is_known_service(service):
         refuse_stream(stream, UNKNOWN_SERVICE)
     else:
         stream.call.answer = stream.inline_answer
-        stream.call.answer[0] = 1 << 3   # field 1, a varint
-        stream.call.answer[1] = SERVING if serving else NOT_SERVING
-        stream.call.answer_size = 2
+        put_health(stream.call.answer, health_of(loop))
+        stream.call.answer_size = HEALTH_BYTES
         submit_answer(stream)
+
+
+cdef void streams_tell_health(Connection *connection) noexcept nogil:
+    """Tell the connection's watchers what the health is now."""
+    cdef Stream *stream = connection.streams
+    while stream != NULL:
+        if stream.state == WATCHING:
+            connection.dead |= not watch_tell(stream, health_of(connection.loop))
+        stream = stream.next
+
+
+cdef void streams_end_watches(Connection *connection) noexcept nogil:
+    """End what would keep a connection open that takes no more calls."""
+    cdef Stream *stream = connection.streams
+    while stream != NULL:
+        if stream.state == WATCHING:
+            connection.dead |= not watch_end(stream)
+        stream = stream.next
+
+
+# --- handlers in Python ---------------------------------------------------------------------------
+
+cdef void stream_letter(Stream *stream, Letter *letter) noexcept nogil:
+    """Do what the call's handler asks for."""
+    stream.connection.dead |= not handled_letter(letter)

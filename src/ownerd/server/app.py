@@ -19,6 +19,7 @@ from pathlib import Path
 import structlog
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health
+from grpc_reflection.v1alpha import reflection
 
 import ownerd
 from ownerd.native import Access, AioBridge, Engine, StoreError, StoreInUseError
@@ -30,9 +31,10 @@ from ownerd.server.authn import Authenticator
 from ownerd.server.config import Settings
 from ownerd.server.denial_audit import DenialAudit
 from ownerd.server.errors import PermissionDenied
-from ownerd.server.grpc_listener import GrpcioListener, Listener, stop_all
+from ownerd.server.grpc_listener import GrpcioListener, Listener, reflection_handlers, stop_all
 from ownerd.server.metrics import Metrics
 from ownerd.server.metrics_http import MetricsServer
+from ownerd.server.native_calls import NativeCalls
 from ownerd.server.principals import ITSELF, Principals
 from ownerd.server.workers import Workers
 from ownerd.v1 import admin_pb2
@@ -180,6 +182,8 @@ class _Server:
             if self._metrics_server is not None:
                 self._metrics_server.close()
             self._bridge.detach(self._loop)
+            if self._calls is not None:
+                self._calls.detach()
             self._workers.close()
 
     def _build(self) -> None:
@@ -189,6 +193,7 @@ class _Server:
         self._failed = asyncio.Event()
         self._metrics_server: MetricsServer | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._calls: NativeCalls | None = None
         self._bridge = AioBridge(self._engine, self._access)
         self._bridge.attach(self._loop)
         self._workers = Workers()
@@ -201,9 +206,13 @@ class _Server:
         self._listeners = [self._dial_listener(), self._admin_listener()]
 
     def _dial_listener(self) -> Listener:
-        if native_listener.wanted(self._settings):
+        if native_listener.wanted(self._settings, "dial"):
             listener = native_listener.NativeListener(
-                "dial", self._engine, self._access, self._settings, self._material
+                "dial",
+                self._engine,
+                self._access,
+                native_listener.dial_limits(self._settings),
+                self._material,
             )
             self._metrics.watch(listener.stats)
             return listener
@@ -228,6 +237,21 @@ class _Server:
         admin = service.AdminService(
             context, self._workers, self._authenticator, self._metrics.observe
         )
+        reflected = (dial.SERVICE, service.SERVICE)
+        if native_listener.wanted(self._settings, "admin"):
+            self._calls = NativeCalls(
+                {service.SERVICE: admin.handlers(), **reflection_handlers(reflected)},
+                open_services=(reflection.SERVICE_NAME,),
+            )
+            self._calls.attach(self._loop)
+            return native_listener.NativeListener(
+                "admin",
+                self._engine,
+                self._access,
+                native_listener.admin_limits(self._settings),
+                self._material,
+                self._calls,
+            )
         return GrpcioListener(
             "admin",
             grpc_options.admin_options(self._settings),
@@ -237,7 +261,7 @@ class _Server:
             ],
             grpc_options.ADMIN_CALLS,
             self._health,
-            reflected=(dial.SERVICE, service.SERVICE),
+            reflected=reflected,
             material=self._material,
         )
 

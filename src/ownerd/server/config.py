@@ -174,6 +174,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             addresses.ALLOWED,
         ),
     ] = "127.0.0.1:7412"
+    admin_listener: Annotated[
+        Literal["auto", "native", "grpcio"],
+        _about(
+            "What serves the admin address; auto is native where it was built, else grpcio.",
+            "auto, native or grpcio",
+        ),
+    ] = "auto"
+    admin_max_connections: Annotated[
+        int,
+        _about(
+            "As dial_max_connections, for the admin listener (native only).",
+            "a whole number from 1 to 1,000,000",
+            ge=1,
+            le=1_000_000,
+        ),
+    ] = 1_000
     metrics_listen: Annotated[
         str,
         _about(

@@ -13,11 +13,12 @@ import grpc.aio
 import structlog
 from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import aio as health
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from ownerd.server import addresses, tls
 from ownerd.server.addresses import Address
 from ownerd.server.exits import CannotListen
+from ownerd.server.native_calls import Collector, Services
 
 HEALTH_SERVICE = "grpc.health.v1.Health"
 
@@ -170,8 +171,7 @@ class GrpcioListener:
         server.add_generic_rpc_handlers(self._handlers)
         health_pb2_grpc.add_HealthServicer_to_server(self._health_service, server)
         if self._reflected:
-            services = (*self._reflected, HEALTH_SERVICE, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(services, server)
+            reflection.enable_server_reflection(_with_own(self._reflected), server)
         return server
 
     def _bind(self, address: Address) -> Address:
@@ -211,6 +211,18 @@ class GrpcioListener:
         return grpc.ssl_server_certificate_configuration(
             [(material.key, material.certificate)], material.client_cas.get(self.name)
         )
+
+
+def reflection_handlers(services: Iterable[str]) -> Services:
+    """Return the handlers of reflection for these services, and those that are always there."""
+    found = Collector()
+    servicer = reflection.aio.ReflectionServicer(_with_own(services))
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, found)
+    return found.services
+
+
+def _with_own(services: Iterable[str]) -> tuple[str, ...]:
+    return (*services, HEALTH_SERVICE, reflection.SERVICE_NAME)
 
 
 async def stop_all(listeners: Iterable[Listener], grace_s: float) -> None:
