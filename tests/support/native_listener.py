@@ -32,6 +32,10 @@ LIMITS: dict[str, Any] = {
     "max_idle_s": 1_800,
     "max_age_s": 1_800,
     "max_age_grace_s": 60,
+    "first_call_timeout_s": 60,
+    "request_timeout_s": 60,
+    "max_strangers": 1_000,
+    "max_stranger_calls": 256,
 }
 CLOSE_DEADLINE_S = 10.0
 

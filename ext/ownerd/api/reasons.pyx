@@ -136,6 +136,10 @@ define(
     "the deadline passed before the call was decided; nothing changed",
 )
 define(
+    REQUEST_TOO_SLOW, "REQUEST_TOO_SLOW", DEADLINE_EXCEEDED,
+    "the request was not whole within {seconds} seconds; nothing changed",
+)
+define(
     TOKEN_NOT_VALID, "UNAUTHENTICATED", UNAUTHENTICATED,
     "the token is not valid here: it is wrong, over or revoked",
 )

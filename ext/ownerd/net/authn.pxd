@@ -10,3 +10,4 @@ cdef bint access_identify(Stream *stream) noexcept nogil
 cdef bint access_lets_in(Stream *stream) noexcept nogil
 cdef void access_refresh(Loop *loop) noexcept nogil
 cdef void access_peer(Stream *stream, char *text) noexcept nogil
+cdef bint access_recognizes(Stream *stream) noexcept nogil

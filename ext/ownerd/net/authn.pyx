@@ -30,6 +30,7 @@ from ownerd.base.sockets cimport (
 from ownerd.net.state cimport (
     CREDENTIAL_BAD, CREDENTIAL_NONE, CREDENTIAL_TOKEN, TOKEN_BYTES, Connection, Loop, Stream,
 )
+from ownerd.net.strangers cimport strangers_leave
 from ownerd.rules.ownership cimport NEVER_NS
 
 cdef extern from "<openssl/sha.h>" nogil:
@@ -157,7 +158,7 @@ cdef const Principal *identified(Stream *stream) noexcept nogil:
             and found <= &stream.loop.table.get().principals.back(),
             "whoever is known is in the table in force",
         )
-        stream.connection.known = True
+        become_known(stream.connection)
         return found
     refuse(
         &stream.call.task,
@@ -169,6 +170,22 @@ cdef const Principal *identified(Stream *stream) noexcept nogil:
         peer_of(stream, peer), slice_of(action, strlen(action)), empty_slice(), empty_slice(),
     )
     return NULL
+
+
+cdef inline void become_known(Connection *connection) noexcept nogil:
+    if not connection.known:
+        connection.known = True
+        strangers_leave(connection)
+
+
+cdef bint access_recognizes(Stream *stream) noexcept nogil:
+    """Tell whether somebody known makes a call for which nobody has to say who they are."""
+    access_refresh(stream.loop)
+    if stream.credential == CREDENTIAL_NONE and stream.connection.peer_names_size == 0 \
+            or stream.loop.table.get().open or caller(stream) == NULL:
+        return False
+    become_known(stream.connection)
+    return True
 
 
 cdef const char *call_name(const Stream *stream) noexcept nogil:

@@ -17,12 +17,12 @@ Invariants:
 It does not decode requests and knows nothing of the engine.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport abort, calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from ownerd.base.assertions cimport assert_that
-from ownerd.base.atomics cimport count_add
+from ownerd.base.atomics cimport count_add, flag_read
 from ownerd.base.live cimport LIVE_CONNECTION, live_count
 from ownerd.base.nghttp2 cimport (
     NGHTTP2_CONTINUATION, NGHTTP2_DATA, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_ERR_CALLBACK_FAILURE,
@@ -57,14 +57,15 @@ from ownerd.base.sockets cimport (
 from ownerd.base.units cimport NS_PER_S
 from ownerd.net.handled cimport handled_consume
 from ownerd.net.state cimport (
-    ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_HANDSHAKE, ENDED_HEADERS, ENDED_IDLE,
+    ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_CROWDED, ENDED_HANDSHAKE, ENDED_HEADERS, ENDED_IDLE,
     ENDED_KEEPALIVE, ENDED_RESETS, ENDED_TLS, ENDING_COUNT, LEAVING, LINGERING, NOTICED,
     READ_BYTES, STAYING, WRITE_BYTES, Connection, Loop, Socket, Stream,
 )
 from ownerd.net.stream cimport (
     stream_close, stream_data, stream_header, stream_headers_done, stream_open,
-    stream_request_done, streams_end_watches,
+    stream_request_done, streams_end_watches, streams_look,
 )
+from ownerd.net.strangers cimport strangers_enter, strangers_leave, strangers_make_room
 from ownerd.net.tls cimport (
     TLS_DONE, TLS_ENDED, TLS_LOST, TLS_WANTS_READ, TLS_WANTS_WRITE, tls_accept, tls_handshake,
     tls_peer_names, tls_say_goodbye, tls_speaks_http2,
@@ -84,6 +85,7 @@ cdef enum:
     MOST_CONTINUATIONS = 16
     NO_LIMIT = 1 << 30
 
+cdef int64_t STRANGER_GRACE_NS = 5 * NS_PER_S
 cdef const char *ALIVE_PING = "ownerd-a"
 cdef const char *FAREWELL_PING = "ownerd-f"
 
@@ -256,7 +258,7 @@ cdef nghttp2_option *connection_options(bint holds_back) noexcept nogil:
 # --- life -----------------------------------------------------------------------------------------
 
 cdef Connection *connection_open(Loop *loop, Socket accepted) noexcept nogil:
-    """Take over an accepted socket."""
+    """Take over an accepted socket; a stranger's connection may have to go for it."""
     cdef Connection *connection = <Connection *> calloc(1, sizeof(Connection))
     if connection == NULL:
         abort()
@@ -274,11 +276,35 @@ cdef Connection *connection_open(Loop *loop, Socket accepted) noexcept nogil:
     watch(connection, EPOLLIN)
     if not accepted.secure:
         begin_session(connection)
-        return connection
-    connection.tls = tls_accept(loop.tls, accepted.fd)
-    if connection.tls == NULL:
-        connection_end(connection, ENDED_TLS)
+    else:
+        connection.tls = tls_accept(loop.tls, accepted.fd)
+        if connection.tls == NULL:
+            connection_end(connection, ENDED_TLS)
+    turn_out(strangers_enter(connection))
+    if listener_open_count(loop) > loop.limits.max_connections:
+        turn_out(strangers_make_room(loop))
     return connection
+
+
+cdef void turn_out(Connection *connection) noexcept nogil:
+    """End a stranger's connection, if there is one, at once: its place is needed."""
+    if connection == NULL:
+        return
+    if connection.session != NULL and connection.goaway < LEAVING:
+        nghttp2_session_terminate_session(connection.session, NGHTTP2_NO_ERROR)
+        connection_write(connection)
+    connection_end(connection, ENDED_CROWDED)
+
+
+cdef uint64_t listener_open_count(Loop *loop) noexcept nogil:
+    """Return how many connections all loops have, those being handed over included."""
+    cdef uint64_t closed = 0
+    cdef uint64_t accepted
+    cdef size_t i
+    for i in range(loop.peers.size()):
+        closed += flag_read(&loop.peers[i].counts.closed)
+    accepted = flag_read(&loop.peers[0].counts.accepted)
+    return accepted - closed if accepted > closed else 0
 
 
 cdef void begin_session(Connection *connection) noexcept nogil:
@@ -370,6 +396,7 @@ cdef void connection_close(Connection *connection) noexcept nogil:
         connection.stream_count == 0 and connection.held_bytes == 0,
         "a connection without streams holds nothing",
     )
+    strangers_leave(connection)
     transport_close(connection)
     nghttp2_session_del(connection.session)
     free(connection.peer_names)
@@ -416,14 +443,6 @@ cdef void connection_end(Connection *connection, int ending) noexcept nogil:
     connection.dead = True
     connection_mark(connection)
     assert_that(connection.dirty, "what is dead is looked at by the end of the wake-up")
-
-
-cdef void connection_mark(Connection *connection) noexcept nogil:
-    """Have the loop write it, or close it, at the end of this wake-up."""
-    if not connection.dirty:
-        connection.dirty = True
-        connection.next_dirty = connection.loop.dirty
-        connection.loop.dirty = connection
 
 
 cdef void watch(Connection *connection, uint32_t events) noexcept nogil:
@@ -620,7 +639,7 @@ cdef void connection_look(Connection *connection) noexcept nogil:
         if now_ns - connection.opened_ns > loop.limits.handshake_timeout_ns:
             connection_end(connection, ENDED_HANDSHAKE)
     elif connection.goaway == LEAVING:
-        if now_ns - connection.goaway_ns > loop.limits.max_age_grace_ns:
+        if now_ns - connection.goaway_ns > grace_ns(connection):
             connection_end(connection, connection.ending)
     elif connection.goaway == NOTICED:
         if now_ns - connection.goaway_ns > NS_PER_S:
@@ -633,6 +652,7 @@ cdef void connection_look(Connection *connection) noexcept nogil:
             and now_ns - connection.busy_ns > loop.limits.max_idle_ns:
         connection_say_farewell(connection, ENDED_IDLE)
     if not connection.dead:
+        streams_look(connection)
         keep_alive(connection)
 
 
@@ -643,7 +663,14 @@ cdef bint is_stranger(const Connection *connection) noexcept nogil:
 
 cdef int64_t stranger_ns(const Loop *loop) noexcept nogil:
     """Return how long strangers may keep a connection: they must not take all there are."""
-    return min(loop.limits.max_idle_ns, loop.limits.keepalive_time_ns)
+    return min(loop.limits.max_idle_ns, loop.limits.first_call_timeout_ns)
+
+
+cdef int64_t grace_ns(const Connection *connection) noexcept nogil:
+    """Return how long the calls in flight on a connection that ends are waited for."""
+    if is_stranger(connection):
+        return min(connection.loop.limits.max_age_grace_ns, STRANGER_GRACE_NS)
+    return connection.loop.limits.max_age_grace_ns
 
 
 cdef void keep_alive(Connection *connection) noexcept nogil:

@@ -31,6 +31,10 @@ class Listener:
         max_idle_s: float,
         max_age_s: float,
         max_age_grace_s: float,
+        first_call_timeout_s: float,
+        request_timeout_s: float,
+        max_strangers: int,
+        max_stranger_calls: int,
         handlers: CallBridge | None = None,
     ) -> None: ...
     def use_tls(

@@ -20,7 +20,7 @@ from ownerd.engine.engine cimport Engine
 from ownerd.net.call_bridge cimport CallBridge
 from ownerd.net.loop cimport loop_free, loop_new, loop_order, loop_start
 from ownerd.net.state cimport (
-    CLOSE, DRAIN, ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_DRAIN, ENDED_HANDSHAKE,
+    CLOSE, DRAIN, ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_CROWDED, ENDED_DRAIN, ENDED_HANDSHAKE,
     ENDED_HEADERS, ENDED_IDLE, ENDED_KEEPALIVE, ENDED_RESETS, ENDED_TLS, HandledMethods, Limits, Loop,
     Socket,
 )
@@ -33,10 +33,12 @@ ENDINGS = {
     "peer": ENDED_BY_PEER, "broken": ENDED_BROKEN, "handshake": ENDED_HANDSHAKE,
     "keepalive": ENDED_KEEPALIVE, "idle": ENDED_IDLE, "age": ENDED_AGE, "resets": ENDED_RESETS,
     "headers": ENDED_HEADERS, "drain": ENDED_DRAIN, "tls": ENDED_TLS,
+    "crowded": ENDED_CROWDED,
 }
 COUNTS = (
     "accepted", "connections", "streams", "under_way", "received", "given_up", "refused",
-    "health_checks", "handshakes", "accept_pauses", "wakeups", "writes",
+    "health_checks", "strangers", "stranger_calls", "calls_turned_out", "requests_too_slow",
+    "handshakes", "accept_pauses", "wakeups", "writes",
 )
 
 
@@ -53,8 +55,9 @@ cdef class Listener:
         threads: how many loops.
         max_connections, max_streams, max_header_bytes, max_message_bytes, max_held_bytes,
         max_memory_bytes, max_resets_per_s, handshake_timeout_s, keepalive_time_s,
-        keepalive_timeout_s, max_idle_s, max_age_s, max_age_grace_s: limits, as the server's
-        settings describe them.
+        keepalive_timeout_s, max_idle_s, max_age_s, max_age_grace_s, first_call_timeout_s,
+        request_timeout_s, max_strangers, max_stranger_calls: limits, as the server's settings
+        describe them.
         handlers: serve more calls than those, in Python; None: there are none.
     """
 
@@ -75,7 +78,8 @@ cdef class Listener:
         self, Engine engine not None, Access access not None, *, threads, max_connections,
         max_streams, max_header_bytes, max_message_bytes, max_held_bytes, max_memory_bytes,
         max_resets_per_s, handshake_timeout_s, keepalive_time_s, keepalive_timeout_s, max_idle_s,
-        max_age_s, max_age_grace_s, CallBridge handlers=None,
+        max_age_s, max_age_grace_s, first_call_timeout_s, request_timeout_s, max_strangers,
+        max_stranger_calls, CallBridge handlers=None,
     ):
         cdef HandledMethods *handled = NULL
         if handlers is not None:
@@ -98,8 +102,14 @@ cdef class Listener:
         self.limits.max_idle_ns = ns(max_idle_s)
         self.limits.max_age_ns = ns(max_age_s)
         self.limits.max_age_grace_ns = ns(max_age_grace_s)
+        self.limits.first_call_timeout_ns = ns(first_call_timeout_s)
+        self.limits.request_timeout_ns = ns(request_timeout_s)
+        # An address's connections are spread over the loops.
+        self.limits.max_strangers = -(-max_strangers // threads)
+        self.limits.max_stranger_calls = -(-max_stranger_calls // threads)
         shortest = min(
-            handshake_timeout_s, keepalive_time_s, keepalive_timeout_s, max_idle_s, max_age_s
+            handshake_timeout_s, keepalive_time_s, keepalive_timeout_s, max_idle_s, max_age_s,
+            first_call_timeout_s, request_timeout_s,
         )
         self.limits.check_interval_ns = max(
             SHORTEST_CHECK_INTERVAL_NS, min(LONGEST_CHECK_INTERVAL_NS, ns(shortest / 4))
@@ -157,8 +167,8 @@ cdef class Listener:
         for fds, listening.secure in ((sockets, False), (secure, True)):
             for listening.fd in fds:
                 self.loops[0].listening.push_back(listening)
-        for i in range(self.loops.size()):
-            self.loops[0].peers.push_back(self.loops[i])
+        for i in range(self.loops.size() * self.loops.size()):
+            self.loops[i // self.loops.size()].peers.push_back(self.loops[i % self.loops.size()])
         for i in range(self.loops.size()):
             loop_start(self.loops[i], &thread, i)
             self.threads.push_back(thread)

@@ -60,6 +60,7 @@ cdef enum:
     EVENTS = 256                      # taken from epoll at once
     ACCEPTS = 64                      # connections accepted in one wake-up
     HANDSHAKES = 16                   # steps of TLS handshakes in one wake-up
+    MAKING_ROOM = 64                  # connections beyond the limit while strangers' are ended
     ACCEPT_PAUSE_MS = 100             # when no connection can be taken
     CLOSING_LOOK_MS = 20
 
@@ -212,12 +213,30 @@ cdef uint64_t open_count(Loop *loop) noexcept nogil:
     return loop.counts.accepted - closed
 
 
+cdef Loop *next_loop(Loop *loop) noexcept nogil:
+    """Return the loop whose turn it is; on a full listener, one that has strangers to make room.
+
+    NULL: there is no room.
+    """
+    cdef uint64_t open = open_count(loop)
+    cdef Loop *peer
+    cdef size_t i
+    if open >= loop.limits.max_connections + MAKING_ROOM:
+        return NULL
+    for i in range(loop.peers.size()):
+        peer = loop.peers[loop.next_peer % loop.peers.size()]
+        loop.next_peer += 1
+        if open < loop.limits.max_connections or flag_read(&peer.counts.strangers) > 0:
+            return peer
+    return NULL
+
+
 cdef bint accept_one(Loop *loop, Socket listening) noexcept nogil:
     """Accept and hand out one connection; False if there is none, or no room for one."""
     cdef int one = 1
-    cdef Loop *peer
+    cdef Loop *peer = next_loop(loop)
     cdef Socket accepted = listening
-    if open_count(loop) >= loop.limits.max_connections:
+    if peer == NULL:
         pause_listening(loop)
         return False
     accepted.fd = accept4(listening.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
@@ -230,10 +249,9 @@ cdef bint accept_one(Loop *loop, Socket listening) noexcept nogil:
     setsockopt(accepted.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
     count_add(&loop.counts.accepted, 1)
     assert_that(
-        open_count(loop) <= loop.limits.max_connections, "there are no more connections than may be"
+        open_count(loop) <= loop.limits.max_connections + MAKING_ROOM,
+        "there are no more connections than may be",
     )
-    peer = loop.peers[loop.next_peer % loop.peers.size()]
-    loop.next_peer += 1
     if peer == loop:
         connection_open(loop, accepted)
     else:

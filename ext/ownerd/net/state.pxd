@@ -28,6 +28,7 @@ cdef enum:
 
 cdef struct Connection
 cdef struct Stream
+cdef cppclass Crowd
 cdef cppclass Loop
 
 # Set once, before the loops start.
@@ -45,7 +46,11 @@ cdef struct Limits:
     int64_t max_idle_ns
     int64_t max_age_ns
     int64_t max_age_grace_ns
-    int64_t check_interval_ns                  # between two looks at every connection
+    int64_t first_call_timeout_ns
+    int64_t request_timeout_ns
+    uint64_t max_strangers            # connections of one address, of one loop
+    uint64_t max_stranger_calls       # likewise
+    int64_t check_interval_ns         # between two looks at every connection
 
 cdef enum Ending:                     # why the listener ended a connection
     ENDED_BY_PEER = 0
@@ -58,7 +63,8 @@ cdef enum Ending:                     # why the listener ended a connection
     ENDED_HEADERS = 7
     ENDED_DRAIN = 8
     ENDED_TLS = 9                     # no TLS, or no agreement: versions, HTTP/2, certificates
-    ENDING_COUNT = 10
+    ENDED_CROWDED = 10                # a stranger who made room for another
+    ENDING_COUNT = 11
 
 # Written by the loop's thread only; others read them as they stand. Nothing but uint64_t.
 cdef struct Counts:
@@ -71,6 +77,10 @@ cdef struct Counts:
     uint64_t given_up                 # calls whose client left before the answer
     uint64_t refused                  # calls answered with an error that the engine did not give
     uint64_t health_checks
+    uint64_t strangers                # connections on which nobody known has made a call, now
+    uint64_t stranger_calls           # their open calls, now
+    uint64_t calls_turned_out         # such calls that made room for another
+    uint64_t requests_too_slow        # calls refused for not being whole in time
     uint64_t handshakes               # of TLS, done
     uint64_t accept_pauses
     uint64_t wakeups
@@ -112,6 +122,10 @@ cdef struct Stream:
     size_t body_size
     size_t body_capacity
     size_t sent_bytes                 # of prefix and answer
+    int64_t began_ns
+    bint of_stranger                  # it is counted as a stranger's
+    Stream *older_call                # in its crowd
+    Stream *newer_call
     HandledCall *handled              # NULL: no handler in Python has to do with it
     uint8_t health                    # ServingStatus that a watcher is to know
     uint8_t health_told               # and the one that was last begun to be told
@@ -142,6 +156,10 @@ cdef struct Connection:
     char *peer_names                  # of its certificate, as in Principal, each with a NUL behind
     size_t peer_names_size
     bint known                        # somebody known has made a call on it
+    Crowd *crowd                      # of strangers that it is counted in, or NULL
+    Connection *older                 # in its crowd
+    Connection *newer
+    uint32_t open_calls               # of a stranger
     char token[TOKEN_BYTES]           # the last one that came
     char token_digest[DIGEST_BYTES]
     const Principal *token_principal  # whose it is, by the table with that number
@@ -174,6 +192,15 @@ cdef struct Connection:
     int64_t goaway_ns                 # the last step of the goaway
     int64_t age_limit_ns
     int64_t resets_ns                 # what resets have used of their rate
+
+cdef cppclass Crowd:                  # the strangers of one address
+    string address
+    uint64_t count
+    Connection *oldest
+    Connection *newest
+    uint64_t call_count
+    Stream *oldest_call
+    Stream *newest_call
 
 cdef cppclass HandledMethod:
     string name                       # of the rpc
@@ -212,7 +239,7 @@ cdef cppclass Loop:
     Counts counts
     TlsMaterial *tls                  # the listener's
     vector[Socket] listening          # that this loop accepts from and closes
-    vector[Loop *] peers              # the loops that it hands what it accepts to, in turn
+    vector[Loop *] peers              # all loops of the listener; the first accepts, and hands out
     size_t next_peer
     bint listening_paused
     int64_t resume_ns
@@ -224,6 +251,7 @@ cdef cppclass Loop:
     nghttp2_session_callbacks *callbacks
     nghttp2_option *options
     Connection *connections
+    unordered_map[string, Crowd] crowds   # by address
     Connection *dirty
     Connection *unread                # to be read in the next wake-up, whatever epoll says
     uint32_t handshakes_left          # steps of them, in this wake-up

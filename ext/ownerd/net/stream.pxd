@@ -18,3 +18,4 @@ cdef void streams_free_spare(Loop *loop) noexcept nogil
 cdef void stream_letter(Stream *stream, Letter *letter) noexcept nogil
 cdef void streams_tell_health(Connection *connection) noexcept nogil
 cdef void streams_end_watches(Connection *connection) noexcept nogil
+cdef void streams_look(Connection *connection) noexcept nogil

@@ -30,7 +30,7 @@ from ownerd.api.grpc_http2 cimport (
 from ownerd.api.reasons cimport (
     BAD_TIMEOUT, COMPRESSED, HEADERS_TOO_LARGE, MALFORMED_MESSAGE, MESSAGE_CUT_OFF,
     MESSAGE_TOO_LARGE, MORE_MESSAGES, NOT_GRPC, NOT_POST, NO_MESSAGE, NO_TRAILERS,
-    TOO_MUCH_UNDER_WAY, UNKNOWN_METHOD, UNKNOWN_SERVICE, Reason, Value, numeral, refuse,
+    REQUEST_TOO_SLOW, TOO_MUCH_UNDER_WAY, UNKNOWN_METHOD, UNKNOWN_SERVICE, Reason, Value, numeral, refuse,
     refuse_with,
 )
 from ownerd.api.task cimport MESSAGE_BYTES, OK, Task
@@ -40,14 +40,18 @@ from ownerd.base.bytes cimport Slice, same
 from ownerd.base.live cimport LIVE_STREAM, live_count
 from ownerd.base.mpsc cimport mpsc_enter, mpsc_leave, mpsc_push
 from ownerd.base.nghttp2 cimport (
-    NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM, NGHTTP2_FLAG_NONE,
-    NGHTTP2_INTERNAL_ERROR, NGHTTP2_NV_FLAG_NO_COPY_NAME, NGHTTP2_NV_FLAG_NO_COPY_VALUE,
+    NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM, NGHTTP2_ENHANCE_YOUR_CALM,
+    NGHTTP2_FLAG_NONE, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NV_FLAG_NO_COPY_NAME, NGHTTP2_NV_FLAG_NO_COPY_VALUE,
     nghttp2_data_provider, nghttp2_data_source, nghttp2_nv, nghttp2_session,
     nghttp2_submit_response, nghttp2_submit_rst_stream, nghttp2_submit_trailer, ssize_t,
 )
 from ownerd.base.sockets cimport eventfd_write
+from ownerd.base.units cimport NS_PER_S
 from ownerd.engine.queue cimport queue_takes_dials
-from ownerd.net.authn cimport access_identify, access_lets_in, access_take_header
+from ownerd.net.authn cimport (
+    access_identify, access_lets_in, access_recognizes, access_take_header,
+)
+from ownerd.net.connection cimport connection_mark
 from ownerd.net.handled cimport (
     TAKING, TAKING_COMPRESSED, TAKING_TOO_LARGE, Taking, handled_begin, handled_hand_over,
     handled_header, handled_is_open, handled_letter, handled_message, handled_over,
@@ -55,9 +59,10 @@ from ownerd.net.handled cimport (
 )
 from ownerd.net.letters cimport Letter
 from ownerd.net.state cimport (
-    ANSWERED, ANSWER_BYTES, HANDED_OVER, INLINE_BYTES, RECEIVING, SERVE, UNDER_WAY, WATCHING,
+    ANSWERED, ANSWER_BYTES, ENDED_CROWDED, HANDED_OVER, INLINE_BYTES, RECEIVING, SERVE, UNDER_WAY, WATCHING,
     Connection, Inbox, Loop, Stream,
 )
+from ownerd.net.strangers cimport strangers_begin_call, strangers_end_call
 from ownerd.net.watch cimport (
     HEALTH_BYTES, NOT_SERVING, SERVICE_UNKNOWN, SERVING, put_health, watch_begin, watch_end,
     watch_tell,
@@ -98,6 +103,7 @@ cdef Stream *stream_open(Connection *connection, int32_t stream_id) noexcept nog
     stream.call.task.on_done = on_decided
     stream.loop = loop
     stream.stream_id = stream_id
+    stream.began_ns = loop.now_ns
     stream.target = TARGET_UNKNOWN
     stream.timeout_ns = -1
     stream.call.buffer = stream.inline_answer
@@ -125,6 +131,7 @@ cdef void link_stream(Connection *connection, Stream *stream) noexcept nogil:
 
 cdef void unlink_stream(Stream *stream) noexcept nogil:
     cdef Connection *connection = stream.connection
+    strangers_end_call(stream)
     assert_that(connection.stream_count > 0, "a stream that is unlinked was counted")
     assert_that(connection.held_bytes >= stream.held_bytes, "what a stream holds was counted")
     if stream.previous != NULL:
@@ -255,10 +262,46 @@ cdef void stream_headers_done(Stream *stream) noexcept nogil:
     elif holds_too_much(stream, 0):
         refuse_stream(stream, TOO_MUCH_UNDER_WAY)
     else:
+        if is_open(stream) and not access_recognizes(stream):
+            turn_out(strangers_begin_call(stream))
         if stream.timeout_ns >= 0:
             stream.call.task.deadline_ns = deadline(stream.loop.now_ns, stream.timeout_ns)
         if stream.handled != NULL and handled_streams_in(stream):
             handled_hand_over(stream)
+
+
+cdef void turn_out(Stream *stream) noexcept nogil:
+    """End a stranger's open call, if there is one: its place is needed."""
+    cdef Connection *connection
+    if stream == NULL:
+        return
+    connection = stream.connection
+    count_add(&stream.loop.counts.calls_turned_out, 1)
+    if stream.handled != NULL:
+        handled_over(stream)
+    stream.state = ANSWERED
+    nghttp2_submit_rst_stream(
+        connection.session, NGHTTP2_FLAG_NONE, stream.stream_id, NGHTTP2_ENHANCE_YOUR_CALM
+    )
+    connection_mark(connection)
+    if connection.unsent != NULL:     # it takes nothing: the stream would stay
+        connection.ending = ENDED_CROWDED
+        connection.dead = True
+
+
+cdef void streams_look(Connection *connection) noexcept nogil:
+    """Refuse the requests that are not whole in time; called now and then."""
+    cdef Stream *stream = connection.streams
+    cdef int64_t timeout_ns = connection.loop.limits.request_timeout_ns
+    cdef Value seconds = numeral(timeout_ns // NS_PER_S)
+    while stream != NULL:
+        if stream.state == RECEIVING \
+                and connection.loop.now_ns - stream.began_ns > timeout_ns:
+            count_add(&connection.loop.counts.requests_too_slow, 1)
+            refuse_with(&stream.call.task, REQUEST_TOO_SLOW, &seconds)
+            answer_refused(stream)
+            connection_mark(connection)
+        stream = stream.next
 
 
 cdef inline bint is_health(const Stream *stream) noexcept nogil:

@@ -190,6 +190,47 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             le=1_000_000,
         ),
     ] = 1_000
+    first_call_timeout_s: Annotated[
+        float,
+        _about(
+            "Seconds that a connection has until somebody known has made a call on it; one without "
+            "is a stranger's (native only).",
+            _SECONDS,
+            ge=0.1,
+            le=86_400,
+        ),
+    ] = 60.0
+    request_timeout_s: Annotated[
+        float,
+        _about(
+            "Seconds that the request of a call has to be there whole; imports have the time they "
+            "need (native only).",
+            _SECONDS,
+            ge=0.1,
+            le=86_400,
+        ),
+    ] = 60.0
+    max_strangers: Annotated[
+        int,
+        _about(
+            "Most connections from one address (of IPv6: from one /64) on which nobody known has "
+            "made a call yet, for each listener; one more takes the place of the oldest of them "
+            "(native only).",
+            "a whole number from 1 to 1,000,000",
+            ge=1,
+            le=1_000_000,
+        ),
+    ] = 1_000
+    max_stranger_calls: Annotated[
+        int,
+        _about(
+            "As max_strangers, for the health checks and reflection calls that are open on such "
+            "connections (native only).",
+            "a whole number from 1 to 1,000,000",
+            ge=1,
+            le=1_000_000,
+        ),
+    ] = 256
     metrics_listen: Annotated[
         str,
         _about(

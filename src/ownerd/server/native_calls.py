@@ -36,7 +36,7 @@ class Collector:
     """What `add_XServicer_to_server` takes for a server, to get at a service's handlers."""
 
     def __init__(self) -> None:
-        self.services: dict[str, Mapping[str, "grpc.RpcMethodHandler[Any, Any]"]] = {}
+        self.services: dict[str, Mapping[str, grpc.RpcMethodHandler[Any, Any]]] = {}
 
     def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
         """Leave out what `add_registered_method_handlers` has by name."""
@@ -248,7 +248,7 @@ class Context(grpc.aio.ServicerContext[Any, Any]):
 
     def _on_deadline(self) -> None:
         self.timed_out = True
-        code, (text,) = REASONS["DEADLINE_PASSED"]
+        _, (text,) = REASONS["DEADLINE_PASSED"]
         late = errors.Status(grpc.StatusCode.DEADLINE_EXCEEDED, text, "DEADLINE_PASSED")
         late.put(self)
         self.finish()

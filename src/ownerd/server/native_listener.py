@@ -15,12 +15,13 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 import structlog
 
 from ownerd.native import Access, Engine, ListenerLoops
 from ownerd.server import addresses, tls
 from ownerd.server.addresses import Address
-from ownerd.server.config import Settings
+from ownerd.server.config import Settings, defaults
 from ownerd.server.exits import CannotListen, ConfigError
 from ownerd.server.native_calls import NativeCalls
 
@@ -57,9 +58,24 @@ def wanted(settings: Settings, name: str) -> bool:
 
 def dial_limits(settings: Settings) -> dict[str, Any]:
     """Return the limits of the dial listener, as `ListenerLoops` names them."""
-    return {
+    return _limits(settings) | {
         "threads": settings.dial_threads or _threads(),
         "max_connections": _connections(settings),
+    }
+
+
+def admin_limits(settings: Settings) -> dict[str, Any]:
+    """Return the limits of the admin listener: those of the dial listener by default, but for a few."""
+    by_default = {name: value for name, value in defaults().items() if name.startswith("dial_")}
+    return _limits(msgspec.structs.replace(settings, **by_default)) | {
+        "threads": 1,
+        "max_connections": settings.admin_max_connections,
+        "max_age_grace_s": _ADMIN_GRACE_S,
+    }
+
+
+def _limits(settings: Settings) -> dict[str, Any]:
+    return {
         "max_streams": settings.dial_max_streams,
         "max_header_bytes": settings.dial_max_header_bytes,
         "max_message_bytes": settings.max_message_bytes,
@@ -72,15 +88,10 @@ def dial_limits(settings: Settings) -> dict[str, Any]:
         "max_idle_s": settings.dial_max_idle_s,
         "max_age_s": settings.dial_max_age_s,
         "max_age_grace_s": settings.dial_max_age_grace_s,
-    }
-
-
-def admin_limits(settings: Settings) -> dict[str, Any]:
-    """Return the limits of the admin listener: the dial listener's defaults, but for a few."""
-    asked = Settings(max_message_bytes=settings.max_message_bytes, dial_threads=1)
-    return dial_limits(asked) | {
-        "max_connections": settings.admin_max_connections,
-        "max_age_grace_s": _ADMIN_GRACE_S,
+        "first_call_timeout_s": settings.first_call_timeout_s,
+        "request_timeout_s": settings.request_timeout_s,
+        "max_strangers": settings.max_strangers,
+        "max_stranger_calls": settings.max_stranger_calls,
     }
 
 
