@@ -203,6 +203,11 @@ cdef class Listener:
         return True
 
     @property
+    def left(self):
+        """Whether, after `begin_drain`, every peer knows and none is in the middle of a request."""
+        return self._sum("left") == self.loops.size()
+
+    @property
     def pending(self):
         """How many calls the engine has not answered yet."""
         return self._sum("under_way")

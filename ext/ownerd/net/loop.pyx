@@ -48,11 +48,11 @@ from ownerd.net.letters cimport (
     Letter, Mailbox, letter_free, mailbox_close, mailbox_let_go, mailbox_new, mailbox_take,
 )
 from ownerd.net.state cimport (
-    CLOSE, ENDED_DRAIN, READ_BYTES, SERVE, WRITE_BYTES, Connection, HandledMethods, Limits, Loop,
+    CLOSE, ENDED_DRAIN, LEAVING, READ_BYTES, SERVE, WRITE_BYTES, Connection, HandledMethods, Limits, Loop,
     Socket, Stream,
 )
 from ownerd.net.stream cimport (
-    stream_decided, stream_letter, streams_free_spare, streams_tell_health,
+    stream_decided, stream_letter, streams_are_coming, streams_free_spare, streams_tell_health,
 )
 from ownerd.net.tls cimport TlsMaterial
 
@@ -166,6 +166,18 @@ cdef void obey(Loop *loop, int order) noexcept nogil:
         if order == CLOSE:
             connection_leave(connection)
         connection = connection.next
+
+
+cdef bint is_left(Loop *loop) noexcept nogil:
+    """Tell whether no peer begins calls any more, and none is in the middle of a request."""
+    cdef Connection *connection = loop.connections
+    while connection != NULL:
+        if connection.session != NULL and not connection.dead and (
+            connection.goaway < LEAVING or streams_are_coming(connection)
+        ):
+            return False
+        connection = connection.next
+    return True
 
 
 cdef void end_all(Loop *loop) noexcept nogil:
@@ -366,6 +378,8 @@ cdef void wake_up(Loop *loop) noexcept nogil:
     elif loop.now_ns - loop.checked_ns >= loop.limits.check_interval_ns:
         check_limits(loop)
     write_marked(loop)
+    if loop.order != SERVE and not loop.counts.left and is_left(loop):
+        count_add(&loop.counts.left, 1)
 
 
 cdef void *loop_main(void *argument) noexcept nogil:

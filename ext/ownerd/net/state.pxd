@@ -85,6 +85,7 @@ cdef struct Counts:
     uint64_t accept_pauses
     uint64_t wakeups
     uint64_t writes
+    uint64_t left                     # 1 once it drains and no peer begins calls any more
     uint64_t ended[ENDING_COUNT]
 
 cdef enum Credential:

@@ -19,3 +19,4 @@ cdef void stream_letter(Stream *stream, Letter *letter) noexcept nogil
 cdef void streams_tell_health(Connection *connection) noexcept nogil
 cdef void streams_end_watches(Connection *connection) noexcept nogil
 cdef void streams_look(Connection *connection) noexcept nogil
+cdef bint streams_are_coming(const Connection *connection) noexcept nogil

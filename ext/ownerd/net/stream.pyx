@@ -304,6 +304,16 @@ cdef void streams_look(Connection *connection) noexcept nogil:
         stream = stream.next
 
 
+cdef bint streams_are_coming(const Connection *connection) noexcept nogil:
+    """Tell whether there are requests that are not whole, and are not a stranger's."""
+    cdef const Stream *stream = connection.streams
+    while stream != NULL:
+        if stream.state == RECEIVING and not stream.of_stranger:
+            return True
+        stream = stream.next
+    return False
+
+
 cdef inline bint is_health(const Stream *stream) noexcept nogil:
     return stream.target == TARGET_HEALTH_CHECK or stream.target == TARGET_HEALTH_WATCH
 

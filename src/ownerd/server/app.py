@@ -1,8 +1,9 @@
 """Builds the server from its parts, runs it, and takes it down again.
 
 Owns the order of things: the store is opened before anything listens; a listener is announced when
-it takes calls; on the way down health says so first, then new calls are refused, then calls in
-flight are answered, then the listeners and at last the store are closed. Nothing here forks, and
+it takes calls; on the way down health says so first, then the peers are told to go elsewhere, then
+new calls are refused, then calls in flight are answered, then the listeners and at last the store
+are closed. Nothing here forks, and
 nothing may: neither gRPC nor LMDB survives it.
 """
 
@@ -29,6 +30,7 @@ from ownerd.server.admin.context import AdminContext
 from ownerd.server.alarms import AlarmBoard
 from ownerd.server.authn import Authenticator
 from ownerd.server.config import Settings
+from ownerd.server.crowding import CrowdWatch
 from ownerd.server.denial_audit import DenialAudit
 from ownerd.server.errors import PermissionDenied
 from ownerd.server.grpc_listener import GrpcioListener, Listener, reflection_handlers, stop_all
@@ -42,6 +44,8 @@ from ownerd.v1 import admin_pb2
 # Answers that are being sent, and health watchers, get this long once all calls are decided.
 _LAST_WORDS_S = 0.5
 _POLL_S = 0.005
+# How long peers are given to learn of a stop before the engine refuses what they still send.
+_FAREWELL_S = 3.0
 # gRPC hands calls over one by one and ends those it still has with CANCELLED when it is stopped, so
 # a draining server goes on refusing until none has come for a moment, or its patience is over.
 _HUSH_S = 0.1
@@ -204,18 +208,24 @@ class _Server:
         self._metrics.watch_refusals(self._denials.counts)
         self._health = health.HealthServicer()
         self._listeners = [self._dial_listener(), self._admin_listener()]
+        native = {
+            each.name: each.stats
+            for each in self._listeners
+            if isinstance(each, native_listener.NativeListener)
+        }
+        for name, stats in native.items():
+            self._metrics.watch(name, stats)
+        self._crowds = CrowdWatch(self._alarms, native)
 
     def _dial_listener(self) -> Listener:
         if native_listener.wanted(self._settings, "dial"):
-            listener = native_listener.NativeListener(
+            return native_listener.NativeListener(
                 "dial",
                 self._engine,
                 self._access,
                 native_listener.dial_limits(self._settings),
                 self._material,
             )
-            self._metrics.watch(listener.stats)
-            return listener
         return GrpcioListener(
             "dial",
             grpc_options.dial_options(self._settings),
@@ -278,6 +288,7 @@ class _Server:
                 self._may_scrape,
                 self._material,
             )
+            self._crowds.watch("metrics", self._metrics_server.stats)
         self._watch_tls()
         for listener in self._listeners:
             await listener.start()
@@ -358,6 +369,7 @@ class _Server:
         background = [
             asyncio.create_task(self._finish_counts()),
             asyncio.create_task(self._denials.watch()),
+            asyncio.create_task(self._crowds.run()),
         ]
         broken = [asyncio.create_task(listener.failed()) for listener in self._listeners]
         asked = asyncio.create_task(self._asked.wait())
@@ -388,10 +400,12 @@ class _Server:
     async def _drain(self, code: int) -> int:
         """Answer what is in flight and refuse the rest; return the final exit code."""
         await self._health.enter_graceful_shutdown()
-        self._bridge.send()
-        self._engine.begin_drain()
         for listener in self._listeners:
             listener.begin_drain()
+        if not self._failed.is_set():
+            await self._farewells()
+        self._bridge.send()
+        self._engine.begin_drain()
         self._workers.begin_drain()
         # A failed engine answers everything at once, and nothing is gained by waiting for more.
         patience_s = _LAST_WORDS_S if self._failed.is_set() else self._settings.drain_timeout_s
@@ -405,6 +419,19 @@ class _Server:
             return exits.STORE_FAILED
         log.info("stopped", calls_answered=answered)
         return code if answered or code != exits.OK else exits.FAILED
+
+    async def _farewells(self) -> None:
+        """Wait until the peers know that no more calls are taken: none of theirs is refused then.
+
+        Those that do not listen are not waited for, nor is anybody after a second signal.
+        """
+        end_s = self._loop.time() + min(_FAREWELL_S, self._settings.drain_timeout_s)
+        while not all(each.left for each in self._listeners):
+            if self._loop.time() >= end_s or self._hurried.is_set():
+                break
+            await asyncio.sleep(_POLL_S)
+        if self._calls is not None:
+            await self._calls.settle()
 
     async def _all_answered(self, patience_s: float) -> bool:
         """Wait until no call is in flight or on its way; False after `patience_s` or a signal."""

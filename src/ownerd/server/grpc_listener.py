@@ -53,6 +53,10 @@ class Listener(Protocol):
     def begin_drain(self) -> None:
         """Prepare the clients for `stop`; calls on their way are still answered, or refused."""
 
+    @property
+    def left(self) -> bool:
+        """Whether, after `begin_drain`, no peer begins calls any more that would be refused."""
+
     async def stop(self, grace_s: float) -> None:
         """Take no more calls, and end after at most `grace_s` seconds. May be called again."""
 
@@ -137,6 +141,8 @@ class GrpcioListener:
             if not await self._started_again():
                 return
 
+    # There was no farewell to wait for.
+    left = True
     # The bridge counts for every grpcio listener.
     pending = received = 0
 

@@ -24,6 +24,8 @@ from ownerd.server import errors
 CERTIFICATE_NAMES = "ownerd_certificate_names"
 # So many answers of a stream may be on their way before its handler waits.
 _ANSWERS_AHEAD = 1
+# Of the event loop: one to begin a call's task, and one for its handler to begin.
+_TURNS = 2
 _PLAIN = range(0x20, 0x7F)
 # A certificate stands for its first name that is known, in this order.
 _KINDS = ("DNS:", "URI:", "email:", "IP:")
@@ -84,6 +86,12 @@ class NativeCalls:
         self.bridge.detach(self._loop)
         for task in self._tasks:
             task.cancel()
+
+    async def settle(self) -> None:
+        """Return once every call that has come this far has begun to be served."""
+        self.bridge.deliver()
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
 
     def _begin(self, call: NativeCall) -> None:
         context = Context(call)

@@ -65,7 +65,7 @@ def dial_limits(settings: Settings) -> dict[str, Any]:
 
 
 def admin_limits(settings: Settings) -> dict[str, Any]:
-    """Return the limits of the admin listener: those of the dial listener by default, but for a few."""
+    """Return the limits of the admin listener: the dial listener's defaults, but for a few."""
     by_default = {name: value for name, value in defaults().items() if name.startswith("dial_")}
     return _limits(msgspec.structs.replace(settings, **by_default)) | {
         "threads": 1,
@@ -156,6 +156,10 @@ class NativeListener:
     async def failed(self) -> None:
         # A native loop ends when it is told to, or takes the process with it.
         await asyncio.Event().wait()
+
+    @property
+    def left(self) -> bool:
+        return self._loops.left
 
     @property
     def pending(self) -> int:

@@ -1,8 +1,9 @@
-"""AdminService on either listener: takes bytes, parses them, runs the noun's handler, answers or refuses.
+"""AdminService: takes bytes, parses them, runs the noun's handler, answers or refuses.
 
-Handlers are given raw bytes, because grpcio's own deserializer would answer malformed ones with UNKNOWN and
-exception text. Unary handlers are blocking functions that run on a worker thread from parsing to
-serializing; the two streaming rpcs are coroutines. This is where an error becomes a status.
+One code for both kinds of listener. It is given raw bytes, because grpcio's own deserializer would
+answer malformed ones with UNKNOWN and exception text. Unary handlers are blocking functions that
+run on a worker thread from parsing to serializing; the two streaming rpcs are coroutines. This is
+where an error becomes a status.
 
 Handlers run on the event loop's thread; nothing here blocks it.
 """
