@@ -291,6 +291,8 @@ cdef void turn_out(Connection *connection) noexcept nogil:
     if connection == NULL:
         return
     if connection.session != NULL and connection.goaway < LEAVING:
+        connection.ending = ENDED_CROWDED
+        connection.goaway = LEAVING
         nghttp2_session_terminate_session(connection.session, NGHTTP2_NO_ERROR)
         connection_write(connection)
     connection_end(connection, ENDED_CROWDED)
