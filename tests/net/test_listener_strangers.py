@@ -105,18 +105,33 @@ def test_of_one_address_the_oldest_stranger_makes_room_and_never_a_known_caller(
         assert loopback.stats()["strangers"] == 5
 
 
+@pytest.mark.parametrize("threads", [1, 2])
 def test_a_full_listener_takes_a_known_caller_in_the_place_of_a_stranger(
-    tmp_path: Path, access: Access, opened: ExitStack
+    tmp_path: Path, access: Access, opened: ExitStack, threads: int
 ) -> None:
-    with Loopback(tmp_path / "data", access, max_connections=10, threads=2) as loopback:
+    with Loopback(tmp_path / "data", access, max_connections=10, threads=threads) as loopback:
         known = [opened.enter_context(loopback.client()) for _ in range(5)]
         assert all(map(claims, known))
         for _ in range(12):
             opened.enter_context(loopback.client())
         poll(lambda: loopback.ended("crowded") == 7, "those who make room")
-        late = [opened.enter_context(loopback.client()) for _ in range(5)]
-        assert all(map(claims, late)) and all(map(claims, known))
-        assert loopback.stats()["connections"] == 10
+        for _ in range(5):
+            known.append(opened.enter_context(loopback.client()))
+            assert claims(known[-1])
+        assert all(map(claims, known))
+        assert loopback.ended("crowded") == 12
+        assert (loopback.stats()["connections"], loopback.stats()["strangers"]) == (10, 0)
+
+
+def test_where_all_are_known_the_next_one_waits(tmp_path: Path, access: Access) -> None:
+    with Loopback(tmp_path / "data", access, max_connections=2) as loopback:
+        with loopback.client() as one, loopback.client() as two:
+            assert claims(one) and claims(two)
+            with loopback.client() as waiting:
+                poll(lambda: loopback.stats()["accept_pauses"] > 0, "a pause")
+                two.socket.close()
+                assert claims(waiting) and claims(one)
+                assert loopback.ended("crowded") == 0
 
 
 @pytest.mark.parametrize("silent", ["plain", "tls"])
@@ -135,9 +150,7 @@ def test_connections_that_never_speak_hold_up_nobody(
 # ---- calls
 
 
-@pytest.mark.parametrize(
-    ("path", "message"), [("Check", None), ("Watch", b""), ("Watch", None)]
-)
+@pytest.mark.parametrize(("path", "message"), [("Check", None), ("Watch", b""), ("Watch", None)])
 def test_of_open_calls_of_strangers_the_oldest_makes_room(
     tmp_path: Path, access: Access, opened: ExitStack, path: str, message: bytes | None
 ) -> None:
@@ -163,9 +176,7 @@ def test_of_open_calls_of_strangers_the_oldest_makes_room(
     poll(lambda: loopback.stats()["streams"] == 0, "every call to be freed")
 
 
-def test_one_connection_of_a_stranger_has_few_open_calls(
-    tmp_path: Path, access: Access
-) -> None:
+def test_one_connection_of_a_stranger_has_few_open_calls(tmp_path: Path, access: Access) -> None:
     with Loopback(tmp_path / "data", access) as loopback, loopback.client() as client:
         streams = [begin(client, HEALTH + "Watch") for _ in range(100)]
         arrived(client)
@@ -230,7 +241,7 @@ def test_a_watch_tells_the_health_and_its_end_before_the_farewell(tmp_path: Path
 
 def test_a_watch_begun_while_draining_is_not_served(tmp_path: Path) -> None:
     with Loopback(tmp_path / "data") as loopback, loopback.client() as client:
-        client.answers = False        # no PING of it ends the first half of the farewell
+        client.answers = False  # no PING of it ends the first half of the farewell
         loopback.listener.begin_drain()
         client.wait(lambda: bool(client.goaways()), "the farewell")
         stream = begin(client, HEALTH + "Watch")

@@ -239,10 +239,7 @@ def test_a_status_comes_with_its_details_and_trailers(run: Run) -> None:
         trailers = dict(failed.trailing_metadata())
         assert trailers["why-bin"] == b"\x00\xff\x10" and trailers["hint"] == "look again"
         failed = await failure(served.unary("Abort")(b"", timeout=DEADLINE_S))
-        assert (failed.code(), failed.details()) == (
-            grpc.StatusCode.FAILED_PRECONDITION,
-            "not now",
-        )
+        assert (failed.code(), failed.details()) == (grpc.StatusCode.FAILED_PRECONDITION, "not now")
 
     run(body)
 
@@ -281,7 +278,8 @@ def test_a_client_that_gives_up_cancels_the_handler(run: Run) -> None:
 
 def test_a_deadline_cancels_the_handler_and_is_told(run: Run) -> None:
     async def body(served: Served) -> None:
-        failed = await failure(served.unary("Wait")(b"", timeout=0.3))
+        await served.unary("Double")(b"", timeout=DEADLINE_S)  # connected
+        failed = await failure(served.unary("Wait")(b"", timeout=1))
         assert failed.code() == grpc.StatusCode.DEADLINE_EXCEEDED
         await soon(served.handlers.cancelled)
 

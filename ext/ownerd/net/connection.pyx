@@ -17,12 +17,12 @@ Invariants:
 It does not decode requests and knows nothing of the engine.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport abort, calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from ownerd.base.assertions cimport assert_that
-from ownerd.base.atomics cimport count_add, flag_read
+from ownerd.base.atomics cimport count_add
 from ownerd.base.live cimport LIVE_CONNECTION, live_count
 from ownerd.base.nghttp2 cimport (
     NGHTTP2_CONTINUATION, NGHTTP2_DATA, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_ERR_CALLBACK_FAILURE,
@@ -281,7 +281,7 @@ cdef Connection *connection_open(Loop *loop, Socket accepted) noexcept nogil:
         if connection.tls == NULL:
             connection_end(connection, ENDED_TLS)
     turn_out(strangers_enter(connection))
-    if listener_open_count(loop) > loop.limits.max_connections:
+    if accepted.makes_room:
         turn_out(strangers_make_room(loop))
     return connection
 
@@ -296,17 +296,6 @@ cdef void turn_out(Connection *connection) noexcept nogil:
         nghttp2_session_terminate_session(connection.session, NGHTTP2_NO_ERROR)
         connection_write(connection)
     connection_end(connection, ENDED_CROWDED)
-
-
-cdef uint64_t listener_open_count(Loop *loop) noexcept nogil:
-    """Return how many connections all loops have, those being handed over included."""
-    cdef uint64_t closed = 0
-    cdef uint64_t accepted
-    cdef size_t i
-    for i in range(loop.peers.size()):
-        closed += flag_read(&loop.peers[i].counts.closed)
-    accepted = flag_read(&loop.peers[0].counts.accepted)
-    return accepted - closed if accepted > closed else 0
 
 
 cdef void begin_session(Connection *connection) noexcept nogil:

@@ -10,6 +10,7 @@ cdef enum Taking:                     # what became of a piece of the request
     TAKING
     TAKING_COMPRESSED
     TAKING_TOO_LARGE
+    TAKING_CUT_OFF
     TAKING_NO_ROOM
 
 
@@ -21,6 +22,7 @@ cdef void handled_header(
     Stream *stream, const char *name, size_t name_size, const char *value, size_t value_size
 ) noexcept nogil
 cdef void handled_hand_over(Stream *stream) noexcept nogil
+cdef size_t handled_most_bytes(const Stream *stream) noexcept nogil
 cdef void handled_message(Stream *stream, const char *data, size_t size) noexcept nogil
 cdef Taking handled_take(Stream *stream, const uint8_t *data, size_t size) noexcept nogil
 cdef bint handled_request_done(Stream *stream) noexcept nogil

@@ -9,6 +9,7 @@ Invariants:
 - Every call that was handed over gets one CALL_OVER, its last letter, whatever ended it.
 - Messages that the handler has not taken yet hold back the stream's window once they are
   PREFETCH_BYTES, so a slow handler slows its own client and nobody else.
+- A call for which nobody has to say who they are has OPEN_BYTES of messages waiting at most.
 - What waits on either way is counted in the `held_bytes` of stream, connection and loop.
 
 Everything runs on the loop's thread. It knows no socket, and nothing of what a call is about.
@@ -38,6 +39,7 @@ from ownerd.net.state cimport ANSWERED, HANDED_OVER, RECEIVING, HandledMethod, L
 
 cdef enum:
     PREFETCH_BYTES = 256 << 10
+    OPEN_BYTES = 64 << 10             # of a call for which nobody says who they are
     SIZE_BYTES = 4                    # before a name and before a value
     MOST_TRAILERS = 32
 
@@ -160,6 +162,12 @@ cdef bint grow(Stream *stream, size_t wanted) noexcept nogil:
     return True
 
 
+cdef size_t handled_most_bytes(const Stream *stream) noexcept nogil:
+    """Return how long a message of the request may be."""
+    cdef size_t most = stream.loop.limits.max_message_bytes
+    return min(most, <size_t> OPEN_BYTES) if handled_is_open(stream) else most
+
+
 cdef Taking handled_take(Stream *stream, const uint8_t *data, size_t size) noexcept nogil:
     """Take a piece of a stream of messages, cut anywhere, and hand over those that are whole."""
     cdef size_t wanted, piece
@@ -169,10 +177,13 @@ cdef Taking handled_take(Stream *stream, const uint8_t *data, size_t size) noexc
         if stream.body_size >= PREFIX_BYTES:
             if stream.body[0] != 0:
                 return TAKING_COMPRESSED
-            if grpc_message_bytes(stream.body) > stream.loop.limits.max_message_bytes:
+            if grpc_message_bytes(stream.body) > handled_most_bytes(stream):
                 return TAKING_TOO_LARGE
             wanted += grpc_message_bytes(stream.body)
         if stream.body_size == wanted:
+            if handled_is_open(stream) \
+                    and stream.handled.waiting_bytes + wanted > OPEN_BYTES + PREFIX_BYTES:
+                return TAKING_NO_ROOM
             handled_message(stream, stream.body + PREFIX_BYTES, wanted - PREFIX_BYTES)
             stream.body_size = 0
             continue

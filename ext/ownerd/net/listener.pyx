@@ -164,11 +164,12 @@ cdef class Listener:
         cdef Socket listening
         if secure and self.tls.context == NULL:
             raise ValueError("use_tls comes before sockets that speak TLS")
+        listening.makes_room = False
         for fds, listening.secure in ((sockets, False), (secure, True)):
             for listening.fd in fds:
                 self.loops[0].listening.push_back(listening)
-        for i in range(self.loops.size() * self.loops.size()):
-            self.loops[i // self.loops.size()].peers.push_back(self.loops[i % self.loops.size()])
+        for i in range(self.loops.size()):
+            self.loops[0].peers.push_back(self.loops[i])
         for i in range(self.loops.size()):
             loop_start(self.loops[i], &thread, i)
             self.threads.push_back(thread)

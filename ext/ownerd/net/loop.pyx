@@ -236,8 +236,7 @@ cdef Loop *next_loop(Loop *loop) noexcept nogil:
     if open >= loop.limits.max_connections + MAKING_ROOM:
         return NULL
     for i in range(loop.peers.size()):
-        peer = loop.peers[loop.next_peer % loop.peers.size()]
-        loop.next_peer += 1
+        peer = loop.peers[(loop.next_peer + i) % loop.peers.size()]
         if open < loop.limits.max_connections or flag_read(&peer.counts.strangers) > 0:
             return peer
     return NULL
@@ -257,9 +256,11 @@ cdef bint accept_one(Loop *loop, Socket listening) noexcept nogil:
         if errno != EAGAIN and errno != EINTR and errno != ECONNABORTED:
             pause_listening(loop)
         return False
+    loop.next_peer += 1
     # No use on a Unix socket.
     setsockopt(accepted.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
     count_add(&loop.counts.accepted, 1)
+    accepted.makes_room = open_count(loop) > loop.limits.max_connections
     assert_that(
         open_count(loop) <= loop.limits.max_connections + MAKING_ROOM,
         "there are no more connections than may be",

@@ -138,6 +138,7 @@ cdef struct Stream:
 cdef struct Socket:
     int fd
     bint secure                       # speaks TLS
+    bint makes_room                   # the listener is full: a stranger is to go for it
 
 cdef enum GoawayState:
     STAYING
@@ -240,7 +241,7 @@ cdef cppclass Loop:
     Counts counts
     TlsMaterial *tls                  # the listener's
     vector[Socket] listening          # that this loop accepts from and closes
-    vector[Loop *] peers              # all loops of the listener; the first accepts, and hands out
+    vector[Loop *] peers              # the loops that it hands what it accepts to, in turn
     size_t next_peer
     bint listening_paused
     int64_t resume_ns

@@ -53,9 +53,9 @@ from ownerd.net.authn cimport (
 )
 from ownerd.net.connection cimport connection_mark
 from ownerd.net.handled cimport (
-    TAKING, TAKING_COMPRESSED, TAKING_TOO_LARGE, Taking, handled_begin, handled_hand_over,
-    handled_header, handled_is_open, handled_letter, handled_message, handled_over,
-    handled_request_done, handled_streams_in, handled_take,
+    TAKING, TAKING_COMPRESSED, TAKING_CUT_OFF, TAKING_TOO_LARGE, Taking, handled_begin, handled_hand_over,
+    handled_header, handled_is_open, handled_letter, handled_message, handled_most_bytes,
+    handled_over, handled_request_done, handled_streams_in, handled_take,
 )
 from ownerd.net.letters cimport Letter
 from ownerd.net.state cimport (
@@ -352,29 +352,26 @@ cdef void stream_data(Stream *stream, const uint8_t *data, size_t size) noexcept
 cdef void take_messages(Stream *stream, const uint8_t *data, size_t size) noexcept nogil:
     """Take a piece of a stream of messages; one that cannot be taken ends the call."""
     cdef Taking rest = handled_take(stream, data, size)
-    if rest == TAKING:
-        return
-    if not leave_handler(stream):
-        return
-    if rest == TAKING_COMPRESSED:
-        refuse_encoding(stream)
-    elif rest == TAKING_TOO_LARGE:
-        refuse_size(stream, grpc_message_bytes(stream.body))
-    else:
-        refuse_stream(stream, TOO_MUCH_UNDER_WAY)
+    if rest != TAKING:
+        refuse_messages(stream, rest)
 
 
-cdef bint leave_handler(Stream *stream) noexcept nogil:
-    """Take a call from its handler, to refuse it; False where it was answered in part, and reset.
-    """
-    cdef bint answering = stream.handled.answering
-    handled_over(stream)
-    if answering:
+cdef void refuse_messages(Stream *stream, Taking rest) noexcept nogil:
+    """End a call whose handler has it; one that is answered in part can only be reset."""
+    if stream.handled.answering:
         stream.state = ANSWERED
         nghttp2_submit_rst_stream(
             stream.connection.session, NGHTTP2_FLAG_NONE, stream.stream_id, NGHTTP2_INTERNAL_ERROR
         )
-    return not answering
+    elif rest == TAKING_COMPRESSED:
+        refuse_encoding(stream)
+    elif rest == TAKING_TOO_LARGE:
+        refuse_size(stream, grpc_message_bytes(stream.body))
+    elif rest == TAKING_CUT_OFF:
+        refuse_stream(stream, MESSAGE_CUT_OFF)
+    else:
+        refuse_stream(stream, TOO_MUCH_UNDER_WAY)
+    handled_over(stream)
 
 
 cdef inline size_t most_bytes(const Stream *stream) noexcept nogil:
@@ -384,6 +381,8 @@ cdef inline size_t most_bytes(const Stream *stream) noexcept nogil:
     """
     if is_health(stream):
         return INLINE_BYTES
+    if stream.handled != NULL:
+        return handled_most_bytes(stream) + PREFIX_BYTES
     return stream.loop.limits.max_message_bytes + PREFIX_BYTES
 
 
@@ -416,8 +415,8 @@ cdef void stream_request_done(Stream *stream) noexcept nogil:
     cdef size_t size = stream.body_size
     stream.request_ended = True
     if stream.state == HANDED_OVER and handled_streams_in(stream):
-        if not handled_request_done(stream) and leave_handler(stream):
-            refuse_stream(stream, MESSAGE_CUT_OFF)
+        if not handled_request_done(stream):
+            refuse_messages(stream, TAKING_CUT_OFF)
         return
     if stream.state != RECEIVING:
         return
