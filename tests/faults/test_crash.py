@@ -83,7 +83,7 @@ def _check_after_restart(server: ServerProcess, ledgers: list[Ledger], seen: int
 
 
 @pytest.mark.parametrize("point", FAILPOINTS)
-def test_r18_a_crash_at_any_step_of_commit_and_settling_loses_nothing_that_was_answered(
+def test_r18_a_crash_at_any_step_of_commit_and_maintenance_loses_nothing_that_was_answered(
     tmp_path: Path, point: str
 ) -> None:
     """The server is killed at a named place, by itself, after the place was passed a few times."""
@@ -214,7 +214,7 @@ def test_r18_a_failed_sync_of_an_admin_change_stops_the_server_too(
 
 
 @pytest.mark.usefixtures("dial_listener")
-def test_r18_a_failed_sync_of_the_settler_stops_the_server(tmp_path: Path, shim: SyncShim) -> None:
+def test_r18_a_failed_sync_of_maintenance_stops_the_server(tmp_path: Path, shim: SyncShim) -> None:
     quick = ("--settle-interval-s", "1")
     with ServerProcess(tmp_path / "data", *quick, environment=shim.environment) as server:
         subject = _subject(server)

@@ -1,4 +1,4 @@
-"""A disk with no room left: grants are refused, the rest goes on, and room that returns is used.
+"""A disk with no space left: grants are refused, the rest goes on, and space that returns is used.
 
 The disk is a small tmpfs in a mount namespace of its own, so nothing else on the machine sees it.
 """
@@ -55,7 +55,7 @@ class SmallDisk:
         return Path(f"/proc/{self.holder.pid}/root{self.place}/ballast")
 
     def fill(self) -> None:
-        """Take all room that is left on the disk."""
+        """Take all space that is left on the disk."""
         with self._ballast.open("ab", buffering=0) as ballast:
             for size in (64 << 10, 4 << 10):
                 try:
@@ -65,7 +65,7 @@ class SmallDisk:
                     assert error.errno == errno.ENOSPC
 
     def clear(self) -> None:
-        """Give the room back that `fill` took."""
+        """Give the space back that `fill` took."""
         self._ballast.unlink()
 
     def close(self) -> None:
@@ -148,7 +148,7 @@ def test_a_full_disk_refuses_grants_and_nothing_else(server: ServerProcess) -> N
     assert any("disk" in alarm for alarm in map(str, subject.status().alarms))
     assert subject.holder("list", granted[-1]) is not None
     _check_what_still_works(subject, granted)
-    poll(_grants(subject, granted[0]), "the room of released records to be used again", 30)
+    poll(_grants(subject, granted[0]), "the space of released records to be used again", 30)
     assert server.stop() == 0
 
 

@@ -37,7 +37,7 @@ def listener(tmp_path: Path) -> Iterator[Loopback]:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Loopback]:
-    """The same with small buffers, so that writes find no room."""
+    """The same with small buffers, so that writes find no space."""
     with Loopback(tmp_path / "data", tls=SERVER, send_bytes=4_096) as made:
         yield made
 
@@ -316,7 +316,7 @@ def test_a_slow_reader_gets_every_byte_and_holds_up_nobody(
 def test_what_tls_keeps_when_a_wake_up_has_read_enough_is_read_in_the_next(
     tmp_path: Path, trusting: ssl.SSLContext
 ) -> None:
-    # TLS takes several small records from the socket at once; those that have no room in a wake-up
+    # TLS takes several small records from the socket at once; those that have no space in a wake-up
     # stay with it, and when they are the last ones epoll is silent. Which sizes end so depends on
     # when the listener wakes up: one in four, so some of these do.
     with (

@@ -1,4 +1,4 @@
-"""Handlers in Python see a call alike whichever listener brings it: grpcio's own, or the native one.
+"""Handlers in Python see a call alike whichever listener brings it: grpcio's, or the native one.
 
 Each test runs on both. Clients are grpc.aio's, on the loop that serves.
 """

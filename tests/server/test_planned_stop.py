@@ -1,4 +1,4 @@
-"""A planned stop costs well-behaved clients no call: what they sent before they knew is answered."""
+"""A planned stop costs good clients no call: what they sent before they knew is answered."""
 
 import threading
 from collections.abc import Callable
