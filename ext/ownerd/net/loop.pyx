@@ -26,6 +26,7 @@ from ownerd.api.task cimport Task
 from ownerd.base.assertions cimport assert_that
 from ownerd.base.atomics cimport count_add, flag_read, flag_set
 from ownerd.base.clock cimport clock_elapsed
+from ownerd.base.containers cimport vector
 from ownerd.base.mpsc cimport mpsc_await_quiet, mpsc_take_in_order
 from ownerd.base.nghttp2 cimport nghttp2_option_del, nghttp2_session_callbacks_del
 from ownerd.base.sockets cimport (
@@ -83,17 +84,20 @@ cdef void take_inbox(Loop *loop) noexcept nogil:
     """Take what other threads have left: answers in their order, sockets, an order."""
     cdef Task *task
     cdef Task *after
+    cdef vector[Socket] arrivals
     cdef size_t i
     cdef uint64_t ignored
+    cdef int order
     eventfd_read(loop.inbox.fd, &ignored)
     task = mpsc_take_in_order(&loop.inbox.answered)
     loop.inbox.guard.lock()
-    for i in range(loop.inbox.arrivals.size()):
-        connection_open(loop, loop.inbox.arrivals[i])
-    loop.inbox.arrivals.clear()
+    arrivals.swap(loop.inbox.arrivals)
     loop.order_deadline_ns = loop.inbox.order_deadline_ns
-    cdef int order = loop.inbox.order
+    order = loop.inbox.order
     loop.inbox.guard.unlock()
+    # A session costs some time, and the guard is waited for by the loop that accepts.
+    for i in range(arrivals.size()):
+        connection_open(loop, arrivals[i])
     while task != NULL:
         after = task.next
         take_decided(<Stream *> task)
