@@ -172,6 +172,10 @@ define(
 define(
     COMPRESSED, "", UNIMPLEMENTED, "grpc-encoding: found a compressed request; allowed: identity",
 )
+define(
+    COMPRESSION_UNTOLD, "", INTERNAL,
+    "the message is marked as compressed, and grpc-encoding does not say how",
+)
 define(NO_MESSAGE, "", UNIMPLEMENTED, "the call has one request, and found was none")
 define(MESSAGE_CUT_OFF, "", INTERNAL, "the request ended in the middle of its message")
 define(MORE_MESSAGES, "", UNIMPLEMENTED, "the call has one request, and found were more")

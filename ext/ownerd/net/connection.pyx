@@ -19,21 +19,20 @@ It does not decode requests and knows nothing of the engine.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport abort, calloc, free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from ownerd.base.assertions cimport assert_that
 from ownerd.base.atomics cimport count_add
 from ownerd.base.live cimport LIVE_CONNECTION, live_count
 from ownerd.base.nghttp2 cimport (
-    NGHTTP2_CONTINUATION, NGHTTP2_DATA, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_ERR_CALLBACK_FAILURE,
-    NGHTTP2_FLAG_ACK, NGHTTP2_FLAG_END_STREAM, NGHTTP2_FLAG_NONE, NGHTTP2_GOAWAY,
-    NGHTTP2_HCAT_REQUEST, NGHTTP2_HEADERS, NGHTTP2_NO_ERROR, NGHTTP2_PING, NGHTTP2_RST_STREAM,
+    NGHTTP2_DATA, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_FLAG_ACK, NGHTTP2_FLAG_END_STREAM, NGHTTP2_FLAG_NONE, NGHTTP2_GOAWAY,
+    NGHTTP2_HCAT_REQUEST, NGHTTP2_HEADERS, NGHTTP2_NO_ERROR, NGHTTP2_PING,
+    NGHTTP2_PROTOCOL_ERROR, NGHTTP2_RST_STREAM,
     NGHTTP2_SETTINGS, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE,
     NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE,
-    NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, nghttp2_frame, nghttp2_frame_hd, nghttp2_option,
+    NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, NGHTTP2_STREAM_CLOSED, nghttp2_frame, nghttp2_frame_hd, nghttp2_option,
     nghttp2_option_new, nghttp2_option_set_no_closed_streams, nghttp2_session,
     nghttp2_session_callbacks, nghttp2_session_callbacks_new,
-    nghttp2_session_callbacks_set_on_begin_frame_callback,
     nghttp2_session_callbacks_set_on_begin_headers_callback,
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback,
     nghttp2_session_callbacks_set_on_frame_recv_callback,
@@ -41,12 +40,12 @@ from ownerd.base.nghttp2 cimport (
     nghttp2_session_callbacks_set_on_header_callback,
     nghttp2_session_callbacks_set_on_stream_close_callback, nghttp2_session_del,
     nghttp2_session_get_last_proc_stream_id, nghttp2_session_get_stream_user_data,
-    nghttp2_session_mem_recv, nghttp2_session_mem_send, nghttp2_session_server_new2,
+    nghttp2_session_mem_send, nghttp2_session_server_new2,
     nghttp2_session_set_local_window_size, nghttp2_session_set_stream_user_data,
     nghttp2_session_terminate_session, nghttp2_session_want_read, nghttp2_session_want_write,
     nghttp2_settings_entry, nghttp2_submit_goaway, nghttp2_submit_ping,
     nghttp2_submit_rst_stream, nghttp2_submit_settings, nghttp2_submit_shutdown_notice,
-    ownerd_set_reset_limit, ssize_t,
+    ownerd_set_most_continuations, ownerd_set_reset_limit, ssize_t,
 )
 from ownerd.base.openssl cimport SSL_free
 from ownerd.base.rate_limiter cimport rate_after, rate_wait_ns
@@ -54,6 +53,10 @@ from ownerd.base.sockets cimport (
     EPOLLIN, EPOLLOUT, EPOLL_CTL_ADD, EPOLL_CTL_MOD, SHUT_WR, epoll_ctl, epoll_event, shutdown,
 )
 from ownerd.base.units cimport NS_PER_S
+from ownerd.net.frames cimport (
+    FRAMES_BROKEN, FRAMES_CLOSED, FRAMES_CONTINUED, FRAMES_FLOOD, FRAMES_FORBIDDEN, FrameFault,
+    frames_begin, frames_stream_ended, frames_take,
+)
 from ownerd.net.state cimport (
     ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_HANDSHAKE, ENDED_HEADERS, ENDED_IDLE,
     ENDED_KEEPALIVE, ENDED_RESETS, ENDED_TLS, ENDING_COUNT, LEAVING, LINGERING, NOTICED,
@@ -78,8 +81,9 @@ cdef enum:
     STREAM_WINDOW_BYTES = 1 << 20
     CONNECTION_WINDOW_BYTES = 4 << 20
     RESET_BURST_S = 10                # resets of as many seconds may come at once
+    HEADER_BYTES = 32                 # counted for each header, as by SETTINGS_MAX_HEADER_LIST_SIZE
     HEADERS_CUT_FACTOR = 4            # past as many times the limit the connection is cut
-    MOST_CONTINUATIONS = 16
+    PING_BYTES = 8
     NO_LIMIT = 1 << 30
 
 cdef const char *ALIVE_PING = "ownerd-a"
@@ -87,21 +91,6 @@ cdef const char *FAREWELL_PING = "ownerd-f"
 
 
 # --- what the peer sends --------------------------------------------------------------------------
-
-cdef int on_begin_frame(
-    nghttp2_session *session, const nghttp2_frame_hd *head, void *user_data
-) noexcept nogil:
-    """Cut off header blocks without end."""
-    cdef Connection *connection = <Connection *> user_data
-    if head.type != NGHTTP2_CONTINUATION:
-        connection.continuations = 0
-        return 0
-    connection.continuations += 1
-    if connection.continuations <= MOST_CONTINUATIONS:
-        return 0
-    connection_end(connection, ENDED_HEADERS)
-    return NGHTTP2_ERR_CALLBACK_FAILURE
-
 
 cdef int on_begin_headers(
     nghttp2_session *session, const nghttp2_frame *frame, void *user_data
@@ -132,14 +121,15 @@ cdef int on_header(
 ) noexcept nogil:
     cdef Connection *connection = <Connection *> user_data
     cdef Stream *stream = find_stream(connection, frame.hd.stream_id)
-    if stream == NULL:
+    if stream == NULL or connection.cut:
         return 0
-    stream_header(
-        stream, <const char *> name, name_size, <const char *> value, value_size
-    )
+    stream.header_bytes += <uint32_t> (name_size + value_size + HEADER_BYTES)
     if stream.header_bytes // HEADERS_CUT_FACTOR > connection.loop.limits.max_header_bytes:
-        connection_end(connection, ENDED_HEADERS)
-        return NGHTTP2_ERR_CALLBACK_FAILURE
+        cut_off(connection, ENDED_HEADERS, NGHTTP2_ENHANCE_YOUR_CALM)
+    elif frame.headers.cat == NGHTTP2_HCAT_REQUEST:   # nothing is asked of trailers
+        stream_header(
+            stream, <const char *> name, name_size, <const char *> value, value_size
+        )
     return 0
 
 
@@ -169,13 +159,16 @@ cdef int on_frame(
         if frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
             stream_request_done(stream)
     elif type == NGHTTP2_RST_STREAM:
+        stream = find_stream(connection, frame.hd.stream_id)
+        if stream != NULL:
+            stream.request_ended = True   # nothing more comes
         spend_reset(connection)
     elif type == NGHTTP2_SETTINGS:
         connection.settings_seen = True
     elif type == NGHTTP2_GOAWAY:
         connection.peer_left = True
     elif type == NGHTTP2_PING and frame.hd.flags & NGHTTP2_FLAG_ACK:
-        if connection.goaway == NOTICED:
+        if memcmp(frame.ping.opaque_data, FAREWELL_PING, PING_BYTES) == 0:
             connection_leave(connection)
     return 0
 
@@ -183,7 +176,11 @@ cdef int on_frame(
 cdef int on_frame_sent(
     nghttp2_session *session, const nghttp2_frame *frame, void *user_data
 ) noexcept nogil:
-    """Stop the upload of a call that was answered early; count resets that the peer provoked."""
+    """Stop the upload of a call that was answered early; count resets that the peer provoked.
+
+    The farewell's PING goes out behind its GOAWAY: nghttp2 would send it first, and its answer is to
+    tell that the GOAWAY has been read.
+    """
     cdef Connection *connection = <Connection *> user_data
     cdef Stream *stream
     if frame.hd.type == NGHTTP2_HEADERS and frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
@@ -194,14 +191,19 @@ cdef int on_frame_sent(
             )
     elif frame.hd.type == NGHTTP2_RST_STREAM and frame.rst_stream.error_code != NGHTTP2_NO_ERROR:
         spend_reset(connection)
+    elif frame.hd.type == NGHTTP2_GOAWAY and connection.goaway == NOTICED:
+        nghttp2_submit_ping(session, NGHTTP2_FLAG_NONE, <const uint8_t *> FAREWELL_PING)
     return 0
 
 
 cdef int on_stream_closed(
     nghttp2_session *session, int32_t stream_id, uint32_t error_code, void *user_data
 ) noexcept nogil:
-    cdef Stream *stream = find_stream(<Connection *> user_data, stream_id)
+    cdef Connection *connection = <Connection *> user_data
+    cdef Stream *stream = find_stream(connection, stream_id)
     if stream != NULL:
+        if stream.request_ended:
+            frames_stream_ended(&connection.frames, stream_id)
         stream_close(stream)
     return 0
 
@@ -214,11 +216,20 @@ cdef void spend_reset(Connection *connection) noexcept nogil:
         connection.resets_ns, loop.now_ns, price_ns, RESET_BURST_S * NS_PER_S
     ) == 0:
         connection.resets_ns = rate_after(connection.resets_ns, loop.now_ns, price_ns)
-    elif connection.goaway < LEAVING:
-        connection.ending = ENDED_RESETS
-        connection.goaway = LEAVING
-        connection.goaway_ns = loop.now_ns
-        nghttp2_session_terminate_session(connection.session, NGHTTP2_ENHANCE_YOUR_CALM)
+    else:
+        cut_off(connection, ENDED_RESETS, NGHTTP2_ENHANCE_YOUR_CALM)
+
+
+cdef void cut_off(Connection *connection, int ending, uint32_t error_code) noexcept nogil:
+    """Tell a peer why its connection ends, and look at nothing more of it."""
+    if connection.cut:
+        return
+    connection.cut = True
+    connection.ending = <uint8_t> ending
+    connection.goaway = LEAVING
+    connection.goaway_ns = connection.loop.now_ns
+    nghttp2_session_terminate_session(connection.session, error_code)
+    connection_mark(connection)
 
 
 cdef nghttp2_session_callbacks *connection_callbacks() noexcept nogil:
@@ -226,7 +237,6 @@ cdef nghttp2_session_callbacks *connection_callbacks() noexcept nogil:
     cdef nghttp2_session_callbacks *callbacks
     if nghttp2_session_callbacks_new(&callbacks) != 0:
         abort()
-    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame)
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers)
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header)
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data)
@@ -244,6 +254,8 @@ cdef nghttp2_option *connection_options() noexcept nogil:
     nghttp2_option_set_no_closed_streams(options, 1)
     # Ours is a setting, and counts the resets that a peer provokes too.
     ownerd_set_reset_limit(options, NO_LIMIT, NO_LIMIT)
+    # Those are counted before nghttp2 sees them, so that a GOAWAY can say what was wrong.
+    ownerd_set_most_continuations(options, NO_LIMIT)
     return options
 
 
@@ -284,6 +296,7 @@ cdef void begin_session(Connection *connection) noexcept nogil:
         &connection.session, loop.callbacks, connection, loop.options
     ) != 0:
         abort()
+    frames_begin(&connection.frames)
     send_settings(connection)
     connection_mark(connection)
 
@@ -440,7 +453,6 @@ cdef void connection_read(Connection *connection) noexcept nogil:
     """Read once and let nghttp2 take it apart."""
     cdef Loop *loop = connection.loop
     cdef ssize_t size
-    cdef ssize_t taken
     assert_that(not connection.to_be_read, "a connection is read once in a wake-up")
     if connection.session == NULL and connection.goaway != LINGERING \
             and not shake_hands(connection):
@@ -455,14 +467,30 @@ cdef void connection_read(Connection *connection) noexcept nogil:
         return
     connection.alive_ns = loop.now_ns
     connection.ping_ns = 0
-    if connection.goaway == LINGERING:
+    if connection.goaway == LINGERING or connection.cut:
         return                        # nobody listens any more
-    taken = nghttp2_session_mem_recv(
-        connection.session, <const uint8_t *> loop.input, <size_t> size
-    )
-    if taken < 0:
-        connection_end(connection, ENDED_BROKEN)
+    take_frames(connection, <size_t> size)
     connection_mark(connection)
+
+
+cdef void take_frames(Connection *connection, size_t size) noexcept nogil:
+    """Take what was read; what breaks the rules ends the connection, and says so if it can."""
+    cdef FrameFault fault = frames_take(
+        &connection.frames, connection.session, <const uint8_t *> connection.loop.input, size
+    )
+    while connection.frames.idle_resets > 0:
+        connection.frames.idle_resets -= 1
+        spend_reset(connection)
+    if fault == FRAMES_BROKEN:
+        connection_end(connection, ENDED_BROKEN)
+    elif fault == FRAMES_CONTINUED:
+        cut_off(connection, ENDED_HEADERS, NGHTTP2_ENHANCE_YOUR_CALM)
+    elif fault == FRAMES_FLOOD:
+        cut_off(connection, ENDED_BROKEN, NGHTTP2_ENHANCE_YOUR_CALM)
+    elif fault == FRAMES_CLOSED:
+        cut_off(connection, ENDED_BROKEN, NGHTTP2_STREAM_CLOSED)
+    elif fault == FRAMES_FORBIDDEN:
+        cut_off(connection, ENDED_BROKEN, NGHTTP2_PROTOCOL_ERROR)
 
 
 cdef size_t gather(Connection *connection) noexcept nogil:
@@ -584,7 +612,6 @@ cdef void connection_say_farewell(Connection *connection, int ending) noexcept n
     connection.ending = <uint8_t> ending
     connection.goaway_ns = connection.loop.now_ns
     nghttp2_submit_shutdown_notice(connection.session)
-    nghttp2_submit_ping(connection.session, NGHTTP2_FLAG_NONE, <const uint8_t *> FAREWELL_PING)
     connection_mark(connection)
 
 

@@ -4,7 +4,7 @@ A `Loop` is one thread with everything that it touches; connections and streams 
 their loop. Other threads reach a loop only through its `Inbox`.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from libcpp.memory cimport shared_ptr
 
@@ -16,6 +16,7 @@ from ownerd.base.live cimport LiveLoop
 from ownerd.base.nghttp2 cimport nghttp2_option, nghttp2_session, nghttp2_session_callbacks
 from ownerd.base.openssl cimport SSL
 from ownerd.engine.core cimport EngineCore
+from ownerd.net.frames cimport Frames
 from ownerd.net.tls cimport TlsMaterial
 
 cdef enum:
@@ -100,6 +101,7 @@ cdef struct Stream:
     uint8_t seen                      # headers
     bint request_ended
     bint encoding_refused
+    uint16_t http_status              # of the answer to what is no gRPC call; 0: it is one, so far
     uint8_t credential
     char digest[DIGEST_BYTES]
     uint32_t header_bytes
@@ -159,7 +161,8 @@ cdef struct Connection:
     bint peer_left                    # its GOAWAY has come
     uint8_t goaway
     uint8_t ending
-    uint32_t continuations
+    bint cut                          # told why it ends; what it sends is not looked at any more
+    Frames frames
     int64_t opened_ns
     int64_t alive_ns                  # the peer last sent or took something
     int64_t busy_ns                   # a call was last begun or ended

@@ -14,7 +14,7 @@ All functions run on the loop's thread, except for the hand-over from the engine
 touches the inbox only. Nothing here reads or writes a socket, or decides about a connection.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport abort, free, malloc, realloc
 from libc.string cimport memcpy, memset, strlen
@@ -27,8 +27,8 @@ from ownerd.api.grpc_http2 cimport (
     grpc_message_bytes, grpc_put_prefix, grpc_target, grpc_timeout_ns,
 )
 from ownerd.api.reasons cimport (
-    BAD_TIMEOUT, COMPRESSED, HEADERS_TOO_LARGE, MALFORMED_MESSAGE, MESSAGE_CUT_OFF,
-    MESSAGE_TOO_LARGE, MORE_MESSAGES, NOT_GRPC, NOT_POST, NO_MESSAGE, NO_TRAILERS,
+    BAD_TIMEOUT, COMPRESSED, COMPRESSION_UNTOLD, HEADERS_TOO_LARGE, MALFORMED_MESSAGE,
+    MESSAGE_CUT_OFF, MESSAGE_TOO_LARGE, MORE_MESSAGES, NOT_GRPC, NOT_POST, NO_MESSAGE, NO_TRAILERS,
     TOO_MUCH_UNDER_WAY, UNKNOWN_METHOD, UNKNOWN_SERVICE, Reason, Value, numeral, refuse,
     refuse_with,
 )
@@ -59,12 +59,13 @@ cdef enum Seen:                       # bits
     SEEN_BAD_TIMEOUT = 16
     SEEN_ENCODING = 32                # another than identity
     SEEN_TOO_MUCH = 64
+    SEEN_HEAD = 128                   # the method, whose answer has no body
 
 cdef enum:
     SPARE_STREAMS = 4_096           # kept by a loop for calls to come
     SERVING = 1                       # grpc.health.v1.HealthCheckResponse.ServingStatus
     NOT_SERVING = 2
-    STATUS_DIGITS = 4
+    STATUS_DIGITS = 6
     RETRY_DIGITS = 24
 
 cdef const char *GRPC_CONTENT = "application/grpc"
@@ -187,8 +188,7 @@ cdef inline bint holds_too_much(const Stream *stream, size_t more) noexcept nogi
 cdef void stream_header(
     Stream *stream, const char *name, size_t name_size, const char *value, size_t value_size
 ) noexcept nogil:
-    """Take one header of the request; those that gRPC servers do not ask for are only counted."""
-    stream.header_bytes += <uint32_t> (name_size + value_size + 32)
+    """Take one header of the request, which is counted already."""
     if stream.header_bytes > stream.loop.limits.max_header_bytes:
         stream.seen |= SEEN_TOO_MUCH
     elif name_size == 5 and same(name, name_size, ":path"):
@@ -197,6 +197,8 @@ cdef void stream_header(
     elif name_size == 7 and same(name, name_size, ":method"):
         if same(value, value_size, "POST"):
             stream.seen |= SEEN_POST
+        elif same(value, value_size, "HEAD"):
+            stream.seen |= SEEN_HEAD
     elif name_size == 12:
         if same(name, name_size, "content-type") and grpc_is_content_type(value, value_size):
             stream.seen |= SEEN_GRPC
@@ -221,11 +223,13 @@ cdef void stream_headers_done(Stream *stream) noexcept nogil:
     if seen & SEEN_TOO_MUCH:
         refuse_too_much(stream)
     elif not seen & SEEN_POST:
-        refuse_http(stream, NOT_POST, "405")
+        refuse_http(stream, NOT_POST, 405)
     elif not seen & SEEN_GRPC:
-        refuse_http(stream, NOT_GRPC, "415")
+        refuse_http(stream, NOT_GRPC, 415)
     elif not seen & SEEN_TE:
-        refuse_http(stream, NO_TRAILERS, "400")
+        refuse(&stream.call.task, NO_TRAILERS)
+        count_add(&stream.loop.counts.refused, 1)
+        submit_error(stream, "400")
     elif stream.target == TARGET_UNKNOWN:
         refuse_stream(stream, UNKNOWN_METHOD)
     elif seen & SEEN_BAD_TIMEOUT:
@@ -250,8 +254,8 @@ cdef void stream_data(Stream *stream, const uint8_t *data, size_t size) noexcept
     """Take a piece of the request; it may be cut anywhere."""
     cdef size_t wanted = stream.body_size + size
     cdef uint32_t message_bytes
-    if stream.state != RECEIVING:
-        return                        # answered before it was whole: nobody reads the rest
+    if stream.state != RECEIVING or stream.http_status != 0:
+        return                        # nobody reads it
     if wanted > stream.body_capacity and not grow_body(stream, wanted):
         return
     memcpy(stream.body + stream.body_size, data, size)
@@ -303,10 +307,12 @@ cdef void stream_request_done(Stream *stream) noexcept nogil:
     stream.request_ended = True
     if stream.state != RECEIVING:
         return
-    if size == 0:
+    if stream.http_status != 0:
+        answer_http(stream)
+    elif size == 0:
         refuse_stream(stream, NO_MESSAGE)
     elif stream.body[0] != 0:
-        refuse_encoding(stream)
+        refuse_stream(stream, COMPRESSION_UNTOLD)
     elif size < PREFIX_BYTES or size < PREFIX_BYTES + grpc_message_bytes(stream.body):
         refuse_stream(stream, MESSAGE_CUT_OFF)
     elif grpc_message_bytes(stream.body) > stream.loop.limits.max_message_bytes:
@@ -482,11 +488,52 @@ cdef void refuse_stream(Stream *stream, Reason reason) noexcept nogil:
     answer_refused(stream)
 
 
-cdef void refuse_http(Stream *stream, Reason reason, const char *http_status) noexcept nogil:
-    """Answer what is no gRPC call, also to those who look at HTTP's status only."""
+cdef void refuse_http(Stream *stream, Reason reason, uint16_t http_status) noexcept nogil:
+    """Answer what is no gRPC call once it is whole, like any HTTP server."""
     refuse(&stream.call.task, reason)
+    stream.http_status = http_status
+
+
+cdef ssize_t on_read_text(
+    nghttp2_session *session, int32_t stream_id, uint8_t *buffer, size_t capacity, uint32_t *flags,
+    nghttp2_data_source *source, void *user_data
+) noexcept nogil:
+    """Copy the next piece of the text for people who came here by chance."""
+    cdef Stream *stream = <Stream *> source.ptr
+    cdef size_t size = strlen(stream.call.task.message) - stream.sent_bytes
+    size = min(size, capacity)
+    memcpy(buffer, stream.call.task.message + stream.sent_bytes, size)
+    stream.sent_bytes += size
+    if stream.call.task.message[stream.sent_bytes] == 0:
+        flags[0] |= NGHTTP2_DATA_FLAG_EOF
+    return <ssize_t> size
+
+
+cdef void answer_http(Stream *stream) noexcept nogil:
+    """Answer with a status of HTTP and a text."""
+    cdef char digits[STATUS_DIGITS]
+    cdef char code[STATUS_DIGITS]
+    cdef nghttp2_data_provider provider
+    cdef const nghttp2_data_provider *body = NULL
+    cdef nghttp2_nv headers[3]
+    assert_that(stream.state == RECEIVING, "a call has one answer")
+    stream.state = ANSWERED
     count_add(&stream.loop.counts.refused, 1)
-    submit_error(stream, http_status)
+    snprintf(digits, sizeof(digits), "%d", <int> stream.http_status)
+    snprintf(code, sizeof(code), "%d", stream.call.task.code)
+    headers[0] = header(":status", digits)
+    headers[0].flags = NGHTTP2_NV_FLAG_NO_COPY_NAME
+    headers[1] = header("content-type", "text/plain")
+    headers[2] = header("grpc-status", code)
+    headers[2].flags = NGHTTP2_NV_FLAG_NO_COPY_NAME
+    provider.source.ptr = stream
+    provider.read_callback = on_read_text
+    if not stream.seen & SEEN_HEAD:
+        body = &provider
+    if nghttp2_submit_response(
+        stream.connection.session, stream.stream_id, headers, 3, body
+    ) != 0:
+        stream.connection.dead = True
 
 
 cdef void refuse_too_much(Stream *stream) noexcept nogil:
