@@ -6,7 +6,7 @@ by having the same methods. All of them run on the event loop's thread.
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 import grpc
 import grpc.aio
@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha import reflection
 from ownerd.server import addresses, tls
 from ownerd.server.addresses import Address
 from ownerd.server.exits import CannotListen
+from ownerd.server.one_request import Collector, OneRequest
 
 HEALTH_SERVICE = "grpc.health.v1.Health"
 
@@ -167,11 +168,15 @@ class GrpcioListener:
 
     def _make_server(self) -> grpc.aio.Server:
         server = grpc.aio.server(options=self._options, maximum_concurrent_rpcs=self._call_limit)
-        server.add_generic_rpc_handlers(self._handlers)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health_service, server)
+        services = Collector()
+        services.add_generic_rpc_handlers(self._handlers)
+        health_pb2_grpc.add_HealthServicer_to_server(
+            self._health_service, cast(grpc.aio.Server, services)
+        )
+        server.add_generic_rpc_handlers([OneRequest(each) for each in services.services])
         if self._reflected:
-            services = (*self._reflected, HEALTH_SERVICE, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(services, server)
+            shown = (*self._reflected, HEALTH_SERVICE, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(shown, server)
         return server
 
     def _bind(self, address: Address) -> Address:
