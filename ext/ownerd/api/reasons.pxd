@@ -38,6 +38,7 @@ cdef enum Reason:
     SERVER_STOPPING
     STORAGE_FAILED
     DEADLINE_PASSED
+    REQUEST_STALLED
     # not by this caller
     TOKEN_NOT_VALID
     NO_CREDENTIALS

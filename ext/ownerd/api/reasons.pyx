@@ -136,6 +136,10 @@ define(
     "the deadline passed before the call was decided; nothing changed",
 )
 define(
+    REQUEST_STALLED, "REQUEST_STALLED", DEADLINE_EXCEEDED,
+    "the request did not come in within dial_transfer_timeout_s; nothing changed",
+)
+define(
     TOKEN_NOT_VALID, "UNAUTHENTICATED", UNAUTHENTICATED,
     "the token is not valid here: it is wrong, over or revoked",
 )

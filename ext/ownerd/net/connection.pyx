@@ -21,6 +21,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport abort, calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
+from ownerd.api.task cimport OK
 from ownerd.base.assertions cimport assert_that
 from ownerd.base.atomics cimport count_add
 from ownerd.base.live cimport LIVE_CONNECTION, live_count
@@ -52,18 +53,21 @@ from ownerd.base.rate_limiter cimport rate_after, rate_wait_ns
 from ownerd.base.sockets cimport (
     EPOLLIN, EPOLLOUT, EPOLL_CTL_ADD, EPOLL_CTL_MOD, SHUT_WR, epoll_ctl, epoll_event, shutdown,
 )
-from ownerd.base.units cimport NS_PER_S
+from ownerd.base.units cimport NS_PER_MS, NS_PER_S
 from ownerd.net.frames cimport (
     FRAMES_BROKEN, FRAMES_CLOSED, FRAMES_CONTINUED, FRAMES_FLOOD, FRAMES_FORBIDDEN, FrameFault,
     frames_begin, frames_stream_ended, frames_take,
 )
+from ownerd.net.holdings cimport (
+    holdings_add_unsent, holdings_give_back_unsent, holdings_leave,
+)
 from ownerd.net.state cimport (
-    ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_HANDSHAKE, ENDED_HEADERS, ENDED_IDLE,
-    ENDED_KEEPALIVE, ENDED_RESETS, ENDED_TLS, ENDING_COUNT, LEAVING, LINGERING, NOTICED,
-    READ_BYTES, STAYING, WRITE_BYTES, Connection, Loop, Socket, Stream,
+    ANSWERED, ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_HANDSHAKE, ENDED_HEADERS, ENDED_IDLE,
+    ENDED_KEEPALIVE, ENDED_RESETS, ENDED_STALLED, ENDED_TLS, ENDING_COUNT, LEAVING, LINGERING, NOTICED,
+    READ_BYTES, STAYING, UNDER_WAY, WRITE_BYTES, Connection, Loop, Socket, Stream,
 )
 from ownerd.net.stream cimport (
-    stream_close, stream_data, stream_header, stream_headers_done, stream_open,
+    LOOK_BROKEN, LOOK_SAID, Look, stream_close, stream_data, stream_header, stream_headers_done, stream_look, stream_open,
     stream_request_done,
 )
 from ownerd.net.tls cimport (
@@ -71,7 +75,8 @@ from ownerd.net.tls cimport (
     tls_peer_names, tls_say_goodbye, tls_speaks_http2,
 )
 from ownerd.net.transport cimport (
-    TRANSPORT_AGAIN, TRANSPORT_BROKEN, transport_close, transport_read, transport_write,
+    TRANSPORT_AGAIN, TRANSPORT_BROKEN, transport_close, transport_read, transport_silence_ns,
+    transport_write,
 )
 
 cdef extern from "<openssl/crypto.h>" nogil:
@@ -84,7 +89,10 @@ cdef enum:
     HEADER_BYTES = 32                 # counted for each header, as by SETTINGS_MAX_HEADER_LIST_SIZE
     HEADERS_CUT_FACTOR = 4            # past as many times the limit the connection is cut
     PING_BYTES = 8
+    OUTPUT_GRACE_S = 16               # WRITE_BYTES at the least rate of a transfer
     NO_LIMIT = 1 << 30
+
+cdef int64_t LATE_NS = 50 * NS_PER_MS   # a loop that was awake has looked within that time
 
 cdef const char *ALIVE_PING = "ownerd-a"
 cdef const char *FAREWELL_PING = "ownerd-f"
@@ -162,7 +170,9 @@ cdef int on_frame(
         stream = find_stream(connection, frame.hd.stream_id)
         if stream != NULL:
             stream.request_ended = True   # nothing more comes
-        spend_reset(connection)
+        # Who gives up a call that was worth a decision has paid for it as for any other.
+        if stream == NULL or not is_decided(stream):
+            spend_reset(connection)
     elif type == NGHTTP2_SETTINGS:
         connection.settings_seen = True
     elif type == NGHTTP2_GOAWAY:
@@ -171,6 +181,10 @@ cdef int on_frame(
         if memcmp(frame.ping.opaque_data, FAREWELL_PING, PING_BYTES) == 0:
             connection_leave(connection)
     return 0
+
+
+cdef inline bint is_decided(const Stream *stream) noexcept nogil:
+    return stream.state == UNDER_WAY or (stream.state == ANSWERED and stream.call.task.code == OK)
 
 
 cdef int on_frame_sent(
@@ -226,8 +240,8 @@ cdef void cut_off(Connection *connection, int ending, uint32_t error_code) noexc
         return
     connection.cut = True
     connection.ending = <uint8_t> ending
-    connection.goaway = LEAVING
-    connection.goaway_ns = connection.loop.now_ns
+    if connection.goaway < LEAVING:
+        leave(connection)
     nghttp2_session_terminate_session(connection.session, error_code)
     connection_mark(connection)
 
@@ -336,6 +350,7 @@ cdef void refuse_handshake(Connection *connection, int rest) noexcept nogil:
     SSL_free(connection.tls)
     connection.tls = NULL
     connection.ending = ENDED_TLS
+    leave(connection)
     connection.goaway = LINGERING
     connection.goaway_ns = connection.loop.now_ns
     shutdown(connection.fd, SHUT_WR)
@@ -373,6 +388,8 @@ cdef void connection_close(Connection *connection) noexcept nogil:
     assert_that(not connection.dirty, "what is closed is in no list of what to write")
     while connection.streams != NULL:
         stream_close(connection.streams)
+    drop_unsent(connection)
+    holdings_leave(connection)
     assert_that(
         connection.stream_count == 0 and connection.held_bytes == 0,
         "a connection without streams holds nothing",
@@ -380,7 +397,6 @@ cdef void connection_close(Connection *connection) noexcept nogil:
     transport_close(connection)
     nghttp2_session_del(connection.session)
     free(connection.peer_names)
-    free(connection.unsent)
     if connection.to_be_read:
         forget_unread(connection)
     if connection.previous != NULL:
@@ -391,6 +407,7 @@ cdef void connection_close(Connection *connection) noexcept nogil:
         connection.next.previous = connection.previous
     assert_that(loop.counts.connections > 0, "a connection that is closed was counted")
     count_add(&loop.counts.connections, -1)
+    count_add(&loop.counts.left, -<int64_t> (connection.goaway >= LEAVING))
     count_add(&loop.counts.closed, 1)
     count_add(&loop.counts.ended[connection.ending], 1)
     live_count(LIVE_CONNECTION, -1)
@@ -457,7 +474,10 @@ cdef void connection_read(Connection *connection) noexcept nogil:
     if connection.session == NULL and connection.goaway != LINGERING \
             and not shake_hands(connection):
         return
+    note_arrival(connection)
     size = transport_read(connection, loop.input, READ_BYTES)
+    if size < READ_BYTES and not connection.unread:
+        connection.drained_ns = loop.now_ns
     if size == TRANSPORT_AGAIN:
         if connection.read_awaits_write or connection.write_awaits_read:
             connection_mark(connection)
@@ -471,6 +491,23 @@ cdef void connection_read(Connection *connection) noexcept nogil:
         return                        # nobody listens any more
     take_frames(connection, <size_t> size)
     connection_mark(connection)
+
+
+cdef void note_arrival(Connection *connection) noexcept nogil:
+    """Find out when the bytes that are read next came: a deadline counts from then.
+
+    Usually that is now. Where nobody has looked for a while, the system is asked for the last ones:
+    they may have waited while the process stood still, or had too much else to do.
+    """
+    cdef Loop *loop = connection.loop
+    cdef int64_t silence_ns
+    connection.came_ns = loop.now_ns
+    if loop.now_ns - connection.drained_ns <= LATE_NS:
+        return
+    silence_ns = transport_silence_ns(connection)
+    connection.came_ns = max(
+        connection.drained_ns, loop.awake_ns if silence_ns < 0 else loop.now_ns - silence_ns
+    )
 
 
 cdef void take_frames(Connection *connection, size_t size) noexcept nogil:
@@ -522,6 +559,15 @@ cdef void keep_unsent(Connection *connection, const char *data, size_t size) noe
     memcpy(connection.unsent, data, size)
     connection.unsent_size = size
     connection.unsent_at = 0
+    connection.unsent_ns = connection.loop.now_ns
+    holdings_add_unsent(connection, size)
+
+
+cdef void drop_unsent(Connection *connection) noexcept nogil:
+    if connection.unsent != NULL:
+        holdings_give_back_unsent(connection, connection.unsent_size)
+        free(connection.unsent)
+        connection.unsent = NULL
 
 
 cdef bint send_unsent(Connection *connection) noexcept nogil:
@@ -543,8 +589,7 @@ cdef bint send_unsent(Connection *connection) noexcept nogil:
         )
     if connection.unsent_at < connection.unsent_size:
         return False
-    free(connection.unsent)
-    connection.unsent = NULL
+    drop_unsent(connection)
     return True
 
 
@@ -591,6 +636,8 @@ cdef void linger(Connection *connection) noexcept nogil:
     if connection.goaway == STAYING and not connection.peer_left:
         connection.ending = ENDED_BROKEN
     assert_that(connection.goaway < LINGERING, "goodbye is said once")
+    if connection.goaway < LEAVING:
+        leave(connection)
     assert_that(connection.unsent == NULL, "goodbye is said when all is said")
     connection.goaway = LINGERING
     connection.goaway_ns = connection.loop.now_ns
@@ -620,13 +667,36 @@ cdef void connection_leave(Connection *connection) noexcept nogil:
     if connection.goaway >= LEAVING or connection.session == NULL:
         return
     assert_that(connection.ending != ENDED_BY_PEER, "who leaves has a reason")
-    connection.goaway = LEAVING
-    connection.goaway_ns = connection.loop.now_ns
+    leave(connection)
     nghttp2_submit_goaway(
         connection.session, NGHTTP2_FLAG_NONE,
         nghttp2_session_get_last_proc_stream_id(connection.session), NGHTTP2_NO_ERROR, NULL, 0,
     )
     connection_mark(connection)
+
+
+cdef void leave(Connection *connection) noexcept nogil:
+    """Take no new calls from now on."""
+    assert_that(connection.goaway < LEAVING, "who leaves does so once")
+    connection.goaway = LEAVING
+    connection.goaway_ns = connection.loop.now_ns
+    count_add(&connection.loop.counts.left, 1)
+
+
+cdef void connection_look_at_calls(Connection *connection) noexcept nogil:
+    """Apply the limits in time to the calls."""
+    cdef Stream *stream = connection.streams
+    cdef Look found
+    if connection.dead or connection.cut or connection.goaway == LINGERING:
+        return
+    while stream != NULL:
+        found = stream_look(stream)   # closes no stream: that comes with the next write
+        if found == LOOK_BROKEN:
+            cut_off(connection, ENDED_STALLED, NGHTTP2_ENHANCE_YOUR_CALM)
+            return
+        if found == LOOK_SAID:
+            connection_mark(connection)
+        stream = stream.next
 
 
 cdef void connection_look(Connection *connection) noexcept nogil:
@@ -652,8 +722,16 @@ cdef void connection_look(Connection *connection) noexcept nogil:
     elif connection.stream_count == 0 \
             and now_ns - connection.busy_ns > loop.limits.max_idle_ns:
         connection_say_farewell(connection, ENDED_IDLE)
+    if connection.unsent != NULL and now_ns - connection.unsent_ns > output_ns(loop):
+        connection_end(connection, ENDED_STALLED)
+    connection_look_at_calls(connection)
     if not connection.dead:
         keep_alive(connection)
+
+
+cdef int64_t output_ns(const Loop *loop) noexcept nogil:
+    """Return how long a peer may take over WRITE_BYTES of output."""
+    return loop.limits.transfer_timeout_ns + OUTPUT_GRACE_S * NS_PER_S
 
 
 cdef bint is_stranger(const Connection *connection) noexcept nogil:

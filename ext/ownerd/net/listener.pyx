@@ -20,7 +20,7 @@ from ownerd.engine.engine cimport Engine
 from ownerd.net.loop cimport loop_free, loop_new, loop_order, loop_start
 from ownerd.net.state cimport (
     CLOSE, DRAIN, ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_DRAIN, ENDED_HANDSHAKE,
-    ENDED_HEADERS, ENDED_IDLE, ENDED_KEEPALIVE, ENDED_RESETS, ENDED_TLS, Limits, Loop, Socket,
+    ENDED_HEADERS, ENDED_IDLE, ENDED_KEEPALIVE, ENDED_RESETS, ENDED_STALLED, ENDED_TLS, Limits, Loop, Socket,
 )
 from ownerd.net.tls cimport TlsMaterial, tls_server_context, tls_use
 
@@ -30,11 +30,11 @@ cdef int64_t SHORTEST_CHECK_INTERVAL_NS = 20 * NS_PER_MS
 ENDINGS = {
     "peer": ENDED_BY_PEER, "broken": ENDED_BROKEN, "handshake": ENDED_HANDSHAKE,
     "keepalive": ENDED_KEEPALIVE, "idle": ENDED_IDLE, "age": ENDED_AGE, "resets": ENDED_RESETS,
-    "headers": ENDED_HEADERS, "drain": ENDED_DRAIN, "tls": ENDED_TLS,
+    "headers": ENDED_HEADERS, "drain": ENDED_DRAIN, "tls": ENDED_TLS, "stalled": ENDED_STALLED,
 }
 COUNTS = (
-    "accepted", "connections", "streams", "under_way", "received", "given_up", "refused",
-    "health_checks", "handshakes", "accept_pauses", "wakeups", "writes",
+    "accepted", "connections", "left", "streams", "held_bytes", "under_way", "received", "given_up",
+    "stalled", "refused", "health_checks", "handshakes", "accept_pauses", "wakeups", "writes",
 )
 
 
@@ -50,8 +50,8 @@ cdef class Listener:
         access: who may make them.
         threads: how many loops.
         max_connections, max_streams, max_header_bytes, max_message_bytes, max_held_bytes,
-        max_memory_bytes, max_resets_per_s, handshake_timeout_s, keepalive_time_s,
-        keepalive_timeout_s, max_idle_s, max_age_s, max_age_grace_s: limits, as the server's
+        max_principal_bytes, max_memory_bytes, max_resets_per_s, handshake_timeout_s,
+        transfer_timeout_s, keepalive_time_s, keepalive_timeout_s, max_idle_s, max_age_s, max_age_grace_s: limits, as the server's
         settings describe them.
     """
 
@@ -69,9 +69,9 @@ cdef class Listener:
 
     def __init__(
         self, Engine engine not None, Access access not None, *, threads, max_connections,
-        max_streams, max_header_bytes, max_message_bytes, max_held_bytes, max_memory_bytes,
-        max_resets_per_s, handshake_timeout_s, keepalive_time_s, keepalive_timeout_s, max_idle_s,
-        max_age_s, max_age_grace_s,
+        max_streams, max_header_bytes, max_message_bytes, max_held_bytes, max_principal_bytes,
+        max_memory_bytes, max_resets_per_s, handshake_timeout_s, transfer_timeout_s,
+        keepalive_time_s, keepalive_timeout_s, max_idle_s, max_age_s, max_age_grace_s,
     ):
         self.engine = engine
         self.access = access
@@ -83,15 +83,22 @@ cdef class Listener:
         # The largest message must have a place, also while its buffer grows.
         self.limits.max_held_bytes = max(max_held_bytes, 2 * max_message_bytes)
         self.limits.max_loop_bytes = max(max_memory_bytes // threads, 4 * max_message_bytes)
+        # Nobody fills a loop alone.
+        self.limits.max_share_bytes = min(
+            max(max_principal_bytes // threads, 2 * max_message_bytes),
+            self.limits.max_loop_bytes // 2,
+        )
         self.limits.max_resets_per_s = max_resets_per_s
         self.limits.handshake_timeout_ns = ns(handshake_timeout_s)
+        self.limits.transfer_timeout_ns = ns(transfer_timeout_s)
         self.limits.keepalive_time_ns = ns(keepalive_time_s)
         self.limits.keepalive_timeout_ns = ns(keepalive_timeout_s)
         self.limits.max_idle_ns = ns(max_idle_s)
         self.limits.max_age_ns = ns(max_age_s)
         self.limits.max_age_grace_ns = ns(max_age_grace_s)
         shortest = min(
-            handshake_timeout_s, keepalive_time_s, keepalive_timeout_s, max_idle_s, max_age_s
+            handshake_timeout_s, transfer_timeout_s, keepalive_time_s, keepalive_timeout_s,
+            max_idle_s, max_age_s,
         )
         self.limits.check_interval_ns = max(
             SHORTEST_CHECK_INTERVAL_NS, min(LONGEST_CHECK_INTERVAL_NS, ns(shortest / 4))

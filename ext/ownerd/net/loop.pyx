@@ -42,15 +42,17 @@ from ownerd.engine.queue cimport queue_submit_all
 from ownerd.net.authn cimport access_refresh
 from ownerd.net.connection cimport (
     connection_callbacks, connection_close, connection_end, connection_leave, connection_look,
-    connection_mark, connection_open, connection_options, connection_read,
+    connection_look_at_calls, connection_mark, connection_open, connection_options, connection_read,
     connection_say_farewell, connection_write,
 )
+from ownerd.net.holdings cimport holdings_forget
 from ownerd.net.state cimport (
-    CLOSE, ENDED_DRAIN, READ_BYTES, SERVE, WRITE_BYTES, Connection, Limits, Loop, Socket,
+    CLOSE, ENDED_DRAIN, READ_BYTES, SERVE, WRITE_BYTES, Connection, Limits, Loop, Share, Socket,
     Stream,
 )
-from ownerd.net.stream cimport stream_decided, streams_free_spare
+from ownerd.net.stream cimport stream_decided, stream_submits, streams_free_spare
 from ownerd.net.tls cimport TlsMaterial
+from ownerd.rules.ownership cimport NEVER_NS
 
 cdef enum:
     EVENTS = 256                      # taken from epoll at once
@@ -58,6 +60,9 @@ cdef enum:
     HANDSHAKES = 16                   # steps of TLS handshakes in one wake-up
     ACCEPT_PAUSE_MS = 100             # when no connection can be taken
     CLOSING_LOOK_MS = 20
+    LOOK_MS = 20                      # between two looks at calls that come in
+
+cdef int64_t LATE_NS = 50 * NS_PER_MS
 
 
 # --- the inbox ------------------------------------------------------------------------------------
@@ -113,13 +118,26 @@ cdef void take_decided(Stream *stream) noexcept nogil:
 
 
 cdef void submit_ready(Loop *loop) noexcept nogil:
-    """Submit what this wake-up has decoded; what the engine refuses is answered at once."""
+    """Submit what this wake-up has decoded; what the engine refuses is answered at once.
+
+    Calls that were given up in the meantime are left out.
+    """
     cdef Task *refused = loop.first_ready
+    cdef Task **at
     cdef Task *after
     if refused == NULL:
         return
     assert_that(loop.last_ready.next == NULL, "the last call that is ready is the last")
     loop.first_ready = loop.last_ready = NULL
+    at = &refused
+    while at[0] != NULL:
+        after = at[0].next
+        if stream_submits(<Stream *> at[0]):
+            at = &at[0].next
+        else:
+            at[0] = after
+    if refused == NULL:
+        return
     refused = queue_submit_all(&loop.engine.queue, refused)
     while refused != NULL:
         after = refused.next
@@ -283,30 +301,76 @@ cdef void check_limits(Loop *loop) noexcept nogil:
     while connection != NULL:
         connection_look(connection)
         connection = connection.next
+    holdings_forget(loop)
+    # What was not needed since the last look is not kept.
+    streams_free_spare(loop, loop.spare_least)
+    loop.spare_least = loop.spare_count
     loop.checked_ns = loop.now_ns
+
+
+cdef void look_at_calls(Loop *loop) noexcept nogil:
+    """Look at the calls with a deadline that still come in.
+
+    However many deadlines there are, a look waits ten times as long as the last one has taken, and
+    not less than LOOK_MS.
+    """
+    cdef Connection *connection = loop.connections
+    cdef int64_t took_ns
+    loop.next_look_ns = NEVER_NS
+    while connection != NULL:
+        connection_look_at_calls(connection)
+        connection = connection.next
+    took_ns = clock_elapsed() - loop.now_ns
+    loop.rest_until_ns = loop.now_ns + max(10 * took_ns, LOOK_MS * NS_PER_MS)
+
+
+cdef bint look_is_due(const Loop *loop) noexcept nogil:
+    return loop.now_ns >= max(loop.next_look_ns, loop.rest_until_ns)
 
 
 cdef int patience_ms(Loop *loop) noexcept nogil:
     """Return how long epoll may wait: for ever while there is nothing to look at."""
+    cdef int64_t wait_ns
     if loop.order == CLOSE:
         return CLOSING_LOOK_MS
     if loop.listening_paused:
         return ACCEPT_PAUSE_MS
     if loop.connections == NULL:
-        return -1
-    return <int> (loop.limits.check_interval_ns // NS_PER_MS)
+        return -1 if loop.spare == NULL else <int> (loop.limits.check_interval_ns // NS_PER_MS)
+    wait_ns = loop.limits.check_interval_ns
+    if loop.next_look_ns != NEVER_NS:
+        wait_ns = min(wait_ns, max(loop.next_look_ns, loop.rest_until_ns) - loop.now_ns)
+    return <int> (max(<int64_t> 0, wait_ns) // NS_PER_MS) + 1
+
+
+cdef void note_wait(
+    Loop *loop, int64_t before_ns, int64_t asleep_ns, int patience, bint interrupted
+) noexcept nogil:
+    """Note since when what is found now may have been there.
+
+    A wait that is interrupted, or longer than was asked for, tells that the process stood still.
+    """
+    cdef int64_t waited_ns = loop.now_ns - asleep_ns
+    if not loop.interrupted:
+        loop.awake_ns = loop.now_ns
+    if interrupted or (patience >= 0 and waited_ns > patience * NS_PER_MS + LATE_NS):
+        loop.awake_ns = min(loop.awake_ns, asleep_ns)
+    if asleep_ns - before_ns > LATE_NS:
+        loop.awake_ns = min(loop.awake_ns, before_ns)
+    loop.interrupted = interrupted
 
 
 cdef void wake_up(Loop *loop) noexcept nogil:
     cdef epoll_event events[EVENTS]
     cdef bint mail = False
     cdef int i
+    cdef int patience = 0 if loop.unread != NULL else patience_ms(loop)
     cdef int64_t before_ns = loop.now_ns
-    cdef int count = epoll_wait(
-        loop.epoll_fd, events, EVENTS, 0 if loop.unread != NULL else patience_ms(loop)
-    )
+    cdef int64_t asleep_ns = clock_elapsed()
+    cdef int count = epoll_wait(loop.epoll_fd, events, EVENTS, patience)
     loop.now_ns = clock_elapsed()
     assert_that(loop.now_ns >= before_ns, "time does not go back")
+    note_wait(loop, before_ns, asleep_ns, patience, count < 0)
     assert_that(loop.dirty == NULL, "a wake-up leaves nothing unwritten")
     count_add(&loop.counts.wakeups, 1)
     loop.handshakes_left = HANDSHAKES
@@ -324,7 +388,10 @@ cdef void wake_up(Loop *loop) noexcept nogil:
         end_all(loop)
     elif loop.now_ns - loop.checked_ns >= loop.limits.check_interval_ns:
         check_limits(loop)
+    if look_is_due(loop):
+        look_at_calls(loop)
     write_marked(loop)
+    flag_set(&loop.counts.held_bytes, loop.held_bytes)
 
 
 cdef void *loop_main(void *argument) noexcept nogil:
@@ -363,7 +430,13 @@ cdef Loop *loop_new(
     loop.first_ready = loop.last_ready = NULL
     loop.listening_paused = loop.ended = False
     loop.next_peer = 0
-    loop.now_ns = loop.checked_ns = clock_elapsed()
+    loop.now_ns = loop.checked_ns = loop.awake_ns = clock_elapsed()
+    loop.interrupted = False
+    loop.next_look_ns = NEVER_NS
+    loop.rest_until_ns = 0
+    loop.spare_least = 0
+    memset(&loop.strangers, 0, sizeof(Share))
+    memset(&loop.everybody, 0, sizeof(Share))
     loop.seed = <uint32_t> loop.now_ns
     loop.callbacks = connection_callbacks()
     loop.options = connection_options()
@@ -390,7 +463,8 @@ cdef void loop_free(Loop *loop) noexcept nogil:
         close(loop.listening[i].fd)
     for i in range(loop.inbox.arrivals.size()):
         close(loop.inbox.arrivals[i].fd)   # accepted when this loop was over already
-    streams_free_spare(loop)
+    streams_free_spare(loop, loop.spare_count)
+    holdings_forget(loop)
     nghttp2_session_callbacks_del(loop.callbacks)
     nghttp2_option_del(loop.options)
     free(loop.input)

@@ -1,8 +1,13 @@
 """C interface of stream: one call, from its first header to its last byte."""
 
-from libc.stdint cimport int32_t, uint8_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t
 
 from ownerd.net.state cimport Connection, Loop, Stream
+
+cdef enum Look:
+    LOOK_FINE
+    LOOK_SAID                         # there is something to be written
+    LOOK_BROKEN                       # the connection cannot go on
 
 cdef Stream *stream_open(Connection *connection, int32_t stream_id) noexcept nogil
 cdef void stream_close(Stream *stream) noexcept nogil
@@ -13,4 +18,6 @@ cdef void stream_headers_done(Stream *stream) noexcept nogil
 cdef void stream_data(Stream *stream, const uint8_t *data, size_t size) noexcept nogil
 cdef void stream_request_done(Stream *stream) noexcept nogil
 cdef void stream_decided(Stream *stream) noexcept nogil
-cdef void streams_free_spare(Loop *loop) noexcept nogil
+cdef bint stream_submits(Stream *stream) noexcept nogil
+cdef Look stream_look(Stream *stream) noexcept nogil
+cdef void streams_free_spare(Loop *loop, uint32_t count) noexcept nogil

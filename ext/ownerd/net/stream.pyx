@@ -7,8 +7,10 @@ trailers. Errors are answered as trailers only.
 Invariants:
 - A stream that the engine has (UNDER_WAY) stays where it is until `stream_decided`, whatever
   becomes of its HTTP/2 stream: `stream_close` only detaches it then.
-- Whatever a stream holds beyond its own struct is counted in `held_bytes`: of its connection
-  until its HTTP/2 stream is gone, of its loop until it is freed.
+- A call that is READY and closed before the end of the wake-up is not submitted: nobody may have
+  seen it begin.
+- What a call holds is counted by `holdings`; its records and its request are freed once the answer
+  is encoded.
 
 All functions run on the loop's thread, except for the hand-over from the engine's writer, which
 touches the inbox only. Nothing here reads or writes a socket, or decides about a connection.
@@ -19,7 +21,9 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport abort, free, malloc, realloc
 from libc.string cimport memcpy, memset, strlen
 
-from ownerd.api.dial_call cimport CALL_KIND_COUNT, call_clear, call_init
+from ownerd.api.dial_call cimport (
+    CALL_KIND_COUNT, call_clear, call_free_items, call_init, call_item_bytes, call_shrink_answer,
+)
 from ownerd.api.dial_codec cimport dial_decode, dial_encode, read_text_field
 from ownerd.api.error_details cimport DETAILS_BYTES, details_encode
 from ownerd.api.grpc_http2 cimport (
@@ -27,9 +31,9 @@ from ownerd.api.grpc_http2 cimport (
     grpc_message_bytes, grpc_put_prefix, grpc_target, grpc_timeout_ns,
 )
 from ownerd.api.reasons cimport (
-    BAD_TIMEOUT, COMPRESSED, COMPRESSION_UNTOLD, HEADERS_TOO_LARGE, MALFORMED_MESSAGE,
+    BAD_TIMEOUT, COMPRESSED, COMPRESSION_UNTOLD, DEADLINE_PASSED, HEADERS_TOO_LARGE, MALFORMED_MESSAGE,
     MESSAGE_CUT_OFF, MESSAGE_TOO_LARGE, MORE_MESSAGES, NOT_GRPC, NOT_POST, NO_MESSAGE, NO_TRAILERS,
-    TOO_MUCH_UNDER_WAY, UNKNOWN_METHOD, UNKNOWN_SERVICE, Reason, Value, numeral, refuse,
+    REQUEST_STALLED, TOO_MUCH_UNDER_WAY, UNKNOWN_METHOD, UNKNOWN_SERVICE, Reason, Value, numeral, refuse,
     refuse_with,
 )
 from ownerd.api.task cimport MESSAGE_BYTES, OK, Task
@@ -39,15 +43,21 @@ from ownerd.base.bytes cimport Slice, same
 from ownerd.base.live cimport LIVE_STREAM, live_count
 from ownerd.base.mpsc cimport mpsc_enter, mpsc_leave, mpsc_push
 from ownerd.base.nghttp2 cimport (
-    NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM, NGHTTP2_NV_FLAG_NO_COPY_NAME,
+    NGHTTP2_CANCEL, NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM, NGHTTP2_FLAG_NONE, NGHTTP2_NV_FLAG_NO_COPY_NAME,
     NGHTTP2_NV_FLAG_NO_COPY_VALUE, nghttp2_data_provider, nghttp2_data_source, nghttp2_nv,
-    nghttp2_session, nghttp2_submit_response, nghttp2_submit_trailer, ssize_t,
+    nghttp2_session, nghttp2_submit_response, nghttp2_submit_rst_stream, nghttp2_submit_trailer,
+    ssize_t,
 )
 from ownerd.base.sockets cimport eventfd_write
+from ownerd.base.units cimport NS_PER_S
 from ownerd.engine.queue cimport queue_takes_dials
 from ownerd.net.authn cimport access_identify, access_lets_in, access_take_header
+from ownerd.net.holdings cimport (
+    holdings_add, holdings_begin, holdings_end, holdings_full, holdings_full_beside,
+    holdings_give_back,
+)
 from ownerd.net.state cimport (
-    ANSWERED, ANSWER_BYTES, INLINE_BYTES, RECEIVING, SERVE, UNDER_WAY, Connection, Inbox, Loop,
+    ANSWERED, ANSWER_BYTES, INLINE_BYTES, READY, RECEIVING, SERVE, UNDER_WAY, Connection, Inbox, Loop,
     Stream,
 )
 
@@ -62,7 +72,8 @@ cdef enum Seen:                       # bits
     SEEN_HEAD = 128                   # the method, whose answer has no body
 
 cdef enum:
-    SPARE_STREAMS = 4_096           # kept by a loop for calls to come
+    SPARE_STREAMS = 4_096             # kept by a loop for calls to come
+    LEAST_BYTES_PER_S = 16 << 10      # that earn a transfer more time
     SERVING = 1                       # grpc.health.v1.HealthCheckResponse.ServingStatus
     NOT_SERVING = 2
     STATUS_DIGITS = 6
@@ -84,6 +95,7 @@ cdef Stream *stream_open(Connection *connection, int32_t stream_id) noexcept nog
         stream = <Stream *> malloc(sizeof(Stream))
         if stream == NULL:
             abort()
+    loop.spare_least = min(loop.spare_least, loop.spare_count)
     memset(stream, 0, sizeof(Stream) - INLINE_BYTES - ANSWER_BYTES)
     call_init(&stream.call, CALL_KIND_COUNT)
     stream.call.task.on_done = on_decided
@@ -91,11 +103,13 @@ cdef Stream *stream_open(Connection *connection, int32_t stream_id) noexcept nog
     stream.stream_id = stream_id
     stream.target = TARGET_UNKNOWN
     stream.timeout_ns = -1
+    stream.transfer_ns = loop.now_ns
     stream.call.buffer = stream.inline_answer
     stream.call.buffer_bytes = ANSWER_BYTES
     stream.body = stream.inline_body
     stream.body_capacity = INLINE_BYTES
     link_stream(connection, stream)
+    holdings_begin(stream)
     assert_that(stream_id > 0 and stream_id % 2 == 1, "a stream is begun by the client")
     assert_that(stream.state == RECEIVING, "a call begins with its request")
     count_add(&loop.counts.streams, 1)
@@ -135,22 +149,20 @@ cdef void unlink_stream(Stream *stream) noexcept nogil:
 cdef void stream_close(Stream *stream) noexcept nogil:
     """End a call whose stream is over; one that the engine has is only detached."""
     unlink_stream(stream)
-    if stream.state == UNDER_WAY:
-        count_add(&stream.loop.counts.given_up, 1)
-    else:
+    if stream.state != READY and stream.state != UNDER_WAY:
         free_stream(stream)
+        return
+    count_add(&stream.loop.counts.given_up, 1)
 
 
 cdef void free_stream(Stream *stream) noexcept nogil:
     cdef Loop *loop = stream.loop
-    assert_that(stream.connection == NULL, "a stream is unlinked before it is freed")
-    assert_that(loop.held_bytes >= stream.held_bytes, "what a stream holds was counted")
     live_count(LIVE_STREAM, -1)
     call_clear(&stream.call)
     if stream.body != stream.inline_body:
         free(stream.body)
     count_add(&loop.counts.streams, -1)
-    loop.held_bytes -= stream.held_bytes
+    holdings_end(stream)
     if loop.spare_count == SPARE_STREAMS:
         free(stream)
         return
@@ -159,28 +171,15 @@ cdef void free_stream(Stream *stream) noexcept nogil:
     loop.spare_count += 1
 
 
-cdef void streams_free_spare(Loop *loop) noexcept nogil:
-    """Give back what is kept for calls to come."""
+cdef void streams_free_spare(Loop *loop, uint32_t count) noexcept nogil:
+    """Give back so many of what is kept for calls to come, or all there are."""
     cdef Stream *after
-    while loop.spare != NULL:
+    while loop.spare != NULL and count > 0:
         after = loop.spare.next
         free(loop.spare)
         loop.spare = after
-    loop.spare_count = 0
-
-
-cdef inline void hold(Stream *stream, size_t size) noexcept nogil:
-    stream.held_bytes += size
-    stream.connection.held_bytes += size
-    stream.loop.held_bytes += size
-
-
-cdef inline bint holds_too_much(const Stream *stream, size_t more) noexcept nogil:
-    """Tell whether there is no place for `more` bytes of a request."""
-    return (
-        stream.connection.held_bytes + more > stream.loop.limits.max_held_bytes
-        or stream.loop.held_bytes + more > stream.loop.limits.max_loop_bytes
-    )
+        loop.spare_count -= 1
+        count -= 1
 
 
 # --- the request ----------------------------------------------------------------------------------
@@ -220,6 +219,7 @@ cdef void stream_headers_done(Stream *stream) noexcept nogil:
     cdef Connection *connection = stream.connection
     cdef uint8_t seen = stream.seen
     connection.receiving = stream
+    stream.headers_done = True
     if seen & SEEN_TOO_MUCH:
         refuse_too_much(stream)
     elif not seen & SEEN_POST:
@@ -238,10 +238,23 @@ cdef void stream_headers_done(Stream *stream) noexcept nogil:
         refuse_encoding(stream)
     elif stream.target != TARGET_HEALTH_CHECK and not access_identify(stream):
         answer_refused(stream)
-    elif holds_too_much(stream, 0):
+    elif holdings_full(stream, 0):
         refuse_stream(stream, TOO_MUCH_UNDER_WAY)
     elif stream.timeout_ns >= 0:
-        stream.call.task.deadline_ns = deadline(stream.loop.now_ns, stream.timeout_ns)
+        set_deadline(stream)
+
+
+cdef void set_deadline(Stream *stream) noexcept nogil:
+    """Count the timeout from when the bytes came, not from when there was time to read them."""
+    cdef Loop *loop = stream.loop
+    cdef int64_t deadline_ns = deadline(stream.connection.came_ns, stream.timeout_ns)
+    stream.call.task.deadline_ns = deadline_ns
+    if deadline_ns == 0:
+        return
+    if deadline_ns <= loop.now_ns:
+        refuse_stream(stream, DEADLINE_PASSED)
+    else:
+        loop.next_look_ns = min(loop.next_look_ns, deadline_ns)
 
 
 cdef int64_t deadline(int64_t now_ns, int64_t timeout_ns) noexcept nogil:
@@ -287,7 +300,7 @@ cdef bint grow_body(Stream *stream, size_t wanted) noexcept nogil:
             <size_t> grpc_message_bytes(stream.body), wanted - PREFIX_BYTES
         ))
         return False
-    if holds_too_much(stream, capacity):
+    if holdings_full(stream, capacity):
         refuse_stream(stream, TOO_MUCH_UNDER_WAY)
         return False
     stream.body = <char *> realloc(NULL if is_inline else stream.body, capacity)
@@ -296,7 +309,7 @@ cdef bint grow_body(Stream *stream, size_t wanted) noexcept nogil:
     if is_inline:
         memcpy(stream.body, stream.inline_body, stream.body_size)
         stream.body_capacity = 0
-    hold(stream, capacity - stream.body_capacity)
+    holdings_add(stream, capacity - stream.body_capacity)
     stream.body_capacity = capacity
     return True
 
@@ -331,8 +344,12 @@ cdef void decode(Stream *stream) noexcept nogil:
     if not dial_decode(
         &stream.call, stream.body + PREFIX_BYTES, stream.body_size - PREFIX_BYTES
     ):
-        count_add(&loop.counts.refused, 1)
-        submit_answer(stream)
+        call_free_items(&stream.call)
+        answer_refused(stream)
+        return
+    if not hold_items(stream):
+        call_free_items(&stream.call)
+        refuse_stream(stream, TOO_MUCH_UNDER_WAY)
         return
     if not access_lets_in(stream):
         answer_refused(stream)
@@ -340,7 +357,7 @@ cdef void decode(Stream *stream) noexcept nogil:
     assert_that(
         stream.state == RECEIVING and stream.request_ended, "a call is submitted once, and whole"
     )
-    stream.state = UNDER_WAY
+    stream.state = READY
     count_add(&loop.counts.under_way, 1)
     stream.call.task.next = NULL
     if loop.last_ready == NULL:
@@ -348,6 +365,65 @@ cdef void decode(Stream *stream) noexcept nogil:
     else:
         loop.last_ready.next = &stream.call.task
     loop.last_ready = &stream.call.task
+
+
+cdef bint hold_items(Stream *stream) noexcept nogil:
+    """Count the records of a decoded batch; False if there is no place for them."""
+    cdef size_t size = call_item_bytes(&stream.call)
+    if size > 0 and holdings_full_beside(stream, size):
+        return False
+    holdings_add(stream, size)
+    return True
+
+
+cdef bint stream_submits(Stream *stream) noexcept nogil:
+    """Give a call that is ready to the engine; False if nobody waits for it any more: it is freed.
+    """
+    assert_that(stream.state == READY, "a call is submitted once")
+    if stream.connection != NULL:
+        stream.state = UNDER_WAY
+        return True
+    count_add(&stream.loop.counts.under_way, -1)
+    free_stream(stream)
+    return False
+
+
+# --- what does not move ---------------------------------------------------------------------------
+
+cdef Look stream_look(Stream *stream) noexcept nogil:
+    """Apply the limits in time to a call.
+
+    Its deadline holds while the request still comes in. A request has to come in, and an answer has
+    to be taken, within the transfer timeout, and whoever moves more gets the time for that.
+    """
+    cdef Loop *loop = stream.loop
+    cdef int64_t late_ns = loop.now_ns - stream.transfer_ns - loop.limits.transfer_timeout_ns
+    cdef int64_t deadline_ns = stream.call.task.deadline_ns
+    if stream.state == RECEIVING:
+        if deadline_ns != 0 and deadline_ns <= loop.now_ns:
+            refuse_stream(stream, DEADLINE_PASSED)
+            return LOOK_SAID
+        if deadline_ns != 0:
+            loop.next_look_ns = min(loop.next_look_ns, deadline_ns)
+        if late_ns <= earned_ns(stream.body_size):
+            return LOOK_FINE
+        if not stream.headers_done:
+            return LOOK_BROKEN        # nghttp2 takes no answer amid a header block
+        count_add(&loop.counts.stalled, 1)
+        refuse_stream(stream, REQUEST_STALLED)
+        return LOOK_SAID
+    if stream.state != ANSWERED or late_ns <= earned_ns(stream.sent_bytes):
+        return LOOK_FINE
+    count_add(&loop.counts.stalled, 1)
+    stream.transfer_ns = loop.now_ns      # said once
+    nghttp2_submit_rst_stream(
+        stream.connection.session, NGHTTP2_FLAG_NONE, stream.stream_id, NGHTTP2_CANCEL
+    )
+    return LOOK_SAID
+
+
+cdef inline int64_t earned_ns(size_t moved_bytes) noexcept nogil:
+    return <int64_t> moved_bytes * (NS_PER_S // LEAST_BYTES_PER_S)
 
 
 # --- the engine's decision ------------------------------------------------------------------------
@@ -371,7 +447,20 @@ cdef void stream_decided(Stream *stream) noexcept nogil:
     else:
         if stream.call.task.code == OK:
             dial_encode(&stream.call)
+        free_request(stream)
         submit_answer(stream)
+
+
+cdef void free_request(Stream *stream) noexcept nogil:
+    """Free what only the engine needed: the answer may wait for its reader a long time."""
+    cdef size_t size = call_item_bytes(&stream.call)
+    call_free_items(&stream.call)
+    if stream.body != stream.inline_body:
+        free(stream.body)
+        size += stream.body_capacity
+        stream.body = stream.inline_body
+        stream.body_size = stream.body_capacity = 0
+    holdings_give_back(stream, size)
 
 
 # --- the answer -----------------------------------------------------------------------------------
@@ -427,7 +516,10 @@ cdef void submit_answer(Stream *stream) noexcept nogil:
     assert_that(stream.state != ANSWERED, "a call has one answer")
     assert_that(stream.call.answer != NULL, "an answer has bytes")
     stream.state = ANSWERED
-    hold(stream, stream.call.answer_size)
+    stream.transfer_ns = stream.loop.now_ns
+    if stream.call.answer != stream.inline_answer:
+        call_shrink_answer(&stream.call)
+        holdings_add(stream, stream.call.answer_size)
     headers[0] = header(":status", "200")
     headers[1] = header("content-type", GRPC_CONTENT)
     provider.source.ptr = stream
@@ -449,6 +541,7 @@ cdef void submit_error(Stream *stream, const char *http_status) noexcept nogil:
     assert_that(stream.state != ANSWERED, "a call has one answer")
     assert_that(stream.call.task.message != NULL, "an error says what is wrong")
     stream.state = ANSWERED
+    stream.transfer_ns = stream.loop.now_ns
     snprintf(digits, sizeof(digits), "%d", stream.call.task.code)
     headers[0] = header(":status", http_status)
     headers[1] = header("content-type", GRPC_CONTENT)
@@ -480,6 +573,7 @@ cdef void submit_error(Stream *stream, const char *http_status) noexcept nogil:
 cdef void answer_refused(Stream *stream) noexcept nogil:
     """Answer a call that is refused before the engine sees it."""
     count_add(&stream.loop.counts.refused, 1)
+    free_request(stream)
     submit_error(stream, "200")
 
 
@@ -518,6 +612,7 @@ cdef void answer_http(Stream *stream) noexcept nogil:
     cdef nghttp2_nv headers[3]
     assert_that(stream.state == RECEIVING, "a call has one answer")
     stream.state = ANSWERED
+    stream.transfer_ns = stream.loop.now_ns
     count_add(&stream.loop.counts.refused, 1)
     snprintf(digits, sizeof(digits), "%d", <int> stream.http_status)
     snprintf(code, sizeof(code), "%d", stream.call.task.code)
