@@ -21,7 +21,7 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health
 
 import ownerd
-from ownerd.native import Access, AioBridge, Engine, StoreError, StoreInUseError
+from ownerd.native import Access, AioBridge, Engine, StoreError, StoreInUseError, map_large_blocks
 from ownerd.server import addresses, dial, exits, grpc_options, native_listener, rights, tls, verify
 from ownerd.server.admin import service, spool
 from ownerd.server.admin.context import AdminContext
@@ -31,6 +31,7 @@ from ownerd.server.config import Settings
 from ownerd.server.denial_audit import DenialAudit
 from ownerd.server.errors import PermissionDenied
 from ownerd.server.grpc_listener import GrpcioListener, Listener, stop_all
+from ownerd.server.memory import MemoryWatch
 from ownerd.server.metrics import Metrics
 from ownerd.server.metrics_http import MetricsServer
 from ownerd.server.principals import ITSELF, Principals
@@ -59,6 +60,7 @@ def serve(settings: Settings) -> int:
     """
     tls.refuse_unprotected(settings)
     material = tls.load(settings)
+    map_large_blocks()
     if not settings.core_dumps:
         _forbid_core_dumps()
     engine = open_engine(settings)
@@ -334,6 +336,7 @@ class _Server:
         background = [
             asyncio.create_task(self._finish_counts()),
             asyncio.create_task(self._denials.watch()),
+            asyncio.create_task(MemoryWatch(self._workers).run()),
         ]
         broken = [asyncio.create_task(listener.failed()) for listener in self._listeners]
         asked = asyncio.create_task(self._asked.wait())

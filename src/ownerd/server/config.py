@@ -130,8 +130,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     dial_max_resets_per_s: Annotated[
         int,
         _about(
-            "Calls a second that one dial connection may give up before they are decided, ten times "
-            "as many at once; one beyond is closed (native only).",
+            "Calls a second that one dial connection may give up before they are decided, ten "
+            "times as many at once; one beyond is closed (native only).",
             "a whole number from 1 to 1,000,000",
             ge=1,
             le=1_000_000,
