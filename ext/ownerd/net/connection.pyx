@@ -62,12 +62,12 @@ from ownerd.net.holdings cimport (
     holdings_add_unsent, holdings_give_back_unsent, holdings_leave,
 )
 from ownerd.net.state cimport (
-    ANSWERED, ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_HANDSHAKE, ENDED_HEADERS, ENDED_IDLE,
+    ANSWERED, DRAIN, ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_DRAIN, ENDED_HANDSHAKE, ENDED_HEADERS, ENDED_IDLE,
     ENDED_KEEPALIVE, ENDED_RESETS, ENDED_STALLED, ENDED_TLS, ENDING_COUNT, LEAVING, LINGERING, NOTICED,
-    READ_BYTES, STAYING, UNDER_WAY, WRITE_BYTES, Connection, Loop, Socket, Stream,
+    READ_BYTES, SERVE, STAYING, UNDER_WAY, WRITE_BYTES, Connection, Loop, Socket, Stream,
 )
 from ownerd.net.stream cimport (
-    LOOK_BROKEN, LOOK_SAID, Look, stream_close, stream_data, stream_header, stream_headers_done, stream_look, stream_open,
+    LOOK_BROKEN, LOOK_SAID, Look, is_late, stream_close, stream_data, stream_header, stream_headers_done, stream_look, stream_open,
     stream_request_done,
 )
 from ownerd.net.tls cimport (
@@ -89,7 +89,6 @@ cdef enum:
     HEADER_BYTES = 32                 # counted for each header, as by SETTINGS_MAX_HEADER_LIST_SIZE
     HEADERS_CUT_FACTOR = 4            # past as many times the limit the connection is cut
     PING_BYTES = 8
-    OUTPUT_GRACE_S = 16               # WRITE_BYTES at the least rate of a transfer
     NO_LIMIT = 1 << 30
 
 cdef int64_t LATE_NS = 50 * NS_PER_MS   # a loop that was awake has looked within that time
@@ -313,6 +312,8 @@ cdef void begin_session(Connection *connection) noexcept nogil:
     frames_begin(&connection.frames)
     send_settings(connection)
     connection_mark(connection)
+    if loop.order != SERVE:
+        connection_say_farewell(connection, ENDED_DRAIN)
 
 
 cdef bint shake_hands(Connection *connection) noexcept nogil:
@@ -651,8 +652,10 @@ cdef void linger(Connection *connection) noexcept nogil:
 cdef void connection_say_farewell(Connection *connection, int ending) noexcept nogil:
     """Tell the peer to begin no more calls here; what is on its way is still taken."""
     if connection.session == NULL:
-        connection_end(connection, ending)
-        return                        # no call can have begun
+        # No call can have begun; but its peer may wait with one for the end of the handshake.
+        if connection.loop.order != DRAIN:
+            connection_end(connection, ending)
+        return
     if connection.goaway != STAYING:
         return
     connection.goaway = NOTICED
@@ -722,16 +725,13 @@ cdef void connection_look(Connection *connection) noexcept nogil:
     elif connection.stream_count == 0 \
             and now_ns - connection.busy_ns > loop.limits.max_idle_ns:
         connection_say_farewell(connection, ENDED_IDLE)
-    if connection.unsent != NULL and now_ns - connection.unsent_ns > output_ns(loop):
+    if connection.unsent != NULL and is_late(loop, connection.unsent_ns, connection.unsent_at):
         connection_end(connection, ENDED_STALLED)
     connection_look_at_calls(connection)
     if not connection.dead:
         keep_alive(connection)
 
 
-cdef int64_t output_ns(const Loop *loop) noexcept nogil:
-    """Return how long a peer may take over WRITE_BYTES of output."""
-    return loop.limits.transfer_timeout_ns + OUTPUT_GRACE_S * NS_PER_S
 
 
 cdef bint is_stranger(const Connection *connection) noexcept nogil:

@@ -163,6 +163,15 @@ cdef class Listener:
         """Accept no more connections and ask the peers to begin no more calls on theirs."""
         self._order(DRAIN, 0)
 
+    @property
+    def told(self):
+        """Whether `begin_drain` has come to every peer: none begins a call here any more."""
+        cdef size_t i
+        for i in range(self.loops.size()):
+            if flag_read(&self.loops[i].counts.order) < DRAIN:
+                return False
+        return self._sum("left") >= self._sum("accepted") - self._sum("closed")
+
     def close(self, grace_s):
         """End every connection when its calls are answered, at the latest after `grace_s`."""
         self._order(CLOSE, clock_elapsed() + ns(grace_s))

@@ -47,7 +47,7 @@ from ownerd.net.connection cimport (
 )
 from ownerd.net.holdings cimport holdings_forget
 from ownerd.net.state cimport (
-    CLOSE, ENDED_DRAIN, READ_BYTES, SERVE, WRITE_BYTES, Connection, Limits, Loop, Share, Socket,
+    CLOSE, DRAIN, ENDED_DRAIN, READ_BYTES, SERVE, WRITE_BYTES, Connection, Limits, Loop, Share, Socket,
     Stream,
 )
 from ownerd.net.stream cimport stream_decided, stream_submits, streams_free_spare
@@ -60,6 +60,7 @@ cdef enum:
     HANDSHAKES = 16                   # steps of TLS handshakes in one wake-up
     ACCEPT_PAUSE_MS = 100             # when no connection can be taken
     CLOSING_LOOK_MS = 20
+    DRAINING_LOOK_MS = 100
     LOOK_MS = 20                      # between two looks at calls that come in
 
 cdef int64_t LATE_NS = 50 * NS_PER_MS
@@ -148,11 +149,18 @@ cdef void submit_ready(Loop *loop) noexcept nogil:
 # --- orders ---------------------------------------------------------------------------------------
 
 cdef void obey(Loop *loop, int order) noexcept nogil:
-    """Go on to a later order."""
+    """Go on to a later order.
+
+    Connections that wait to be accepted are taken first: their peers may have made calls on them,
+    and a socket that is closed would lose those.
+    """
     cdef Connection *connection
     cdef size_t i
     assert_that(order > loop.order, "orders only get stricter")
     loop.order = order
+    for i in range(loop.listening.size()):
+        while not loop.listening_paused and accept_one(loop, loop.listening[i]):
+            pass
     stop_listening(loop)
     for i in range(loop.listening.size()):
         close(loop.listening[i].fd)
@@ -163,6 +171,7 @@ cdef void obey(Loop *loop, int order) noexcept nogil:
         if order == CLOSE:
             connection_leave(connection)
         connection = connection.next
+    flag_set(&loop.counts.order, order)
 
 
 cdef void end_all(Loop *loop) noexcept nogil:
@@ -308,6 +317,13 @@ cdef void check_limits(Loop *loop) noexcept nogil:
     loop.checked_ns = loop.now_ns
 
 
+cdef inline int64_t check_interval_ns(const Loop *loop) noexcept nogil:
+    """Return how long it is between two looks: a server that stops waits for some of them."""
+    if loop.order == SERVE:
+        return loop.limits.check_interval_ns
+    return min(loop.limits.check_interval_ns, DRAINING_LOOK_MS * NS_PER_MS)
+
+
 cdef void look_at_calls(Loop *loop) noexcept nogil:
     """Look at the calls with a deadline that still come in.
 
@@ -335,6 +351,8 @@ cdef int patience_ms(Loop *loop) noexcept nogil:
         return CLOSING_LOOK_MS
     if loop.listening_paused:
         return ACCEPT_PAUSE_MS
+    if loop.order == DRAIN:
+        return DRAINING_LOOK_MS
     if loop.connections == NULL:
         return -1 if loop.spare == NULL else <int> (loop.limits.check_interval_ns // NS_PER_MS)
     wait_ns = loop.limits.check_interval_ns
@@ -386,7 +404,7 @@ cdef void wake_up(Loop *loop) noexcept nogil:
         listen(loop)
     if loop.order == CLOSE and loop.now_ns >= loop.order_deadline_ns:
         end_all(loop)
-    elif loop.now_ns - loop.checked_ns >= loop.limits.check_interval_ns:
+    elif loop.now_ns - loop.checked_ns >= check_interval_ns(loop):
         check_limits(loop)
     if look_is_due(loop):
         look_at_calls(loop)

@@ -82,6 +82,7 @@ cdef struct Counts:
     uint64_t given_up                 # calls whose client left before the answer
     uint64_t stalled                  # calls given up because nothing moved
     uint64_t held_bytes               # by calls now, at the end of a wake-up
+    uint64_t order                    # the last one obeyed
     uint64_t left                     # connections that take no new calls any more
     uint64_t refused                  # calls answered with an error that the engine did not give
     uint64_t health_checks

@@ -49,7 +49,6 @@ from ownerd.base.nghttp2 cimport (
     ssize_t,
 )
 from ownerd.base.sockets cimport eventfd_write
-from ownerd.base.units cimport NS_PER_S
 from ownerd.engine.queue cimport queue_takes_dials
 from ownerd.net.authn cimport access_identify, access_lets_in, access_take_header
 from ownerd.net.holdings cimport (
@@ -73,7 +72,6 @@ cdef enum Seen:                       # bits
 
 cdef enum:
     SPARE_STREAMS = 4_096             # kept by a loop for calls to come
-    LEAST_BYTES_PER_S = 16 << 10      # that earn a transfer more time
     SERVING = 1                       # grpc.health.v1.HealthCheckResponse.ServingStatus
     NOT_SERVING = 2
     STATUS_DIGITS = 6
@@ -397,7 +395,6 @@ cdef Look stream_look(Stream *stream) noexcept nogil:
     to be taken, within the transfer timeout, and whoever moves more gets the time for that.
     """
     cdef Loop *loop = stream.loop
-    cdef int64_t late_ns = loop.now_ns - stream.transfer_ns - loop.limits.transfer_timeout_ns
     cdef int64_t deadline_ns = stream.call.task.deadline_ns
     if stream.state == RECEIVING:
         if deadline_ns != 0 and deadline_ns <= loop.now_ns:
@@ -405,14 +402,14 @@ cdef Look stream_look(Stream *stream) noexcept nogil:
             return LOOK_SAID
         if deadline_ns != 0:
             loop.next_look_ns = min(loop.next_look_ns, deadline_ns)
-        if late_ns <= earned_ns(stream.body_size):
+        if not is_late(loop, stream.transfer_ns, stream.body_size):
             return LOOK_FINE
         if not stream.headers_done:
             return LOOK_BROKEN        # nghttp2 takes no answer amid a header block
         count_add(&loop.counts.stalled, 1)
         refuse_stream(stream, REQUEST_STALLED)
         return LOOK_SAID
-    if stream.state != ANSWERED or late_ns <= earned_ns(stream.sent_bytes):
+    if stream.state != ANSWERED or not is_late(loop, stream.transfer_ns, stream.sent_bytes):
         return LOOK_FINE
     count_add(&loop.counts.stalled, 1)
     stream.transfer_ns = loop.now_ns      # said once
@@ -420,10 +417,6 @@ cdef Look stream_look(Stream *stream) noexcept nogil:
         stream.connection.session, NGHTTP2_FLAG_NONE, stream.stream_id, NGHTTP2_CANCEL
     )
     return LOOK_SAID
-
-
-cdef inline int64_t earned_ns(size_t moved_bytes) noexcept nogil:
-    return <int64_t> moved_bytes * (NS_PER_S // LEAST_BYTES_PER_S)
 
 
 # --- the engine's decision ------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """Builds the server from its parts, runs it, and takes it down again.
 
 Owns the order of things: the store is opened before anything listens; a listener is announced when
-it takes calls; on the way down health says so first, then new calls are refused, then calls in
-flight are answered, then the listeners and at last the store are closed. Nothing here forks, and
+it takes calls; on the way down health says so first, then the clients are told to begin no more
+calls here, then new calls are refused, then calls in flight are answered, then the listeners and at
+last the store are closed. Nothing here forks, and
 nothing may: neither gRPC nor LMDB survives it.
 """
 
@@ -41,6 +42,8 @@ from ownerd.v1 import admin_pb2
 # Answers that are being sent, and health watchers, get this long once all calls are decided.
 _LAST_WORDS_S = 0.5
 _POLL_S = 0.005
+# Clients that read nothing for a second are not waited for; calls are served until then.
+_FAREWELL_S = 1.5
 # gRPC hands calls over one by one and ends those it still has with CANCELLED when it is stopped, so
 # a draining server goes on refusing until none has come for a moment, or its patience is over.
 _HUSH_S = 0.1
@@ -367,10 +370,12 @@ class _Server:
     async def _drain(self, code: int) -> int:
         """Answer what is in flight and refuse the rest; return the final exit code."""
         await self._health.enter_graceful_shutdown()
-        self._bridge.send()
-        self._engine.begin_drain()
         for listener in self._listeners:
             listener.begin_drain()
+        if not self._failed.is_set():
+            await self._all_told()
+        self._bridge.send()
+        self._engine.begin_drain()
         self._workers.begin_drain()
         # A failed engine answers everything at once, and nothing is gained by waiting for more.
         patience_s = _LAST_WORDS_S if self._failed.is_set() else self._settings.drain_timeout_s
@@ -384,6 +389,13 @@ class _Server:
             return exits.STORE_FAILED
         log.info("stopped", calls_answered=answered)
         return code if answered or code != exits.OK else exits.FAILED
+
+    async def _all_told(self) -> None:
+        """Wait until no client begins a call here any more, or does not listen, or a signal."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FAREWELL_S):
+                while not self._hurried.is_set() and not all(each.told for each in self._listeners):
+                    await asyncio.sleep(_POLL_S)
 
     async def _all_answered(self, patience_s: float) -> bool:
         """Wait until no call is in flight or on its way; False after `patience_s` or a signal."""

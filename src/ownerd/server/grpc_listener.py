@@ -51,7 +51,11 @@ class Listener(Protocol):
         """
 
     def begin_drain(self) -> None:
-        """Prepare the clients for `stop`; calls on their way are still answered, or refused."""
+        """Prepare the clients for `stop`; calls on their way are still answered."""
+
+    @property
+    def told(self) -> bool:
+        """Whether `begin_drain` has come to every client, so that none begins a call any more."""
 
     async def stop(self, grace_s: float) -> None:
         """Take no more calls, and end after at most `grace_s` seconds. May be called again."""
@@ -120,8 +124,12 @@ class GrpcioListener:
         self._material = material
 
     def begin_drain(self) -> None:
-        # grpc.aio has no farewell without a stop; the engine refuses new calls meanwhile.
+        # grpc.aio has no farewell without a stop, and a stop cuts off calls that it has not handed
+        # over: the engine refuses new calls meanwhile.
         pass
+
+    # There is nothing to wait for.
+    told = True
 
     async def stop(self, grace_s: float) -> None:
         self._stopping = True

@@ -106,6 +106,10 @@ class NativeListener:
         self._loops.begin_drain()
         self._remove_files()
 
+    @property
+    def told(self) -> bool:
+        return self._loops.told
+
     async def stop(self, grace_s: float) -> None:
         self._remove_files()
         for each in self._sockets:
