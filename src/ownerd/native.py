@@ -12,6 +12,7 @@ from ownerd.access.table import PERMISSION, RIGHTS, UNAUTHENTICATED, Access, Ide
 from ownerd.api.reasons import REASONS
 from ownerd.api.task import Refused
 from ownerd.base.lmdb import library_version as lmdb_version
+from ownerd.base.memory import bytes_in_use, map_large_blocks, trim
 from ownerd.base.rate_limiter import RateLimiter
 from ownerd.engine.engine import DIAL_METHODS, Engine, ListInfo, Outcome, Policy
 from ownerd.net.aio_bridge import AioBridge
@@ -50,8 +51,11 @@ __all__ = [
     "Refused",
     "StoreError",
     "StoreInUseError",
+    "bytes_in_use",
     "lmdb_version",
+    "map_large_blocks",
     "peer_host",
     "sync_directory",
+    "trim",
     "verify",
 ]

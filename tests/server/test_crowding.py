@@ -17,10 +17,10 @@ class Watched:
         self.board = AlarmBoard()
         self.stats: dict[str, dict[str, Any]] = {
             name: {
-                "ended": {"crowded": 0},
+                "ended": {"crowded": 0, "stalled": 0},
                 "calls_turned_out": 0,
                 "accept_pauses": 0,
-                "requests_too_slow": 0,
+                "stalled": 0,
             }
             for name in ("dial", "admin")
         }
@@ -63,7 +63,7 @@ def test_a_flood_is_told_of_at_once_and_then_once_a_minute_with_its_size(watched
     [
         ("calls_turned_out", "strangers_crowding"),
         ("accept_pauses", "connections_full"),
-        ("requests_too_slow", "requests_too_slow"),
+        ("stalled", "calls_stalled"),
     ],
 )
 def test_an_alarm_names_the_listeners_and_goes_when_it_is_calm(

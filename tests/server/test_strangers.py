@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 from guarded_server import GuardedServer
 from harness import listeners, poll
-from hyperframe.frame import DataFrame, HeadersFrame
+from hyperframe.frame import DataFrame, HeadersFrame, RstStreamFrame
 from raw_http2 import DIAL, RawClient, framed, request_headers
 
 from ownerd.v1 import admin_pb2
@@ -29,11 +29,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedServer]:
         yield process
 
 
-def hold(client: RawClient, path: str, body: bytes | None, end: bool) -> None:
+def hold(
+    client: RawClient, path: str, body: bytes | None, end: bool, **changes: str | None
+) -> None:
     """Begin as many calls as the listener lets one connection have."""
     for _ in range(CALLS):
         stream = client.new_stream()
-        block = client.encoder.encode(request_headers(path))
+        block = client.encoder.encode(request_headers(path, **changes))
         headers = HeadersFrame(stream, data=block, flags=["END_HEADERS"])
         if body is None and end:
             headers.flags.add("END_STREAM")
@@ -72,6 +74,13 @@ def test_calls_that_strangers_hold_open_lock_nobody_out(
         server.root.admin("ListContactLists", admin_pb2.ListContactListsRequest())
         with RawClient(address) as prober:
             assert prober.call(HEALTH + "Check", b"").message == b"\x08\x01"
+
+
+def test_what_is_no_grpc_call_locks_nobody_out_either(server: GuardedServer) -> None:
+    with RawClient(server.admin_address) as client:
+        hold(client, "/index.html", None, False, content_type="text/html")
+        client.wait(lambda: bool(client.came(RstStreamFrame)), "the oldest to go")
+        server.root.admin("ListContactLists", admin_pb2.ListContactListsRequest())
 
 
 def odd_path(path: bytes) -> bytes:

@@ -136,8 +136,8 @@ define(
     "the deadline passed before the call was decided; nothing changed",
 )
 define(
-    REQUEST_TOO_SLOW, "REQUEST_TOO_SLOW", DEADLINE_EXCEEDED,
-    "the request was not whole within {seconds} seconds; nothing changed",
+    REQUEST_STALLED, "REQUEST_STALLED", DEADLINE_EXCEEDED,
+    "the request did not come in within dial_transfer_timeout_s; nothing changed",
 )
 define(
     TOKEN_NOT_VALID, "UNAUTHENTICATED", UNAUTHENTICATED,
@@ -175,6 +175,10 @@ define(
 )
 define(
     COMPRESSED, "", UNIMPLEMENTED, "grpc-encoding: found a compressed request; allowed: identity",
+)
+define(
+    COMPRESSION_UNTOLD, "", INTERNAL,
+    "the message is marked as compressed, and grpc-encoding does not say how",
 )
 define(NO_MESSAGE, "", UNIMPLEMENTED, "the call has one request, and found was none")
 define(MESSAGE_CUT_OFF, "", INTERNAL, "the request ended in the middle of its message")

@@ -27,6 +27,7 @@ cdef extern from "<sys/socket.h>" nogil:
     ssize_t recv(int, void *, size_t, int)
     ssize_t send(int, const void *, size_t, int)
     int setsockopt(int, int, int, const void *, socklen_t)
+    int getsockopt(int, int, int, void *, socklen_t *)
     int shutdown(int, int)
     int SHUT_WR
 
@@ -51,6 +52,9 @@ cdef extern from "<arpa/inet.h>" nogil:
 
 cdef extern from "<netinet/tcp.h>" nogil:
     int TCP_NODELAY
+    int TCP_INFO
+    struct tcp_info:
+        uint32_t tcpi_last_data_recv  # milliseconds ago
 
 cdef extern from "<unistd.h>" nogil:
     int close(int)

@@ -14,7 +14,7 @@ from libc.string cimport memcmp, memcpy, memset, strlen, strncmp
 
 from ownerd.access.refusals cimport refusals_add, refusals_add_call
 from ownerd.access.table cimport (
-    DIGEST_BYTES, AccessTable, Principal, access_admits, access_by_name, access_by_token,
+    DIGEST_BYTES, AccessTable, Budget, Principal, access_admits, access_by_name, access_by_token,
     access_table,
 )
 from ownerd.api.grpc_http2 cimport grpc_call_name
@@ -27,6 +27,7 @@ from ownerd.base.sockets cimport (
     AF_INET, AF_INET6, INET6_ADDRSTRLEN, getpeername, inet_ntop, ntohs, sockaddr, sockaddr_in,
     sockaddr_in6, sockaddr_storage, socklen_t,
 )
+from ownerd.net.holdings cimport holdings_hand_over
 from ownerd.net.state cimport (
     CREDENTIAL_BAD, CREDENTIAL_NONE, CREDENTIAL_TOKEN, TOKEN_BYTES, Connection, Loop, Stream,
 )
@@ -147,6 +148,7 @@ cdef const Principal *identified(Stream *stream) noexcept nogil:
     cdef char peer[PEER_BYTES]
     cdef const char *action
     cdef const Principal *found
+    cdef const Budget *owner = NULL   # everybody
     access_refresh(stream.loop)
     found = caller(stream)
     assert_that(
@@ -159,6 +161,9 @@ cdef const Principal *identified(Stream *stream) noexcept nogil:
             "whoever is known is in the table in force",
         )
         become_known(stream.connection)
+        if not stream.loop.table.get().open:
+            owner = found.budget.get()
+        holdings_hand_over(stream, owner)
         return found
     refuse(
         &stream.call.task,

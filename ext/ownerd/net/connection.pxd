@@ -10,6 +10,7 @@ cdef void connection_close(Connection *connection) noexcept nogil
 cdef void connection_read(Connection *connection) noexcept nogil
 cdef void connection_write(Connection *connection) noexcept nogil
 cdef void connection_look(Connection *connection) noexcept nogil
+cdef void connection_look_at_calls(Connection *connection) noexcept nogil
 cdef void connection_say_farewell(Connection *connection, int ending) noexcept nogil
 cdef void connection_leave(Connection *connection) noexcept nogil
 cdef void connection_end(Connection *connection, int ending) noexcept nogil

@@ -31,6 +31,7 @@ from ownerd.base.nghttp2 cimport (
     nghttp2_session_resume_data, nghttp2_submit_response, nghttp2_submit_trailer, ssize_t,
 )
 from ownerd.net.authn cimport PEER_BYTES, access_peer
+from ownerd.net.holdings cimport holdings_add, holdings_full, holdings_give_back
 from ownerd.net.letters cimport (
     ANSWER, CALL_BEGINS, CALL_OVER, MESSAGE_CAME, MESSAGE_SENT, MESSAGE_TAKEN, REQUEST_ENDED,
     STATUS, HandledCall, call_let_go, call_new, letter_free, letter_post,
@@ -44,12 +45,6 @@ cdef enum:
     MOST_TRAILERS = 32
 
 cdef const char *CONTENT_TYPE = "application/grpc"
-
-
-cdef inline void count_held(Stream *stream, ssize_t more) noexcept nogil:
-    stream.held_bytes += more
-    stream.connection.held_bytes += more
-    stream.loop.held_bytes += more
 
 
 cdef inline const HandledMethod *method_of(const Stream *stream) noexcept nogil:
@@ -132,15 +127,8 @@ cdef void handled_message(Stream *stream, const char *data, size_t size) noexcep
             abort()
         memcpy(copy, data, size)
     call.waiting_bytes += size
-    count_held(stream, <ssize_t> size)
+    holdings_add(stream, size)
     letter_post(call.to_handlers, call, MESSAGE_CAME, copy, size)
-
-
-cdef bint has_room(const Stream *stream, size_t more) noexcept nogil:
-    return (
-        stream.connection.held_bytes + more <= stream.loop.limits.max_held_bytes
-        and stream.loop.held_bytes + more <= stream.loop.limits.max_loop_bytes
-    )
 
 
 cdef bint grow(Stream *stream, size_t wanted) noexcept nogil:
@@ -148,7 +136,7 @@ cdef bint grow(Stream *stream, size_t wanted) noexcept nogil:
     cdef char *larger
     if wanted <= stream.body_capacity:
         return True
-    if not has_room(stream, wanted):
+    if holdings_full(stream, wanted):
         return False
     larger = <char *> malloc(wanted)
     if larger == NULL:
@@ -156,8 +144,8 @@ cdef bint grow(Stream *stream, size_t wanted) noexcept nogil:
     memcpy(larger, stream.body, stream.body_size)
     if stream.body != stream.inline_body:
         free(stream.body)
-        count_held(stream, -<ssize_t> stream.body_capacity)
-    count_held(stream, <ssize_t> wanted)
+        holdings_give_back(stream, stream.body_capacity)
+    holdings_add(stream, wanted)
     stream.body, stream.body_capacity = larger, wanted
     return True
 
@@ -286,8 +274,9 @@ cdef size_t copy_answer(Stream *stream, uint8_t *buffer, size_t capacity) noexce
         if piece > 0:
             memcpy(buffer + taken, answer.data + call.sent_bytes - PREFIX_BYTES, piece)
         call.sent_bytes += piece
+    stream.sent_bytes += taken + piece    # what moves is given time
     if call.sent_bytes == answer.size + PREFIX_BYTES:
-        count_held(stream, -<ssize_t> answer.size)
+        holdings_give_back(stream, answer.size)
         forget_first_answer(call)
         letter_post(call.to_handlers, call, MESSAGE_SENT, NULL, 0)
     return taken + piece
@@ -354,7 +343,7 @@ cdef bint handled_letter(Letter *letter) noexcept nogil:
     if letter.kind == MESSAGE_TAKEN:
         assert_that(call.waiting_bytes >= letter.size, "what is taken has waited")
         call.waiting_bytes -= letter.size
-        count_held(stream, -<ssize_t> letter.size)
+        holdings_give_back(stream, letter.size)
         letter_free(letter)
         open_window(stream)
         return True
@@ -362,8 +351,9 @@ cdef bint handled_letter(Letter *letter) noexcept nogil:
     if letter.kind == STATUS:
         call.status = unlinked(letter)
         stream.state = ANSWERED
+        stream.transfer_ns = stream.loop.now_ns
     else:
-        count_held(stream, <ssize_t> letter.size)
+        holdings_add(stream, letter.size)
         if call.last_answer == NULL:
             call.first_answer = letter
         else:

@@ -23,16 +23,17 @@ class Listener:
         max_header_bytes: int,
         max_message_bytes: int,
         max_held_bytes: int,
+        max_principal_bytes: int,
         max_memory_bytes: int,
         max_resets_per_s: int,
         handshake_timeout_s: float,
+        transfer_timeout_s: float,
         keepalive_time_s: float,
         keepalive_timeout_s: float,
         max_idle_s: float,
         max_age_s: float,
         max_age_grace_s: float,
         first_call_timeout_s: float,
-        request_timeout_s: float,
         max_strangers: int,
         max_stranger_calls: int,
         handlers: CallBridge | None = None,
@@ -44,9 +45,9 @@ class Listener:
     def begin_drain(self) -> None: ...
     def close(self, grace_s: float) -> None: ...
     @property
-    def ended(self) -> bool: ...
+    def told(self) -> bool: ...
     @property
-    def left(self) -> bool: ...
+    def ended(self) -> bool: ...
     @property
     def pending(self) -> int: ...
     @property

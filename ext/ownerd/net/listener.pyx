@@ -20,9 +20,9 @@ from ownerd.engine.engine cimport Engine
 from ownerd.net.call_bridge cimport CallBridge
 from ownerd.net.loop cimport loop_free, loop_new, loop_order, loop_start
 from ownerd.net.state cimport (
-    CLOSE, DRAIN, ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_CROWDED, ENDED_DRAIN, ENDED_HANDSHAKE,
-    ENDED_HEADERS, ENDED_IDLE, ENDED_KEEPALIVE, ENDED_RESETS, ENDED_TLS, HandledMethods, Limits, Loop,
-    Socket,
+    CLOSE, DRAIN, ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_CROWDED, ENDED_DRAIN,
+    ENDED_HANDSHAKE, ENDED_HEADERS, ENDED_IDLE, ENDED_KEEPALIVE, ENDED_RESETS, ENDED_STALLED,
+    ENDED_TLS, HandledMethods, Limits, Loop, Socket,
 )
 from ownerd.net.tls cimport TlsMaterial, tls_server_context, tls_use
 
@@ -32,12 +32,12 @@ cdef int64_t SHORTEST_CHECK_INTERVAL_NS = 20 * NS_PER_MS
 ENDINGS = {
     "peer": ENDED_BY_PEER, "broken": ENDED_BROKEN, "handshake": ENDED_HANDSHAKE,
     "keepalive": ENDED_KEEPALIVE, "idle": ENDED_IDLE, "age": ENDED_AGE, "resets": ENDED_RESETS,
-    "headers": ENDED_HEADERS, "drain": ENDED_DRAIN, "tls": ENDED_TLS,
+    "headers": ENDED_HEADERS, "drain": ENDED_DRAIN, "tls": ENDED_TLS, "stalled": ENDED_STALLED,
     "crowded": ENDED_CROWDED,
 }
 COUNTS = (
-    "accepted", "connections", "streams", "under_way", "received", "given_up", "refused",
-    "health_checks", "strangers", "stranger_calls", "calls_turned_out", "requests_too_slow",
+    "accepted", "connections", "left", "streams", "held_bytes", "under_way", "received", "given_up",
+    "stalled", "refused", "health_checks", "strangers", "stranger_calls", "calls_turned_out",
     "handshakes", "accept_pauses", "wakeups", "writes",
 )
 
@@ -54,10 +54,10 @@ cdef class Listener:
         access: who may make them.
         threads: how many loops.
         max_connections, max_streams, max_header_bytes, max_message_bytes, max_held_bytes,
-        max_memory_bytes, max_resets_per_s, handshake_timeout_s, keepalive_time_s,
-        keepalive_timeout_s, max_idle_s, max_age_s, max_age_grace_s, first_call_timeout_s,
-        request_timeout_s, max_strangers, max_stranger_calls: limits, as the server's settings
-        describe them.
+        max_principal_bytes, max_memory_bytes, max_resets_per_s, handshake_timeout_s,
+        transfer_timeout_s, keepalive_time_s, keepalive_timeout_s, max_idle_s, max_age_s,
+        max_age_grace_s, first_call_timeout_s, max_strangers, max_stranger_calls: limits, as the
+        server's settings describe them.
         handlers: serve more calls than those, in Python; None: there are none.
     """
 
@@ -76,10 +76,10 @@ cdef class Listener:
 
     def __init__(
         self, Engine engine not None, Access access not None, *, threads, max_connections,
-        max_streams, max_header_bytes, max_message_bytes, max_held_bytes, max_memory_bytes,
-        max_resets_per_s, handshake_timeout_s, keepalive_time_s, keepalive_timeout_s, max_idle_s,
-        max_age_s, max_age_grace_s, first_call_timeout_s, request_timeout_s, max_strangers,
-        max_stranger_calls, CallBridge handlers=None,
+        max_streams, max_header_bytes, max_message_bytes, max_held_bytes, max_principal_bytes,
+        max_memory_bytes, max_resets_per_s, handshake_timeout_s, transfer_timeout_s,
+        keepalive_time_s, keepalive_timeout_s, max_idle_s, max_age_s, max_age_grace_s,
+        first_call_timeout_s, max_strangers, max_stranger_calls, CallBridge handlers=None,
     ):
         cdef HandledMethods *handled = NULL
         if handlers is not None:
@@ -95,21 +95,26 @@ cdef class Listener:
         # The largest message must have a place, also while its buffer grows.
         self.limits.max_held_bytes = max(max_held_bytes, 2 * max_message_bytes)
         self.limits.max_loop_bytes = max(max_memory_bytes // threads, 4 * max_message_bytes)
+        # Nobody fills a loop alone.
+        self.limits.max_share_bytes = min(
+            max(max_principal_bytes // threads, 2 * max_message_bytes),
+            self.limits.max_loop_bytes // 2,
+        )
         self.limits.max_resets_per_s = max_resets_per_s
         self.limits.handshake_timeout_ns = ns(handshake_timeout_s)
+        self.limits.transfer_timeout_ns = ns(transfer_timeout_s)
         self.limits.keepalive_time_ns = ns(keepalive_time_s)
         self.limits.keepalive_timeout_ns = ns(keepalive_timeout_s)
         self.limits.max_idle_ns = ns(max_idle_s)
         self.limits.max_age_ns = ns(max_age_s)
         self.limits.max_age_grace_ns = ns(max_age_grace_s)
         self.limits.first_call_timeout_ns = ns(first_call_timeout_s)
-        self.limits.request_timeout_ns = ns(request_timeout_s)
         # An address's connections are spread over the loops.
         self.limits.max_strangers = -(-max_strangers // threads)
         self.limits.max_stranger_calls = -(-max_stranger_calls // threads)
         shortest = min(
-            handshake_timeout_s, keepalive_time_s, keepalive_timeout_s, max_idle_s, max_age_s,
-            first_call_timeout_s, request_timeout_s,
+            handshake_timeout_s, transfer_timeout_s, keepalive_time_s, keepalive_timeout_s,
+            max_idle_s, max_age_s, first_call_timeout_s,
         )
         self.limits.check_interval_ns = max(
             SHORTEST_CHECK_INTERVAL_NS, min(LONGEST_CHECK_INTERVAL_NS, ns(shortest / 4))
@@ -178,6 +183,18 @@ cdef class Listener:
         """Accept no more connections and ask the peers to begin no more calls on theirs."""
         self._order(DRAIN, 0)
 
+    @property
+    def told(self):
+        """Whether `begin_drain` has come to every peer: none begins a call, or is amid a request.
+        """
+        cdef size_t i
+        for i in range(self.loops.size()):
+            if flag_read(&self.loops[i].counts.order) < DRAIN:
+                return False
+        if self._sum("told") < self.loops.size():
+            return False
+        return self._sum("left") >= self._sum("accepted") - self._sum("closed")
+
     def close(self, grace_s):
         """End every connection when its calls are answered, at the latest after `grace_s`."""
         self._order(CLOSE, clock_elapsed() + ns(grace_s))
@@ -202,11 +219,6 @@ cdef class Listener:
             if not flag_read(&self.loops[i].ended):
                 return False
         return True
-
-    @property
-    def left(self):
-        """Whether, after `begin_drain`, every peer knows and none is in the middle of a request."""
-        return self._sum("left") == self.loops.size()
 
     @property
     def pending(self):

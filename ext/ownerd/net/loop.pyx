@@ -26,6 +26,7 @@ from ownerd.api.task cimport Task
 from ownerd.base.assertions cimport assert_that
 from ownerd.base.atomics cimport count_add, flag_read, flag_set
 from ownerd.base.clock cimport clock_elapsed
+from ownerd.base.containers cimport vector
 from ownerd.base.mpsc cimport mpsc_await_quiet, mpsc_take_in_order
 from ownerd.base.nghttp2 cimport nghttp2_option_del, nghttp2_session_callbacks_del
 from ownerd.base.sockets cimport (
@@ -41,20 +42,23 @@ from ownerd.engine.queue cimport queue_submit_all
 from ownerd.net.authn cimport access_refresh
 from ownerd.net.connection cimport (
     connection_callbacks, connection_close, connection_end, connection_leave, connection_look,
-    connection_mark, connection_open, connection_options, connection_read,
+    connection_look_at_calls, connection_mark, connection_open, connection_options, connection_read,
     connection_say_farewell, connection_write,
 )
+from ownerd.net.holdings cimport holdings_forget
 from ownerd.net.letters cimport (
     Letter, Mailbox, letter_free, mailbox_close, mailbox_let_go, mailbox_new, mailbox_take,
 )
 from ownerd.net.state cimport (
-    CLOSE, ENDED_DRAIN, LEAVING, READ_BYTES, SERVE, WRITE_BYTES, Connection, HandledMethods, Limits, Loop,
-    Socket, Stream,
+    CLOSE, DRAIN, ENDED_DRAIN, LEAVING, READ_BYTES, SERVE, WRITE_BYTES, Connection,
+    HandledMethods, Limits, Loop, Share, Socket, Stream,
 )
 from ownerd.net.stream cimport (
-    stream_decided, stream_letter, streams_are_coming, streams_free_spare, streams_tell_health,
+    stream_decided, stream_letter, stream_submits, streams_are_coming, streams_free_spare,
+    streams_tell_health,
 )
 from ownerd.net.tls cimport TlsMaterial
+from ownerd.rules.ownership cimport NEVER_NS
 
 cdef enum:
     EVENTS = 256                      # taken from epoll at once
@@ -63,6 +67,10 @@ cdef enum:
     MAKING_ROOM = 64                  # connections beyond the limit while strangers' are ended
     ACCEPT_PAUSE_MS = 100             # when no connection can be taken
     CLOSING_LOOK_MS = 20
+    DRAINING_LOOK_MS = 100
+    LOOK_MS = 20                      # between two looks at calls that come in
+
+cdef int64_t LATE_NS = 50 * NS_PER_MS
 
 
 # --- the inbox ------------------------------------------------------------------------------------
@@ -89,17 +97,20 @@ cdef void take_inbox(Loop *loop) noexcept nogil:
     """Take what other threads have left: answers in their order, sockets, an order."""
     cdef Task *task
     cdef Task *after
+    cdef vector[Socket] arrivals
     cdef size_t i
     cdef uint64_t ignored
+    cdef int order
     eventfd_read(loop.inbox.fd, &ignored)
     task = mpsc_take_in_order(&loop.inbox.answered)
     loop.inbox.guard.lock()
-    for i in range(loop.inbox.arrivals.size()):
-        connection_open(loop, loop.inbox.arrivals[i])
-    loop.inbox.arrivals.clear()
+    arrivals.swap(loop.inbox.arrivals)
     loop.order_deadline_ns = loop.inbox.order_deadline_ns
-    cdef int order = loop.inbox.order
+    order = loop.inbox.order
     loop.inbox.guard.unlock()
+    # A session costs some time, and the guard is waited for by the loop that accepts.
+    for i in range(arrivals.size()):
+        connection_open(loop, arrivals[i])
     while task != NULL:
         after = task.next
         take_decided(<Stream *> task)
@@ -131,13 +142,26 @@ cdef void take_letters(Loop *loop) noexcept nogil:
 
 
 cdef void submit_ready(Loop *loop) noexcept nogil:
-    """Submit what this wake-up has decoded; what the engine refuses is answered at once."""
+    """Submit what this wake-up has decoded; what the engine refuses is answered at once.
+
+    Calls that were given up in the meantime are left out.
+    """
     cdef Task *refused = loop.first_ready
+    cdef Task **at
     cdef Task *after
     if refused == NULL:
         return
     assert_that(loop.last_ready.next == NULL, "the last call that is ready is the last")
     loop.first_ready = loop.last_ready = NULL
+    at = &refused
+    while at[0] != NULL:
+        after = at[0].next
+        if stream_submits(<Stream *> at[0]):
+            at = &at[0].next
+        else:
+            at[0] = after
+    if refused == NULL:
+        return
     refused = queue_submit_all(&loop.engine.queue, refused)
     while refused != NULL:
         after = refused.next
@@ -148,11 +172,18 @@ cdef void submit_ready(Loop *loop) noexcept nogil:
 # --- orders ---------------------------------------------------------------------------------------
 
 cdef void obey(Loop *loop, int order) noexcept nogil:
-    """Go on to a later order."""
+    """Go on to a later order.
+
+    Connections that wait to be accepted are taken first: their peers may have made calls on them,
+    and a socket that is closed would lose those.
+    """
     cdef Connection *connection
     cdef size_t i
     assert_that(order > loop.order, "orders only get stricter")
     loop.order = order
+    for i in range(loop.listening.size()):
+        while not loop.listening_paused and accept_one(loop, loop.listening[i]):
+            pass
     stop_listening(loop)
     for i in range(loop.listening.size()):
         close(loop.listening[i].fd)
@@ -166,9 +197,10 @@ cdef void obey(Loop *loop, int order) noexcept nogil:
         if order == CLOSE:
             connection_leave(connection)
         connection = connection.next
+    flag_set(&loop.counts.order, order)
 
 
-cdef bint is_left(Loop *loop) noexcept nogil:
+cdef bint is_told(Loop *loop) noexcept nogil:
     """Tell whether no peer begins calls any more, and none is in the middle of a request."""
     cdef Connection *connection = loop.connections
     while connection != NULL:
@@ -337,30 +369,85 @@ cdef void check_limits(Loop *loop) noexcept nogil:
     while connection != NULL:
         connection_look(connection)
         connection = connection.next
+    holdings_forget(loop)
+    # What was not needed since the last look is not kept.
+    streams_free_spare(loop, loop.spare_least)
+    loop.spare_least = loop.spare_count
     loop.checked_ns = loop.now_ns
+
+
+cdef inline int64_t check_interval_ns(const Loop *loop) noexcept nogil:
+    """Return how long it is between two looks: a server that stops waits for some of them."""
+    if loop.order == SERVE:
+        return loop.limits.check_interval_ns
+    return min(loop.limits.check_interval_ns, DRAINING_LOOK_MS * NS_PER_MS)
+
+
+cdef void look_at_calls(Loop *loop) noexcept nogil:
+    """Look at the calls with a deadline that still come in.
+
+    However many deadlines there are, a look waits ten times as long as the last one has taken, and
+    not less than LOOK_MS.
+    """
+    cdef Connection *connection = loop.connections
+    cdef int64_t took_ns
+    loop.next_look_ns = NEVER_NS
+    while connection != NULL:
+        connection_look_at_calls(connection)
+        connection = connection.next
+    took_ns = clock_elapsed() - loop.now_ns
+    loop.rest_until_ns = loop.now_ns + max(10 * took_ns, LOOK_MS * NS_PER_MS)
+
+
+cdef bint look_is_due(const Loop *loop) noexcept nogil:
+    return loop.now_ns >= max(loop.next_look_ns, loop.rest_until_ns)
 
 
 cdef int patience_ms(Loop *loop) noexcept nogil:
     """Return how long epoll may wait: for ever while there is nothing to look at."""
+    cdef int64_t wait_ns
     if loop.order == CLOSE:
         return CLOSING_LOOK_MS
     if loop.listening_paused:
         return ACCEPT_PAUSE_MS
+    if loop.order == DRAIN:
+        return DRAINING_LOOK_MS
     if loop.connections == NULL:
-        return -1
-    return <int> (loop.limits.check_interval_ns // NS_PER_MS)
+        return -1 if loop.spare == NULL else <int> (loop.limits.check_interval_ns // NS_PER_MS)
+    wait_ns = loop.limits.check_interval_ns
+    if loop.next_look_ns != NEVER_NS:
+        wait_ns = min(wait_ns, max(loop.next_look_ns, loop.rest_until_ns) - loop.now_ns)
+    return <int> (max(<int64_t> 0, wait_ns) // NS_PER_MS) + 1
+
+
+cdef void note_wait(
+    Loop *loop, int64_t before_ns, int64_t asleep_ns, int patience, bint interrupted
+) noexcept nogil:
+    """Note since when what is found now may have been there.
+
+    A wait that is interrupted, or longer than was asked for, tells that the process stood still.
+    """
+    cdef int64_t waited_ns = loop.now_ns - asleep_ns
+    if not loop.interrupted:
+        loop.awake_ns = loop.now_ns
+    if interrupted or (patience >= 0 and waited_ns > patience * NS_PER_MS + LATE_NS):
+        loop.awake_ns = min(loop.awake_ns, asleep_ns)
+    if asleep_ns - before_ns > LATE_NS:
+        loop.awake_ns = min(loop.awake_ns, before_ns)
+    loop.interrupted = interrupted
 
 
 cdef void wake_up(Loop *loop) noexcept nogil:
     cdef epoll_event events[EVENTS]
     cdef bint is_inbox = False
     cdef int i
+    cdef int patience = 0 if loop.unread != NULL else patience_ms(loop)
     cdef int64_t before_ns = loop.now_ns
-    cdef int count = epoll_wait(
-        loop.epoll_fd, events, EVENTS, 0 if loop.unread != NULL else patience_ms(loop)
-    )
+    cdef int64_t asleep_ns = clock_elapsed()
+    cdef int count = epoll_wait(loop.epoll_fd, events, EVENTS, patience)
     loop.now_ns = clock_elapsed()
     assert_that(loop.now_ns >= before_ns, "time does not go back")
+    note_wait(loop, before_ns, asleep_ns, patience, count < 0)
     assert_that(loop.dirty == NULL, "a wake-up leaves nothing unwritten")
     count_add(&loop.counts.wakeups, 1)
     loop.handshakes_left = HANDSHAKES
@@ -376,11 +463,14 @@ cdef void wake_up(Loop *loop) noexcept nogil:
         listen(loop)
     if loop.order == CLOSE and loop.now_ns >= loop.order_deadline_ns:
         end_all(loop)
-    elif loop.now_ns - loop.checked_ns >= loop.limits.check_interval_ns:
+    elif loop.now_ns - loop.checked_ns >= check_interval_ns(loop):
         check_limits(loop)
+    if look_is_due(loop):
+        look_at_calls(loop)
     write_marked(loop)
-    if loop.order != SERVE and not loop.counts.left and is_left(loop):
-        count_add(&loop.counts.left, 1)
+    if loop.order != SERVE and not loop.counts.told and is_told(loop):
+        count_add(&loop.counts.told, 1)
+    flag_set(&loop.counts.held_bytes, loop.held_bytes)
 
 
 cdef void *loop_main(void *argument) noexcept nogil:
@@ -424,7 +514,13 @@ cdef Loop *loop_new(
     loop.first_ready = loop.last_ready = NULL
     loop.listening_paused = loop.ended = False
     loop.next_peer = 0
-    loop.now_ns = loop.checked_ns = clock_elapsed()
+    loop.now_ns = loop.checked_ns = loop.awake_ns = clock_elapsed()
+    loop.interrupted = False
+    loop.next_look_ns = NEVER_NS
+    loop.rest_until_ns = 0
+    loop.spare_least = 0
+    memset(&loop.strangers, 0, sizeof(Share))
+    memset(&loop.everybody, 0, sizeof(Share))
     loop.seed = <uint32_t> loop.now_ns
     loop.callbacks = connection_callbacks()
     loop.options = connection_options(handled != NULL)
@@ -451,9 +547,10 @@ cdef void loop_free(Loop *loop) noexcept nogil:
         close(loop.listening[i].fd)
     for i in range(loop.inbox.arrivals.size()):
         close(loop.inbox.arrivals[i].fd)   # accepted when this loop was over already
-    streams_free_spare(loop)
+    streams_free_spare(loop, loop.spare_count)
     mailbox_close(loop.from_handlers)
     mailbox_let_go(loop.from_handlers)
+    holdings_forget(loop)
     nghttp2_session_callbacks_del(loop.callbacks)
     nghttp2_option_del(loop.options)
     free(loop.input)

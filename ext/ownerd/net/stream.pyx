@@ -7,19 +7,23 @@ trailers. Errors are answered as trailers only.
 Invariants:
 - A stream that the engine has (UNDER_WAY) stays where it is until `stream_decided`, whatever
   becomes of its HTTP/2 stream: `stream_close` only detaches it then.
-- Whatever a stream holds beyond its own struct is counted in `held_bytes`: of its connection
-  until its HTTP/2 stream is gone, of its loop until it is freed.
+- A call that is READY and closed before the end of the wake-up is not submitted: nobody may have
+  seen it begin.
+- What a call holds is counted by `holdings`; its records and its request are freed once the answer
+  is encoded.
 
 All functions run on the loop's thread, except for the hand-over from the engine's writer, which
 touches the inbox only. Nothing here reads or writes a socket, or decides about a connection.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport abort, free, malloc, realloc
 from libc.string cimport memcpy, memset, strlen
 
-from ownerd.api.dial_call cimport CALL_KIND_COUNT, call_clear, call_init
+from ownerd.api.dial_call cimport (
+    CALL_KIND_COUNT, call_clear, call_free_items, call_init, call_item_bytes, call_shrink_answer,
+)
 from ownerd.api.dial_codec cimport dial_decode, dial_encode, read_text_field
 from ownerd.api.error_details cimport DETAILS_BYTES, details_encode
 from ownerd.api.grpc_http2 cimport (
@@ -28,9 +32,10 @@ from ownerd.api.grpc_http2 cimport (
     grpc_timeout_ns,
 )
 from ownerd.api.reasons cimport (
-    BAD_TIMEOUT, COMPRESSED, HEADERS_TOO_LARGE, MALFORMED_MESSAGE, MESSAGE_CUT_OFF,
-    MESSAGE_TOO_LARGE, MORE_MESSAGES, NOT_GRPC, NOT_POST, NO_MESSAGE, NO_TRAILERS,
-    REQUEST_TOO_SLOW, TOO_MUCH_UNDER_WAY, UNKNOWN_METHOD, UNKNOWN_SERVICE, Reason, Value, numeral, refuse,
+    BAD_TIMEOUT, COMPRESSED, COMPRESSION_UNTOLD, DEADLINE_PASSED, HEADERS_TOO_LARGE,
+    MALFORMED_MESSAGE, MESSAGE_CUT_OFF, MESSAGE_TOO_LARGE, MORE_MESSAGES, NOT_GRPC, NOT_POST,
+    NO_MESSAGE, NO_TRAILERS, REQUEST_STALLED, TOO_MUCH_UNDER_WAY, UNKNOWN_METHOD, UNKNOWN_SERVICE,
+    Reason, Value, numeral, refuse,
     refuse_with,
 )
 from ownerd.api.task cimport MESSAGE_BYTES, OK, Task
@@ -40,10 +45,11 @@ from ownerd.base.bytes cimport Slice, same
 from ownerd.base.live cimport LIVE_STREAM, live_count
 from ownerd.base.mpsc cimport mpsc_enter, mpsc_leave, mpsc_push
 from ownerd.base.nghttp2 cimport (
-    NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM, NGHTTP2_ENHANCE_YOUR_CALM,
-    NGHTTP2_FLAG_NONE, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NV_FLAG_NO_COPY_NAME, NGHTTP2_NV_FLAG_NO_COPY_VALUE,
-    nghttp2_data_provider, nghttp2_data_source, nghttp2_nv, nghttp2_session,
-    nghttp2_submit_response, nghttp2_submit_rst_stream, nghttp2_submit_trailer, ssize_t,
+    NGHTTP2_CANCEL, NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM,
+    NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_FLAG_NONE, NGHTTP2_INTERNAL_ERROR,
+    NGHTTP2_NV_FLAG_NO_COPY_NAME, NGHTTP2_NV_FLAG_NO_COPY_VALUE, nghttp2_data_provider,
+    nghttp2_data_source, nghttp2_nv, nghttp2_session, nghttp2_submit_response,
+    nghttp2_submit_rst_stream, nghttp2_submit_trailer, ssize_t,
 )
 from ownerd.base.sockets cimport eventfd_write
 from ownerd.base.units cimport NS_PER_S
@@ -57,10 +63,14 @@ from ownerd.net.handled cimport (
     handled_header, handled_is_open, handled_letter, handled_message, handled_most_bytes,
     handled_over, handled_request_done, handled_streams_in, handled_take,
 )
+from ownerd.net.holdings cimport (
+    holdings_add, holdings_begin, holdings_end, holdings_full, holdings_full_beside,
+    holdings_give_back,
+)
 from ownerd.net.letters cimport Letter
 from ownerd.net.state cimport (
-    ANSWERED, ANSWER_BYTES, ENDED_CROWDED, HANDED_OVER, INLINE_BYTES, RECEIVING, SERVE, UNDER_WAY, WATCHING,
-    Connection, Inbox, Loop, Stream,
+    ANSWERED, ANSWER_BYTES, ENDED_CROWDED, HANDED_OVER, INLINE_BYTES, READY,
+    RECEIVING, SERVE, UNDER_WAY, WATCHING, Connection, Inbox, Loop, Stream,
 )
 from ownerd.net.strangers cimport strangers_begin_call, strangers_end_call
 from ownerd.net.watch cimport (
@@ -76,10 +86,11 @@ cdef enum Seen:                       # bits
     SEEN_BAD_TIMEOUT = 16
     SEEN_ENCODING = 32                # another than identity
     SEEN_TOO_MUCH = 64
+    SEEN_HEAD = 128                   # the method, whose answer has no body
 
 cdef enum:
-    SPARE_STREAMS = 4_096           # kept by a loop for calls to come
-    STATUS_DIGITS = 4
+    SPARE_STREAMS = 4_096             # kept by a loop for calls to come
+    STATUS_DIGITS = 6
     RETRY_DIGITS = 24
 
 cdef const char *GRPC_CONTENT = "application/grpc"
@@ -98,19 +109,21 @@ cdef Stream *stream_open(Connection *connection, int32_t stream_id) noexcept nog
         stream = <Stream *> malloc(sizeof(Stream))
         if stream == NULL:
             abort()
+    loop.spare_least = min(loop.spare_least, loop.spare_count)
     memset(stream, 0, sizeof(Stream) - INLINE_BYTES - ANSWER_BYTES)
     call_init(&stream.call, CALL_KIND_COUNT)
     stream.call.task.on_done = on_decided
     stream.loop = loop
     stream.stream_id = stream_id
-    stream.began_ns = loop.now_ns
     stream.target = TARGET_UNKNOWN
     stream.timeout_ns = -1
+    stream.transfer_ns = loop.now_ns
     stream.call.buffer = stream.inline_answer
     stream.call.buffer_bytes = ANSWER_BYTES
     stream.body = stream.inline_body
     stream.body_capacity = INLINE_BYTES
     link_stream(connection, stream)
+    holdings_begin(stream)
     assert_that(stream_id > 0 and stream_id % 2 == 1, "a stream is begun by the client")
     assert_that(stream.state == RECEIVING, "a call begins with its request")
     count_add(&loop.counts.streams, 1)
@@ -154,22 +167,20 @@ cdef void stream_close(Stream *stream) noexcept nogil:
         count_add(&stream.loop.counts.given_up, stream.state == HANDED_OVER)
         handled_over(stream)
     unlink_stream(stream)
-    if stream.state == UNDER_WAY:
-        count_add(&stream.loop.counts.given_up, 1)
-    else:
+    if stream.state != READY and stream.state != UNDER_WAY:
         free_stream(stream)
+        return
+    count_add(&stream.loop.counts.given_up, 1)
 
 
 cdef void free_stream(Stream *stream) noexcept nogil:
     cdef Loop *loop = stream.loop
-    assert_that(stream.connection == NULL, "a stream is unlinked before it is freed")
-    assert_that(loop.held_bytes >= stream.held_bytes, "what a stream holds was counted")
     live_count(LIVE_STREAM, -1)
     call_clear(&stream.call)
     if stream.body != stream.inline_body:
         free(stream.body)
     count_add(&loop.counts.streams, -1)
-    loop.held_bytes -= stream.held_bytes
+    holdings_end(stream)
     if loop.spare_count == SPARE_STREAMS:
         free(stream)
         return
@@ -178,28 +189,15 @@ cdef void free_stream(Stream *stream) noexcept nogil:
     loop.spare_count += 1
 
 
-cdef void streams_free_spare(Loop *loop) noexcept nogil:
-    """Give back what is kept for calls to come."""
+cdef void streams_free_spare(Loop *loop, uint32_t count) noexcept nogil:
+    """Give back so many of what is kept for calls to come, or all there are."""
     cdef Stream *after
-    while loop.spare != NULL:
+    while loop.spare != NULL and count > 0:
         after = loop.spare.next
         free(loop.spare)
         loop.spare = after
-    loop.spare_count = 0
-
-
-cdef inline void hold(Stream *stream, size_t size) noexcept nogil:
-    stream.held_bytes += size
-    stream.connection.held_bytes += size
-    stream.loop.held_bytes += size
-
-
-cdef inline bint holds_too_much(const Stream *stream, size_t more) noexcept nogil:
-    """Tell whether there is no place for `more` bytes of a request."""
-    return (
-        stream.connection.held_bytes + more > stream.loop.limits.max_held_bytes
-        or stream.loop.held_bytes + more > stream.loop.limits.max_loop_bytes
-    )
+        loop.spare_count -= 1
+        count -= 1
 
 
 # --- the request ----------------------------------------------------------------------------------
@@ -207,8 +205,7 @@ cdef inline bint holds_too_much(const Stream *stream, size_t more) noexcept nogi
 cdef void stream_header(
     Stream *stream, const char *name, size_t name_size, const char *value, size_t value_size
 ) noexcept nogil:
-    """Take one header of the request; those that gRPC servers do not ask for are only counted."""
-    stream.header_bytes += <uint32_t> (name_size + value_size + 32)
+    """Take one header of the request, which is counted already."""
     if stream.header_bytes > stream.loop.limits.max_header_bytes:
         stream.seen |= SEEN_TOO_MUCH
         return
@@ -222,6 +219,8 @@ cdef void stream_header(
     elif name_size == 7 and same(name, name_size, ":method"):
         if same(value, value_size, "POST"):
             stream.seen |= SEEN_POST
+        elif same(value, value_size, "HEAD"):
+            stream.seen |= SEEN_HEAD
     elif name_size == 12:
         if same(name, name_size, "content-type") and grpc_is_content_type(value, value_size):
             stream.seen |= SEEN_GRPC
@@ -243,14 +242,17 @@ cdef void stream_headers_done(Stream *stream) noexcept nogil:
     cdef Connection *connection = stream.connection
     cdef uint8_t seen = stream.seen
     connection.receiving = stream
+    stream.headers_done = True
     if seen & SEEN_TOO_MUCH:
         refuse_too_much(stream)
     elif not seen & SEEN_POST:
-        refuse_http(stream, NOT_POST, "405")
+        refuse_http(stream, NOT_POST, 405)
     elif not seen & SEEN_GRPC:
-        refuse_http(stream, NOT_GRPC, "415")
+        refuse_http(stream, NOT_GRPC, 415)
     elif not seen & SEEN_TE:
-        refuse_http(stream, NO_TRAILERS, "400")
+        refuse(&stream.call.task, NO_TRAILERS)
+        count_add(&stream.loop.counts.refused, 1)
+        submit_error(stream, "400")
     elif stream.target == TARGET_UNKNOWN:
         refuse_stream(stream, UNKNOWN_METHOD)
     elif seen & SEEN_BAD_TIMEOUT:
@@ -259,15 +261,17 @@ cdef void stream_headers_done(Stream *stream) noexcept nogil:
         refuse_encoding(stream)
     elif not is_open(stream) and not access_identify(stream):
         answer_refused(stream)
-    elif holds_too_much(stream, 0):
+    elif holdings_full(stream, 0):
         refuse_stream(stream, TOO_MUCH_UNDER_WAY)
     else:
         if is_open(stream) and not access_recognizes(stream):
             turn_out(strangers_begin_call(stream))
         if stream.timeout_ns >= 0:
-            stream.call.task.deadline_ns = deadline(stream.loop.now_ns, stream.timeout_ns)
-        if stream.handled != NULL and handled_streams_in(stream):
+            set_deadline(stream)
+        if stream.state == RECEIVING and stream.handled != NULL and handled_streams_in(stream):
             handled_hand_over(stream)
+    if stream.http_status != 0:       # it waits for its end, whoever it is from
+        turn_out(strangers_begin_call(stream))
 
 
 cdef void turn_out(Stream *stream) noexcept nogil:
@@ -289,21 +293,6 @@ cdef void turn_out(Stream *stream) noexcept nogil:
         connection.dead = True
 
 
-cdef void streams_look(Connection *connection) noexcept nogil:
-    """Refuse the requests that are not whole in time; called now and then."""
-    cdef Stream *stream = connection.streams
-    cdef int64_t timeout_ns = connection.loop.limits.request_timeout_ns
-    cdef Value seconds = numeral(timeout_ns // NS_PER_S)
-    while stream != NULL:
-        if stream.state == RECEIVING \
-                and connection.loop.now_ns - stream.began_ns > timeout_ns:
-            count_add(&connection.loop.counts.requests_too_slow, 1)
-            refuse_with(&stream.call.task, REQUEST_TOO_SLOW, &seconds)
-            answer_refused(stream)
-            connection_mark(connection)
-        stream = stream.next
-
-
 cdef bint streams_are_coming(const Connection *connection) noexcept nogil:
     """Tell whether there are requests that are not whole, and are not a stranger's."""
     cdef const Stream *stream = connection.streams
@@ -323,6 +312,19 @@ cdef inline bint is_open(const Stream *stream) noexcept nogil:
     return is_health(stream) or (stream.handled != NULL and handled_is_open(stream))
 
 
+cdef void set_deadline(Stream *stream) noexcept nogil:
+    """Count the timeout from when the bytes came, not from when there was time to read them."""
+    cdef Loop *loop = stream.loop
+    cdef int64_t deadline_ns = deadline(stream.connection.came_ns, stream.timeout_ns)
+    stream.call.task.deadline_ns = deadline_ns
+    if deadline_ns == 0:
+        return
+    if deadline_ns <= loop.now_ns:
+        refuse_stream(stream, DEADLINE_PASSED)
+    else:
+        loop.next_look_ns = min(loop.next_look_ns, deadline_ns)
+
+
 cdef int64_t deadline(int64_t now_ns, int64_t timeout_ns) noexcept nogil:
     if timeout_ns > (<int64_t> 0x7FFFFFFFFFFFFFFF) - now_ns:
         return 0                      # no deadline that this machine will see
@@ -336,8 +338,8 @@ cdef void stream_data(Stream *stream, const uint8_t *data, size_t size) noexcept
     if stream.state == HANDED_OVER and handled_streams_in(stream):
         take_messages(stream, data, size)
         return
-    if stream.state != RECEIVING:
-        return                        # answered before it was whole: nobody reads the rest
+    if stream.state != RECEIVING or stream.http_status != 0:
+        return                        # nobody reads it
     if wanted > stream.body_capacity and not grow_body(stream, wanted):
         return
     memcpy(stream.body + stream.body_size, data, size)
@@ -364,7 +366,7 @@ cdef void refuse_messages(Stream *stream, Taking rest) noexcept nogil:
             stream.connection.session, NGHTTP2_FLAG_NONE, stream.stream_id, NGHTTP2_INTERNAL_ERROR
         )
     elif rest == TAKING_COMPRESSED:
-        refuse_encoding(stream)
+        refuse_stream(stream, COMPRESSION_UNTOLD)
     elif rest == TAKING_TOO_LARGE:
         refuse_size(stream, grpc_message_bytes(stream.body))
     elif rest == TAKING_CUT_OFF:
@@ -396,7 +398,7 @@ cdef bint grow_body(Stream *stream, size_t wanted) noexcept nogil:
             <size_t> grpc_message_bytes(stream.body), wanted - PREFIX_BYTES
         ))
         return False
-    if holds_too_much(stream, capacity):
+    if holdings_full(stream, capacity):
         refuse_stream(stream, TOO_MUCH_UNDER_WAY)
         return False
     stream.body = <char *> realloc(NULL if is_inline else stream.body, capacity)
@@ -405,7 +407,7 @@ cdef bint grow_body(Stream *stream, size_t wanted) noexcept nogil:
     if is_inline:
         memcpy(stream.body, stream.inline_body, stream.body_size)
         stream.body_capacity = 0
-    hold(stream, capacity - stream.body_capacity)
+    holdings_add(stream, capacity - stream.body_capacity)
     stream.body_capacity = capacity
     return True
 
@@ -420,10 +422,12 @@ cdef void stream_request_done(Stream *stream) noexcept nogil:
         return
     if stream.state != RECEIVING:
         return
-    if size == 0:
+    if stream.http_status != 0:
+        answer_http(stream)
+    elif size == 0:
         refuse_stream(stream, NO_MESSAGE)
     elif stream.body[0] != 0:
-        refuse_encoding(stream)
+        refuse_stream(stream, COMPRESSION_UNTOLD)
     elif size < PREFIX_BYTES or size < PREFIX_BYTES + grpc_message_bytes(stream.body):
         refuse_stream(stream, MESSAGE_CUT_OFF)
     elif grpc_message_bytes(stream.body) > stream.loop.limits.max_message_bytes:
@@ -446,8 +450,12 @@ cdef void decode(Stream *stream) noexcept nogil:
     if not dial_decode(
         &stream.call, stream.body + PREFIX_BYTES, stream.body_size - PREFIX_BYTES
     ):
-        count_add(&loop.counts.refused, 1)
-        submit_answer(stream)
+        call_free_items(&stream.call)
+        answer_refused(stream)
+        return
+    if not hold_items(stream):
+        call_free_items(&stream.call)
+        refuse_stream(stream, TOO_MUCH_UNDER_WAY)
         return
     if not access_lets_in(stream):
         answer_refused(stream)
@@ -455,7 +463,7 @@ cdef void decode(Stream *stream) noexcept nogil:
     assert_that(
         stream.state == RECEIVING and stream.request_ended, "a call is submitted once, and whole"
     )
-    stream.state = UNDER_WAY
+    stream.state = READY
     count_add(&loop.counts.under_way, 1)
     stream.call.task.next = NULL
     if loop.last_ready == NULL:
@@ -463,6 +471,60 @@ cdef void decode(Stream *stream) noexcept nogil:
     else:
         loop.last_ready.next = &stream.call.task
     loop.last_ready = &stream.call.task
+
+
+cdef bint hold_items(Stream *stream) noexcept nogil:
+    """Count the records of a decoded batch; False if there is no place for them."""
+    cdef size_t size = call_item_bytes(&stream.call)
+    if size > 0 and holdings_full_beside(stream, size):
+        return False
+    holdings_add(stream, size)
+    return True
+
+
+cdef bint stream_submits(Stream *stream) noexcept nogil:
+    """Give a call that is ready to the engine; False if nobody waits for it any more: it is freed.
+    """
+    assert_that(stream.state == READY, "a call is submitted once")
+    if stream.connection != NULL:
+        stream.state = UNDER_WAY
+        return True
+    count_add(&stream.loop.counts.under_way, -1)
+    free_stream(stream)
+    return False
+
+
+# --- what does not move ---------------------------------------------------------------------------
+
+cdef Look stream_look(Stream *stream) noexcept nogil:
+    """Apply the limits in time to a call.
+
+    Its deadline holds while the request still comes in. A request has to come in, and an answer has
+    to be taken, within the transfer timeout, and whoever moves more gets the time for that.
+    """
+    cdef Loop *loop = stream.loop
+    cdef int64_t deadline_ns = stream.call.task.deadline_ns
+    if stream.state == RECEIVING:
+        if deadline_ns != 0 and deadline_ns <= loop.now_ns:
+            refuse_stream(stream, DEADLINE_PASSED)
+            return LOOK_SAID
+        if deadline_ns != 0:
+            loop.next_look_ns = min(loop.next_look_ns, deadline_ns)
+        if not is_late(loop, stream.transfer_ns, stream.body_size):
+            return LOOK_FINE
+        if not stream.headers_done:
+            return LOOK_BROKEN        # nghttp2 takes no answer amid a header block
+        count_add(&loop.counts.stalled, 1)
+        refuse_stream(stream, REQUEST_STALLED)
+        return LOOK_SAID
+    if stream.state != ANSWERED or not is_late(loop, stream.transfer_ns, stream.sent_bytes):
+        return LOOK_FINE
+    count_add(&loop.counts.stalled, 1)
+    stream.transfer_ns = loop.now_ns      # said once
+    nghttp2_submit_rst_stream(
+        stream.connection.session, NGHTTP2_FLAG_NONE, stream.stream_id, NGHTTP2_CANCEL
+    )
+    return LOOK_SAID
 
 
 # --- the engine's decision ------------------------------------------------------------------------
@@ -486,7 +548,20 @@ cdef void stream_decided(Stream *stream) noexcept nogil:
     else:
         if stream.call.task.code == OK:
             dial_encode(&stream.call)
+        free_request(stream)
         submit_answer(stream)
+
+
+cdef void free_request(Stream *stream) noexcept nogil:
+    """Free what only the engine needed: the answer may wait for its reader a long time."""
+    cdef size_t size = call_item_bytes(&stream.call)
+    call_free_items(&stream.call)
+    if stream.body != stream.inline_body:
+        free(stream.body)
+        size += stream.body_capacity
+        stream.body = stream.inline_body
+        stream.body_size = stream.body_capacity = 0
+    holdings_give_back(stream, size)
 
 
 # --- the answer -----------------------------------------------------------------------------------
@@ -542,7 +617,10 @@ cdef void submit_answer(Stream *stream) noexcept nogil:
     assert_that(stream.state != ANSWERED, "a call has one answer")
     assert_that(stream.call.answer != NULL, "an answer has bytes")
     stream.state = ANSWERED
-    hold(stream, stream.call.answer_size)
+    stream.transfer_ns = stream.loop.now_ns
+    if stream.call.answer != stream.inline_answer:
+        call_shrink_answer(&stream.call)
+        holdings_add(stream, stream.call.answer_size)
     headers[0] = header(":status", "200")
     headers[1] = header("content-type", GRPC_CONTENT)
     provider.source.ptr = stream
@@ -564,6 +642,7 @@ cdef void submit_error(Stream *stream, const char *http_status) noexcept nogil:
     assert_that(stream.state != ANSWERED, "a call has one answer")
     assert_that(stream.call.task.message != NULL, "an error says what is wrong")
     stream.state = ANSWERED
+    stream.transfer_ns = stream.loop.now_ns
     snprintf(digits, sizeof(digits), "%d", stream.call.task.code)
     headers[0] = header(":status", http_status)
     headers[1] = header("content-type", GRPC_CONTENT)
@@ -595,6 +674,7 @@ cdef void submit_error(Stream *stream, const char *http_status) noexcept nogil:
 cdef void answer_refused(Stream *stream) noexcept nogil:
     """Answer a call that is refused before the engine sees it."""
     count_add(&stream.loop.counts.refused, 1)
+    free_request(stream)
     submit_error(stream, "200")
 
 
@@ -603,11 +683,53 @@ cdef void refuse_stream(Stream *stream, Reason reason) noexcept nogil:
     answer_refused(stream)
 
 
-cdef void refuse_http(Stream *stream, Reason reason, const char *http_status) noexcept nogil:
-    """Answer what is no gRPC call, also to those who look at HTTP's status only."""
+cdef void refuse_http(Stream *stream, Reason reason, uint16_t http_status) noexcept nogil:
+    """Answer what is no gRPC call once it is whole, like any HTTP server."""
     refuse(&stream.call.task, reason)
+    stream.http_status = http_status
+
+
+cdef ssize_t on_read_text(
+    nghttp2_session *session, int32_t stream_id, uint8_t *buffer, size_t capacity, uint32_t *flags,
+    nghttp2_data_source *source, void *user_data
+) noexcept nogil:
+    """Copy the next piece of the text for people who came here by chance."""
+    cdef Stream *stream = <Stream *> source.ptr
+    cdef size_t size = strlen(stream.call.task.message) - stream.sent_bytes
+    size = min(size, capacity)
+    memcpy(buffer, stream.call.task.message + stream.sent_bytes, size)
+    stream.sent_bytes += size
+    if stream.call.task.message[stream.sent_bytes] == 0:
+        flags[0] |= NGHTTP2_DATA_FLAG_EOF
+    return <ssize_t> size
+
+
+cdef void answer_http(Stream *stream) noexcept nogil:
+    """Answer with a status of HTTP and a text."""
+    cdef char digits[STATUS_DIGITS]
+    cdef char code[STATUS_DIGITS]
+    cdef nghttp2_data_provider provider
+    cdef const nghttp2_data_provider *body = NULL
+    cdef nghttp2_nv headers[3]
+    assert_that(stream.state == RECEIVING, "a call has one answer")
+    stream.state = ANSWERED
+    stream.transfer_ns = stream.loop.now_ns
     count_add(&stream.loop.counts.refused, 1)
-    submit_error(stream, http_status)
+    snprintf(digits, sizeof(digits), "%d", <int> stream.http_status)
+    snprintf(code, sizeof(code), "%d", stream.call.task.code)
+    headers[0] = header(":status", digits)
+    headers[0].flags = NGHTTP2_NV_FLAG_NO_COPY_NAME
+    headers[1] = header("content-type", "text/plain")
+    headers[2] = header("grpc-status", code)
+    headers[2].flags = NGHTTP2_NV_FLAG_NO_COPY_NAME
+    provider.source.ptr = stream
+    provider.read_callback = on_read_text
+    if not stream.seen & SEEN_HEAD:
+        body = &provider
+    if nghttp2_submit_response(
+        stream.connection.session, stream.stream_id, headers, 3, body
+    ) != 0:
+        stream.connection.dead = True
 
 
 cdef void refuse_too_much(Stream *stream) noexcept nogil:

@@ -97,4 +97,5 @@ cdef bint watch_end(Stream *stream) noexcept nogil:
     """End the stream, once all is told."""
     assert_that(stream.state == WATCHING, "a watch ends once")
     stream.state = ANSWERED
+    stream.transfer_ns = stream.loop.now_ns
     return go_on(stream)

@@ -1,9 +1,9 @@
 """Builds the server from its parts, runs it, and takes it down again.
 
 Owns the order of things: the store is opened before anything listens; a listener is announced when
-it takes calls; on the way down health says so first, then the peers are told to go elsewhere, then
-new calls are refused, then calls in flight are answered, then the listeners and at last the store
-are closed. Nothing here forks, and
+it takes calls; on the way down health says so first, then the clients are told to begin no more
+calls here, then new calls are refused, then calls in flight are answered, then the listeners and at
+last the store are closed. Nothing here forks, and
 nothing may: neither gRPC nor LMDB survives it.
 """
 
@@ -23,7 +23,7 @@ from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection
 
 import ownerd
-from ownerd.native import Access, AioBridge, Engine, StoreError, StoreInUseError
+from ownerd.native import Access, AioBridge, Engine, StoreError, StoreInUseError, map_large_blocks
 from ownerd.server import addresses, dial, exits, grpc_options, native_listener, rights, tls, verify
 from ownerd.server.admin import service, spool
 from ownerd.server.admin.context import AdminContext
@@ -33,6 +33,7 @@ from ownerd.server.config import Settings
 from ownerd.server.crowding import CrowdWatch
 from ownerd.server.errors import PermissionDenied
 from ownerd.server.grpc_listener import GrpcioListener, Listener, reflection_handlers, stop_all
+from ownerd.server.memory import MemoryWatch
 from ownerd.server.metrics import Metrics
 from ownerd.server.metrics_http import MetricsServer
 from ownerd.server.native_calls import NativeCalls
@@ -44,8 +45,8 @@ from ownerd.v1 import admin_pb2
 # Answers that are being sent, and health watchers, get this long once all calls are decided.
 _LAST_WORDS_S = 0.5
 _POLL_S = 0.005
-# How long peers are given to learn of a stop before the engine refuses what they still send.
-_FAREWELL_S = 3.0
+# Clients that read nothing for a second are not waited for; calls are served until then.
+_FAREWELL_S = 1.5
 # gRPC hands calls over one by one and ends those it still has with CANCELLED when it is stopped, so
 # a draining server goes on refusing until none has come for a moment, or its patience is over.
 _HUSH_S = 0.1
@@ -65,6 +66,7 @@ def serve(settings: Settings) -> int:
     """
     tls.refuse_unprotected(settings)
     material = tls.load(settings)
+    map_large_blocks()
     if not settings.core_dumps:
         _forbid_core_dumps()
     engine = open_engine(settings)
@@ -370,6 +372,7 @@ class _Server:
             asyncio.create_task(self._finish_counts()),
             asyncio.create_task(self._refusals.watch()),
             asyncio.create_task(self._crowds.run()),
+            asyncio.create_task(MemoryWatch(self._workers).run()),
         ]
         broken = [asyncio.create_task(listener.failed()) for listener in self._listeners]
         asked = asyncio.create_task(self._asked.wait())
@@ -403,7 +406,7 @@ class _Server:
         for listener in self._listeners:
             listener.begin_drain()
         if not self._failed.is_set():
-            await self._farewells()
+            await self._all_told()
         self._bridge.send()
         self._engine.begin_drain()
         self._workers.begin_drain()
@@ -420,16 +423,12 @@ class _Server:
         log.info("stopped", calls_answered=answered)
         return code if answered or code != exits.OK else exits.FAILED
 
-    async def _farewells(self) -> None:
-        """Wait until the peers know that no more calls are taken: none of theirs is refused then.
-
-        Those that do not listen are not waited for, nor is anybody after a second signal.
-        """
-        end_s = self._loop.time() + min(_FAREWELL_S, self._settings.drain_timeout_s)
-        while not all(each.left for each in self._listeners):
-            if self._loop.time() >= end_s or self._hurried.is_set():
-                break
-            await asyncio.sleep(_POLL_S)
+    async def _all_told(self) -> None:
+        """Wait until no client begins a call here any more, or does not listen, or a signal."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FAREWELL_S):
+                while not self._hurried.is_set() and not all(each.told for each in self._listeners):
+                    await asyncio.sleep(_POLL_S)
         if self._calls is not None:
             await self._calls.settle()
 

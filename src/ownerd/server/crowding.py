@@ -50,10 +50,11 @@ LIMITS = (
         "files of the process), or have callers use fewer",
     ),
     Limit(
-        "requests_too_slow",
-        lambda stats: stats["requests_too_slow"],
-        "requests were not whole within request_timeout_s and were refused: a network that is too "
-        "slow, or callers who hold calls open",
+        "calls_stalled",
+        lambda stats: stats["stalled"] + stats["ended"]["stalled"],
+        "calls whose request did not come in, or whose answer was not taken, within "
+        "dial_transfer_timeout_s were ended: a network that is too slow, or callers who hold calls "
+        "open",
     ),
 )
 

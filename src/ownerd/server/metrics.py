@@ -65,7 +65,7 @@ _LISTENER_COUNTERS = (
     ("refused", "calls_refused", "Calls refused before they came to the engine."),
     ("health_checks", "health_checks", "Health checks, watches included."),
     ("calls_turned_out", "calls_turned_out", "Calls of strangers that made room for another."),
-    ("requests_too_slow", "requests_too_slow", "Calls refused for not being whole in time."),
+    ("stalled", "calls_stalled", "Calls ended as nothing of them moved in time."),
     ("handshakes", "tls_handshakes", "TLS handshakes that succeeded."),
     ("accept_pauses", "accept_pauses", "Times that no connection could be accepted."),
     ("wakeups", "wakeups", "Times that a thread of the listener woke up."),

@@ -82,10 +82,10 @@ class MetricsServer:
     def stats(self) -> dict[str, Any]:
         """Return how often a limit was met, as a native listener does."""
         return {
-            "ended": {"crowded": self._server.crowded_count},
+            "ended": {"crowded": self._server.crowded_count, "stalled": 0},
             "calls_turned_out": 0,
             "accept_pauses": 0,
-            "requests_too_slow": 0,
+            "stalled": 0,
         }
 
     def close(self) -> None:

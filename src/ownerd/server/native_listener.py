@@ -80,16 +80,17 @@ def _limits(settings: Settings) -> dict[str, Any]:
         "max_header_bytes": settings.dial_max_header_bytes,
         "max_message_bytes": settings.max_message_bytes,
         "max_held_bytes": settings.dial_max_held_bytes,
+        "max_principal_bytes": settings.dial_max_principal_bytes,
         "max_memory_bytes": settings.dial_max_memory_bytes,
         "max_resets_per_s": settings.dial_max_resets_per_s,
         "handshake_timeout_s": settings.dial_handshake_timeout_s,
+        "transfer_timeout_s": settings.dial_transfer_timeout_s,
         "keepalive_time_s": settings.dial_keepalive_time_s,
         "keepalive_timeout_s": settings.dial_keepalive_timeout_s,
         "max_idle_s": settings.dial_max_idle_s,
         "max_age_s": settings.dial_max_age_s,
         "max_age_grace_s": settings.dial_max_age_grace_s,
         "first_call_timeout_s": settings.first_call_timeout_s,
-        "request_timeout_s": settings.request_timeout_s,
         "max_strangers": settings.max_strangers,
         "max_stranger_calls": settings.max_stranger_calls,
     }
@@ -143,6 +144,10 @@ class NativeListener:
         self._loops.begin_drain()
         self._remove_files()
 
+    @property
+    def told(self) -> bool:
+        return self._loops.told
+
     async def stop(self, grace_s: float) -> None:
         self._remove_files()
         for each in self._sockets:
@@ -156,10 +161,6 @@ class NativeListener:
     async def failed(self) -> None:
         # A native loop ends when it is told to, or takes the process with it.
         await asyncio.Event().wait()
-
-    @property
-    def left(self) -> bool:
-        return self._loops.left
 
     @property
     def pending(self) -> int:
