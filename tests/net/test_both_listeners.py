@@ -156,11 +156,12 @@ ROWS = [
 
 
 @pytest.fixture(
-    scope="module", params=["native-dial-port", "grpcio-dial-port", "grpcio-admin-port"]
+    scope="module",
+    params=["native-dial-port", "native-admin-port", "grpcio-dial-port", "grpcio-admin-port"],
 )
 def listener(request: pytest.FixtureRequest) -> tuple[str, str]:
     """Which listener it is, and where."""
-    fixture = "grpcio_server" if request.param == "grpcio-dial-port" else "shared_server"
+    fixture = "grpcio_server" if request.param.startswith("grpcio") else "shared_server"
     process: ServerProcess = request.getfixturevalue(fixture)
     subject = GrpcSubject(process.dial_stub(), process.admin_stub())
     with suppress(Refusal):  # another listener of the same server made it
