@@ -123,15 +123,17 @@ def test_a_full_listener_takes_a_known_caller_in_the_place_of_a_stranger(
         assert (loopback.stats()["connections"], loopback.stats()["strangers"]) == (10, 0)
 
 
-def test_where_all_are_known_the_next_one_waits(tmp_path: Path, access: Access) -> None:
+def test_where_all_are_known_the_next_one_waits(
+    tmp_path: Path, access: Access, opened: ExitStack
+) -> None:
     with Loopback(tmp_path / "data", access, max_connections=2) as loopback:
-        with loopback.client() as one, loopback.client() as two:
-            assert claims(one) and claims(two)
-            with loopback.client() as waiting:
-                poll(lambda: loopback.stats()["accept_pauses"] > 0, "a pause")
-                two.socket.close()
-                assert claims(waiting) and claims(one)
-                assert loopback.ended("crowded") == 0
+        one, two = (opened.enter_context(loopback.client()) for _ in range(2))
+        assert claims(one) and claims(two)
+        waiting = opened.enter_context(loopback.client())
+        poll(lambda: loopback.stats()["accept_pauses"] > 0, "a pause")
+        two.socket.close()
+        assert claims(waiting) and claims(one)
+        assert loopback.ended("crowded") == 0
 
 
 @pytest.mark.parametrize("silent", ["plain", "tls"])

@@ -1,6 +1,6 @@
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterable
-from typing import final
+from typing import Self, final
 
 @final
 class NativeCall:
@@ -27,7 +27,7 @@ class NativeCall:
 
 @final
 class CallBridge:
-    def __init__(self, methods: Iterable[tuple[str, str, bool, bool]]) -> None: ...
+    def __new__(cls, methods: Iterable[tuple[str, str, bool, bool]]) -> Self: ...
     def attach(self, loop: AbstractEventLoop, on_call: Callable[[NativeCall], object]) -> None: ...
     def detach(self, loop: AbstractEventLoop) -> None: ...
     def deliver(self) -> None: ...

@@ -14,11 +14,3 @@ cdef void connection_look_at_calls(Connection *connection) noexcept nogil
 cdef void connection_say_farewell(Connection *connection, int ending) noexcept nogil
 cdef void connection_leave(Connection *connection) noexcept nogil
 cdef void connection_end(Connection *connection, int ending) noexcept nogil
-
-
-cdef inline void connection_mark(Connection *connection) noexcept nogil:
-    """Have the loop write it, or close it, at the end of this wake-up."""
-    if not connection.dirty:
-        connection.dirty = True
-        connection.next_dirty = connection.loop.dirty
-        connection.loop.dirty = connection

@@ -63,6 +63,7 @@ from ownerd.net.handled cimport handled_consume
 from ownerd.net.holdings cimport (
     holdings_add_unsent, holdings_give_back_unsent, holdings_leave,
 )
+from ownerd.net.marks cimport connection_mark
 from ownerd.net.state cimport (
     ANSWERED, DRAIN, ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_CROWDED, ENDED_DRAIN, ENDED_HANDSHAKE, ENDED_HEADERS, ENDED_IDLE,
     ENDED_KEEPALIVE, ENDED_RESETS, ENDED_STALLED, ENDED_TLS, ENDING_COUNT, LEAVING, LINGERING, NOTICED,
@@ -745,8 +746,6 @@ cdef void connection_look(Connection *connection) noexcept nogil:
     connection_look_at_calls(connection)
     if not connection.dead:
         keep_alive(connection)
-
-
 
 
 cdef bint is_stranger(const Connection *connection) noexcept nogil:

@@ -42,13 +42,14 @@ from ownerd.engine.queue cimport queue_submit_all
 from ownerd.net.authn cimport access_refresh
 from ownerd.net.connection cimport (
     connection_callbacks, connection_close, connection_end, connection_leave, connection_look,
-    connection_look_at_calls, connection_mark, connection_open, connection_options, connection_read,
+    connection_look_at_calls, connection_open, connection_options, connection_read,
     connection_say_farewell, connection_write,
 )
 from ownerd.net.holdings cimport holdings_forget
 from ownerd.net.letters cimport (
     Letter, Mailbox, letter_free, mailbox_close, mailbox_let_go, mailbox_new, mailbox_take,
 )
+from ownerd.net.marks cimport connection_mark
 from ownerd.net.state cimport (
     CLOSE, DRAIN, ENDED_DRAIN, LEAVING, READ_BYTES, SERVE, WRITE_BYTES, Connection,
     HandledMethods, Limits, Loop, Share, Socket, Stream,

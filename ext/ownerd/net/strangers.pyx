@@ -14,7 +14,6 @@ Everything runs on the loop's thread. Whom to turn out is said here, and done by
 """
 
 from cython.operator cimport dereference, preincrement
-from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memset
 
 from ownerd.base.assertions cimport assert_that

@@ -52,15 +52,13 @@ from ownerd.base.nghttp2 cimport (
     nghttp2_submit_rst_stream, nghttp2_submit_trailer, ssize_t,
 )
 from ownerd.base.sockets cimport eventfd_write
-from ownerd.base.units cimport NS_PER_S
 from ownerd.engine.queue cimport queue_takes_dials
 from ownerd.net.authn cimport (
     access_identify, access_lets_in, access_recognizes, access_take_header,
 )
-from ownerd.net.connection cimport connection_mark
 from ownerd.net.handled cimport (
-    TAKING, TAKING_COMPRESSED, TAKING_CUT_OFF, TAKING_TOO_LARGE, Taking, handled_begin, handled_hand_over,
-    handled_header, handled_is_open, handled_letter, handled_message, handled_most_bytes,
+    TAKING, TAKING_COMPRESSED, TAKING_CUT_OFF, TAKING_TOO_LARGE, Taking, handled_begin,
+    handled_hand_over, handled_header, handled_is_open, handled_letter, handled_message, handled_most_bytes,
     handled_over, handled_request_done, handled_streams_in, handled_take,
 )
 from ownerd.net.holdings cimport (
@@ -68,6 +66,7 @@ from ownerd.net.holdings cimport (
     holdings_give_back,
 )
 from ownerd.net.letters cimport Letter
+from ownerd.net.marks cimport connection_mark
 from ownerd.net.state cimport (
     ANSWERED, ANSWER_BYTES, ENDED_CROWDED, HANDED_OVER, INLINE_BYTES, READY,
     RECEIVING, SERVE, UNDER_WAY, WATCHING, Connection, Inbox, Loop, Stream,

@@ -230,7 +230,9 @@ def reflection_handlers(services: Iterable[str]) -> Services:
     """Return the handlers of reflection for these services, and those that are always there."""
     found = native_calls.Collector()
     servicer = reflection.aio.ReflectionServicer(_with_own(services))
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, found)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(  # type: ignore[no-untyped-call]
+        servicer, found
+    )
     return found.services
 
 

@@ -217,7 +217,7 @@ class _Request(HTTPRequest):
     def respond(self) -> None:
         """Answer it."""
         self.conn.server.has_said_all(self.conn)
-        super().respond()  # type: ignore[no-untyped-call]
+        super().respond()
 
 
 class _Connection(HTTPConnection):
