@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from harness import ServerProcess
+from harness import ServerProcess, listeners
 from hypothesis import HealthCheck, settings
 from model import Model
 from sanitizer import SANITIZER
@@ -96,19 +96,20 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerPr
 
 @pytest.fixture(scope="session")
 def grpcio_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """As `shared_server`, with the dial listener that serves where no native one was built."""
+    """As `shared_server`, with the listeners that serve where no native ones were built."""
     directory = tmp_path_factory.mktemp("grpcio") / "data"
-    with ServerProcess(directory, "--dial-listener", "grpcio") as process:
+    with ServerProcess(directory, *listeners("grpcio")) as process:
         yield process
 
 
 @pytest.fixture(params=["native", "grpcio"])
 def dial_listener(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Have the servers that the test starts use each dial listener in turn."""
+    """Have the servers that the test starts use each kind of listener in turn, on both ports."""
     name = str(request.param)
     if name == "native":
         pytest.importorskip("ownerd.net.listener", reason="built without libnghttp2")
     monkeypatch.setenv("OWNERD_DIAL_LISTENER", name)
+    monkeypatch.setenv("OWNERD_ADMIN_LISTENER", name)
     return name
 
 
@@ -118,16 +119,26 @@ def unique() -> str:
     return f"test-{next(_numbers)}"
 
 
-@pytest.fixture(scope="session")
-def dial(shared_server: ServerProcess) -> dial_pb2_grpc.DialServiceStub:
-    """DialService on the shared server's dial port."""
-    return shared_server.dial_stub()
+@pytest.fixture(scope="session", params=["native", "grpcio"])
+def any_server(request: pytest.FixtureRequest) -> ServerProcess:
+    """The shared server with each kind of listener in turn."""
+    if request.param == "native":
+        pytest.importorskip("ownerd.net.listener", reason="built without libnghttp2")
+    name = "shared_server" if request.param == "native" else "grpcio_server"
+    process: ServerProcess = request.getfixturevalue(name)
+    return process
 
 
 @pytest.fixture(scope="session")
-def admin(shared_server: ServerProcess) -> admin_pb2_grpc.AdminServiceStub:
-    """AdminService on the shared server."""
-    return shared_server.admin_stub()
+def dial(any_server: ServerProcess) -> dial_pb2_grpc.DialServiceStub:
+    """DialService on the dial port of each kind of server."""
+    return any_server.dial_stub()
+
+
+@pytest.fixture(scope="session")
+def admin(any_server: ServerProcess) -> admin_pb2_grpc.AdminServiceStub:
+    """AdminService on each kind of server."""
+    return any_server.admin_stub()
 
 
 @pytest.fixture
@@ -139,7 +150,14 @@ def engine(tmp_path: Path) -> Iterator[EngineSubject]:
 
 
 @pytest.fixture(
-    params=["model", "engine", "native-dial-port", "grpcio-dial-port", "grpcio-admin-port"]
+    params=[
+        "model",
+        "engine",
+        "native-dial-port",
+        "native-admin-port",
+        "grpcio-dial-port",
+        "grpcio-admin-port",
+    ]
 )
 def scene(request: pytest.FixtureRequest, unique: str) -> Scene:
     """A list, not yet opened, on every implementation of the rules in turn."""
@@ -148,11 +166,11 @@ def scene(request: pytest.FixtureRequest, unique: str) -> Scene:
         return Scene(Model(), unique)
     if name == "engine":
         return Scene(request.getfixturevalue("engine"), unique)
-    if name == "native-dial-port":
+    if name.startswith("native"):
         pytest.importorskip("ownerd.net.listener", reason="built without libnghttp2")
-    server = "grpcio_server" if name == "grpcio-dial-port" else "shared_server"
+    server = "grpcio_server" if name.startswith("grpcio") else "shared_server"
     process: ServerProcess = request.getfixturevalue(server)
-    address = process.admin_address if name == "grpcio-admin-port" else process.dial_address
+    address = process.admin_address if name.endswith("admin-port") else process.dial_address
     return Scene(GrpcSubject(process.dial_stub(address), process.admin_stub()), unique)
 
 

@@ -2,15 +2,17 @@
 
 Nothing else in this package imports a native module; the load generator (`ownerd.load`), which is
 no part of the core, is imported by `ownerctl bench` alone. `ListenerLoops` is None where the core
-was built without nghttp2 and OpenSSL.
+was built without nghttp2 and OpenSSL, and `CallBridge` with it.
 """
 
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from ownerd.access.table import PERMISSION, RIGHTS, UNAUTHENTICATED, Access, Identity, peer_host
 from ownerd.api.reasons import REASONS
 from ownerd.api.task import Refused
 from ownerd.base.lmdb import library_version as lmdb_version
+from ownerd.base.memory import bytes_in_use, map_large_blocks, trim
 from ownerd.base.rate_limiter import RateLimiter
 from ownerd.engine.engine import DIAL_METHODS, Engine, ListInfo, Outcome, Policy
 from ownerd.net.aio_bridge import AioBridge
@@ -23,6 +25,10 @@ with suppress(ImportError):
     from ownerd.net.listener import Listener
 
     ListenerLoops = Listener
+if TYPE_CHECKING or ListenerLoops is not None:
+    from ownerd.net.call_bridge import CallBridge, NativeCall
+else:
+    CallBridge = NativeCall = None
 
 __all__ = [
     "DEFAULT_CODES",
@@ -33,18 +39,23 @@ __all__ = [
     "UNAUTHENTICATED",
     "Access",
     "AioBridge",
+    "CallBridge",
     "Engine",
     "Identity",
     "ListInfo",
     "ListenerLoops",
+    "NativeCall",
     "Outcome",
     "Policy",
     "RateLimiter",
     "Refused",
     "StoreError",
     "StoreInUseError",
+    "bytes_in_use",
     "lmdb_version",
+    "map_large_blocks",
     "peer_host",
     "sync_directory",
+    "trim",
     "verify",
 ]

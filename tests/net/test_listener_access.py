@@ -113,7 +113,7 @@ def test_strangers_can_make_the_listener_keep_nothing(loopback: Loopback) -> Non
 
 def test_strangers_keep_a_connection_for_a_short_time_only(tmp_path: Path, access: Access) -> None:
     access.replace([known(1)])
-    limits = {"keepalive_time_s": 0.4, "keepalive_timeout_s": 5, "max_idle_s": 60}
+    limits = {"first_call_timeout_s": 0.4, "max_idle_s": 60}
     with (
         Loopback(tmp_path / "short", access, **limits) as loopback,
         loopback.client() as stranger,

@@ -22,7 +22,7 @@ from guarded_server import (
     grants,
     status,
 )
-from harness import ServerProcess, poll
+from harness import ServerProcess, listeners, poll
 
 from ownerd.server.admin import page_tokens
 from ownerd.v1 import admin_pb2, dial_pb2
@@ -38,7 +38,7 @@ def server(
     if request.param == "native":
         pytest.importorskip("ownerd.net.listener", reason="built without libnghttp2")
     directory = tmp_path_factory.mktemp("auth") / "data"
-    with GuardedServer(directory, "--dial-listener", request.param) as process:
+    with GuardedServer(directory, *listeners(request.param)) as process:
         for list_id in (LIST, OTHER_LIST):
             process.open_list(list_id)
         yield process

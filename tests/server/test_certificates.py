@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 from guarded_server import DEADLINE_S, GuardedServer, bearer, grants, status
-from harness import CHANNEL_OPTIONS
+from harness import CHANNEL_OPTIONS, listeners
 from tls_files import Authority, Files, Pair, context
 
 from ownerd.v1 import admin_pb2, admin_pb2_grpc, dial_pb2, dial_pb2_grpc
@@ -33,8 +33,7 @@ class Secure:
         files = Files(directory / "tls", CA.issue(), CLIENT_CA.pem)
         self.process = GuardedServer(
             directory / "data",
-            "--dial-listener",
-            kind,
+            *listeners(kind),
             "--metrics-listen",
             "127.0.0.1:0",
             *files.arguments,

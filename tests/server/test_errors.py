@@ -142,15 +142,17 @@ def test_a_client_is_told_by_the_server(shared_server: ServerProcess, unique: st
     asyncio.run(main())
 
 
-@pytest.fixture(params=["native-dial-port", "grpcio-dial-port", "grpcio-admin-port"])
+@pytest.fixture(
+    params=["native-dial-port", "native-admin-port", "grpcio-dial-port", "grpcio-admin-port"]
+)
 def port(request: pytest.FixtureRequest) -> tuple[ServerProcess, str]:
     """A server, and an address of it where DialService is."""
     name = str(request.param)
-    if name == "native-dial-port":
+    if name.startswith("native"):
         pytest.importorskip("ownerd.net.listener", reason="built without libnghttp2")
-    server = "grpcio_server" if name == "grpcio-dial-port" else "shared_server"
+    server = "grpcio_server" if name.startswith("grpcio") else "shared_server"
     process: ServerProcess = request.getfixturevalue(server)
-    return process, process.admin_address if name == "grpcio-admin-port" else process.dial_address
+    return process, process.admin_address if name.endswith("admin-port") else process.dial_address
 
 
 def claim(list_id: str, record_id: str = "1") -> bytes:

@@ -1,5 +1,6 @@
 """The metrics page against strangers: a bounded number of connections, each for a bounded time."""
 
+import contextlib
 import gc
 import socket
 import ssl
@@ -152,3 +153,24 @@ def test_of_one_that_is_closed_nothing_is_left() -> None:
     gc.collect()
     assert left() is None
     assert not [each for each in threading.enumerate() if each.name.startswith("CP Server")]
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_requests_that_do_not_become_whole_hold_up_nobody(
+    listening: MetricsServer, secure: bool
+) -> None:
+    if secure:
+        listening.use_tls(tls.Material(*CA.issue(), {}, 0.0))
+    clients: list[socket.socket] = []
+    try:
+        for _ in range(metrics_http._CONNECTIONS + 8):
+            clients.append(connect(listening))
+            # Half of a request, or of a handshake.
+            with contextlib.suppress(OSError):
+                clients[-1].sendall(b"\x16\x03\x01" if secure else b"GET /metrics HTTP/1.1\r\n")
+        for _ in range(3):
+            assert "here 1.0" in scrape(listening, secure)
+        assert listening.stats()["ended"]["crowded"] > 0
+    finally:
+        for client in clients:
+            client.close()

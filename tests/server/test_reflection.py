@@ -58,9 +58,9 @@ class ReflectingClient:
 
 
 @pytest.fixture
-def client(shared_server: ServerProcess) -> Iterator[ReflectingClient]:
+def client(any_server: ServerProcess) -> Iterator[ReflectingClient]:
     """A client on a channel of its own to the admin port."""
-    with grpc.insecure_channel(shared_server.admin_address) as channel:
+    with grpc.insecure_channel(any_server.admin_address) as channel:
         yield ReflectingClient(channel)
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from guarded_server import Caller, GuardedServer, grants, status
+from harness import listeners
 
 from ownerd.access.table import RIGHTS
 from ownerd.server import rights
@@ -207,7 +208,7 @@ def asked(
     if request.param == "native":
         pytest.importorskip("ownerd.net.listener", reason="built without libnghttp2")
     directory = tmp_path_factory.mktemp("rights") / "data"
-    with GuardedServer(directory, "--dial-listener", request.param) as server:
+    with GuardedServer(directory, *listeners(request.param)) as server:
         callers = {}
         for right in KINDS:
             for limited in (False, True):

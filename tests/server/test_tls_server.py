@@ -15,7 +15,7 @@ from pathlib import Path
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from harness import CHANNEL_OPTIONS, ServerProcess, poll
+from harness import CHANNEL_OPTIONS, ServerProcess, listeners, poll
 from raw_http2 import PREFACE, RawClient
 from sanitizer import plain_environment
 from subject import DAY, Policy
@@ -43,8 +43,7 @@ class Secure:
         self.process = ServerProcess(
             directory / "data",
             "--no-auth",
-            "--dial-listener",
-            kind,
+            *listeners(kind),
             *METRICS,
             *self.files.arguments,
             *more,

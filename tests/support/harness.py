@@ -54,6 +54,11 @@ def poll(look: Callable[[], Found | None], what: str, deadline_s: float = DEADLI
     return found
 
 
+def listeners(kind: str) -> tuple[str, ...]:
+    """Return arguments of `ownerd serve`: both listeners of one kind, native or grpcio."""
+    return ("--dial-listener", kind, "--admin-listener", kind)
+
+
 class ServerDidNotStart(Exception):
     """The server ended, or said nothing, before it listened; carries its exit code and its log."""
 

@@ -25,14 +25,19 @@ LIMITS: dict[str, Any] = {
     "max_header_bytes": 16_384,
     "max_message_bytes": 4 << 20,
     "max_held_bytes": 32 << 20,
+    "max_principal_bytes": 256 << 20,
     "max_memory_bytes": 1 << 30,
     "max_resets_per_s": 200,
     "handshake_timeout_s": 10,
+    "transfer_timeout_s": 20,
     "keepalive_time_s": 60,
     "keepalive_timeout_s": 10,
     "max_idle_s": 1_800,
     "max_age_s": 1_800,
     "max_age_grace_s": 60,
+    "first_call_timeout_s": 60,
+    "max_strangers": 1_000,
+    "max_stranger_calls": 256,
 }
 CLOSE_DEADLINE_S = patient_s(10.0)
 

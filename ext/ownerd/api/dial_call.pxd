@@ -34,6 +34,7 @@ cdef struct DialCall:
     Slice list_id
     Slice campaign_id
     uint32_t item_count
+    uint32_t item_capacity            # of malloc'd items
     DialItem *items                   # &single for the unary calls, malloc'd for batches
     DialItem single
     uint32_t named_count              # items that name a holder
@@ -46,3 +47,12 @@ cdef struct DialCall:
 
 cdef void call_init(DialCall *call, uint8_t call_kind) noexcept nogil
 cdef void call_clear(DialCall *call) noexcept nogil
+cdef void call_free_items(DialCall *call) noexcept nogil
+cdef void call_shrink_answer(DialCall *call) noexcept nogil
+
+
+cdef inline size_t call_item_bytes(const DialCall *call) noexcept nogil:
+    """Return how many bytes a batch's decoded records take; 0 for the unary calls."""
+    if call.items == &call.single:
+        return 0
+    return call.item_capacity * sizeof(DialItem)

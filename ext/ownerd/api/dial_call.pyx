@@ -3,7 +3,7 @@
 Owns the memory rules of `DialCall` (see the .pxd).
 """
 
-from libc.stdlib cimport free
+from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 
 from ownerd.api.task cimport TASK_DIAL, task_clear
@@ -19,9 +19,24 @@ cdef void call_init(DialCall *call, uint8_t call_kind) noexcept nogil:
 cdef void call_clear(DialCall *call) noexcept nogil:
     """Free what the call holds. Its slices and its answer are gone afterwards."""
     task_clear(&call.task)
-    if call.items != &call.single:
-        free(call.items)
+    call_free_items(call)
     if call.answer != call.buffer:
         free(call.answer)
-    call.items = &call.single
     call.answer = NULL
+
+
+cdef void call_free_items(DialCall *call) noexcept nogil:
+    """Free a batch's decoded records, which the encoded answer does without."""
+    if call.items != &call.single:
+        free(call.items)
+        call.items = &call.single
+        call.item_capacity = 0
+
+
+cdef void call_shrink_answer(DialCall *call) noexcept nogil:
+    """Give back what an answer that was malloc'd does not need of its bound."""
+    cdef char *shrunk
+    if call.answer != call.buffer:
+        shrunk = <char *> realloc(call.answer, call.answer_size)
+        if shrunk != NULL:
+            call.answer = shrunk

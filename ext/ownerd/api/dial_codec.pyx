@@ -171,16 +171,19 @@ cdef bint text_ok(
     return False
 
 
-cdef DialItem *add_item(DialCall *call, uint32_t *capacity) noexcept nogil:
+cdef DialItem *add_item(DialCall *call) noexcept nogil:
     """Append an empty item; NULL past BATCH_RECORDS (the count goes on, for the message)."""
     cdef DialItem *item
     call.item_count += 1
     if call.item_count > BATCH_RECORDS:
         return NULL
-    if call.item_count > capacity[0]:
-        capacity[0] = max(<uint32_t> FIRST_ITEMS, min(capacity[0] * 4, <uint32_t> BATCH_RECORDS))
+    if call.item_count > call.item_capacity:
+        call.item_capacity = max(
+            <uint32_t> FIRST_ITEMS, min(call.item_capacity * 4, <uint32_t> BATCH_RECORDS)
+        )
         item = <DialItem *> realloc(
-            NULL if call.items == &call.single else call.items, capacity[0] * sizeof(DialItem)
+            NULL if call.items == &call.single else call.items,
+            call.item_capacity * sizeof(DialItem),
         )
         if item == NULL:
             abort()
@@ -216,14 +219,14 @@ cdef bint read_attempt(Slice body, DialItem *item) noexcept nogil:
     return True
 
 
-cdef bint read_item(DialCall *call, Reader *reader, uint32_t *capacity) noexcept nogil:
+cdef bint read_item(DialCall *call, Reader *reader) noexcept nogil:
     """Read one element of a batch's repeated field."""
     cdef Slice field
     cdef DialItem *item
     cdef DialItem beyond
     if not read_bytes(reader, &field):
         return False
-    item = add_item(call, capacity)
+    item = add_item(call)
     if item == NULL:
         memset(&beyond, 0, sizeof(beyond))
         item = &beyond
@@ -263,7 +266,7 @@ cdef bint read_unary(DialCall *call, Reader *reader) noexcept nogil:
 
 
 cdef bint read_batch(DialCall *call, Reader *reader) noexcept nogil:
-    cdef uint32_t number, wire_type, capacity = 0
+    cdef uint32_t number, wire_type
     cdef bint done
     call.item_count = 0
     while reader.at < reader.end:
@@ -274,7 +277,7 @@ cdef bint read_batch(DialCall *call, Reader *reader) noexcept nogil:
         elif wire_type == WIRE_BYTES and number == 2:
             done = read_text(reader, &call.campaign_id)
         elif wire_type == WIRE_BYTES and number == 3:
-            done = read_item(call, reader, &capacity)
+            done = read_item(call, reader)
         else:
             done = skip_field(reader, number, wire_type)
         if not done:

@@ -5,7 +5,9 @@ from libc.stdint cimport int64_t, uint32_t
 # What a path leads to; the five calls of DialService come first, as their CallKind.
 cdef enum Target:
     TARGET_HEALTH_CHECK = 16
-    TARGET_UNKNOWN = 17
+    TARGET_HEALTH_WATCH = 17
+    TARGET_HANDLED = 18               # whoever listens knows of a handler for it
+    TARGET_UNKNOWN = 19
 
 cdef enum:
     PREFIX_BYTES = 5                  # before each message: a flag byte and the size

@@ -18,6 +18,7 @@ cdef enum:
 
 cdef const char *DIAL_PREFIX = "/ownerd.v1.DialService/"
 cdef const char *HEALTH_CHECK = "/grpc.health.v1.Health/Check"
+cdef const char *HEALTH_WATCH = "/grpc.health.v1.Health/Watch"
 cdef const char *GRPC = "application/grpc"
 cdef const char *HEX = "0123456789ABCDEF"
 
@@ -40,6 +41,8 @@ cdef int grpc_target(const char *path, size_t size) noexcept nogil:
             return CALL_GET_HOLDER
     elif same(path, size, HEALTH_CHECK):
         return TARGET_HEALTH_CHECK
+    elif same(path, size, HEALTH_WATCH):
+        return TARGET_HEALTH_WATCH
     return TARGET_UNKNOWN
 
 

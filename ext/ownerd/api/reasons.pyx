@@ -136,6 +136,10 @@ define(
     "the deadline passed before the call was decided; nothing changed",
 )
 define(
+    REQUEST_STALLED, "REQUEST_STALLED", DEADLINE_EXCEEDED,
+    "the request did not come in within dial_transfer_timeout_s; nothing changed",
+)
+define(
     TOKEN_NOT_VALID, "UNAUTHENTICATED", UNAUTHENTICATED,
     "the token is not valid here: it is wrong, over or revoked",
 )
@@ -171,6 +175,10 @@ define(
 )
 define(
     COMPRESSED, "", UNIMPLEMENTED, "grpc-encoding: found a compressed request; allowed: identity",
+)
+define(
+    COMPRESSION_UNTOLD, "", INTERNAL,
+    "the message is marked as compressed, and grpc-encoding does not say how",
 )
 define(NO_MESSAGE, "", UNIMPLEMENTED, "the call has one request, and found was none")
 define(MESSAGE_CUT_OFF, "", INTERNAL, "the request ended in the middle of its message")

@@ -41,6 +41,7 @@ cdef extern from "<vector>" namespace "std" nogil:
         void resize(size_t)
         void resize(size_t, const T &)
         void reserve(size_t)
+        void swap(vector[T] &)
 
 cdef extern from "<utility>" namespace "std" nogil:
     cdef cppclass pair[T, U]:

@@ -9,14 +9,14 @@ cdef extern from *:
     """
     enum ownerd_live_kind {
         OWNERD_LIVE_ACCESS_TABLE, OWNERD_LIVE_AIO_CALL, OWNERD_LIVE_CAMPAIGN, OWNERD_LIVE_CLOCK,
-        OWNERD_LIVE_COMMAND, OWNERD_LIVE_CONNECTION, OWNERD_LIVE_ENGINE, OWNERD_LIVE_LIST,
-        OWNERD_LIVE_LOOP, OWNERD_LIVE_MEMTABLE, OWNERD_LIVE_READ_VIEW, OWNERD_LIVE_SNAPSHOT,
-        OWNERD_LIVE_STORE, OWNERD_LIVE_STREAM, OWNERD_LIVE_KINDS
+        OWNERD_LIVE_COMMAND, OWNERD_LIVE_CONNECTION, OWNERD_LIVE_ENGINE, OWNERD_LIVE_HANDLED_CALL,
+        OWNERD_LIVE_LIST, OWNERD_LIVE_LOOP, OWNERD_LIVE_MEMTABLE, OWNERD_LIVE_READ_VIEW,
+        OWNERD_LIVE_SNAPSHOT, OWNERD_LIVE_STORE, OWNERD_LIVE_STREAM, OWNERD_LIVE_KINDS
     };
     // In the order of the kinds.
     static const char *const OWNERD_LIVE_NAMES[] = {
-        "AccessTable", "AioCall", "Campaign", "Clock", "Command", "Connection", "Engine", "List",
-        "Loop", "Memtable", "ReadView", "Snapshot", "Store", "Stream",
+        "AccessTable", "AioCall", "Campaign", "Clock", "Command", "Connection", "Engine",
+        "HandledCall", "List", "Loop", "Memtable", "ReadView", "Snapshot", "Store", "Stream",
     };
     #ifdef OWNERD_DEBUG
     #include <atomic>
@@ -64,6 +64,8 @@ cdef extern from *:
         LiveCommand()
     cdef cppclass LiveEngine "ownerd_live<OWNERD_LIVE_ENGINE>":
         LiveEngine()
+    cdef cppclass LiveHandledCall "ownerd_live<OWNERD_LIVE_HANDLED_CALL>":
+        LiveHandledCall()
     cdef cppclass LiveList "ownerd_live<OWNERD_LIVE_LIST>":
         LiveList()
     cdef cppclass LiveLoop "ownerd_live<OWNERD_LIVE_LOOP>":

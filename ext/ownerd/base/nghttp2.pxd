@@ -30,6 +30,7 @@ cdef extern from "<nghttp2/nghttp2.h>" nogil:
         NGHTTP2_NO_ERROR
         NGHTTP2_PROTOCOL_ERROR
         NGHTTP2_INTERNAL_ERROR
+        NGHTTP2_STREAM_CLOSED
         NGHTTP2_REFUSED_STREAM
         NGHTTP2_CANCEL
         NGHTTP2_ENHANCE_YOUR_CALM
@@ -78,9 +79,12 @@ cdef extern from "<nghttp2/nghttp2.h>" nogil:
         nghttp2_headers_category cat
     ctypedef struct nghttp2_rst_stream:
         uint32_t error_code
+    ctypedef struct nghttp2_ping:
+        uint8_t opaque_data[8]
     ctypedef union nghttp2_frame:
         nghttp2_frame_hd hd
         nghttp2_headers headers
+        nghttp2_ping ping
         nghttp2_rst_stream rst_stream
 
     ctypedef struct nghttp2_nv:
@@ -105,9 +109,6 @@ cdef extern from "<nghttp2/nghttp2.h>" nogil:
     ctypedef int (*nghttp2_on_frame_recv_callback)(
         nghttp2_session *, const nghttp2_frame *, void *
     ) noexcept nogil
-    ctypedef int (*nghttp2_on_begin_frame_callback)(
-        nghttp2_session *, const nghttp2_frame_hd *, void *
-    ) noexcept nogil
     ctypedef int (*nghttp2_on_data_chunk_recv_callback)(
         nghttp2_session *, uint8_t, int32_t, const uint8_t *, size_t, void *
     ) noexcept nogil
@@ -125,8 +126,6 @@ cdef extern from "<nghttp2/nghttp2.h>" nogil:
         nghttp2_session_callbacks *, nghttp2_on_frame_recv_callback)
     void nghttp2_session_callbacks_set_on_frame_send_callback(
         nghttp2_session_callbacks *, nghttp2_on_frame_recv_callback)
-    void nghttp2_session_callbacks_set_on_begin_frame_callback(
-        nghttp2_session_callbacks *, nghttp2_on_begin_frame_callback)
     void nghttp2_session_callbacks_set_on_begin_headers_callback(
         nghttp2_session_callbacks *, nghttp2_on_frame_recv_callback)
     void nghttp2_session_callbacks_set_on_header_callback(
@@ -138,6 +137,7 @@ cdef extern from "<nghttp2/nghttp2.h>" nogil:
 
     int nghttp2_option_new(nghttp2_option **)
     void nghttp2_option_del(nghttp2_option *)
+    void nghttp2_option_set_no_auto_window_update(nghttp2_option *, int)
     void nghttp2_option_set_no_closed_streams(nghttp2_option *, int)
 
     int nghttp2_session_server_new2(
@@ -153,6 +153,10 @@ cdef extern from "<nghttp2/nghttp2.h>" nogil:
     void *nghttp2_session_get_stream_user_data(nghttp2_session *, int32_t)
     int nghttp2_session_set_local_window_size(nghttp2_session *, uint8_t, int32_t, int32_t)
     int32_t nghttp2_session_get_last_proc_stream_id(nghttp2_session *)
+    int nghttp2_session_consume(nghttp2_session *, int32_t, size_t)
+    int nghttp2_session_consume_connection(nghttp2_session *, size_t)
+    int nghttp2_session_consume_stream(nghttp2_session *, int32_t, size_t)
+    int nghttp2_session_resume_data(nghttp2_session *, int32_t)
     int nghttp2_session_terminate_session(nghttp2_session *, uint32_t)
 
     int32_t nghttp2_submit_request(
@@ -170,8 +174,9 @@ cdef extern from "<nghttp2/nghttp2.h>" nogil:
         nghttp2_session *, uint8_t, int32_t, uint32_t, const uint8_t *, size_t)
     const char *nghttp2_strerror(int)
 
-# Versions from 1.57 on (and older ones of some distributions) count a peer's resets themselves.
-# This sets their limit, and does nothing where the library that is loaded has none.
+# Later versions (and older ones of some distributions) count a peer's resets, from 1.57 on, and the
+# pieces of a header block, from 1.61 on, themselves. These set their limits, and do nothing where the
+# library that is loaded has none.
 cdef extern from *:
     """
     extern "C" void nghttp2_option_set_stream_reset_rate_limit(
@@ -181,5 +186,12 @@ cdef extern from *:
       if (nghttp2_option_set_stream_reset_rate_limit)
         nghttp2_option_set_stream_reset_rate_limit(option, burst, rate);
     }
+    extern "C" void nghttp2_option_set_max_continuations(
+        nghttp2_option *option, size_t most) __attribute__((weak));
+    static inline void ownerd_set_most_continuations(nghttp2_option *option, size_t most) {
+      if (nghttp2_option_set_max_continuations)
+        nghttp2_option_set_max_continuations(option, most);
+    }
     """
     void ownerd_set_reset_limit(nghttp2_option *, uint64_t, uint64_t) noexcept nogil
+    void ownerd_set_most_continuations(nghttp2_option *, size_t) noexcept nogil

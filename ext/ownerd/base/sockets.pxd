@@ -27,6 +27,7 @@ cdef extern from "<sys/socket.h>" nogil:
     ssize_t recv(int, void *, size_t, int)
     ssize_t send(int, const void *, size_t, int)
     int setsockopt(int, int, int, const void *, socklen_t)
+    int getsockopt(int, int, int, void *, socklen_t *)
     int shutdown(int, int)
     int SHUT_WR
 
@@ -39,15 +40,21 @@ cdef extern from "<netinet/in.h>" nogil:
     struct in6_addr:
         pass
     struct sockaddr_in:
+        uint16_t sin_port
         in_addr sin_addr
     struct sockaddr_in6:
+        uint16_t sin6_port
         in6_addr sin6_addr
 
 cdef extern from "<arpa/inet.h>" nogil:
     const char *inet_ntop(int, const void *, char *, socklen_t)
+    uint16_t ntohs(uint16_t)
 
 cdef extern from "<netinet/tcp.h>" nogil:
     int TCP_NODELAY
+    int TCP_INFO
+    struct tcp_info:
+        uint32_t tcpi_last_data_recv  # milliseconds ago
 
 cdef extern from "<unistd.h>" nogil:
     int close(int)

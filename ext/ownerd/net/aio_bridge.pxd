@@ -28,4 +28,6 @@ cdef class AioBridge:
 
     cdef hand_over(self, Task *task)
     cdef bint authorize(self, Task *task, Identity identity, peer) except *
+    cdef drop_given_up(self)
+    cdef void append(self, Task *task) noexcept
     cdef void arm(self, int64_t wait_ns) noexcept

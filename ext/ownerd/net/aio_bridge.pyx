@@ -30,6 +30,7 @@ from ownerd.api.reasons cimport task_refusal
 from ownerd.api.task cimport OK, PERMISSION_DENIED
 from ownerd.base.assertions cimport assert_that
 from ownerd.base.bytes cimport slice_of
+from ownerd.base.clock cimport clock_elapsed
 from ownerd.base.live cimport LIVE_AIO_CALL, live_count
 from ownerd.base.mpsc cimport mpsc_push, mpsc_take_in_order
 from ownerd.base.sockets cimport EFD_CLOEXEC, EFD_NONBLOCK, eventfd, eventfd_read, eventfd_write
@@ -52,6 +53,9 @@ cdef extern from "<sys/timerfd.h>" nogil:
     int timerfd_settime(int, int, const itimerspec *, itimerspec *)
 
 DEFAULT_LONGEST_WAIT_US = 2_000
+
+cdef enum:
+    LONGEST_DEADLINE_S = 1_000_000_000
 
 
 cdef struct AioCall:                  # a call with what has to live as long as it does
@@ -88,6 +92,13 @@ cdef void free_call(AioCall *call):
     Py_DECREF(<object> call.body)
     Py_DECREF(<object> call.future)
     free(call)
+
+
+cdef int64_t deadline(double remaining_s) noexcept:
+    """Return the instant that is so far ahead; 0 if nobody will see it."""
+    if remaining_s > LONGEST_DEADLINE_S:
+        return 0
+    return clock_elapsed() + max(<int64_t> 1, <int64_t> (remaining_s * NS_PER_S))
 
 
 cdef resolve(AioCall *call):
@@ -157,26 +168,27 @@ cdef class AioBridge:
         """How many calls were ever taken, refused ones included."""
         return self.taken
 
-    def dial(self, int kind, bytes body, future, Identity identity not None, peer):
+    def dial(
+        self, int kind, bytes body, future, Identity identity not None, peer, remaining_s=None
+    ):
         """Take a request; `future` gets the response bytes, or Refused as its exception.
 
-        `identity` is who makes it, `peer` a function that returns where from, as gRPC spells it.
+        `identity` is who makes it, `peer` a function that returns where from, as gRPC spells it,
+        `remaining_s` how long its caller waits for it; None: for ever.
         """
         cdef AioCall *call
         if not 0 <= kind < CALL_KIND_COUNT:
             raise ValueError(f"kind is {kind}")
         self.taken += 1
         call = new_call(self, <uint8_t> kind, body, future)
+        if remaining_s is not None:
+            call.call.task.deadline_ns = deadline(remaining_s)
         if not dial_decode(&call.call, <const char *> body, len(body)) \
                 or not self.authorize(&call.call.task, identity, peer):
             resolve(call)
             free_call(call)
             return
-        if self.last_pending == NULL:
-            self.first_pending = &call.call.task
-        else:
-            self.last_pending.next = &call.call.task
-        self.last_pending = &call.call.task
+        self.append(&call.call.task)
         self.pending += 1
         if self.pending >= self.expected or self.longest_wait_ns == 0 \
                 or kind == CALL_CLAIM_BATCH or kind == CALL_REPORT_BATCH:
@@ -200,9 +212,11 @@ cdef class AioBridge:
     def send(self):
         """Submit what is laid out now."""
         cdef Task *after
-        cdef Task *refused = self.first_pending
+        cdef Task *refused
         if self.timer_armed:
             self.arm(0)
+        self.drop_given_up()
+        refused = self.first_pending
         if refused == NULL:
             return
         self.under_way += self.pending
@@ -214,6 +228,28 @@ cdef class AioBridge:
             after = refused.next
             self.hand_over(refused)
             refused = after
+
+    cdef drop_given_up(self):
+        """Forget the calls laid out whose callers have left: what nobody waits for is not done."""
+        cdef Task *task = self.first_pending
+        cdef Task *after
+        self.first_pending = self.last_pending = NULL
+        while task != NULL:
+            after = task.next
+            if (<object> (<AioCall *> task).future).done():
+                free_call(<AioCall *> task)
+                self.pending -= 1
+            else:
+                self.append(task)
+            task = after
+
+    cdef void append(self, Task *task) noexcept:
+        task.next = NULL
+        if self.last_pending == NULL:
+            self.first_pending = task
+        else:
+            self.last_pending.next = task
+        self.last_pending = task
 
     def deliver(self):
         """Resolve the futures of all calls answered so far, in the order of their answers."""

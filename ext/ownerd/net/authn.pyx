@@ -8,13 +8,13 @@ Tokens are compared without telling by the time it takes how much is equal, and 
 connection's memory with it. All functions run on the loop's thread. The decisions are `access`'s.
 """
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint16_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcmp, memcpy, memset, strlen, strncmp
 
 from ownerd.access.refusals cimport refusals_add, refusals_add_call
 from ownerd.access.table cimport (
-    DIGEST_BYTES, AccessTable, Principal, access_admits, access_by_name, access_by_token,
+    DIGEST_BYTES, AccessTable, Budget, Principal, access_admits, access_by_name, access_by_token,
     access_table,
 )
 from ownerd.api.grpc_http2 cimport grpc_call_name
@@ -24,12 +24,14 @@ from ownerd.base.assertions cimport assert_that
 from ownerd.base.bytes cimport Slice, empty_slice, slice_of
 from ownerd.base.clock cimport clock_now
 from ownerd.base.sockets cimport (
-    AF_INET, AF_INET6, INET6_ADDRSTRLEN, getpeername, inet_ntop, sockaddr, sockaddr_in,
+    AF_INET, AF_INET6, INET6_ADDRSTRLEN, getpeername, inet_ntop, ntohs, sockaddr, sockaddr_in,
     sockaddr_in6, sockaddr_storage, socklen_t,
 )
+from ownerd.net.holdings cimport holdings_hand_over
 from ownerd.net.state cimport (
     CREDENTIAL_BAD, CREDENTIAL_NONE, CREDENTIAL_TOKEN, TOKEN_BYTES, Connection, Loop, Stream,
 )
+from ownerd.net.strangers cimport strangers_leave
 from ownerd.rules.ownership cimport NEVER_NS
 
 cdef extern from "<openssl/sha.h>" nogil:
@@ -42,8 +44,8 @@ cdef extern from "<strings.h>" nogil:
     int strncasecmp(const char *, const char *, size_t)
 
 cdef enum:
-    PEER_BYTES = 64
     NAME_KINDS = 4
+    PORT_BYTES = 8
 
 cdef const char *NAMES_BEGIN[NAME_KINDS]
 NAMES_BEGIN[:] = ["DNS:", "URI:", "email:", "IP:"]
@@ -146,6 +148,7 @@ cdef const Principal *identified(Stream *stream) noexcept nogil:
     cdef char peer[PEER_BYTES]
     cdef const char *action
     cdef const Principal *found
+    cdef const Budget *owner = NULL   # everybody
     access_refresh(stream.loop)
     found = caller(stream)
     assert_that(
@@ -157,18 +160,43 @@ cdef const Principal *identified(Stream *stream) noexcept nogil:
             and found <= &stream.loop.table.get().principals.back(),
             "whoever is known is in the table in force",
         )
-        stream.connection.known = True
+        become_known(stream.connection)
+        if not stream.loop.table.get().open:
+            owner = found.budget.get()
+        holdings_hand_over(stream, owner)
         return found
     refuse(
         &stream.call.task,
         NO_CREDENTIALS if stream.credential == CREDENTIAL_NONE else TOKEN_NOT_VALID,
     )
-    action = grpc_call_name(stream.target)
+    action = call_name(stream)
     refusals_add(
         &stream.loop.access.refusals, stream.call.task.code, slice_of("", 0),
         peer_of(stream, peer), slice_of(action, strlen(action)), empty_slice(), empty_slice(),
     )
     return NULL
+
+
+cdef inline void become_known(Connection *connection) noexcept nogil:
+    if not connection.known:
+        connection.known = True
+        strangers_leave(connection)
+
+
+cdef bint access_recognizes(Stream *stream) noexcept nogil:
+    """Tell whether somebody known makes a call for which nobody has to say who they are."""
+    access_refresh(stream.loop)
+    if stream.credential == CREDENTIAL_NONE and stream.connection.peer_names_size == 0 \
+            or stream.loop.table.get().open or caller(stream) == NULL:
+        return False
+    become_known(stream.connection)
+    return True
+
+
+cdef const char *call_name(const Stream *stream) noexcept nogil:
+    if stream.handled != NULL:
+        return stream.loop.handled.methods[stream.handled.method].name.data()
+    return grpc_call_name(stream.target)
 
 
 cdef bint access_identify(Stream *stream) noexcept nogil:
@@ -197,23 +225,44 @@ cdef bint access_lets_in(Stream *stream) noexcept nogil:
 
 # --- where from -----------------------------------------------------------------------------------
 
+cdef void access_peer(Stream *stream, char *text) noexcept nogil:
+    """Write the peer's address and port into PEER_BYTES, spelled as by gRPC."""
+    write_peer(stream, text, "ipv6:%5B", "%5D", True)
+
+
 cdef Slice peer_of(Stream *stream, char *text) noexcept nogil:
-    """Write the peer's address without its port into PEER_BYTES, spelled as by gRPC."""
+    """Write the peer's address without its port into PEER_BYTES."""
+    write_peer(stream, text, "ipv6:[", "]", False)
+    return slice_of(text, strlen(text))
+
+
+cdef void write_peer(
+    Stream *stream, char *text, const char *ipv6, const char *end, bint with_port
+) noexcept nogil:
     cdef sockaddr_storage address
     cdef socklen_t size = sizeof(address)
     cdef char host[INET6_ADDRSTRLEN]
-    cdef const char *kind = "unix:"
+    cdef char port[PORT_BYTES]
     cdef const char *shown = host
+    cdef uint16_t number = 0
     memset(&address, 0, sizeof(address))
     memset(host, 0, sizeof(host))
     getpeername(stream.connection.fd, <sockaddr *> &address, &size)
     if address.ss_family == AF_INET:
-        kind = "ipv4:"
         inet_ntop(AF_INET, &(<sockaddr_in *> &address).sin_addr, host, sizeof(host))
+        number = ntohs((<sockaddr_in *> &address).sin_port)
     elif address.ss_family == AF_INET6:
         inet_ntop(AF_INET6, &(<sockaddr_in6 *> &address).sin6_addr, host, sizeof(host))
-        kind = "ipv6:["
-        if memcmp(host, MAPPED_PREFIX, strlen(MAPPED_PREFIX)) == 0:
-            kind, shown = "ipv4:", host + strlen(MAPPED_PREFIX)
-    snprintf(text, PEER_BYTES, "%s%s%s", kind, shown, "]" if kind[4] == c':' and kind[5] else "")
-    return slice_of(text, strlen(text))
+        number = ntohs((<sockaddr_in6 *> &address).sin6_port)
+    port[0] = 0
+    if with_port:
+        snprintf(port, sizeof(port), ":%u", <unsigned int> number)
+    if address.ss_family != AF_INET and address.ss_family != AF_INET6:
+        snprintf(text, PEER_BYTES, "unix:")
+        return
+    if memcmp(host, MAPPED_PREFIX, strlen(MAPPED_PREFIX)) == 0:
+        shown += strlen(MAPPED_PREFIX)
+    if address.ss_family == AF_INET or shown != host:
+        snprintf(text, PEER_BYTES, "ipv4:%s%s", shown, port)
+    else:
+        snprintf(text, PEER_BYTES, "%s%s%s%s", ipv6, shown, end, port)

@@ -5,6 +5,7 @@ from typing_extensions import disjoint_base
 
 from ownerd.access.table import Access
 from ownerd.engine.engine import Engine
+from ownerd.net.call_bridge import CallBridge
 
 ENDINGS: Final[dict[str, int]]
 COUNTS: Final[tuple[str, ...]]
@@ -22,14 +23,20 @@ class Listener:
         max_header_bytes: int,
         max_message_bytes: int,
         max_held_bytes: int,
+        max_principal_bytes: int,
         max_memory_bytes: int,
         max_resets_per_s: int,
         handshake_timeout_s: float,
+        transfer_timeout_s: float,
         keepalive_time_s: float,
         keepalive_timeout_s: float,
         max_idle_s: float,
         max_age_s: float,
         max_age_grace_s: float,
+        first_call_timeout_s: float,
+        max_strangers: int,
+        max_stranger_calls: int,
+        handlers: CallBridge | None = None,
     ) -> None: ...
     def use_tls(
         self, certificate_pem: bytes, key_pem: bytes, client_ca_pem: bytes | None = None
@@ -37,6 +44,8 @@ class Listener:
     def start(self, sockets: Sequence[int], secure: Sequence[int] = ()) -> None: ...
     def begin_drain(self) -> None: ...
     def close(self, grace_s: float) -> None: ...
+    @property
+    def told(self) -> bool: ...
     @property
     def ended(self) -> bool: ...
     @property

@@ -17,10 +17,12 @@ from ownerd.base.containers cimport vector
 from ownerd.base.threads cimport pthread_t, thread_wait
 from ownerd.base.units cimport NS_PER_MS, NS_PER_S
 from ownerd.engine.engine cimport Engine
+from ownerd.net.call_bridge cimport CallBridge
 from ownerd.net.loop cimport loop_free, loop_new, loop_order, loop_start
 from ownerd.net.state cimport (
-    CLOSE, DRAIN, ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_DRAIN, ENDED_HANDSHAKE,
-    ENDED_HEADERS, ENDED_IDLE, ENDED_KEEPALIVE, ENDED_RESETS, ENDED_TLS, Limits, Loop, Socket,
+    CLOSE, DRAIN, ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_CROWDED, ENDED_DRAIN,
+    ENDED_HANDSHAKE, ENDED_HEADERS, ENDED_IDLE, ENDED_KEEPALIVE, ENDED_RESETS, ENDED_STALLED,
+    ENDED_TLS, HandledMethods, Limits, Loop, Socket,
 )
 from ownerd.net.tls cimport TlsMaterial, tls_server_context, tls_use
 
@@ -30,11 +32,13 @@ cdef int64_t SHORTEST_CHECK_INTERVAL_NS = 20 * NS_PER_MS
 ENDINGS = {
     "peer": ENDED_BY_PEER, "broken": ENDED_BROKEN, "handshake": ENDED_HANDSHAKE,
     "keepalive": ENDED_KEEPALIVE, "idle": ENDED_IDLE, "age": ENDED_AGE, "resets": ENDED_RESETS,
-    "headers": ENDED_HEADERS, "drain": ENDED_DRAIN, "tls": ENDED_TLS,
+    "headers": ENDED_HEADERS, "drain": ENDED_DRAIN, "tls": ENDED_TLS, "stalled": ENDED_STALLED,
+    "crowded": ENDED_CROWDED,
 }
 COUNTS = (
-    "accepted", "connections", "streams", "under_way", "received", "given_up", "refused",
-    "health_checks", "handshakes", "accept_pauses", "wakeups", "writes",
+    "accepted", "connections", "left", "streams", "held_bytes", "under_way", "received", "given_up",
+    "stalled", "refused", "health_checks", "strangers", "stranger_calls", "calls_turned_out",
+    "handshakes", "accept_pauses", "wakeups", "writes",
 )
 
 
@@ -50,13 +54,16 @@ cdef class Listener:
         access: who may make them.
         threads: how many loops.
         max_connections, max_streams, max_header_bytes, max_message_bytes, max_held_bytes,
-        max_memory_bytes, max_resets_per_s, handshake_timeout_s, keepalive_time_s,
-        keepalive_timeout_s, max_idle_s, max_age_s, max_age_grace_s: limits, as the server's
-        settings describe them.
+        max_principal_bytes, max_memory_bytes, max_resets_per_s, handshake_timeout_s,
+        transfer_timeout_s, keepalive_time_s, keepalive_timeout_s, max_idle_s, max_age_s,
+        max_age_grace_s, first_call_timeout_s, max_strangers, max_stranger_calls: limits, as the
+        server's settings describe them.
+        handlers: serve more calls than those, in Python; None: there are none.
     """
 
     cdef Engine engine
     cdef Access access
+    cdef CallBridge handlers
     cdef Limits limits
     cdef vector[Loop *] loops
     cdef vector[pthread_t] threads
@@ -69,10 +76,15 @@ cdef class Listener:
 
     def __init__(
         self, Engine engine not None, Access access not None, *, threads, max_connections,
-        max_streams, max_header_bytes, max_message_bytes, max_held_bytes, max_memory_bytes,
-        max_resets_per_s, handshake_timeout_s, keepalive_time_s, keepalive_timeout_s, max_idle_s,
-        max_age_s, max_age_grace_s,
+        max_streams, max_header_bytes, max_message_bytes, max_held_bytes, max_principal_bytes,
+        max_memory_bytes, max_resets_per_s, handshake_timeout_s, transfer_timeout_s,
+        keepalive_time_s, keepalive_timeout_s, max_idle_s, max_age_s, max_age_grace_s,
+        first_call_timeout_s, max_strangers, max_stranger_calls, CallBridge handlers=None,
     ):
+        cdef HandledMethods *handled = NULL
+        if handlers is not None:
+            handled = handlers.methods
+        self.handlers = handlers
         self.engine = engine
         self.access = access
         memset(&self.limits, 0, sizeof(Limits))
@@ -83,21 +95,34 @@ cdef class Listener:
         # The largest message must have a place, also while its buffer grows.
         self.limits.max_held_bytes = max(max_held_bytes, 2 * max_message_bytes)
         self.limits.max_loop_bytes = max(max_memory_bytes // threads, 4 * max_message_bytes)
+        # Nobody fills a loop alone.
+        self.limits.max_share_bytes = min(
+            max(max_principal_bytes // threads, 2 * max_message_bytes),
+            self.limits.max_loop_bytes // 2,
+        )
         self.limits.max_resets_per_s = max_resets_per_s
         self.limits.handshake_timeout_ns = ns(handshake_timeout_s)
+        self.limits.transfer_timeout_ns = ns(transfer_timeout_s)
         self.limits.keepalive_time_ns = ns(keepalive_time_s)
         self.limits.keepalive_timeout_ns = ns(keepalive_timeout_s)
         self.limits.max_idle_ns = ns(max_idle_s)
         self.limits.max_age_ns = ns(max_age_s)
         self.limits.max_age_grace_ns = ns(max_age_grace_s)
+        self.limits.first_call_timeout_ns = ns(first_call_timeout_s)
+        # An address's connections are spread over the loops.
+        self.limits.max_strangers = -(-max_strangers // threads)
+        self.limits.max_stranger_calls = -(-max_stranger_calls // threads)
         shortest = min(
-            handshake_timeout_s, keepalive_time_s, keepalive_timeout_s, max_idle_s, max_age_s
+            handshake_timeout_s, transfer_timeout_s, keepalive_time_s, keepalive_timeout_s,
+            max_idle_s, max_age_s, first_call_timeout_s,
         )
         self.limits.check_interval_ns = max(
             SHORTEST_CHECK_INTERVAL_NS, min(LONGEST_CHECK_INTERVAL_NS, ns(shortest / 4))
         )
         for _ in range(threads):
-            self.loops.push_back(loop_new(engine.core, access.core, &self.limits, self.tls))
+            self.loops.push_back(loop_new(
+                engine.core, access.core, &self.limits, self.tls, handled
+            ))
 
     def __dealloc__(self):
         cdef size_t i
@@ -106,6 +131,7 @@ cdef class Listener:
             # end.
             Py_INCREF(self.engine)    # never given back
             Py_INCREF(self.access)
+            Py_INCREF(self.handlers)
             return
         self._join()
         for i in range(self.loops.size()):
@@ -143,6 +169,7 @@ cdef class Listener:
         cdef Socket listening
         if secure and self.tls.context == NULL:
             raise ValueError("use_tls comes before sockets that speak TLS")
+        listening.makes_room = False
         for fds, listening.secure in ((sockets, False), (secure, True)):
             for listening.fd in fds:
                 self.loops[0].listening.push_back(listening)
@@ -155,6 +182,18 @@ cdef class Listener:
     def begin_drain(self):
         """Accept no more connections and ask the peers to begin no more calls on theirs."""
         self._order(DRAIN, 0)
+
+    @property
+    def told(self):
+        """Whether `begin_drain` has come to every peer: none begins a call, or is amid a request.
+        """
+        cdef size_t i
+        for i in range(self.loops.size()):
+            if flag_read(&self.loops[i].counts.order) < DRAIN:
+                return False
+        if self._sum("told") < self.loops.size():
+            return False
+        return self._sum("left") >= self._sum("accepted") - self._sum("closed")
 
     def close(self, grace_s):
         """End every connection when its calls are answered, at the latest after `grace_s`."""

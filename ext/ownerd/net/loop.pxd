@@ -5,11 +5,12 @@ from libc.stdint cimport int64_t
 from ownerd.access.table cimport AccessCore
 from ownerd.base.threads cimport pthread_t
 from ownerd.engine.core cimport EngineCore
-from ownerd.net.state cimport Limits, Loop
+from ownerd.net.state cimport HandledMethods, Limits, Loop
 from ownerd.net.tls cimport TlsMaterial
 
 cdef Loop *loop_new(
-    EngineCore *engine, AccessCore *access, const Limits *limits, TlsMaterial *tls
+    EngineCore *engine, AccessCore *access, const Limits *limits, TlsMaterial *tls,
+    HandledMethods *handled,
 ) except NULL
 cdef void loop_free(Loop *loop) noexcept nogil
 cdef int loop_start(Loop *loop, pthread_t *thread, size_t number) except -1

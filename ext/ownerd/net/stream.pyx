@@ -7,29 +7,35 @@ trailers. Errors are answered as trailers only.
 Invariants:
 - A stream that the engine has (UNDER_WAY) stays where it is until `stream_decided`, whatever
   becomes of its HTTP/2 stream: `stream_close` only detaches it then.
-- Whatever a stream holds beyond its own struct is counted in `held_bytes`: of its connection
-  until its HTTP/2 stream is gone, of its loop until it is freed.
+- A call that is READY and closed before the end of the wake-up is not submitted: nobody may have
+  seen it begin.
+- What a call holds is counted by `holdings`; its records and its request are freed once the answer
+  is encoded.
 
 All functions run on the loop's thread, except for the hand-over from the engine's writer, which
 touches the inbox only. Nothing here reads or writes a socket, or decides about a connection.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport abort, free, malloc, realloc
 from libc.string cimport memcpy, memset, strlen
 
-from ownerd.api.dial_call cimport CALL_KIND_COUNT, call_clear, call_init
+from ownerd.api.dial_call cimport (
+    CALL_KIND_COUNT, call_clear, call_free_items, call_init, call_item_bytes, call_shrink_answer,
+)
 from ownerd.api.dial_codec cimport dial_decode, dial_encode, read_text_field
 from ownerd.api.error_details cimport DETAILS_BYTES, details_encode
 from ownerd.api.grpc_http2 cimport (
-    PREFIX_BYTES, TARGET_HEALTH_CHECK, TARGET_UNKNOWN, grpc_escape, grpc_is_content_type,
-    grpc_message_bytes, grpc_put_prefix, grpc_target, grpc_timeout_ns,
+    PREFIX_BYTES, TARGET_HANDLED, TARGET_HEALTH_CHECK, TARGET_HEALTH_WATCH, TARGET_UNKNOWN,
+    grpc_escape, grpc_is_content_type, grpc_message_bytes, grpc_put_prefix, grpc_target,
+    grpc_timeout_ns,
 )
 from ownerd.api.reasons cimport (
-    BAD_TIMEOUT, COMPRESSED, HEADERS_TOO_LARGE, MALFORMED_MESSAGE, MESSAGE_CUT_OFF,
-    MESSAGE_TOO_LARGE, MORE_MESSAGES, NOT_GRPC, NOT_POST, NO_MESSAGE, NO_TRAILERS,
-    TOO_MUCH_UNDER_WAY, UNKNOWN_METHOD, UNKNOWN_SERVICE, Reason, Value, numeral, refuse,
+    BAD_TIMEOUT, COMPRESSED, COMPRESSION_UNTOLD, DEADLINE_PASSED, HEADERS_TOO_LARGE,
+    MALFORMED_MESSAGE, MESSAGE_CUT_OFF, MESSAGE_TOO_LARGE, MORE_MESSAGES, NOT_GRPC, NOT_POST,
+    NO_MESSAGE, NO_TRAILERS, REQUEST_STALLED, TOO_MUCH_UNDER_WAY, UNKNOWN_METHOD, UNKNOWN_SERVICE,
+    Reason, Value, numeral, refuse,
     refuse_with,
 )
 from ownerd.api.task cimport MESSAGE_BYTES, OK, Task
@@ -39,16 +45,36 @@ from ownerd.base.bytes cimport Slice, same
 from ownerd.base.live cimport LIVE_STREAM, live_count
 from ownerd.base.mpsc cimport mpsc_enter, mpsc_leave, mpsc_push
 from ownerd.base.nghttp2 cimport (
-    NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM, NGHTTP2_NV_FLAG_NO_COPY_NAME,
-    NGHTTP2_NV_FLAG_NO_COPY_VALUE, nghttp2_data_provider, nghttp2_data_source, nghttp2_nv,
-    nghttp2_session, nghttp2_submit_response, nghttp2_submit_trailer, ssize_t,
+    NGHTTP2_CANCEL, NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM,
+    NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_FLAG_NONE, NGHTTP2_INTERNAL_ERROR,
+    NGHTTP2_NV_FLAG_NO_COPY_NAME, NGHTTP2_NV_FLAG_NO_COPY_VALUE, nghttp2_data_provider,
+    nghttp2_data_source, nghttp2_nv, nghttp2_session, nghttp2_submit_response,
+    nghttp2_submit_rst_stream, nghttp2_submit_trailer, ssize_t,
 )
 from ownerd.base.sockets cimport eventfd_write
 from ownerd.engine.queue cimport queue_takes_dials
-from ownerd.net.authn cimport access_identify, access_lets_in, access_take_header
+from ownerd.net.authn cimport (
+    access_identify, access_lets_in, access_recognizes, access_take_header,
+)
+from ownerd.net.handled cimport (
+    TAKING, TAKING_COMPRESSED, TAKING_CUT_OFF, TAKING_TOO_LARGE, Taking, handled_begin,
+    handled_hand_over, handled_header, handled_is_open, handled_letter, handled_message, handled_most_bytes,
+    handled_over, handled_request_done, handled_streams_in, handled_take,
+)
+from ownerd.net.holdings cimport (
+    holdings_add, holdings_begin, holdings_end, holdings_full, holdings_full_beside,
+    holdings_give_back,
+)
+from ownerd.net.letters cimport Letter
+from ownerd.net.marks cimport connection_mark
 from ownerd.net.state cimport (
-    ANSWERED, ANSWER_BYTES, INLINE_BYTES, RECEIVING, SERVE, UNDER_WAY, Connection, Inbox, Loop,
-    Stream,
+    ANSWERED, ANSWER_BYTES, ENDED_CROWDED, HANDED_OVER, INLINE_BYTES, READY,
+    RECEIVING, SERVE, UNDER_WAY, WATCHING, Connection, Inbox, Loop, Stream,
+)
+from ownerd.net.strangers cimport strangers_begin_call, strangers_end_call
+from ownerd.net.watch cimport (
+    HEALTH_BYTES, NOT_SERVING, SERVICE_UNKNOWN, SERVING, put_health, watch_begin, watch_end,
+    watch_tell,
 )
 
 cdef enum Seen:                       # bits
@@ -59,12 +85,11 @@ cdef enum Seen:                       # bits
     SEEN_BAD_TIMEOUT = 16
     SEEN_ENCODING = 32                # another than identity
     SEEN_TOO_MUCH = 64
+    SEEN_HEAD = 128                   # the method, whose answer has no body
 
 cdef enum:
-    SPARE_STREAMS = 4_096           # kept by a loop for calls to come
-    SERVING = 1                       # grpc.health.v1.HealthCheckResponse.ServingStatus
-    NOT_SERVING = 2
-    STATUS_DIGITS = 4
+    SPARE_STREAMS = 4_096             # kept by a loop for calls to come
+    STATUS_DIGITS = 6
     RETRY_DIGITS = 24
 
 cdef const char *GRPC_CONTENT = "application/grpc"
@@ -83,6 +108,7 @@ cdef Stream *stream_open(Connection *connection, int32_t stream_id) noexcept nog
         stream = <Stream *> malloc(sizeof(Stream))
         if stream == NULL:
             abort()
+    loop.spare_least = min(loop.spare_least, loop.spare_count)
     memset(stream, 0, sizeof(Stream) - INLINE_BYTES - ANSWER_BYTES)
     call_init(&stream.call, CALL_KIND_COUNT)
     stream.call.task.on_done = on_decided
@@ -90,11 +116,13 @@ cdef Stream *stream_open(Connection *connection, int32_t stream_id) noexcept nog
     stream.stream_id = stream_id
     stream.target = TARGET_UNKNOWN
     stream.timeout_ns = -1
+    stream.transfer_ns = loop.now_ns
     stream.call.buffer = stream.inline_answer
     stream.call.buffer_bytes = ANSWER_BYTES
     stream.body = stream.inline_body
     stream.body_capacity = INLINE_BYTES
     link_stream(connection, stream)
+    holdings_begin(stream)
     assert_that(stream_id > 0 and stream_id % 2 == 1, "a stream is begun by the client")
     assert_that(stream.state == RECEIVING, "a call begins with its request")
     count_add(&loop.counts.streams, 1)
@@ -115,6 +143,7 @@ cdef void link_stream(Connection *connection, Stream *stream) noexcept nogil:
 
 cdef void unlink_stream(Stream *stream) noexcept nogil:
     cdef Connection *connection = stream.connection
+    strangers_end_call(stream)
     assert_that(connection.stream_count > 0, "a stream that is unlinked was counted")
     assert_that(connection.held_bytes >= stream.held_bytes, "what a stream holds was counted")
     if stream.previous != NULL:
@@ -133,23 +162,24 @@ cdef void unlink_stream(Stream *stream) noexcept nogil:
 
 cdef void stream_close(Stream *stream) noexcept nogil:
     """End a call whose stream is over; one that the engine has is only detached."""
+    if stream.handled != NULL:
+        count_add(&stream.loop.counts.given_up, stream.state == HANDED_OVER)
+        handled_over(stream)
     unlink_stream(stream)
-    if stream.state == UNDER_WAY:
-        count_add(&stream.loop.counts.given_up, 1)
-    else:
+    if stream.state != READY and stream.state != UNDER_WAY:
         free_stream(stream)
+        return
+    count_add(&stream.loop.counts.given_up, 1)
 
 
 cdef void free_stream(Stream *stream) noexcept nogil:
     cdef Loop *loop = stream.loop
-    assert_that(stream.connection == NULL, "a stream is unlinked before it is freed")
-    assert_that(loop.held_bytes >= stream.held_bytes, "what a stream holds was counted")
     live_count(LIVE_STREAM, -1)
     call_clear(&stream.call)
     if stream.body != stream.inline_body:
         free(stream.body)
     count_add(&loop.counts.streams, -1)
-    loop.held_bytes -= stream.held_bytes
+    holdings_end(stream)
     if loop.spare_count == SPARE_STREAMS:
         free(stream)
         return
@@ -158,28 +188,15 @@ cdef void free_stream(Stream *stream) noexcept nogil:
     loop.spare_count += 1
 
 
-cdef void streams_free_spare(Loop *loop) noexcept nogil:
-    """Give back what is kept for calls to come."""
+cdef void streams_free_spare(Loop *loop, uint32_t count) noexcept nogil:
+    """Give back so many of what is kept for calls to come, or all there are."""
     cdef Stream *after
-    while loop.spare != NULL:
+    while loop.spare != NULL and count > 0:
         after = loop.spare.next
         free(loop.spare)
         loop.spare = after
-    loop.spare_count = 0
-
-
-cdef inline void hold(Stream *stream, size_t size) noexcept nogil:
-    stream.held_bytes += size
-    stream.connection.held_bytes += size
-    stream.loop.held_bytes += size
-
-
-cdef inline bint holds_too_much(const Stream *stream, size_t more) noexcept nogil:
-    """Tell whether there is no place for `more` bytes of a request."""
-    return (
-        stream.connection.held_bytes + more > stream.loop.limits.max_held_bytes
-        or stream.loop.held_bytes + more > stream.loop.limits.max_loop_bytes
-    )
+        loop.spare_count -= 1
+        count -= 1
 
 
 # --- the request ----------------------------------------------------------------------------------
@@ -187,16 +204,22 @@ cdef inline bint holds_too_much(const Stream *stream, size_t more) noexcept nogi
 cdef void stream_header(
     Stream *stream, const char *name, size_t name_size, const char *value, size_t value_size
 ) noexcept nogil:
-    """Take one header of the request; those that gRPC servers do not ask for are only counted."""
-    stream.header_bytes += <uint32_t> (name_size + value_size + 32)
+    """Take one header of the request, which is counted already."""
     if stream.header_bytes > stream.loop.limits.max_header_bytes:
         stream.seen |= SEEN_TOO_MUCH
-    elif name_size == 5 and same(name, name_size, ":path"):
+        return
+    if stream.handled != NULL:
+        handled_header(stream, name, name_size, value, value_size)
+    if name_size == 5 and same(name, name_size, ":path"):
         stream.target = <uint8_t> grpc_target(value, value_size)
         stream.seen |= SEEN_PATH
+        if stream.target == TARGET_UNKNOWN and handled_begin(stream, value, value_size):
+            stream.target = TARGET_HANDLED
     elif name_size == 7 and same(name, name_size, ":method"):
         if same(value, value_size, "POST"):
             stream.seen |= SEEN_POST
+        elif same(value, value_size, "HEAD"):
+            stream.seen |= SEEN_HEAD
     elif name_size == 12:
         if same(name, name_size, "content-type") and grpc_is_content_type(value, value_size):
             stream.seen |= SEEN_GRPC
@@ -218,26 +241,87 @@ cdef void stream_headers_done(Stream *stream) noexcept nogil:
     cdef Connection *connection = stream.connection
     cdef uint8_t seen = stream.seen
     connection.receiving = stream
+    stream.headers_done = True
     if seen & SEEN_TOO_MUCH:
         refuse_too_much(stream)
     elif not seen & SEEN_POST:
-        refuse_http(stream, NOT_POST, "405")
+        refuse_http(stream, NOT_POST, 405)
     elif not seen & SEEN_GRPC:
-        refuse_http(stream, NOT_GRPC, "415")
+        refuse_http(stream, NOT_GRPC, 415)
     elif not seen & SEEN_TE:
-        refuse_http(stream, NO_TRAILERS, "400")
+        refuse(&stream.call.task, NO_TRAILERS)
+        count_add(&stream.loop.counts.refused, 1)
+        submit_error(stream, "400")
     elif stream.target == TARGET_UNKNOWN:
         refuse_stream(stream, UNKNOWN_METHOD)
     elif seen & SEEN_BAD_TIMEOUT:
         refuse_stream(stream, BAD_TIMEOUT)
     elif seen & SEEN_ENCODING:
         refuse_encoding(stream)
-    elif stream.target != TARGET_HEALTH_CHECK and not access_identify(stream):
+    elif not is_open(stream) and not access_identify(stream):
         answer_refused(stream)
-    elif holds_too_much(stream, 0):
+    elif holdings_full(stream, 0):
         refuse_stream(stream, TOO_MUCH_UNDER_WAY)
-    elif stream.timeout_ns >= 0:
-        stream.call.task.deadline_ns = deadline(stream.loop.now_ns, stream.timeout_ns)
+    else:
+        if is_open(stream) and not access_recognizes(stream):
+            turn_out(strangers_begin_call(stream))
+        if stream.timeout_ns >= 0:
+            set_deadline(stream)
+        if stream.state == RECEIVING and stream.handled != NULL and handled_streams_in(stream):
+            handled_hand_over(stream)
+    if stream.http_status != 0:       # it waits for its end, whoever it is from
+        turn_out(strangers_begin_call(stream))
+
+
+cdef void turn_out(Stream *stream) noexcept nogil:
+    """End a stranger's open call, if there is one: its place is needed."""
+    cdef Connection *connection
+    if stream == NULL:
+        return
+    connection = stream.connection
+    count_add(&stream.loop.counts.calls_turned_out, 1)
+    if stream.handled != NULL:
+        handled_over(stream)
+    stream.state = ANSWERED
+    nghttp2_submit_rst_stream(
+        connection.session, NGHTTP2_FLAG_NONE, stream.stream_id, NGHTTP2_ENHANCE_YOUR_CALM
+    )
+    connection_mark(connection)
+    if connection.unsent != NULL:     # it takes nothing: the stream would stay
+        connection.ending = ENDED_CROWDED
+        connection.dead = True
+
+
+cdef bint streams_are_coming(const Connection *connection) noexcept nogil:
+    """Tell whether there are requests that are not whole, and are not a stranger's."""
+    cdef const Stream *stream = connection.streams
+    while stream != NULL:
+        if stream.state == RECEIVING and not stream.of_stranger:
+            return True
+        stream = stream.next
+    return False
+
+
+cdef inline bint is_health(const Stream *stream) noexcept nogil:
+    return stream.target == TARGET_HEALTH_CHECK or stream.target == TARGET_HEALTH_WATCH
+
+
+cdef inline bint is_open(const Stream *stream) noexcept nogil:
+    """Tell whether nobody has to say who they are for this call."""
+    return is_health(stream) or (stream.handled != NULL and handled_is_open(stream))
+
+
+cdef void set_deadline(Stream *stream) noexcept nogil:
+    """Count the timeout from when the bytes came, not from when there was time to read them."""
+    cdef Loop *loop = stream.loop
+    cdef int64_t deadline_ns = deadline(stream.connection.came_ns, stream.timeout_ns)
+    stream.call.task.deadline_ns = deadline_ns
+    if deadline_ns == 0:
+        return
+    if deadline_ns <= loop.now_ns:
+        refuse_stream(stream, DEADLINE_PASSED)
+    else:
+        loop.next_look_ns = min(loop.next_look_ns, deadline_ns)
 
 
 cdef int64_t deadline(int64_t now_ns, int64_t timeout_ns) noexcept nogil:
@@ -250,8 +334,11 @@ cdef void stream_data(Stream *stream, const uint8_t *data, size_t size) noexcept
     """Take a piece of the request; it may be cut anywhere."""
     cdef size_t wanted = stream.body_size + size
     cdef uint32_t message_bytes
-    if stream.state != RECEIVING:
-        return                        # answered before it was whole: nobody reads the rest
+    if stream.state == HANDED_OVER and handled_streams_in(stream):
+        take_messages(stream, data, size)
+        return
+    if stream.state != RECEIVING or stream.http_status != 0:
+        return                        # nobody reads it
     if wanted > stream.body_capacity and not grow_body(stream, wanted):
         return
     memcpy(stream.body + stream.body_size, data, size)
@@ -263,13 +350,40 @@ cdef void stream_data(Stream *stream, const uint8_t *data, size_t size) noexcept
             refuse_size(stream, message_bytes)
 
 
+cdef void take_messages(Stream *stream, const uint8_t *data, size_t size) noexcept nogil:
+    """Take a piece of a stream of messages; one that cannot be taken ends the call."""
+    cdef Taking rest = handled_take(stream, data, size)
+    if rest != TAKING:
+        refuse_messages(stream, rest)
+
+
+cdef void refuse_messages(Stream *stream, Taking rest) noexcept nogil:
+    """End a call whose handler has it; one that is answered in part can only be reset."""
+    if stream.handled.answering:
+        stream.state = ANSWERED
+        nghttp2_submit_rst_stream(
+            stream.connection.session, NGHTTP2_FLAG_NONE, stream.stream_id, NGHTTP2_INTERNAL_ERROR
+        )
+    elif rest == TAKING_COMPRESSED:
+        refuse_stream(stream, COMPRESSION_UNTOLD)
+    elif rest == TAKING_TOO_LARGE:
+        refuse_size(stream, grpc_message_bytes(stream.body))
+    elif rest == TAKING_CUT_OFF:
+        refuse_stream(stream, MESSAGE_CUT_OFF)
+    else:
+        refuse_stream(stream, TOO_MUCH_UNDER_WAY)
+    handled_over(stream)
+
+
 cdef inline size_t most_bytes(const Stream *stream) noexcept nogil:
     """Return how long a request may be, its prefix included.
 
     Nobody has to say who they are for a look at the health: it takes no memory either.
     """
-    if stream.target == TARGET_HEALTH_CHECK:
+    if is_health(stream):
         return INLINE_BYTES
+    if stream.handled != NULL:
+        return handled_most_bytes(stream) + PREFIX_BYTES
     return stream.loop.limits.max_message_bytes + PREFIX_BYTES
 
 
@@ -283,7 +397,7 @@ cdef bint grow_body(Stream *stream, size_t wanted) noexcept nogil:
             <size_t> grpc_message_bytes(stream.body), wanted - PREFIX_BYTES
         ))
         return False
-    if holds_too_much(stream, capacity):
+    if holdings_full(stream, capacity):
         refuse_stream(stream, TOO_MUCH_UNDER_WAY)
         return False
     stream.body = <char *> realloc(NULL if is_inline else stream.body, capacity)
@@ -292,7 +406,7 @@ cdef bint grow_body(Stream *stream, size_t wanted) noexcept nogil:
     if is_inline:
         memcpy(stream.body, stream.inline_body, stream.body_size)
         stream.body_capacity = 0
-    hold(stream, capacity - stream.body_capacity)
+    holdings_add(stream, capacity - stream.body_capacity)
     stream.body_capacity = capacity
     return True
 
@@ -301,20 +415,30 @@ cdef void stream_request_done(Stream *stream) noexcept nogil:
     """The request is whole: check its framing, decode it and make it ready for the engine."""
     cdef size_t size = stream.body_size
     stream.request_ended = True
+    if stream.state == HANDED_OVER and handled_streams_in(stream):
+        if not handled_request_done(stream):
+            refuse_messages(stream, TAKING_CUT_OFF)
+        return
     if stream.state != RECEIVING:
         return
-    if size == 0:
+    if stream.http_status != 0:
+        answer_http(stream)
+    elif size == 0:
         refuse_stream(stream, NO_MESSAGE)
     elif stream.body[0] != 0:
-        refuse_encoding(stream)
+        refuse_stream(stream, COMPRESSION_UNTOLD)
     elif size < PREFIX_BYTES or size < PREFIX_BYTES + grpc_message_bytes(stream.body):
         refuse_stream(stream, MESSAGE_CUT_OFF)
     elif grpc_message_bytes(stream.body) > stream.loop.limits.max_message_bytes:
         refuse_size(stream, grpc_message_bytes(stream.body))
     elif size > PREFIX_BYTES + grpc_message_bytes(stream.body):
         refuse_stream(stream, MORE_MESSAGES)
-    elif stream.target == TARGET_HEALTH_CHECK:
+    elif is_health(stream):
         answer_health(stream)
+    elif stream.handled != NULL:
+        handled_hand_over(stream)
+        handled_message(stream, stream.body + PREFIX_BYTES, size - PREFIX_BYTES)
+        handled_request_done(stream)
     else:
         decode(stream)
 
@@ -325,8 +449,12 @@ cdef void decode(Stream *stream) noexcept nogil:
     if not dial_decode(
         &stream.call, stream.body + PREFIX_BYTES, stream.body_size - PREFIX_BYTES
     ):
-        count_add(&loop.counts.refused, 1)
-        submit_answer(stream)
+        call_free_items(&stream.call)
+        answer_refused(stream)
+        return
+    if not hold_items(stream):
+        call_free_items(&stream.call)
+        refuse_stream(stream, TOO_MUCH_UNDER_WAY)
         return
     if not access_lets_in(stream):
         answer_refused(stream)
@@ -334,7 +462,7 @@ cdef void decode(Stream *stream) noexcept nogil:
     assert_that(
         stream.state == RECEIVING and stream.request_ended, "a call is submitted once, and whole"
     )
-    stream.state = UNDER_WAY
+    stream.state = READY
     count_add(&loop.counts.under_way, 1)
     stream.call.task.next = NULL
     if loop.last_ready == NULL:
@@ -342,6 +470,60 @@ cdef void decode(Stream *stream) noexcept nogil:
     else:
         loop.last_ready.next = &stream.call.task
     loop.last_ready = &stream.call.task
+
+
+cdef bint hold_items(Stream *stream) noexcept nogil:
+    """Count the records of a decoded batch; False if there is no place for them."""
+    cdef size_t size = call_item_bytes(&stream.call)
+    if size > 0 and holdings_full_beside(stream, size):
+        return False
+    holdings_add(stream, size)
+    return True
+
+
+cdef bint stream_submits(Stream *stream) noexcept nogil:
+    """Give a call that is ready to the engine; False if nobody waits for it any more: it is freed.
+    """
+    assert_that(stream.state == READY, "a call is submitted once")
+    if stream.connection != NULL:
+        stream.state = UNDER_WAY
+        return True
+    count_add(&stream.loop.counts.under_way, -1)
+    free_stream(stream)
+    return False
+
+
+# --- what does not move ---------------------------------------------------------------------------
+
+cdef Look stream_look(Stream *stream) noexcept nogil:
+    """Apply the limits in time to a call.
+
+    Its deadline holds while the request still comes in. A request has to come in, and an answer has
+    to be taken, within the transfer timeout, and whoever moves more gets the time for that.
+    """
+    cdef Loop *loop = stream.loop
+    cdef int64_t deadline_ns = stream.call.task.deadline_ns
+    if stream.state == RECEIVING:
+        if deadline_ns != 0 and deadline_ns <= loop.now_ns:
+            refuse_stream(stream, DEADLINE_PASSED)
+            return LOOK_SAID
+        if deadline_ns != 0:
+            loop.next_look_ns = min(loop.next_look_ns, deadline_ns)
+        if not is_late(loop, stream.transfer_ns, stream.body_size):
+            return LOOK_FINE
+        if not stream.headers_done:
+            return LOOK_BROKEN        # nghttp2 takes no answer amid a header block
+        count_add(&loop.counts.stalled, 1)
+        refuse_stream(stream, REQUEST_STALLED)
+        return LOOK_SAID
+    if stream.state != ANSWERED or not is_late(loop, stream.transfer_ns, stream.sent_bytes):
+        return LOOK_FINE
+    count_add(&loop.counts.stalled, 1)
+    stream.transfer_ns = loop.now_ns      # said once
+    nghttp2_submit_rst_stream(
+        stream.connection.session, NGHTTP2_FLAG_NONE, stream.stream_id, NGHTTP2_CANCEL
+    )
+    return LOOK_SAID
 
 
 # --- the engine's decision ------------------------------------------------------------------------
@@ -365,7 +547,20 @@ cdef void stream_decided(Stream *stream) noexcept nogil:
     else:
         if stream.call.task.code == OK:
             dial_encode(&stream.call)
+        free_request(stream)
         submit_answer(stream)
+
+
+cdef void free_request(Stream *stream) noexcept nogil:
+    """Free what only the engine needed: the answer may wait for its reader a long time."""
+    cdef size_t size = call_item_bytes(&stream.call)
+    call_free_items(&stream.call)
+    if stream.body != stream.inline_body:
+        free(stream.body)
+        size += stream.body_capacity
+        stream.body = stream.inline_body
+        stream.body_size = stream.body_capacity = 0
+    holdings_give_back(stream, size)
 
 
 # --- the answer -----------------------------------------------------------------------------------
@@ -421,7 +616,10 @@ cdef void submit_answer(Stream *stream) noexcept nogil:
     assert_that(stream.state != ANSWERED, "a call has one answer")
     assert_that(stream.call.answer != NULL, "an answer has bytes")
     stream.state = ANSWERED
-    hold(stream, stream.call.answer_size)
+    stream.transfer_ns = stream.loop.now_ns
+    if stream.call.answer != stream.inline_answer:
+        call_shrink_answer(&stream.call)
+        holdings_add(stream, stream.call.answer_size)
     headers[0] = header(":status", "200")
     headers[1] = header("content-type", GRPC_CONTENT)
     provider.source.ptr = stream
@@ -443,6 +641,7 @@ cdef void submit_error(Stream *stream, const char *http_status) noexcept nogil:
     assert_that(stream.state != ANSWERED, "a call has one answer")
     assert_that(stream.call.task.message != NULL, "an error says what is wrong")
     stream.state = ANSWERED
+    stream.transfer_ns = stream.loop.now_ns
     snprintf(digits, sizeof(digits), "%d", stream.call.task.code)
     headers[0] = header(":status", http_status)
     headers[1] = header("content-type", GRPC_CONTENT)
@@ -474,6 +673,7 @@ cdef void submit_error(Stream *stream, const char *http_status) noexcept nogil:
 cdef void answer_refused(Stream *stream) noexcept nogil:
     """Answer a call that is refused before the engine sees it."""
     count_add(&stream.loop.counts.refused, 1)
+    free_request(stream)
     submit_error(stream, "200")
 
 
@@ -482,11 +682,53 @@ cdef void refuse_stream(Stream *stream, Reason reason) noexcept nogil:
     answer_refused(stream)
 
 
-cdef void refuse_http(Stream *stream, Reason reason, const char *http_status) noexcept nogil:
-    """Answer what is no gRPC call, also to those who look at HTTP's status only."""
+cdef void refuse_http(Stream *stream, Reason reason, uint16_t http_status) noexcept nogil:
+    """Answer what is no gRPC call once it is whole, like any HTTP server."""
     refuse(&stream.call.task, reason)
+    stream.http_status = http_status
+
+
+cdef ssize_t on_read_text(
+    nghttp2_session *session, int32_t stream_id, uint8_t *buffer, size_t capacity, uint32_t *flags,
+    nghttp2_data_source *source, void *user_data
+) noexcept nogil:
+    """Copy the next piece of the text for people who came here by chance."""
+    cdef Stream *stream = <Stream *> source.ptr
+    cdef size_t size = strlen(stream.call.task.message) - stream.sent_bytes
+    size = min(size, capacity)
+    memcpy(buffer, stream.call.task.message + stream.sent_bytes, size)
+    stream.sent_bytes += size
+    if stream.call.task.message[stream.sent_bytes] == 0:
+        flags[0] |= NGHTTP2_DATA_FLAG_EOF
+    return <ssize_t> size
+
+
+cdef void answer_http(Stream *stream) noexcept nogil:
+    """Answer with a status of HTTP and a text."""
+    cdef char digits[STATUS_DIGITS]
+    cdef char code[STATUS_DIGITS]
+    cdef nghttp2_data_provider provider
+    cdef const nghttp2_data_provider *body = NULL
+    cdef nghttp2_nv headers[3]
+    assert_that(stream.state == RECEIVING, "a call has one answer")
+    stream.state = ANSWERED
+    stream.transfer_ns = stream.loop.now_ns
     count_add(&stream.loop.counts.refused, 1)
-    submit_error(stream, http_status)
+    snprintf(digits, sizeof(digits), "%d", <int> stream.http_status)
+    snprintf(code, sizeof(code), "%d", stream.call.task.code)
+    headers[0] = header(":status", digits)
+    headers[0].flags = NGHTTP2_NV_FLAG_NO_COPY_NAME
+    headers[1] = header("content-type", "text/plain")
+    headers[2] = header("grpc-status", code)
+    headers[2].flags = NGHTTP2_NV_FLAG_NO_COPY_NAME
+    provider.source.ptr = stream
+    provider.read_callback = on_read_text
+    if not stream.seen & SEEN_HEAD:
+        body = &provider
+    if nghttp2_submit_response(
+        stream.connection.session, stream.stream_id, headers, 3, body
+    ) != 0:
+        stream.connection.dead = True
 
 
 cdef void refuse_too_much(Stream *stream) noexcept nogil:
@@ -517,21 +759,56 @@ cdef bint is_known_service(Slice name) noexcept nogil:
     )
 
 
+cdef inline uint8_t health_of(const Loop *loop) noexcept nogil:
+    """Return what the health is: serving while the engine takes calls, and this loop new ones."""
+    if loop.order == SERVE and queue_takes_dials(&loop.engine.queue):
+        return SERVING
+    return NOT_SERVING
+
+
 cdef void answer_health(Stream *stream) noexcept nogil:
-    """Answer grpc.health.v1.Health/Check: serving while the engine takes calls."""
+    """Answer the Check or Watch of grpc.health.v1.Health."""
     cdef Loop *loop = stream.loop
-    cdef bint serving = queue_takes_dials(&loop.engine.queue) and loop.order == SERVE
+    cdef bint watching = stream.target == TARGET_HEALTH_WATCH
     cdef Slice service
     count_add(&loop.counts.health_checks, 1)
     if not read_text_field(
         stream.body + PREFIX_BYTES, stream.body_size - PREFIX_BYTES, 1, &service
     ):
         refuse_stream(stream, MALFORMED_MESSAGE)
+    elif watching:
+        stream.connection.dead |= not watch_begin(
+            stream, health_of(loop) if is_known_service(service) else SERVICE_UNKNOWN
+        )
     elif not is_known_service(service):
         refuse_stream(stream, UNKNOWN_SERVICE)
     else:
         stream.call.answer = stream.inline_answer
-        stream.call.answer[0] = 1 << 3   # field 1, a varint
-        stream.call.answer[1] = SERVING if serving else NOT_SERVING
-        stream.call.answer_size = 2
+        put_health(stream.call.answer, health_of(loop))
+        stream.call.answer_size = HEALTH_BYTES
         submit_answer(stream)
+
+
+cdef void streams_tell_health(Connection *connection) noexcept nogil:
+    """Tell the connection's watchers what the health is now."""
+    cdef Stream *stream = connection.streams
+    while stream != NULL:
+        if stream.state == WATCHING:
+            connection.dead |= not watch_tell(stream, health_of(connection.loop))
+        stream = stream.next
+
+
+cdef void streams_end_watches(Connection *connection) noexcept nogil:
+    """End what would keep a connection open that takes no more calls."""
+    cdef Stream *stream = connection.streams
+    while stream != NULL:
+        if stream.state == WATCHING:
+            connection.dead |= not watch_end(stream)
+        stream = stream.next
+
+
+# --- handlers in Python ---------------------------------------------------------------------------
+
+cdef void stream_letter(Stream *stream, Letter *letter) noexcept nogil:
+    """Do what the call's handler asks for."""
+    stream.connection.dead |= not handled_letter(letter)

@@ -1,5 +1,7 @@
 """C interface of transport: the bytes of one connection, plain or through TLS."""
 
+from libc.stdint cimport int64_t
+
 from ownerd.base.sockets cimport ssize_t
 from ownerd.net.state cimport Connection
 
@@ -11,4 +13,5 @@ cdef ssize_t transport_read(Connection *connection, char *buffer, size_t capacit
 cdef ssize_t transport_write(
     Connection *connection, const char *data, size_t size
 ) noexcept nogil
+cdef int64_t transport_silence_ns(Connection *connection) noexcept nogil
 cdef void transport_close(Connection *connection) noexcept nogil

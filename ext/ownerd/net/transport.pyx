@@ -8,7 +8,11 @@ All functions run on the loop's thread. It knows no HTTP/2, and decides nothing 
 from ownerd.base.assertions cimport assert_that
 from ownerd.base.atomics cimport count_add
 from ownerd.base.openssl cimport SSL_free
-from ownerd.base.sockets cimport EAGAIN, EINTR, MSG_NOSIGNAL, close, errno, recv, send
+from ownerd.base.sockets cimport (
+    EAGAIN, EINTR, IPPROTO_TCP, MSG_NOSIGNAL, TCP_INFO, close, errno, getsockopt, recv, send,
+    socklen_t, tcp_info,
+)
+from ownerd.base.units cimport NS_PER_MS
 from ownerd.net.tls cimport (
     TLS_DONE, TLS_ENDED, TLS_FAILED, TLS_LOST, TLS_WANTS_READ, TLS_WANTS_WRITE, tls_read,
     tls_say_goodbye, tls_write,
@@ -77,6 +81,15 @@ cdef ssize_t secure_write(Connection *connection, const char *data, size_t size)
     if taken > 0:
         return taken
     return TRANSPORT_BROKEN if connection.tls_dead else TRANSPORT_AGAIN
+
+
+cdef int64_t transport_silence_ns(Connection *connection) noexcept nogil:
+    """Return how long ago the last bytes came, as the system knows it; -1 if it does not."""
+    cdef tcp_info info
+    cdef socklen_t size = sizeof(info)
+    if getsockopt(connection.fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0:
+        return -1                     # a Unix socket
+    return <int64_t> info.tcpi_last_data_recv * NS_PER_MS
 
 
 cdef void transport_close(Connection *connection) noexcept nogil:

@@ -1,8 +1,9 @@
 """Builds the server from its parts, runs it, and takes it down again.
 
 Owns the order of things: the store is opened before anything listens; a listener is announced when
-it takes calls; on the way down health says so first, then new calls are refused, then calls in
-flight are answered, then the listeners and at last the store are closed. Nothing here forks, and
+it takes calls; on the way down health says so first, then the clients are told to begin no more
+calls here, then new calls are refused, then calls in flight are answered, then the listeners and at
+last the store are closed. Nothing here forks, and
 nothing may: neither gRPC nor LMDB survives it.
 """
 
@@ -19,19 +20,23 @@ from pathlib import Path
 import structlog
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health
+from grpc_reflection.v1alpha import reflection
 
 import ownerd
-from ownerd.native import Access, AioBridge, Engine, StoreError, StoreInUseError
+from ownerd.native import Access, AioBridge, Engine, StoreError, StoreInUseError, map_large_blocks
 from ownerd.server import addresses, dial, exits, grpc_options, native_listener, rights, tls, verify
 from ownerd.server.admin import service, spool
 from ownerd.server.admin.context import AdminContext
 from ownerd.server.alarms import AlarmBoard
 from ownerd.server.authn import Authenticator
 from ownerd.server.config import Settings
+from ownerd.server.crowding import CrowdWatch
 from ownerd.server.errors import PermissionDenied
-from ownerd.server.grpc_listener import GrpcioListener, Listener, stop_all
+from ownerd.server.grpc_listener import GrpcioListener, Listener, reflection_handlers, stop_all
+from ownerd.server.memory import MemoryWatch
 from ownerd.server.metrics import Metrics
 from ownerd.server.metrics_http import MetricsServer
+from ownerd.server.native_calls import NativeCalls
 from ownerd.server.principals import ITSELF, Principals
 from ownerd.server.refusal_audit import RefusalAudit
 from ownerd.server.workers import Workers
@@ -40,6 +45,8 @@ from ownerd.v1 import admin_pb2
 # Answers that are being sent, and health watchers, get this long once all calls are decided.
 _LAST_WORDS_S = 0.5
 _POLL_S = 0.005
+# Clients that read nothing for a second are not waited for; calls are served until then.
+_FAREWELL_S = 1.5
 # gRPC hands calls over one by one and ends those it still has with CANCELLED when it is stopped, so
 # a draining server goes on refusing until none has come for a moment, or its patience is over.
 _HUSH_S = 0.1
@@ -59,6 +66,7 @@ def serve(settings: Settings) -> int:
     """
     tls.refuse_unprotected(settings)
     material = tls.load(settings)
+    map_large_blocks()
     if not settings.core_dumps:
         _forbid_core_dumps()
     engine = open_engine(settings)
@@ -180,6 +188,8 @@ class _Server:
             if self._metrics_server is not None:
                 self._metrics_server.close()
             self._bridge.detach(self._loop)
+            if self._calls is not None:
+                self._calls.detach()
             self._workers.close()
 
     def _build(self) -> None:
@@ -189,6 +199,7 @@ class _Server:
         self._failed = asyncio.Event()
         self._metrics_server: MetricsServer | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._calls: NativeCalls | None = None
         self._bridge = AioBridge(self._engine, self._access)
         self._bridge.attach(self._loop)
         self._workers = Workers()
@@ -199,14 +210,24 @@ class _Server:
         self._metrics.watch_refusals(self._refusals.counts)
         self._health = health.HealthServicer()
         self._listeners = [self._dial_listener(), self._admin_listener()]
+        native = {
+            each.name: each.stats
+            for each in self._listeners
+            if isinstance(each, native_listener.NativeListener)
+        }
+        for name, stats in native.items():
+            self._metrics.watch(name, stats)
+        self._crowds = CrowdWatch(self._alarms, native)
 
     def _dial_listener(self) -> Listener:
-        if native_listener.wanted(self._settings):
-            listener = native_listener.NativeListener(
-                "dial", self._engine, self._access, self._settings, self._material
+        if native_listener.wanted(self._settings, "dial"):
+            return native_listener.NativeListener(
+                "dial",
+                self._engine,
+                self._access,
+                native_listener.dial_limits(self._settings),
+                self._material,
             )
-            self._metrics.watch(listener.stats)
-            return listener
         return GrpcioListener(
             "dial",
             grpc_options.dial_options(self._settings),
@@ -228,6 +249,21 @@ class _Server:
         admin = service.AdminService(
             context, self._workers, self._authenticator, self._metrics.observe
         )
+        reflected = (dial.SERVICE, service.SERVICE)
+        if native_listener.wanted(self._settings, "admin"):
+            self._calls = NativeCalls(
+                {service.SERVICE: admin.handlers(), **reflection_handlers(reflected)},
+                open_services=(reflection.SERVICE_NAME,),
+            )
+            self._calls.attach(self._loop)
+            return native_listener.NativeListener(
+                "admin",
+                self._engine,
+                self._access,
+                native_listener.admin_limits(self._settings),
+                self._material,
+                self._calls,
+            )
         return GrpcioListener(
             "admin",
             grpc_options.admin_options(self._settings),
@@ -237,7 +273,7 @@ class _Server:
             ],
             grpc_options.ADMIN_CALLS,
             self._health,
-            reflected=(dial.SERVICE, service.SERVICE),
+            reflected=reflected,
             material=self._material,
         )
 
@@ -254,6 +290,7 @@ class _Server:
                 self._may_scrape,
                 self._material,
             )
+            self._crowds.watch("metrics", self._metrics_server.stats)
         self._watch_tls()
         for listener in self._listeners:
             await listener.start()
@@ -334,6 +371,8 @@ class _Server:
         background = [
             asyncio.create_task(self._finish_counts()),
             asyncio.create_task(self._refusals.watch()),
+            asyncio.create_task(self._crowds.run()),
+            asyncio.create_task(MemoryWatch(self._workers).run()),
         ]
         broken = [asyncio.create_task(listener.failed()) for listener in self._listeners]
         asked = asyncio.create_task(self._asked.wait())
@@ -364,10 +403,12 @@ class _Server:
     async def _drain(self, code: int) -> int:
         """Answer what is in flight and refuse the rest; return the final exit code."""
         await self._health.enter_graceful_shutdown()
-        self._bridge.send()
-        self._engine.begin_drain()
         for listener in self._listeners:
             listener.begin_drain()
+        if not self._failed.is_set():
+            await self._all_told()
+        self._bridge.send()
+        self._engine.begin_drain()
         self._workers.begin_drain()
         # A failed engine answers everything at once, and nothing is gained by waiting for more.
         patience_s = _LAST_WORDS_S if self._failed.is_set() else self._settings.drain_timeout_s
@@ -381,6 +422,15 @@ class _Server:
             return exits.STORE_FAILED
         log.info("stopped", calls_answered=answered)
         return code if answered or code != exits.OK else exits.FAILED
+
+    async def _all_told(self) -> None:
+        """Wait until no client begins a call here any more, or does not listen, or a signal."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FAREWELL_S):
+                while not self._hurried.is_set() and not all(each.told for each in self._listeners):
+                    await asyncio.sleep(_POLL_S)
+        if self._calls is not None:
+            await self._calls.settle()
 
     async def _all_answered(self, patience_s: float) -> bool:
         """Wait until no call is in flight or on its way; False after `patience_s` or a signal."""

@@ -15,6 +15,7 @@ import grpc.aio
 from ownerd.native import PERMISSION, UNAUTHENTICATED, Access, Engine, Identity, peer_host
 from ownerd.server import certificates, principals
 from ownerd.server.errors import PermissionDenied, RateLimited, Unauthenticated
+from ownerd.server.native_calls import CERTIFICATE_NAMES
 
 _HEADER = "authorization"
 _SCHEME = "bearer "
@@ -110,5 +111,7 @@ class Authenticator:
 
 def _names_of(context: grpc.aio.ServicerContext[Any, Any]) -> Sequence[str]:
     """Return the names in a call's client certificate, spelt as in Principal."""
-    found = tuple(context.auth_context().get(_CERTIFICATE, ()))
-    return certificates.names_in(found[0]) if found else ()
+    known = context.auth_context()
+    if found := tuple(known.get(_CERTIFICATE, ())):
+        return certificates.names_in(found[0])
+    return [name.decode(errors="replace") for name in known.get(CERTIFICATE_NAMES, ())]

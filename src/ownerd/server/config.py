@@ -108,6 +108,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             le=64 << 30,
         ),
     ] = 32 << 20
+    dial_max_principal_bytes: Annotated[
+        int,
+        _about(
+            "As dial_max_held_bytes, for all dial connections of one principal together; at most "
+            "half of dial_max_memory_bytes (native only).",
+            f"{sizes.ALLOWED}; from 1MiB to 1TiB",
+            ge=1 << 20,
+            le=1 << 40,
+        ),
+    ] = 256 << 20
     dial_max_memory_bytes: Annotated[
         int,
         _about(
@@ -120,17 +130,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     dial_max_resets_per_s: Annotated[
         int,
         _about(
-            "Calls a second that one dial connection may give up, ten times as many at once; one "
-            "beyond is closed (native only).",
+            "Calls a second that one dial connection may give up before they are decided, ten "
+            "times as many at once; one beyond is closed (native only).",
             "a whole number from 1 to 1,000,000",
             ge=1,
             le=1_000_000,
         ),
-    ] = 200
+    ] = 1_000
     dial_handshake_timeout_s: Annotated[
         float,
         _about("Seconds a new dial connection has to speak HTTP/2.", _SECONDS, ge=0.1, le=86_400),
     ] = 10.0
+    dial_transfer_timeout_s: Annotated[
+        float,
+        _about(
+            "Seconds that a request has to come in, or an answer to be taken, and 1 more for each "
+            "16KiB that are; a call beyond is ended (native only).",
+            _SECONDS,
+            ge=0.1,
+            le=86_400,
+        ),
+    ] = 20.0
     dial_keepalive_time_s: Annotated[
         float, _about("Seconds of silence before a dialer is pinged.", _SECONDS, ge=0.1, le=86_400)
     ] = 60.0
@@ -174,6 +194,53 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             addresses.ALLOWED,
         ),
     ] = "127.0.0.1:7412"
+    admin_listener: Annotated[
+        Literal["auto", "native", "grpcio"],
+        _about(
+            "What serves the admin address; auto is native where it was built, else grpcio.",
+            "auto, native or grpcio",
+        ),
+    ] = "auto"
+    admin_max_connections: Annotated[
+        int,
+        _about(
+            "As dial_max_connections, for the admin listener (native only).",
+            "a whole number from 1 to 1,000,000",
+            ge=1,
+            le=1_000_000,
+        ),
+    ] = 1_000
+    first_call_timeout_s: Annotated[
+        float,
+        _about(
+            "Seconds that a connection has until somebody known has made a call on it; one without "
+            "is a stranger's (native only).",
+            _SECONDS,
+            ge=0.1,
+            le=86_400,
+        ),
+    ] = 60.0
+    max_strangers: Annotated[
+        int,
+        _about(
+            "Most connections from one address (of IPv6: from one /64) on which nobody known has "
+            "made a call yet, for each listener; one more takes the place of the oldest of them "
+            "(native only).",
+            "a whole number from 1 to 1,000,000",
+            ge=1,
+            le=1_000_000,
+        ),
+    ] = 1_000
+    max_stranger_calls: Annotated[
+        int,
+        _about(
+            "As max_strangers, for the health checks and reflection calls that are open on such "
+            "connections (native only).",
+            "a whole number from 1 to 1,000,000",
+            ge=1,
+            le=1_000_000,
+        ),
+    ] = 256
     metrics_listen: Annotated[
         str,
         _about(
@@ -486,6 +553,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = (
         "max_message_bytes": _read_size,
         "dial_max_header_bytes": _read_size,
         "dial_max_held_bytes": _read_size,
+        "dial_max_principal_bytes": _read_size,
         "dial_max_memory_bytes": _read_size,
     }
     | {name: _read_yes_or_no for name, value in defaults().items() if isinstance(value, bool)}

@@ -1,8 +1,9 @@
 """DialService on grpcio: raw protobuf bytes in, raw bytes out, nothing else on the path.
 
 A call is handed to the engine through the bridge with a future of the event loop; decoding,
-deciding and encoding happen in the native core. A client that gives up cancels the future only:
-the commit goes on, and its answer is dropped. Handlers run on the event loop's thread.
+deciding and encoding happen in the native core. A call whose deadline passes, or whose client
+gives up, before the engine has it is not decided; after that only the future is cancelled: the
+commit goes on, and its answer is dropped. Handlers run on the event loop's thread.
 
 No interceptor, no message object and no counter belongs here; counts come from `Engine.stats`.
 """
@@ -50,7 +51,7 @@ def _handler(
         try:
             identity = of_call(context, method)
             future: asyncio.Future[bytes] = new_future()
-            submit(kind, body, future, identity, context.peer)
+            submit(kind, body, future, identity, context.peer, context.time_remaining())
             return await future
         except Exception as error:
             errors.status_of(error, method).put(context)

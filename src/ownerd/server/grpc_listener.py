@@ -6,18 +6,20 @@ by having the same methods. All of them run on the event loop's thread.
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 import grpc
 import grpc.aio
 import structlog
 from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import aio as health
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
-from ownerd.server import addresses, tls
+from ownerd.server import addresses, native_calls, tls
 from ownerd.server.addresses import Address
 from ownerd.server.exits import CannotListen
+from ownerd.server.native_calls import Services
+from ownerd.server.one_request import Collector, OneRequest
 
 HEALTH_SERVICE = "grpc.health.v1.Health"
 
@@ -50,7 +52,11 @@ class Listener(Protocol):
         """
 
     def begin_drain(self) -> None:
-        """Prepare the clients for `stop`; calls on their way are still answered, or refused."""
+        """Prepare the clients for `stop`; calls on their way are still answered."""
+
+    @property
+    def told(self) -> bool:
+        """Whether `begin_drain` has come to every client, so that none begins a call any more."""
 
     async def stop(self, grace_s: float) -> None:
         """Take no more calls, and end after at most `grace_s` seconds. May be called again."""
@@ -119,8 +125,12 @@ class GrpcioListener:
         self._material = material
 
     def begin_drain(self) -> None:
-        # grpc.aio has no farewell without a stop; the engine refuses new calls meanwhile.
+        # grpc.aio has no farewell without a stop, and a stop cuts off calls that it has not handed
+        # over: the engine refuses new calls meanwhile.
         pass
+
+    # There is nothing to wait for.
+    told = True
 
     async def stop(self, grace_s: float) -> None:
         self._stopping = True
@@ -167,11 +177,14 @@ class GrpcioListener:
 
     def _make_server(self) -> grpc.aio.Server:
         server = grpc.aio.server(options=self._options, maximum_concurrent_rpcs=self._call_limit)
-        server.add_generic_rpc_handlers(self._handlers)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health_service, server)
+        services = Collector()
+        services.add_generic_rpc_handlers(self._handlers)
+        health_pb2_grpc.add_HealthServicer_to_server(
+            self._health_service, cast(grpc.aio.Server, services)
+        )
+        server.add_generic_rpc_handlers([OneRequest(each) for each in services.services])
         if self._reflected:
-            services = (*self._reflected, HEALTH_SERVICE, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(services, server)
+            reflection.enable_server_reflection(_with_own(self._reflected), server)
         return server
 
     def _bind(self, address: Address) -> Address:
@@ -211,6 +224,20 @@ class GrpcioListener:
         return grpc.ssl_server_certificate_configuration(
             [(material.key, material.certificate)], material.client_cas.get(self.name)
         )
+
+
+def reflection_handlers(services: Iterable[str]) -> Services:
+    """Return the handlers of reflection for these services, and those that are always there."""
+    found = native_calls.Collector()
+    servicer = reflection.aio.ReflectionServicer(_with_own(services))
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(  # type: ignore[no-untyped-call]
+        servicer, found
+    )
+    return found.services
+
+
+def _with_own(services: Iterable[str]) -> tuple[str, ...]:
+    return (*services, HEALTH_SERVICE, reflection.SERVICE_NAME)
 
 
 async def stop_all(listeners: Iterable[Listener], grace_s: float) -> None:

@@ -50,22 +50,26 @@ _LABELED = (
 )
 
 
-# Key of NativeListener.stats, name of the metric, help.
-_DIAL_GAUGES = (
-    ("connections", "ownerd_dial_connections", "Connections of dialers that are open."),
-    ("streams", "ownerd_dial_calls_in_memory", "Calls in memory, answered ones included."),
-    ("under_way", "ownerd_dial_calls_in_flight", "Calls that the engine has yet to answer."),
+# Key of NativeListener.stats, name of the metric behind `ownerd_dial_` or `ownerd_admin_`, help.
+_LISTENER_GAUGES = (
+    ("connections", "connections", "Connections that are open."),
+    ("streams", "calls_in_memory", "Calls in memory, answered ones included."),
+    ("under_way", "calls_in_flight", "Calls that the engine has yet to answer."),
+    ("strangers", "strangers", "Connections on which nobody known has made a call yet."),
+    ("stranger_calls", "stranger_calls", "Calls that are open on those."),
 )
-_DIAL_COUNTERS = (
-    ("accepted", "ownerd_dial_connections_accepted", "Connections of dialers accepted."),
-    ("received", "ownerd_dial_calls_received", "Calls begun by dialers, refused ones included."),
-    ("given_up", "ownerd_dial_calls_given_up", "Calls whose dialer left before the answer."),
-    ("refused", "ownerd_dial_calls_refused", "Calls refused before they came to the engine."),
-    ("health_checks", "ownerd_dial_health_checks", "Health checks on the dial listener."),
-    ("handshakes", "ownerd_dial_tls_handshakes", "TLS handshakes of dialers that succeeded."),
-    ("accept_pauses", "ownerd_dial_accept_pauses", "Times that no connection could be accepted."),
-    ("wakeups", "ownerd_dial_wakeups", "Times that a thread of the listener woke up."),
-    ("writes", "ownerd_dial_writes", "Writes to sockets of dialers."),
+_LISTENER_COUNTERS = (
+    ("accepted", "connections_accepted", "Connections accepted."),
+    ("received", "calls_received", "Calls begun, refused ones included."),
+    ("given_up", "calls_given_up", "Calls whose client left before the answer."),
+    ("refused", "calls_refused", "Calls refused before they came to the engine."),
+    ("health_checks", "health_checks", "Health checks, watches included."),
+    ("calls_turned_out", "calls_turned_out", "Calls of strangers that made room for another."),
+    ("stalled", "calls_stalled", "Calls ended as nothing of them moved in time."),
+    ("handshakes", "tls_handshakes", "TLS handshakes that succeeded."),
+    ("accept_pauses", "accept_pauses", "Times that no connection could be accepted."),
+    ("wakeups", "wakeups", "Times that a thread of the listener woke up."),
+    ("writes", "writes", "Writes to sockets."),
 )
 
 
@@ -106,20 +110,21 @@ class EngineCollector(Collector):
         yield InfoMetricFamily("ownerd", "What runs here.", value={"version": ownerd.__version__})
 
 
-class DialCollector(Collector):
-    """What the native dial listener counts, as metrics; read anew for each scrape."""
+class ListenerCollector(Collector):
+    """What a native listener counts, as metrics; read anew for each scrape."""
 
-    def __init__(self, stats: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, name: str, stats: Callable[[], dict[str, Any]]) -> None:
+        self._name = name
         self._stats = stats
 
     def collect(self) -> Iterator[Metric]:
-        stats = self._stats()
-        for key, name, text in _DIAL_GAUGES:
-            yield GaugeMetricFamily(name, text, value=stats[key])
-        for key, name, text in _DIAL_COUNTERS:
-            yield CounterMetricFamily(name, text, value=stats[key])
+        stats, begin = self._stats(), f"ownerd_{self._name}"
+        for key, name, text in _LISTENER_GAUGES:
+            yield GaugeMetricFamily(f"{begin}_{name}", text, value=stats[key])
+        for key, name, text in _LISTENER_COUNTERS:
+            yield CounterMetricFamily(f"{begin}_{name}", text, value=stats[key])
         ended = CounterMetricFamily(
-            "ownerd_dial_connections_ended", "Connections that ended, by reason.", labels=["reason"]
+            f"{begin}_connections_ended", "Connections that ended, by reason.", labels=["reason"]
         )
         yield _labeled(ended, stats["ended"])
 
@@ -183,9 +188,9 @@ class Metrics:
             registry=self.registry,
         )
 
-    def watch(self, stats: Callable[[], dict[str, Any]]) -> None:
-        """Show what the native dial listener counts; `stats` is called for each scrape."""
-        self.registry.register(DialCollector(stats))
+    def watch(self, name: str, stats: Callable[[], dict[str, Any]]) -> None:
+        """Show what a native listener counts; `stats` is called for each scrape."""
+        self.registry.register(ListenerCollector(name, stats))
 
     def watch_refusals(self, counts: Mapping[str, int]) -> None:
         """Show how many callers were refused, by reason."""

@@ -3,7 +3,8 @@
 cheroot serves it, one request a connection. A connection waits in the server's selector and takes a
 thread only once it has said something, first for its TLS handshake, then for its request, and only
 for so long. There are so many connections at a time; the one that has been silent for longest makes
-room for one more. Nothing here blocks the event loop.
+room for one more. No more of them are heard than there are threads, and there it is the one that
+has been talking for longest without having said all. Nothing here blocks the event loop.
 """
 
 import logging
@@ -18,7 +19,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import structlog
 from cheroot import wsgi
-from cheroot.server import HTTPConnection
+from cheroot.server import HTTPConnection, HTTPRequest
 from cheroot.ssl.builtin import BuiltinSSLAdapter
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
@@ -78,6 +79,15 @@ class MetricsServer:
             tls.context_of(material.certificate, material.key, material.client_cas.get("metrics"))
         )
 
+    def stats(self) -> dict[str, Any]:
+        """Return how often a limit was met, as a native listener does."""
+        return {
+            "ended": {"crowded": self._server.crowded_count, "stalled": 0},
+            "calls_turned_out": 0,
+            "accept_pauses": 0,
+            "stalled": 0,
+        }
+
     def close(self) -> None:
         """Stop listening, and end every connection."""
         self._server.cut_off_all()
@@ -97,7 +107,9 @@ class _Server(wsgi.Server):
         self._address = address
         self._lock = Lock()
         self._silent: dict[_Connection, None] = {}  # the one that has been so for longest first
+        self._heard: dict[_Connection, None] = {}  # has not said all; likewise
         self._busy: set[_Connection] = set()
+        self.crowded_count = 0
         super().__init__(
             (address.host, address.port),
             app,
@@ -141,6 +153,9 @@ class _Server(wsgi.Server):
             with self._lock:
                 self._silent.pop(conn, None)
                 self._busy.add(conn)
+                if len(self._heard) >= _THREADS:
+                    self._cut_off_first(self._heard)
+                self._heard[conn] = None
             super().process_conn(conn)
         elif self._has_place():
             self.put_conn(conn)
@@ -151,13 +166,20 @@ class _Server(wsgi.Server):
         """Have a connection wait; any thread."""
         with self._lock:
             self._busy.discard(conn)
+            self._heard.pop(conn, None)
             self._silent[conn] = None
         super().put_conn(conn)
+
+    def has_said_all(self, conn: "_Connection") -> None:
+        """Leave a connection its thread, as its request is whole; any thread."""
+        with self._lock:
+            self._heard.pop(conn, None)
 
     def forget(self, conn: "_Connection") -> None:
         """Give back the place of a connection that is closed; any thread."""
         with self._lock:
             self._silent.pop(conn, None)
+            self._heard.pop(conn, None)
             self._busy.discard(conn)
 
     def cut_off_all(self) -> None:
@@ -172,19 +194,36 @@ class _Server(wsgi.Server):
             log.error("metrics_request_failed", cause=msg, exc_info=traceback)
 
     def _has_place(self) -> bool:
-        """Return whether one more is taken, if need be in the place of a silent one."""
+        """Return whether one more is taken, maybe in the place of one that has not said all."""
         with self._lock:
             if len(self._silent) + len(self._busy) < _CONNECTIONS:
                 return True
-            longest = next(iter(self._silent), None)
-            if longest is not None:
-                del self._silent[longest]
-                longest.cut_off()
-            return longest is not None
+            return self._cut_off_first(self._silent) or self._cut_off_first(self._heard)
+
+    def _cut_off_first(self, some: dict["_Connection", None]) -> bool:
+        """End the first of some connections, if there is one; the lock is held."""
+        first = next(iter(some), None)
+        if first is None:
+            return False
+        del some[first]
+        self.crowded_count += 1
+        first.cut_off()
+        return True
+
+
+class _Request(HTTPRequest):
+    """A request that tells when it is whole."""
+
+    def respond(self) -> None:
+        """Answer it."""
+        self.conn.server.has_said_all(self.conn)
+        super().respond()
 
 
 class _Connection(HTTPConnection):
     """A connection that is cut off when its time is over, however it dribbles."""
+
+    RequestHandlerClass = _Request
 
     def communicate(self) -> bool:
         """Shake hands or serve a request, on a thread of the server's; True: wait for more."""

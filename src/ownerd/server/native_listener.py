@@ -1,7 +1,8 @@
-"""The dial listener on the native core: sockets are bound here, calls never come here.
+"""The listeners on the native core: sockets are bound here, calls never come here.
 
 A `Listener` as `grpc_listener` describes it, made of `ownerd.native` where that was built. Owns
 the listening sockets until the native side takes them, and the socket files of Unix addresses.
+Which limits a listener has is decided here too.
 """
 
 import asyncio
@@ -10,17 +11,19 @@ import os
 import resource
 import socket
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 import structlog
 
 from ownerd.native import Access, Engine, ListenerLoops
 from ownerd.server import addresses, tls
 from ownerd.server.addresses import Address
-from ownerd.server.config import Settings
+from ownerd.server.config import Settings, defaults
 from ownerd.server.exits import CannotListen, ConfigError
+from ownerd.server.native_calls import NativeCalls
 
 _BACKLOG = 1_024
 _POLL_S = 0.005
@@ -30,57 +33,94 @@ _MOST_THREADS = 4
 _CPUS_PER_THREAD = 2
 # For the store, the admin listener with its clients, the metrics page and the log.
 _OTHER_DESCRIPTORS = 512
+# Imports and exports may take what time they need, also on a connection that is to be renewed.
+_ADMIN_GRACE_S = 86_400.0
 
 BUILT = ListenerLoops is not None
 
 log = structlog.get_logger("ownerd.listeners")
 
 
-def wanted(settings: Settings) -> bool:
-    """Whether the dial listener is to be the native one.
+def wanted(settings: Settings, name: str) -> bool:
+    """Whether the listener of that name, dial or admin, is to be a native one.
 
     Raises:
         ConfigError: it is asked for and was not built.
     """
-    if settings.dial_listener == "native" and not BUILT:
+    choice = getattr(settings, f"{name}_listener")
+    if choice == "native" and not BUILT:
         raise ConfigError(
-            "dial_listener: found 'native', but this installation was built without libnghttp2; "
+            f"{name}_listener: found 'native', but this installation was built without libnghttp2; "
             "install it (Debian: libnghttp2-dev) and build again, or use 'grpcio'"
         )
-    return BUILT and settings.dial_listener != "grpcio"
+    return BUILT and choice != "grpcio"
+
+
+def dial_limits(settings: Settings) -> dict[str, Any]:
+    """Return the limits of the dial listener, as `ListenerLoops` names them."""
+    return _limits(settings) | {
+        "threads": settings.dial_threads or _threads(),
+        "max_connections": _connections(settings),
+    }
+
+
+def admin_limits(settings: Settings) -> dict[str, Any]:
+    """Return the limits of the admin listener: the dial listener's defaults, but for a few."""
+    by_default = {name: value for name, value in defaults().items() if name.startswith("dial_")}
+    return _limits(msgspec.structs.replace(settings, **by_default)) | {
+        "threads": 1,
+        "max_connections": settings.admin_max_connections,
+        "max_age_grace_s": _ADMIN_GRACE_S,
+    }
+
+
+def _limits(settings: Settings) -> dict[str, Any]:
+    return {
+        "max_streams": settings.dial_max_streams,
+        "max_header_bytes": settings.dial_max_header_bytes,
+        "max_message_bytes": settings.max_message_bytes,
+        "max_held_bytes": settings.dial_max_held_bytes,
+        "max_principal_bytes": settings.dial_max_principal_bytes,
+        "max_memory_bytes": settings.dial_max_memory_bytes,
+        "max_resets_per_s": settings.dial_max_resets_per_s,
+        "handshake_timeout_s": settings.dial_handshake_timeout_s,
+        "transfer_timeout_s": settings.dial_transfer_timeout_s,
+        "keepalive_time_s": settings.dial_keepalive_time_s,
+        "keepalive_timeout_s": settings.dial_keepalive_timeout_s,
+        "max_idle_s": settings.dial_max_idle_s,
+        "max_age_s": settings.dial_max_age_s,
+        "max_age_grace_s": settings.dial_max_age_grace_s,
+        "first_call_timeout_s": settings.first_call_timeout_s,
+        "max_strangers": settings.max_strangers,
+        "max_stranger_calls": settings.max_stranger_calls,
+    }
 
 
 class NativeListener:
-    """DialService and health on native threads; see `grpc_listener.Listener` for the methods."""
+    """A listener on native threads; see `grpc_listener.Listener` for the methods.
+
+    Args:
+        name: what the log and the configuration call it.
+        engine: decides DialService's calls, which need no Python.
+        access: who may make calls.
+        limits: as above.
+        material: for TLS on every address but Unix sockets; None: plaintext.
+        calls: serve what is neither DialService nor health; None: there is nothing else.
+    """
 
     def __init__(
         self,
         name: str,
         engine: Engine,
         access: Access,
-        settings: Settings,
+        limits: Mapping[str, Any],
         material: tls.Material | None = None,
+        calls: NativeCalls | None = None,
     ) -> None:
         self.name = name
         assert ListenerLoops is not None, "see `wanted`"
-        self._loops = ListenerLoops(
-            engine,
-            access,
-            threads=settings.dial_threads or _threads(),
-            max_connections=_connections(settings.dial_max_connections),
-            max_streams=settings.dial_max_streams,
-            max_header_bytes=settings.dial_max_header_bytes,
-            max_message_bytes=settings.max_message_bytes,
-            max_held_bytes=settings.dial_max_held_bytes,
-            max_memory_bytes=settings.dial_max_memory_bytes,
-            max_resets_per_s=settings.dial_max_resets_per_s,
-            handshake_timeout_s=settings.dial_handshake_timeout_s,
-            keepalive_time_s=settings.dial_keepalive_time_s,
-            keepalive_timeout_s=settings.dial_keepalive_timeout_s,
-            max_idle_s=settings.dial_max_idle_s,
-            max_age_s=settings.dial_max_age_s,
-            max_age_grace_s=settings.dial_max_age_grace_s,
-        )
+        bridge = None if calls is None else calls.bridge
+        self._loops = ListenerLoops(engine, access, handlers=bridge, **limits)
         self._secure = material is not None
         if material is not None:
             self.use_tls(material)
@@ -103,6 +143,10 @@ class NativeListener:
     def begin_drain(self) -> None:
         self._loops.begin_drain()
         self._remove_files()
+
+    @property
+    def told(self) -> bool:
+        return self._loops.told
 
     async def stop(self, grace_s: float) -> None:
         self._remove_files()
@@ -190,19 +234,21 @@ def _threads() -> int:
     return max(1, min(_MOST_THREADS, cpus // _CPUS_PER_THREAD))
 
 
-def _connections(wanted: int) -> int:
-    """Return how many connections there can be, once as many descriptors are allowed as may be.
+def _connections(settings: Settings) -> int:
+    """Return how many dialers can be connected, once as many descriptors are allowed as may be.
 
     Some are left for everything else in the process: dialers must not lock the administrators out.
     """
+    wanted = settings.dial_max_connections
+    others = _OTHER_DESCRIPTORS + settings.admin_max_connections
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = wanted + _OTHER_DESCRIPTORS
+    needed = wanted + others
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return wanted
     possible = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))
     if possible < needed:
-        wanted = max(possible - _OTHER_DESCRIPTORS, possible // 2)
+        wanted = max(possible - others, possible // 2)
         log.warning("fewer_connections", dial_max_connections=wanted, open_files=possible)
     return wanted
 

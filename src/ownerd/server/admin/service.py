@@ -1,8 +1,9 @@
-"""AdminService on grpcio: takes bytes, parses them, runs the noun's handler, answers or refuses.
+"""AdminService: takes bytes, parses them, runs the noun's handler, answers or refuses.
 
-gRPC hands over raw bytes, because its own deserializer would answer malformed ones with UNKNOWN and
-exception text. Unary handlers are blocking functions that run on a worker thread from parsing to
-serializing; the two streaming rpcs are coroutines. This is where an error becomes a status.
+One code for both kinds of listener. It is given raw bytes, because grpcio's own deserializer would
+answer malformed ones with UNKNOWN and exception text. Unary handlers are blocking functions that
+run on a worker thread from parsing to serializing; the two streaming rpcs are coroutines. This is
+where an error becomes a status.
 
 Handlers run on the event loop's thread; nothing here blocks it.
 """
@@ -73,15 +74,19 @@ class AdminService:
         self._authenticator = authenticator
         self._meter = meter
 
-    def generic_handler(self) -> grpc.GenericRpcHandler:
-        """Return the service for a gRPC server."""
+    def handlers(self) -> "dict[str, grpc.RpcMethodHandler[bytes, bytes]]":
+        """Return the handler of each rpc."""
         handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
             method: grpc.unary_unary_rpc_method_handler(self._unary(method, handler))
             for method, handler in HANDLERS.items()
         }
         handlers["ImportOwnership"] = grpc.stream_unary_rpc_method_handler(self._import)
         handlers["ExportOwnership"] = grpc.unary_stream_rpc_method_handler(self._export)
-        return grpc.method_handlers_generic_handler(SERVICE, handlers)
+        return handlers
+
+    def generic_handler(self) -> grpc.GenericRpcHandler:
+        """Return the service for a gRPC server."""
+        return grpc.method_handlers_generic_handler(SERVICE, self.handlers())
 
     def _unary(self, method: str, handler: Handler) -> Callable[[bytes, Context], Awaitable[bytes]]:
         request_type = getattr(admin_pb2, f"{method}Request")
