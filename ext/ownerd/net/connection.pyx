@@ -26,15 +26,14 @@ from ownerd.base.assertions cimport assert_that
 from ownerd.base.atomics cimport count_add
 from ownerd.base.live cimport LIVE_CONNECTION, live_count
 from ownerd.base.nghttp2 cimport (
-    NGHTTP2_DATA, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_FLAG_ACK, NGHTTP2_FLAG_END_STREAM, NGHTTP2_FLAG_NONE, NGHTTP2_GOAWAY,
-    NGHTTP2_HCAT_REQUEST, NGHTTP2_HEADERS, NGHTTP2_NO_ERROR, NGHTTP2_PING,
-    NGHTTP2_PROTOCOL_ERROR, NGHTTP2_RST_STREAM,
-    NGHTTP2_SETTINGS, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE,
-    NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE,
-    NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, NGHTTP2_STREAM_CLOSED, nghttp2_frame, nghttp2_frame_hd, nghttp2_option,
-    nghttp2_option_new, nghttp2_option_set_no_closed_streams, nghttp2_session,
-    nghttp2_session_callbacks, nghttp2_session_callbacks_new,
-    nghttp2_session_callbacks_set_on_begin_headers_callback,
+    NGHTTP2_DATA, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_FLAG_ACK, NGHTTP2_FLAG_END_STREAM,
+    NGHTTP2_FLAG_NONE, NGHTTP2_GOAWAY, NGHTTP2_HCAT_REQUEST, NGHTTP2_HEADERS, NGHTTP2_NO_ERROR,
+    NGHTTP2_PING, NGHTTP2_PROTOCOL_ERROR, NGHTTP2_RST_STREAM, NGHTTP2_SETTINGS,
+    NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS,
+    NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES,
+    NGHTTP2_STREAM_CLOSED, nghttp2_frame, nghttp2_option, nghttp2_option_new,
+    nghttp2_option_set_no_closed_streams, nghttp2_session, nghttp2_session_callbacks,
+    nghttp2_session_callbacks_new, nghttp2_session_callbacks_set_on_begin_headers_callback,
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback,
     nghttp2_session_callbacks_set_on_frame_recv_callback,
     nghttp2_session_callbacks_set_on_frame_send_callback,
@@ -58,17 +57,16 @@ from ownerd.net.frames cimport (
     FRAMES_BROKEN, FRAMES_CLOSED, FRAMES_CONTINUED, FRAMES_FLOOD, FRAMES_FORBIDDEN, FrameFault,
     frames_begin, frames_stream_ended, frames_take,
 )
-from ownerd.net.holdings cimport (
-    holdings_add_unsent, holdings_give_back_unsent, holdings_leave,
-)
+from ownerd.net.holdings cimport holdings_add_unsent, holdings_give_back_unsent, holdings_leave
 from ownerd.net.state cimport (
-    ANSWERED, DRAIN, ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_DRAIN, ENDED_HANDSHAKE, ENDED_HEADERS, ENDED_IDLE,
-    ENDED_KEEPALIVE, ENDED_RESETS, ENDED_STALLED, ENDED_TLS, ENDING_COUNT, LEAVING, LINGERING, NOTICED,
-    READ_BYTES, SERVE, STAYING, UNDER_WAY, WRITE_BYTES, Connection, Loop, Socket, Stream,
+    ANSWERED, DRAIN, ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_DRAIN, ENDED_HANDSHAKE,
+    ENDED_HEADERS, ENDED_IDLE, ENDED_KEEPALIVE, ENDED_RESETS, ENDED_STALLED, ENDED_TLS,
+    ENDING_COUNT, LEAVING, LINGERING, NOTICED, READ_BYTES, SERVE, STAYING, UNDER_WAY,
+    WRITE_BYTES, Connection, Loop, Socket, Stream,
 )
 from ownerd.net.stream cimport (
-    LOOK_BROKEN, LOOK_SAID, Look, is_late, stream_close, stream_data, stream_header, stream_headers_done, stream_look, stream_open,
-    stream_request_done,
+    LOOK_BROKEN, LOOK_SAID, Look, is_late, stream_close, stream_data, stream_header,
+    stream_headers_done, stream_look, stream_open, stream_request_done,
 )
 from ownerd.net.tls cimport (
     TLS_DONE, TLS_ENDED, TLS_LOST, TLS_WANTS_READ, TLS_WANTS_WRITE, tls_accept, tls_handshake,
@@ -191,8 +189,8 @@ cdef int on_frame_sent(
 ) noexcept nogil:
     """Stop the upload of a call that was answered early; count resets that the peer provoked.
 
-    The farewell's PING goes out behind its GOAWAY: nghttp2 would send it first, and its answer is to
-    tell that the GOAWAY has been read.
+    The farewell's PING goes out behind its GOAWAY: nghttp2 would send it first, and its answer is
+    to tell that the GOAWAY has been read.
     """
     cdef Connection *connection = <Connection *> user_data
     cdef Stream *stream
@@ -730,8 +728,6 @@ cdef void connection_look(Connection *connection) noexcept nogil:
     connection_look_at_calls(connection)
     if not connection.dead:
         keep_alive(connection)
-
-
 
 
 cdef bint is_stranger(const Connection *connection) noexcept nogil:

@@ -20,7 +20,8 @@ from ownerd.engine.engine cimport Engine
 from ownerd.net.loop cimport loop_free, loop_new, loop_order, loop_start
 from ownerd.net.state cimport (
     CLOSE, DRAIN, ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_DRAIN, ENDED_HANDSHAKE,
-    ENDED_HEADERS, ENDED_IDLE, ENDED_KEEPALIVE, ENDED_RESETS, ENDED_STALLED, ENDED_TLS, Limits, Loop, Socket,
+    ENDED_HEADERS, ENDED_IDLE, ENDED_KEEPALIVE, ENDED_RESETS, ENDED_STALLED, ENDED_TLS, Limits,
+    Loop, Socket,
 )
 from ownerd.net.tls cimport TlsMaterial, tls_server_context, tls_use
 
@@ -51,8 +52,8 @@ cdef class Listener:
         threads: how many loops.
         max_connections, max_streams, max_header_bytes, max_message_bytes, max_held_bytes,
         max_principal_bytes, max_memory_bytes, max_resets_per_s, handshake_timeout_s,
-        transfer_timeout_s, keepalive_time_s, keepalive_timeout_s, max_idle_s, max_age_s, max_age_grace_s: limits, as the server's
-        settings describe them.
+        transfer_timeout_s, keepalive_time_s, keepalive_timeout_s, max_idle_s, max_age_s,
+        max_age_grace_s: limits, as the server's settings describe them.
     """
 
     cdef Engine engine

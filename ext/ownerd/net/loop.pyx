@@ -42,13 +42,13 @@ from ownerd.engine.queue cimport queue_submit_all
 from ownerd.net.authn cimport access_refresh
 from ownerd.net.connection cimport (
     connection_callbacks, connection_close, connection_end, connection_leave, connection_look,
-    connection_look_at_calls, connection_mark, connection_open, connection_options, connection_read,
-    connection_say_farewell, connection_write,
+    connection_look_at_calls, connection_mark, connection_open, connection_options,
+    connection_read, connection_say_farewell, connection_write,
 )
 from ownerd.net.holdings cimport holdings_forget
 from ownerd.net.state cimport (
-    CLOSE, DRAIN, ENDED_DRAIN, READ_BYTES, SERVE, WRITE_BYTES, Connection, Limits, Loop, Share, Socket,
-    Stream,
+    CLOSE, DRAIN, ENDED_DRAIN, READ_BYTES, SERVE, WRITE_BYTES, Connection, Limits, Loop, Share,
+    Socket, Stream,
 )
 from ownerd.net.stream cimport stream_decided, stream_submits, streams_free_spare
 from ownerd.net.tls cimport TlsMaterial

@@ -22,7 +22,8 @@ from libc.stdlib cimport abort, free, malloc, realloc
 from libc.string cimport memcpy, memset, strlen
 
 from ownerd.api.dial_call cimport (
-    CALL_KIND_COUNT, call_clear, call_free_items, call_init, call_item_bytes, call_shrink_answer,
+    CALL_KIND_COUNT, call_clear, call_free_items, call_init, call_item_bytes,
+    call_shrink_answer,
 )
 from ownerd.api.dial_codec cimport dial_decode, dial_encode, read_text_field
 from ownerd.api.error_details cimport DETAILS_BYTES, details_encode
@@ -31,10 +32,10 @@ from ownerd.api.grpc_http2 cimport (
     grpc_message_bytes, grpc_put_prefix, grpc_target, grpc_timeout_ns,
 )
 from ownerd.api.reasons cimport (
-    BAD_TIMEOUT, COMPRESSED, COMPRESSION_UNTOLD, DEADLINE_PASSED, HEADERS_TOO_LARGE, MALFORMED_MESSAGE,
-    MESSAGE_CUT_OFF, MESSAGE_TOO_LARGE, MORE_MESSAGES, NOT_GRPC, NOT_POST, NO_MESSAGE, NO_TRAILERS,
-    REQUEST_STALLED, TOO_MUCH_UNDER_WAY, UNKNOWN_METHOD, UNKNOWN_SERVICE, Reason, Value, numeral, refuse,
-    refuse_with,
+    BAD_TIMEOUT, COMPRESSED, COMPRESSION_UNTOLD, DEADLINE_PASSED, HEADERS_TOO_LARGE,
+    MALFORMED_MESSAGE, MESSAGE_CUT_OFF, MESSAGE_TOO_LARGE, MORE_MESSAGES, NOT_GRPC, NOT_POST,
+    NO_MESSAGE, NO_TRAILERS, REQUEST_STALLED, TOO_MUCH_UNDER_WAY, UNKNOWN_METHOD,
+    UNKNOWN_SERVICE, Reason, Value, numeral, refuse, refuse_with,
 )
 from ownerd.api.task cimport MESSAGE_BYTES, OK, Task
 from ownerd.base.assertions cimport assert_that
@@ -43,10 +44,10 @@ from ownerd.base.bytes cimport Slice, same
 from ownerd.base.live cimport LIVE_STREAM, live_count
 from ownerd.base.mpsc cimport mpsc_enter, mpsc_leave, mpsc_push
 from ownerd.base.nghttp2 cimport (
-    NGHTTP2_CANCEL, NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM, NGHTTP2_FLAG_NONE, NGHTTP2_NV_FLAG_NO_COPY_NAME,
-    NGHTTP2_NV_FLAG_NO_COPY_VALUE, nghttp2_data_provider, nghttp2_data_source, nghttp2_nv,
-    nghttp2_session, nghttp2_submit_response, nghttp2_submit_rst_stream, nghttp2_submit_trailer,
-    ssize_t,
+    NGHTTP2_CANCEL, NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM, NGHTTP2_FLAG_NONE,
+    NGHTTP2_NV_FLAG_NO_COPY_NAME, NGHTTP2_NV_FLAG_NO_COPY_VALUE, nghttp2_data_provider,
+    nghttp2_data_source, nghttp2_nv, nghttp2_session, nghttp2_submit_response,
+    nghttp2_submit_rst_stream, nghttp2_submit_trailer, ssize_t,
 )
 from ownerd.base.sockets cimport eventfd_write
 from ownerd.engine.queue cimport queue_takes_dials
@@ -56,8 +57,8 @@ from ownerd.net.holdings cimport (
     holdings_give_back,
 )
 from ownerd.net.state cimport (
-    ANSWERED, ANSWER_BYTES, INLINE_BYTES, READY, RECEIVING, SERVE, UNDER_WAY, Connection, Inbox, Loop,
-    Stream,
+    ANSWERED, ANSWER_BYTES, INLINE_BYTES, READY, RECEIVING, SERVE, UNDER_WAY, Connection, Inbox,
+    Loop, Stream,
 )
 
 cdef enum Seen:                       # bits
