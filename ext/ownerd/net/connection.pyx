@@ -199,8 +199,8 @@ cdef int on_frame_sent(
 ) noexcept nogil:
     """Stop the upload of a call that was answered early; count resets that the peer provoked.
 
-    The farewell's PING goes out behind its GOAWAY: nghttp2 would send it first, and its answer is to
-    tell that the GOAWAY has been read.
+    The farewell's PING goes out behind its GOAWAY: nghttp2 would send it first, and its answer is
+    to tell that the GOAWAY has been read.
     """
     cdef Connection *connection = <Connection *> user_data
     cdef Stream *stream

@@ -22,7 +22,8 @@ from libc.stdlib cimport abort, free, malloc, realloc
 from libc.string cimport memcpy, memset, strlen
 
 from ownerd.api.dial_call cimport (
-    CALL_KIND_COUNT, call_clear, call_free_items, call_init, call_item_bytes, call_shrink_answer,
+    CALL_KIND_COUNT, call_clear, call_free_items, call_init, call_item_bytes,
+    call_shrink_answer,
 )
 from ownerd.api.dial_codec cimport dial_decode, dial_encode, read_text_field
 from ownerd.api.error_details cimport DETAILS_BYTES, details_encode
