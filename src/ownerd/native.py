@@ -14,7 +14,7 @@ from ownerd.api.task import Refused
 from ownerd.base.lmdb import library_version as lmdb_version
 from ownerd.base.memory import bytes_in_use, map_large_blocks, trim
 from ownerd.base.rate_limiter import RateLimiter
-from ownerd.engine.engine import DIAL_METHODS, Engine, ListInfo, Outcome, Policy
+from ownerd.engine.engine import DIAL_METHODS, Engine, ListInfo, Opening, Outcome, Policy
 from ownerd.net.aio_bridge import AioBridge
 from ownerd.storage.catalog import DEFAULT_CODES
 from ownerd.storage.directory import StoreError, StoreInUseError, sync_directory
@@ -45,6 +45,7 @@ __all__ = [
     "ListInfo",
     "ListenerLoops",
     "NativeCall",
+    "Opening",
     "Outcome",
     "Policy",
     "RateLimiter",

@@ -163,15 +163,6 @@ def test_records_ahead_of_the_journal_are_refused(tmp_path: Path) -> None:
         Engine(str(copy), background=False)
 
 
-def test_a_store_that_was_not_made_to_its_end_is_made_anew(tmp_path: Path) -> None:
-    (tmp_path / "CREATING").touch()
-    (tmp_path / "records").mkdir()
-    (tmp_path / "records" / "data.mdb").write_bytes(b"torn")
-    with Engine(str(tmp_path), background=False) as engine:
-        assert engine.lists("", 10) == []
-    assert not (tmp_path / "CREATING").exists()
-
-
 def test_a_journal_is_trimmed_to_its_end(tmp_path: Path) -> None:
     """It holds more revisions than one step trims."""
     with Engine(str(tmp_path), background=False) as engine:

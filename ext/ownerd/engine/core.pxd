@@ -15,6 +15,9 @@ from ownerd.storage.store cimport Store
 cdef enum:
     GROUP_SIZE_CLASSES = 20           # group sizes are counted by power of two
 
+cdef enum:
+    STORE_LOST = -1                   # a failure code beside LMDB's: see `store_place`
+
 # Written by the writer thread only; others read them as they stand.
 cdef struct Counters:
     uint64_t groups
@@ -46,6 +49,7 @@ cdef cppclass EngineCore:
     vector[DialCall *] group
     Counters counters
     # maintenance's
+    atomic[int] lock_missed           # looks in a row that found LOCK alone gone
     int maintenance_fd                # eventfd that wakes its thread
     int64_t vacuum_interval_ms
     MaintenanceState maintenance
@@ -62,4 +66,6 @@ cdef void engine_close_store(EngineCore *engine) noexcept
 cdef void engine_stop(EngineCore *engine) noexcept nogil
 cdef void engine_fail(EngineCore *engine, int code) noexcept nogil
 cdef bint engine_failed(EngineCore *engine) noexcept nogil
+# Fails the engine if the store's files are not those that were opened; one thread at a time.
+cdef bint engine_look(EngineCore *engine) noexcept nogil
 cdef void engine_wake_maintenance(EngineCore *engine) noexcept nogil

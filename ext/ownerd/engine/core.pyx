@@ -15,10 +15,12 @@ from ownerd.base.lmdb cimport MDB_SUCCESS
 from ownerd.base.sockets cimport EFD_CLOEXEC, EFD_NONBLOCK, close, eventfd, eventfd_write
 from ownerd.engine.queue cimport FAILED, STOPPED, queue_change_state, queue_destroy, queue_init
 from ownerd.storage.catalog cimport take_campaigns
+from ownerd.storage.directory cimport FILES_LOST, IN_PLACE, LOCK_FILE_LOST, Place
 from ownerd.storage.recovery cimport store_close
-from ownerd.storage.store cimport store_time
+from ownerd.storage.store cimport store_place, store_time
 
 cdef enum:
+    LOCK_MISSES = 10                  # some five seconds, as maintenance looks
     GROUP_RECORDS = 16_384            # more would only wait longer
     GROUP_BYTES_PER_RECORD = 256      # what one record takes in the log, at most
 
@@ -44,6 +46,7 @@ cdef EngineCore *engine_new(
     engine.maintenance_fd = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC)
     engine.flush_waits.store(False)
     engine.fill_permille.store(0)
+    engine.lock_missed.store(0)
     queue_init(&engine.queue, options.queue_limit)
     configure(engine, options)
     clock_start_from(clock, store_time(store))
@@ -89,6 +92,20 @@ cdef void engine_fail(EngineCore *engine, int code) noexcept nogil:
 
 cdef bint engine_failed(EngineCore *engine) noexcept nogil:
     return engine.failure_code.load() != MDB_SUCCESS
+
+
+cdef bint engine_look(EngineCore *engine) noexcept nogil:
+    """Look whether the store's files are where they were; if not, nothing is granted any more.
+
+    The loss of LOCK alone is told of first, and ends the engine some looks later: the other locks
+    keep a second server out, which is not to find the store free by trying at once.
+    """
+    cdef Place place = store_place(engine.store)
+    engine.lock_missed.store(engine.lock_missed.load() + 1 if place == LOCK_FILE_LOST else 0)
+    if place == FILES_LOST or engine.lock_missed.load() > LOCK_MISSES:
+        if not engine_failed(engine):
+            engine_fail(engine, STORE_LOST)
+    return place == IN_PLACE
 
 
 cdef void engine_wake_maintenance(EngineCore *engine) noexcept nogil:

@@ -8,6 +8,7 @@ from ownerd.base.clock import Clock
 from ownerd.engine.admin_reads import ListInfo, Outcome, PolicyTuple
 from ownerd.engine.snapshot import Snapshot
 from ownerd.storage.directory import StoreError, StoreInUseError
+from ownerd.storage.recovery import Opening
 
 __all__ = [
     "CLAIM",
@@ -23,6 +24,7 @@ __all__ = [
     "REPORT_ATTEMPT_BATCH",
     "Engine",
     "ListInfo",
+    "Opening",
     "Outcome",
     "Policy",
     "Refused",
@@ -58,6 +60,7 @@ class Engine:
         maintenance_step_ns: int = ...,
         memtable_bytes: int = ...,
         background: bool = True,
+        opening: Opening | None = None,
     ) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, *exception: object) -> None: ...
@@ -183,6 +186,11 @@ class Engine:
     def time_ns(self) -> int: ...
     @property
     def revision(self) -> int: ...
+    @property
+    def store_id(self) -> int: ...
+    @property
+    def incarnation(self) -> int: ...
+    def look(self) -> bool: ...
     @property
     def failed(self) -> str | None: ...
     @property

@@ -28,8 +28,8 @@ from ownerd.engine.commands cimport (
     UPSERT_CODE, Command, ImportRow,
 )
 from ownerd.engine.core cimport (
-    GROUP_SIZE_CLASSES, EngineCore, EngineOptions, engine_close_store, engine_failed,
-    engine_free, engine_new, engine_stop,
+    GROUP_SIZE_CLASSES, STORE_LOST, EngineCore, EngineOptions, engine_close_store, engine_failed,
+    engine_free, engine_look, engine_new, engine_stop,
 )
 from ownerd.engine.group_commit cimport start_writer
 from ownerd.engine.maintenance cimport flush_all, run_maintenance_step, start_maintenance
@@ -53,12 +53,13 @@ from ownerd.api.task import Refused  # what our callers catch
 from ownerd.engine.admin_reads import ListInfo, Outcome
 from ownerd.engine.admin_reads import PolicyTuple as Policy
 from ownerd.storage.directory import StoreError, StoreInUseError
+from ownerd.storage.recovery import Opening
 
 __all__ = [
     "CLAIM", "CLAIM_BATCH", "DEFAULT_MAINTENANCE_STEP_NS", "DEFAULT_MAP_BYTES",
     "DEFAULT_MEMTABLE_BYTES", "DEFAULT_QUEUE_LIMIT", "DEFAULT_RESERVE_BYTES", "DIAL_METHODS",
-    "GET_HOLDER", "REPORT_ATTEMPT", "REPORT_ATTEMPT_BATCH", "Engine", "ListInfo", "Outcome",
-    "Policy", "Refused", "StoreError", "StoreInUseError",
+    "GET_HOLDER", "REPORT_ATTEMPT", "REPORT_ATTEMPT_BATCH", "Engine", "ListInfo", "Opening",
+    "Outcome", "Policy", "Refused", "StoreError", "StoreInUseError",
 ]
 
 CLAIM, CLAIM_BATCH, REPORT_ATTEMPT, REPORT_ATTEMPT_BATCH, GET_HOLDER = range(CALL_KIND_COUNT)
@@ -153,10 +154,14 @@ cdef class Engine:
         vacuum_interval_s: how often expired records are dropped.
         maintenance_step_ns: how long one step of maintenance may take, beside its commit.
         memtable_bytes: memory for records that are not flushed yet; more makes flushing cheaper.
-        background: run maintenance's thread; False leaves it to `maintain()`.
+        background: run maintenance's thread; False leaves it to `maintain()`, and the look at the
+            files to `look()`.
+        opening: an Opening, which says whether a store may be made and which it must be, and is
+            told what was found; None: any, made where there is none.
 
     Raises:
         StoreInUseError, StoreError: see `ownerd.storage.directory`.
+        OSError: a file cannot be written.
     """
 
     def __cinit__(self):
@@ -167,7 +172,7 @@ cdef class Engine:
         self, str directory, Clock clock=None, *, map_bytes=DEFAULT_MAP_BYTES,
         queue_limit=DEFAULT_QUEUE_LIMIT, reserve_bytes=DEFAULT_RESERVE_BYTES,
         vacuum_interval_s=900.0, maintenance_step_ns=DEFAULT_MAINTENANCE_STEP_NS,
-        memtable_bytes=DEFAULT_MEMTABLE_BYTES, background=True,
+        memtable_bytes=DEFAULT_MEMTABLE_BYTES, background=True, opening=None,
     ):
         cdef EngineOptions options
         cdef Store *store
@@ -179,7 +184,10 @@ cdef class Engine:
         options.queue_limit = queue_limit
         options.vacuum_interval_ms = <int64_t> (vacuum_interval_s * 1000)
         options.step_ns = maintenance_step_ns
-        store = store_open(directory, map_bytes, reserve_bytes, memtable_bytes)
+        store = store_open(
+            directory, map_bytes, reserve_bytes, memtable_bytes,
+            Opening() if opening is None else opening,
+        )
         self.core = engine_new(store, (<Clock> self.clock).state, &options)
         start_writer(self.core, &self.writer)
         if background:
@@ -540,10 +548,31 @@ cdef class Engine:
         return store_revision(self._store())
 
     @property
+    def store_id(self):
+        """The store's random id, the same as long as it lives."""
+        return self._store().state.store_id
+
+    @property
+    def incarnation(self):
+        """The random id of what the store is since it was made, or last copied."""
+        return self._store().state.incarnation
+
+    def look(self):
+        """Tell whether the store's files are those that were opened; if not, it has failed."""
+        self._store()
+        return bool(engine_look(self.core))
+
+    @property
     def failed(self):
         """What ended the store, or None while it works."""
         if not engine_failed(self.core):
             return None
+        if self.core.failure_code.load() == STORE_LOST:
+            return (
+                f"the files in {self.directory} are not those that were opened: they were deleted, "
+                "moved, replaced or put back under the server. See which files are there, restore "
+                "them if they are not the store's newest, and start the server again"
+            )
         if self.core.failure_code.load() == MDB_CORRUPTED:
             return f"a row in {self.directory} fails its checksum; see 'ownerd verify'"
         reason = lmdb.strerror(self.core.failure_code.load()).decode(errors="replace")
@@ -635,6 +664,12 @@ cdef class Engine:
                 "map_full",
                 "the store has reached map_bytes; grants are refused until records are released "
                 "and vacuumed, or the server is restarted with a larger map",
+            ))
+        if self.core.lock_missed.load() != 0:
+            alarms.append((
+                "lock_missing",
+                f"the file LOCK in {self.directory} was deleted or replaced under the server, which"
+                " ends now; LOCK is never left over, do not delete it. Start the server again",
             ))
         if self.failed is not None:
             alarms.append(("storage_failed", self.failed))

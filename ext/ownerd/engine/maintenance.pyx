@@ -15,7 +15,7 @@ from ownerd.base.clock cimport clock_elapsed
 from ownerd.base.lmdb cimport MDB_SUCCESS
 from ownerd.base.sockets cimport eventfd_read
 from ownerd.base.threads cimport thread_start, usleep
-from ownerd.engine.core cimport engine_fail, engine_wake_maintenance
+from ownerd.engine.core cimport engine_fail, engine_look, engine_wake_maintenance
 from ownerd.engine.maintenance_plan cimport (
     URGENT_STEP_NS, WORK_COUNT, WORK_FLUSH, WORK_NOTHING, WORK_VACUUM, PlanTask, is_writers,
 )
@@ -46,6 +46,7 @@ cdef enum:
     FULL_PAUSE_US = 100_000
     READER_PAUSE_US = 1_000
     READER_PATIENCE_NS = 5_000_000_000
+    LOOK_MS = 500
 
 
 # --- plan and work --------------------------------------------------------------------------------
@@ -203,26 +204,41 @@ cdef bint maintain(EngineCore *engine, bint vacuum_all) noexcept nogil:
     return more
 
 
+cdef void look(EngineCore *engine, int64_t *next_ns) noexcept nogil:
+    """Have the store's files looked at, if that is due."""
+    if clock_elapsed() >= next_ns[0]:
+        engine_look(engine)
+        next_ns[0] = clock_elapsed() + LOOK_MS * 1_000_000
+
+
 cdef void *maintenance_main(void *argument) noexcept nogil:
-    """Work while there is something to do, and vacuum everything every interval."""
+    """Work while there is something to do, and vacuum everything every interval.
+
+    Now and then, look whether the store is still where it was.
+    """
     cdef EngineCore *engine = <EngineCore *> argument
     cdef int64_t interval_ns = engine.vacuum_interval_ms * 1_000_000
-    cdef int64_t vacuum_ns = clock_elapsed() + interval_ns
+    cdef int64_t vacuum_ns = clock_elapsed() + interval_ns, look_ns = 0
     cdef pollfd wake
     cdef uint64_t ignored
     cdef bint due, more
     wake.fd = engine.maintenance_fd
     wake.events = <short> POLLIN
+    wake.revents = 0
     while queue_takes_tasks(&engine.queue):
-        poll(&wake, 1, <int> max(<int64_t> 0, (vacuum_ns - clock_elapsed()) // 1_000_000 + 1))
+        poll(&wake, 1, <int> min(
+            <int64_t> LOOK_MS, max(<int64_t> 0, (vacuum_ns - clock_elapsed()) // 1_000_000 + 1)
+        ))
         eventfd_read(engine.maintenance_fd, &ignored)
+        look(engine, &look_ns)
         due = clock_elapsed() >= vacuum_ns
         if due:
             vacuum_ns = clock_elapsed() + interval_ns
-        more = True
+        more = due or wake.revents != 0
         while more and queue_takes_tasks(&engine.queue):
             more = maintain(engine, due)
             due = False
+            look(engine, &look_ns)
     return NULL
 
 

@@ -1,26 +1,29 @@
-"""The data directory: made durably, locked for one process, refused on a network filesystem.
+"""The data directory: made durably, locked for one process.
 
-DIR/LOCK is locked with flock before anything in the directory is opened. The kernel lets go of it
-when the process ends, however it ends.
+Locked with flock before anything in it is opened are the directory itself, DIR/LOCK (which names
+the process) and the data file of each environment: LOCK may be taken for left over and deleted, but
+who deletes the others has no store any more. The kernel lets go of the locks when the process ends,
+however it ends.
+
+A server whose files were deleted, moved or replaced goes on with what no path leads to, and would
+not keep a second server out: `lock_place` tells.
 """
 
+import errno
+import fcntl
 import os
 
-cdef extern from "<sys/file.h>" nogil:
-    int flock(int, int)
-    int LOCK_EX
-    int LOCK_NB
+from posix.stat cimport fstat, stat, struct_stat
+from posix.unistd cimport close
 
-cdef extern from "<sys/vfs.h>" nogil:
-    ctypedef struct statfs_t "struct statfs":
-        long f_type
-    int statfs_of "statfs"(const char *, statfs_t *)
+from ownerd.base.assertions cimport assert_that
 
-# Filesystems on which neither flock nor a shared memory map can be trusted between machines.
-NETWORK_FILESYSTEMS = {
-    0x6969: "NFS", 0x517B: "SMB", 0xFF534D42: "CIFS", 0xFE534D42: "SMB2", 0x01021997: "9p",
-    0x00C36400: "Ceph", 0x5346414F: "AFS",
-}
+cdef enum:
+    LOCK_FILE = 1
+    FIRST_DATA_FILE = 2
+
+# In the order in which they are locked.
+_LOCKED = ("", "LOCK", os.path.join("journal", "data.mdb"), os.path.join("records", "data.mdb"))
 
 
 class StoreError(Exception):
@@ -40,32 +43,6 @@ def sync_directory(path):
         os.close(fd)
 
 
-def refuse_network_filesystem(int magic, path):
-    """Raise StoreError if a filesystem type (statfs f_type) is one of NETWORK_FILESYSTEMS."""
-    name = NETWORK_FILESYSTEMS.get(magic & 0xFFFFFFFF)
-    if name is not None:
-        raise StoreError(
-            f"{path} is on a network filesystem ({name}), where one process per data directory "
-            "cannot be guaranteed; use a local disk"
-        )
-
-
-cdef int take_lock(str directory) except -1:
-    """Lock DIR/LOCK for this process; the kernel lets go when the process ends, however it does."""
-    path = os.path.join(directory, "LOCK")
-    cdef int fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    if flock(fd, LOCK_EX | LOCK_NB) != 0:
-        owner = os.read(fd, 32).decode(errors="replace").strip() or "unknown"
-        os.close(fd)
-        raise StoreInUseError(
-            f"{directory} is in use by another server (process {owner}); stop that one or name "
-            "another data directory"
-        )
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-    return fd
-
-
 def make_directories(path):
     """Make a directory and those above it that are missing, each durable in the one above it."""
     if os.path.isdir(path):
@@ -77,14 +54,97 @@ def make_directories(path):
 
 
 def prepare_directory(directory):
-    """Make the data directory durably; refuse what cannot hold a store."""
+    """Make the data directory durably.
+
+    Raises:
+        StoreError: it cannot be made.
+    """
     try:
         make_directories(os.path.abspath(directory))
     except OSError as error:
         raise StoreError(f"cannot create {directory}: {error.strerror}") from error
-    cdef statfs_t info
-    encoded = os.fsencode(directory)
-    if statfs_of(encoded, &info) == 0:
-        refuse_network_filesystem(info.f_type, directory)
     sync_directory(directory)
     sync_directory(os.path.dirname(os.path.abspath(directory)))
+
+
+# --- the locks ------------------------------------------------------------------------------------
+
+cdef void lock_init(DirectoryLock *lock) noexcept nogil:
+    cdef int i
+    for i in range(LOCKED_FILES):
+        lock.fds[i] = -1
+
+
+cdef lock_directory(DirectoryLock *lock, str directory):
+    """Lock what is there and not locked yet, without waiting.
+
+    Raises:
+        StoreInUseError: another process has it.
+        StoreError: it cannot be opened or locked.
+    """
+    cdef int i
+    for i in range(LOCKED_FILES):
+        path = os.path.normpath(os.path.join(os.path.abspath(directory), _LOCKED[i]))
+        if lock.fds[i] >= 0 or (i >= FIRST_DATA_FILE and not os.path.exists(path)):
+            continue
+        lock.fds[i] = _locked(path, directory)
+        encoded = os.fsencode(path)
+        lock.paths[i].assign(<const char *> encoded, len(encoded))
+        if i == LOCK_FILE:
+            os.ftruncate(lock.fds[i], 0)
+            os.pwrite(lock.fds[i], f"{os.getpid()}\n".encode(), 0)
+
+
+def _locked(path, directory):
+    """Return a descriptor of the file, locked."""
+    is_lock = os.path.basename(path) == "LOCK"
+    flags = os.O_RDONLY if os.path.isdir(path) else os.O_RDWR
+    try:
+        fd = os.open(path, flags | os.O_CLOEXEC | (os.O_CREAT if is_lock else 0), 0o600)
+    except OSError as error:
+        raise StoreError(f"cannot open {path} to lock it: {error.strerror}") from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        if error.errno == errno.EWOULDBLOCK:
+            raise StoreInUseError(
+                f"{directory} is in use by another server (process {_owner(directory)}); stop "
+                "that one or name another data directory"
+            ) from error
+        raise StoreError(
+            f"cannot lock {path}: {error.strerror}; a store is served only under a lock"
+        ) from error
+    return fd
+
+
+def _owner(directory):
+    """Return the process that LOCK names, as text."""
+    try:
+        with open(os.path.join(directory, "LOCK"), "rb") as file:
+            return file.read(32).decode(errors="replace").strip() or "unknown"
+    except OSError:
+        return "unknown"
+
+
+cdef void unlock_directory(DirectoryLock *lock) noexcept nogil:
+    cdef int i
+    for i in range(LOCKED_FILES):
+        if lock.fds[i] >= 0:
+            close(lock.fds[i])
+            lock.fds[i] = -1
+
+
+cdef Place lock_place(const DirectoryLock *lock) noexcept nogil:
+    """Tell whether the paths still lead to the files that are locked."""
+    cdef struct_stat held, found
+    cdef Place place = IN_PLACE
+    cdef int i
+    for i in range(LOCKED_FILES):
+        assert_that(lock.fds[i] >= 0, "a store that is open is locked")
+        if fstat(lock.fds[i], &held) != 0 or stat(lock.paths[i].data(), &found) != 0 \
+                or held.st_dev != found.st_dev or held.st_ino != found.st_ino:
+            place = LOCK_FILE_LOST if i == LOCK_FILE else FILES_LOST
+            if place == FILES_LOST:
+                break
+    return place

@@ -16,13 +16,21 @@ cdef cppclass Environment:
     int64_t free_counted_ns           # when that was
     uint64_t free_counted_txn         # after which commit
     bint can_allocate
+    uint64_t seen_txn                 # the newest commit that environment_in_place has seen
     bint disk_full
     bint map_full
 
-# StoreError, with the action, unless the code is 0; so do the next three.
+# StoreError, with the action, unless the code is 0; so do all that may raise.
 cdef check(int code, str action)
+# As `check`, of an environment that cannot be opened.
+cdef check_opened(int code, str path, str reserved)
 cdef refuse_truncated(MDB_env *env, str path)
-cdef Environment *environment_open(str path, uint64_t map_bytes) except NULL
+# One that is there; its state rows of `state_bytes` end with their commit's number.
+cdef Environment *environment_open(
+    str path, uint64_t map_bytes, Py_ssize_t state_bytes
+) except NULL
+# In a directory that is there, and empty.
+cdef Environment *environment_create(str path) except NULL
 cdef open_tables(
     Environment *environment, const char *const *names, MDB_dbi *tables, int count
 )
@@ -30,3 +38,5 @@ cdef open_tables(
 cdef void environment_close(Environment *environment) noexcept
 # Of the map, ever; any thread.
 cdef uint64_t used_bytes(Environment *environment) noexcept nogil
+# False: the file was put back to an earlier commit. One thread.
+cdef bint environment_in_place(Environment *environment) noexcept nogil

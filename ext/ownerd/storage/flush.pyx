@@ -23,7 +23,7 @@ from ownerd.storage.codec cimport CHECKSUM_BYTES, VALUE_BYTES, row_add_checksum
 from ownerd.storage.memtable cimport Entry, entry_key, entry_value, memtable_run, prefetch
 from ownerd.storage.memtables cimport has_immutable
 from ownerd.storage.record_tree cimport (
-    STOP_STEPPING, TREE_RECORDS, step_over, tree_flushed, tree_put_state, tree_rows,
+    STOP_STEPPING, TREE_RECORDS, step_over, tree_commit, tree_flushed, tree_put_state, tree_rows,
     tree_step_begin, tree_step_end,
 )
 from ownerd.storage.store cimport store_drop_flushed
@@ -94,7 +94,7 @@ cdef int write_step(Flush *flush, Tree *tree, uint64_t most, int64_t end_ns) noe
         lmdb.txn_abort(txn)
         return code
     fail_at(FAIL_BEFORE_FLUSH_COMMIT)
-    code = lmdb.txn_commit(txn)
+    code = tree_commit(tree, txn)
     fail_at(FAIL_AFTER_FLUSH_COMMIT)
     if code == MDB_SUCCESS:
         assert_that(revision >= tree_flushed(tree), "what is flushed stays flushed")

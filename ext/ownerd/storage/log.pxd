@@ -41,6 +41,10 @@ cdef void log_begin(Log *log) noexcept nogil
 cdef void log_add(Log *log, Slice key, Slice value) noexcept nogil
 # Once a transaction, with a revision higher than any before it.
 cdef void log_put(Log *log, Transaction *txn, uint64_t revision, int64_t time_ns) noexcept nogil
+# In the place of a group: the revision goes on to `revision`, which follows the last one's.
+cdef void log_put_jump(
+    Transaction *txn, uint64_t revision, uint64_t last_revision, int64_t time_ns
+) noexcept nogil
 # From the oldest on, whole revisions only.
 cdef void log_trim(
     Log *log, Transaction *txn, uint64_t flushed_revision, int most
@@ -52,6 +56,8 @@ cdef void log_rollback(Log *log) noexcept nogil
 
 # 0: the key cannot be right.
 cdef uint64_t log_revision(const MDB_val *key) noexcept nogil
+# The revision that a row follows; 0 also if the row cannot be right.
+cdef uint64_t log_follows_revision(const MDB_val *key, const MDB_val *value) noexcept nogil
 # False: a row is missing before this one, or this one is none of ours.
 cdef bint log_follows(
     LogPosition *place, const MDB_val *key, const MDB_val *value

@@ -5,6 +5,9 @@ another part follows, server time), the records (size of key, size of value, key
 nothing is left of the record) and a checksum, the CRC-32C of key and value. States, not decisions:
 to replay rows in order, as often as one likes, gives the same records.
 
+The revision goes on by one, but where a new incarnation of the store begins: its row (of another
+version, without records) names the revision that it follows.
+
 A large group is cut into parts of a few pages each, whose keys have the part's number behind the
 revision: LMDB then always finds space for them among pages that were freed, which need to be side
 by side for one value.
@@ -31,6 +34,8 @@ from ownerd.storage.transaction cimport append_row, note_error, open_cursor, tra
 cdef enum:
     LOG_KEY_BYTES = 10                # revision, and part from the second on
     VERSION = 1
+    JUMP_VERSION = 2                  # of a row that only says which revision it follows
+    JUMP_BYTES = 32                   # a head, and the revision before
     PART_BYTES = 16_000               # four pages, less LMDB's head and the last record's excess
 
 cdef struct Head:
@@ -112,6 +117,24 @@ cdef void log_put(Log *log, Transaction *txn, uint64_t revision, int64_t time_ns
         append_row(txn, LOG, whole, finish_part(log, part, whole, time_ns))
 
 
+cdef void log_put_jump(
+    Transaction *txn, uint64_t revision, uint64_t last_revision, int64_t time_ns
+) noexcept nogil:
+    """Append the row of a revision that does not follow the last one by one."""
+    cdef char key[LOG_KEY_BYTES]
+    cdef char row[JUMP_BYTES + CHECKSUM_BYTES]
+    cdef Slice whole = slice_of(key, part_key(key, revision, 0))
+    cdef Head head
+    assert_that(revision > last_revision, "the revision never goes back")
+    head.version = JUMP_VERSION
+    head.count = head.more = head.unused = 0
+    head.time_ns = time_ns
+    memcpy(row, &head, sizeof(head))
+    memcpy(row + sizeof(head), &last_revision, sizeof(last_revision))
+    row_add_checksum(whole, row, JUMP_BYTES)
+    append_row(txn, LOG, whole, slice_of(row, JUMP_BYTES + CHECKSUM_BYTES))
+
+
 cdef void log_trim(
     Log *log, Transaction *txn, uint64_t flushed_revision, int most
 ) noexcept nogil:
@@ -134,7 +157,8 @@ cdef void log_trim(
         if code == MDB_SUCCESS:
             code = lmdb.cursor_get(cursor, &key, &value, MDB_NEXT)
     if code == MDB_SUCCESS:
-        log.next_first_revision = log_revision(&key)
+        value.mv_size -= CHECKSUM_BYTES
+        log.next_first_revision = log_follows_revision(&key, &value) + 1
     elif code == MDB_NOTFOUND:        # all of it is flushed
         log.next_first_revision = flushed_revision + 1
     else:
@@ -163,6 +187,26 @@ cdef uint64_t log_revision(const MDB_val *key) noexcept nogil:
     return get_be64(<const char *> key.mv_data)
 
 
+cdef bint is_jump(const MDB_val *value) noexcept nogil:
+    """Tell whether a row, which is one of ours, is a jump."""
+    cdef Head head
+    memcpy(&head, value.mv_data, sizeof(head))
+    return head.version == JUMP_VERSION
+
+
+cdef uint64_t log_follows_revision(const MDB_val *key, const MDB_val *value) noexcept nogil:
+    """Return the revision before the one that a row is of; 0 if the row cannot be right."""
+    cdef uint64_t revision = log_revision(key), last_revision
+    if revision == 0 or log_count(value) < 0:
+        return 0
+    if not is_jump(value):
+        return revision - 1
+    memcpy(
+        &last_revision, <const char *> value.mv_data + sizeof(Head), sizeof(last_revision)
+    )
+    return last_revision
+
+
 cdef bint log_follows(
     LogPosition *place, const MDB_val *key, const MDB_val *value
 ) noexcept nogil:
@@ -177,7 +221,7 @@ cdef bint log_follows(
     if place.more:
         right = revision == place.revision and part == place.part + 1
     else:
-        right = revision == place.revision + 1 and part == 0
+        right = log_follows_revision(key, value) == place.revision and part == 0
     memcpy(&head, value.mv_data, sizeof(head))
     place.revision, place.part, place.more = revision, part, head.more
     return right
@@ -189,6 +233,8 @@ cdef int64_t log_count(const MDB_val *value) noexcept nogil:
     if value.mv_size < sizeof(head):
         return -1
     memcpy(&head, value.mv_data, sizeof(head))
+    if head.version == JUMP_VERSION:
+        return 0 if value.mv_size == JUMP_BYTES else -1
     return head.count if head.version == VERSION else -1
 
 
@@ -200,6 +246,8 @@ cdef bint log_replay(const MDB_val *value, Memtable *memtable) noexcept nogil:
     cdef size_t key_size, value_size
     if left < 0:
         return False
+    if is_jump(value):
+        return True
     while left > 0 and end - at >= 2:
         key_size, value_size = <uint8_t> at[0], <uint8_t> at[1]
         at += 2

@@ -23,12 +23,22 @@ cdef struct TreeState:                # TREE_META "state"
     uint64_t store_id                 # the journal's, so that strangers are not taken for a pair
     uint32_t format
     uint32_t unused
+    # of format 3 only:
+    uint64_t session                  # the last opening's, as the journal's
+    uint64_t commit_count             # last: see `meta_pages`
+
+cdef enum:
+    TREE_FORMAT = 3
+    OLD_TREE_FORMAT = 2
+    OLD_TREE_STATE_BYTES = 24
 
 cdef cppclass Tree:
     Environment *environment
     MDB_dbi tables[TREE_TABLE_COUNT]
     atomic[uint64_t] flushed_revision  # as committed
     uint64_t store_id
+    uint64_t session
+    uint64_t commit_count             # as committed, like the two above; written under `writing`
     atomic[int64_t] flushing_delta    # records added, less removed, by the flush in progress
     atomic[int64_t] view_count        # views that are open: their pages are not used again
     MDB_txn *reader                   # the writer thread's, reset between its groups
@@ -72,6 +82,9 @@ cdef inline bint step_over(uint64_t handled, uint64_t most, int64_t end_ns) noex
     )
 
 
+# False: it is none; what its format lacks is 0.
+cdef bint tree_state_read(TreeState *state, const MDB_val *value) noexcept nogil
+
 # StoreError: it cannot be opened, or is no tree of this format.
 cdef Tree *tree_open(str path, uint64_t map_bytes) except NULL
 cdef tree_create(str path, uint64_t store_id)
@@ -90,10 +103,15 @@ cdef void tree_rest(Tree *tree) noexcept nogil
 
 cdef uint64_t tree_count(Tree *tree) noexcept nogil
 # A step writes between begin and end, which wait for each other's: one write transaction, in which
-# the state is put too if the revision changes.
+# the state is put too.
 cdef uint64_t tree_step_begin(Tree *tree) noexcept nogil
 cdef int tree_step_end(Tree *tree, int code) noexcept nogil
 cdef int64_t tree_rows(Tree *tree, MDB_txn *txn) noexcept nogil
+# Every commit of the tree is of a transaction that this was called in, and the last call was
+# followed by `tree_commit`.
 cdef int tree_put_state(Tree *tree, MDB_txn *txn, uint64_t flushed_revision) noexcept nogil
+cdef int tree_commit(Tree *tree, MDB_txn *txn) noexcept nogil
+# Between two steps, or before the first.
+cdef int tree_put_session(Tree *tree, uint64_t session) noexcept nogil
 # Before the first step that others may wait for; until then a step takes what capacity there is.
 cdef void tree_limit_steps(Tree *tree, uint64_t reserve_bytes) noexcept nogil

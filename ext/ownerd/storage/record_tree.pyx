@@ -20,14 +20,14 @@ from ownerd.base.clock cimport clock_elapsed
 from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_RDONLY, MDB_SUCCESS, MDB_stat, lmdb
 from ownerd.storage.capacity cimport environment_left, is_full
 from ownerd.storage.codec cimport CHECKSUM_BYTES, row_add_checksum, row_verify
-from ownerd.storage.environment cimport check, environment_close, environment_open, open_tables
+from ownerd.storage.environment cimport (
+    check, environment_close, environment_create, environment_open, open_tables,
+)
 
 from ownerd.storage.directory import StoreError
 
 cdef enum:
-    TREE_FORMAT = 2
-    STATE_ROW_BYTES = 32              # a TreeState and its checksum
-    NEW_MAP_BYTES = 1 << 20           # more than a new tree needs
+    STATE_ROW_BYTES = 48              # a TreeState and its checksum
     FIRST_STEP_RECORDS = 4_096        # while nobody else uses the store
     STEP_RECORDS = 8_192              # 32 MiB of dirty pages at most
     PAGES_PER_RECORD = 4              # a generous bound on what one random record dirties
@@ -53,7 +53,7 @@ cdef Tree *tree_open(str path, uint64_t map_bytes) except NULL:
     tree.step_records = FIRST_STEP_RECORDS
     tree.step_bytes = tree.reserve_bytes = 0
     try:
-        tree.environment = environment_open(path, map_bytes)
+        tree.environment = environment_open(path, map_bytes, sizeof(TreeState))
         open_tables(tree.environment, TREE_TABLE_NAMES, tree.tables, TREE_TABLE_COUNT)
         _read_state(tree, path)
         check(
@@ -77,18 +77,29 @@ cdef _read_state(Tree *tree, str path):
     code = lmdb.get(txn, tree.tables[<int> TREE_META], &key, &value)
     if code == MDB_SUCCESS and not row_verify(&key, &value):
         code = MDB_CORRUPTED
-    if code == MDB_SUCCESS and value.mv_size == sizeof(TreeState):
-        memcpy(&state, value.mv_data, sizeof(state))
+    if code == MDB_SUCCESS:
+        tree_state_read(&state, &value)
     lmdb.txn_abort(txn)
     if code == MDB_CORRUPTED:
         check(code, f"cannot read the records in {path}")
     tree.flushed_revision.store(state.flushed_revision)
     tree.store_id = state.store_id
-    if state.format != TREE_FORMAT:
+    tree.session = state.session
+    tree.commit_count = state.commit_count
+    if state.format != TREE_FORMAT and state.format != OLD_TREE_FORMAT:
         raise StoreError(
-            f"{path} has format {state.format}, this program reads {TREE_FORMAT}; open it "
-            "with the version that wrote it, or restore a copy"
+            f"{path} has format {state.format}, this program reads {OLD_TREE_FORMAT} and "
+            f"{TREE_FORMAT}; open it with the version that wrote it, or restore a copy"
         )
+
+
+cdef bint tree_state_read(TreeState *state, const MDB_val *value) noexcept nogil:
+    """Read a state row of any format; False if it is none. What a format lacks is 0."""
+    memset(state, 0, sizeof(TreeState))
+    if value.mv_size != sizeof(TreeState) and value.mv_size != OLD_TREE_STATE_BYTES:
+        return False
+    memcpy(state, value.mv_data, value.mv_size)
+    return True
 
 
 cdef tree_create(str path, uint64_t store_id):
@@ -96,10 +107,11 @@ cdef tree_create(str path, uint64_t store_id):
     cdef Tree tree
     cdef MDB_txn *txn
     cdef int code
-    tree.environment = environment_open(path, NEW_MAP_BYTES)
+    tree.environment = environment_create(path)
     try:
         open_tables(tree.environment, TREE_TABLE_NAMES, tree.tables, TREE_TABLE_COUNT)
         tree.store_id = store_id
+        tree.session = tree.commit_count = 0
         check(lmdb.txn_begin(tree.environment.env, NULL, 0, &txn), "cannot begin a transaction")
         code = tree_put_state(&tree, txn, 0)
         if code != MDB_SUCCESS:
@@ -178,9 +190,36 @@ cdef int tree_put_state(Tree *tree, MDB_txn *txn, uint64_t flushed_revision) noe
     state.flushed_revision = flushed_revision
     state.store_id = tree.store_id
     state.format = TREE_FORMAT
+    state.session = tree.session
+    state.commit_count = tree.commit_count + 1
     memcpy(row, &state, sizeof(state))
     row_add_checksum(slice_of(b"state", 5), row, sizeof(state))
     return lmdb.put(txn, tree.tables[<int> TREE_META], &key, &value, 0)
+
+
+cdef int tree_commit(Tree *tree, MDB_txn *txn) noexcept nogil:
+    cdef int code = lmdb.txn_commit(txn)
+    if code == MDB_SUCCESS:
+        tree.commit_count += 1
+    return code
+
+
+cdef int tree_put_session(Tree *tree, uint64_t session) noexcept nogil:
+    """Commit who has the tree open from now on; an LMDB error code, or 0."""
+    cdef MDB_txn *txn
+    cdef uint64_t before = tree.session
+    cdef int code = lmdb.txn_begin(tree.environment.env, NULL, 0, &txn)
+    if code != MDB_SUCCESS:
+        return code
+    tree.session = session
+    code = tree_put_state(tree, txn, tree_flushed(tree))
+    if code == MDB_SUCCESS:
+        code = tree_commit(tree, txn)
+    else:
+        lmdb.txn_abort(txn)
+    if code != MDB_SUCCESS:
+        tree.session = before
+    return code
 
 
 cdef void tree_limit_steps(Tree *tree, uint64_t reserve_bytes) noexcept nogil:

@@ -1,9 +1,10 @@
 """Opens a data directory: lock, both environments, catalog, the journal since the last flush.
 
-    DIR/LOCK       locked by the one process that has the store
+    DIR/LOCK       locked by the one process that has the store, like DIR and both data files
+    DIR/SESSION    tells the store from a copy of it (`session`)
     DIR/journal/   LMDB: journal, catalog, audit, requests
     DIR/records/   LMDB: the record tree
-    DIR/CREATING   there while a new store is being made; what it holds then is made anew
+    DIR/CREATING/  there while a new store is being made (`creation`)
 
 What the journal holds after the tree's flushed revision is replayed into the active memtable, so
 the store is as its last commit left it, however the process ended. A gap in the journal, a value
@@ -12,151 +13,159 @@ would grant what somebody holds.
 """
 
 import os
-import shutil
 
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcpy, memset
 
-from ownerd.base.bytes cimport Slice, empty_slice, put_be64, slice_of
-from ownerd.base.lmdb cimport MDB_MAP_FULL, lmdb
-from ownerd.rules.ownership cimport Code
-from ownerd.storage.catalog cimport Catalog, catalog_free, catalog_init, load_catalog, put_code
-from ownerd.storage.directory cimport take_lock
+from ownerd.base.bytes cimport Slice, put_be64, slice_of
+from ownerd.base.lmdb cimport MDB_MAP_FULL
+from ownerd.storage.catalog cimport catalog_free, catalog_init, load_catalog
+from ownerd.storage.creation cimport create_store, find_store
+from ownerd.storage.directory cimport (
+    DirectoryLock, lock_directory, lock_init, unlock_directory,
+)
 from ownerd.storage.environment cimport check, environment_close, environment_open, open_tables
 from ownerd.storage.flush cimport Flush, flush_immutable
 from ownerd.storage.log cimport (
-    LogPosition, log_count, log_follows, log_init, log_replay, log_revision,
+    LogPosition, log_count, log_follows, log_follows_revision, log_init, log_replay,
 )
 from ownerd.storage.memtables cimport (
     has_immutable, memtables_close, memtables_fit, memtables_init, publish_counts, rotate,
 )
 from ownerd.storage.record_tree cimport (
-    STOP_STEPPING, is_out_of_space, tree_close, tree_create, tree_flushed, tree_limit_steps,
-    tree_open,
+    STOP_STEPPING, is_out_of_space, tree_close, tree_flushed, tree_limit_steps, tree_open,
 )
+from ownerd.storage.session cimport begin_session
 from ownerd.storage.store cimport store_capacity
 from ownerd.storage.table_cursor cimport (
     TableCursor, cursor_close, cursor_next, cursor_open, cursor_seek,
 )
-from ownerd.storage.tables cimport LOG, META, TABLE_COUNT, TABLE_NAMES, StateRow, Tables
+from ownerd.storage.tables cimport (
+    LOG, META, OLD_STATE_FORMAT, STATE_FORMAT, TABLE_COUNT, TABLE_NAMES, StateRow, state_known,
+    state_read,
+)
 from ownerd.storage.transaction cimport (
-    Transaction, get_row, put_row, transaction_abort, transaction_begin, transaction_error,
-    transaction_init,
+    get_row, transaction_abort, transaction_begin, transaction_error, transaction_init,
 )
 
-from ownerd.storage.catalog import DEFAULT_CODES
-from ownerd.storage.directory import StoreError, prepare_directory, sync_directory
+from ownerd.storage.directory import StoreError, prepare_directory
+from ownerd.storage.filesystem import check_filesystems
 
 cdef enum:
-    FORMAT = 2
-    NEW_MAP_BYTES = 1 << 20           # more than a new store needs
     MEMTABLES = 2                     # one active, one immutable
     MAP_BYTES_PER_MEMTABLE_BYTE = 8   # a small store has small memtables
+    LEAST_RESERVE_BYTES = 0x80000     # 512 KiB: less would not let releases through
 
 
 cdef int64_t FLUSH_STEP_NS = 3_600_000_000_000   # nobody waits for the store yet
 
 
+class Opening:
+    """How a store is to be opened; afterwards, what was found.
+
+    Args:
+        create: whether a store is made where there is none.
+        store_id: that it must have; None for any.
+        allowed_filesystems: names of shared filesystems (`filesystem`) that it may be on.
+        time_ns: the time that is stored from now on, also if it goes back (R19); 0 for none.
+    """
+
+    def __init__(self, *, create=True, store_id=None, allowed_filesystems=(), time_ns=0):
+        self.create = create
+        self.store_id = store_id
+        self.allowed_filesystems = allowed_filesystems
+        self.time_ns = time_ns
+        # What to warn of: names of events, and what each means.
+        self.found = []
+
+    def tell(self, event, text):
+        """Note something to warn of, once."""
+        if (event, text) not in self.found:
+            self.found.append((event, text))
+
+
 cdef Store *store_open(
-    str directory, uint64_t map_bytes, uint64_t reserve_bytes, uint64_t memtable_bytes
+    str directory, uint64_t map_bytes, uint64_t reserve_bytes, uint64_t memtable_bytes,
+    object opening,
 ) except NULL:
     """Lock, open or create the store in `directory`, load its catalog, replay its journal.
 
     Raises:
         StoreInUseError: another process has it.
-        StoreError: it cannot be created, read or understood.
+        StoreError: it cannot be created, read or understood, or is not the one that is wanted.
+        OSError: a file of it cannot be written.
     """
-    prepare_directory(directory)
-    cdef int lock_fd = take_lock(directory)
     cdef Store *store = new Store()
-    store.lock_fd = lock_fd
+    lock_init(&store.lock)
     store.tables.environment = NULL
     store.tree = NULL
     transaction_init(&store.txn, &store.tables)
     catalog_init(&store.catalog, &store.txn)
     try:
-        _make_if_new(directory)
-        store.reserve_bytes = min(reserve_bytes, map_bytes // 4)
+        _find_or_make(&store.lock, directory, opening)
+        least = max(reserve_bytes, <uint64_t> LEAST_RESERVE_BYTES)
+        store.reserve_bytes = min(least, map_bytes // 4)
         memtables_init(&store.memtables, min(
             memtable_bytes // MEMTABLES, map_bytes // MAP_BYTES_PER_MEMTABLE_BYTE
         ))
         store.tree = tree_open(os.path.join(directory, "records"), map_bytes)
-        store.tables.environment = environment_open(os.path.join(directory, "journal"), map_bytes)
+        store.tables.environment = environment_open(
+            os.path.join(directory, "journal"), map_bytes, sizeof(StateRow)
+        )
         _load(store, directory)
+        _refuse_stranger(store, directory, opening)
         _replay(store, directory)
         tree_limit_steps(store.tree, store.reserve_bytes)
         store_capacity(store, 0)      # reserves disk blocks before they are needed
+        begin_session(store, directory, opening)
     except BaseException:
         store_close(store)
         raise
     return store
 
 
-# --- a new store ----------------------------------------------------------------------------------
+# --- the directory --------------------------------------------------------------------------------
 
-def _make_if_new(directory):
-    """Make what a store consists of, unless it is there; a power cut meanwhile leaves no half."""
-    marker, journal, records = (
-        os.path.join(directory, name) for name in ("CREATING", "journal", "records")
+cdef _find_or_make(DirectoryLock *lock, str directory, object opening):
+    """Lock the directory; make a store in it if there is none and one may be made."""
+    parts = [os.path.join(directory, name) for name in ("journal", "records", "CREATING")]
+    if not opening.create and not any(map(os.path.lexists, parts)):
+        refuse_none(directory)
+    prepare_directory(directory)
+    _check_filesystems([directory], opening)
+    lock_directory(lock, directory)
+    if not find_store(directory):
+        if not opening.create:
+            refuse_none(directory)
+        create_store(directory)
+        opening.tell(
+            "store_created",
+            f"there was no store in {directory}, so a new one was made, which knows no list and "
+            "no owner. If there should have been one, stop the server: the directory is another "
+            "one, or its volume is not mounted",
+        )
+    _check_filesystems(parts[:2], opening)
+    lock_directory(lock, directory)
+
+
+cdef refuse_none(str directory):
+    raise StoreError(
+        f"there is no store in {directory}, and none is to be made: see that the directory is the "
+        f"right one and its volume is mounted; 'ownerd init --data {directory}' makes a new store"
     )
-    if not os.path.exists(marker):
-        if os.path.exists(journal) and os.path.exists(records):
-            return
-        if os.path.exists(journal) or os.path.exists(records):
-            raise StoreError(
-                f"{directory} is half a store: {journal} and {records} belong together. Restore "
-                "both from one copy; a store of format 1 has to be exported with its own version"
-            )
-        open(marker, "wb").close()
-        sync_directory(directory)
-    for path in (journal, records):
-        shutil.rmtree(path, ignore_errors=True)
-        os.mkdir(path, 0o700)
-    store_id = int.from_bytes(os.urandom(8), "little")
-    tree_create(records, store_id)
-    _create_log(journal, store_id)
-    for path in (journal, records, directory):
-        sync_directory(path)
-    os.unlink(marker)
-    sync_directory(directory)
 
 
-cdef _create_log(str path, uint64_t store_id):
-    """Make the journal's environment with its first commit: the format and the wrap-up codes."""
-    cdef Tables tables
-    cdef Transaction txn
-    tables.environment = environment_open(path, NEW_MAP_BYTES)
-    try:
-        open_tables(tables.environment, TABLE_NAMES, tables.handles, TABLE_COUNT)
-        transaction_init(&txn, &tables)
-        transaction_begin(&txn)
-        _put_codes(&txn)
-        _put_first_state(&txn, store_id)
-        check(transaction_error(&txn), "cannot write the new store")
-        check(lmdb.txn_commit(txn.txn), "cannot write the new store")
-    finally:
-        environment_close(tables.environment)
+def _check_filesystems(paths, opening):
+    for name, text in check_filesystems(paths, opening.allowed_filesystems):
+        opening.tell("filesystem_not_safe", f"{name}: {text}")
 
 
-cdef _put_codes(Transaction *txn):
-    cdef Catalog catalog
-    cdef Code flags
-    cdef Slice code
-    catalog_init(&catalog, txn)
-    for name, counts, success in DEFAULT_CODES:
-        encoded = name.encode()
-        code = slice_of(<const char *> encoded, len(encoded))
-        flags.counts_as_attempt, flags.success = counts, success
-        put_code(&catalog, code, &flags, code)
-
-
-cdef _put_first_state(Transaction *txn, uint64_t store_id):
-    cdef StateRow state
-    memset(&state, 0, sizeof(state))
-    state.store_id = store_id
-    state.format = FORMAT
-    state.next_entry = state.next_list = 1
-    put_row(txn, META, slice_of(b"state", 5), slice_of(&state, sizeof(state)), empty_slice())
+cdef _refuse_stranger(Store *store, str directory, object opening):
+    if opening.store_id is not None and opening.store_id != store.state.store_id:
+        raise StoreError(
+            f"the store in {directory} has the id {store.state.store_id:016x}, and store_id says "
+            f"that it must be {opening.store_id:016x}: it is another store. Mount or restore the "
+            "right one, or change store_id"
+        )
 
 
 # --- the catalog ----------------------------------------------------------------------------------
@@ -173,16 +182,16 @@ cdef _load_state(Store *store, str directory):
     transaction_begin(&store.txn)
     found = get_row(&store.txn, META, slice_of(b"state", 5), &value)
     if found:
-        memcpy(&store.state, value.data, min(value.size, sizeof(StateRow)))
+        state_read(&store.state, value)
     code = transaction_error(&store.txn)
     transaction_abort(&store.txn)
     check(code, f"cannot read the store in {directory}")
     if not found:
         raise StoreError(f"{directory}/journal is no store of this program: its state is missing")
-    if value.size != sizeof(StateRow) or store.state.format != FORMAT:
+    if not state_known(&store.state, value.size):
         raise StoreError(
             f"the store in {directory} has format {store.state.format}, this program reads "
-            f"{FORMAT}; open it with the version that wrote it"
+            f"{OLD_STATE_FORMAT} and {STATE_FORMAT}; open it with the version that wrote it"
         )
     if store.state.store_id != store.tree.store_id:
         raise StoreError(
@@ -216,7 +225,9 @@ cdef _replay(Store *store, str directory):
     check(cursor_open(&store.tables, LOG, &scan), f"cannot read the journal in {directory}")
     try:
         more = cursor_next(&scan)
-        log_init(&store.log, log_revision(&scan.key) if more else store.state.revision + 1)
+        log_init(&store.log, (
+            log_follows_revision(&scan.key, &scan.value) if more else store.state.revision
+        ) + 1)
         put_be64(key, place.revision + 1)
         more = more and cursor_seek(&scan, slice_of(key, 8))
         while more and log_follows(&place, &scan.key, &scan.value):
@@ -267,7 +278,6 @@ cdef void store_close(Store *store) noexcept:
         environment_close(store.tables.environment)
     if store.tree != NULL:
         tree_close(store.tree)
-    if store.lock_fd >= 0:
-        os.close(store.lock_fd)
+    unlock_directory(&store.lock)
     catalog_free(&store.catalog)
     del store

@@ -6,6 +6,7 @@ from ownerd.base.atomics cimport flag_read
 from ownerd.base.live cimport LiveStore
 from ownerd.storage.capacity cimport Capacity
 from ownerd.storage.catalog cimport Catalog
+from ownerd.storage.directory cimport DirectoryLock, Place
 from ownerd.storage.log cimport Log
 from ownerd.storage.memtables cimport Memtables
 from ownerd.storage.multiget cimport Multiget
@@ -26,7 +27,7 @@ cdef cppclass Store:
     uint64_t next_entry               # as of the open transaction, like the next one
     uint32_t next_list
     uint64_t reserve_bytes            # capacity that is kept for releases and maintenance
-    int lock_fd
+    DirectoryLock lock
     LiveStore live
 
 # What is shown of a store; the counts may be of instants that differ a little.
@@ -60,6 +61,11 @@ cdef void store_begin(Store *store) noexcept nogil
 # on disk is not known, and the caller must stop the engine.
 cdef int store_commit(Store *store, uint64_t revision, int64_t now_ns) noexcept nogil
 cdef void store_abort(Store *store) noexcept nogil
+# As store_commit, of what is no change: the revision goes on to that of a new incarnation, unless
+# it is the store's own. The time is `time_ns` if that is not 0, also if it goes back.
+cdef int store_commit_opening(
+    Store *store, uint64_t incarnation, uint64_t revision, int64_t time_ns
+) noexcept nogil
 # Never used again if the transaction commits.
 cdef uint64_t next_entry_id(const Store *store) noexcept nogil
 cdef uint64_t take_entry_id(Store *store) noexcept nogil
@@ -78,3 +84,5 @@ cdef Capacity store_capacity(Store *store, int64_t now_ns) noexcept nogil
 
 cdef bint store_disk_full(const Store *store) noexcept nogil
 cdef void store_figures(Store *store, StoreFigures *figures) noexcept nogil
+# One thread at a time.
+cdef Place store_place(Store *store) noexcept nogil

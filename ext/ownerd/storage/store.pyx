@@ -17,14 +17,17 @@ from ownerd.base.bytes cimport empty_slice, slice_of
 from ownerd.base.lmdb cimport MDB_SUCCESS
 from ownerd.storage.capacity cimport environment_capacity
 from ownerd.storage.catalog cimport catalog_mark, catalog_rollback, put_released_counts
-from ownerd.storage.environment cimport used_bytes
-from ownerd.storage.log cimport log_begin, log_committed, log_put, log_rollback, log_trim, trim_due
+from ownerd.storage.directory cimport FILES_LOST, lock_place
+from ownerd.storage.environment cimport environment_in_place, used_bytes
+from ownerd.storage.log cimport (
+    log_begin, log_committed, log_put, log_put_jump, log_rollback, log_trim, trim_due,
+)
 from ownerd.storage.memtables cimport (
     drop_flushed, memtables_growth, memtables_mark, memtables_rollback, publish_counts, rotate,
 )
 from ownerd.storage.multiget cimport multiget_clear
 from ownerd.storage.record_tree cimport tree_count, tree_flushed, tree_rest
-from ownerd.storage.tables cimport META
+from ownerd.storage.tables cimport META, STATE_FORMAT
 from ownerd.storage.transaction cimport (
     put_row, transaction_abort, transaction_begin, transaction_commit, transaction_error,
 )
@@ -69,6 +72,8 @@ cdef StateRow next_state(Store *store, uint64_t revision, int64_t now_ns) noexce
     state.time_ns = max(now_ns, state.time_ns)
     state.next_entry = store.next_entry
     state.next_list = store.next_list
+    state.format = STATE_FORMAT
+    state.commit_count += 1
     return state
 
 
@@ -79,19 +84,37 @@ cdef int store_commit(Store *store, uint64_t revision, int64_t now_ns) noexcept 
     itself (not a full map) leaves the outcome unknown: the caller must stop the engine.
     """
     cdef StateRow state = next_state(store, revision, now_ns)
-    cdef int code
     assert_that(
         revision - store.state.revision <= 1, "the revision stays, or goes on to the next one"
     )
     assert_that(state.time_ns >= store.state.time_ns, "the time never goes back (R19)")
     tree_rest(store.tree)
     put_released_counts(&store.catalog)
-    put_row(
-        &store.txn, META, slice_of(b"state", 5), slice_of(&state, sizeof(StateRow)), empty_slice()
-    )
     if revision != store.state.revision:
         log_put(&store.log, &store.txn, revision, now_ns)
     log_trim(&store.log, &store.txn, tree_flushed(store.tree), TRIMMED_PER_COMMIT)
+    return commit_state(store, &state)
+
+
+cdef int store_commit_opening(
+    Store *store, uint64_t incarnation, uint64_t revision, int64_t time_ns
+) noexcept nogil:
+    cdef StateRow state = next_state(store, revision, 0)
+    assert_that(revision >= store.state.revision, "the revision never goes back")
+    if time_ns != 0:
+        state.time_ns = time_ns
+    if revision != store.state.revision:
+        state.incarnation, state.first_revision = incarnation, revision
+        log_put_jump(&store.txn, revision, store.state.revision, state.time_ns)
+    return commit_state(store, &state)
+
+
+cdef int commit_state(Store *store, const StateRow *state) noexcept nogil:
+    """Commit the open transaction with its state row."""
+    cdef int code
+    put_row(
+        &store.txn, META, slice_of(b"state", 5), slice_of(state, sizeof(StateRow)), empty_slice()
+    )
     code = transaction_error(&store.txn)
     if code != MDB_SUCCESS:
         store_abort(store)
@@ -103,6 +126,10 @@ cdef int store_commit(Store *store, uint64_t revision, int64_t now_ns) noexcept 
     store.state.time_ns = state.time_ns
     store.state.next_entry = state.next_entry
     store.state.next_list = state.next_list
+    store.state.format = state.format
+    store.state.incarnation = state.incarnation
+    store.state.first_revision = state.first_revision
+    store.state.commit_count = state.commit_count
     flag_set(&store.state.revision, state.revision)
     log_committed(&store.log)
     publish_counts(&store.memtables)
@@ -182,3 +209,11 @@ cdef void store_figures(Store *store, StoreFigures *figures) noexcept nogil:
     figures.disk_full = store_disk_full(store)
     figures.map_full = flag_read(&store.tables.environment.map_full) \
         or flag_read(&store.tree.environment.map_full)
+
+
+cdef Place store_place(Store *store) noexcept nogil:
+    """Tell whether the paths of the store still lead to what is open, and nobody put it back."""
+    if not environment_in_place(store.tables.environment) \
+            or not environment_in_place(store.tree.environment):
+        return FILES_LOST
+    return lock_place(&store.lock)

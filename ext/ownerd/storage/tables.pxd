@@ -2,9 +2,11 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from ownerd.base.bytes cimport Slice
 from ownerd.base.lmdb cimport MDB_dbi
 from ownerd.rules.ownership cimport Event
 from ownerd.storage.environment cimport Environment
+from ownerd.storage.filesystem cimport FileMark
 
 cdef enum Table:
     META
@@ -39,6 +41,22 @@ cdef struct StateRow:                 # META "state", written by every commit
     uint64_t next_entry
     uint32_t next_list
     uint32_t format
+    # of format 3 only:
+    uint64_t incarnation              # its random id; in format 2 the store's own
+    uint64_t first_revision           # that the incarnation began at; its first change is the next
+    uint64_t commit_count             # last: see `meta_pages`
+
+cdef enum:
+    STATE_FORMAT = 3
+    OLD_STATE_FORMAT = 2
+    OLD_STATE_BYTES = 40
+
+cdef struct SessionRow:               # META "session": the last opening, and of which files
+    uint64_t session                  # its random id; the same in the record tree
+    uint64_t before                   # while one begins: that of the opening before it
+    FileMark files[2]                 # the data files of journal and records
+    FileMark stamp                    # DIR/SESSION
+    FileMark stamp_before             # while one begins: the former DIR/SESSION
 
 cdef struct ListRow:                  # LISTS, by list id
     int64_t duration_ns
@@ -68,3 +86,8 @@ cdef struct RequestRow:               # REQUESTS, by request id; the memo follow
     uint64_t revision
     uint64_t entry_id                 # whose count is the answer's
     int64_t tally[4]
+
+# What its format lacks is filled in.
+cdef void state_read(StateRow *state, Slice value) noexcept nogil
+# Whether a row of this size is of a format that is read here.
+cdef bint state_known(const StateRow *state, size_t size) noexcept nogil

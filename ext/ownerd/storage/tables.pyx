@@ -7,7 +7,22 @@ It reads and writes none: `table_cursor` reads what is committed, `transaction` 
 the open transaction.
 """
 
+from libc.string cimport memcpy, memset
+
 TABLE_NAMES[:] = [
     "meta", "lists", "graves", "events", "campaigns", "codes", "audit", "requests", "journal",
     "principals",
 ]
+
+
+cdef void state_read(StateRow *state, Slice value) noexcept nogil:
+    """Read a state row of any format; one that knew no incarnations was in its first."""
+    memset(state, 0, sizeof(StateRow))
+    memcpy(state, value.data, min(value.size, sizeof(StateRow)))
+    if state.format == OLD_STATE_FORMAT:
+        state.incarnation = state.store_id
+
+
+cdef bint state_known(const StateRow *state, size_t size) noexcept nogil:
+    return (state.format == STATE_FORMAT and size == sizeof(StateRow)) \
+        or (state.format == OLD_STATE_FORMAT and size == OLD_STATE_BYTES)

@@ -30,7 +30,8 @@ from ownerd.storage.codec cimport (
     CHECKSUM_BYTES, VALUE_BYTES, hold_decode, hold_encode, row_add_checksum, row_verify,
 )
 from ownerd.storage.record_tree cimport (
-    STOP_STEPPING, TREE_RECORDS, step_over, tree_step_begin, tree_step_end,
+    STOP_STEPPING, TREE_RECORDS, step_over, tree_commit, tree_flushed, tree_put_state,
+    tree_step_begin, tree_step_end,
 )
 from ownerd.storage.store cimport store_begin, store_commit, store_revision, store_rotate
 
@@ -202,11 +203,13 @@ cdef int visit_step(
     if code == MDB_SUCCESS:
         code = visit_records(vacuum, horizon_ns, cursor, most, end_ns)
         lmdb.cursor_close(cursor)
+    if code == MDB_SUCCESS and vacuum.written != written:
+        code = tree_put_state(tree, txn, tree_flushed(tree))
     if code != MDB_SUCCESS or vacuum.written == written:
         lmdb.txn_abort(txn)
         return code
     fail_at(FAIL_BEFORE_VACUUM_COMMIT)
-    code = lmdb.txn_commit(txn)
+    code = tree_commit(tree, txn)
     fail_at(FAIL_AFTER_VACUUM_COMMIT)
     return code
 

@@ -11,9 +11,9 @@ Run this in a process of its own (`ownerd verify` does).
 import os
 
 from libc.stdint cimport uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
-from ownerd.base.bytes cimport Slice, get_be32, slice_of
+from ownerd.base.bytes cimport Slice, get_be32, same, slice_of
 from ownerd.base.containers cimport string, unordered_map, vector
 from ownerd.base.lmdb cimport (
     MDB_NEXT, MDB_NOTFOUND, MDB_NOTLS, MDB_RDONLY, MDB_SUCCESS, MDB_cursor, MDB_dbi, MDB_env,
@@ -21,14 +21,19 @@ from ownerd.base.lmdb cimport (
 )
 from ownerd.rules.ownership cimport Hold
 from ownerd.storage.codec cimport hold_decode, row_verify
-from ownerd.storage.directory cimport take_lock
-from ownerd.storage.environment cimport check, refuse_truncated
-from ownerd.storage.log cimport LogPosition, log_follows, log_replay, log_revision
+from ownerd.storage.directory cimport (
+    DirectoryLock, lock_directory, lock_init, unlock_directory,
+)
+from ownerd.storage.environment cimport check, check_opened, refuse_truncated
+from ownerd.storage.log cimport LogPosition, log_follows, log_follows_revision, log_replay
 from ownerd.storage.memtable cimport compare_keys
-from ownerd.storage.record_tree cimport TREE_RECORDS, TREE_TABLE_COUNT, TREE_TABLE_NAMES, TreeState
+from ownerd.storage.meta_pages cimport meta_fault
+from ownerd.storage.record_tree cimport (
+    TREE_RECORDS, TREE_TABLE_COUNT, TREE_TABLE_NAMES, TreeState, tree_state_read,
+)
 from ownerd.storage.tables cimport (
     CAMPAIGNS, DROPPED_LISTS, LISTS, LOG, META, PRINCIPALS, TABLE_COUNT, TABLE_NAMES, ListRow,
-    StateRow,
+    SessionRow, StateRow, state_known, state_read,
 )
 
 from ownerd.storage.directory import StoreError
@@ -36,6 +41,7 @@ from ownerd.storage.directory import StoreError
 cdef enum:
     SHOWN_ROWS = 20                   # damaged rows that are named; all are counted
     MOST_TABLES = 16
+    LEAST_MAP_BYTES = 0x100000
 
 
 cdef cppclass Finding:
@@ -50,6 +56,7 @@ cdef cppclass Known:
     unordered_map[uint32_t, char] lists  # numbers, those of deleted lists too
     uint64_t campaign_count
     StateRow state
+    SessionRow session
     TreeState tree_state
     uint64_t log_first                # the revision that the journal begins with; 0: it is empty
     LogPosition journal               # where it ends
@@ -65,16 +72,18 @@ cdef bint any_row(Known *known, const MDB_val *key, const MDB_val *value) noexce
 
 
 cdef bint state_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
-    if value.mv_size != sizeof(StateRow):
-        return False
-    memcpy(&known.state, value.mv_data, sizeof(StateRow))
-    return True
+    if same(<const char *> key.mv_data, key.mv_size, "session"):
+        if value.mv_size != sizeof(SessionRow):
+            return False
+        memcpy(&known.session, value.mv_data, sizeof(SessionRow))
+        return True
+    state_read(&known.state, slice_of(value.mv_data, value.mv_size))
+    return state_known(&known.state, value.mv_size)
 
 
 cdef bint tree_state_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
-    if value.mv_size != sizeof(TreeState):
+    if not tree_state_read(&known.tree_state, value):
         return False
-    memcpy(&known.tree_state, value.mv_data, sizeof(TreeState))
     return known.tree_state.store_id == known.state.store_id
 
 
@@ -111,8 +120,8 @@ cdef bint log_row(Known *known, const MDB_val *key, const MDB_val *value) noexce
     """Tell whether a row can be replayed and follows the one before it."""
     cdef bint follows
     if known.log_first == 0:
-        known.log_first = log_revision(key)
-        known.journal.revision = known.log_first - 1
+        known.journal.revision = log_follows_revision(key, value)
+        known.log_first = known.journal.revision + 1
     follows = log_follows(&known.journal, key, value)
     return follows and log_replay(value, NULL)
 
@@ -167,16 +176,16 @@ cdef RowCheck check_of(bytes name, bint in_tree):
 
 
 cdef MDB_env *open_environment(str path) except NULL:
-    """Open an environment read-only."""
+    """Open an environment read-only, its map no larger than its file."""
     cdef MDB_env *env = NULL
-    if not os.path.exists(os.path.join(path, "data.mdb")):
-        raise StoreError(f"there is no store here: {path}/data.mdb is missing")
+    size = os.path.getsize(os.path.join(path, "data.mdb"))
     check(lmdb.env_create(&env), "cannot set up LMDB")
     try:
+        check(lmdb.env_set_mapsize(env, max(size, LEAST_MAP_BYTES)), "cannot set up LMDB")
         check(lmdb.env_set_maxdbs(env, MOST_TABLES), "cannot set up LMDB")
-        check(
+        check_opened(
             lmdb.env_open(env, os.fsencode(path), MDB_RDONLY | MDB_NOTLS, 0o600),
-            f"cannot open the store in {path}",
+            path, f"as many bytes as its file has ({size:,})",
         )
         refuse_truncated(env, path)
     except BaseException:
@@ -224,8 +233,11 @@ cdef tuple _details(Finding *finding):
 cdef object pair_fault(Known *known):
     """Say why journal and records do not make one store, or None."""
     cdef uint64_t flushed = known.tree_state.flushed_revision
+    cdef uint64_t session = known.tree_state.session
     if known.tree_state.store_id != known.state.store_id:
         return "journal and records are of two stores"
+    if session != known.session.session and session != known.session.before:
+        return "journal and records are of one store, but not of one day"
     if flushed > known.state.revision:
         return f"the records are at revision {flushed}, the journal ends at {known.state.revision}"
     if flushed < known.state.revision and (
@@ -252,17 +264,45 @@ def verify(directory):
     known.journal.more = False
     known.state.revision = known.state.store_id = 0
     known.tree_state.flushed_revision = known.tree_state.store_id = 0
-    if not os.path.isdir(directory):
-        raise StoreError(f"there is no store in {directory}: there is no such directory")
-    cdef int lock_fd = take_lock(directory)
+    memset(&known.session, 0, sizeof(known.session))
+    cdef DirectoryLock lock
+    lock_init(&lock)
     names = [TABLE_NAMES[i] for i in range(TABLE_COUNT)]
     tree_names = [TREE_TABLE_NAMES[i] for i in range(TREE_TABLE_COUNT)]
+    journal, records = _parts(directory)
     try:
-        report = scan_environment(os.path.join(directory, "journal"), names, False, &known)
-        report += scan_environment(os.path.join(directory, "records"), tree_names, True, &known)
+        lock_directory(&lock, directory)
+        report = _meta_findings(journal, sizeof(StateRow))
+        report += _meta_findings(records, sizeof(TreeState))
+        report += scan_environment(journal, names, False, &known)
+        report += scan_environment(records, tree_names, True, &known)
     finally:
-        os.close(lock_fd)
+        unlock_directory(&lock)
     fault = pair_fault(&known)
     if fault is not None:
         report.append(("journal and records", 0, 0, [], fault))
     return report
+
+
+def _parts(directory):
+    """Return the places of both environments, which are there.
+
+    Raises:
+        StoreError: there is no store.
+    """
+    parts = [os.path.join(directory, name) for name in ("journal", "records")]
+    if not os.path.isdir(directory):
+        raise StoreError(f"there is no store in {directory}: there is no such directory")
+    for part in parts:
+        if not os.path.exists(os.path.join(part, "data.mdb")):
+            raise StoreError(f"there is no store here: {part}/data.mdb is missing")
+    return parts
+
+
+def _meta_findings(path, state_bytes):
+    try:
+        fault = meta_fault(path, state_bytes)
+    except OSError as error:
+        raise StoreError(f"cannot read {path}/data.mdb: {error.strerror}") from error
+    name = f"{os.path.basename(path)}/data.mdb"
+    return [] if fault is None else [(name, 0, 1, [], fault)]

@@ -23,9 +23,9 @@ from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection
 
 import ownerd
-from ownerd.native import Access, AioBridge, Engine, StoreError, StoreInUseError, map_large_blocks
-from ownerd.server import addresses, dial, exits, grpc_options, native_listener, rights, tls, verify
-from ownerd.server.admin import service, spool
+from ownerd.native import Access, AioBridge, Engine, map_large_blocks
+from ownerd.server import addresses, dial, exits, grpc_options, native_listener, rights, store, tls
+from ownerd.server.admin import service
 from ownerd.server.admin.context import AdminContext
 from ownerd.server.alarms import AlarmBoard
 from ownerd.server.authn import Authenticator
@@ -69,43 +69,13 @@ def serve(settings: Settings) -> int:
     map_large_blocks()
     if not settings.core_dumps:
         _forbid_core_dumps()
-    engine = open_engine(settings)
+    engine = store.open_engine(settings)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     try:
         principals = open_principals(settings, engine)
         return asyncio.run(_Server(settings, engine, principals, material).run())
     finally:
         engine.close()
-
-
-def open_engine(settings: Settings) -> Engine:
-    """Open the store, once it is found sound, and start its writer.
-
-    Raises:
-        exits.StoreInUse, exits.StoreFailed, exits.StoreDamaged
-    """
-    data = Path(settings.data)
-    unfinished = not (data / "records").is_dir() or (data / "CREATING").exists()
-    if settings.verify_at_start and not unfinished:
-        verify.refuse_damaged(settings.data)
-    try:
-        engine = Engine(
-            settings.data,
-            map_bytes=settings.map_bytes,
-            queue_limit=settings.queue_limit,
-            reserve_bytes=settings.reserve_bytes,
-            memtable_bytes=settings.overlay_bytes,
-            vacuum_interval_s=settings.settle_interval_s,
-        )
-    except StoreInUseError as error:
-        raise exits.StoreInUse(str(error)) from None
-    except StoreError as error:
-        raise exits.StoreFailed(str(error)) from None
-    except OSError as error:
-        raise exits.StoreFailed(f"cannot use {settings.data}: {error.strerror}") from None
-    if leftovers := spool.remove_leftovers(Path(settings.data)):
-        log.warning("leftover_imports_removed", count=leftovers)
-    return engine
 
 
 def open_principals(settings: Settings, engine: Engine) -> Principals:
@@ -129,7 +99,7 @@ def renew_admin(settings: Settings) -> Path:
     Raises:
         exits.StoreInUse, exits.StoreFailed, exits.StoreDamaged
     """
-    engine = open_engine(settings)
+    engine = store.open_engine(settings, create=False)
     try:
         principals = Principals(engine, Access())
         return _make_admin(principals, settings, "RotateToken", "asked for on the server itself")
@@ -334,6 +304,7 @@ class _Server:
             data=self._settings.data,
             pid=os.getpid(),
             revision=self._engine.revision,
+            store_id=store.spell_id(self._engine.store_id),
         )
         found = [(listener.name, address) for listener, each in bound for address in each]
         if self._metrics_server is not None:

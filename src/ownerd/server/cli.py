@@ -1,4 +1,4 @@
-"""The program `ownerd`: serve, demo, config, verify, admin-token.
+"""The program `ownerd`: serve, init, demo, config, verify, admin-token.
 
 Every failure is one line on stderr that says what to do, and an exit code of its own
 (`ownerd.server.exits`):
@@ -85,12 +85,7 @@ def serve(*, flags: Flags = _NO_FLAGS, config: ConfigFile = None) -> int:
     A first signal drains: health says NOT_SERVING, new calls are refused with UNAVAILABLE, calls in
     flight are answered. A second one stops at once.
     """
-    loaded = _load(flags, config)
-    if not loaded.settings.data:
-        raise exits.ConfigError(
-            "no data directory is set; use --data DIR, the variable OWNERD_DATA, or data = "
-            '"DIR" in the configuration file'
-        )
+    loaded = _load_with_data(flags, config)
     logs.configure(loaded.settings.log_level, loaded.settings.log_format)
     # Imported here so that the other commands start fast and work without a store.
     try:
@@ -98,6 +93,21 @@ def serve(*, flags: Flags = _NO_FLAGS, config: ConfigFile = None) -> int:
     except ImportError as error:
         raise exits.StoreFailed(f"this installation cannot serve: {error}") from None
     return app.serve(loaded.settings)
+
+
+@app.command
+def init(*, flags: Flags = _NO_FLAGS, config: ConfigFile = None) -> int:
+    """Make a new, empty store in the data directory, and say its id.
+
+    A directory that has a store already is left as it is, with exit code 4. Put the id into the
+    configuration as `store_id`, beside `must_exist = true`, and a server never serves another one.
+    """
+    settings = _load_with_data(flags, config).settings
+    logs.configure("warning", settings.log_format)
+    from ownerd.server import store
+
+    print(f"store_id = {store.init(settings)}")
+    return exits.OK
 
 
 @app.command
@@ -171,6 +181,16 @@ def admin_token(*, flags: Flags = _NO_FLAGS, config: ConfigFile = None) -> int:
 
     print(f"written to {app.renew_admin(loaded.settings)}")
     return exits.OK
+
+
+def _load_with_data(flags: Any, file: Path | None) -> config.Loaded:
+    loaded = _load(flags, file)
+    if not loaded.settings.data:
+        raise exits.ConfigError(
+            "no data directory is set; use --data DIR, the variable OWNERD_DATA, or data = "
+            '"DIR" in the configuration file'
+        )
+    return loaded
 
 
 def _load(flags: Any, file: Path | None) -> config.Loaded:

@@ -23,6 +23,32 @@ from ownerd.server.exits import ConfigError
 PREFIX = "OWNERD_"
 CONFIG_VARIABLE = "OWNERD_CONFIG"
 PAGE_BYTES = 4096
+# What the native core calls them; a test holds the two equal, since this module needs no core.
+SHARED_FILESYSTEM_NAMES = (
+    "9p",
+    "acfs",
+    "afs",
+    "beegfs",
+    "ceph",
+    "cifs",
+    "coda",
+    "fuse",
+    "gfs2",
+    "gpfs",
+    "ibrix",
+    "lustre",
+    "ncp",
+    "nfs",
+    "ocfs2",
+    "orangefs",
+    "panfs",
+    "prl_fs",
+    "smb",
+    "smb2",
+    "snfs",
+    "vboxsf",
+    "vmhgfs",
+)
 _YES_OR_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 _SECONDS = "a number of seconds from 0.1 to 86,400"
 
@@ -43,10 +69,32 @@ def _about(help_text: str, allowed: str, **limits: Any) -> msgspec.Meta:
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that an operator can set; field order is the order of `ownerd config`."""
 
-    data: Annotated[
+    data: Annotated[str, _about("Directory of the store. Required by serve.", "a path")] = ""
+    must_exist: Annotated[
+        bool,
+        _about(
+            "Whether serve refuses a directory without a store instead of making one; `ownerd "
+            "init` makes it then.",
+            "yes or no",
+        ),
+    ] = False
+    store_id: Annotated[
         str,
-        _about("Directory of the store; made where it is missing. Required by serve.", "a path"),
+        _about(
+            "Id that the store must have, as `ownerd init` and the log's line `serving` say it; "
+            "another store is not served. Empty for any.",
+            "16 hexadecimal digits, or empty for any",
+            pattern=r"^([0-9a-f]{16})?$",
+        ),
     ] = ""
+    allow_filesystems: Annotated[
+        tuple[str, ...],
+        _about(
+            "Filesystems that other machines or mounts may share, on which the store may be all "
+            "the same; several with commas. Two servers on one store grant records twice.",
+            f"names out of {', '.join(SHARED_FILESYSTEM_NAMES)}",
+        ),
+    ] = ()
     dial_listen: Annotated[
         tuple[str, ...],
         _about(
@@ -513,6 +561,14 @@ def _read_addresses(value: Any) -> list[str]:
     return [str(addresses.parse(part)) for part in parts]
 
 
+def _read_filesystems(value: Any) -> list[str]:
+    texts = value if isinstance(value, list | tuple) else [value]
+    names = [name for text in texts for part in text.split(",") if (name := part.strip().lower())]
+    if not set(names) <= set(SHARED_FILESYSTEM_NAMES):
+        raise ValueError("not the name of a shared filesystem")
+    return names
+
+
 def _read_address(value: Any) -> str:
     return str(addresses.parse(value))
 
@@ -544,6 +600,8 @@ def _read_seconds(value: Any) -> float:
 
 _READERS: Mapping[str, Callable[[Any], Any]] = (
     {
+        "allow_filesystems": _read_filesystems,
+        "store_id": str.lower,
         "dial_listen": _read_addresses,
         "admin_listen": _read_address,
         "metrics_listen": _read_http_address,

@@ -1,0 +1,18 @@
+from collections.abc import Collection
+
+class Opening:
+    create: bool
+    store_id: int | None
+    allowed_filesystems: Collection[str]
+    time_ns: int
+    found: list[tuple[str, str]]
+
+    def __init__(
+        self,
+        *,
+        create: bool = True,
+        store_id: int | None = None,
+        allowed_filesystems: Collection[str] = (),
+        time_ns: int = 0,
+    ) -> None: ...
+    def tell(self, event: str, text: str) -> None: ...

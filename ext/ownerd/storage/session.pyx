@@ -1,0 +1,188 @@
+"""An opening of a store, and whether its files are the ones that it last wrote.
+
+A store that is restored from an older copy, or copied, would give out revisions a second time. So
+each opening leaves three marks: the journal keeps what its files, and the file DIR/SESSION, are
+known by (`filesystem`); DIR/SESSION is made anew each time, so that a data file that is overwritten
+in place names another one; journal and records keep the opening's random id.
+
+- Other files, or another DIR/SESSION, than the journal names: the store was copied, and begins a
+  new incarnation: another random id, and the revision goes on to the next multiple of 2^44.
+- Other ids in journal and records: they are of two days, and do not make one store.
+
+Each step may be the last before a power cut: while a session begins, the journal names both the
+marks before and those to come. A store of a version that knew no sessions has no marks, and gets
+its first.
+"""
+
+import errno
+import os
+
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from ownerd.base.bytes cimport Slice, empty_slice, slice_of
+from ownerd.storage.capacity cimport CAPACITY_FOR_CHANGES
+from ownerd.storage.environment cimport check
+from ownerd.storage.filesystem cimport FileMark, file_mark, same_mark
+from ownerd.storage.record_tree cimport tree_put_session
+from ownerd.storage.store cimport store_begin, store_capacity, store_commit_opening
+from ownerd.storage.tables cimport META, SessionRow
+from ownerd.storage.transaction cimport (
+    get_row, put_row, transaction_abort, transaction_begin, transaction_error,
+)
+
+from ownerd.storage.directory import StoreError, sync_directory
+
+cdef enum:
+    INCARNATION_BITS = 44             # of the revisions that one incarnation has
+    NOT_THERE = -1
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_STAMP = "SESSION"
+_STAMP_TEXT = (
+    "ownerd writes this file anew each time that it opens the store, and knows a copy by it. Do "
+    "not delete it, nor put another one in its place.\n"
+)
+
+
+cdef begin_session(Store *store, str directory, object opening):
+    """Mark the store as opened; begin a new incarnation if its files are not its own.
+
+    Raises:
+        StoreError: journal and records are of two days; or the store was copied and has no room
+            to begin an incarnation.
+        OSError: DIR/SESSION cannot be written.
+    """
+    cdef SessionRow row
+    cdef bint known = _read_row(store, directory, &row)
+    cdef bint copied
+    if known and store.tree.session != row.session and store.tree.session != row.before:
+        raise StoreError(
+            f"{directory}/journal and {directory}/records are of one store, but not of one day: "
+            "one of them was replaced by a copy. Restore both from one copy"
+        )
+    copied = known and not _files_same(directory, &row)
+    if store_capacity(store, 0) < CAPACITY_FOR_CHANGES:
+        if not copied:
+            return                    # the marks of the session before stay
+        raise StoreError(
+            f"the store in {directory} is a copy, and has no room to begin a new incarnation: "
+            "free disk space, or set map_bytes higher"
+        )
+    try:
+        _begin(store, directory, &row, copied, opening)
+    except OSError as error:
+        if copied or error.errno not in _FULL:
+            raise
+    if copied:
+        opening.tell("new_incarnation", _COPIED)
+
+
+_COPIED = (
+    "the store's files are not the ones that it last wrote: it was copied, or restored from a copy."
+    " It begins a new incarnation: revisions go on from the next multiple of 2^44, page tokens and"
+    " etags of before are refused. What was answered after the copy was made is not in it"
+)
+
+
+cdef bint _read_row(Store *store, str directory, SessionRow *row) except -1:
+    """Read the last session's row; False if there was none."""
+    cdef Slice value
+    cdef bint found
+    cdef int code
+    memset(row, 0, sizeof(SessionRow))
+    transaction_begin(&store.txn)
+    found = get_row(&store.txn, META, slice_of(b"session", 7), &value)
+    if found:
+        memcpy(row, value.data, min(value.size, sizeof(SessionRow)))
+    code = transaction_error(&store.txn)
+    transaction_abort(&store.txn)
+    check(code, f"cannot read the store in {directory}")
+    return found
+
+
+def _data_files(directory):
+    return [os.path.join(directory, name, "data.mdb") for name in ("journal", "records")]
+
+
+cdef bint _files_same(str directory, const SessionRow *row) except -1:
+    """Tell whether all marks are those that the row names."""
+    cdef FileMark mark
+    cdef int i
+    for i, path in enumerate(_data_files(directory)):
+        mark = file_mark(path)
+        if not same_mark(&mark, &row.files[i]):
+            return False
+    mark = _stamp_mark(os.path.join(directory, _STAMP))
+    return _same_stamp(&mark, &row.stamp) \
+        or (row.before != row.session and _same_stamp(&mark, &row.stamp_before))
+
+
+cdef FileMark _stamp_mark(str path) except *:
+    """Return what DIR/SESSION is known by; `born_ns` is NOT_THERE if there is none."""
+    cdef FileMark mark
+    if os.path.exists(path):
+        return file_mark(path)
+    mark.inode = 0
+    mark.born_ns = NOT_THERE
+    return mark
+
+
+cdef bint _same_stamp(const FileMark *mark, const FileMark *other) noexcept nogil:
+    if mark.born_ns == NOT_THERE or other.born_ns == NOT_THERE:
+        return mark.born_ns == other.born_ns
+    return same_mark(mark, other)
+
+
+# --- a new session --------------------------------------------------------------------------------
+
+cdef FileMark _new_stamp(str path) except *:
+    """Make a file that has not been there before, durably; return what it is known by."""
+    if os.path.lexists(path):
+        os.unlink(path)
+    with open(path, "x", encoding="ascii") as file:
+        file.write(_STAMP_TEXT)
+        file.flush()
+        os.fsync(file.fileno())
+    return file_mark(path)
+
+
+cdef _begin(Store *store, str directory, SessionRow *row, bint copied, object opening):
+    """Leave the marks of a new session, in steps of which each may be the last."""
+    cdef FileMark mark
+    cdef int i
+    stamp = os.path.join(directory, _STAMP)
+    row.before = store.tree.session
+    row.session = int.from_bytes(os.urandom(8), "little") | 1
+    for i, path in enumerate(_data_files(directory)):
+        row.files[i] = file_mark(path)
+    row.stamp_before = _stamp_mark(stamp)
+    row.stamp = _new_stamp(stamp + ".new")
+    _commit(store, row, copied, opening.time_ns, directory)
+    os.rename(stamp + ".new", stamp)
+    sync_directory(directory)
+    check(tree_put_session(store.tree, row.session), f"cannot write to the store in {directory}")
+    row.before = row.session
+    _commit(store, row, False, 0, directory)
+
+
+cdef uint64_t _next_incarnation(uint64_t revision) noexcept nogil:
+    """Return the revision that a new incarnation begins at."""
+    return (revision >> INCARNATION_BITS) + 1 << INCARNATION_BITS
+
+
+cdef _commit(
+    Store *store, const SessionRow *row, bint copied, int64_t time_ns, str directory
+):
+    cdef uint64_t incarnation = int.from_bytes(os.urandom(8), "little")
+    cdef uint64_t revision = store.state.revision
+    cdef int code
+    store_begin(store)
+    put_row(
+        &store.txn, META, slice_of(b"session", 7), slice_of(row, sizeof(SessionRow)), empty_slice()
+    )
+    code = store_commit_opening(
+        store, incarnation, _next_incarnation(revision) if copied else revision, time_ns
+    )
+    check(code, f"cannot write to the store in {directory}")
