@@ -21,8 +21,8 @@ from ownerd.base.bytes cimport Slice, empty_slice, put_be64, slice_of, text_slic
 from ownerd.base.containers cimport vector
 from ownerd.base.lmdb cimport MDB_SUCCESS
 from ownerd.rules.ownership cimport (
-    ALL_CAMPAIGNS, EVENT_DURATION, EVENT_RELEASE, EVENT_RESERVATIONS_END, Code, Event,
-    hold_alive, hold_owned, rules_import,
+    ALL_CAMPAIGNS, EVENT_DURATION, EVENT_RELEASE, EVENT_RESERVATIONS_END, FORBIDDEN, TAKEN_OVER,
+    Code, Event, ImportRuling, rules_import, rules_release,
 )
 from ownerd.storage.capacity cimport CAPACITY_FOR_GRANTS, is_full
 from ownerd.storage.catalog cimport (
@@ -193,8 +193,7 @@ cdef void release_records(Store *store, Command *command, int64_t now_ns) noexce
         return
     for i in range(command.record_ids.size()):
         record_load(store, command.list, text_slice(command.record_ids[i]), NULL, &record)
-        if hold_owned(&record.hold, now_ns):
-            record.hold.owned_since_ns = record.hold.owned_until_ns = 0
+        if rules_release(&record.hold, now_ns):
             record_store(store, command.list, &record, now_ns)
             command.count += 1
 
@@ -316,16 +315,16 @@ cdef bint import_row(Store *store, Command *command, ImportRow *row, int64_t now
     """Write one row; False if another campaign's hold is in the way."""
     cdef Record record
     cdef uint32_t number = find_campaign(&store.catalog, text_slice(row.campaign_id))
-    cdef bint taken
+    cdef ImportRuling ruling
     record_load(store, command.list, text_slice(row.record_id), NULL, &record)
-    taken = hold_alive(&record.hold, now_ns) and record.hold.campaign != number
-    if not rules_import(
+    ruling = rules_import(
         &record.hold, number, row.until_ns, command.strategy == IMPORT_OVERWRITE, now_ns
-    ):
+    )
+    if ruling == FORBIDDEN:
         return False
     ensure_campaign(store, command, row.campaign_id, row.campaign_name)
     record_store(store, command.list, &record, now_ns)
-    command.tally[<int> TALLY_OVERWRITTEN if taken else <int> TALLY_IMPORTED] += 1
+    command.tally[<int> TALLY_OVERWRITTEN if ruling == TAKEN_OVER else <int> TALLY_IMPORTED] += 1
     return True
 
 

@@ -29,6 +29,11 @@ cdef enum AttemptOutcome:             # the numbers of dial.proto
     NOT_CONTROLLED = 5
     REJECTED = 6
 
+cdef enum ImportRuling:
+    FORBIDDEN                         # another campaign's hold is in the way
+    GIVEN
+    TAKEN_OVER                        # from another campaign
+
 cdef enum HoldKind:                   # the numbers of dial.proto
     NOBODY = 0
     RESERVED = 1
@@ -104,7 +109,8 @@ cdef Ruling rules_claim(
 cdef Ruling rules_attempt(
     Hold *hold, const Policy *policy, const Code *code, uint32_t campaign, int64_t now_ns
 ) noexcept nogil
-cdef bint rules_import(
+cdef bint rules_release(Hold *hold, int64_t now_ns) noexcept nogil
+cdef ImportRuling rules_import(
     Hold *hold, uint32_t campaign, int64_t until_ns, bint overwrite, int64_t now_ns
 ) noexcept nogil
 cdef int64_t rules_renewal_window(const Policy *policy) noexcept nogil

@@ -274,43 +274,61 @@ cdef Ruling _valid_attempt(
     return ruling
 
 
-cdef bint rules_import(
+cdef bint rules_release(Hold *hold, int64_t now_ns) noexcept nogil:
+    """Release a single record (R15); False if nobody owns it. A dial in progress goes on."""
+    cdef bint owned = hold_owned(hold, now_ns)
+    cdef Hold before = hold[0]
+    if ASSERTING:
+        _assert_hold(hold, now_ns)
+    if owned:
+        hold.owned_since_ns = hold.owned_until_ns = 0
+    if ASSERTING:
+        assert_that(not hold_owned(hold, now_ns), "nobody owns what is released")
+        assert_that(
+            hold_reserved(hold, now_ns) == hold_reserved(&before, now_ns),
+            "a release of a record leaves its reservation",
+        )
+        assert_that(owned or _same(&before, hold), "what nobody owns stays as it is")
+    return owned
+
+
+cdef ImportRuling rules_import(
     Hold *hold, uint32_t campaign, int64_t until_ns, bint overwrite, int64_t now_ns
 ) noexcept nogil:
-    """Give the record to `campaign` until `until_ns`; False if another campaign's hold forbids it.
+    """Give the record to `campaign` until `until_ns`, unless another campaign's hold forbids it.
 
     The same campaign's ownership keeps its acquisition time, and its reservation stays: a dial may
     be in progress.
     """
-    cdef bint taken
+    cdef ImportRuling ruling
     cdef Hold before = hold[0]
-    taken = _import(hold, campaign, until_ns, overwrite, now_ns)
+    ruling = _import(hold, campaign, until_ns, overwrite, now_ns)
     assert_that(hold.event_seq == before.event_seq, "an import is no event of the list")
     if ASSERTING:
         _assert_hold(hold, now_ns)
-        if taken:
+        if ruling == FORBIDDEN:
+            assert_that(_same(&before, hold), "what is not given stays as it is")
+        else:
             assert_that(
                 hold.campaign == campaign and hold.owned_until_ns == until_ns,
                 "an imported record is its campaign's until then",
             )
-        else:
-            assert_that(_same(&before, hold), "what is not taken stays as it is")
-    return taken
+    return ruling
 
 
-cdef bint _import(
+cdef ImportRuling _import(
     Hold *hold, uint32_t campaign, int64_t until_ns, bint overwrite, int64_t now_ns
 ) noexcept nogil:
-    cdef bint mine = hold.campaign == campaign and hold_alive(hold, now_ns)
-    if not mine:
-        if hold_alive(hold, now_ns) and not overwrite:
-            return False
+    cdef bint taken = _held_by_another(hold, campaign, now_ns)
+    if taken and not overwrite:
+        return FORBIDDEN
+    if taken or not hold_alive(hold, now_ns):
         _own(hold, campaign, now_ns, until_ns)
-        return True
+        return TAKEN_OVER if taken else GIVEN
     if not hold_owned(hold, now_ns):
         hold.owned_since_ns = now_ns
     hold.owned_until_ns = until_ns
-    return True
+    return GIVEN
 
 
 cdef int64_t rules_renewal_window(const Policy *policy) noexcept nogil:
