@@ -179,6 +179,24 @@ cdef bint _apply(Hold *hold, const Event *event) noexcept nogil:
     return released
 
 
+cdef bint rules_follows(const Event *duration, const Event *next_duration) noexcept nogil:
+    """Tell whether what one duration change sets is still alive at the next one's instant (R12)."""
+    return next_duration.time_ns < time_after(duration.time_ns, duration.duration_ns)
+
+
+cdef void rules_apply_durations(Hold *hold, const Event *first, const Event *last) noexcept nogil:
+    """Bring the state past a run of duration changes, of which each follows the one before it.
+
+    What is alive at the first one's instant has the last one's expiration after the run, so the
+    ones between need not be looked at.
+    """
+    assert_that(first.kind == EVENT_DURATION and last.kind == EVENT_DURATION, "a run of durations")
+    assert_that(hold.event_seq < first.seq <= last.seq, "events are applied in their order")
+    hold.event_seq = last.seq
+    if hold_owned(hold, first.time_ns):
+        hold.owned_until_ns = time_after(last.time_ns, last.duration_ns)
+
+
 cdef Ruling rules_claim(
     Hold *hold, const Policy *policy, uint32_t campaign, int64_t now_ns
 ) noexcept nogil:
