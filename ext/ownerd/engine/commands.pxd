@@ -75,7 +75,7 @@ cdef cppclass Command:
     string category
     string principal
     string note
-    string request_id
+    string request_key                # of the requester and its id; empty: not remembered
     string memo
     uint64_t entry_id                 # in: IMPORT_ROWS; out: the audit entry
     # the outcome

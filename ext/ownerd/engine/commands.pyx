@@ -377,8 +377,8 @@ cdef bint replay(Store *store, Command *command, int64_t now_ns) noexcept nogil:
     cdef AuditRow entry
     cdef Slice value
     cdef string note
-    if command.request_id.empty() or not get_row(
-        &store.txn, REQUESTS, text_slice(command.request_id), &value
+    if command.request_key.empty() or not get_row(
+        &store.txn, REQUESTS, text_slice(command.request_key), &value
     ):
         return False
     memcpy(&row, value.data, sizeof(row))
@@ -411,14 +411,14 @@ cdef void record_command(Store *store, Command *command, int64_t now_ns) noexcep
         entry.revision = command.revision
         entry.count = command.count
         put_audit(store, command.entry_id, &entry, command.note)
-    if command.request_id.empty():
+    if command.request_key.empty():
         return
     request.time_ns = now_ns
     request.revision = command.revision
     request.entry_id = command.entry_id
     memcpy(request.tally, command.tally, sizeof(request.tally))
     put_row(
-        &store.txn, REQUESTS, text_slice(command.request_id), slice_of(&request, sizeof(request)),
+        &store.txn, REQUESTS, text_slice(command.request_key), slice_of(&request, sizeof(request)),
         text_slice(command.memo),
     )
 

@@ -71,6 +71,7 @@ class Engine:
         *,
         note: bytes = b"",
         request_id: str = "",
+        requester: str = "",
         memo: bytes = b"",
     ) -> Outcome: ...
     def update_policy(
@@ -81,6 +82,7 @@ class Engine:
         *,
         note: bytes = b"",
         request_id: str = "",
+        requester: str = "",
         memo: bytes = b"",
     ) -> Outcome: ...
     def delete_list(
@@ -91,6 +93,7 @@ class Engine:
         expected_revision: int = 0,
         note: bytes = b"",
         request_id: str = "",
+        requester: str = "",
         memo: bytes = b"",
     ) -> Outcome: ...
     def release(
@@ -101,6 +104,7 @@ class Engine:
         *,
         note: bytes = b"",
         request_id: str = "",
+        requester: str = "",
         memo: bytes = b"",
     ) -> Outcome: ...
     def release_records(
@@ -110,6 +114,7 @@ class Engine:
         *,
         note: bytes = b"",
         request_id: str = "",
+        requester: str = "",
         memo: bytes = b"",
     ) -> Outcome: ...
     def count_released(self, entry_id: int) -> int: ...
@@ -121,6 +126,7 @@ class Engine:
         *,
         note: bytes = b"",
         request_id: str = "",
+        requester: str = "",
         memo: bytes = b"",
     ) -> Outcome: ...
     def signal_campaign(
@@ -131,6 +137,7 @@ class Engine:
         *,
         note: bytes = b"",
         request_id: str = "",
+        requester: str = "",
         memo: bytes = b"",
     ) -> Outcome: ...
     def upsert_code(
@@ -142,10 +149,17 @@ class Engine:
         *,
         note: bytes = b"",
         request_id: str = "",
+        requester: str = "",
         memo: bytes = b"",
     ) -> Outcome: ...
     def delete_code(
-        self, code: str, *, note: bytes = b"", request_id: str = "", memo: bytes = b""
+        self,
+        code: str,
+        *,
+        note: bytes = b"",
+        request_id: str = "",
+        requester: str = "",
+        memo: bytes = b"",
     ) -> Outcome: ...
     def import_rows(
         self,
@@ -156,6 +170,7 @@ class Engine:
         *,
         note: bytes = b"",
         request_id: str = "",
+        requester: str = "",
         memo: bytes = b"",
     ) -> Outcome: ...
     def put_principal(
@@ -165,10 +180,17 @@ class Engine:
         *,
         note: bytes = b"",
         request_id: str = "",
+        requester: str = "",
         memo: bytes = b"",
     ) -> Outcome: ...
     def delete_principal(
-        self, principal_id: str, *, note: bytes = b"", request_id: str = "", memo: bytes = b""
+        self,
+        principal_id: str,
+        *,
+        note: bytes = b"",
+        request_id: str = "",
+        requester: str = "",
+        memo: bytes = b"",
     ) -> Outcome: ...
     def note_refusals(self, count: int, *, note: bytes) -> Outcome: ...
     def get_list(self, list_id: str) -> ListInfo | None: ...
@@ -177,7 +199,7 @@ class Engine:
     def codes(self, after: str, limit: int) -> list[tuple[str, str, bool, bool]]: ...
     def principals(self) -> list[tuple[str, bytes]]: ...
     def audit(self, before: int, limit: int) -> list[tuple[int, int, int, int | None, bytes]]: ...
-    def request(self, request_id: str) -> Outcome | None: ...
+    def request(self, request_id: str, requester: str = "") -> Outcome | None: ...
     def snapshot(self, list_id: str) -> Snapshot: ...
     @property
     def time_ns(self) -> int: ...

@@ -36,7 +36,7 @@ cdef cppclass MaintenanceState:
     int64_t round_ns                  # lists that are due by then are vacuumed
     bint flush_due                    # the active memtable is to be flushed, full or not
     bint requests_due
-    string requests_after             # the last request id that was looked at
+    string requests_after             # the key of the last request that was looked at
     # counts and vacuums take turns
     bint count_waits                  # the last that was begun is a vacuum
     uint32_t counted_number           # the last list with a release that was counted here

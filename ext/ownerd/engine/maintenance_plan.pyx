@@ -123,8 +123,8 @@ cdef bint delete_old_requests(
     cdef MDB_val key, value
     cdef RequestRow row
     cdef bint deleted = False
-    cdef int seen
-    for seen in range(REQUESTS_PER_STEP):
+    cdef int _seen
+    for _seen in range(REQUESTS_PER_STEP):
         state.requests_due = next_request(state, cursor, &key, &value)
         if not state.requests_due or transaction_error(txn) != MDB_SUCCESS:
             return deleted
