@@ -42,7 +42,7 @@ cdef void vacuum_begin(Vacuum *vacuum, Store *store, int64_t by_ns) noexcept nog
 # Before steps follow: what may be dropped in them.
 cdef void vacuum_look(Vacuum *vacuum, Catalog *catalog, int64_t now_ns) noexcept nogil
 # Commits some of what a finished vacuum has made superfluous; it is active until that is done. 0,
-# also if there was no room; or an error that ends the store.
+# also if there was no space; or an error that ends the store.
 cdef int vacuum_finish(
     Vacuum *vacuum, Store *store, int64_t by_ns, int64_t now_ns
 ) noexcept nogil
