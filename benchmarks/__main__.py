@@ -24,6 +24,7 @@ from benchmarks import (
     bench_dial,
     bench_engine,
     bench_limits,
+    bench_lists,
     bench_peers,
     plots,
     targets,
@@ -36,6 +37,7 @@ PARTS = {
     "engine": bench_engine.measure,
     "limits": bench_limits.measure,
     "changes": bench_changes.measure,
+    "lists": bench_lists.measure,
     "dial": bench_dial.measure,
     "peers": bench_peers.measure,
 }

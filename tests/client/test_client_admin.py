@@ -177,6 +177,27 @@ def test_an_error_of_the_rows_cancels_the_import_and_is_raised(
         client.import_ownership("customers", rows())
 
 
+@pytest.mark.parametrize(
+    "code",
+    [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNKNOWN],
+)
+def test_an_import_that_nothing_is_heard_of_says_that_its_outcome_is_unknown(
+    fake: FakeServer, client: Any, code: grpc.StatusCode
+) -> None:
+    fake.fail(code, "the wire broke", times=10)
+    with pytest.raises(client_package.ClientError, match="the outcome is unknown"):
+        client.import_ownership("customers", [OwnershipRow("1", "spring")])
+
+
+def test_an_import_that_the_server_refused_says_what_the_server_said(
+    fake: FakeServer, client: Any
+) -> None:
+    fake.fail(grpc.StatusCode.RESOURCE_EXHAUSTED, "full")
+    with pytest.raises(client_package.ClientError) as found:
+        client.import_ownership("customers", [OwnershipRow("1", "spring")])
+    assert found.value.message == "full"
+
+
 def test_a_time_without_a_zone_is_refused(client: Any) -> None:
     row = OwnershipRow("1", "spring", expire_time=datetime(2026, 3, 1))
     with pytest.raises(ValueError, match="no time zone"):

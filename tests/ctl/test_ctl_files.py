@@ -13,7 +13,8 @@ from terminal import UUID4
 
 from ownerd.ctl.terminal import times
 from ownerd.ctl.terminal.csvfile import ColumnOptions, Reader
-from ownerd.ctl.terminal.exits import CtlError, Exit
+from ownerd.ctl.terminal.exits import CtlError, Exit, exit_of_status
+from ownerd.server import errors
 from ownerd.v1 import admin_pb2 as pb
 
 HEADER = "i3_identity,i3_campaignownerid,i3_campaignownername,i3_campaignownerexpiration\n"
@@ -158,6 +159,70 @@ def test_the_server_refusing_an_import_is_quoted(ctl, fake, contacts):
     assert code == Exit.FAILED_PRECONDITION
     assert err == "ownerctl: row 1: C2 holds it (counting the rows that have an owner)\n"
     assert ctl("import", "no-list", contacts(HEADER + "1,C1,,\n"))[0] == Exit.NOT_FOUND
+
+
+@pytest.fixture
+def told(fake):
+    """Have the next import refused with a reason, as a server does."""
+
+    def tell(status: errors.Status) -> None:
+        fake.fail_next("ImportOwnership", status.code, status.message)
+        fake.trailers = status._trailers()
+
+    return tell
+
+
+@pytest.mark.parametrize(
+    "code", [grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.FAILED_PRECONDITION]
+)
+def test_an_import_that_was_cut_short_says_how_far_it_came(ctl, contacts, told, code):
+    cause = errors.Status(code, "why", "STORE_FULL")
+    told(errors.status_of(errors.ImportCutShort(5_001, 9_000, cause), "ImportOwnership"))
+    exit_code, _, err = ctl("import", "L", contacts(HEADER + "1,C1,,\n"))
+    assert exit_code == exit_of_status(code)
+    assert "cut short at row 5001 of 9000" in err and "rows before row 5001 are in force" in err
+    assert err.endswith("(counting the rows that have an owner)\n") and "nothing" not in err
+
+
+@pytest.mark.parametrize("text", ["the wire broke", ""])
+def test_an_import_that_nothing_is_heard_of_says_that_its_outcome_is_unknown(
+    ctl, fake, contacts, text
+):
+    fake.import_fails_at_end = True
+    fake.fail_next("ImportOwnership", grpc.StatusCode.INTERNAL, text)
+    code, _, err = ctl("import", "L", contacts(HEADER + "1,C1,,\n"))
+    assert code == Exit.INTERNAL
+    assert "the outcome is unknown" in err and "again whole" in err
+
+
+def test_an_import_whose_first_try_was_cut_short_says_so_if_the_last_one_changes_nothing(
+    ctl, fake, contacts, monkeypatch, told
+):
+    monkeypatch.setattr("ownerd.ctl.commands.imports.RETRY_PAUSES_S", (0.0, 0.0))
+    draining = errors.Status(grpc.StatusCode.UNAVAILABLE, "", "DRAINING")
+    told(errors.status_of(errors.ImportCutShort(5_001, 9_000, draining), "ImportOwnership"))
+    fake.failures["ImportOwnership"] *= 5  # the channel tries as often by itself
+    fake.fail_next("ImportOwnership", grpc.StatusCode.PERMISSION_DENIED, "no more")
+    code, _, err = ctl("import", "L", contacts(HEADER + "1,C1,,\n"))
+    assert code == Exit.PERMISSION
+    assert "no more" in err and "cut short at row 5001 of 9000" in err
+
+
+def test_an_import_that_is_interrupted_once_all_is_sent_says_what_is_not_known(
+    ctl, contacts, monkeypatch
+):
+    def interrupted(call, timeout=None):
+        """Ctrl-C comes once the server has taken all."""
+        call.__class__.result = result
+        call.result(timeout)
+        raise KeyboardInterrupt
+
+    call_type = grpc._channel._MultiThreadedRendezvous
+    result = call_type.result
+    monkeypatch.setattr(call_type, "result", interrupted)
+    code, _, err = ctl("import", "L", contacts(HEADER + "1,C1,,\n"))
+    assert code == Exit.INTERRUPTED
+    assert "interrupted; the outcome is unknown" in err
 
 
 def test_reading_a_file_takes_no_memory_of_its_size(tmp_path):

@@ -30,6 +30,7 @@ operations = st.one_of(
     st.tuples(st.just("attempt"), campaigns, codes),
     st.tuples(st.just("policy"), policies),
     st.tuples(st.just("release"), st.none() | campaigns, st.booleans()),
+    st.tuples(st.just("release record")),
     st.tuples(st.just("stop"), campaigns),
     st.tuples(st.just("give"), campaigns, st.sampled_from((1, HOUR, None)), st.booleans()),
     st.tuples(st.just("wait"), st.sampled_from((0, 1, SECOND - 1, SECOND, MINUTE, HOUR, DAY))),
@@ -79,10 +80,15 @@ class OneRecord:
     def give(self, campaign: str, length_ns: int | None, overwrite: bool) -> None:
         self.fold()
         end_ns = None if length_ns is None else self.model.now_ns() + length_ns
-        given_ = self.native.give(number(campaign), end_ns, overwrite, self.model.now_ns())
+        counted_as = self.native.give(number(campaign), end_ns, overwrite, self.model.now_ns())
         rows = [Row("1", campaign, "", end_ns)]
         tally = self.model.import_rows("list", rows, OVERWRITE if overwrite else SKIP)
-        assert given_ == (tally.skipped == 0)
+        assert getattr(tally, counted_as) == 1
+
+    def release_record(self) -> None:
+        self.fold()
+        released = self.native.release_record(self.model.now_ns())
+        assert released == (self.model.release_records("list", ["1"]) == 1)
 
     def policy_changed(self, policy: Policy) -> None:
         if policy.duration_ns != self.policy().duration_ns:

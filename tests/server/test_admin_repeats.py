@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from subject import DAY, OVERWRITE, SKIP, Policy, Refusal, Row
 from subject_engine import timestamp_ns
 from subject_grpc import GrpcSubject, call, import_messages
 
+from ownerd.native import Engine
 from ownerd.v1 import admin_pb2
 
 Send = Callable[[GrpcSubject, Any], Any]
@@ -203,6 +206,23 @@ def test_r20_a_repeated_import_gets_the_first_answer_however_it_is_cut(
     with pytest.raises(Refusal) as refusal:
         send(1_000, rows[:-1], unique)
     assert refusal.value.code == "INVALID_ARGUMENT" and "request_id" in refusal.value.message
+
+
+def test_r20_a_request_that_an_earlier_version_answered_is_still_recognised(tmp_path: Path) -> None:
+    """Its id was kept without the caller, who is in the digest."""
+    request = admin_pb2.UpsertCampaignRequest(campaign_id="A", name="One", request_id="id")
+    asked = sha256(request.SerializeToString(deterministic=True)).digest()
+    digest = sha256(sha256(b"anonymous").digest() + asked).digest()
+    data = tmp_path / "data"
+    with Engine(str(data)) as engine:
+        memo = b"UpsertCampaign\0" + digest
+        revision = engine.upsert_campaign("A", "One", request_id="id", memo=memo).revision
+    with ServerProcess(data) as server:
+        admin = server.admin_stub()
+        assert admin.UpsertCampaign(request, timeout=10).revision == revision
+        request.name = "Two"  # whoever asked that, it was not this caller
+        assert admin.UpsertCampaign(request, timeout=10).revision == revision + 1
+        assert admin.UpsertCampaign(request, timeout=10).revision == revision + 1
 
 
 def test_r20_a_claim_and_a_report_may_be_sent_again(subject: GrpcSubject, unique: str) -> None:

@@ -274,6 +274,8 @@ def test_health_and_reflection_need_nothing(asked: tuple[GuardedServer, dict[Who
     assert "ownerd.v1.AdminService" in names
 
 
+STATUS = admin_pb2.GetServerStatusRequest()
+
 # ---- what is left out, and what one right on one list is not enough for
 
 
@@ -383,14 +385,44 @@ def test_a_conflict_names_the_holder_to_whoever_may_see_it(owned: GuardedServer)
         assert (OUT in message) is seen
 
 
-def test_r20_nobody_is_given_the_answer_to_somebody_elses_call(owned: GuardedServer) -> None:
-    request = admin_pb2.UpsertCampaignRequest(campaign_id=IN, request_id="shared-request")
+def test_r20_a_request_id_is_its_callers_own(owned: GuardedServer) -> None:
+    """Another caller is neither kept from using it nor told that it is in use."""
     first = owned.principal("first", *grants(["configure"]))
     second = owned.principal("second", *grants(["configure"]))
-    answer = first.admin("UpsertCampaign", request)
-    assert first.admin("UpsertCampaign", request) == answer
-    code, message = status(second.admin, "UpsertCampaign", request)
-    assert code == "INVALID_ARGUMENT" and "request_id" in message
+    same = admin_pb2.UpsertCampaignRequest(campaign_id=IN, request_id="shared-request")
+    answer = first.admin("UpsertCampaign", same)
+    assert second.admin("UpsertCampaign", same).revision == answer.revision + 1
+    assert first.admin("UpsertCampaign", same) == answer
+    other = admin_pb2.UpsertCampaignRequest(campaign_id=OUT, request_id="shared-request")
+    for caller in (first, second):
+        code, message = status(caller.admin, "UpsertCampaign", other)
+        assert code == "INVALID_ARGUMENT" and "request_id" in message
+    release = admin_pb2.ReleaseOwnershipRequest(
+        list_id=OUT, campaign_ids=[OUT], request_id="shared-request"
+    )
+    released = owned.root.admin("ReleaseOwnership", release)
+    assert owned.root.admin("ReleaseOwnership", release) == released
+
+
+def test_r20_no_choice_of_principal_and_id_comes_to_another_ones(owned: GuardedServer) -> None:
+    short = owned.principal("a", *grants(["configure"]))
+    long = owned.principal("a1", *grants(["configure"]))
+    for caller, request_id in ((short, "11"), (long, "1")):
+        request = admin_pb2.UpsertCampaignRequest(campaign_id=IN, request_id=request_id)
+        answer = caller.admin("UpsertCampaign", request)
+        assert answer.revision == owned.root.admin("GetServerStatus", STATUS).revision
+
+
+def test_r20_an_import_under_another_callers_id_is_another_import(owned: GuardedServer) -> None:
+    row = admin_pb2.OwnershipRow(record_id="imported", campaign_id=IN)
+    for number, name in enumerate(("importer-1", "importer-2")):
+        caller = owned.principal(name, *grants(["configure"]))
+        message = admin_pb2.ImportOwnershipRequest(
+            list_id=IN, rows=[row] * (number + 1), request_id="shared-import"
+        )
+        answer = caller.admin("ImportOwnership", iter([message]))
+        assert answer.imported_count == number + 1
+        assert caller.admin("ImportOwnership", iter([message])) == answer
 
 
 def test_an_import_with_one_row_of_another_campaign_changes_nothing(owned: GuardedServer) -> None:

@@ -37,6 +37,7 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
         self.requests: list[Any] = []
         self.failures: dict[str, list[tuple[grpc.StatusCode, str]]] = defaultdict(list)
         self.export_breaks = False  # after its first message
+        self.import_fails_at_end = False  # of its rows, else at its first message
         self.principals: dict[str, pb.Principal] = {}
         self.answers = pb.CheckAccessResponse(allowed=True, explanation="as the test says")
         self.authorizations: list[str | None] = []  # one for each request
@@ -192,10 +193,13 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
         for request in request_iterator:
             if head is None:
                 head = request
-                self._enter("ImportOwnership", request, context)
+                if not self.import_fails_at_end:
+                    self._enter("ImportOwnership", request, context)
             else:
                 self.requests.append(request)
             rows += request.rows
+        if self.import_fails_at_end:
+            self._enter("ImportOwnership", head, context)
         # A cancelled stream just ends, too; that it was cancelled is known a moment later.
         if over.wait(CANCELLED_WITHIN_S):
             return pb.ImportOwnershipResponse()

@@ -421,6 +421,13 @@ cdef class Identity:
             self.principal, <uint8_t> right, slice_from(lists), slice_from(campaigns)
         ))
 
+    def pay_rows(self, int64_t count):
+        """Pay for rows that it brings, as for records it asks about; see `wait_ms`."""
+        return wait_ms(spend(
+            &self.principal.budget.get().records_ns, self.principal.record_price_ns, count,
+            clock_elapsed(),
+        ))
+
     def wait_ms(self):
         """Pay for a call of the control plane; milliseconds to wait instead, or 0."""
         cdef int64_t wait_ns = pay(self.principal, 0)

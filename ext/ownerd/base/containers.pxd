@@ -47,6 +47,40 @@ cdef extern from "<utility>" namespace "std" nogil:
     cdef cppclass pair[T, U]:
         T first
         U second
+        pair()
+        pair(T, U)
+
+cdef extern from "<set>" namespace "std" nogil:
+    cdef cppclass set[T]:
+        cppclass iterator:
+            iterator()
+            T &operator*()
+            bint operator==(iterator)
+            bint operator!=(iterator)
+            iterator operator++()
+        set()
+        size_t size()
+        bint empty()
+        void insert(const T &)
+        size_t erase(const T &)
+        iterator begin()
+        iterator end()
+        iterator upper_bound(const T &)
+
+cdef extern from "<map>" namespace "std" nogil:
+    cdef cppclass map[K, V]:
+        cppclass iterator:
+            iterator()
+            pair[K, V] &operator*()
+            bint operator==(iterator)
+            bint operator!=(iterator)
+            iterator operator++()
+        map()
+        V &operator[](const K &)
+        size_t erase(const K &)
+        iterator begin()
+        iterator end()
+        iterator find(const K &)
 
 cdef extern from "<unordered_map>" namespace "std" nogil:
     cdef cppclass unordered_map[K, V]:

@@ -199,12 +199,22 @@ cdef object audit_count(Store *store, uint64_t entry_id):
     return entry[3]
 
 
-cdef object answered_request(Store *store, str request_id, int64_t now_ns):
-    """Return the Outcome stored for a request id within the last 24 h, or None."""
+cdef bytes request_key(str request_id, str requester):
+    """Return what a request is found by: ids belong to who sends them, however both are chosen.
+
+    A byte that no id begins with (it is not UTF-8), the length of who asks, who, and the id. The id
+    alone, for nobody, was the key of requests before they belonged to somebody.
+    """
+    who = requester.encode()
+    return (b"\xff" + bytes([len(who)]) + who if who else b"") + request_id.encode()
+
+
+cdef object answered_request(Store *store, bytes key, int64_t now_ns):
+    """Return the Outcome stored under a request's key within the last 24 h, or None."""
     cdef TableCursor scan
     cdef RequestRow row
     _begin(store, REQUESTS, &scan)
-    value = _bytes(&scan.value) if _find(&scan, request_id.encode()) else None
+    value = _bytes(&scan.value) if _find(&scan, key) else None
     _end(&scan)
     if value is None:
         return None

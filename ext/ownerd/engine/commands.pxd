@@ -8,7 +8,7 @@ from ownerd.base.live cimport LiveCommand
 from ownerd.rules.ownership cimport Policy
 from ownerd.storage.catalog cimport List
 from ownerd.storage.store cimport Store
-from ownerd.storage.tables cimport AuditRow
+from ownerd.storage.tables cimport AuditRow, EventRow
 
 cdef enum CommandKind:
     CREATE_LIST
@@ -47,6 +47,10 @@ cdef cppclass Rename:
     uint32_t number
     string name
 
+cdef struct Appended:
+    uint32_t number                   # of the list
+    EventRow row
+
 # Which fields are read depends on the kind; see the functions of commands.pyx.
 cdef cppclass Command:
     Task task
@@ -71,7 +75,7 @@ cdef cppclass Command:
     string category
     string principal
     string note
-    string request_id
+    string request_key                # of the requester and its id; empty: not remembered
     string memo
     uint64_t entry_id                 # in: IMPORT_ROWS; out: the audit entry
     # the outcome
@@ -83,6 +87,7 @@ cdef cppclass Command:
     # between apply and commit
     List *list
     vector[Rename] renames
+    vector[Appended] appended         # events
 
 
 cdef int command_run(Store *store, Command *command, int64_t now_ns) noexcept nogil

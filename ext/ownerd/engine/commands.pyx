@@ -21,23 +21,24 @@ from ownerd.base.bytes cimport Slice, empty_slice, put_be64, slice_of, text_slic
 from ownerd.base.containers cimport vector
 from ownerd.base.lmdb cimport MDB_SUCCESS
 from ownerd.rules.ownership cimport (
-    ALL_CAMPAIGNS, EVENT_DURATION, EVENT_RELEASE, EVENT_RESERVATIONS_END, Code, Event,
-    hold_alive, hold_owned, rules_import,
+    ALL_CAMPAIGNS, EVENT_DURATION, EVENT_RELEASE, EVENT_RESERVATIONS_END, FORBIDDEN, TAKEN_OVER,
+    Code, Event, ImportRuling, rules_import, rules_release,
 )
 from ownerd.storage.capacity cimport CAPACITY_FOR_GRANTS, is_full
 from ownerd.storage.catalog cimport (
-    List, add_campaign, all_lists, campaign_known, campaign_of, delete_code_row, drop_list,
-    find_campaign, find_code, find_list, find_uncounted, list_acquired, load_codes, load_list,
-    put_campaign, put_code, put_dropped_list, put_event, put_list, rename_campaign,
+    Catalog, List, add_campaign, all_lists, campaign_known, campaign_of, delete_code_row,
+    drop_list, find_campaign, find_code, find_list, find_list_number, list_acquired,
+    list_appended, list_draft, load_codes, load_list, put_campaign, put_code, put_dropped_list,
+    put_event, put_list, rename_campaign,
 )
+from ownerd.storage.events cimport find_uncounted
 from ownerd.storage.records cimport Record, record_load, record_store
 from ownerd.storage.store cimport (
     Store, next_entry_id, store_abort, store_begin, store_capacity, store_commit,
     store_disk_full, store_revision, take_entry_id, take_list_number,
 )
 from ownerd.storage.tables cimport (
-    AUDIT, COUNT_PENDING, PRINCIPALS, REQUESTS, REQUEST_MEMORY_NS, AuditRow, EventRow,
-    RequestRow,
+    AUDIT, COUNT_PENDING, PRINCIPALS, REQUESTS, REQUEST_MEMORY_NS, AuditRow, RequestRow,
 )
 from ownerd.storage.transaction cimport delete_row, get_row, put_row
 
@@ -120,14 +121,16 @@ cdef void append_event(
     Store *store, Command *command, List *draft, Event event, bint counted
 ) noexcept nogil:
     """Add an event to the list's log; from its commit on every record is judged by it."""
-    cdef EventRow row
-    memset(&row, 0, sizeof(row))
+    cdef Appended appended
+    memset(&appended.row, 0, sizeof(appended.row))
     draft.head_seq += 1
-    row.event = event
-    row.event.seq = draft.head_seq
-    row.entry_id = command.entry_id
-    row.counted = counted
-    put_event(&store.catalog, draft.number, &row)
+    appended.number = draft.number
+    appended.row.event = event
+    appended.row.event.seq = draft.head_seq
+    appended.row.entry_id = command.entry_id
+    appended.row.counted = counted
+    command.appended.push_back(appended)
+    put_event(&store.catalog, draft.number, &appended.row)
 
 
 cdef void update_policy(Store *store, Command *command, int64_t now_ns) noexcept nogil:
@@ -136,7 +139,7 @@ cdef void update_policy(Store *store, Command *command, int64_t now_ns) noexcept
     cdef Event event
     if not known_list(store, command):
         return
-    draft = command.list[0]
+    list_draft(command.list, &draft)
     if draft.policy.duration_ns != command.policy.duration_ns:
         event = event_of(EVENT_DURATION, ALL_CAMPAIGNS, now_ns)
         event.duration_ns = command.policy.duration_ns
@@ -158,7 +161,7 @@ cdef void delete_list(Store *store, Command *command, int64_t now_ns) noexcept n
     if not command.force and command.list.acquire_revision > command.acquire_revision:
         refuse_about(&command.task, LIST_DIALED, text_slice(command.list_id))
         return
-    if find_uncounted(command.list) != NULL:
+    if find_uncounted(&command.list.events) != NULL:
         refuse_about(&command.task, LIST_UNCOUNTED, text_slice(command.list_id))
         return
     put_dropped_list(&store.catalog, command.list)
@@ -174,7 +177,7 @@ cdef void release(Store *store, Command *command, int64_t now_ns) noexcept nogil
     event.include_reservations = command.include_reservations
     if not known_list(store, command):
         return
-    draft = command.list[0]
+    list_draft(command.list, &draft)
     command.count = COUNT_PENDING
     if command.all_campaigns:
         append_event(store, command, &draft, event, False)
@@ -193,8 +196,7 @@ cdef void release_records(Store *store, Command *command, int64_t now_ns) noexce
         return
     for i in range(command.record_ids.size()):
         record_load(store, command.list, text_slice(command.record_ids[i]), NULL, &record)
-        if hold_owned(&record.hold, now_ns):
-            record.hold.owned_since_ns = record.hold.owned_until_ns = 0
+        if rules_release(&record.hold, now_ns):
             record_store(store, command.list, &record, now_ns)
             command.count += 1
 
@@ -257,7 +259,8 @@ cdef void signal_campaign(Store *store, Command *command, int64_t now_ns) noexce
 cdef void stop_on_list(
     Store *store, Command *command, List *lst, uint32_t campaign, int64_t now_ns
 ) noexcept nogil:
-    cdef List draft = lst[0]
+    cdef List draft
+    list_draft(lst, &draft)
     append_event(store, command, &draft, event_of(EVENT_RESERVATIONS_END, campaign, now_ns), True)
     put_list(&store.catalog, &draft)
 
@@ -316,16 +319,16 @@ cdef bint import_row(Store *store, Command *command, ImportRow *row, int64_t now
     """Write one row; False if another campaign's hold is in the way."""
     cdef Record record
     cdef uint32_t number = find_campaign(&store.catalog, text_slice(row.campaign_id))
-    cdef bint taken
+    cdef ImportRuling ruling
     record_load(store, command.list, text_slice(row.record_id), NULL, &record)
-    taken = hold_alive(&record.hold, now_ns) and record.hold.campaign != number
-    if not rules_import(
+    ruling = rules_import(
         &record.hold, number, row.until_ns, command.strategy == IMPORT_OVERWRITE, now_ns
-    ):
+    )
+    if ruling == FORBIDDEN:
         return False
     ensure_campaign(store, command, row.campaign_id, row.campaign_name)
     record_store(store, command.list, &record, now_ns)
-    command.tally[<int> TALLY_OVERWRITTEN if taken else <int> TALLY_IMPORTED] += 1
+    command.tally[<int> TALLY_OVERWRITTEN if ruling == TAKEN_OVER else <int> TALLY_IMPORTED] += 1
     return True
 
 
@@ -374,8 +377,8 @@ cdef bint replay(Store *store, Command *command, int64_t now_ns) noexcept nogil:
     cdef AuditRow entry
     cdef Slice value
     cdef string note
-    if command.request_id.empty() or not get_row(
-        &store.txn, REQUESTS, text_slice(command.request_id), &value
+    if command.request_key.empty() or not get_row(
+        &store.txn, REQUESTS, text_slice(command.request_key), &value
     ):
         return False
     memcpy(&row, value.data, sizeof(row))
@@ -408,14 +411,14 @@ cdef void record_command(Store *store, Command *command, int64_t now_ns) noexcep
         entry.revision = command.revision
         entry.count = command.count
         put_audit(store, command.entry_id, &entry, command.note)
-    if command.request_id.empty():
+    if command.request_key.empty():
         return
     request.time_ns = now_ns
     request.revision = command.revision
     request.entry_id = command.entry_id
     memcpy(request.tally, command.tally, sizeof(request.tally))
     put_row(
-        &store.txn, REQUESTS, text_slice(command.request_id), slice_of(&request, sizeof(request)),
+        &store.txn, REQUESTS, text_slice(command.request_key), slice_of(&request, sizeof(request)),
         text_slice(command.memo),
     )
 
@@ -426,25 +429,23 @@ cdef int refresh_catalog(Store *store, Command *command) noexcept nogil:
     A catalog that could not be refreshed would decide by a policy or a log that is not in force any
     more, so an error here stops the store like a failed commit.
     """
+    cdef Catalog *catalog = &store.catalog
+    cdef Appended *appended
     cdef size_t i
-    cdef vector[List *] lists
-    cdef int code = MDB_SUCCESS
     for i in range(command.renames.size()):
-        rename_campaign(&store.catalog, command.renames[i].number, command.renames[i].name)
+        rename_campaign(catalog, command.renames[i].number, command.renames[i].name)
+    for i in range(command.appended.size()):
+        appended = &command.appended[i]
+        list_appended(catalog, find_list_number(catalog, appended.number), &appended.row)
     if command.kind == UPSERT_CODE or command.kind == DELETE_CODE:
-        return load_codes(&store.catalog)
-    elif command.kind == DELETE_LIST:
-        drop_list(&store.catalog, text_slice(command.list_id))
-    elif command.kind == SIGNAL_CAMPAIGN and command.list == NULL:
-        all_lists(&store.catalog, &lists)
-        for i in range(lists.size()):
-            if code == MDB_SUCCESS:
-                code = load_list(&store.catalog, text_slice(lists[i].id))
+        return load_codes(catalog)
+    if command.kind == DELETE_LIST:
+        drop_list(catalog, text_slice(command.list_id))
     elif command.kind == IMPORT_ROWS:
         list_acquired(command.list, command.revision)
-    elif command.kind == CREATE_LIST or command.list != NULL:
-        return load_list(&store.catalog, text_slice(command.list_id))
-    return code
+    elif command.kind == CREATE_LIST or command.kind == UPDATE_POLICY:
+        return load_list(catalog, text_slice(command.list_id))
+    return MDB_SUCCESS
 
 
 cdef bint is_revision(const Command *command) noexcept nogil:

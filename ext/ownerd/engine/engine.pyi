@@ -74,6 +74,7 @@ class Engine:
         *,
         note: bytes = b"",
         request_id: str = "",
+        requester: str = "",
         memo: bytes = b"",
     ) -> Outcome: ...
     def update_policy(
@@ -84,6 +85,7 @@ class Engine:
         *,
         note: bytes = b"",
         request_id: str = "",
+        requester: str = "",
         memo: bytes = b"",
     ) -> Outcome: ...
     def delete_list(
@@ -94,6 +96,7 @@ class Engine:
         expected_revision: int = 0,
         note: bytes = b"",
         request_id: str = "",
+        requester: str = "",
         memo: bytes = b"",
     ) -> Outcome: ...
     def release(
@@ -104,6 +107,7 @@ class Engine:
         *,
         note: bytes = b"",
         request_id: str = "",
+        requester: str = "",
         memo: bytes = b"",
     ) -> Outcome: ...
     def release_records(
@@ -113,6 +117,7 @@ class Engine:
         *,
         note: bytes = b"",
         request_id: str = "",
+        requester: str = "",
         memo: bytes = b"",
     ) -> Outcome: ...
     def count_released(self, entry_id: int) -> int: ...
@@ -124,6 +129,7 @@ class Engine:
         *,
         note: bytes = b"",
         request_id: str = "",
+        requester: str = "",
         memo: bytes = b"",
     ) -> Outcome: ...
     def signal_campaign(
@@ -134,6 +140,7 @@ class Engine:
         *,
         note: bytes = b"",
         request_id: str = "",
+        requester: str = "",
         memo: bytes = b"",
     ) -> Outcome: ...
     def upsert_code(
@@ -145,10 +152,17 @@ class Engine:
         *,
         note: bytes = b"",
         request_id: str = "",
+        requester: str = "",
         memo: bytes = b"",
     ) -> Outcome: ...
     def delete_code(
-        self, code: str, *, note: bytes = b"", request_id: str = "", memo: bytes = b""
+        self,
+        code: str,
+        *,
+        note: bytes = b"",
+        request_id: str = "",
+        requester: str = "",
+        memo: bytes = b"",
     ) -> Outcome: ...
     def import_rows(
         self,
@@ -159,6 +173,7 @@ class Engine:
         *,
         note: bytes = b"",
         request_id: str = "",
+        requester: str = "",
         memo: bytes = b"",
     ) -> Outcome: ...
     def put_principal(
@@ -168,10 +183,17 @@ class Engine:
         *,
         note: bytes = b"",
         request_id: str = "",
+        requester: str = "",
         memo: bytes = b"",
     ) -> Outcome: ...
     def delete_principal(
-        self, principal_id: str, *, note: bytes = b"", request_id: str = "", memo: bytes = b""
+        self,
+        principal_id: str,
+        *,
+        note: bytes = b"",
+        request_id: str = "",
+        requester: str = "",
+        memo: bytes = b"",
     ) -> Outcome: ...
     def note_refusals(self, count: int, *, note: bytes) -> Outcome: ...
     def get_list(self, list_id: str) -> ListInfo | None: ...
@@ -180,7 +202,7 @@ class Engine:
     def codes(self, after: str, limit: int) -> list[tuple[str, str, bool, bool]]: ...
     def principals(self) -> list[tuple[str, bytes]]: ...
     def audit(self, before: int, limit: int) -> list[tuple[int, int, int, int | None, bytes]]: ...
-    def request(self, request_id: str) -> Outcome | None: ...
+    def request(self, request_id: str, requester: str = "") -> Outcome | None: ...
     def snapshot(self, list_id: str) -> Snapshot: ...
     @property
     def time_ns(self) -> int: ...

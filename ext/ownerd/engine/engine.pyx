@@ -20,7 +20,7 @@ from ownerd.base.lmdb cimport MDB_CORRUPTED, lmdb
 from ownerd.base.threads cimport thread_wait
 from ownerd.engine.admin_reads cimport (
     answered_request, audit_count, audit_page, campaign_page, code_page, entry_count, list_info,
-    list_page, policy_from, principal_rows,
+    list_page, policy_from, principal_rows, request_key,
 )
 from ownerd.engine.commands cimport (
     CREATE_LIST, DELETE_CODE, DELETE_LIST, DELETE_PRINCIPAL, IMPORT_ROWS, NOTE_REFUSALS,
@@ -97,6 +97,14 @@ cdef assign_bytes(string *target, bytes data):
     target.assign(<const char *> data, len(data))
 
 
+cdef bytes _request_key(str request_id, str requester):
+    """Return the key of a checked request id."""
+    cdef string checked
+    assign(&checked, request_id, "request_id", 1, REQUEST_ID_BYTES)
+    assign(&checked, requester, "requester", 0, PRINCIPAL_ID_BYTES)
+    return request_key(request_id, requester)
+
+
 class Reading:
     """Keeps an engine's files open while a block reads them; Refused once it is closed."""
 
@@ -115,14 +123,17 @@ cdef class Pending:
 
     cdef Command *command
 
-    def __cinit__(self, int kind, str list_id, bytes note, str request_id, bytes memo):
+    def __cinit__(
+        self, int kind, str list_id, bytes note, str request_id, str requester, bytes memo
+    ):
         self.command = new Command()
         self.command.task.kind = TASK_COMMAND
         self.command.task.body = self.command
         self.command.kind = <uint8_t> kind
         if list_id or kind not in LISTLESS_KINDS:
             assign(&self.command.list_id, list_id, "list_id", 1, LIST_ID_BYTES)
-        assign(&self.command.request_id, request_id, "request_id", 0, REQUEST_ID_BYTES)
+        if request_id:
+            assign_bytes(&self.command.request_key, _request_key(request_id, requester))
         assign_bytes(&self.command.note, note)
         assign_bytes(&self.command.memo, memo)
 
@@ -143,7 +154,7 @@ cdef class Engine:
 
     Calls of the control plane block (without the GIL) until they are durable. They take `note`, the
     bytes kept in the audit entry, `request_id` with `memo`, the bytes given back when the same id
-    comes again within 24 h (R20). They return an Outcome and raise Refused.
+    of the same `requester` comes again within 24 h (R20). They return an Outcome and raise Refused.
 
     Args:
         directory: the data directory; created if it is not there.
@@ -274,26 +285,28 @@ cdef class Engine:
 
     # --- control plane
 
-    def create_list(self, list_id, policy, *, note=b"", request_id="", memo=b""):
+    def create_list(self, list_id, policy, *, note=b"", request_id="", requester="", memo=b""):
         """Create a contact list. Refused: ALREADY_EXISTS."""
-        cdef Pending pending = Pending(CREATE_LIST, list_id, note, request_id, memo)
+        cdef Pending pending = Pending(CREATE_LIST, list_id, note, request_id, requester, memo)
         pending.command.policy = policy_from(policy)
         return self._run(pending)
 
     def update_policy(
-        self, list_id, policy, expected_revision=0, *, note=b"", request_id="", memo=b""
+        self, list_id, policy, expected_revision=0, *,
+        note=b"", request_id="", requester="", memo=b"",
     ):
         """Set a list's policy (R12-R14). Refused: NOT_FOUND; ABORTED if it is at another revision.
 
         `expected_revision` is the ListInfo.update_revision that the caller saw, 0 for any.
         """
-        cdef Pending pending = Pending(UPDATE_POLICY, list_id, note, request_id, memo)
+        cdef Pending pending = Pending(UPDATE_POLICY, list_id, note, request_id, requester, memo)
         pending.command.policy = policy_from(policy)
         pending.command.expected_revision = expected_revision
         return self._run(pending)
 
     def delete_list(
-        self, list_id, *, force, expected_revision=0, note=b"", request_id="", memo=b""
+        self, list_id, *, force, expected_revision=0,
+        note=b"", request_id="", requester="", memo=b"",
     ):
         """Delete a list. Refused: NOT_FOUND, ABORTED; FAILED_PRECONDITION with live ownership.
 
@@ -302,7 +315,7 @@ cdef class Engine:
         cdef Pending pending
         owned = 0
         revision = 0
-        if not (request_id and self.request(request_id)):
+        if not (request_id and self.request(request_id, requester)):
             with self.snapshot(list_id) as snapshot:
                 owned = snapshot.count_owned()
                 revision = snapshot.revision
@@ -310,7 +323,7 @@ cdef class Engine:
                 raise refused(LIST_OWNED, list_id=f'"{list_id}"', owned=owned)
             for entry_id in self.pending_counts(list_id):  # as long as its records are there
                 self.count_released(entry_id)
-        pending = Pending(DELETE_LIST, list_id, note, request_id, memo)
+        pending = Pending(DELETE_LIST, list_id, note, request_id, requester, memo)
         pending.command.force = force
         pending.command.acquire_revision = revision
         pending.command.expected_revision = expected_revision
@@ -318,23 +331,27 @@ cdef class Engine:
         return self._run(pending)
 
     def release(
-        self, list_id, campaign_ids, include_reservations, *, note=b"", request_id="", memo=b""
+        self, list_id, campaign_ids, include_reservations, *,
+        note=b"", request_id="", requester="", memo=b"",
     ):
         """Release the ownership of some campaigns (None: all) at one instant (R15).
 
         In force when this returns; `count_released` then says how many. Refused: NOT_FOUND for the
         list or a campaign.
         """
-        cdef Pending pending = Pending(RELEASE, list_id, note, request_id, memo)
+        cdef Pending pending = Pending(RELEASE, list_id, note, request_id, requester, memo)
         pending.command.include_reservations = include_reservations
         pending.command.all_campaigns = campaign_ids is None
         for campaign_id in dict.fromkeys(campaign_ids or ()):
             add_campaign_id(pending, campaign_id)
         return self._run(pending)
 
-    def release_records(self, list_id, record_ids, *, note=b"", request_id="", memo=b""):
+    def release_records(
+        self, list_id, record_ids, *,
+        note=b"", request_id="", requester="", memo=b"",
+    ):
         """Release the ownership of single records; those that nobody owns are not counted."""
-        cdef Pending pending = Pending(RELEASE_RECORDS, list_id, note, request_id, memo)
+        cdef Pending pending = Pending(RELEASE_RECORDS, list_id, note, request_id, requester, memo)
         for i, record_id in enumerate(record_ids):
             pending.command.record_ids.push_back(string())
             assign(
@@ -375,44 +392,49 @@ cdef class Engine:
         raise_refusal(&count.task)
         return sorted(count.pending[i] for i in range(count.pending.size()))
 
-    def upsert_campaign(self, campaign_id, name, *, note=b"", request_id="", memo=b""):
+    def upsert_campaign(
+        self, campaign_id, name, *,
+        note=b"", request_id="", requester="", memo=b"",
+    ):
         """Register a campaign, or rename it; "" keeps the name (at first, the id)."""
-        cdef Pending pending = Pending(UPSERT_CAMPAIGN, "", note, request_id, memo)
+        cdef Pending pending = Pending(UPSERT_CAMPAIGN, "", note, request_id, requester, memo)
         add_campaign_id(pending, campaign_id)
         assign(&pending.command.name, name, "name", 0, CAMPAIGN_NAME_BYTES)
         return self._run(pending)
 
     def signal_campaign(
-        self, campaign_id, list_id, stopped, *, note=b"", request_id="", memo=b""
+        self, campaign_id, list_id, stopped, *, note=b"", request_id="", requester="", memo=b""
     ):
         """End a stopped campaign's reservations on a list ("": all lists); R16.
 
         Recycle and reset (`stopped` False) only leave an audit entry. Refused: NOT_FOUND.
         """
-        cdef Pending pending = Pending(SIGNAL_CAMPAIGN, list_id, note, request_id, memo)
+        cdef Pending pending = Pending(SIGNAL_CAMPAIGN, list_id, note, request_id, requester, memo)
         add_campaign_id(pending, campaign_id)
         pending.command.stopped = stopped
         return self._run(pending)
 
     def upsert_code(
-        self, code, category, counts_as_attempt, success, *, note=b"", request_id="", memo=b""
+        self, code, category, counts_as_attempt, success, *,
+        note=b"", request_id="", requester="", memo=b"",
     ):
         """Add or change a wrap-up code."""
-        cdef Pending pending = Pending(UPSERT_CODE, "", note, request_id, memo)
+        cdef Pending pending = Pending(UPSERT_CODE, "", note, request_id, requester, memo)
         assign(&pending.command.code, code, "code", 1, WRAP_UP_CODE_BYTES)
         assign(&pending.command.category, category, "category", 1, CATEGORY_BYTES)
         pending.command.counts_as_attempt = counts_as_attempt
         pending.command.success = success
         return self._run(pending)
 
-    def delete_code(self, code, *, note=b"", request_id="", memo=b""):
+    def delete_code(self, code, *, note=b"", request_id="", requester="", memo=b""):
         """Delete a wrap-up code. Refused: NOT_FOUND."""
-        cdef Pending pending = Pending(DELETE_CODE, "", note, request_id, memo)
+        cdef Pending pending = Pending(DELETE_CODE, "", note, request_id, requester, memo)
         assign(&pending.command.code, code, "code", 1, WRAP_UP_CODE_BYTES)
         return self._run(pending)
 
     def import_rows(
-        self, list_id, rows, strategy, entry_id=0, *, note=b"", request_id="", memo=b""
+        self, list_id, rows, strategy, entry_id=0, *,
+        note=b"", request_id="", requester="", memo=b"",
     ):
         """Import up to 10,000 rows (record_id, campaign_id, campaign_name, expire_ns or None).
 
@@ -425,7 +447,7 @@ cdef class Engine:
         cdef size_t i
         if len(rows) > BATCH_RECORDS:
             raise ValueError(f"{len(rows)} rows in one chunk; {BATCH_RECORDS} are allowed")
-        pending = Pending(IMPORT_ROWS, list_id, note, request_id, memo)
+        pending = Pending(IMPORT_ROWS, list_id, note, request_id, requester, memo)
         pending.command.strategy = strategy
         pending.command.entry_id = entry_id
         pending.command.rows.resize(len(rows))
@@ -440,16 +462,19 @@ cdef class Engine:
             row.until_ns = NEVER_NS if expire_ns is None else <int64_t> expire_ns
         return self._run(pending)
 
-    def put_principal(self, principal_id, bytes kept, *, note=b"", request_id="", memo=b""):
+    def put_principal(
+        self, principal_id, bytes kept, *,
+        note=b"", request_id="", requester="", memo=b"",
+    ):
         """Keep `kept` of a principal, in the place of what was kept of it before."""
-        cdef Pending pending = Pending(PUT_PRINCIPAL, "", note, request_id, memo)
+        cdef Pending pending = Pending(PUT_PRINCIPAL, "", note, request_id, requester, memo)
         assign(&pending.command.name, principal_id, "principal_id", 1, PRINCIPAL_ID_BYTES)
         assign_bytes(&pending.command.principal, kept)
         return self._run(pending)
 
-    def delete_principal(self, principal_id, *, note=b"", request_id="", memo=b""):
+    def delete_principal(self, principal_id, *, note=b"", request_id="", requester="", memo=b""):
         """Keep nothing of a principal any more; one that is not there is no error."""
-        cdef Pending pending = Pending(DELETE_PRINCIPAL, "", note, request_id, memo)
+        cdef Pending pending = Pending(DELETE_PRINCIPAL, "", note, request_id, requester, memo)
         assign(&pending.command.name, principal_id, "principal_id", 1, PRINCIPAL_ID_BYTES)
         return self._run(pending)
 
@@ -458,7 +483,7 @@ cdef class Engine:
 
         Refused: RESOURCE_EXHAUSTED, while only the capacity for releases is left.
         """
-        cdef Pending pending = Pending(NOTE_REFUSALS, "", note, "", b"")
+        cdef Pending pending = Pending(NOTE_REFUSALS, "", note, "", "", b"")
         pending.command.count = count
         return self._run(pending)
 
@@ -515,10 +540,14 @@ cdef class Engine:
         with Reading(self):
             return audit_page(self.core.store, before, limit)
 
-    def request(self, request_id):
-        """Return the Outcome stored for a request id in the last 24 h, or None."""
+    def request(self, request_id, requester=""):
+        """Return the Outcome stored for a caller's request id in the last 24 h, or None.
+
+        Without a requester: what was stored before request ids belonged to one.
+        """
+        key = request_key(request_id, requester)
         with Reading(self):
-            return answered_request(self.core.store, request_id, clock_now(self.core.clock))
+            return answered_request(self.core.store, key, clock_now(self.core.clock))
 
     def snapshot(self, list_id):
         """Return a Snapshot of a list as of now. Refused: NOT_FOUND, RESOURCE_EXHAUSTED."""

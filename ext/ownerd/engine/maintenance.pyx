@@ -24,7 +24,8 @@ from ownerd.engine.release_count cimport ReleaseCount, count_release, release_co
 from ownerd.storage.flush cimport flush_immutable, flush_memtable, flush_progress
 from ownerd.storage.memtables cimport has_immutable
 from ownerd.storage.record_tree cimport (
-    STOP_STEPPING, NextStep, is_out_of_space, set_out_of_space, views_open,
+    STOP_STEPPING, NextStep, begin_view_epoch, former_views_open, is_out_of_space,
+    set_out_of_space,
 )
 from ownerd.storage.store cimport (
     Store, store_drop_flushed, store_rotate, store_trim, store_trim_due,
@@ -72,7 +73,7 @@ cdef int do_work(
         )
     if plan.work == WORK_VACUUM:
         return vacuum_records(
-            &engine.maintenance.vacuum, engine.store.tree, plan.horizon_ns, next_step, context
+            &engine.maintenance.vacuum, engine.store.tree, next_step, context
         )
     if plan.work == WORK_COUNT and next_step(context) != STOP_STEPPING:
         return count_planned(engine, plan)
@@ -126,8 +127,7 @@ cdef int count_planned(EngineCore *engine, PlanTask *plan) noexcept nogil:
     cdef ReleaseCount count
     cdef int code
     release_count_init(&count)
-    count.list_id = plan.target.list_id
-    count.entry_id = plan.target.uncounted_entry
+    count.entry_id = plan.uncounted_entry
     code = count_release(engine, &count)
     task_clear(&count.task)
     return code
@@ -152,10 +152,14 @@ cdef bint is_urgent(EngineCore *engine) noexcept nogil:
 
 
 cdef void spare_readers(EngineCore *engine) noexcept nogil:
-    """Wait while somebody reads a snapshot, unless a flush is urgent or it takes too long."""
+    """Wait until those who read a snapshot now are done, unless that is urgent or takes too long.
+
+    Whoever begins meanwhile is not waited for: where somebody always reads, nothing would be done.
+    """
     cdef int64_t end_ns = clock_elapsed() + READER_PATIENCE_NS
+    begin_view_epoch(engine.store.tree)
     while queue_takes_tasks(&engine.queue) and not is_urgent(engine) and clock_elapsed() < end_ns \
-            and views_open(engine.store.tree):
+            and former_views_open(engine.store.tree):
         usleep(READER_PAUSE_US)
 
 

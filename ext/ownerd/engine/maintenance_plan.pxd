@@ -1,15 +1,15 @@
 """C interface of maintenance_plan: what maintenance does next, and the steps that are the writer's.
 """
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libcpp.memory cimport shared_ptr
 
 from ownerd.api.task cimport Task
-from ownerd.base.containers cimport mutex
+from ownerd.base.containers cimport mutex, string
 from ownerd.storage.flush cimport Flush
 from ownerd.storage.memtable cimport Memtable
 from ownerd.storage.store cimport Store
-from ownerd.storage.vacuum cimport Vacuum, VacuumTarget
+from ownerd.storage.vacuum cimport Vacuum
 
 cdef enum:
     URGENT_STEP_NS = 20_000_000       # a step's time while somebody waits for it
@@ -32,10 +32,14 @@ cdef cppclass MaintenanceState:
     int64_t step_ns                   # how long a step may take, beside its commit
     Flush flush
     Vacuum vacuum
-    # what is still to come of the last vacuum of everything; the writer thread's
-    uint64_t vacuum_round             # every list whose own round is lower is due
+    # what is still to come of the last round, a vacuum of everything; the writer thread's
+    int64_t round_ns                  # lists that are due by then are vacuumed
     bint flush_due                    # the active memtable is to be flushed, full or not
     bint requests_due
+    string requests_after             # the key of the last request that was looked at
+    # counts and vacuums take turns
+    bint count_waits                  # the last that was begun is a vacuum
+    uint32_t counted_number           # the last list with a release that was counted here
 
 # Asked of the writer thread: what is to be done next; then, where it is the writer's, to do it.
 cdef cppclass PlanTask:
@@ -43,8 +47,7 @@ cdef cppclass PlanTask:
     bint vacuum_all                   # in: begin a vacuum of everything
     Work work                         # out; a step that finds no space for its commit says NOTHING
     shared_ptr[Memtable] memtable     # out: WORK_FLUSH
-    VacuumTarget target               # out: WORK_COUNT, WORK_BEGIN_VACUUM
-    int64_t horizon_ns                # out: WORK_VACUUM
+    uint64_t uncounted_entry          # out: WORK_COUNT, the release's audit entry
 
 
 cdef inline bint is_writers(Work work) noexcept nogil:

@@ -29,6 +29,11 @@ cdef enum AttemptOutcome:             # the numbers of dial.proto
     NOT_CONTROLLED = 5
     REJECTED = 6
 
+cdef enum ImportRuling:
+    FORBIDDEN                         # another campaign's hold is in the way
+    GIVEN
+    TAKEN_OVER                        # from another campaign
+
 cdef enum HoldKind:                   # the numbers of dial.proto
     NOBODY = 0
     RESERVED = 1
@@ -91,6 +96,11 @@ cdef inline bint hold_alive(const Hold *hold, int64_t now_ns) noexcept nogil:
     return hold_owned(hold, now_ns) or hold_reserved(hold, now_ns)
 
 
+cdef inline int64_t hold_end(const Hold *hold) noexcept nogil:
+    """Return when the record is, or was, nobody's any more."""
+    return max(hold.owned_until_ns, hold.reserved_until_ns)
+
+
 cdef inline int64_t time_after(int64_t now_ns, int64_t duration_ns) noexcept nogil:
     """Return now + duration; never, if that is the duration or lies beyond what int64 holds."""
     return NEVER_NS if duration_ns >= NEVER_NS - now_ns else now_ns + duration_ns
@@ -98,13 +108,16 @@ cdef inline int64_t time_after(int64_t now_ns, int64_t duration_ns) noexcept nog
 
 cdef Holder rules_holder(const Hold *hold, int64_t now_ns) noexcept nogil
 cdef bint rules_apply_event(Hold *hold, const Event *event) noexcept nogil
+cdef bint rules_follows(const Event *duration, const Event *next_duration) noexcept nogil
+cdef void rules_apply_durations(Hold *hold, const Event *first, const Event *last) noexcept nogil
 cdef Ruling rules_claim(
     Hold *hold, const Policy *policy, uint32_t campaign, int64_t now_ns
 ) noexcept nogil
 cdef Ruling rules_attempt(
     Hold *hold, const Policy *policy, const Code *code, uint32_t campaign, int64_t now_ns
 ) noexcept nogil
-cdef bint rules_import(
+cdef bint rules_release(Hold *hold, int64_t now_ns) noexcept nogil
+cdef ImportRuling rules_import(
     Hold *hold, uint32_t campaign, int64_t until_ns, bint overwrite, int64_t now_ns
 ) noexcept nogil
 cdef int64_t rules_renewal_window(const Policy *policy) noexcept nogil

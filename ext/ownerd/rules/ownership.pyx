@@ -179,6 +179,24 @@ cdef bint _apply(Hold *hold, const Event *event) noexcept nogil:
     return released
 
 
+cdef bint rules_follows(const Event *duration, const Event *next_duration) noexcept nogil:
+    """Tell whether what one duration change sets is still alive at the next one's instant (R12)."""
+    return next_duration.time_ns < time_after(duration.time_ns, duration.duration_ns)
+
+
+cdef void rules_apply_durations(Hold *hold, const Event *first, const Event *last) noexcept nogil:
+    """Bring the state past a run of duration changes, of which each follows the one before it.
+
+    What is alive at the first one's instant has the last one's expiration after the run, so the
+    ones between need not be looked at.
+    """
+    assert_that(first.kind == EVENT_DURATION and last.kind == EVENT_DURATION, "a run of durations")
+    assert_that(hold.event_seq < first.seq <= last.seq, "events are applied in their order")
+    hold.event_seq = last.seq
+    if hold_owned(hold, first.time_ns):
+        hold.owned_until_ns = time_after(last.time_ns, last.duration_ns)
+
+
 cdef Ruling rules_claim(
     Hold *hold, const Policy *policy, uint32_t campaign, int64_t now_ns
 ) noexcept nogil:
@@ -274,43 +292,61 @@ cdef Ruling _valid_attempt(
     return ruling
 
 
-cdef bint rules_import(
+cdef bint rules_release(Hold *hold, int64_t now_ns) noexcept nogil:
+    """Release a single record (R15); False if nobody owns it. A dial in progress goes on."""
+    cdef bint owned = hold_owned(hold, now_ns)
+    cdef Hold before = hold[0]
+    if ASSERTING:
+        _assert_hold(hold, now_ns)
+    if owned:
+        hold.owned_since_ns = hold.owned_until_ns = 0
+    if ASSERTING:
+        assert_that(not hold_owned(hold, now_ns), "nobody owns what is released")
+        assert_that(
+            hold_reserved(hold, now_ns) == hold_reserved(&before, now_ns),
+            "a release of a record leaves its reservation",
+        )
+        assert_that(owned or _same(&before, hold), "what nobody owns stays as it is")
+    return owned
+
+
+cdef ImportRuling rules_import(
     Hold *hold, uint32_t campaign, int64_t until_ns, bint overwrite, int64_t now_ns
 ) noexcept nogil:
-    """Give the record to `campaign` until `until_ns`; False if another campaign's hold forbids it.
+    """Give the record to `campaign` until `until_ns`, unless another campaign's hold forbids it.
 
     The same campaign's ownership keeps its acquisition time, and its reservation stays: a dial may
     be in progress.
     """
-    cdef bint taken
+    cdef ImportRuling ruling
     cdef Hold before = hold[0]
-    taken = _import(hold, campaign, until_ns, overwrite, now_ns)
+    ruling = _import(hold, campaign, until_ns, overwrite, now_ns)
     assert_that(hold.event_seq == before.event_seq, "an import is no event of the list")
     if ASSERTING:
         _assert_hold(hold, now_ns)
-        if taken:
+        if ruling == FORBIDDEN:
+            assert_that(_same(&before, hold), "what is not given stays as it is")
+        else:
             assert_that(
                 hold.campaign == campaign and hold.owned_until_ns == until_ns,
                 "an imported record is its campaign's until then",
             )
-        else:
-            assert_that(_same(&before, hold), "what is not taken stays as it is")
-    return taken
+    return ruling
 
 
-cdef bint _import(
+cdef ImportRuling _import(
     Hold *hold, uint32_t campaign, int64_t until_ns, bint overwrite, int64_t now_ns
 ) noexcept nogil:
-    cdef bint mine = hold.campaign == campaign and hold_alive(hold, now_ns)
-    if not mine:
-        if hold_alive(hold, now_ns) and not overwrite:
-            return False
+    cdef bint taken = _held_by_another(hold, campaign, now_ns)
+    if taken and not overwrite:
+        return FORBIDDEN
+    if taken or not hold_alive(hold, now_ns):
         _own(hold, campaign, now_ns, until_ns)
-        return True
+        return TAKEN_OVER if taken else GIVEN
     if not hold_owned(hold, now_ns):
         hold.owned_since_ns = now_ns
     hold.owned_until_ns = until_ns
-    return True
+    return GIVEN
 
 
 cdef int64_t rules_renewal_window(const Policy *policy) noexcept nogil:

@@ -4,8 +4,9 @@ from libc.stdint cimport int64_t
 
 from ownerd.rules.ownership cimport (
     ALL_CAMPAIGNS, DEFAULT_WINDOW, EVENT_DURATION, EVENT_RELEASE, EVENT_RESERVATIONS_END,
-    NEVER_NS, NOBODY, Code, Event, Hold, Holder, Policy, Ruling, rules_apply_event,
-    rules_attempt, rules_claim, rules_holder, rules_import,
+    FORBIDDEN, NEVER_NS, NOBODY, TAKEN_OVER, Code, Event, Hold, Holder, ImportRuling, Policy,
+    Ruling, rules_apply_event, rules_attempt, rules_claim, rules_holder, rules_import,
+    rules_release,
 )
 
 
@@ -45,8 +46,17 @@ cdef class Record:
         self._apply(EVENT_RESERVATIONS_END, campaign, time_ns, False, None)
 
     def give(self, campaign, until_ns, overwrite, now_ns):
-        """Apply an imported row; False if another campaign's hold forbids it."""
-        return rules_import(&self.hold, campaign, _ns(until_ns), overwrite, now_ns)
+        """Apply an imported row; return what an import counts it as."""
+        cdef ImportRuling ruling = rules_import(
+            &self.hold, campaign, _ns(until_ns), overwrite, now_ns
+        )
+        if ruling == FORBIDDEN:
+            return "skipped"
+        return "overwritten" if ruling == TAKEN_OVER else "imported"
+
+    def release_record(self, now_ns):
+        """Apply the release of this record alone (R15); True if it ended ownership."""
+        return bool(rules_release(&self.hold, now_ns))
 
     def holder(self, now_ns):
         """Return (kind, campaign, since, until or None), or None if nobody holds the record."""

@@ -3,14 +3,12 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from ownerd.base.bytes cimport Slice
-from ownerd.base.containers cimport string, unordered_map, vector
+from ownerd.base.containers cimport map, pair, set, string, unordered_map, vector
 from ownerd.base.live cimport LiveCampaign, LiveList
-from ownerd.rules.ownership cimport EVENT_RELEASE, Code, Hold, Policy, rules_apply_event
+from ownerd.rules.ownership cimport Code, Policy
+from ownerd.storage.events cimport EventLog
 from ownerd.storage.tables cimport EventRow
 from ownerd.storage.transaction cimport Transaction
-
-cdef enum:
-    NOT_RELEASED = -1
 
 cdef cppclass Campaign:
     string id
@@ -26,27 +24,35 @@ cdef cppclass List:
     int64_t update_ns
     uint64_t update_revision
     uint64_t acquire_revision         # no ownership was acquired at a later revision
-    vector[EventRow] events           # by seq; those that some record may not have seen yet
-    uint64_t vacuumed_round           # the last vacuum of every list that visited its records
+    EventLog events                   # those that some record may not have seen yet
+    int64_t due_ns                    # no hold of a record ends earlier, as far as is known
     LiveList live
 
+# The count of a release before the open transaction.
 cdef struct Undo:
     List *list
     size_t index
     int64_t released_count
+
+ctypedef pair[int64_t, uint32_t] Due
 
 # Changed on the writer thread only, by the functions below.
 cdef cppclass Catalog:
     Transaction *txn                  # which its rows are written in
     unordered_map[string, List *] lists
     unordered_map[uint32_t, List *] lists_by_number
+    # what maintenance has to do with them, by number
+    set[uint32_t] to_count            # the first event is a release that nobody has counted
+    set[uint32_t] to_cut              # the first event is one that the records may be brought past
+    set[Due] due                      # by the time from which a record may be over, unless never
+    map[uint64_t, uint32_t] uncounted  # audit entries of uncounted releases, with their list
     vector[Campaign *] campaigns      # by number
     vector[Campaign *] former         # as before a rename; snapshots and answers show them
     unordered_map[string, uint32_t] campaign_numbers
     unordered_map[string, Code] codes
     vector[uint32_t] dropped_lists    # numbers of deleted lists that still have records
     size_t committed_campaigns
-    vector[Undo] undo                 # counts of releases, before the open transaction
+    unordered_map[uint64_t, Undo] undo  # by list number and seq
 
 
 cdef inline bint campaign_known(const Catalog *catalog, uint32_t number) noexcept nogil:
@@ -63,28 +69,10 @@ cdef inline void list_acquired(List *lst, uint64_t revision) noexcept nogil:
     lst.acquire_revision = revision
 
 
-cdef inline bint is_uncounted(const EventRow *row) noexcept nogil:
-    """Tell whether an event is a release that is still to be counted (R15)."""
-    return row.event.kind == EVENT_RELEASE and not row.counted
-
-
-cdef inline int fold_events(
-    const vector[EventRow] *events, uint32_t head_seq, Hold *hold
-) noexcept nogil:
-    """Apply the events, up to `head_seq`, that the record has not seen.
-
-    Returns the index of the one that released it, or NOT_RELEASED. At most one can have: a record
-    that is acquired again is written again, and has then seen all.
-    """
-    cdef int released_by = NOT_RELEASED
-    cdef size_t i
-    if hold.event_seq >= head_seq:
-        return released_by
-    for i in range(events.size()):
-        if events[0][i].event.seq > hold.event_seq and rules_apply_event(hold, &events[0][i].event):
-            released_by = <int> i
-    hold.event_seq = head_seq
-    return released_by
+cdef inline void list_ends(Catalog *catalog, List *lst, int64_t end_ns) noexcept nogil:
+    """Note when the hold of a record that is written ends, also if that may fail to commit."""
+    if end_ns < lst.due_ns:
+        list_due(catalog, lst, end_ns)
 
 
 cdef void catalog_init(Catalog *catalog, Transaction *txn) noexcept nogil
@@ -106,9 +94,17 @@ cdef void all_campaigns(Catalog *catalog, vector[Campaign *] *found) noexcept no
 # For an unknown campaign, the number that add_campaign would give.
 cdef uint32_t find_campaign(Catalog *catalog, Slice campaign_id) noexcept nogil
 cdef bint find_code(Catalog *catalog, Slice code, Code *found) noexcept nogil
-cdef EventRow *find_uncounted(List *lst) noexcept nogil
-cdef List *list_to_vacuum(Catalog *catalog, uint64_t vacuum_round) noexcept nogil
-cdef bint find_dropped(Catalog *catalog, uint32_t *number) noexcept nogil
+# The list of a release that is still to be counted, by its audit entry; or NULL.
+cdef List *find_release(Catalog *catalog, uint64_t entry_id) noexcept nogil
+# "": of any list. By audit entry.
+cdef void all_uncounted(
+    Catalog *catalog, Slice list_id, vector[uint64_t] *entries
+) noexcept nogil
+# The next list in a round of those whose first event is to be counted, or to be cut; or NULL.
+cdef List *next_to_count(Catalog *catalog, uint32_t after) noexcept nogil
+cdef List *next_to_cut(Catalog *catalog, uint32_t after) noexcept nogil
+# The list with a record that may be over first, if that is by then; or NULL.
+cdef List *first_due(Catalog *catalog, int64_t by_ns) noexcept nogil
 
 # --- into the open transaction: rows only, but for add_campaign and count_released ----------------
 
@@ -127,22 +123,34 @@ cdef void delete_events(Catalog *catalog, List *lst, uint32_t last_seq) noexcept
 cdef uint32_t add_campaign(Catalog *catalog, Slice campaign_id) noexcept nogil
 # Counted at once; the row follows with put_released_counts, before the commit.
 cdef void count_released(Catalog *catalog, List *lst, int released_by) noexcept nogil
-# The events of one audit entry have their final count; then `note_counted` says so in memory.
-cdef void put_counted(Catalog *catalog, List *lst, uint64_t entry_id) noexcept nogil
+# The events of one audit entry, from `seq` on, have their final count; then `note_counted` says so.
+cdef void put_counted(
+    Catalog *catalog, List *lst, uint32_t seq, uint64_t entry_id
+) noexcept nogil
 cdef void put_released_counts(Catalog *catalog) noexcept nogil
 
 # --- in memory, after the commit of what it says --------------------------------------------------
 
 # Snapshots, and decided calls that are not encoded yet, keep showing what they saw.
 cdef void rename_campaign(Catalog *catalog, uint32_t number, const string &name) noexcept nogil
-cdef void note_counted(List *lst, uint64_t entry_id) noexcept nogil
+cdef void list_appended(Catalog *catalog, List *lst, const EventRow *row) noexcept nogil
+cdef void list_cut(Catalog *catalog, List *lst, uint32_t last_seq) noexcept nogil
+cdef void note_counted(
+    Catalog *catalog, List *lst, uint32_t seq, uint64_t entry_id
+) noexcept nogil
 cdef void drop_list(Catalog *catalog, Slice list_id) noexcept nogil
 cdef void forget_dropped_list(Catalog *catalog, uint32_t number) noexcept nogil
-# Each brings a part to what is committed; an LMDB error code, or 0. A list stays where it is.
+# Each brings a part to what is committed; an LMDB error code, or 0. A list stays where it is, with
+# its events: those are appended and cut.
 cdef int load_list(Catalog *catalog, Slice list_id) noexcept nogil
 cdef int load_codes(Catalog *catalog) noexcept nogil
 # All of it, before the writer thread starts.
 cdef int load_catalog(Catalog *catalog) noexcept nogil
 
-# A list's row, without its checksum; events and what is in memory only stay as they are.
+# In memory only: from when on a record of the list may be over; NEVER_NS: none will be.
+cdef void list_due(Catalog *catalog, List *lst, int64_t due_ns) noexcept nogil
+
+# What is in a list's row; events and what is in memory only stay as they are.
+cdef void list_draft(const List *lst, List *draft) noexcept nogil
+# Of a row without its checksum.
 cdef void list_from_row(List *lst, Slice list_id, Slice row) noexcept nogil

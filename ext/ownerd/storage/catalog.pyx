@@ -9,6 +9,9 @@ Invariants:
 - The catalog changes on the writer thread only, and by these functions only.
 - A campaign's number is its place, forever; a Campaign that was shown is never changed or freed.
 - `events` holds every event that some record in the tree or in a memtable may not have seen.
+- No hold of a list's record ends before the list is due, but for those that the vacuum that goes on
+  may drop.
+- What maintenance has to do is found without a look at the other lists.
 
 It decides nothing, and holds no record.
 """
@@ -16,14 +19,18 @@ It decides nothing, and holds no record.
 from cython.operator cimport dereference, preincrement
 from libc.string cimport memcpy, memset
 
-from ownerd.base.bytes cimport empty_slice, get_be32, put_be32, slice_of, text_slice, val_of
-from ownerd.base.lmdb cimport MDB_SUCCESS, MDB_val, lmdb
-from ownerd.storage.codec cimport row_verify
+from ownerd.base.bytes cimport empty_slice, get_be32, put_be32, slice_of, text_slice
+from ownerd.base.lmdb cimport MDB_SUCCESS, MDB_val
+from ownerd.rules.ownership cimport NEVER_NS
+from ownerd.storage.events cimport events_after, events_append, events_cut, is_uncounted
 from ownerd.storage.table_cursor cimport (
     TableCursor, cursor_close, cursor_next, cursor_open, cursor_seek,
 )
 from ownerd.storage.tables cimport CAMPAIGNS, CODES, DROPPED_LISTS, EVENTS, LISTS, ListRow
 from ownerd.storage.transaction cimport delete_row, put_row
+
+cdef enum:
+    DUE_IN_FIRST_ROUND = 1            # of a list of which it is not known when a record is over
 
 # Wrap-up codes of a new store: (code, counts as attempt, success). Each is its own category.
 DEFAULT_CODES = tuple(
@@ -71,21 +78,29 @@ cdef void take_campaigns(Catalog *catalog, vector[Campaign *] *taken) noexcept n
 
 cdef void catalog_mark(Catalog *catalog) noexcept nogil:
     catalog.committed_campaigns = catalog.campaigns.size()
-    catalog.undo.clear()
+    forget_undo(catalog)
+
+
+cdef inline void forget_undo(Catalog *catalog) noexcept nogil:
+    # Clearing an empty one takes time too, once it has been large.
+    if catalog.undo.size() != 0:
+        catalog.undo.clear()
 
 
 cdef void catalog_rollback(Catalog *catalog) noexcept nogil:
     cdef Campaign *campaign
-    cdef Undo *undo
+    cdef Undo undo
     while catalog.campaigns.size() > catalog.committed_campaigns:
         campaign = catalog.campaigns.back()
         catalog.campaign_numbers.erase(campaign.id)
         catalog.campaigns.pop_back()
         del campaign
-    while not catalog.undo.empty():
-        undo = &catalog.undo.back()
-        undo.list.events[undo.index].released_count = undo.released_count
-        catalog.undo.pop_back()
+    it = catalog.undo.begin()
+    while it != catalog.undo.end():
+        undo = dereference(it).second
+        undo.list.events.rows[undo.index].released_count = undo.released_count
+        preincrement(it)
+    forget_undo(catalog)
 
 
 # --- lists ----------------------------------------------------------------------------------------
@@ -111,21 +126,6 @@ cdef void all_lists(Catalog *catalog, vector[List *] *found) noexcept nogil:
         preincrement(it)
 
 
-cdef List *list_to_vacuum(Catalog *catalog, uint64_t vacuum_round) noexcept nogil:
-    """Return a list with events, else one that this round has not visited, else NULL."""
-    cdef List *lst
-    cdef List *unvisited = NULL
-    it = catalog.lists.begin()
-    while it != catalog.lists.end():
-        lst = dereference(it).second
-        if not lst.events.empty():
-            return lst
-        if lst.vacuumed_round < vacuum_round:
-            unvisited = lst
-        preincrement(it)
-    return unvisited
-
-
 cdef void put_list(Catalog *catalog, List *lst) noexcept nogil:
     cdef ListRow row
     memset(&row, 0, sizeof(row))
@@ -139,6 +139,16 @@ cdef void put_list(Catalog *catalog, List *lst) noexcept nogil:
     row.update_ns = lst.update_ns
     row.update_revision = lst.update_revision
     put_row(catalog.txn, LISTS, text_slice(lst.id), slice_of(&row, sizeof(row)), empty_slice())
+
+
+cdef void list_draft(const List *lst, List *draft) noexcept nogil:
+    draft.id = lst.id
+    draft.number = lst.number
+    draft.head_seq = lst.head_seq
+    draft.policy = lst.policy
+    draft.create_ns = lst.create_ns
+    draft.update_ns = lst.update_ns
+    draft.update_revision = lst.update_revision
 
 
 cdef void list_from_row(List *lst, Slice list_id, Slice row) noexcept nogil:
@@ -170,17 +180,11 @@ cdef void drop_list(Catalog *catalog, Slice list_id) noexcept nogil:
     if lst == NULL:
         return
     catalog.dropped_lists.push_back(lst.number)
+    list_cut(catalog, lst, lst.head_seq)
+    list_due(catalog, lst, NEVER_NS)
     catalog.lists.erase(lst.id)
     catalog.lists_by_number.erase(lst.number)
     del lst
-
-
-cdef bint find_dropped(Catalog *catalog, uint32_t *number) noexcept nogil:
-    """Name a dropped list that still has records; False if there is none."""
-    if catalog.dropped_lists.empty():
-        return False
-    number[0] = catalog.dropped_lists.back()
-    return True
 
 
 cdef void delete_dropped_list(Catalog *catalog, uint32_t number) noexcept nogil:
@@ -201,15 +205,6 @@ cdef void forget_dropped_list(Catalog *catalog, uint32_t number) noexcept nogil:
 
 # --- events ---------------------------------------------------------------------------------------
 
-cdef EventRow *find_uncounted(List *lst) noexcept nogil:
-    """Return a release of the list that is still to be counted, or NULL."""
-    cdef size_t i
-    for i in range(lst.events.size()):
-        if is_uncounted(&lst.events[i]):
-            return &lst.events[i]
-    return NULL
-
-
 cdef void put_event(Catalog *catalog, uint32_t number, EventRow *row) noexcept nogil:
     cdef char key[8]
     put_be32(key, number)
@@ -222,55 +217,146 @@ cdef void delete_events(Catalog *catalog, List *lst, uint32_t last_seq) noexcept
     cdef char key[8]
     cdef size_t i
     put_be32(key, lst.number)
-    for i in range(lst.events.size()):
-        if lst.events[i].event.seq <= last_seq:
-            put_be32(key + 4, lst.events[i].event.seq)
-            delete_row(catalog.txn, EVENTS, slice_of(key, 8))
+    for i in range(events_after(&lst.events, last_seq)):
+        put_be32(key + 4, lst.events.rows[i].event.seq)
+        delete_row(catalog.txn, EVENTS, slice_of(key, 8))
 
 
-cdef bint noted(Catalog *catalog, const Undo *undo) noexcept nogil:
-    """Tell whether the transaction counts this event already; its row is written once."""
-    cdef size_t i
-    for i in range(catalog.undo.size()):
-        if catalog.undo[i].list == undo.list and catalog.undo[i].index == undo.index:
-            return True
-    return False
+cdef void file_list(Catalog *catalog, List *lst) noexcept nogil:
+    """Say what maintenance has to do first with the list's events."""
+    cdef bint some = not lst.events.rows.empty()
+    cdef bint count = some and is_uncounted(&lst.events.rows[0])
+    if count:
+        catalog.to_count.insert(lst.number)
+    else:
+        catalog.to_count.erase(lst.number)
+    if some and not count:
+        catalog.to_cut.insert(lst.number)
+    else:
+        catalog.to_cut.erase(lst.number)
+
+
+cdef void list_appended(Catalog *catalog, List *lst, const EventRow *row) noexcept nogil:
+    events_append(&lst.events, row)
+    lst.head_seq = row.event.seq
+    if is_uncounted(row):
+        catalog.uncounted[row.entry_id] = lst.number
+    file_list(catalog, lst)
+
+
+cdef void list_cut(Catalog *catalog, List *lst, uint32_t last_seq) noexcept nogil:
+    events_cut(&lst.events, last_seq)
+    file_list(catalog, lst)
+
+
+cdef List *find_release(Catalog *catalog, uint64_t entry_id) noexcept nogil:
+    it = catalog.uncounted.find(entry_id)
+    if it == catalog.uncounted.end():
+        return NULL
+    return find_list_number(catalog, dereference(it).second)
+
+
+cdef void all_uncounted(
+    Catalog *catalog, Slice list_id, vector[uint64_t] *entries
+) noexcept nogil:
+    cdef List *lst = find_list(catalog, list_id)
+    it = catalog.uncounted.begin()
+    while it != catalog.uncounted.end():
+        if list_id.size == 0 or (lst != NULL and dereference(it).second == lst.number):
+            entries.push_back(dereference(it).first)
+        preincrement(it)
+
+
+cdef List *next_of(
+    Catalog *catalog, set[uint32_t] *numbers, uint32_t after
+) noexcept nogil:
+    """Return the list with the next number; after the last one, the first."""
+    it = numbers.upper_bound(after)
+    if it == numbers.end():
+        it = numbers.begin()
+    if it == numbers.end():
+        return NULL
+    return find_list_number(catalog, dereference(it))
+
+
+cdef List *next_to_count(Catalog *catalog, uint32_t after) noexcept nogil:
+    return next_of(catalog, &catalog.to_count, after)
+
+
+cdef List *next_to_cut(Catalog *catalog, uint32_t after) noexcept nogil:
+    return next_of(catalog, &catalog.to_cut, after)
+
+
+cdef void list_due(Catalog *catalog, List *lst, int64_t due_ns) noexcept nogil:
+    if lst.due_ns != NEVER_NS:
+        catalog.due.erase(Due(lst.due_ns, lst.number))
+    lst.due_ns = due_ns
+    if due_ns != NEVER_NS:
+        catalog.due.insert(Due(due_ns, lst.number))
+
+
+cdef List *first_due(Catalog *catalog, int64_t by_ns) noexcept nogil:
+    it = catalog.due.begin()
+    if it == catalog.due.end() or dereference(it).first > by_ns:
+        return NULL
+    return find_list_number(catalog, dereference(it).second)
 
 
 cdef void count_released(Catalog *catalog, List *lst, int released_by) noexcept nogil:
-    """Count a record whose release by event `released_by` is now written (see R15's answer)."""
+    """Count a record whose release by event `released_by` is now written (see R15's answer).
+
+    Once the release has its final count nobody asks any more.
+    """
     cdef Undo undo
-    undo.list = lst
-    undo.index = <size_t> released_by
-    undo.released_count = lst.events[undo.index].released_count
-    if not noted(catalog, &undo):
-        catalog.undo.push_back(undo)
-    lst.events[undo.index].released_count += 1
+    cdef EventRow *row = &lst.events.rows[<size_t> released_by]
+    cdef uint64_t key = <uint64_t> lst.number << 32 | row.event.seq
+    if row.counted:
+        return
+    if catalog.undo.count(key) == 0:
+        undo.list = lst
+        undo.index = <size_t> released_by
+        undo.released_count = row.released_count
+        catalog.undo[key] = undo
+    row.released_count += 1
 
 
-cdef void put_counted(Catalog *catalog, List *lst, uint64_t entry_id) noexcept nogil:
+cdef bint is_of(
+    const List *lst, size_t index, uint64_t entry_id
+) noexcept nogil:
+    """Tell whether there is such an event, of that audit entry; a release's stand side by side."""
+    return index < lst.events.rows.size() and lst.events.rows[index].entry_id == entry_id
+
+
+cdef void put_counted(
+    Catalog *catalog, List *lst, uint32_t seq, uint64_t entry_id
+) noexcept nogil:
     cdef EventRow row
-    cdef size_t i
-    for i in range(lst.events.size()):
-        row = lst.events[i]
-        if row.entry_id == entry_id:
-            row.counted = True
-            put_event(catalog, lst.number, &row)
+    cdef size_t i = events_after(&lst.events, seq - 1)
+    while is_of(lst, i, entry_id):
+        row = lst.events.rows[i]
+        row.counted = True
+        put_event(catalog, lst.number, &row)
+        i += 1
 
 
-cdef void note_counted(List *lst, uint64_t entry_id) noexcept nogil:
-    cdef size_t i
-    for i in range(lst.events.size()):
-        if lst.events[i].entry_id == entry_id:
-            lst.events[i].counted = True
+cdef void note_counted(
+    Catalog *catalog, List *lst, uint32_t seq, uint64_t entry_id
+) noexcept nogil:
+    cdef size_t i = events_after(&lst.events, seq - 1)
+    while is_of(lst, i, entry_id):
+        lst.events.rows[i].counted = True
+        i += 1
+    catalog.uncounted.erase(entry_id)
+    file_list(catalog, lst)
 
 
 cdef void put_released_counts(Catalog *catalog) noexcept nogil:
-    cdef size_t i
-    cdef Undo *undo
-    for i in range(catalog.undo.size()):
-        undo = &catalog.undo[i]
-        put_event(catalog, undo.list.number, &undo.list.events[undo.index])
+    cdef Undo undo
+    it = catalog.undo.begin()
+    while it != catalog.undo.end():
+        undo = dereference(it).second
+        put_event(catalog, undo.list.number, &undo.list.events.rows[undo.index])
+        preincrement(it)
 
 
 # --- campaigns and codes --------------------------------------------------------------------------
@@ -356,39 +442,36 @@ cdef List *keep_list(Catalog *catalog, const MDB_val *key, const MDB_val *value)
     if not known:
         lst = new List()
         lst.acquire_revision = 0
-        lst.vacuumed_round = 0
+        lst.due_ns = NEVER_NS
     list_from_row(lst, list_id, slice_of(value.mv_data, value.mv_size))
     if not known:
         catalog.lists[lst.id] = lst
         catalog.lists_by_number[lst.number] = lst
+        list_due(catalog, lst, DUE_IN_FIRST_ROUND)
     return lst
 
 
-cdef void load_events(List *lst, TableCursor *scan) noexcept nogil:
+cdef void load_events(Catalog *catalog, List *lst, TableCursor *scan) noexcept nogil:
     cdef EventRow row
     cdef char prefix[4]
     cdef bint more
     put_be32(prefix, lst.number)
-    lst.events.clear()
     more = cursor_seek(scan, slice_of(prefix, 4))
     while more and get_be32(<const char *> scan.key.mv_data) == lst.number:
         memcpy(&row, scan.value.mv_data, sizeof(row))
-        lst.events.push_back(row)
+        list_appended(catalog, lst, &row)
         more = cursor_next(scan)
 
 
 cdef int load_list(Catalog *catalog, Slice list_id) noexcept nogil:
-    """Bring one list, with its events, to what is committed."""
+    """Bring one list to what is committed."""
     cdef TableCursor scan
-    cdef MDB_val key = val_of(list_id), value
-    cdef int code = cursor_open(catalog.txn.tables, EVENTS, &scan)
+    cdef int code = cursor_open(catalog.txn.tables, LISTS, &scan)
     if code != MDB_SUCCESS:
         return code
-    code = lmdb.get(scan.txn, catalog.txn.tables.handles[<int> LISTS], &key, &value)
-    scan.damaged = code == MDB_SUCCESS and not row_verify(&key, &value)
-    if code == MDB_SUCCESS and not scan.damaged:
-        load_events(keep_list(catalog, &key, &value), &scan)
-    return cursor_close(&scan) or code
+    if cursor_seek(&scan, list_id):
+        keep_list(catalog, &scan.key, &scan.value)
+    return cursor_close(&scan)
 
 
 cdef int load_lists(Catalog *catalog) noexcept nogil:
@@ -399,7 +482,7 @@ cdef int load_lists(Catalog *catalog) noexcept nogil:
     code = cursor_open(catalog.txn.tables, EVENTS, &events)
     if code == MDB_SUCCESS:
         while not events.damaged and cursor_next(&lists):
-            load_events(keep_list(catalog, &lists.key, &lists.value), &events)
+            load_events(catalog, keep_list(catalog, &lists.key, &lists.value), &events)
         code = cursor_close(&events)
     return cursor_close(&lists) or code
 

@@ -1,6 +1,6 @@
 """C interface of read_view: the records of one list as of one revision."""
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport uint32_t
 
 from ownerd.base.bytes cimport Slice
 from ownerd.base.containers cimport vector
@@ -16,8 +16,9 @@ from ownerd.storage.store cimport Store
 cdef cppclass ReadView:
     Tree *tree
     MDB_txn *txn                      # NULL until it is taken and once it is closed
+    uint32_t epoch                    # of the tree, when it was taken
     MemtablesView memtables
-    List list                         # a copy: policy and events as of the revision
+    List list                         # a copy: what is in its row, and events, as of the revision
     size_t campaign_count
     Runs runs                         # newest first, once it is prepared
     bint prepared

@@ -13,13 +13,14 @@ from libc.string cimport memcmp
 
 from ownerd.base.bytes cimport put_be32, slice_of
 from ownerd.base.lmdb cimport MDB_NEXT, MDB_NOTFOUND, MDB_RDONLY, MDB_SET_RANGE, MDB_SUCCESS, lmdb
-from ownerd.storage.catalog cimport fold_events
+from ownerd.storage.catalog cimport list_draft
 from ownerd.storage.codec cimport hold_decode, row_verify
+from ownerd.storage.events cimport events_copy, fold_events
 from ownerd.storage.memtable cimport (
     compare_keys, entry_key, entry_value, memtable_run, memtable_runs, run_seek,
 )
 from ownerd.storage.memtables cimport memtables_view
-from ownerd.storage.record_tree cimport TREE_RECORDS
+from ownerd.storage.record_tree cimport TREE_RECORDS, tree_view_begins, tree_view_ends
 
 
 cdef int view_take(ReadView *view, Store *store, List *lst) noexcept nogil:
@@ -29,9 +30,10 @@ cdef int view_take(ReadView *view, Store *store, List *lst) noexcept nogil:
         view.txn = NULL
         return code
     view.tree = store.tree
-    view.tree.view_count.fetch_add(1)
+    view.epoch = tree_view_begins(view.tree)
     memtables_view(&store.memtables, &view.memtables)
-    view.list = lst[0]
+    list_draft(lst, &view.list)
+    events_copy(&lst.events, lst.head_seq, &view.list.events)
     view.campaign_count = store.catalog.campaigns.size()
     view.prepared = view.damaged = False
     return MDB_SUCCESS
@@ -42,7 +44,7 @@ cdef void view_close(ReadView *view) noexcept nogil:
     if view.txn != NULL:
         lmdb.txn_abort(view.txn)
         view.txn = NULL
-        view.tree.view_count.fetch_sub(1)
+        tree_view_ends(view.tree, view.epoch)
     view.runs.clear()
     view.memtables.active.reset()
     view.memtables.immutable.reset()

@@ -40,7 +40,10 @@ cdef cppclass Tree:
     uint64_t session
     uint64_t commit_count             # as committed, like the two above; written under `writing`
     atomic[int64_t] flushing_delta    # records added, less removed, by the flush in progress
-    atomic[int64_t] view_count        # views that are open: their pages are not used again
+    # Views that are open, whose pages are not used again, by the epoch in which they were taken;
+    # two of them at most have any.
+    atomic[int64_t] view_counts[2]
+    atomic[uint32_t] view_epoch
     MDB_txn *reader                   # the writer thread's, reset between its groups
     bint reading
     mutex writing                     # held over a whole step, by whoever does it
@@ -70,9 +73,30 @@ cdef inline void set_out_of_space(Tree *tree, bint out_of_space) noexcept nogil:
     tree.out_of_space.store(out_of_space)
 
 
-cdef inline bint views_open(const Tree *tree) noexcept nogil:
-    """Tell whether anybody reads a view; any thread."""
-    return tree.view_count.load() > 0
+cdef inline uint32_t tree_view_begins(Tree *tree) noexcept nogil:
+    """Count a view that is taken, on the writer thread; it ends with the epoch returned."""
+    cdef uint32_t epoch = tree.view_epoch.load()
+    tree.view_counts[epoch % 2].fetch_add(1)
+    return epoch
+
+
+cdef inline void tree_view_ends(Tree *tree, uint32_t epoch) noexcept nogil:
+    """Any thread."""
+    tree.view_counts[epoch % 2].fetch_sub(1)
+
+
+cdef inline bint former_views_open(const Tree *tree) noexcept nogil:
+    """Tell whether anybody reads a view that was taken before this epoch; any thread."""
+    return tree.view_counts[(tree.view_epoch.load() + 1) % 2].load() > 0
+
+
+cdef inline void begin_view_epoch(Tree *tree) noexcept nogil:
+    """Tell the views that are taken from now on from those that are open, unless older ones are.
+
+    A view that is being taken meanwhile may count for either. By one thread at a time.
+    """
+    if not former_views_open(tree):
+        tree.view_epoch.fetch_add(1)
 
 
 cdef inline bint step_over(uint64_t handled, uint64_t most, int64_t end_ns) noexcept nogil:

@@ -47,7 +47,9 @@ cdef Tree *tree_open(str path, uint64_t map_bytes) except NULL:
     tree.environment = NULL
     tree.reader = NULL
     tree.reading = False
-    tree.view_count.store(0)
+    tree.view_counts[0].store(0)
+    tree.view_counts[1].store(0)
+    tree.view_epoch.store(0)
     tree.flushing_delta.store(0)
     tree.out_of_space.store(False)
     tree.step_records = FIRST_STEP_RECORDS

@@ -12,8 +12,10 @@ from libc.string cimport memcpy, memset
 from ownerd.base.assertions cimport assert_that
 from ownerd.base.bytes cimport slice_of, val_of
 from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_NOTFOUND, MDB_SUCCESS, MDB_val
-from ownerd.storage.catalog cimport NOT_RELEASED, count_released, fold_events
+from ownerd.rules.ownership cimport hold_end
+from ownerd.storage.catalog cimport count_released, list_ends
 from ownerd.storage.codec cimport VALUE_BYTES, hold_decode, hold_encode, record_key
+from ownerd.storage.events cimport NOT_RELEASED, fold_events
 from ownerd.storage.log cimport log_add
 from ownerd.storage.memtable cimport Entry, entry_value, record_hash
 from ownerd.storage.memtables cimport memtables_find, memtables_put
@@ -77,6 +79,8 @@ cdef void record_store(Store *store, List *lst, Record *record, int64_t now_ns) 
     assert_that(size <= VALUE_BYTES, "a row has its place")
     if record.released_by != NOT_RELEASED:
         count_released(&store.catalog, lst, record.released_by)
+    if size != 0:
+        list_ends(&store.catalog, lst, hold_end(&record.hold))
     log_add(&store.log, key, slice_of(value, size))
     memtables_put(&store.memtables, record.hash, key, slice_of(value, size), record.existed)
 

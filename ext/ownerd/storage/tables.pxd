@@ -81,7 +81,7 @@ cdef struct AuditRow:                 # AUDIT, by entry id; the note follows
     uint64_t revision
     int64_t count
 
-cdef struct RequestRow:               # REQUESTS, by request id; the memo follows
+cdef struct RequestRow:               # REQUESTS, by `request_key`; the memo follows
     int64_t time_ns
     uint64_t revision
     uint64_t entry_id                 # whose count is the answer's

@@ -1,10 +1,15 @@
-"""Vacuuming: visits a list's records in the tree, so that its old events can be forgotten.
+"""Vacuuming: visits the records of lists in the tree, so that old events can be forgotten.
 
-Records that have not seen the list's events are written as these left them; those that nobody holds
-any more are removed. When a vacuum begins the memtables are rotated, and flushed before its first
-step, so that every record is in the tree or has seen the events. Then no record needs the events
-that were there when it began, and they are deleted. A release among them is counted before (R15):
-afterwards its records cannot be told from others. Records of dropped lists are removed likewise.
+Records that have not seen their list's events are written as these left them; those that nobody
+holds any more are removed. When a vacuum begins the memtables are rotated, and flushed before its
+first step, so that every record is in the tree or has seen the events. Then no record needs the
+events that were there when it began, and they are deleted. A release is counted before its event is
+folded in: afterwards its records cannot be told from others (R15). So a vacuum goes as far as the
+first release that nobody has counted, and is not kept from its work by those that come later.
+
+Only lists that have something to do are visited, many in one vacuum: those that are dropped, have
+events, or have a record that is over. When that will be is known: what is written says it, and each
+visit looks at what stays.
 
 Nothing here changes what anybody is answered: a decision folds the events itself, so a change of
 policy costs the same however many records there are (ext/README.md).
@@ -12,6 +17,7 @@ policy costs the same however many records there are (ext/README.md).
 
 from libc.string cimport memcmp
 
+from ownerd.base.assertions cimport assert_that
 from ownerd.base.atomics cimport count_add
 from ownerd.base.bytes cimport put_be32, slice_of, text_slice, val_of
 from ownerd.base.clock cimport clock_elapsed
@@ -20,130 +26,227 @@ from ownerd.base.lmdb cimport (
     MDB_CORRUPTED, MDB_CURRENT, MDB_MAP_FULL, MDB_NEXT, MDB_NOTFOUND, MDB_SET_RANGE,
     MDB_SUCCESS, MDB_cursor, MDB_txn, MDB_val, lmdb,
 )
-from ownerd.rules.ownership cimport Hold, hold_alive
+from ownerd.rules.ownership cimport NEVER_NS, Hold, hold_alive, hold_end
 from ownerd.storage.capacity cimport is_full
 from ownerd.storage.catalog cimport (
-    List, delete_dropped_list, delete_events, find_dropped, find_list_number, find_uncounted,
-    fold_events, forget_dropped_list, list_to_vacuum, load_list,
+    List, delete_dropped_list, delete_events, find_list_number, first_due, forget_dropped_list,
+    list_cut, list_due, list_ends, next_to_cut,
 )
 from ownerd.storage.codec cimport (
     CHECKSUM_BYTES, VALUE_BYTES, hold_decode, hold_encode, row_add_checksum, row_verify,
 )
+from ownerd.storage.events cimport events_after, events_copy, find_uncounted, fold_events
+from ownerd.storage.memtables cimport has_immutable
 from ownerd.storage.record_tree cimport (
     STOP_STEPPING, TREE_RECORDS, step_over, tree_commit, tree_flushed, tree_put_state,
     tree_step_begin, tree_step_end,
 )
-from ownerd.storage.store cimport store_begin, store_commit, store_revision, store_rotate
+from ownerd.storage.store cimport (
+    store_abort, store_begin, store_commit, store_revision, store_rotate,
+)
+from ownerd.storage.tables cimport EventRow
+
+# Bounds on what the writer does in one go.
+cdef enum:
+    LISTS_OF_A_KIND = 128             # chosen for one vacuum: dropped, with events, due
+    EVENTS_PER_VACUUM = 16_384        # that are copied, unless one list has more
+    EVENTS_PER_CUT = 1_024            # that are deleted in one commit
 
 
-# --- begin and end --------------------------------------------------------------------------------
+# --- begin ----------------------------------------------------------------------------------------
 
-cdef bint vacuum_choose(
-    Catalog *catalog, uint64_t vacuum_round, VacuumTarget *target
-) noexcept nogil:
-    """Choose a dropped list, else one with events, else one that the round has not visited."""
+cdef bint vacuum_is_due(Catalog *catalog, int64_t by_ns) noexcept nogil:
+    return not catalog.dropped_lists.empty() or not catalog.to_cut.empty() \
+        or first_due(catalog, by_ns) != NULL
+
+
+cdef uint32_t counted_seq(List *lst) noexcept nogil:
+    """Return up to which event every release is counted."""
+    cdef EventRow *uncounted = find_uncounted(&lst.events)
+    return lst.head_seq if uncounted == NULL else uncounted.event.seq - 1
+
+
+cdef VacuumList *add_list(Vacuum *vacuum, uint32_t number) noexcept nogil:
+    cdef VacuumList *entry
+    vacuum.lists.resize(vacuum.lists.size() + 1)
+    entry = &vacuum.lists.back()
+    entry.number = number
+    entry.purge = entry.gone = False
+    entry.last_seq = 0
+    entry.horizon_ns = 0
+    entry.due_ns = NEVER_NS
+    return entry
+
+
+cdef size_t choose_list(Vacuum *vacuum, Catalog *catalog, List *lst) noexcept nogil:
+    """Add a list; return how many events were copied.
+
+    What is written from now on says by itself when it is over; the rest the vacuum finds out.
+    """
+    cdef VacuumList *entry = add_list(vacuum, lst.number)
+    entry.last_seq = counted_seq(lst)
+    events_copy(&lst.events, entry.last_seq, &entry.events)
+    list_due(catalog, lst, NEVER_NS)
+    return entry.events.rows.size()
+
+
+cdef void choose_dropped(Vacuum *vacuum, Catalog *catalog) noexcept nogil:
+    cdef size_t i
+    for i in range(min(catalog.dropped_lists.size(), <size_t> LISTS_OF_A_KIND)):
+        add_list(vacuum, catalog.dropped_lists[i]).purge = True
+
+
+cdef void choose_with_events(Vacuum *vacuum, Catalog *catalog) noexcept nogil:
+    """Add the next lists whose events can be cut, in turn."""
+    cdef size_t left = min(catalog.to_cut.size(), <size_t> LISTS_OF_A_KIND)
+    cdef size_t copied = 0
     cdef List *lst
-    cdef EventRow *release
-    target.uncounted_entry = 0
-    target.purge = find_dropped(catalog, &target.number)
-    if target.purge:
-        return True
-    lst = list_to_vacuum(catalog, vacuum_round)
-    if lst == NULL:
-        return False
-    target.number = lst.number
-    target.list_id = lst.id
-    release = find_uncounted(lst)
-    if release != NULL:
-        target.uncounted_entry = release.entry_id
-    return True
+    while left > 0 and copied < EVENTS_PER_VACUUM:
+        lst = next_to_cut(catalog, vacuum.cut_number)
+        vacuum.cut_number = lst.number
+        copied += choose_list(vacuum, catalog, lst)
+        left -= 1
 
 
-cdef void vacuum_begin(Vacuum *vacuum, Store *store, const VacuumTarget *target) noexcept nogil:
-    """Begin at the list's first record, with the events that it has now."""
-    cdef List *lst = NULL
-    if not target.purge:
-        lst = find_list_number(&store.catalog, target.number)
-        if lst == NULL or find_uncounted(lst) != NULL:
-            return
-    vacuum.number = target.number
-    vacuum.purge = target.purge
-    vacuum.last_seq = 0 if lst == NULL else lst.head_seq
+cdef void choose_due(Vacuum *vacuum, Catalog *catalog, int64_t by_ns) noexcept nogil:
+    cdef int left = LISTS_OF_A_KIND
+    cdef List *lst = first_due(catalog, by_ns)
+    while lst != NULL and left > 0:
+        choose_list(vacuum, catalog, lst)
+        left -= 1
+        lst = first_due(catalog, by_ns)
+
+
+cdef void vacuum_begin(Vacuum *vacuum, Store *store, int64_t by_ns) noexcept nogil:
+    """Begin with some lists that have something to do, at their first records."""
+    if has_immutable(&store.memtables):
+        return                        # what is written since its rotation could not be rotated
+    vacuum.lists.clear()
+    choose_dropped(vacuum, &store.catalog)
+    choose_with_events(vacuum, &store.catalog)
+    choose_due(vacuum, &store.catalog, by_ns)
+    vacuum.at = vacuum.closed = 0
     vacuum.after.clear()
-    vacuum.events.clear()
-    if lst != NULL:
-        vacuum.events = lst.events
-    vacuum.active = True
+    vacuum.active = not vacuum.lists.empty()
     vacuum.finished = False
     store_rotate(store)
 
 
-cdef bint vacuum_goes_on(Vacuum *vacuum, Catalog *catalog) noexcept nogil:
-    """Tell whether a vacuum was begun, and its list not dropped under it."""
-    return vacuum.active \
-        and (vacuum.purge or find_list_number(catalog, vacuum.number) != NULL)
-
-
-cdef int64_t vacuum_horizon(Vacuum *vacuum, Catalog *catalog, int64_t now_ns) noexcept nogil:
+cdef int64_t horizon(const List *lst, uint32_t last_seq, int64_t now_ns) noexcept nogil:
     """Return the time that expirations may be judged at.
 
     An event that the vacuum does not fold may prolong what is alive at its instant (R12), or end
     and count it (R15): nothing that was alive then may be dropped.
     """
-    cdef size_t i
-    cdef List *lst = find_list_number(catalog, vacuum.number)
-    if lst == NULL:
+    cdef size_t later = events_after(&lst.events, last_seq)
+    if later == lst.events.rows.size():
         return now_ns
-    for i in range(lst.events.size()):
-        if lst.events[i].event.seq > vacuum.last_seq:
-            return min(now_ns, lst.events[i].event.time_ns)
-    return now_ns
+    return min(now_ns, lst.events.rows[later].event.time_ns)
+
+
+cdef void vacuum_look(Vacuum *vacuum, Catalog *catalog, int64_t now_ns) noexcept nogil:
+    """Look again at the lists that are not visited: they may have changed, or been dropped."""
+    cdef VacuumList *entry
+    cdef List *lst
+    cdef size_t i
+    for i in range(vacuum.at, vacuum.lists.size()):
+        entry = &vacuum.lists[i]
+        lst = find_list_number(catalog, entry.number)
+        entry.gone = lst == NULL and not entry.purge
+        entry.horizon_ns = now_ns if lst == NULL else horizon(lst, entry.last_seq, now_ns)
+
+
+# --- end ------------------------------------------------------------------------------------------
+
+cdef size_t delete_superfluous(Catalog *catalog, VacuumList *entry, size_t most) noexcept nogil:
+    """Delete at most so many rows that a list does not need any more; return how many."""
+    cdef List *lst = find_list_number(catalog, entry.number)
+    cdef size_t count
+    entry.cut_seq = 0
+    if entry.purge:
+        delete_dropped_list(catalog, entry.number)
+        return 1
+    if lst == NULL:
+        return 0                      # dropped under the vacuum
+    count = min(most, events_after(&lst.events, entry.last_seq))
+    if count != 0:
+        entry.cut_seq = lst.events.rows[count - 1].event.seq
+        delete_events(catalog, lst, entry.cut_seq)
+    return count
+
+
+cdef void forget_superfluous(Catalog *catalog, VacuumList *entry) noexcept nogil:
+    """Forget what is deleted now."""
+    if entry.purge:
+        forget_dropped_list(catalog, entry.number)
+        entry.purge = False
+    elif entry.cut_seq != 0:
+        list_cut(catalog, find_list_number(catalog, entry.number), entry.cut_seq)
+
+
+cdef void note_due(Vacuum *vacuum, Catalog *catalog, int64_t by_ns) noexcept nogil:
+    """Say of every list when it is due again: not in the same round."""
+    cdef List *lst
+    cdef size_t i
+    for i in range(vacuum.lists.size()):
+        lst = find_list_number(catalog, vacuum.lists[i].number)
+        if lst != NULL:
+            list_ends(catalog, lst, max(vacuum.lists[i].due_ns, by_ns + 1))
+
+
+cdef int close_vacuum(Vacuum *vacuum, int code) noexcept nogil:
+    vacuum.active = vacuum.finished = False
+    vacuum.lists.clear()
+    return MDB_SUCCESS if is_full(code) else code
 
 
 cdef int vacuum_finish(
-    Vacuum *vacuum, Store *store, uint64_t vacuum_round, int64_t now_ns
+    Vacuum *vacuum, Store *store, int64_t by_ns, int64_t now_ns
 ) noexcept nogil:
-    """Commit what a finished vacuum has made superfluous: events, or a dropped list."""
-    cdef List *lst = find_list_number(&store.catalog, vacuum.number)
+    """Commit that events and dropped lists are over, as many as one commit may have of them."""
+    cdef size_t first = vacuum.closed, last = vacuum.closed, i
+    cdef size_t most = EVENTS_PER_CUT
     cdef int code
-    vacuum.active = vacuum.finished = False
-    if lst == NULL and not vacuum.purge:
-        return MDB_SUCCESS            # the list was dropped under the vacuum
+    if first == 0:
+        note_due(vacuum, &store.catalog, by_ns)
     store_begin(store)
-    if vacuum.purge:
-        delete_dropped_list(&store.catalog, vacuum.number)
-    else:
-        delete_events(&store.catalog, lst, vacuum.last_seq)
+    while last < vacuum.lists.size() and most > 0:
+        most -= delete_superfluous(&store.catalog, &vacuum.lists[last], most)
+        last += 1
+    if most == EVENTS_PER_CUT:        # nothing: most lists are visited for what expired only
+        store_abort(store)
+        return close_vacuum(vacuum, MDB_SUCCESS)
     code = store_commit(store, store_revision(store), now_ns)
     if code != MDB_SUCCESS:           # what is not deleted now is vacuumed again
-        return MDB_SUCCESS if is_full(code) else code
-    if vacuum.purge:
-        forget_dropped_list(&store.catalog, vacuum.number)
-        return MDB_SUCCESS
-    lst.vacuumed_round = vacuum_round
-    return load_list(&store.catalog, text_slice(lst.id))
+        return close_vacuum(vacuum, code)
+    for i in range(first, last):
+        forget_superfluous(&store.catalog, &vacuum.lists[i])
+    vacuum.closed = last - 1          # it may have more
+    return MDB_SUCCESS if most == 0 else close_vacuum(vacuum, MDB_SUCCESS)
 
 
 # --- the records ----------------------------------------------------------------------------------
 
 cdef int visit_record(
-    Vacuum *vacuum, int64_t horizon_ns, MDB_cursor *cursor, MDB_val *key, MDB_val *value
+    Vacuum *vacuum, VacuumList *entry, MDB_cursor *cursor, MDB_val *key, MDB_val *value
 ) noexcept nogil:
     """Rewrite or remove the record under the cursor if it is behind or over."""
     cdef Hold hold
     cdef char row[VALUE_BYTES + CHECKSUM_BYTES]
     cdef MDB_val written
     cdef size_t size = 0
-    if not vacuum.purge:
+    if not entry.purge:
         if not row_verify(key, value) or not hold_decode(value, &hold):
             return MDB_CORRUPTED
-        if hold.event_seq >= vacuum.last_seq and hold_alive(&hold, horizon_ns):
+        if hold.event_seq >= entry.last_seq and hold_alive(&hold, entry.horizon_ns):
+            entry.due_ns = min(entry.due_ns, hold_end(&hold))
             return MDB_SUCCESS
-        fold_events(&vacuum.events, vacuum.last_seq, &hold)
-        size = hold_encode(&hold, horizon_ns, row)
+        fold_events(&entry.events, entry.last_seq, &hold)
+        size = hold_encode(&hold, entry.horizon_ns, row)
     vacuum.written += 1
     if size == 0:
         return lmdb.cursor_del(cursor, 0)
+    entry.due_ns = min(entry.due_ns, hold_end(&hold))
     # LMDB takes the key from the cursor, which points into a page that may move: pass a copy's.
     row_add_checksum(text_slice(vacuum.after), row, size)
     written = val_of(slice_of(row, size + CHECKSUM_BYTES))
@@ -151,11 +254,11 @@ cdef int visit_record(
     return lmdb.cursor_put(cursor, key, &written, MDB_CURRENT)
 
 
-cdef int seek_on(Vacuum *vacuum, MDB_cursor *cursor, MDB_val *key, MDB_val *value) noexcept nogil:
+cdef int seek_on(
+    const Vacuum *vacuum, const char *prefix, MDB_cursor *cursor, MDB_val *key, MDB_val *value
+) noexcept nogil:
     """Move to the first record after the last one visited."""
-    cdef char prefix[4]
     cdef int code
-    put_be32(prefix, vacuum.number)
     key[0] = val_of(slice_of(prefix, 4))
     if not vacuum.after.empty():
         key[0] = val_of(text_slice(vacuum.after))
@@ -166,46 +269,82 @@ cdef int seek_on(Vacuum *vacuum, MDB_cursor *cursor, MDB_val *key, MDB_val *valu
     return code
 
 
-cdef int visit_records(
-    Vacuum *vacuum, int64_t horizon_ns, MDB_cursor *cursor, uint64_t most, int64_t end_ns
+# What one step may do, and has done.
+cdef struct Budget:
+    uint64_t most                     # records that may be written
+    int64_t end_ns
+    uint64_t visits                   # of records, and of lists
+    uint64_t written                  # what `Vacuum.written` was when the step began
+
+
+cdef bint is_spent(const Vacuum *vacuum, Budget *budget) noexcept nogil:
+    """Count a visit; tell whether it is for another step."""
+    if vacuum.written - budget.written >= budget.most \
+            or step_over(budget.visits, budget.visits + 1, budget.end_ns):
+        return True
+    budget.visits += 1
+    return False
+
+
+cdef int visit_list(
+    Vacuum *vacuum, VacuumList *entry, MDB_cursor *cursor, Budget *budget
 ) noexcept nogil:
-    """Visit the next records, writing at most `most`; an LMDB error code, or 0."""
+    """Visit the next records of a list; MDB_NOTFOUND if it has no more, 0, or an error code."""
     cdef MDB_val key, value
     cdef char prefix[4]
-    cdef uint64_t written = vacuum.written, visits = 0
-    cdef int code = seek_on(vacuum, cursor, &key, &value)
-    put_be32(prefix, vacuum.number)
+    cdef int code
+    put_be32(prefix, entry.number)
+    code = seek_on(vacuum, prefix, cursor, &key, &value)
     while code == MDB_SUCCESS and memcmp(key.mv_data, prefix, 4) == 0:
-        if vacuum.written - written >= most or step_over(visits, visits + 1, end_ns):
+        if is_spent(vacuum, budget):
             return MDB_SUCCESS
-        visits += 1
         vacuum.after.assign(<const char *> key.mv_data, key.mv_size)
-        code = visit_record(vacuum, horizon_ns, cursor, &key, &value)
+        code = visit_record(vacuum, entry, cursor, &key, &value)
         if code == MDB_SUCCESS:
             code = lmdb.cursor_get(cursor, &key, &value, MDB_NEXT)
         elif code == MDB_NOTFOUND:    # only the end of the table may say so
             return MDB_CORRUPTED
-    vacuum.finished = code == MDB_SUCCESS or code == MDB_NOTFOUND
-    return MDB_SUCCESS if vacuum.finished else code
+    return MDB_NOTFOUND if code == MDB_SUCCESS else code
+
+
+cdef int visit_lists(Vacuum *vacuum, MDB_cursor *cursor, Budget *budget) noexcept nogil:
+    """Visit the next records, of as many lists as there is time for; an error code, or 0."""
+    cdef VacuumList *entry
+    cdef int code
+    while vacuum.at < vacuum.lists.size():
+        if is_spent(vacuum, budget):
+            return MDB_SUCCESS
+        entry = &vacuum.lists[vacuum.at]
+        code = MDB_NOTFOUND if entry.gone else visit_list(vacuum, entry, cursor, budget)
+        if code != MDB_NOTFOUND:
+            return code
+        vacuum.at += 1
+        vacuum.after.clear()
+    vacuum.finished = True
+    return MDB_SUCCESS
 
 
 cdef int visit_step(
-    Vacuum *vacuum, Tree *tree, int64_t horizon_ns, uint64_t most, int64_t end_ns
+    Vacuum *vacuum, Tree *tree, uint64_t most, int64_t end_ns
 ) noexcept nogil:
     """Commit what the next records become; an LMDB error code, and then nothing is, or 0."""
     cdef MDB_txn *txn
     cdef MDB_cursor *cursor
-    cdef uint64_t written = vacuum.written
+    cdef Budget budget
     cdef int code = lmdb.txn_begin(tree.environment.env, NULL, 0, &txn)
     if code != MDB_SUCCESS:
         return code
+    budget.most = most
+    budget.end_ns = end_ns
+    budget.visits = 0
+    budget.written = vacuum.written
     code = lmdb.cursor_open(txn, tree.tables[<int> TREE_RECORDS], &cursor)
     if code == MDB_SUCCESS:
-        code = visit_records(vacuum, horizon_ns, cursor, most, end_ns)
+        code = visit_lists(vacuum, cursor, &budget)
         lmdb.cursor_close(cursor)
-    if code == MDB_SUCCESS and vacuum.written != written:
+    if code == MDB_SUCCESS and vacuum.written != budget.written:
         code = tree_put_state(tree, txn, tree_flushed(tree))
-    if code != MDB_SUCCESS or vacuum.written == written:
+    if code != MDB_SUCCESS or vacuum.written == budget.written:
         lmdb.txn_abort(txn)
         return code
     fail_at(FAIL_BEFORE_VACUUM_COMMIT)
@@ -214,17 +353,16 @@ cdef int visit_step(
     return code
 
 
-cdef int vacuum_step(
-    Vacuum *vacuum, Tree *tree, int64_t horizon_ns, int64_t step_ns
-) noexcept nogil:
+cdef int vacuum_step(Vacuum *vacuum, Tree *tree, int64_t step_ns) noexcept nogil:
     """Visit the next records; an error code that ends the store, or 0."""
     cdef uint64_t written = vacuum.written
+    cdef size_t at = vacuum.at
     cdef uint64_t most = tree_step_begin(tree)
     cdef int code = MDB_MAP_FULL
     if most > 0:
-        vacuum.finished = False
-        code = visit_step(vacuum, tree, horizon_ns, most, clock_elapsed() + step_ns)
+        code = visit_step(vacuum, tree, most, clock_elapsed() + step_ns)
     if code != MDB_SUCCESS:           # what the aborted step visited is to be visited again
+        vacuum.at = at
         vacuum.after.clear()
         vacuum.written = written
         vacuum.finished = False
@@ -233,14 +371,15 @@ cdef int vacuum_step(
 
 
 cdef int vacuum_records(
-    Vacuum *vacuum, Tree *tree, int64_t horizon_ns, NextStep next_step, void *context
+    Vacuum *vacuum, Tree *tree, NextStep next_step, void *context
 ) noexcept nogil:
     """Visit records step by step until the last one, or `next_step` says stop."""
     cdef int64_t step_ns
     cdef int code = MDB_SUCCESS
+    assert_that(vacuum.active, "a vacuum is begun before its steps")
     while code == MDB_SUCCESS and not vacuum.finished:
         step_ns = next_step(context)
         if step_ns == STOP_STEPPING:
             break
-        code = vacuum_step(vacuum, tree, horizon_ns, step_ns)
+        code = vacuum_step(vacuum, tree, step_ns)
     return code

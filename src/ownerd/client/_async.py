@@ -373,6 +373,10 @@ class AsyncClient:
         One bad row refuses the whole import, nothing changes. An exception of `rows` cancels the
         import and is raised here. Raises `FailedPrecondition` for a conflict under
         `OnConflict.FAIL`. Give long imports their `timeout_s`.
+
+        An error whose reason is IMPORT_CUT_SHORT says in message and metadata how far the import
+        came. Where the server's answer is missing, the message says that the outcome is unknown.
+        Either way the import may be sent again whole: rows already there are simply set again.
         """
         call = admin.import_ownership(list_id, rows, on_conflict, reason, request_id)
         try:

@@ -18,7 +18,9 @@ class ClientError(Exception):
 
     Raised as itself only for a code that has no class of its own. `code` is the gRPC status code,
     `message` the server's text, ready to show to a person, `reason` the server's name for this kind
-    of error, such as LIST_NOT_FOUND; "" where it names none.
+    of error, such as LIST_NOT_FOUND; "" where it names none. `metadata` is what the error is about,
+    as the server says it to programs: of an import that was cut short (IMPORT_CUT_SHORT),
+    `first_row_not_in_force` is where to go on.
     """
 
     code: grpc.StatusCode = grpc.StatusCode.UNKNOWN
@@ -27,6 +29,7 @@ class ClientError(Exception):
     def __init__(self, message: str, code: grpc.StatusCode | None = None) -> None:
         super().__init__(message)
         self.message = message
+        self.metadata: dict[str, str] = {}
         if code is not None:
             self.code = code
 
@@ -121,7 +124,9 @@ def from_rpc_error(error: grpc.RpcError, note: str = "") -> ClientError:
     if note:
         message = f"{message} ({note})"
     found = _CLASSES.get(code, ClientError)(message, code)
-    found.reason = _reason(error)
+    if (info := error_info(error)) is not None:
+        found.reason = info.reason
+        found.metadata = dict(info.metadata)
     if isinstance(found, ResourceExhausted):
         found.retry_after_s = retry_after_s(error)
     return found
@@ -137,14 +142,14 @@ def retry_after_s(error: grpc.RpcError) -> float | None:
     return None
 
 
-def _reason(error: grpc.RpcError) -> str:
-    """Return the reason of the server's ErrorInfo; "" without one."""
+def error_info(error: grpc.RpcError) -> error_details_pb2.ErrorInfo | None:
+    """Return what the server says of the error to programs; None if it says nothing."""
     try:
         rich = rpc_status.from_call(cast(grpc.Call, error))  # which it is, too
     except (ValueError, DecodeError):  # not made by the server whose status this is
-        return ""
+        return None
     for detail in rich.details if rich is not None else ():
         info = error_details_pb2.ErrorInfo()
         if detail.Is(info.DESCRIPTOR) and detail.Unpack(info) and info.domain == DOMAIN:
-            return str(info.reason)
-    return ""
+            return info
+    return None

@@ -15,7 +15,8 @@ import grpc
 import grpc.aio
 
 from ownerd.client.credentials import Metadata, StrPath, Tls, tls_of, token_source
-from ownerd.client.errors import ClientError, from_rpc_error
+from ownerd.client.errors import ClientError, error_info, from_rpc_error
+from ownerd.client.requests.admin import ImportStream, import_note
 from ownerd.client.requests.call import ADMIN, Call
 from ownerd.v1 import admin_pb2_grpc, dial_pb2_grpc
 
@@ -166,6 +167,10 @@ class AsyncTransport:
 def to_client_error(call: Call[Any], error: grpc.RpcError) -> ClientError:
     """Return the typed exception for a failed call."""
     note = call.note
+    if isinstance(call.request, ImportStream):
+        info = error_info(error)
+        told = "" if info is None else info.reason
+        note = import_note(error.code(), told, ended=call.request.ended)
     if call.service == ADMIN and error.code() is grpc.StatusCode.UNIMPLEMENTED:
         note = "give the client admin_target=, the server's admin listener"
     return from_rpc_error(error, note)

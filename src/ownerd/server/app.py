@@ -210,7 +210,11 @@ class _Server:
     def _admin_listener(self) -> Listener:
         context = AdminContext(
             self._engine,
-            Path(self._settings.data),
+            spool.Spools(
+                Path(self._settings.data),
+                self._settings.import_spool_bytes,
+                self._settings.reserve_bytes,
+            ),
             self._start_ns,
             self._principals,
             threading.Lock(),

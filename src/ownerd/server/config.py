@@ -398,6 +398,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             le=10_000_000,
         ),
     ] = 65_536
+    import_spool_bytes: Annotated[
+        int,
+        _about(
+            "Most disk for the rows of imports that are being sent, all together; imports beyond "
+            "are RESOURCE_EXHAUSTED.",
+            f"{sizes.ALLOWED}; from 1MiB to 1TiB",
+            ge=1 << 20,
+            le=1 << 40,
+        ),
+    ] = 4 << 30
     settle_interval_s: Annotated[
         float,
         _about(
@@ -608,6 +618,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = (
         "map_bytes": _read_size,
         "reserve_bytes": _read_size,
         "overlay_bytes": _read_size,
+        "import_spool_bytes": _read_size,
         "max_message_bytes": _read_size,
         "dial_max_header_bytes": _read_size,
         "dial_max_held_bytes": _read_size,

@@ -197,34 +197,60 @@ class ImportConflict(OwnerdError):
     reason = "IMPORT_CONFLICT"
 
     def __init__(self, row_number: int, record_id: str, holder_id: str | None) -> None:
-        self.row_number = row_number
-        self.holder = f"campaign {shown(holder_id)}" if holder_id else "another campaign"
+        holder = f"campaign {shown(holder_id)}" if holder_id else "another campaign"
+        self.words = f"row {row_number} is for record {shown(record_id)}, which {holder} holds"
         super().__init__(
-            f"rows: row {row_number} is for record {shown(record_id)}, which {self.holder} holds; "
-            "nothing was imported. Take the row out, release the record, or choose the conflict "
-            "strategy SKIP or OVERWRITE",
+            f"rows: {self.words}; nothing was imported. Take the row out, release the record, or "
+            "choose the conflict strategy SKIP or OVERWRITE",
             row=row_number,
             record_id=record_id,
             **({"campaign_id": holder_id} if holder_id else {}),
         )
 
 
-class ImportCutShort(OwnerdError):
-    """An import with strategy fail met a conflict after part of it was in force."""
+# Why an import stopped, and what to do about it, by the reason of what stopped it.
+_CUT_SHORT: dict[str, tuple[str, str]] = {
+    "STORE_FULL": ("the store is full", "Release ownership, delete lists, or give it more room"),
+    "QUEUE_FULL": ("the server's queue is full", "Wait a moment"),
+    "DRAINING": ("the server is stopping", "Wait until it is back"),
+    "STORAGE_FAILED": ("the server's storage failed", "Wait until it is back"),
+    "LIST_NOT_FOUND": ("the list was deleted", "Create it"),
+    "SPOOL_FAILED": ("the server could not read its rows back", "Look at the server's disk"),
+    "INTERNAL": ("the server failed, and has logged why", "Have that seen to"),
+}
 
-    code = grpc.StatusCode.FAILED_PRECONDITION
+
+class ImportCutShort(OwnerdError):
+    """An import stopped when part of it was in force; its code is that of what stopped it.
+
+    Args:
+        first_row: the first one that is not, or perhaps not, in force, from 1.
+        row_count: how many the import has.
+        cause: what stopped it.
+        last_unknown: the last one of which it is not known; 0: it is known of every one.
+    """
+
     reason = "IMPORT_CUT_SHORT"
 
-    def __init__(self, first_row: int, conflict: ImportConflict | None) -> None:
-        row = f"row {conflict.row_number}" if conflict else "a row"
-        holder = conflict.holder if conflict else "another campaign"
+    def __init__(
+        self, first_row: int, row_count: int, cause: Status, last_unknown: int = 0
+    ) -> None:
+        why, remedy = _CUT_SHORT.get(cause.reason, (cause.message, "Solve that"))
+        rest = "it and those after it are not"
+        if last_unknown:
+            rest = (
+                f"of rows {first_row} to {last_unknown} it is not known, those after them are not"
+            )
         super().__init__(
-            f"rows: {row} is for a record that {holder} holds since the import was checked, or "
-            f"that the import names twice; the rows before row {first_row} are in force, that row "
-            "and those after it are not. Solve the conflict and send the import again; rows "
-            "already there are simply set again",
+            f"rows: the import was cut short at row {first_row} of {row_count}: {why}. The rows "
+            f"before row {first_row} are in force, {rest}. {remedy}, then send the import again, "
+            f"whole or from row {first_row} on: rows already there are simply set again",
             first_row_not_in_force=first_row,
+            row_count=row_count,
+            cause=cause.reason,
         )
+        # Of this one import, not of the kind of error.
+        self.code = cause.code  # type: ignore[misc]
 
 
 class Draining(OwnerdError):
@@ -244,8 +270,21 @@ class SpoolFailed(OwnerdError):
 
     def __init__(self) -> None:
         super().__init__(
-            "the server could not write the import's rows to a temporary file in its data "
+            "the server could not keep the import's rows in a temporary file in its data "
             "directory; nothing was imported. Free disk space there, or import in smaller parts"
+        )
+
+
+class SpoolFull(OwnerdError):
+    """The rows of imports take as much of the server's disk as they may."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "SPOOL_FULL"
+
+    def __init__(self, allowed: str) -> None:
+        super().__init__(
+            f"the rows of this import and of others under way take more of the server's disk than "
+            f"{allowed}; nothing was imported. Import in smaller parts, or one after the other"
         )
 
 

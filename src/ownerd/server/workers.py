@@ -38,13 +38,21 @@ class Workers:
         Raises:
             Draining: the server takes no new calls.
         """
-        if self._draining:
-            raise Draining
+        self.refuse_if_draining()
         self._began()
         try:
             yield
         finally:
             self._ended()
+
+    def refuse_if_draining(self) -> None:
+        """Refuse what has yet to begin.
+
+        Raises:
+            Draining: the server takes no new calls.
+        """
+        if self._draining:
+            raise Draining
 
     async def run(
         self,

@@ -9,6 +9,7 @@ from datetime import timedelta
 from itertools import islice
 from typing import Any, cast
 
+import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from ownerd.client import values
@@ -278,16 +279,33 @@ def signal_campaign(
     return Call(ADMIN, "SignalCampaign", request, lambda response: response.revision)
 
 
+OUTCOME_UNKNOWN = (
+    "the outcome is unknown: none of the rows are in force, the first ones, or all; send the "
+    "import again whole, rows already there are simply set again"
+)
+# How a call may end of whose outcome nothing is known, and what a server says then.
+_UNKNOWN_OUTCOME = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.INTERNAL,
+)
+_TELLS_NOTHING = ("", "STORAGE_FAILED", "INTERNAL")
+
+
 class ImportStream:
     """The requests of one `ImportOwnership`, made from the caller's rows while they are sent.
 
     gRPC iterates it, in the sync client from a thread of its own, and would replace an exception of
-    the caller's rows by a bare status: `row_error` keeps it for the client to raise.
+    the caller's rows by a bare status: `row_error` keeps it for the client to raise. A server
+    writes nothing before it has seen the end of the rows: `ended` says that it may have.
     """
 
     def __init__(self, first: admin_pb2.ImportOwnershipRequest, rows: Iterable[Any]) -> None:
         self._messages = self._make(first, rows)
         self.row_error: Exception | None = None
+        self.ended = False
 
     def __iter__(self) -> Iterator[admin_pb2.ImportOwnershipRequest]:
         return self
@@ -306,6 +324,20 @@ class ImportStream:
         except Exception as error:
             self.row_error = error
             raise
+        self.ended = True
+
+
+def import_note(code: grpc.StatusCode, told: str, *, ended: bool) -> str:
+    """Return what an error of an import should add to the server's words.
+
+    Args:
+        code: how the call ended.
+        told: the reason that the server gave; "": it said nothing.
+        ended: whether the end of the rows was sent.
+    """
+    if not ended or code not in _UNKNOWN_OUTCOME or told not in _TELLS_NOTHING:
+        return ""
+    return OUTCOME_UNKNOWN
 
 
 def import_ownership(

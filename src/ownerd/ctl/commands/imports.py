@@ -1,7 +1,9 @@
-"""`ownerctl import`: load existing ownership from a CSV file, all of it or nothing.
+"""`ownerctl import`: load existing ownership from a CSV file.
 
 Invariants: memory does not grow with the file; if any row is broken the call is cancelled before
-its end is sent, and a server changes nothing before it has seen the end.
+its end is sent, and a server changes nothing before it has seen the end. Once it has, rows come
+into force in order: whatever ends the call then, a person is told how far it came, or that this is
+not known.
 """
 
 import os
@@ -16,16 +18,18 @@ from typing import Annotated, BinaryIO, Literal
 import grpc
 from cyclopts import Parameter
 
-from ownerd.client.requests.admin import ROWS_PER_MESSAGE
+from ownerd.client.errors import error_info
+from ownerd.client.requests.admin import OUTCOME_UNKNOWN, ROWS_PER_MESSAGE, import_note
 from ownerd.client.requests.call import fresh_request_id
 from ownerd.ctl.commands.options import STREAM, InOutFile, InSession, ListId, Reason
 from ownerd.ctl.connect.channel import Connection
 from ownerd.ctl.terminal.csvfile import ColumnOptions, Reader
-from ownerd.ctl.terminal.exits import CtlError, Exit
+from ownerd.ctl.terminal.exits import CtlError, Exit, exit_of_status
 from ownerd.ctl.terminal.output import Column, Kind
 from ownerd.ctl.terminal.progress import Bar, progress_bar
 from ownerd.v1 import admin_pb2 as pb
 
+_ROWS_COUNTED = "counting the rows that have an owner"
 RETRY_PAUSES_S = (0.5, 2.0)  # before the second and third try of a call that was UNAVAILABLE
 
 STRATEGIES = {
@@ -60,9 +64,11 @@ def import_ownership(
     reason: Reason = "",
     session: InSession,
 ) -> None:
-    """Import ownership from a CSV file: all of its rows that have an owner, or nothing.
+    """Import ownership from a CSV file: all of its rows that have an owner, once all are checked.
 
-    Expirations are RFC 3339 times; an empty cell means no expiration.
+    A broken row has nothing imported. What stops the import later than that, a full store or a
+    server that ends, leaves the first rows in force; the message says so, and the same import may
+    be made again. Expirations are RFC 3339 times; an empty cell means no expiration.
     """
     head = pb.ImportOwnershipRequest(
         list_id=list_id,
@@ -109,17 +115,28 @@ def _import_with_retries(
     """
     total_bytes = _size_bytes(binary)
     pauses_s = iter(RETRY_PAUSES_S if binary.seekable() else ())
+    earlier = ""
     while True:
         reader = make_reader()
         with progress_bar("Sending", total_bytes, of_bytes=True) as bar:
+            upload = _Upload(connection, head, reader, bar)
             try:
-                return _Upload(connection, head, reader, bar).run(), reader.unowned_count
+                return upload.run(), reader.unowned_count
             except CtlError as error:
                 pause_s = next(pauses_s, None) if error.exit_code is Exit.UNAVAILABLE else None
                 if pause_s is None:
-                    raise
+                    raise _with_earlier(error, earlier, upload) from error
+                if upload.left_rows:
+                    earlier = str(error)
         time.sleep(pause_s)
         binary.seek(0)
+
+
+def _with_earlier(error: CtlError, earlier: str, upload: "_Upload") -> CtlError:
+    """Return what ended the last try, with what an earlier one may have left in force."""
+    if not earlier or upload.left_rows:
+        return error
+    return CtlError(error.exit_code, f"{error}; the try before it may have left rows: {earlier}")
 
 
 def _size_bytes(binary: BinaryIO) -> int | None:
@@ -127,7 +144,10 @@ def _size_bytes(binary: BinaryIO) -> int | None:
 
 
 class _Upload:
-    """One try of the call: rows go out on grpc's thread, `run` waits on the caller's."""
+    """One try of the call: rows go out on grpc's thread, `run` waits on the caller's.
+
+    `left_rows`: it failed, and rows are in force, or may be.
+    """
 
     def __init__(
         self, connection: Connection, head: pb.ImportOwnershipRequest, reader: Reader, bar: Bar
@@ -139,6 +159,8 @@ class _Upload:
         self._call: grpc.Future[pb.ImportOwnershipResponse] | None = None
         self._call_is_known = threading.Event()
         self._error: CtlError | None = None
+        self._ended = False
+        self.left_rows = False
 
     def run(self) -> pb.ImportOwnershipResponse:
         connection = self._connection
@@ -152,15 +174,27 @@ class _Upload:
             raise self._error or CtlError(Exit.INTERNAL, "the import was cancelled") from error
         except grpc.RpcError as error:
             raise self._explain(error) from error
+        except KeyboardInterrupt:
+            if not self._ended:
+                raise
+            raise CtlError(Exit.INTERRUPTED, f"interrupted; {OUTCOME_UNKNOWN}") from None
         finally:
             self._call.cancel()  # Ctrl-C: a half-sent import must not look complete
 
     def _explain(self, error: grpc.RpcError) -> CtlError:
         """Say what the server said; its row numbers are of what was sent, not lines of the file."""
+        info = error_info(error)
+        reason = "" if info is None else info.reason
+        if reason == "IMPORT_CUT_SHORT":  # whether it can be reached by now is no matter
+            self.left_rows = True
+            return CtlError(exit_of_status(error.code()), f"{error.details()} ({_ROWS_COUNTED})")
         told = self._connection.explain(error)
+        if note := import_note(error.code(), reason, ended=self._ended):
+            self.left_rows = True
+            return CtlError(told.exit_code, f"{told}; {note}")
         if told.exit_code not in (Exit.FAILED_PRECONDITION, Exit.INVALID_ARGUMENT):
             return told
-        return CtlError(told.exit_code, f"{told} (counting the rows that have an owner)")
+        return CtlError(told.exit_code, f"{told} ({_ROWS_COUNTED})")
 
     def _messages(self) -> Iterator[pb.ImportOwnershipRequest]:
         message = pb.ImportOwnershipRequest()
@@ -178,6 +212,7 @@ class _Upload:
         self._bar.finishing("Importing")
         if message.rows or message.list_id:
             yield message
+        self._ended = True
 
     def _give_up(self, error: CtlError | OSError) -> None:
         """Cancel the call, before returning from the generator could send its end."""

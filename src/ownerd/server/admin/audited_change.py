@@ -3,7 +3,8 @@
 A handler that is `audited` is given the `Change` to make: one call of a changing rpc. The change
 writes the audit note (the AuditEntry without what the engine fills in) and, for a call with a
 request id, the memo from which a repeat is answered: the rpc, a digest of the request, and the
-answer as far as it is known before the commit. The engine stores note and memo in the commit of the
+answer as far as it is known before the commit. A request id belongs to its caller: others may use
+the same one and learn nothing of it. The engine stores note and memo in the commit of the
 change itself; what only the commit knows (revision, time, count) comes back in the `Outcome`, first
 time and repeat alike, and is filled in by the same code.
 
@@ -41,8 +42,7 @@ class Change(Generic[Answer]):
         request: has `reason` and `request_id`.
         answer_type: the response message.
         fill: puts into the answer what only the commit knows, besides the revision.
-        digest: SHA-256 of what was asked; None takes the request's own bytes. Who asks counts too:
-            nobody is given the answer to somebody else's call.
+        digest: SHA-256 of what was asked; None takes the request's own bytes. Who asks counts too.
     """
 
     def __init__(
@@ -76,9 +76,14 @@ class Change(Generic[Answer]):
         Looked up before anything is checked against the store, because a repeat must get its first
         answer even where the change itself is no longer possible (the list is gone, ...).
         """
-        outcome = self._engine.request(self._request_id) if self._request_id else None
-        if outcome is not None:
-            return self._repeated(outcome)
+        if self._request_id:
+            outcome = self._engine.request(self._request_id, self._caller.principal)
+            if outcome is not None:
+                return self._repeated(outcome)
+            # An earlier version kept ids without their callers; the digest has who it was.
+            before = self._engine.request(self._request_id)
+            if before is not None and self._is_ours(before):
+                return self._repeated(before)
         self._is_new = True
         return None
 
@@ -108,6 +113,7 @@ class Change(Generic[Answer]):
             *arguments,
             note=self.note(detail, list_id, campaign_ids),
             request_id=self._request_id,
+            requester=self._caller.principal,
             memo=self.memo(answer),
             **keywords,
         )
@@ -140,9 +146,14 @@ class Change(Generic[Answer]):
         name = self._action.encode() + b"\0"
         return name + self._digest + answer.SerializeToString(deterministic=True)
 
+    def _is_ours(self, outcome: Outcome) -> bool:
+        """Whether it is the outcome of this caller's same request."""
+        name, _, rest = outcome.memo.partition(b"\0")
+        return name == self._action.encode() and rest[:_DIGEST_BYTES] == self._digest
+
     def _repeated(self, outcome: Outcome) -> Answer:
         name, _, rest = outcome.memo.partition(b"\0")
-        if name != self._action.encode() or rest[:_DIGEST_BYTES] != self._digest:
+        if not self._is_ours(outcome):
             raise RequestIdReused(self._request_id, name.decode(errors="replace"))
         return self._filled(self._answer_type.FromString(rest[_DIGEST_BYTES:]), outcome)
 

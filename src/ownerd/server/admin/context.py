@@ -2,13 +2,13 @@
 
 import threading
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
 
 from ownerd.native import Engine, Identity
 from ownerd.server import alarms, rights
+from ownerd.server.admin.spool import Spools
 from ownerd.server.principals import Principals
 
 
@@ -17,7 +17,7 @@ class AdminContext(NamedTuple):
 
     Attributes:
         engine: the one engine of this process.
-        data_dir: where imports are spooled.
+        spools: where imports are kept until they are all there.
         start_ns: server time at which the process began to serve.
         principals: who may make calls.
         policy_lock: held from reading a policy to writing what was made of it.
@@ -25,7 +25,7 @@ class AdminContext(NamedTuple):
     """
 
     engine: Engine
-    data_dir: Path
+    spools: Spools
     start_ns: int
     principals: Principals
     policy_lock: threading.Lock

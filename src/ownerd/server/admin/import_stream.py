@@ -46,9 +46,10 @@ class ImportStream:
     def __init__(self, context: AdminContext, caller: Caller) -> None:
         self._engine: Engine = context.engine
         self._identity = caller.identity
+        self.caller = caller
         self._allowed: set[str] = set()
         self._header: Header | None = None
-        self._data_dir = context.data_dir
+        self._spools = context.spools
         self._spool: Spool | None = None
         self._digest = hashlib.sha256()
         self.row_count = 0
@@ -67,15 +68,16 @@ class ImportStream:
         """SHA-256 of header and rows, however the client cut the rows into messages."""
         return self._digest.digest()
 
-    def add(self, bodies: list[bytes]) -> None:
-        """Check the rows of some messages and keep them.
+    def add(self, bodies: list[bytes]) -> int:
+        """Check the rows of some messages and keep them; return how many there are.
 
         Raises:
             MalformedMessage, InvalidField: in a row, the message names its number.
             PermissionDenied: for the list, or for the campaign of a row.
             ListNotFound: the list does not exist.
-            SpoolFailed: the rows cannot be written.
+            SpoolFailed, SpoolFull: the rows cannot be kept.
         """
+        before_count = self.row_count
         for body in bodies:
             message = validate.parsed(admin_pb2.ImportOwnershipRequest, body)
             self._take_header(message)
@@ -89,6 +91,7 @@ class ImportStream:
             self._digest.update(packed)
             assert self._spool is not None
             self._spool.append(packed)
+        return self.row_count - before_count
 
     def rows(self) -> Iterator[Row]:
         """Yield every row, from the first on; may be called again."""
@@ -112,12 +115,20 @@ class ImportStream:
         if header.strategy == admin_pb2.CONFLICT_STRATEGY_OVERWRITE:
             # It may end the hold of any campaign.
             rights.require(self._identity, rights.CONFIGURE, header.list_id, rights.EVERY)
-        self._spool = Spool(self._data_dir)
+        self._spool = self._spools.open()
         self._digest.update(repr(header).encode())
         # Spares the client sending rows in vain; a repeat gets its first answer all the same.
-        known = header.request_id and self._engine.request(header.request_id)
-        if not known and self._engine.get_list(header.list_id) is None:
+        if (
+            not self._may_be_a_repeat(header.request_id)
+            and self._engine.get_list(header.list_id) is None
+        ):
             raise ListNotFound(header.list_id)
+
+    def _may_be_a_repeat(self, request_id: str) -> bool:
+        if not request_id:
+            return False
+        callers = (self._identity.principal_id, "")  # nobody: of an earlier version
+        return any(self._engine.request(request_id, who) is not None for who in callers)
 
     def _allow(self, campaign_id: str) -> None:
         """Check that the caller may import rows of a campaign."""

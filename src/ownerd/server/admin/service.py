@@ -109,7 +109,7 @@ class AdminService:
             caller = self._caller(context, "ImportOwnership")
             stream = ImportStream(self._context, caller)
             try:
-                await imports.receive(stream, self._workers, bodies)
+                await imports.receive(stream, self._workers, bodies, context.time_remaining)
                 await _ensure_client_is_there(context)
             except BaseException:
                 stream.close()
