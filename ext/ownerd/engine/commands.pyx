@@ -238,14 +238,16 @@ cdef uint32_t ensure_campaign(
 
 
 cdef void signal_campaign(Store *store, Command *command, int64_t now_ns) noexcept nogil:
-    """R16: a stop ends the campaign's reservations; recycle and reset change nothing."""
+    """R16: reservations end where that is asked for; else a signal changes nothing."""
     cdef uint32_t number
     cdef vector[List *] lists
     cdef size_t i
     if not command.list_id.empty() and not known_list(store, command):
         return
-    if not known_campaign(store, command, command.campaign_ids[0], &number) or not command.stopped:
+    if not known_campaign(store, command, command.campaign_ids[0], &number) \
+            or not command.include_reservations:
         return
+    command.count = COUNT_PENDING
     if command.list != NULL:
         stop_on_list(store, command, command.list, number, now_ns)
         return
@@ -258,7 +260,7 @@ cdef void stop_on_list(
     Store *store, Command *command, List *lst, uint32_t campaign, int64_t now_ns
 ) noexcept nogil:
     cdef List draft = lst[0]
-    append_event(store, command, &draft, event_of(EVENT_RESERVATIONS_END, campaign, now_ns), True)
+    append_event(store, command, &draft, event_of(EVENT_RESERVATIONS_END, campaign, now_ns), False)
     put_list(&store.catalog, &draft)
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "GET_HOLDER",
     "REPORT_ATTEMPT",
     "REPORT_ATTEMPT_BATCH",
+    "TIME_CLASS_ENDS_NS",
     "Engine",
     "ListInfo",
     "Outcome",
@@ -43,6 +44,7 @@ DEFAULT_RESERVE_BYTES: Final[int]
 DEFAULT_QUEUE_LIMIT: Final[int]
 DEFAULT_MAINTENANCE_STEP_NS: Final[int]
 DEFAULT_MEMTABLE_BYTES: Final[int]
+TIME_CLASS_ENDS_NS: Final[tuple[int, ...]]
 
 @disjoint_base
 class Engine:
@@ -61,6 +63,7 @@ class Engine:
     ) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, *exception: object) -> None: ...
+    def limit_queue(self, records: int) -> None: ...
     def begin_drain(self) -> None: ...
     def close(self, timeout_s: float = 10.0) -> None: ...
     def dial(self, kind: int, body: bytes) -> bytes: ...
@@ -127,7 +130,7 @@ class Engine:
         self,
         campaign_id: str,
         list_id: str,
-        stopped: bool,
+        end_reservations: bool,
         *,
         note: bytes = b"",
         request_id: str = "",

@@ -1,12 +1,12 @@
-"""Counts the records whose ownership a release ended (R15), after it is in force.
+"""Counts the records of which a release ended the ownership (R15), or a stop the reservation (R16).
 
-A release is one event in its list's log: it costs the same however many records there are, and its
-audit entry's count is pending until somebody scans them. `count_release` does, on the thread that
-calls it: the writer finds the release among the events that the catalog holds and takes a view, the
-records are read without it, and the writer stores what they came to. The count is the same whenever
-it is made: records written since the release were counted as they were written, the others have not
-seen it yet. Maintenance makes it at the latest, before it rewrites the records; one that a restart
-cut off is made after it.
+Either is one event in the log of each list concerned: it costs the same however many records there
+are, and its audit entry's count is pending until somebody scans them. `count_release` does, on the
+thread that calls it: the writer finds the events among those that the catalog holds, and for one
+list after the other takes a view, whose records are read without it; at last it stores what they
+came to. The count is the same whenever it is made: records written since the event were counted as
+they were written, the others have not seen it yet. Maintenance makes it at the latest, before it
+rewrites the records; one that a restart cut off is made after it.
 
 Storing a count makes no revision: it says what was.
 """
@@ -19,10 +19,10 @@ from ownerd.base.bytes cimport empty_slice, text_slice
 from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS
 from ownerd.engine.commands cimport put_audit, read_audit, refuse_full
 from ownerd.engine.queue cimport queue_run
+from ownerd.rules.ownership cimport EVENT_RELEASE
 from ownerd.storage.capacity cimport CAPACITY_FOR_NOTHING, is_full
 from ownerd.storage.catalog cimport (
-    NOT_RELEASED, List, all_lists, find_list, find_list_number, is_uncounted, note_counted,
-    put_counted,
+    List, all_lists, ended_by, find_list, find_list_number, is_uncounted, note_counted, put_counted,
 )
 from ownerd.storage.read_view cimport (
     RecordIterator, iterator_close, iterator_first, iterator_next, iterator_open, view_close,
@@ -46,7 +46,7 @@ cdef void release_count_init(ReleaseCount *request) noexcept nogil:
 # --- the count: on any thread but the writer's ----------------------------------------------------
 
 cdef int64_t count_ended(ReleaseCount *request) noexcept nogil:
-    """Count the records of the view that the release ended; damage to a row is noted there."""
+    """Count the records of the view that the events ended; damage to a row is noted there."""
     cdef List *lst = &request.view.list
     cdef RecordIterator records
     cdef int64_t total = 0
@@ -58,9 +58,7 @@ cdef int64_t count_ended(ReleaseCount *request) noexcept nogil:
     iterator_open(&records, &request.view)
     more = iterator_first(&records, empty_slice())
     while more:
-        if records.released_by != NOT_RELEASED \
-                and lst.events[records.released_by].entry_id == request.entry_id:
-            total += 1
+        total += ended_by(&lst.events, records.ended, request.entry_id)
         more = iterator_next(&records)
     iterator_close(&records)
     return total
@@ -77,59 +75,79 @@ cdef void find_uncounted_releases(EngineCore *engine, ReleaseCount *request) noe
 
 
 cdef int count_release(EngineCore *engine, ReleaseCount *request) noexcept nogil:
-    """Count a release and store the count; MDB_CORRUPTED, or 0.
+    """Count for an audit entry and store the count; MDB_CORRUPTED, or 0.
 
     `found` is False if there was nothing to count any more. A refusal is in the request's task.
     """
+    cdef size_t i
     ask_writer(engine, request, COUNT_BEGIN)
     if request.task.code != OK or not request.found:
         return MDB_SUCCESS
-    request.count = count_ended(request)
-    view_close(&request.view)
-    if request.view.damaged:
-        return MDB_CORRUPTED
+    for i in range(request.lists.size()):
+        request.at = request.lists[i]
+        ask_writer(engine, request, COUNT_VIEW)
+        if request.task.code != OK:
+            return MDB_SUCCESS
+        if request.found:
+            request.count += count_ended(request)
+            view_close(&request.view)
+            if request.view.damaged:
+                return MDB_CORRUPTED
     ask_writer(engine, request, COUNT_END)
     return MDB_SUCCESS
 
 
 # --- its steps: on the writer thread --------------------------------------------------------------
 
-cdef bint find_in_list(ReleaseCount *request, List *lst) noexcept nogil:
-    """Tell whether the release is the list's and still to be counted; list all that are."""
-    cdef EventRow *row
+cdef EventRow *find_in_list(ReleaseCount *request, List *lst) noexcept nogil:
+    """Return an event of the list that is still to be counted for the audit entry, or NULL."""
     cdef size_t i
     for i in range(lst.events.size()):
-        row = &lst.events[i]
-        if not is_uncounted(row):
-            continue
-        if row.entry_id == request.entry_id:
-            return True
-        # The events of one release stand side by side.
-        if request.step == COUNT_FIND \
-                and (request.pending.empty() or request.pending.back() != row.entry_id):
-            request.pending.push_back(row.entry_id)
-    return False
-
-
-cdef List *find_release(Store *store, ReleaseCount *request) noexcept nogil:
-    """Return the list of the release, if it is still to be counted; else NULL."""
-    cdef List *lst
-    cdef vector[List *] lists
-    cdef size_t i
-    if not request.list_id.empty():
-        lst = find_list(&store.catalog, text_slice(request.list_id))
-        return lst if lst != NULL and find_in_list(request, lst) else NULL
-    all_lists(&store.catalog, &lists)
-    for i in range(lists.size()):
-        if find_in_list(request, lists[i]):
-            return lists[i]
+        if is_uncounted(&lst.events[i]) and lst.events[i].entry_id == request.entry_id:
+            return &lst.events[i]
     return NULL
 
 
+cdef void find_pending(Store *store, ReleaseCount *request) noexcept nogil:
+    """Collect the audit entries that are still to be counted for, some of them several times."""
+    cdef vector[List *] lists
+    cdef List *lst
+    cdef size_t i, k
+    if request.list_id.empty():
+        all_lists(&store.catalog, &lists)
+    else:
+        lst = find_list(&store.catalog, text_slice(request.list_id))
+        if lst != NULL:
+            lists.push_back(lst)
+    for i in range(lists.size()):
+        for k in range(lists[i].events.size()):
+            if is_uncounted(&lists[i].events[k]):
+                request.pending.push_back(lists[i].events[k].entry_id)
+
+
 cdef void begin_count(Store *store, ReleaseCount *request) noexcept nogil:
-    cdef List *lst = find_release(store, request)
-    request.found = lst != NULL
-    if lst != NULL and view_take(&request.view, store, lst) != MDB_SUCCESS:
+    """Collect the lists concerned: a release is of one list, a stop may be of all."""
+    cdef vector[List *] lists
+    cdef List *lst = find_list(&store.catalog, text_slice(request.list_id))
+    cdef EventRow *row = NULL
+    cdef size_t i
+    if lst != NULL:
+        row = find_in_list(request, lst)
+    if row != NULL and row.event.kind == EVENT_RELEASE:
+        lists.push_back(lst)
+    else:
+        all_lists(&store.catalog, &lists)
+    for i in range(lists.size()):
+        if find_in_list(request, lists[i]) != NULL:
+            request.lists.push_back(lists[i].number)
+    request.found = not request.lists.empty()
+
+
+cdef void begin_view(Store *store, ReleaseCount *request) noexcept nogil:
+    """Take a view of the list, unless it is gone or somebody else has counted by now."""
+    cdef List *lst = find_list_number(&store.catalog, request.at)
+    request.found = lst != NULL and find_in_list(request, lst) != NULL
+    if request.found and view_take(&request.view, store, lst) != MDB_SUCCESS:
         refuse(&request.task, TOO_MANY_READS)
 
 
@@ -144,22 +162,31 @@ cdef void set_count(Store *store, ReleaseCount *request) noexcept nogil:
 
 cdef int end_count(Store *store, ReleaseCount *request, int64_t now_ns) noexcept nogil:
     """Store the count, unless somebody else has in the meantime; an LMDB error code, or 0."""
-    cdef List *lst = find_list_number(&store.catalog, request.view.list.number)
+    cdef vector[List *] lists
+    cdef List *lst
+    cdef size_t i
     cdef int code
-    if lst == NULL or not find_in_list(request, lst):
+    for i in range(request.lists.size()):
+        lst = find_list_number(&store.catalog, request.lists[i])
+        if lst != NULL and find_in_list(request, lst) != NULL:
+            lists.push_back(lst)
+    request.found = not lists.empty()
+    if not request.found:
         return MDB_SUCCESS
     if store_capacity(store, now_ns) == CAPACITY_FOR_NOTHING:
         refuse_full(store, &request.task)
         return MDB_SUCCESS
     store_begin(store)
     set_count(store, request)
-    put_counted(&store.catalog, lst, request.entry_id)
+    for i in range(lists.size()):
+        put_counted(&store.catalog, lists[i], request.entry_id)
     code = store_commit(store, store_revision(store), now_ns)
     if is_full(code):
         refuse_full(store, &request.task)
         return MDB_SUCCESS
-    if code == MDB_SUCCESS:
-        note_counted(lst, request.entry_id)
+    for i in range(lists.size()):
+        if code == MDB_SUCCESS:
+            note_counted(lists[i], request.entry_id)
     return code
 
 
@@ -168,9 +195,11 @@ cdef int release_count_step(
 ) noexcept nogil:
     """Do what the writer is asked for; an error code that ends the store, or 0."""
     if request.step == COUNT_FIND:
-        find_release(store, request)
+        find_pending(store, request)
     elif request.step == COUNT_BEGIN:
         begin_count(store, request)
+    elif request.step == COUNT_VIEW:
+        begin_view(store, request)
     else:
         return end_count(store, request, now_ns)
     return MDB_SUCCESS

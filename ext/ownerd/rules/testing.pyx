@@ -41,8 +41,8 @@ cdef class Record:
         return self._apply(EVENT_RELEASE, which, time_ns, include_reservations, None)
 
     def stop(self, campaign, time_ns):
-        """Apply the stop of a campaign (R16)."""
-        self._apply(EVENT_RESERVATIONS_END, campaign, time_ns, False, None)
+        """Apply the end of a campaign's reservations (R16); True if it ended one."""
+        return self._apply(EVENT_RESERVATIONS_END, campaign, time_ns, False, None)
 
     def give(self, campaign, until_ns, overwrite, now_ns):
         """Apply an imported row; False if another campaign's hold forbids it."""

@@ -5,12 +5,19 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from ownerd.base.bytes cimport Slice
 from ownerd.base.containers cimport string, unordered_map, vector
 from ownerd.base.live cimport LiveCampaign, LiveList
-from ownerd.rules.ownership cimport EVENT_RELEASE, Code, Hold, Policy, rules_apply_event
+from ownerd.rules.ownership cimport (
+    EVENT_DURATION, EVENT_RELEASE, Code, Hold, Policy, rules_apply_event,
+)
 from ownerd.storage.tables cimport EventRow
 from ownerd.storage.transaction cimport Transaction
 
 cdef enum:
-    NOT_RELEASED = -1
+    NO_EVENT = -1
+
+# Indexes of the events that ended what a record had, where it is counted; or NO_EVENT.
+cdef struct Ended:
+    int ownership                     # by a release (R15)
+    int reservation                   # by an end of reservations (R16)
 
 cdef cppclass Campaign:
     string id
@@ -64,27 +71,42 @@ cdef inline void list_acquired(List *lst, uint64_t revision) noexcept nogil:
 
 
 cdef inline bint is_uncounted(const EventRow *row) noexcept nogil:
-    """Tell whether an event is a release that is still to be counted (R15)."""
-    return row.event.kind == EVENT_RELEASE and not row.counted
+    """Tell whether what an event ended is still to be counted (R15, R16)."""
+    return row.event.kind != EVENT_DURATION and not row.counted
 
 
-cdef inline int fold_events(
+cdef inline Ended fold_events(
     const vector[EventRow] *events, uint32_t head_seq, Hold *hold
 ) noexcept nogil:
     """Apply the events, up to `head_seq`, that the record has not seen.
 
-    Returns the index of the one that released it, or NOT_RELEASED. At most one can have: a record
-    that is acquired again is written again, and has then seen all.
+    Returns those that ended what the record had. At most one of each kind can have: a record that
+    is held again is written again, and has then seen all.
     """
-    cdef int released_by = NOT_RELEASED
+    cdef Ended ended
     cdef size_t i
+    ended.ownership = ended.reservation = NO_EVENT
     if hold.event_seq >= head_seq:
-        return released_by
+        return ended
     for i in range(events.size()):
-        if events[0][i].event.seq > hold.event_seq and rules_apply_event(hold, &events[0][i].event):
-            released_by = <int> i
+        if events[0][i].event.seq <= hold.event_seq \
+                or not rules_apply_event(hold, &events[0][i].event):
+            continue
+        if events[0][i].event.kind == EVENT_RELEASE:
+            ended.ownership = <int> i
+        else:
+            ended.reservation = <int> i
     hold.event_seq = head_seq
-    return released_by
+    return ended
+
+
+cdef inline bint ended_by(
+    const vector[EventRow] *events, Ended ended, uint64_t entry_id
+) noexcept nogil:
+    """Tell whether what is counted for an audit entry ended something of a record."""
+    return (
+        ended.ownership != NO_EVENT and events[0][ended.ownership].entry_id == entry_id
+    ) or (ended.reservation != NO_EVENT and events[0][ended.reservation].entry_id == entry_id)
 
 
 cdef void catalog_init(Catalog *catalog, Transaction *txn) noexcept nogil
@@ -110,7 +132,7 @@ cdef EventRow *find_uncounted(List *lst) noexcept nogil
 cdef List *list_to_vacuum(Catalog *catalog, uint64_t vacuum_round) noexcept nogil
 cdef bint find_dropped(Catalog *catalog, uint32_t *number) noexcept nogil
 
-# --- into the open transaction: rows only, but for add_campaign and count_released ----------------
+# --- into the open transaction: rows only, but for add_campaign and count_ended -------------------
 
 cdef void put_list(Catalog *catalog, List *lst) noexcept nogil
 cdef void put_event(Catalog *catalog, uint32_t number, EventRow *row) noexcept nogil
@@ -126,7 +148,7 @@ cdef void delete_events(Catalog *catalog, List *lst, uint32_t last_seq) noexcept
 # Known at once, under its id as name; rolled back with the transaction.
 cdef uint32_t add_campaign(Catalog *catalog, Slice campaign_id) noexcept nogil
 # Counted at once; the row follows with put_released_counts, before the commit.
-cdef void count_released(Catalog *catalog, List *lst, int released_by) noexcept nogil
+cdef void count_ended(Catalog *catalog, List *lst, Ended ended) noexcept nogil
 # The events of one audit entry have their final count; then `note_counted` says so in memory.
 cdef void put_counted(Catalog *catalog, List *lst, uint64_t entry_id) noexcept nogil
 cdef void put_released_counts(Catalog *catalog) noexcept nogil

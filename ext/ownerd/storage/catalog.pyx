@@ -202,7 +202,7 @@ cdef void forget_dropped_list(Catalog *catalog, uint32_t number) noexcept nogil:
 # --- events ---------------------------------------------------------------------------------------
 
 cdef EventRow *find_uncounted(List *lst) noexcept nogil:
-    """Return a release of the list that is still to be counted, or NULL."""
+    """Return an event of the list whose count is still to be made, or NULL."""
     cdef size_t i
     for i in range(lst.events.size()):
         if is_uncounted(&lst.events[i]):
@@ -237,11 +237,18 @@ cdef bint noted(Catalog *catalog, const Undo *undo) noexcept nogil:
     return False
 
 
-cdef void count_released(Catalog *catalog, List *lst, int released_by) noexcept nogil:
-    """Count a record whose release by event `released_by` is now written (see R15's answer)."""
+cdef void count_ended(Catalog *catalog, List *lst, Ended ended) noexcept nogil:
+    """Count a record of which it is now written that events ended what it had (R15, R16)."""
+    if ended.ownership != NO_EVENT:
+        count_at(catalog, lst, ended.ownership)
+    if ended.reservation != NO_EVENT:
+        count_at(catalog, lst, ended.reservation)
+
+
+cdef void count_at(Catalog *catalog, List *lst, int index) noexcept nogil:
     cdef Undo undo
     undo.list = lst
-    undo.index = <size_t> released_by
+    undo.index = <size_t> index
     undo.released_count = lst.events[undo.index].released_count
     if not noted(catalog, &undo):
         catalog.undo.push_back(undo)

@@ -12,7 +12,7 @@ from libc.string cimport memcpy, memset
 from ownerd.base.assertions cimport assert_that
 from ownerd.base.bytes cimport slice_of, val_of
 from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_NOTFOUND, MDB_SUCCESS, MDB_val
-from ownerd.storage.catalog cimport NOT_RELEASED, count_released, fold_events
+from ownerd.storage.catalog cimport NO_EVENT, count_ended, fold_events
 from ownerd.storage.codec cimport VALUE_BYTES, hold_decode, hold_encode, record_key
 from ownerd.storage.log cimport log_add
 from ownerd.storage.memtable cimport Entry, entry_value, record_hash
@@ -56,12 +56,12 @@ cdef void record_load(
         if record.existed and not hold_decode(&value, &record.hold):
             note_error(&store.txn, MDB_CORRUPTED)
             record.existed = False
-    record.released_by = NOT_RELEASED
+    record.ended.ownership = record.ended.reservation = NO_EVENT
     if record.existed:
         assert_that(
             record.hold.event_seq <= lst.head_seq, "no record is ahead of its list's events"
         )
-        record.released_by = fold_events(&lst.events, lst.head_seq, &record.hold)
+        record.ended = fold_events(&lst.events, lst.head_seq, &record.hold)
         assert_that(record.hold.event_seq == lst.head_seq, "a record is read as it is now")
         return
     memset(&record.hold, 0, sizeof(Hold))
@@ -75,8 +75,7 @@ cdef void record_store(Store *store, List *lst, Record *record, int64_t now_ns) 
     cdef Slice key = slice_of(record.key, record.key_size)
     assert_that(record.hold.event_seq <= lst.head_seq, "no record is ahead of its list's events")
     assert_that(size <= VALUE_BYTES, "a row has its place")
-    if record.released_by != NOT_RELEASED:
-        count_released(&store.catalog, lst, record.released_by)
+    count_ended(&store.catalog, lst, record.ended)
     log_add(&store.log, key, slice_of(value, size))
     memtables_put(&store.memtables, record.hash, key, slice_of(value, size), record.existed)
 
