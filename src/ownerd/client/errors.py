@@ -121,7 +121,7 @@ def from_rpc_error(error: grpc.RpcError, note: str = "") -> ClientError:
     if note:
         message = f"{message} ({note})"
     found = _CLASSES.get(code, ClientError)(message, code)
-    found.reason = _reason(error)
+    found.reason = reason_of(error)
     if isinstance(found, ResourceExhausted):
         found.retry_after_s = retry_after_s(error)
     return found
@@ -137,7 +137,7 @@ def retry_after_s(error: grpc.RpcError) -> float | None:
     return None
 
 
-def _reason(error: grpc.RpcError) -> str:
+def reason_of(error: grpc.RpcError) -> str:
     """Return the reason of the server's ErrorInfo; "" without one."""
     try:
         rich = rpc_status.from_call(cast(grpc.Call, error))  # which it is, too

@@ -62,7 +62,7 @@ class Signal(IntEnum):
     """What a campaign did, told to the server (R16)."""
 
     STOPPED = 1
-    """Ends the campaign's reservations, no ownership."""
+    """Changes nothing unless it is asked to end the campaign's reservations."""
     RECYCLED = 2
     """Changes no ownership; kept in the audit log."""
     RESET = 3
@@ -242,6 +242,14 @@ class Released:
     """How many ownerships a release ended, or would end in a dry run."""
 
     released_count: int
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Signaled:
+    """How many reservations a stop ended (R16)."""
+
+    ended_reservation_count: int
     revision: int
 
 

@@ -1,5 +1,6 @@
 """The audit (R21): every recorded change, newest first, filtered and paged."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 
 from ownerd import limits
@@ -16,7 +17,13 @@ _STEP_COUNT = 500
 _PAGE_BYTES = 2 << 20
 
 # The changes that are changes of records, so their count means something.
-_COUNTED = ("ReleaseOwnership", "ReleaseRecords", "ImportOwnership", "DeleteContactList")
+_COUNTED = (
+    "ReleaseOwnership",
+    "ReleaseRecords",
+    "ImportOwnership",
+    "DeleteContactList",
+    "SignalCampaign",
+)
 
 # What Engine.audit returns: id, time, revision, count, note.
 Recorded = tuple[int, int, int, int | None, bytes]
@@ -71,16 +78,24 @@ def _compiled(
     if start_ns > end_ns:
         found = Words("a time before start_time")
         raise InvalidField("filter.end_time", found, "start_time or later")
-    fields = [
-        (name, value)
-        for name in ("list_id", "principal", "action")
-        if (value := getattr(wanted, name))
-    ]
+    fields = [(name, value) for name in ("principal", "action") if (value := getattr(wanted, name))]
 
     def fits(entry: admin_pb2.AuditEntry, time_ns: int) -> bool:
-        return time_ns < end_ns and all(getattr(entry, name) == value for name, value in fields)
+        return (
+            time_ns < end_ns
+            and all(getattr(entry, name) == value for name, value in fields)
+            and _is_about(entry, wanted.list_id)
+        )
 
     return fits, start_ns
+
+
+def _is_about(entry: admin_pb2.AuditEntry, list_id: str) -> bool:
+    """Tell whether an entry is about a list; what ended reservations in all is about each."""
+    if not list_id or entry.list_id == list_id:
+        return True
+    ends_all = entry.action == "SignalCampaign" and not entry.list_id
+    return ends_all and bool(json.loads(entry.detail).get("end_reservations"))
 
 
 def _entry(recorded: Recorded) -> admin_pb2.AuditEntry:

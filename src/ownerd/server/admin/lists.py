@@ -87,14 +87,27 @@ def _delete(
     info = context.engine.get_list(list_id)
     if info is None:
         raise ListNotFound(list_id)
+    expected_revision = policies.expected_revision(request.etag, info)
+    if request.dry_run:
+        return _dry_run(context.engine, list_id)
     return change.make(
         context.engine.delete_list,
         list_id,
         force=request.force,
-        expected_revision=policies.expected_revision(request.etag, info),
+        expected_revision=expected_revision,
         list_id=list_id,
         detail={"force": request.force, "policy": policies.describe(info.policy)},
     )
+
+
+def _dry_run(engine: Engine, list_id: str) -> admin_pb2.DeleteContactListResponse:
+    with engine.snapshot(list_id) as snapshot:
+        owners = snapshot.owners()
+        return admin_pb2.DeleteContactListResponse(
+            revision=snapshot.revision,
+            owned_count=sum(owned for _, _, owned, _, _ in owners),
+            reserved_count=sum(reserved for _, _, _, reserved, _ in owners),
+        )
 
 
 def _message(info: ListInfo) -> admin_pb2.ContactList:

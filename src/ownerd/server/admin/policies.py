@@ -178,6 +178,8 @@ def _update_locked(
         raise ListNotFound(request.list_id)
     expected_revision(request.etag, info)
     policy = merge(info.policy, request.policy, request.update_mask.paths)
+    if request.dry_run:
+        return _dry_run(context.engine, info, policy)
     return change.make(
         context.engine.update_policy,
         request.list_id,
@@ -189,6 +191,23 @@ def _update_locked(
             list=list_message(request.list_id, policy, info.create_ns, 0, 0)
         ),
     )
+
+
+def _dry_run(
+    engine: Engine, info: ListInfo, policy: Policy
+) -> admin_pb2.UpdateOwnershipPolicyResponse:
+    """Count the ownerships that would expire sooner (R12)."""
+    message = list_message(
+        info.list_id, policy, info.create_ns, info.update_ns, info.update_revision
+    )
+    with engine.snapshot(info.list_id) as snapshot:
+        moves = policy.duration_ns not in (info.policy.duration_ns, None)
+        end_ns = snapshot.time_ns + (policy.duration_ns or 0)
+        return admin_pb2.UpdateOwnershipPolicyResponse(
+            list=message,
+            revision=snapshot.revision,
+            shortened_count=snapshot.count_owned(after_ns=end_ns) if moves else 0,
+        )
 
 
 HANDLERS: Mapping[str, Handler] = {"UpdateOwnershipPolicy": _update}
