@@ -12,7 +12,7 @@ from ownerd.api.reasons import REASONS
 from ownerd.api.task import Refused
 from ownerd.base.lmdb import library_version as lmdb_version
 from ownerd.base.rate_limiter import RateLimiter
-from ownerd.engine.engine import DIAL_METHODS, Engine, ListInfo, Outcome, Policy
+from ownerd.engine.engine import DIAL_METHODS, TIME_CLASS_ENDS_NS, Engine, ListInfo, Outcome, Policy
 from ownerd.net.aio_bridge import AioBridge
 from ownerd.storage.catalog import DEFAULT_CODES
 from ownerd.storage.directory import StoreError, StoreInUseError, sync_directory
@@ -30,6 +30,7 @@ __all__ = [
     "PERMISSION",
     "REASONS",
     "RIGHTS",
+    "TIME_CLASS_ENDS_NS",
     "UNAUTHENTICATED",
     "Access",
     "AioBridge",

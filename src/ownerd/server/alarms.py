@@ -11,6 +11,17 @@ Alarm = tuple[str, str]
 Alarms = Callable[[], Sequence[Alarm]]
 
 
+# Every alarm that there can be: each is a series on the metrics page, up or not.
+NAMES = (
+    "disk_full",
+    "map_full",
+    "reload_failed",
+    "storage_failed",
+    "tls_certificate_expires",
+    "tls_reload_failed",
+)
+
+
 class AlarmBoard:
     """The alarms that are up, by name."""
 
@@ -18,7 +29,13 @@ class AlarmBoard:
         self._up: dict[str, str] = {}
 
     def set(self, name: str, message: str | None) -> None:
-        """Raise an alarm, or with None take it down; without effect if it is so already."""
+        """Raise an alarm, or with None take it down; without effect if it is so already.
+
+        Raises:
+            ValueError: it is none of NAMES.
+        """
+        if name not in NAMES:
+            raise ValueError(f"{name!r} is not among the names of alarms")
         if message is None:
             self._up.pop(name, None)
         else:
