@@ -79,6 +79,15 @@ cdef void hand_over(Loop *loop, Socket accepted) noexcept nogil:
     eventfd_write(loop.inbox.fd, 1)
 
 
+cdef void loop_limit(Loop *loop, const Limits *limits) noexcept nogil:
+    """Give a loop other limits; from any thread."""
+    loop.inbox.guard.lock()
+    loop.inbox.limits = limits[0]
+    loop.inbox.limits_new = True
+    loop.inbox.guard.unlock()
+    eventfd_write(loop.inbox.fd, 1)
+
+
 cdef void take_inbox(Loop *loop) noexcept nogil:
     """Take what other threads have left: answers in their order, sockets, an order."""
     cdef Task *task
@@ -91,6 +100,9 @@ cdef void take_inbox(Loop *loop) noexcept nogil:
     for i in range(loop.inbox.arrivals.size()):
         connection_open(loop, loop.inbox.arrivals[i])
     loop.inbox.arrivals.clear()
+    if loop.inbox.limits_new:
+        loop.inbox.limits_new = False
+        loop.limits = loop.inbox.limits
     loop.order_deadline_ns = loop.inbox.order_deadline_ns
     cdef int order = loop.inbox.order
     loop.inbox.guard.unlock()
@@ -349,6 +361,7 @@ cdef Loop *loop_new(
     loop.limits = limits[0]
     loop.tls = tls
     loop.order = loop.inbox.order = SERVE
+    loop.inbox.limits_new = False
     loop.inbox.answered = NULL
     loop.inbox.busy = 0
     memset(&loop.counts, 0, sizeof(loop.counts))

@@ -7,9 +7,9 @@ nothing may: neither gRPC nor LMDB survives it.
 """
 
 import asyncio
+import functools
 import os
 import resource
-import signal
 import sys
 import threading
 from collections.abc import Iterable, Sequence
@@ -21,8 +21,20 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health
 
 import ownerd
+from ownerd import machine
 from ownerd.native import Access, AioBridge, Engine, StoreError, StoreInUseError
-from ownerd.server import addresses, dial, exits, grpc_options, native_listener, rights, tls, verify
+from ownerd.server import (
+    addresses,
+    dial,
+    exits,
+    grpc_options,
+    logs,
+    native_listener,
+    reload,
+    rights,
+    tls,
+    verify,
+)
 from ownerd.server.admin import service, spool
 from ownerd.server.admin.context import AdminContext
 from ownerd.server.alarms import AlarmBoard
@@ -34,6 +46,7 @@ from ownerd.server.metrics import Metrics
 from ownerd.server.metrics_http import MetricsServer
 from ownerd.server.principals import ITSELF, Principals
 from ownerd.server.refusal_audit import RefusalAudit
+from ownerd.server.signals import Signals
 from ownerd.server.workers import Workers
 from ownerd.v1 import admin_pb2
 
@@ -46,26 +59,38 @@ _HUSH_S = 0.1
 _HUSH_PATIENCE_S = 1.0
 # How long a busy worker thread may keep the event loop, and so the dialers, from going on.
 _SWITCH_INTERVAL_S = 0.0005
+# The engine's, gRPC's, those of admin calls and the metrics page, besides the dial listener's.
+_OTHER_THREADS = 48
 
 log = structlog.get_logger("ownerd.server")
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, read_again: reload.Read | None = None) -> int:
     """Serve until a signal or a failure; return the exit code.
+
+    Args:
+        settings: what the server is told.
+        read_again: reads them anew when the server is asked to; None: they stay as they are.
 
     Raises:
         exits.Stop: the settings do not go together, the store cannot be opened, or an address
             cannot be listened on.
     """
+    signals = Signals()
     tls.refuse_unprotected(settings)
     material = tls.load(settings)
     if not settings.core_dumps:
         _forbid_core_dumps()
+    try:
+        machine.need_threads(_OTHER_THREADS + settings.dial_threads)
+    except machine.TooLittle as error:
+        raise exits.Stop(str(error)) from None
     engine = open_engine(settings)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     try:
         principals = open_principals(settings, engine)
-        return asyncio.run(_Server(settings, engine, principals, material).run())
+        read = read_again or (lambda: settings)
+        return asyncio.run(_Server(settings, read, signals, engine, principals, material).run())
     finally:
         engine.close()
 
@@ -77,10 +102,10 @@ def open_engine(settings: Settings) -> Engine:
         exits.StoreInUse, exits.StoreFailed, exits.StoreDamaged
     """
     data = Path(settings.data)
-    unfinished = not (data / "records").is_dir() or (data / "CREATING").exists()
-    if settings.verify_at_start and not unfinished:
-        verify.refuse_damaged(settings.data)
     try:
+        unfinished = not (data / "records").is_dir() or (data / "CREATING").exists()
+        if settings.verify_at_start and not unfinished:
+            verify.refuse_damaged(settings.data)
         engine = Engine(
             settings.data,
             map_bytes=settings.map_bytes,
@@ -94,7 +119,8 @@ def open_engine(settings: Settings) -> Engine:
     except StoreError as error:
         raise exits.StoreFailed(str(error)) from None
     except OSError as error:
-        raise exits.StoreFailed(f"cannot use {settings.data}: {error.strerror}") from None
+        named = error.filename or settings.data
+        raise exits.StoreFailed(f"cannot use {named}: {error.strerror or error}") from None
     if leftovers := spool.remove_leftovers(Path(settings.data)):
         log.warning("leftover_imports_removed", count=leftovers)
     return engine
@@ -156,11 +182,15 @@ class _Server:
     def __init__(
         self,
         settings: Settings,
+        read_again: reload.Read,
+        signals: Signals,
         engine: Engine,
         principals: Principals,
         material: tls.Material | None,
     ) -> None:
         self._settings = settings
+        self._read_again = read_again
+        self._signals = signals
         self._engine = engine
         self._principals = principals
         self._access = principals.access
@@ -176,7 +206,7 @@ class _Server:
             return await self._drain(code)
         finally:
             await stop_all(self._listeners, 0)
-            await _cancelled([self._watching] if self._watching is not None else [])
+            await _cancelled(self._reloading | ({self._watching} if self._watching else set()))
             if self._metrics_server is not None:
                 self._metrics_server.close()
             self._bridge.detach(self._loop)
@@ -189,23 +219,31 @@ class _Server:
         self._failed = asyncio.Event()
         self._metrics_server: MetricsServer | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._reloading: set[asyncio.Task[None]] = set()
+        self._takers: dict[tuple[str, ...], reload.Take] = {
+            ("log_level",): lambda new: logs.set_level(new.log_level),
+            ("queue_limit",): lambda new: self._engine.limit_queue(new.queue_limit),
+            ("drain_timeout_s",): lambda new: None,
+        }
         self._bridge = AioBridge(self._engine, self._access)
         self._bridge.attach(self._loop)
         self._workers = Workers()
         self._authenticator = Authenticator(self._access, self._engine)
         self._refusals = RefusalAudit(self._engine, self._access, self._workers)
         self._alarms = AlarmBoard()
-        self._metrics = Metrics(self._engine, self._alarms.up)
+        self._dial_kind = "native" if native_listener.wanted(self._settings) else "grpcio"
+        self._metrics = Metrics(self._engine, self._alarms.up, self._dial_kind)
         self._metrics.watch_refusals(self._refusals.counts)
         self._health = health.HealthServicer()
         self._listeners = [self._dial_listener(), self._admin_listener()]
 
     def _dial_listener(self) -> Listener:
-        if native_listener.wanted(self._settings):
+        if self._dial_kind == "native":
             listener = native_listener.NativeListener(
                 "dial", self._engine, self._access, self._settings, self._material
             )
             self._metrics.watch(listener.stats)
+            self._takers[native_listener.LIMITS] = listener.limit
             return listener
         return GrpcioListener(
             "dial",
@@ -224,6 +262,7 @@ class _Server:
             self._principals,
             threading.Lock(),
             self._alarms.up,
+            self._dial_kind,
         )
         admin = service.AdminService(
             context, self._workers, self._authenticator, self._metrics.observe
@@ -259,8 +298,10 @@ class _Server:
             await listener.start()
         for name in (dial.SERVICE, service.SERVICE):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
-        self._loop.add_signal_handler(signal.SIGTERM, self._on_signal, "SIGTERM")
-        self._loop.add_signal_handler(signal.SIGINT, self._on_signal, "SIGINT")
+        self._reloader = reload.Reloader(
+            self._settings, self._read_again, self._takers, self._alarms
+        )
+        self._signals.heed(self._loop, self._on_signal, self._on_reload)
         self._loop.add_reader(self._engine.failure_fd, self._on_failure)
         self._announce(bound)
 
@@ -273,6 +314,7 @@ class _Server:
             users.append(self._metrics_server.use_tls)
         watch = tls.Watch(self._settings, self._material, users, self._alarms)
         self._metrics.watch_tls(watch)
+        self._takers[tls.FILES] = functools.partial(_take_tls, watch)
         self._watching = asyncio.create_task(watch.run())
 
     def _may_scrape(self, authorization: str | None, names: Sequence[str], peer: str) -> None:
@@ -303,7 +345,8 @@ class _Server:
             found.append(("metrics", self._metrics_server.address))
         for name, address in found:
             secure = self._material is not None and not address.path
-            log.info("listening", listener=name, address=str(address), tls=secure)
+            kind = {"kind": self._dial_kind} if name == "dial" else {}
+            log.info("listening", listener=name, address=str(address), tls=secure, **kind)
             if not address.is_local and not (secure and not self._settings.no_auth):
                 log.warning(
                     "listening_without_protection",
@@ -321,8 +364,15 @@ class _Server:
         self._hurried.set()
         log.warning("asked_to_stop_at_once", signal=name)
         # A third signal ends the process the way the system does it.
-        self._loop.remove_signal_handler(signal.SIGTERM)
-        self._loop.remove_signal_handler(signal.SIGINT)
+        self._signals.let_stop(self._loop)
+
+    def _on_reload(self) -> None:
+        if self._asked.is_set():
+            return
+        log.info("asked_to_reload", signal="SIGHUP")
+        task = asyncio.create_task(self._reloader.reload())
+        self._reloading.add(task)
+        task.add_done_callback(self._reloading.discard)
 
     def _on_failure(self) -> None:
         self._loop.remove_reader(self._engine.failure_fd)
@@ -370,7 +420,9 @@ class _Server:
             listener.begin_drain()
         self._workers.begin_drain()
         # A failed engine answers everything at once, and nothing is gained by waiting for more.
-        patience_s = _LAST_WORDS_S if self._failed.is_set() else self._settings.drain_timeout_s
+        patience_s = self._reloader.settings.drain_timeout_s
+        if self._failed.is_set():
+            patience_s = _LAST_WORDS_S
         answered = await self._all_answered(patience_s)
         if not self._failed.is_set():
             await self._refusals.tell_rest()
@@ -410,6 +462,12 @@ class _Server:
 
     def _received(self) -> int:
         return self._bridge.received + sum(each.received for each in self._listeners)
+
+
+async def _take_tls(watch: tls.Watch, settings: Settings) -> None:
+    if not settings.tls_certificate:
+        raise reload.NeedsRestart
+    await watch.take(settings)
 
 
 async def _cancelled(tasks: Iterable["asyncio.Task[object]"]) -> None:

@@ -31,6 +31,22 @@ _CPUS_PER_THREAD = 2
 # For the store, the admin listener with its clients, the metrics page and the log.
 _OTHER_DESCRIPTORS = 512
 
+# Settings that can be changed under a running listener.
+LIMITS = (
+    "dial_max_connections",
+    "dial_max_streams",
+    "dial_max_header_bytes",
+    "dial_max_held_bytes",
+    "dial_max_memory_bytes",
+    "dial_max_resets_per_s",
+    "dial_handshake_timeout_s",
+    "dial_keepalive_time_s",
+    "dial_keepalive_timeout_s",
+    "dial_max_idle_s",
+    "dial_max_age_s",
+    "dial_max_age_grace_s",
+)
+
 BUILT = ListenerLoops is not None
 
 log = structlog.get_logger("ownerd.listeners")
@@ -64,22 +80,7 @@ class NativeListener:
         self.name = name
         assert ListenerLoops is not None, "see `wanted`"
         self._loops = ListenerLoops(
-            engine,
-            access,
-            threads=settings.dial_threads or _threads(),
-            max_connections=_connections(settings.dial_max_connections),
-            max_streams=settings.dial_max_streams,
-            max_header_bytes=settings.dial_max_header_bytes,
-            max_message_bytes=settings.max_message_bytes,
-            max_held_bytes=settings.dial_max_held_bytes,
-            max_memory_bytes=settings.dial_max_memory_bytes,
-            max_resets_per_s=settings.dial_max_resets_per_s,
-            handshake_timeout_s=settings.dial_handshake_timeout_s,
-            keepalive_time_s=settings.dial_keepalive_time_s,
-            keepalive_timeout_s=settings.dial_keepalive_timeout_s,
-            max_idle_s=settings.dial_max_idle_s,
-            max_age_s=settings.dial_max_age_s,
-            max_age_grace_s=settings.dial_max_age_grace_s,
+            engine, access, threads=settings.dial_threads or _threads(), **_limits(settings)
         )
         self._secure = material is not None
         if material is not None:
@@ -89,6 +90,10 @@ class NativeListener:
 
     def use_tls(self, material: tls.Material) -> None:
         self._loops.use_tls(material.certificate, material.key, material.client_cas.get(self.name))
+
+    def limit(self, settings: Settings) -> None:
+        """Have the limits of these settings from now on; `LIMITS` are their names."""
+        self._loops.limit(**_limits(settings))
 
     def bind(self, texts: Iterable[str]) -> list[Address]:
         return [self._bind(addresses.parse(text)) for text in texts]
@@ -178,6 +183,13 @@ class NativeListener:
             with suppress(OSError):
                 if os.stat(path).st_ino == inode:
                     os.unlink(path)
+
+
+def _limits(settings: Settings) -> dict[str, Any]:
+    """Return what `ListenerLoops` takes of the settings."""
+    found = {name.removeprefix("dial_"): getattr(settings, name) for name in LIMITS}
+    found["max_connections"] = _connections(settings.dial_max_connections)
+    return found | {"max_message_bytes": settings.max_message_bytes}
 
 
 def _is_file(listening: socket.socket) -> bool:
