@@ -76,7 +76,13 @@ def import_ownership(
             session.connection,
             head,
             binary,
-            lambda: Reader(binary, name, columns, assume_utc=assume_utc),
+            lambda: Reader(
+                binary,
+                name,
+                columns,
+                assume_utc=assume_utc,
+                spreadsheet_safe=session.printer.spreadsheet_safe,
+            ),
         )
     row = {column.key: getattr(answer, column.key, None) for column in COLUMNS}
     row |= {"list_id": list_id, "unowned_count": unowned_count}
@@ -157,7 +163,7 @@ class _Upload:
 
     def _explain(self, error: grpc.RpcError) -> CtlError:
         """Say what the server said; its row numbers are of what was sent, not lines of the file."""
-        told = self._connection.explain(error)
+        told = self._connection.explain(error, self._head)
         if told.exit_code not in (Exit.FAILED_PRECONDITION, Exit.INVALID_ARGUMENT):
             return told
         return CtlError(told.exit_code, f"{told} (counting the rows that have an owner)")
