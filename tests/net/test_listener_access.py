@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hyperframe.frame import PingFrame
+from hyperframe.frame import DataFrame, HeadersFrame, PingFrame
 from known import Known
 from native_listener import Loopback, claim_request
 from raw_http2 import DIAL, RawClient, framed, request_headers
@@ -138,3 +138,22 @@ def test_those_refused_are_counted_with_where_they_came_from(
         (UNAUTHENTICATED, "", "ipv4:127.0.0.1", "Claim", "", "", 3),
     ]
     assert beyond == 0
+
+
+@pytest.mark.parametrize("trailer", ["Bearer x", f"Bearer {token(1)}", f"Bearer {token(2)}"])
+def test_trailers_are_no_credentials(loopback: Loopback, access: Access, trailer: str) -> None:
+    """Neither do they spoil good ones, nor are they any."""
+    access.replace([known(1)])
+    for own, wanted in ((f"Bearer {token(1)}", 0), (None, UNAUTHENTICATED)):
+        with loopback.client() as client:
+            headers = request_headers(DIAL + "Claim", authorization=own)
+            client.send(
+                HeadersFrame(1, data=client.encoder.encode(headers), flags=["END_HEADERS"]),
+                DataFrame(1, data=framed(claim_request("1"))),
+                HeadersFrame(
+                    1,
+                    data=client.encoder.encode([("authorization", trailer)]),
+                    flags=["END_HEADERS", "END_STREAM"],
+                ),
+            )
+            assert client.reply(1).code == wanted

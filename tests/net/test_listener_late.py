@@ -15,6 +15,7 @@ from raw_http2 import DIAL, RawClient, framed, request_headers
 from subject import DAY, Policy
 from subject_grpc import GrpcSubject
 
+from ownerd.server.config import Settings
 from ownerd.v1 import dial_pb2
 
 pytest.importorskip("ownerd.net.listener", reason="built without libnghttp2")
@@ -66,6 +67,20 @@ def test_resets_of_calls_that_were_decided_are_free(tmp_path: Path) -> None:
             client.read(0.05)
             assert not client.goaways()
         listener.wait_empty()
+
+
+def test_a_client_that_gives_up_many_calls_runs_into_no_limit(tmp_path: Path) -> None:
+    """By the default settings: ten seconds of 900 a second, none of which was ever whole."""
+    limits = {"max_resets_per_s": Settings().dial_max_resets_per_s}
+    with Loopback(tmp_path, **limits) as listener, listener.client() as client:
+        for _ in range(90):
+            for _ in range(100):
+                stream = client.new_stream()
+                frames = client.call_frames(stream, GET, framed(holder_request("1")))
+                client.send(frames[0], RstStreamFrame(stream, error_code=CANCEL))
+            client.read(0)
+        assert client.call(GET, holder_request("1")).code == 0
+        assert not client.goaways()
 
 
 def test_a_deadline_holds_while_the_request_comes_in(loopback: Loopback) -> None:

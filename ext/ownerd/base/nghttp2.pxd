@@ -174,9 +174,9 @@ cdef extern from "<nghttp2/nghttp2.h>" nogil:
         nghttp2_session *, uint8_t, int32_t, uint32_t, const uint8_t *, size_t)
     const char *nghttp2_strerror(int)
 
-# Later versions (and older ones of some distributions) count a peer's resets, from 1.57 on, and the
-# pieces of a header block, from 1.61 on, themselves. These set their limits, and do nothing where the
-# library that is loaded has none.
+# Later versions (and older ones of some distributions) count a peer's resets, from 1.57 on, and
+# the pieces of a header block, from 1.61 on, themselves. These set their limits, and do nothing
+# where the library that is loaded has none.
 cdef extern from *:
     """
     extern "C" void nghttp2_option_set_stream_reset_rate_limit(

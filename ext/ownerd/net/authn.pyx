@@ -14,8 +14,8 @@ from libc.string cimport memcmp, memcpy, memset, strlen, strncmp
 
 from ownerd.access.refusals cimport refusals_add, refusals_add_call
 from ownerd.access.table cimport (
-    DIGEST_BYTES, AccessTable, Budget, Principal, access_admits, access_by_name, access_by_token,
-    access_table,
+    DIGEST_BYTES, AccessTable, Budget, Principal, access_admits, access_by_name,
+    access_by_token, access_table,
 )
 from ownerd.api.grpc_http2 cimport grpc_call_name
 from ownerd.api.reasons cimport NO_CREDENTIALS, TOKEN_NOT_VALID, refuse

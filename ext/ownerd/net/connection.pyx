@@ -26,16 +26,15 @@ from ownerd.base.assertions cimport assert_that
 from ownerd.base.atomics cimport count_add
 from ownerd.base.live cimport LIVE_CONNECTION, live_count
 from ownerd.base.nghttp2 cimport (
-    NGHTTP2_DATA, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_FLAG_ACK, NGHTTP2_FLAG_END_STREAM, NGHTTP2_FLAG_NONE, NGHTTP2_GOAWAY,
-    NGHTTP2_HCAT_REQUEST, NGHTTP2_HEADERS, NGHTTP2_NO_ERROR, NGHTTP2_PING,
-    NGHTTP2_PROTOCOL_ERROR, NGHTTP2_RST_STREAM,
-    NGHTTP2_SETTINGS, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE,
-    NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE,
-    NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, NGHTTP2_STREAM_CLOSED, nghttp2_frame, nghttp2_frame_hd, nghttp2_option,
-    nghttp2_option_new, nghttp2_option_set_no_auto_window_update,
-    nghttp2_option_set_no_closed_streams, nghttp2_session,
-    nghttp2_session_callbacks, nghttp2_session_callbacks_new,
-    nghttp2_session_callbacks_set_on_begin_headers_callback,
+    NGHTTP2_DATA, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_FLAG_ACK, NGHTTP2_FLAG_END_STREAM,
+    NGHTTP2_FLAG_NONE, NGHTTP2_GOAWAY, NGHTTP2_HCAT_REQUEST, NGHTTP2_HEADERS, NGHTTP2_NO_ERROR,
+    NGHTTP2_PING, NGHTTP2_PROTOCOL_ERROR, NGHTTP2_RST_STREAM, NGHTTP2_SETTINGS,
+    NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS,
+    NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES,
+    NGHTTP2_STREAM_CLOSED, nghttp2_frame, nghttp2_option, nghttp2_option_new,
+    nghttp2_option_set_no_auto_window_update, nghttp2_option_set_no_closed_streams,
+    nghttp2_session, nghttp2_session_callbacks,
+    nghttp2_session_callbacks_new, nghttp2_session_callbacks_set_on_begin_headers_callback,
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback,
     nghttp2_session_callbacks_set_on_frame_recv_callback,
     nghttp2_session_callbacks_set_on_frame_send_callback,
@@ -60,18 +59,19 @@ from ownerd.net.frames cimport (
     frames_begin, frames_stream_ended, frames_take,
 )
 from ownerd.net.handled cimport handled_consume
-from ownerd.net.holdings cimport (
-    holdings_add_unsent, holdings_give_back_unsent, holdings_leave,
-)
+from ownerd.net.holdings cimport holdings_add_unsent, holdings_give_back_unsent, holdings_leave
 from ownerd.net.marks cimport connection_mark
 from ownerd.net.state cimport (
-    ANSWERED, DRAIN, ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_CROWDED, ENDED_DRAIN, ENDED_HANDSHAKE, ENDED_HEADERS, ENDED_IDLE,
-    ENDED_KEEPALIVE, ENDED_RESETS, ENDED_STALLED, ENDED_TLS, ENDING_COUNT, LEAVING, LINGERING, NOTICED,
-    READ_BYTES, SERVE, STAYING, UNDER_WAY, WRITE_BYTES, Connection, Loop, Socket, Stream,
+    ANSWERED, DRAIN, ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_CROWDED, ENDED_DRAIN,
+    ENDED_HANDSHAKE,
+    ENDED_HEADERS, ENDED_IDLE, ENDED_KEEPALIVE, ENDED_RESETS, ENDED_STALLED, ENDED_TLS,
+    ENDING_COUNT, LEAVING, LINGERING, NOTICED, READ_BYTES, SERVE, STAYING, UNDER_WAY,
+    WRITE_BYTES, Connection, Loop, Socket, Stream,
 )
 from ownerd.net.stream cimport (
-    LOOK_BROKEN, LOOK_SAID, Look, is_late, stream_close, stream_data, stream_header, stream_headers_done, stream_look, stream_open,
-    stream_request_done, streams_end_watches,
+    LOOK_BROKEN, LOOK_SAID, Look, is_late, stream_close, stream_data, stream_header,
+    stream_headers_done, stream_look, stream_open, stream_request_done,
+    streams_end_watches,
 )
 from ownerd.net.strangers cimport strangers_enter, strangers_leave, strangers_make_room
 from ownerd.net.tls cimport (
@@ -199,8 +199,8 @@ cdef int on_frame_sent(
 ) noexcept nogil:
     """Stop the upload of a call that was answered early; count resets that the peer provoked.
 
-    The farewell's PING goes out behind its GOAWAY: nghttp2 would send it first, and its answer is to
-    tell that the GOAWAY has been read.
+    The farewell's PING goes out behind its GOAWAY: nghttp2 would send it first, and its answer is
+    to tell that the GOAWAY has been read.
     """
     cdef Connection *connection = <Connection *> user_data
     cdef Stream *stream

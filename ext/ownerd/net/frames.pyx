@@ -234,7 +234,7 @@ cdef FrameFault complete_head(
 cdef FrameFault frames_take(
     Frames *frames, nghttp2_session *session, const uint8_t *data, size_t size
 ) noexcept nogil:
-    """Look at what a peer has sent and hand it to nghttp2; whatever is wrong ends the connection."""
+    """Look at what a peer has sent and hand it to nghttp2; what is wrong ends the connection."""
     cdef const uint8_t *at = data
     cdef const uint8_t *start
     cdef const uint8_t *end = data + size

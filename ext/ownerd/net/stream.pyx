@@ -22,7 +22,8 @@ from libc.stdlib cimport abort, free, malloc, realloc
 from libc.string cimport memcpy, memset, strlen
 
 from ownerd.api.dial_call cimport (
-    CALL_KIND_COUNT, call_clear, call_free_items, call_init, call_item_bytes, call_shrink_answer,
+    CALL_KIND_COUNT, call_clear, call_free_items, call_init, call_item_bytes,
+    call_shrink_answer,
 )
 from ownerd.api.dial_codec cimport dial_decode, dial_encode, read_text_field
 from ownerd.api.error_details cimport DETAILS_BYTES, details_encode
@@ -58,8 +59,8 @@ from ownerd.net.authn cimport (
 )
 from ownerd.net.handled cimport (
     TAKING, TAKING_COMPRESSED, TAKING_CUT_OFF, TAKING_TOO_LARGE, Taking, handled_begin,
-    handled_hand_over, handled_header, handled_is_open, handled_letter, handled_message, handled_most_bytes,
-    handled_over, handled_request_done, handled_streams_in, handled_take,
+    handled_hand_over, handled_header, handled_is_open, handled_letter, handled_message,
+    handled_most_bytes, handled_over, handled_request_done, handled_streams_in, handled_take,
 )
 from ownerd.net.holdings cimport (
     holdings_add, holdings_begin, holdings_end, holdings_full, holdings_full_beside,
