@@ -175,7 +175,8 @@ cdef int on_frame(
     elif type == NGHTTP2_GOAWAY:
         connection.peer_left = True
     elif type == NGHTTP2_PING and frame.hd.flags & NGHTTP2_FLAG_ACK:
-        if memcmp(frame.ping.opaque_data, FAREWELL_PING, PING_BYTES) == 0:
+        if connection.goaway == NOTICED \
+                and memcmp(frame.ping.opaque_data, FAREWELL_PING, PING_BYTES) == 0:
             connection_leave(connection)
     return 0
 
