@@ -283,6 +283,7 @@ cdef Connection *connection_open(Loop *loop, Socket accepted) noexcept nogil:
     connection.loop = loop
     connection.fd = accepted.fd
     connection.opened_ns = connection.alive_ns = connection.busy_ns = loop.now_ns
+    connection.goaway_ns = loop.now_ns
     connection.age_limit_ns = jittered(loop, loop.limits.max_age_ns)
     connection.next = loop.connections
     if connection.next != NULL:
@@ -654,6 +655,7 @@ cdef void connection_say_farewell(Connection *connection, int ending) noexcept n
         # No call can have begun; but its peer may wait with one for the end of the handshake.
         if connection.loop.order != DRAIN:
             connection_end(connection, ending)
+        connection.goaway_ns = connection.loop.now_ns
         return
     if connection.goaway != STAYING:
         return
@@ -708,6 +710,9 @@ cdef void connection_look(Connection *connection) noexcept nogil:
     if connection.goaway == LINGERING:
         if now_ns - connection.goaway_ns > NS_PER_S:
             connection_end(connection, connection.ending)
+    elif connection.session == NULL and loop.order == DRAIN:
+        if now_ns - connection.goaway_ns > NS_PER_S:
+            connection_end(connection, ENDED_DRAIN)
     elif not connection.settings_seen:
         if now_ns - connection.opened_ns > loop.limits.handshake_timeout_ns:
             connection_end(connection, ENDED_HANDSHAKE)
