@@ -11,7 +11,15 @@ from ownerd.access.table import PERMISSION, RIGHTS, UNAUTHENTICATED, Access, Ide
 from ownerd.api.reasons import REASONS
 from ownerd.api.task import Refused
 from ownerd.base.lmdb import library_version as lmdb_version
-from ownerd.engine.engine import DIAL_METHODS, Engine, ListInfo, Opening, Outcome, Policy
+from ownerd.engine.engine import (
+    CLOCK_ALARM_NS,
+    DIAL_METHODS,
+    Engine,
+    ListInfo,
+    Opening,
+    Outcome,
+    Policy,
+)
 from ownerd.net.aio_bridge import AioBridge
 from ownerd.storage.catalog import DEFAULT_CODES
 from ownerd.storage.directory import StoreError, StoreInUseError, sync_directory
@@ -24,6 +32,7 @@ with suppress(ImportError):
     ListenerLoops = Listener
 
 __all__ = [
+    "CLOCK_ALARM_NS",
     "DEFAULT_CODES",
     "DIAL_METHODS",
     "PERMISSION",

@@ -56,7 +56,7 @@ def test_nothing_that_holds_a_record_is_deleted_whatever_says_that_it_is_unfinis
         shutil.rmtree(store / name)
     mark(store)
     before = contents(store)
-    with pytest.raises(StoreError, match="nothing was deleted|half a store"):
+    with pytest.raises(StoreError, match=r"nothing was deleted|half a store"):
         Engine(str(store), background=False)
     assert contents(store) == before
 

@@ -42,7 +42,7 @@ from ownerd.storage.tables cimport (
 from ownerd.storage.transaction cimport delete_row, get_row, put_row
 
 cdef enum:
-    ETAG_BYTES = 24
+    ETAG_BYTES = 48                   # as `server/admin/policies` spells them
     PLACE_BYTES = 32
 
 
@@ -55,14 +55,19 @@ cdef void refuse_full(Store *store, Task *task) noexcept nogil:
     refuse_with(task, STORE_FULL, &why)
 
 
-cdef void refuse_stale(Command *command) noexcept nogil:
+cdef void etag_text(char *text, const Store *store, uint64_t revision) noexcept nogil:
+    snprintf(
+        text, ETAG_BYTES, "'%llu-%016llx'", <unsigned long long> revision,
+        <unsigned long long> store.state.incarnation,
+    )
+
+
+cdef void refuse_stale(const Store *store, Command *command) noexcept nogil:
     cdef char etag[ETAG_BYTES]
     cdef char current[ETAG_BYTES]
     cdef Value values[2]
-    snprintf(etag, sizeof(etag), "'%llu'", <unsigned long long> command.expected_revision)
-    snprintf(
-        current, sizeof(current), "'%llu'", <unsigned long long> command.list.update_revision
-    )
+    etag_text(etag, store, command.expected_revision)
+    etag_text(current, store, command.list.update_revision)
     values[0], values[1] = words(etag), words(current)
     refuse_with(&command.task, STALE_ETAG, values)
 
@@ -74,7 +79,7 @@ cdef bint known_list(Store *store, Command *command) noexcept nogil:
         refuse_about(&command.task, LIST_NOT_FOUND, text_slice(command.list_id))
         return False
     if command.expected_revision not in (0, command.list.update_revision):
-        refuse_stale(command)
+        refuse_stale(store, command)
         return False
     return True
 

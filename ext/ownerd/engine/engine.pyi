@@ -45,6 +45,7 @@ DEFAULT_RESERVE_BYTES: Final[int]
 DEFAULT_QUEUE_LIMIT: Final[int]
 DEFAULT_MAINTENANCE_STEP_NS: Final[int]
 DEFAULT_MEMTABLE_BYTES: Final[int]
+CLOCK_ALARM_NS: Final[int]
 
 @disjoint_base
 class Engine:
@@ -186,6 +187,9 @@ class Engine:
     def time_ns(self) -> int: ...
     @property
     def revision(self) -> int: ...
+    @property
+    def clock_offset_ns(self) -> int: ...
+    def alarms(self) -> list[tuple[str, str]]: ...
     @property
     def store_id(self) -> int: ...
     @property

@@ -35,7 +35,7 @@ from ownerd.engine.group_commit cimport start_writer
 from ownerd.engine.maintenance cimport flush_all, run_maintenance_step, start_maintenance
 from ownerd.engine.queue cimport DRAINING, queue_change_state, queue_load, queue_run
 from ownerd.engine.release_count cimport (
-    ReleaseCount, count_release, find_uncounted_releases, release_count_init,
+    COUNT_END, ReleaseCount, count_release, find_uncounted_releases, release_count_init,
 )
 from ownerd.engine.snapshot cimport Snapshot, SnapshotRequest
 from ownerd.rules.limits cimport (
@@ -69,6 +69,7 @@ DEFAULT_RESERVE_BYTES = 64 << 20
 DEFAULT_QUEUE_LIMIT = 65_536
 DEFAULT_MAINTENANCE_STEP_NS = 1_000_000
 DEFAULT_MEMTABLE_BYTES = 112 << 20
+CLOCK_ALARM_NS = 60 * 10**9           # R19: of the server's time against the wall clock
 LISTLESS_KINDS = (
     UPSERT_CAMPAIGN, SIGNAL_CAMPAIGN, UPSERT_CODE, DELETE_CODE, PUT_PRINCIPAL, DELETE_PRINCIPAL,
     NOTE_REFUSALS,
@@ -95,6 +96,18 @@ cdef assign(string *target, str text, str field, Py_ssize_t shortest, Py_ssize_t
 
 cdef assign_bytes(string *target, bytes data):
     target.assign(<const char *> data, len(data))
+
+
+def _clock_text(offset_ns):
+    where, way = "behind", "the next start takes the wall clock's"
+    if offset_ns > 0:
+        where, way = "ahead of", "'ownerd clock', on the stopped server, is the way back"
+    return (
+        f"the server's time is {abs(offset_ns) / 1e9:,.0f} s {where} the wall clock: one of them "
+        "is wrong. Holds last as long as they were granted for; imported expirations are judged by "
+        "the server's time. It follows the wall clock by 1 ms a second. If the wall clock is right,"
+        f" {way}"
+    )
 
 
 class Reading:
@@ -347,7 +360,8 @@ cdef class Engine:
         """Count what the release with this audit entry ended, store and return the count.
 
         Exact whenever it is called: records written since the release were counted as they were
-        written. Raises KeyError for an unknown entry, and Refused; the count can be made later.
+        written. What cannot be stored for want of room is returned all the same; maintenance stores
+        it later. Raises KeyError for an unknown entry, and Refused where it cannot be made now.
         """
         cdef ReleaseCount count
         cdef int code
@@ -360,9 +374,13 @@ cdef class Engine:
             with nogil:
                 code = count_release(self.core, &count)
         check(code, f"cannot count what the release of audit entry {entry_id} ended")
+        if count.found and count.step == COUNT_END:
+            task_clear(&count.task)   # made, whether it could be stored or not
+            if not engine_failed(self.core):
+                return count.count
         raise_refusal(&count.task)
-        # One that was not found was counted in the meantime.
-        return count.count if count.found else self._audit_count(entry_id)
+        # One that was not found was counted in the meantime, or its list is deleted.
+        return self._audit_count(entry_id) or 0
 
     def pending_counts(self, list_id=""):
         """Return the audit entries of a list's releases ("": all) that are still to be counted."""
@@ -543,6 +561,11 @@ cdef class Engine:
         return clock_now(self.core.clock)
 
     @property
+    def clock_offset_ns(self):
+        """The server's time minus the wall clock."""
+        return self.clock.offset_ns()
+
+    @property
     def revision(self):
         """The revision of the last commit that changed something."""
         return store_revision(self._store())
@@ -653,8 +676,18 @@ cdef class Engine:
             "failed": bool(engine_failed(core)),
         }
 
+    def alarms(self):
+        """Return what is wrong as (name, text), as `stats` does."""
+        cdef StoreFigures figures
+        with Reading(self):
+            store_figures(self._store(), &figures)
+        return self._alarms(figures.disk_full, figures.map_full)
+
     def _alarms(self, bint disk_full, bint map_full):
         alarms = []
+        offset_ns = self.clock.offset_ns()
+        if abs(offset_ns) >= CLOCK_ALARM_NS:
+            alarms.append(("clock_off", _clock_text(offset_ns)))
         if disk_full:
             alarms.append((
                 "disk_full", "the disk is full; grants are refused until space is freed",

@@ -146,6 +146,10 @@ cdef bint rules_apply_event(Hold *hold, const Event *event) noexcept nogil:
     cdef bint released
     cdef Hold before = hold[0]
     assert_that(event.seq > hold.event_seq, "events are applied in their order, each once")
+    if event.kind == EVENT_TIME_SET_BACK:
+        hold.event_seq = event.seq
+        _set_back(hold, event)
+        return False
     if ASSERTING:
         _assert_hold(hold, event.time_ns)
     released = _apply(hold, event)
@@ -160,6 +164,20 @@ cdef bint rules_apply_event(Hold *hold, const Event *event) noexcept nogil:
         )
         assert_that(hold.campaign == before.campaign, "no event hands a record over")
     return released
+
+
+cdef void _set_back(Hold *hold, const Event *event) noexcept nogil:
+    """Give a hold that begins after T, by a time that was ahead, the length that it had (R3).
+
+    One that began before is left as it is: its end was counted from a right time.
+    """
+    if hold.owned_since_ns > event.time_ns:
+        hold.owned_since_ns -= event.duration_ns
+        if hold.owned_until_ns != NEVER_NS:
+            hold.owned_until_ns -= event.duration_ns
+    if hold.reserved_since_ns > event.time_ns:
+        hold.reserved_since_ns -= event.duration_ns
+        hold.reserved_until_ns -= event.duration_ns
 
 
 cdef bint _apply(Hold *hold, const Event *event) noexcept nogil:

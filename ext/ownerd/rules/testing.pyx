@@ -4,8 +4,8 @@ from libc.stdint cimport int64_t
 
 from ownerd.rules.ownership cimport (
     ALL_CAMPAIGNS, DEFAULT_WINDOW, EVENT_DURATION, EVENT_RELEASE, EVENT_RESERVATIONS_END,
-    NEVER_NS, NOBODY, Code, Event, Hold, Holder, Policy, Ruling, rules_apply_event,
-    rules_attempt, rules_claim, rules_holder, rules_import,
+    EVENT_TIME_SET_BACK, NEVER_NS, NOBODY, Code, Event, Hold, Holder, Policy, Ruling,
+    rules_apply_event, rules_attempt, rules_claim, rules_holder, rules_import,
 )
 
 
@@ -43,6 +43,10 @@ cdef class Record:
     def stop(self, campaign, time_ns):
         """Apply the stop of a campaign (R16)."""
         self._apply(EVENT_RESERVATIONS_END, campaign, time_ns, False, None)
+
+    def set_back(self, duration_ns, time_ns):
+        """Apply that the server's time was set back by a duration, to `time_ns` (R19)."""
+        self._apply(EVENT_TIME_SET_BACK, ALL_CAMPAIGNS, time_ns, False, duration_ns)
 
     def give(self, campaign, until_ns, overwrite, now_ns):
         """Apply an imported row; False if another campaign's hold forbids it."""

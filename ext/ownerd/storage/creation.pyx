@@ -84,7 +84,7 @@ def _remove_marker(directory, there):
 
 cdef create_store(str directory):
     """Make an empty store in a directory that has none; a power cut meanwhile leaves no half."""
-    creating, journal, records = _places(directory)
+    creating, _, records = _places(directory)
     _remove_unfinished(creating)
     for path in (creating, *_inside(creating)):
         os.mkdir(path, 0o700)

@@ -275,6 +275,9 @@ class Imported:
     overwritten_count: int
     expired_count: int
     revision: int
+    clock_offset: timedelta | None = None
+    """By how much the server's time, which rows were judged by, differs from its wall clock, if
+    that is a minute or more."""
 
 
 class Right(IntEnum):

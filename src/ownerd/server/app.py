@@ -25,7 +25,7 @@ from ownerd.native import Access, AioBridge, Engine
 from ownerd.server import addresses, dial, exits, grpc_options, native_listener, rights, store, tls
 from ownerd.server.admin import service
 from ownerd.server.admin.context import AdminContext
-from ownerd.server.alarms import AlarmBoard
+from ownerd.server.alarms import Alarm, AlarmBoard, AlarmLog
 from ownerd.server.authn import Authenticator
 from ownerd.server.config import Settings
 from ownerd.server.denial_audit import DenialAudit
@@ -305,6 +305,7 @@ class _Server:
         background = [
             asyncio.create_task(self._finish_counts()),
             asyncio.create_task(self._denials.watch()),
+            asyncio.create_task(AlarmLog(self._all_alarms).watch()),
         ]
         broken = [asyncio.create_task(listener.failed()) for listener in self._listeners]
         asked = asyncio.create_task(self._asked.wait())
@@ -322,6 +323,9 @@ class _Server:
             log.critical("listeners_lost", listeners=ended)
             return exits.FAILED
         return exits.OK
+
+    def _all_alarms(self) -> list[Alarm]:
+        return [*self._engine.alarms(), *self._alarms.up()]
 
     async def _finish_counts(self) -> None:
         """Count the releases that an earlier run made and had not counted when it ended."""

@@ -1,4 +1,5 @@
-"""The program `ownerd`: serve, init, demo, config, verify, admin-token.
+"""The program `ownerd`: serve, init, demo, config, verify, clock,
+admin-token.
 
 Every failure is one line on stderr that says what to do, and an exit code of its own
 (`ownerd.server.exits`):
@@ -163,6 +164,31 @@ def verify(data: Path) -> int:
     from ownerd.server import verify
 
     return verify.check(str(data))
+
+
+@app.command
+def clock(
+    *,
+    set_back: Annotated[bool, Parameter(negative=())] = False,
+    flags: Flags = _NO_FLAGS,
+    config: ConfigFile = None,
+) -> int:
+    """Show the time that a store goes on from, of a store that no server has open.
+
+    A store's time never goes back by itself; one start with a clock that is ahead stays. This says
+    how far ahead it is, and what the way back does.
+
+    Args:
+        set_back: Set the store's time to the wall clock's, if it is a minute or more ahead. No hold
+            ends by it; holds made by the time that was ahead keep the length that they have left.
+    """
+    settings = _load_with_data(flags, config).settings
+    logs.configure("warning", settings.log_format)
+    from ownerd.server import clock
+
+    for line in clock.set_back(settings) if set_back else clock.show(settings):
+        print(line)
+    return exits.OK
 
 
 @app.command(name="admin-token")

@@ -341,6 +341,9 @@ def _read_imported(response: Any) -> values.Imported:
         overwritten_count=response.overwritten_count,
         expired_count=response.expired_count,
         revision=response.revision,
+        clock_offset=(
+            response.clock_offset.ToTimedelta() if response.HasField("clock_offset") else None
+        ),
     )
 
 

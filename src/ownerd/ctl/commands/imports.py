@@ -81,6 +81,13 @@ def import_ownership(
     row = {column.key: getattr(answer, column.key, None) for column in COLUMNS}
     row |= {"list_id": list_id, "unowned_count": unowned_count}
     session.printer.thing(COLUMNS, row, message=f"Imported {name} into list {list_id}.")
+    if answer.HasField("clock_offset"):
+        print(
+            f"ownerctl: the server's time is {answer.clock_offset.ToSeconds():+,} s off its wall "
+            "clock, and expirations were judged by it: see the alarm CLOCK_OFF of `ownerctl "
+            "status`",
+            file=sys.stderr,
+        )
 
 
 @contextmanager

@@ -27,7 +27,7 @@ def _list(
 ) -> admin_pb2.ListAuditEntriesResponse:
     size = validate.page_size(request.page_size)
     fits, start_ns = _compiled(request.filter)
-    cursor = page_tokens.decode_number(request)
+    cursor = page_tokens.decode_number(request, context.engine.incarnation)
     answer = admin_pb2.ListAuditEntriesResponse()
     size_bytes = 0
     for scanned, recorded in enumerate(_newest_first(context.engine, cursor, start_ns), start=1):
@@ -38,7 +38,9 @@ def _list(
         if len(answer.entries) == size or size_bytes >= _PAGE_BYTES or scanned == _SCAN_LIMIT:
             # Entry 1 is the oldest there can be.
             if entry.entry_id > 1:
-                answer.next_page_token = page_tokens.encode(request, entry.entry_id.to_bytes(8))
+                answer.next_page_token = page_tokens.encode(
+                    request, entry.entry_id.to_bytes(8), context.engine.incarnation
+                )
             break
     return answer
 

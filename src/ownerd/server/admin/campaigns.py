@@ -45,14 +45,19 @@ def _list(
     context: AdminContext, request: admin_pb2.ListCampaignsRequest, caller: Caller
 ) -> admin_pb2.ListCampaignsResponse:
     size = validate.page_size(request.page_size)
-    found = list(islice(_seen(context, caller, page_tokens.decode_text(request)), size + 1))
+    found = list(
+        islice(
+            _seen(context, caller, page_tokens.decode_text(request, context.engine.incarnation)),
+            size + 1,
+        )
+    )
     cursor = found[size - 1][0].encode() if len(found) > size else b""
     return admin_pb2.ListCampaignsResponse(
         campaigns=[
             admin_pb2.Campaign(campaign_id=campaign_id, name=name)
             for campaign_id, name in found[:size]
         ],
-        next_page_token=page_tokens.encode(request, cursor),
+        next_page_token=page_tokens.encode(request, cursor, context.engine.incarnation),
     )
 
 

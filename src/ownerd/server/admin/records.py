@@ -72,7 +72,7 @@ def _list(
 ) -> admin_pb2.ListOwnedRecordsResponse:
     list_id = validate.list_id(request.list_id)
     size = validate.page_size(request.page_size)
-    after = page_tokens.decode(request)
+    after = page_tokens.decode(request, context.engine.incarnation)
     page = read_page(context.engine, caller, list_id, request.campaign_ids, after, size)
     return admin_pb2.ListOwnedRecordsResponse(
         records=[
@@ -85,7 +85,7 @@ def _list(
             )
             for record_id, campaign_id, name, acquire_ns, expire_ns in page.rows
         ],
-        next_page_token=page_tokens.encode(request, page.next_key),
+        next_page_token=page_tokens.encode(request, page.next_key, context.engine.incarnation),
         revision=page.revision,
         time=convert.time_of(page.time_ns),
     )
