@@ -23,16 +23,23 @@ PYTHON = sorted(
 )
 # Storage and api do not see each other: neither a row nor a message is laid out by the other.
 APART = {frozenset({"storage", "api"})}
+# What both programs need of the machine and the terminal that they run at.
+SHARED = {"consoles", "machine", "printable", "streams"}
 # What each part of the Python package may import of ours.
 PARTS = {
-    "server": {"server", "files", "limits", "native", "v1", "demo"},
-    "ctl": {"ctl", "client", "durations", "files", "limits", "load", "v1"},
+    "server": {"server", "files", "limits", "native", "v1", "demo", *SHARED},
+    "ctl": {"ctl", "client", "durations", "files", "limits", "load", "v1", *SHARED},
     "client": {"client", "limits", "v1"},
-    "demo": {"demo", "client", "v1", "ctl", "durations", "limits"},
+    "demo": {"demo", "client", "v1", "ctl", "durations", "limits", *SHARED},
     "native": {"access", "api", "base", "engine", "net", "storage"},
     "durations": set(),
     "files": set(),
     "limits": set(),
+    "machine": set(),
+    "printable": set(),
+    "consoles": set(),
+    "streams": set(),
+    "programs": {"machine", "server", "ctl"},
     "__init__": set(),
 }
 

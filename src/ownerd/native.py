@@ -14,7 +14,16 @@ from ownerd.api.task import Refused
 from ownerd.base.lmdb import library_version as lmdb_version
 from ownerd.base.memory import bytes_in_use, map_large_blocks, trim
 from ownerd.base.rate_limiter import RateLimiter
-from ownerd.engine.engine import DIAL_METHODS, Engine, ListInfo, Opening, Outcome, Policy
+from ownerd.engine.engine import (
+    CLOCK_ALARM_NS,
+    DIAL_METHODS,
+    TIME_CLASS_ENDS_NS,
+    Engine,
+    ListInfo,
+    Opening,
+    Outcome,
+    Policy,
+)
 from ownerd.net.aio_bridge import AioBridge
 from ownerd.storage.catalog import DEFAULT_CODES
 from ownerd.storage.directory import StoreError, StoreInUseError, sync_directory
@@ -31,11 +40,13 @@ else:
     CallBridge = NativeCall = None
 
 __all__ = [
+    "CLOCK_ALARM_NS",
     "DEFAULT_CODES",
     "DIAL_METHODS",
     "PERMISSION",
     "REASONS",
     "RIGHTS",
+    "TIME_CLASS_ENDS_NS",
     "UNAUTHENTICATED",
     "Access",
     "AioBridge",

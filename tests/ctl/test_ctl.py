@@ -137,7 +137,7 @@ def test_deleting_a_list_in_use_needs_force(ctl, fake):
     ctl("list", "create", "L")
     own(fake, "L", 1)
     assert ctl("list", "delete", "L")[0] == Exit.FAILED_PRECONDITION
-    assert ctl("list", "delete", "L", "--force")[:2] == (0, "Deleted list L.\n")
+    assert ctl("list", "delete", "L", "--force", "--yes")[:2] == (0, "Deleted list L.\n")
     assert ctl("list", "show", "L")[0] == Exit.NOT_FOUND
 
 

@@ -165,7 +165,7 @@ def test_principals_are_listed_over_all_pages_in_every_form(ctl, monkeypatch):
 )
 def test_set_changes_only_what_is_named(ctl, fake, options, path, value):
     create(ctl, "--right", "dial", "--hide-holders", "--certificate-name", "DNS:a")
-    code, _, err = ctl("principal", "set", "P", *options)
+    code, _, err = ctl("principal", "set", "P", *options, "--yes")
     assert (code, err) == (0, "")
     request = fake.last(pb.UpdatePrincipalRequest)
     assert list(request.update_mask.paths) == [path]
@@ -192,9 +192,12 @@ def test_rights_are_added_to_those_that_are_there_and_taken_away(ctl, fake):
     assert fake.last(pb.UpdatePrincipalRequest).etag  # what another grants meanwhile is not lost
     _, out, _ = ctl("principal", "grant", "P", "--right", "view")
     assert "has that already" in out
-    assert ctl("principal", "ungrant", "P", "--right", "dial", "--campaigns", "summer")[0] == 0
+    assert (
+        ctl("principal", "ungrant", "P", "--yes", "--right", "dial", "--campaigns", "summer")[0]
+        == 0
+    )
     assert may(fake) == [spring, (2, [], []), (5, [], [])]
-    assert ctl("principal", "ungrant", "P", "--right", "dial", "--right", "admin")[0] == 0
+    assert ctl("principal", "ungrant", "P", "--right", "dial", "--right", "admin", "--yes")[0] == 0
     assert may(fake) == [(2, [], [])]
 
 
@@ -246,7 +249,8 @@ def test_two_tokens_are_valid_until_the_old_one_is_ended(ctl, fake):
     code, out, err = ctl("principal", "rotate", "P", "--token-ttl", "30d", "--reason", "monthly")
     assert (code, out) == (0, token_text(3) + "\n") and "only now" in err
     assert fake.last(pb.RotateTokenRequest).token_ttl.seconds == 30 * 86_400
-    assert ctl("principal", "revoke", "P", "--old")[:2] == (0, "Ended 1 token of principal P.\n")
+    ended = ctl("principal", "revoke", "P", "--old", "--yes")
+    assert ended[:2] == (0, "Ended 1 token of principal P.\n")
     assert [token.token_id for token in fake.principals["P"].tokens] == [f"{3:016x}"]
     asked = len(fake.requests)
     assert ctl("principal", "revoke", "P", "--old")[:2] == (0, "Ended 0 tokens of principal P.\n")
@@ -256,16 +260,16 @@ def test_two_tokens_are_valid_until_the_old_one_is_ended(ctl, fake):
 def test_tokens_are_ended_by_id_or_all(ctl, fake):
     create(ctl)
     ctl("principal", "rotate", "P")
-    row = json.loads(ctl("principal", "revoke", "P", f"{2:016x}", "-o", "json")[1])
+    row = json.loads(ctl("principal", "revoke", "P", f"{2:016x}", "--yes", "-o", "json")[1])
     assert row["revoked_count"] == 1
-    assert ctl("principal", "revoke", "P", "--all", "--reason", "leak")[0] == 0
+    assert ctl("principal", "revoke", "P", "--all", "--yes", "--reason", "leak")[0] == 0
     assert fake.last(pb.RevokeTokensRequest).reason == "leak"
     assert not fake.principals["P"].tokens
 
 
 def test_a_principal_is_deleted(ctl, fake):
     create(ctl)
-    assert ctl("principal", "delete", "P")[:2] == (0, "Deleted principal P.\n")
+    assert ctl("principal", "delete", "P", "--yes")[:2] == (0, "Deleted principal P.\n")
     assert ctl("principal", "delete", "P")[0] == Exit.NOT_FOUND
     assert not fake.principals
 

@@ -113,14 +113,17 @@ def test_r15_a_release_frees_what_was_shown_and_no_more(ask, own, ctl, unique, m
         assert (code, out) == (Exit.NOT_FOUND, "") and "no-such" in err
 
 
-def test_r16_a_stop_ends_reservations_and_no_ownership(ask, own, ctl, unique, dial):
+def test_r16_a_stop_ends_reservations_only_if_it_is_asked_to_and_no_ownership(
+    ask, own, ctl, unique, dial
+):
     campaign = unique + "-a"
     own(campaign, 1)
     dial.Claim(dial_pb2.ClaimRequest(list_id=unique, record_id="2", campaign_id=campaign))
-    for word in ("recycle", "reset"):
+    for word in ("recycle", "reset", "stop"):
         assert ask("campaign", word, campaign)["campaign_id"] == campaign
         assert ask("owners", unique)["total_reserved_count"] == 1
-    assert ask("campaign", "stop", campaign, "--list", unique)["list_id"] == unique
+    ended = ask("campaign", "stop", campaign, "--list", unique, "--end-reservations", "--yes")
+    assert (ended["list_id"], ended["ended_reservation_count"]) == (unique, 1)
     owners = ask("owners", unique)
     assert (owners["total_owned_count"], owners["total_reserved_count"]) == (1, 0)
     assert ctl("campaign", "stop", "no-such-campaign")[0] == Exit.NOT_FOUND
@@ -167,7 +170,8 @@ def test_the_status_tells_the_version_and_the_sizes(ask, ctl):
 def test_a_list_in_use_is_deleted_only_by_force(own, ctl, unique):
     own(unique + "-a", 1)
     assert ctl("list", "delete", unique)[0] == Exit.FAILED_PRECONDITION
-    assert ctl("list", "delete", unique, "--force")[0] == 0
+    assert ctl("list", "delete", unique, "--force")[0] == Exit.USAGE
+    assert ctl("list", "delete", unique, "--force", "--yes")[0] == 0
     assert ctl("list", "show", unique)[0] == Exit.NOT_FOUND
 
 

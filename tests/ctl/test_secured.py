@@ -145,7 +145,7 @@ def test_grants_settings_and_names_are_changed_one_by_one(admin: Run, unique: st
     name = f"DNS:{unique}.example"
     for words in (
         ["grant", unique, "--right", "view"],
-        ["ungrant", unique, "--right", "dial"],
+        ["ungrant", unique, "--right", "dial", "--yes"],
         ["set", unique, "--certificate-name", name, "--calls-per-s", 9, "--hide-holders"],
     ):
         code, _, err = admin("principal", *words)
@@ -157,9 +157,9 @@ def test_grants_settings_and_names_are_changed_one_by_one(admin: Run, unique: st
     assert code == Exit.FAILED_PRECONDITION and unique in err
     assert admin("principal", "create", unique)[0] == Exit.ALREADY_EXISTS
     assert admin("principal", "set", unique, "--show-holders", "--etag", "1")[0] == Exit.ABORTED
-    wrong = ("principal", "set", unique, "--certificate-name", "dialer.example")
+    wrong = ("principal", "set", unique, "--certificate-name", "dialer.example", "--yes")
     assert admin(*wrong)[0] == Exit.INVALID_ARGUMENT
-    assert admin("principal", "delete", unique)[0] == 0
+    assert admin("principal", "delete", unique, "--yes")[0] == 0
     assert admin("principal", "show", unique)[0] == Exit.NOT_FOUND
 
 
@@ -169,7 +169,7 @@ def test_the_last_administrator_stays(admin: Run) -> None:
         ["delete", "admin"],
         ["ungrant", "admin", "--right", "admin"],
     ):
-        assert admin("principal", *words)[0] == Exit.FAILED_PRECONDITION
+        assert admin("principal", *words, "--yes")[0] == Exit.FAILED_PRECONDITION
 
 
 def test_a_token_is_rotated_under_a_client_that_stays_connected(

@@ -126,7 +126,7 @@ class Simulation:
                 server.update_policy("list", Policy(True, asked.duration_ns, None, SECOND))
                 return PolicySet(*times, asked.duration_ns, SECOND)
             case "stop":
-                server.signal(campaign_id, "STOPPED", "list")
+                server.signal(campaign_id, "STOPPED", "list", True)
                 return ReleaseMade(*times, [campaign_id], True, False)
         campaign_ids = [campaign_id] if asked.kind == "release one" else None
         server.release("list", campaign_ids)
@@ -224,10 +224,13 @@ class ReleasesLater(Server):
 
 
 class KeepsStoppedReservations(Server):
-    """A stop ends nothing."""
+    """A stop ends nothing, also when it is asked to."""
 
-    def signal(self, campaign_id: str, what: str, list_id: str = "") -> None:
+    def signal(
+        self, campaign_id: str, what: str, list_id: str = "", end_reservations: bool = False
+    ) -> int:
         self._commit()
+        return 0
 
 
 Check = Callable[[ByCampaign, Sequence[Entry]], Iterator[Violation]]

@@ -108,6 +108,71 @@ def test_r15_a_count_that_a_crash_cut_off_is_found_again(owned: EngineSubject) -
     assert [entry[3] for entry in owned.engine.audit(0, 1)] == [1_000]
 
 
+@pytest.fixture
+def dialed(engine: EngineSubject) -> EngineSubject:
+    """Two lists in each of which A dials 300 records, and owns a third of them."""
+    for list_id in ("list", "other"):
+        engine.create_list(list_id, Policy(enabled=True))
+        names = [str(number) for number in range(300)]
+        engine.attempt_batch(list_id, "A", [(name, "Busy") for name in names[::3]])
+        engine.claim_batch(list_id, "B", ["b1", "b2"])
+        for record in names:
+            engine.claim(list_id, record, "A")
+    return engine
+
+
+def _reserved(subject: EngineSubject, list_id: str) -> int:
+    return sum(o.reserved_count for o in subject.owners(list_id) if o.campaign_id == "A")
+
+
+def _stop(subject: EngineSubject) -> int:
+    """Have A's reservations end in all lists; return the audit entry."""
+    return subject.engine.signal_campaign("A", "", True, note=b"").entry_id
+
+
+def test_r16_the_count_is_what_the_stop_ended_whatever_comes_before_it_is_made(
+    dialed: EngineSubject,
+) -> None:
+    ended = _reserved(dialed, "list") + _reserved(dialed, "other")
+    entry_id = _stop(dialed)
+    assert _reserved(dialed, "list") == _reserved(dialed, "other") == 0
+    dialed.claim_batch("list", "B", [str(number) for number in range(1, 90, 3)])
+    dialed.claim_batch("other", "A", [str(number) for number in range(1, 60, 3)])
+    dialed.release("list", None, True)
+    dialed.vacuum()
+    dialed.reopen()
+    assert dialed.engine.count_released(entry_id) == ended > 300
+    assert entry_id not in dialed.engine.pending_counts()
+
+
+def test_r16_two_stops_and_a_release_are_counted_apart(dialed: EngineSubject) -> None:
+    ended = _reserved(dialed, "list") + _reserved(dialed, "other")
+    first = _stop(dialed)
+    dialed.claim_batch("list", "A", ["1", "2", "4"])
+    released = dialed.engine.release("list", None, True, note=b"").entry_id
+    dialed.claim_batch("other", "A", ["1", "2"])
+    second = _stop(dialed)
+    counts = [dialed.engine.count_released(each) for each in (second, released, first)]
+    assert counts == [2, 100, ended]
+
+
+def test_r16_a_count_that_nobody_made_is_found_again_for_all_lists(dialed: EngineSubject) -> None:
+    ended = _reserved(dialed, "list") + _reserved(dialed, "other")
+    entry_id = _stop(dialed)
+    dialed.reopen()
+    assert dialed.engine.pending_counts() == [entry_id]
+    assert dialed.engine.pending_counts("other") == [entry_id]
+    dialed.delete_list("other", True)
+    assert dialed.engine.count_released(entry_id) == ended
+
+
+def test_r16_a_stop_that_ends_nothing_makes_no_event(dialed: EngineSubject) -> None:
+    before = dialed.engine.stats()["unsettled_event_count"]
+    assert dialed.signal("A", "STOPPED") == dialed.signal("A", "RESET", "list") == 0
+    assert dialed.engine.stats()["unsettled_event_count"] == before
+    assert dialed.engine.pending_counts() == []
+
+
 # ---- the vacuum
 
 
@@ -118,7 +183,7 @@ def test_a_vacuum_drops_what_expired_and_cuts_the_event_log(engine: EngineSubjec
     _own(engine, 100, "C", start=900)
     assert engine.engine.stats()["record_count"] == 900
     engine.release("list", ["C"])
-    engine.signal("B", "STOPPED", "list")
+    engine.signal("B", "STOPPED", "list", True)
     engine.update_policy("list", Policy(True, 2 * HOUR, None, MINUTE))
     assert engine.engine.stats()["unsettled_event_count"] == 3
     engine.vacuum()

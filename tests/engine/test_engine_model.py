@@ -107,11 +107,23 @@ class ReleaseEndsReservations(Model):
 class StopEndsOwnership(Model):
     """A stop releases what the campaign owns."""
 
-    def signal(self, campaign_id: str, what: str, list_id: str = "") -> None:
-        super().signal(campaign_id, what, list_id)
+    def signal(
+        self, campaign_id: str, what: str, list_id: str = "", end_reservations: bool = False
+    ) -> int:
+        count = super().signal(campaign_id, what, list_id, end_reservations)
         for name in [list_id] if list_id else list(self.lists):
             if what == "STOPPED" and any(o.campaign_id == campaign_id for o in self.owners(name)):
                 super().release(name, [campaign_id])
+        return count
+
+
+class StopEndsReservations(Model):
+    """A stop ends dials in progress without being asked."""
+
+    def signal(
+        self, campaign_id: str, what: str, list_id: str = "", end_reservations: bool = False
+    ) -> int:
+        return super().signal(campaign_id, what, list_id, what == "STOPPED")
 
 
 class SuccessRenews(Model):
@@ -213,7 +225,12 @@ def _bulk_call(chance: random.Random) -> Callable[[TimedSubject], Any]:
         (2, lambda s: s.release("list", [campaign_id] if campaign_id in s.campaigns() else None)),
         (1, lambda s: s.release("list", None, start % 2 == 0)),
         (1, lambda s: s.release_records("list", ids)),
-        (2, lambda s: s.signal(campaign_id, "STOPPED") if campaign_id in s.campaigns() else None),
+        (
+            2,
+            lambda s: (
+                s.signal(campaign_id, "STOPPED", "", True) if campaign_id in s.campaigns() else None
+            ),
+        ),
         (2, lambda s: s.import_rows("list", rows, SKIP)),
         (2, lambda s: s.advance_ns(delta_ns)),
         (1, lambda s: s.reopen()),

@@ -98,7 +98,7 @@ def test_a_full_store_can_be_steered_in_every_way(small: EngineSubject) -> None:
     _fill_with_attempts(small)
     small.update_policy("list", HELD._replace(duration_ns=DAY))
     small.upsert_campaign("A", "Renamed")
-    small.signal("A", "STOPPED")
+    small.signal("A", "STOPPED", "", True)
     small.vacuum()
     assert small.owners("list")[0].name == "Renamed"
     small.delete_list("list", force=True)

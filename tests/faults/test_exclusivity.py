@@ -130,7 +130,7 @@ class Steering:
             return PolicySet(*self._answered(ask_ns), self.duration_ns, SECOND, self._revision())
         if kind == "stop":
             campaign_id = self.chance.choice(CAMPAIGNS)
-            self.subject.signal(campaign_id, "STOPPED", self.list_id)
+            self.subject.signal(campaign_id, "STOPPED", self.list_id, True)
             ended = [campaign_id], True, False
         else:
             self.subject.release(self.list_id)

@@ -22,7 +22,7 @@ MOST_BATCH = 10_000
 
 @pytest.fixture
 def contact_list(admin, unique):
-    """A list of the shared server, named `unique`, with its policy enabled."""
+    """A list of the server, named `unique`, with its policy enabled."""
     policy = admin_pb2.OwnershipPolicy(enabled=True, no_expiration=True)
     admin.CreateContactList(admin_pb2.CreateContactListRequest(list_id=unique, policy=policy))
     return unique
@@ -33,11 +33,11 @@ def contact_list(admin, unique):
     [(1, 1, 1, 1), (64, 4, 2, 1), (5, 3, 2, 50), (2, 1, 1, MOST_BATCH)],
 )
 def test_answers_are_counted_as_the_server_gave_them(
-    shared_server, contact_list, in_flight, connections, threads, batch_records
+    any_server, contact_list, in_flight, connections, threads, batch_records
 ):
     plan = Plan(contact_list, record_count=500, claims=2, attempts=1, batch_records=batch_records)
     found = load_http2.drive(
-        shared_server.dial_address,
+        any_server.dial_address,
         plan,
         in_flight=in_flight,
         connections=connections,
@@ -51,22 +51,22 @@ def test_answers_are_counted_as_the_server_gave_them(
     assert set(found.outcomes) <= {"ownership_acquired", "ownership_kept"}
 
 
-def test_campaigns_that_meet_are_denied(shared_server, contact_list):
+def test_campaigns_that_meet_are_denied(any_server, contact_list):
     plan = Plan(contact_list, record_count=10, batch_records=20, campaign_ids=("a" * 80, "b"))
-    found = load_http2.drive(shared_server.dial_address, plan, **SHORT)
+    found = load_http2.drive(any_server.dial_address, plan, **SHORT)
     assert set(found.decisions) == {"granted", "denied"} and not found.errors
 
 
-def test_an_open_load_keeps_its_rate(shared_server, contact_list):
+def test_an_open_load_keeps_its_rate(any_server, contact_list):
     plan = Plan(contact_list, record_count=1_000)
     found = load_http2.drive(
-        shared_server.dial_address, plan, rate_per_s=300, threads=2, seconds=0.5, warm_up_s=0.1
+        any_server.dial_address, plan, rate_per_s=300, threads=2, seconds=0.5, warm_up_s=0.1
     )
     assert 0.8 * 150 <= found.calls <= 1.2 * 150
 
 
-def test_errors_are_counted_by_status(shared_server):
-    found = load_http2.drive(shared_server.dial_address, Plan("nowhere", record_count=9), **SHORT)
+def test_errors_are_counted_by_status(any_server):
+    found = load_http2.drive(any_server.dial_address, Plan("nowhere", record_count=9), **SHORT)
     assert set(found.errors) == {"NOT_FOUND"} and found.calls == 0
 
 

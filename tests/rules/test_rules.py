@@ -103,7 +103,7 @@ class OneRecord:
 
     def stop(self, campaign: str) -> None:
         self.late.append(("stop", (number(campaign), self.model.now_ns())))
-        self.model.signal(campaign, "STOPPED", "list")
+        self.model.signal(campaign, "STOPPED", "list", True)
 
     def wait(self, delta_ns: int) -> None:
         self.model.advance_ns(delta_ns)

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ownerd.server.admin import convert, page_tokens, validate
-from ownerd.server.errors import InvalidField, InvalidPageToken
+from ownerd.server.errors import InvalidField, InvalidPageToken, OtherIncarnation
 from ownerd.v1 import admin_pb2
+
+HERE, ELSEWHERE = 7, 2**64 - 1  # ids of incarnations
 
 cursors = st.binary(min_size=1, max_size=200)
 
@@ -19,46 +21,56 @@ def asked(**fields) -> admin_pb2.ListOwnedRecordsRequest:
 
 @given(cursors)
 def test_a_token_brings_its_cursor_back_to_the_same_query(cursor):
-    token = page_tokens.encode(asked(campaign_ids=["a"], page_size=10), cursor)
+    token = page_tokens.encode(asked(campaign_ids=["a"], page_size=10), cursor, HERE)
     assert token.isascii()
     assert not set(token) & set("+/= ")
     # The size of a page may change on the way.
-    assert page_tokens.decode(asked(campaign_ids=["a"], page_size=20, page_token=token)) == cursor
+    assert (
+        page_tokens.decode(asked(campaign_ids=["a"], page_size=20, page_token=token), HERE)
+        == cursor
+    )
 
 
 def test_no_cursor_is_no_token_and_no_token_is_the_first_page():
-    assert page_tokens.encode(asked(), b"") == ""
-    assert page_tokens.decode(asked()) == b""
+    assert page_tokens.encode(asked(), b"", HERE) == ""
+    assert page_tokens.decode(asked(), HERE) == b""
 
 
 @pytest.mark.parametrize(
     "other", [asked(list_id="others"), asked(campaign_ids=["b"]), asked(campaign_ids=["a", "b"])]
 )
 def test_a_token_of_another_query_is_refused(other):
-    other.page_token = page_tokens.encode(asked(campaign_ids=["a"]), b"cursor")
+    other.page_token = page_tokens.encode(asked(campaign_ids=["a"]), b"cursor", HERE)
     with pytest.raises(InvalidPageToken):
-        page_tokens.decode(other)
+        page_tokens.decode(other, HERE)
 
 
 def test_a_token_of_another_rpc_is_refused():
-    token = page_tokens.encode(admin_pb2.ListCampaignsRequest(), b"cursor")
+    token = page_tokens.encode(admin_pb2.ListCampaignsRequest(), b"cursor", HERE)
     with pytest.raises(InvalidPageToken):
-        page_tokens.decode(admin_pb2.ListContactListsRequest(page_token=token))
+        page_tokens.decode(admin_pb2.ListContactListsRequest(page_token=token), HERE)
+
+
+def test_a_token_of_another_incarnation_is_refused_by_that_name():
+    token = page_tokens.encode(asked(), b"cursor", ELSEWHERE)
+    assert page_tokens.decode(asked(page_token=token), ELSEWHERE) == b"cursor"
+    with pytest.raises(OtherIncarnation):
+        page_tokens.decode(asked(page_token=token), HERE)
 
 
 @given(cursors, st.data())
 def test_an_edited_token_is_refused(cursor, data):
-    token = page_tokens.encode(asked(), cursor)
+    token = page_tokens.encode(asked(), cursor, HERE)
     at = data.draw(st.integers(0, len(token) - 2))
     swapped = "A" if token[at] != "A" else "B"
-    with pytest.raises(InvalidPageToken):
-        page_tokens.decode(asked(page_token=token[:at] + swapped + token[at + 1 :]))
+    with pytest.raises((InvalidPageToken, OtherIncarnation)):
+        page_tokens.decode(asked(page_token=token[:at] + swapped + token[at + 1 :]), HERE)
 
 
 @pytest.mark.parametrize("token", ["x", "xx", "=", "é", "a" * 5_000, " ", "abc/def+", "\0"])
 def test_what_is_no_token_is_refused(token):
     with pytest.raises(InvalidPageToken):
-        page_tokens.decode(asked(page_token=token))
+        page_tokens.decode(asked(page_token=token), HERE)
 
 
 def test_a_page_size_of_0_is_100_and_more_than_10000_is_10000():

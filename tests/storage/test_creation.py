@@ -56,7 +56,7 @@ def test_nothing_that_holds_a_record_is_deleted_whatever_says_that_it_is_unfinis
         shutil.rmtree(store / name)
     mark(store)
     before = contents(store)
-    with pytest.raises(StoreError, match="nothing was deleted|half a store"):
+    with pytest.raises(StoreError, match=r"nothing was deleted|half a store"):
         Engine(str(store), background=False)
     assert contents(store) == before
 
@@ -66,7 +66,7 @@ def test_a_store_under_the_mark_of_a_new_one_is_not_deleted(store: Path) -> None
     for name in ("journal", "records"):
         (store / name).rename(store / "CREATING" / name)
     before = contents(store)
-    with pytest.raises(StoreError, match="nothing was deleted"):
+    with pytest.raises(StoreError, match=r"nothing was deleted"):
         Engine(str(store), background=False)
     assert contents(store).items() >= before.items()
 
@@ -113,7 +113,7 @@ def test_no_store_is_made_where_one_must_exist(tmp_path: Path, there: str) -> No
         directory.mkdir()
     if there == "other files":
         (directory / "lost+found").mkdir()
-    with pytest.raises(StoreError, match="none is to be made"):
+    with pytest.raises(StoreError, match=r"none is to be made"):
         Engine(str(directory), background=False, opening=Opening(create=False))
     assert directory.exists() == (there != "no directory")
     assert not directory.exists() or not {"journal", "LOCK"} & set(os.listdir(directory))
@@ -127,7 +127,7 @@ def test_a_data_file_that_is_gone_is_not_begun_anew(store: Path, part: str, dama
     file.unlink()
     if damage == "empty":
         file.touch()
-    with pytest.raises(StoreError, match="restore a copy"):
+    with pytest.raises(StoreError, match=r"restore a copy"):
         Engine(str(store), background=False)
     assert not file.exists() if damage == "missing" else file.stat().st_size == 0
 

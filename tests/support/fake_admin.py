@@ -30,6 +30,7 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
         self.lists: dict[str, pb.ContactList] = {}
         self.rows: dict[str, dict[str, pb.OwnershipRow]] = defaultdict(dict)
         self.reserved_count = 0
+        self.shortened_count = 0
         self.campaigns: dict[str, str] = {}
         self.codes: dict[str, pb.WrapUpCode] = {}
         self.entries: list[pb.AuditEntry] = []
@@ -106,6 +107,10 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
 
     def DeleteContactList(self, request, context):
         self._enter("DeleteContactList", request, context)
+        if request.dry_run:
+            return pb.DeleteContactListResponse(
+                owned_count=len(self.rows[request.list_id]), reserved_count=self.reserved_count
+            )
         if self.rows[request.list_id] and not request.force:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, "live ownership; set force")
         del self.lists[request.list_id]
@@ -116,6 +121,8 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
         contact_list = self.lists[request.list_id]
         if request.etag not in ("", contact_list.etag):
             context.abort(grpc.StatusCode.ABORTED, "etag: the list has changed; read it again")
+        if request.dry_run:
+            return pb.UpdateOwnershipPolicyResponse(shortened_count=self.shortened_count)
         for path in request.update_mask.paths:
             contact_list.policy.ClearField(path)
         contact_list.policy.MergeFrom(request.policy)
@@ -162,6 +169,15 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
     def ReleaseRecords(self, request, context):
         self._enter("ReleaseRecords", request, context)
         rows = self.rows[request.list_id]
+        if request.dry_run:
+            found = [rows[r] for r in request.record_ids if r in rows]
+            return pb.ReleaseRecordsResponse(
+                released_count=len(found),
+                records=[
+                    pb.OwnedRecord(record_id=row.record_id, campaign_id=row.campaign_id)
+                    for row in found
+                ],
+            )
         released = [rows.pop(r, None) for r in request.record_ids]
         count = sum(row is not None for row in released)
         return pb.ReleaseRecordsResponse(released_count=count, revision=self._next_revision())
@@ -230,7 +246,12 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
 
     def SignalCampaign(self, request, context):
         self._enter("SignalCampaign", request, context)
-        return pb.SignalCampaignResponse(revision=self._next_revision())
+        ended = self.reserved_count if request.end_reservations else 0
+        if request.dry_run:
+            return pb.SignalCampaignResponse(ended_reservation_count=ended)
+        return pb.SignalCampaignResponse(
+            revision=self._next_revision(), ended_reservation_count=ended
+        )
 
     def UpsertWrapUpCode(self, request, context):
         self._enter("UpsertWrapUpCode", request, context)

@@ -155,11 +155,11 @@ class ServerProcess:
 
     def ask_to_stop(self) -> None:
         """Send SIGTERM and return at once."""
-        self._send(signal.SIGTERM)
+        self.send(signal.SIGTERM)
 
     def kill(self) -> int:
         """Send SIGKILL and return the exit code (negative: the signal)."""
-        self._send(signal.SIGKILL)
+        self.send(signal.SIGKILL)
         return self.wait()
 
     def wait(self, deadline_s: float = STOP_DEADLINE_S) -> int:
@@ -269,7 +269,8 @@ class ServerProcess:
 
     # ---- private
 
-    def _send(self, number: signal.Signals) -> None:
+    def send(self, number: int) -> None:
+        """Send a signal, if it runs."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
 

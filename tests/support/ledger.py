@@ -71,7 +71,7 @@ class Ledger:
             (2, lambda s: s.release(list_id, [campaign_id], record_id < "2")),
             (1, lambda s: s.release(list_id, None)),
             (2, lambda s: s.release_records(list_id, some)),
-            (2, lambda s: s.signal(campaign_id, "STOPPED", list_id)),
+            (2, lambda s: s.signal(campaign_id, "STOPPED", list_id, True)),
             (2, lambda s: s.update_policy(list_id, policy)),
             (1, lambda s: s.import_rows(list_id, rows, OVERWRITE)),
         ]

@@ -162,9 +162,11 @@ class Comparison(RuleBasedStateMachine):
         campaign_id=campaigns,
         what=st.sampled_from(("STOPPED", "RECYCLED", "RESET")),
         list_id=lists | st.just(""),
+        ending=st.booleans(),
     )
-    def signal(self, campaign_id: str, what: str, list_id: str) -> None:
-        self.both(lambda s: s.signal(campaign_id, what, list_id))
+    def signal(self, campaign_id: str, what: str, list_id: str, ending: bool) -> None:
+        ending = ending and what == "STOPPED"
+        self.both(lambda s: s.signal(campaign_id, what, list_id, ending))
 
     @rule(campaign_id=campaigns, name=st.sampled_from(("", "Spring", "Été")))
     def name_campaign(self, campaign_id: str, name: str) -> None:

@@ -326,14 +326,21 @@ class Model:
         self._commit()
         return released_count
 
-    def signal(self, campaign_id: str, what: str, list_id: str = "") -> None:
+    def signal(
+        self, campaign_id: str, what: str, list_id: str = "", end_reservations: bool = False
+    ) -> int:
         self._must_know([campaign_id])
         touched = [list_id] if list_id else list(self.lists)
-        for name in touched:
-            for record in self._held(name).values():
-                if what == "STOPPED" and record.campaign_id == campaign_id:
-                    record.reservation = None
+        held = [record for name in touched for record in self._held(name).values()]
+        ended = [
+            record
+            for record in held
+            if end_reservations and record.campaign_id == campaign_id and record.reservation
+        ]
+        for record in ended:
+            record.reservation = None
         self._commit()
+        return len(ended)
 
     # ---- names and codes
 

@@ -82,7 +82,7 @@ def choose(list_id: str, chance: random.Random) -> Call:
         (2, ("release", (list_id, [campaign_id], chance.random() < 0.5))),
         (1, ("release", (list_id, None))),
         (3, ("release_records", (list_id, some))),
-        (2, ("signal", (campaign_id, "STOPPED", list_id))),
+        (2, ("signal", (campaign_id, "STOPPED", list_id, True))),
         (4, ("update_policy", (list_id, policy))),
         (3, ("import_rows", (list_id, rows, chance.choice((FAIL, SKIP, OVERWRITE))))),
         (1, ("delete_list", (list_id, True))),

@@ -137,8 +137,10 @@ class Subject(Protocol):
 
     def release_records(self, list_id: str, record_ids: list[str]) -> int: ...
 
-    def signal(self, campaign_id: str, what: str, list_id: str = "") -> None:
-        """Tell that a campaign was STOPPED, RECYCLED or RESET."""
+    def signal(
+        self, campaign_id: str, what: str, list_id: str = "", end_reservations: bool = False
+    ) -> int:
+        """Tell that a campaign was STOPPED, RECYCLED or RESET; return the reservations ended."""
 
     def upsert_campaign(self, campaign_id: str, name: str) -> None: ...
 

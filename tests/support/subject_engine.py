@@ -179,10 +179,13 @@ class EngineSubject(DialMessages):
     def release_records(self, list_id: str, record_ids: list[str]) -> int:
         return refusals(lambda: self.engine.release_records(list_id, record_ids, **NOTE)).count
 
-    def signal(self, campaign_id: str, what: str, list_id: str = "") -> None:
-        refusals(
-            lambda: self.engine.signal_campaign(campaign_id, list_id, what == "STOPPED", **NOTE)
+    def signal(
+        self, campaign_id: str, what: str, list_id: str = "", end_reservations: bool = False
+    ) -> int:
+        outcome = refusals(
+            lambda: self.engine.signal_campaign(campaign_id, list_id, end_reservations, **NOTE)
         )
+        return self.engine.count_released(outcome.entry_id) if end_reservations else 0
 
     def upsert_campaign(self, campaign_id: str, name: str) -> None:
         # For the engine an empty name keeps the name; the service makes it the id.

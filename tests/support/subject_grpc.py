@@ -138,11 +138,15 @@ class GrpcSubject(DialMessages):
         request = admin_pb2.ReleaseRecordsRequest(list_id=list_id, record_ids=record_ids)
         return call(self.admin.ReleaseRecords, request).released_count
 
-    def signal(self, campaign_id: str, what: str, list_id: str = "") -> None:
+    def signal(
+        self, campaign_id: str, what: str, list_id: str = "", end_reservations: bool = False
+    ) -> int:
         request = admin_pb2.SignalCampaignRequest(
             campaign_id=campaign_id, list_id=list_id, signal=f"CAMPAIGN_SIGNAL_{what}"
         )
+        request.end_reservations = end_reservations
         self.last_answer = call(self.admin.SignalCampaign, request)
+        return self.last_answer.ended_reservation_count
 
     def upsert_campaign(self, campaign_id: str, name: str) -> None:
         request = admin_pb2.UpsertCampaignRequest(campaign_id=campaign_id, name=name)

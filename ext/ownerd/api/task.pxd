@@ -43,6 +43,7 @@ cdef struct Task:
     uint8_t kind
     uint8_t reason                    # Reason, where `code` is an error
     uint32_t record_count             # what it counts against the queue's bound
+    int64_t queued_ns                 # of clock_elapsed, when the queue took it
     int64_t deadline_ns               # of clock_elapsed; a dial not decided by then is dropped
     int code                          # StatusCode, once done
     char *message                     # malloc'd; NULL unless code is an error

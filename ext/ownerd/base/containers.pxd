@@ -65,22 +65,8 @@ cdef extern from "<set>" namespace "std" nogil:
         size_t erase(const T &)
         iterator begin()
         iterator end()
+        iterator lower_bound(const T &)
         iterator upper_bound(const T &)
-
-cdef extern from "<map>" namespace "std" nogil:
-    cdef cppclass map[K, V]:
-        cppclass iterator:
-            iterator()
-            pair[K, V] &operator*()
-            bint operator==(iterator)
-            bint operator!=(iterator)
-            iterator operator++()
-        map()
-        V &operator[](const K &)
-        size_t erase(const K &)
-        iterator begin()
-        iterator end()
-        iterator find(const K &)
 
 cdef extern from "<unordered_map>" namespace "std" nogil:
     cdef cppclass unordered_map[K, V]:

@@ -63,7 +63,6 @@ cdef cppclass Command:
     bint force
     bint all_campaigns
     bint include_reservations
-    bint stopped
     bint counts_as_attempt
     bint success
     uint8_t strategy

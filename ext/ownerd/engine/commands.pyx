@@ -43,7 +43,7 @@ from ownerd.storage.tables cimport (
 from ownerd.storage.transaction cimport delete_row, get_row, put_row
 
 cdef enum:
-    ETAG_BYTES = 24
+    ETAG_BYTES = 48                   # as `server/admin/policies` spells them
     PLACE_BYTES = 32
 
 
@@ -56,14 +56,19 @@ cdef void refuse_full(Store *store, Task *task) noexcept nogil:
     refuse_with(task, STORE_FULL, &why)
 
 
-cdef void refuse_stale(Command *command) noexcept nogil:
+cdef void etag_text(char *text, const Store *store, uint64_t revision) noexcept nogil:
+    snprintf(
+        text, ETAG_BYTES, "'%llu-%016llx'", <unsigned long long> revision,
+        <unsigned long long> store.state.incarnation,
+    )
+
+
+cdef void refuse_stale(const Store *store, Command *command) noexcept nogil:
     cdef char etag[ETAG_BYTES]
     cdef char current[ETAG_BYTES]
     cdef Value values[2]
-    snprintf(etag, sizeof(etag), "'%llu'", <unsigned long long> command.expected_revision)
-    snprintf(
-        current, sizeof(current), "'%llu'", <unsigned long long> command.list.update_revision
-    )
+    etag_text(etag, store, command.expected_revision)
+    etag_text(current, store, command.list.update_revision)
     values[0], values[1] = words(etag), words(current)
     refuse_with(&command.task, STALE_ETAG, values)
 
@@ -75,7 +80,7 @@ cdef bint known_list(Store *store, Command *command) noexcept nogil:
         refuse_about(&command.task, LIST_NOT_FOUND, text_slice(command.list_id))
         return False
     if command.expected_revision not in (0, command.list.update_revision):
-        refuse_stale(command)
+        refuse_stale(store, command)
         return False
     return True
 
@@ -240,14 +245,16 @@ cdef uint32_t ensure_campaign(
 
 
 cdef void signal_campaign(Store *store, Command *command, int64_t now_ns) noexcept nogil:
-    """R16: a stop ends the campaign's reservations; recycle and reset change nothing."""
+    """R16: reservations end where that is asked for; else a signal changes nothing."""
     cdef uint32_t number
     cdef vector[List *] lists
     cdef size_t i
     if not command.list_id.empty() and not known_list(store, command):
         return
-    if not known_campaign(store, command, command.campaign_ids[0], &number) or not command.stopped:
+    if not known_campaign(store, command, command.campaign_ids[0], &number) \
+            or not command.include_reservations:
         return
+    command.count = COUNT_PENDING
     if command.list != NULL:
         stop_on_list(store, command, command.list, number, now_ns)
         return
@@ -261,7 +268,7 @@ cdef void stop_on_list(
 ) noexcept nogil:
     cdef List draft
     list_draft(lst, &draft)
-    append_event(store, command, &draft, event_of(EVENT_RESERVATIONS_END, campaign, now_ns), True)
+    append_event(store, command, &draft, event_of(EVENT_RESERVATIONS_END, campaign, now_ns), False)
     put_list(&store.catalog, &draft)
 
 

@@ -3,9 +3,10 @@
 from libc.stdint cimport int64_t, uint64_t
 from libcpp.atomic cimport atomic
 
-from ownerd.api.dial_call cimport DialCall
+from ownerd.api.dial_call cimport CALL_KIND_COUNT, DialCall
 from ownerd.base.clock cimport ClockState
 from ownerd.base.containers cimport vector
+from ownerd.base.histogram cimport Histogram
 from ownerd.base.live cimport LiveEngine
 from ownerd.engine.maintenance_plan cimport MaintenanceState
 from ownerd.engine.queue cimport Queue
@@ -28,6 +29,10 @@ cdef struct Counters:
     uint64_t outcomes[7]              # by AttemptOutcome
     uint64_t refused_full
     uint64_t commit_ns
+    Histogram call_lengths[CALL_KIND_COUNT]  # by kind, from the queue to the answer
+    Histogram wait_lengths                   # of dials in the queue
+    Histogram commit_lengths
+    uint64_t committed_records        # in committed groups
     uint64_t waited_ns                # for a flush to give memory back
     uint64_t group_sizes[GROUP_SIZE_CLASSES]  # committed groups of 2^i to 2^(i+1) - 1 records
 

@@ -22,6 +22,7 @@ __all__ = [
     "GET_HOLDER",
     "REPORT_ATTEMPT",
     "REPORT_ATTEMPT_BATCH",
+    "TIME_CLASS_ENDS_NS",
     "Engine",
     "ListInfo",
     "Opening",
@@ -45,6 +46,8 @@ DEFAULT_RESERVE_BYTES: Final[int]
 DEFAULT_QUEUE_LIMIT: Final[int]
 DEFAULT_MAINTENANCE_STEP_NS: Final[int]
 DEFAULT_MEMTABLE_BYTES: Final[int]
+CLOCK_ALARM_NS: Final[int]
+TIME_CLASS_ENDS_NS: Final[tuple[int, ...]]
 
 @disjoint_base
 class Engine:
@@ -64,6 +67,7 @@ class Engine:
     ) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, *exception: object) -> None: ...
+    def limit_queue(self, records: int) -> None: ...
     def begin_drain(self) -> None: ...
     def close(self, timeout_s: float = 10.0) -> None: ...
     def dial(self, kind: int, body: bytes) -> bytes: ...
@@ -136,7 +140,7 @@ class Engine:
         self,
         campaign_id: str,
         list_id: str,
-        stopped: bool,
+        end_reservations: bool,
         *,
         note: bytes = b"",
         request_id: str = "",
@@ -208,6 +212,9 @@ class Engine:
     def time_ns(self) -> int: ...
     @property
     def revision(self) -> int: ...
+    @property
+    def clock_offset_ns(self) -> int: ...
+    def alarms(self) -> list[tuple[str, str]]: ...
     @property
     def store_id(self) -> int: ...
     @property

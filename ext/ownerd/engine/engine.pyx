@@ -16,6 +16,7 @@ from ownerd.api.task cimport OK, TASK_COMMAND, Task, task_clear
 from ownerd.base.atomics cimport counts_read, flag_read
 from ownerd.base.clock cimport Clock, clock_now
 from ownerd.base.containers cimport string
+from ownerd.base.histogram cimport SHORTEST_BITS, TIME_CLASSES, Histogram
 from ownerd.base.lmdb cimport MDB_CORRUPTED, lmdb
 from ownerd.base.threads cimport thread_wait
 from ownerd.engine.admin_reads cimport (
@@ -28,14 +29,16 @@ from ownerd.engine.commands cimport (
     UPSERT_CODE, Command, ImportRow,
 )
 from ownerd.engine.core cimport (
-    GROUP_SIZE_CLASSES, STORE_LOST, EngineCore, EngineOptions, engine_close_store, engine_failed,
-    engine_free, engine_look, engine_new, engine_stop,
+    GROUP_SIZE_CLASSES, STORE_LOST, EngineCore, EngineOptions, engine_close_store,
+    engine_failed, engine_free, engine_look, engine_new, engine_stop,
 )
 from ownerd.engine.group_commit cimport start_writer
 from ownerd.engine.maintenance cimport flush_all, run_maintenance_step, start_maintenance
-from ownerd.engine.queue cimport DRAINING, queue_change_state, queue_load, queue_run
+from ownerd.engine.queue cimport (
+    DRAINING, queue_change_state, queue_load, queue_run, queue_set_limit,
+)
 from ownerd.engine.release_count cimport (
-    ReleaseCount, count_release, find_uncounted_releases, release_count_init,
+    COUNT_END, ReleaseCount, count_release, find_uncounted_releases, release_count_init,
 )
 from ownerd.engine.snapshot cimport Snapshot, SnapshotRequest
 from ownerd.rules.limits cimport (
@@ -58,8 +61,8 @@ from ownerd.storage.recovery import Opening
 __all__ = [
     "CLAIM", "CLAIM_BATCH", "DEFAULT_MAINTENANCE_STEP_NS", "DEFAULT_MAP_BYTES",
     "DEFAULT_MEMTABLE_BYTES", "DEFAULT_QUEUE_LIMIT", "DEFAULT_RESERVE_BYTES", "DIAL_METHODS",
-    "GET_HOLDER", "REPORT_ATTEMPT", "REPORT_ATTEMPT_BATCH", "Engine", "ListInfo", "Opening",
-    "Outcome", "Policy", "Refused", "StoreError", "StoreInUseError",
+    "GET_HOLDER", "REPORT_ATTEMPT", "REPORT_ATTEMPT_BATCH", "TIME_CLASS_ENDS_NS", "Engine",
+    "ListInfo", "Opening", "Outcome", "Policy", "Refused", "StoreError", "StoreInUseError",
 ]
 
 CLAIM, CLAIM_BATCH, REPORT_ATTEMPT, REPORT_ATTEMPT_BATCH, GET_HOLDER = range(CALL_KIND_COUNT)
@@ -69,6 +72,9 @@ DEFAULT_RESERVE_BYTES = 64 << 20
 DEFAULT_QUEUE_LIMIT = 65_536
 DEFAULT_MAINTENANCE_STEP_NS = 1_000_000
 DEFAULT_MEMTABLE_BYTES = 112 << 20
+CLOCK_ALARM_NS = 60 * 10**9           # R19: of the server's time against the wall clock
+# Ends of the classes of time in `Engine.stats`, but for the last, which has none.
+TIME_CLASS_ENDS_NS = tuple(1 << (SHORTEST_BITS + i) for i in range(TIME_CLASSES - 1))
 LISTLESS_KINDS = (
     UPSERT_CAMPAIGN, SIGNAL_CAMPAIGN, UPSERT_CODE, DELETE_CODE, PUT_PRINCIPAL, DELETE_PRINCIPAL,
     NOTE_REFUSALS,
@@ -93,6 +99,11 @@ cdef assign(string *target, str text, str field, Py_ssize_t shortest, Py_ssize_t
     target.assign(<const char *> encoded, len(encoded))
 
 
+cdef tuple lengths_of(const Histogram *histogram):
+    """Return how many lengths are in each class of time, and their sum in ns."""
+    return [histogram.counts[i] for i in range(TIME_CLASSES)], histogram.total_ns
+
+
 cdef assign_bytes(string *target, bytes data):
     target.assign(<const char *> data, len(data))
 
@@ -103,6 +114,18 @@ cdef bytes _request_key(str request_id, str requester):
     assign(&checked, request_id, "request_id", 1, REQUEST_ID_BYTES)
     assign(&checked, requester, "requester", 0, PRINCIPAL_ID_BYTES)
     return request_key(request_id, requester)
+
+
+def _clock_text(offset_ns):
+    where, way = "behind", "the next start takes the wall clock's"
+    if offset_ns > 0:
+        where, way = "ahead of", "'ownerd clock', on the stopped server, is the way back"
+    return (
+        f"the server's time is {abs(offset_ns) / 1e9:,.0f} s {where} the wall clock: one of them "
+        "is wrong. Holds last as long as they were granted for; imported expirations are judged by "
+        "the server's time. It follows the wall clock by 1 ms a second. If the wall clock is right,"
+        f" {way}"
+    )
 
 
 class Reading:
@@ -226,6 +249,10 @@ cdef class Engine:
             if self.background:
                 thread_wait(self.maintenance)
             thread_wait(self.writer)
+
+    def limit_queue(self, uint64_t records):
+        """Have another `queue_limit` from now on; what waits already stays."""
+        queue_set_limit(&self.core.queue, records)
 
     def begin_drain(self):
         """Refuse new dials with UNAVAILABLE from now on; those queued are answered."""
@@ -361,10 +388,11 @@ cdef class Engine:
         return self._run(pending)
 
     def count_released(self, uint64_t entry_id):
-        """Count what the release with this audit entry ended, store and return the count.
+        """Count what the release or stop with this audit entry ended, store and return the count.
 
-        Exact whenever it is called: records written since the release were counted as they were
-        written. Raises KeyError for an unknown entry, and Refused; the count can be made later.
+        Exact whenever it is called: records written since then were counted as they were written.
+        What cannot be stored for want of space is returned all the same; maintenance stores it
+        later. Raises KeyError for an unknown entry, and Refused where it cannot be made now.
         """
         cdef ReleaseCount count
         cdef int code
@@ -376,13 +404,17 @@ cdef class Engine:
         with Reading(self):
             with nogil:
                 code = count_release(self.core, &count)
-        check(code, f"cannot count what the release of audit entry {entry_id} ended")
+        check(code, f"cannot count what is told of in audit entry {entry_id}")
+        if count.found and count.step == COUNT_END:
+            task_clear(&count.task)   # made, whether it could be stored or not
+            if not engine_failed(self.core):
+                return count.count
         raise_refusal(&count.task)
-        # One that was not found was counted in the meantime.
-        return count.count if count.found else self._audit_count(entry_id)
+        # One that was not found was counted in the meantime, or its list is deleted.
+        return self._audit_count(entry_id) or 0
 
     def pending_counts(self, list_id=""):
-        """Return the audit entries of a list's releases ("": all) that are still to be counted."""
+        """Return the audit entries about a list ("": all) that are still to be counted for."""
         cdef ReleaseCount count
         release_count_init(&count)
         assign(&count.list_id, list_id, "list_id", 0, LIST_ID_BYTES)
@@ -390,7 +422,7 @@ cdef class Engine:
             with nogil:
                 find_uncounted_releases(self.core, &count)
         raise_refusal(&count.task)
-        return sorted(count.pending[i] for i in range(count.pending.size()))
+        return sorted({count.pending[i] for i in range(count.pending.size())})
 
     def upsert_campaign(
         self, campaign_id, name, *,
@@ -403,15 +435,17 @@ cdef class Engine:
         return self._run(pending)
 
     def signal_campaign(
-        self, campaign_id, list_id, stopped, *, note=b"", request_id="", requester="", memo=b""
+        self, campaign_id, list_id, end_reservations, *,
+        note=b"", request_id="", requester="", memo=b"",
     ):
-        """End a stopped campaign's reservations on a list ("": all lists); R16.
+        """Note a campaign's stop, recycle or reset on a list ("": all lists); R16.
 
-        Recycle and reset (`stopped` False) only leave an audit entry. Refused: NOT_FOUND.
+        With `end_reservations` its reservations there end at one instant; `count_released` then
+        says how many. Refused: NOT_FOUND.
         """
         cdef Pending pending = Pending(SIGNAL_CAMPAIGN, list_id, note, request_id, requester, memo)
         add_campaign_id(pending, campaign_id)
-        pending.command.stopped = stopped
+        pending.command.include_reservations = end_reservations
         return self._run(pending)
 
     def upsert_code(
@@ -572,6 +606,11 @@ cdef class Engine:
         return clock_now(self.core.clock)
 
     @property
+    def clock_offset_ns(self):
+        """The server's time minus the wall clock."""
+        return self.clock.offset_ns()
+
+    @property
     def revision(self):
         """The revision of the last commit that changed something."""
         return store_revision(self._store())
@@ -643,7 +682,7 @@ cdef class Engine:
             "clock_offset_ns": self.clock.offset_ns(),
             "uptime_s": time.monotonic() - self.opened_at,
             "queue_depth": queue.record_count,
-            "queue_limit": core.queue.record_limit,
+            "queue_limit": queue.record_limit,
             "list_count": lists,
             "campaign_count": campaigns,
             "record_count": figures.record_count,
@@ -673,6 +712,13 @@ cdef class Engine:
             },
             "commit_ns_total": counters.commit_ns,
             "flush_wait_ns_total": counters.waited_ns,
+            "call_lengths": {
+                name: lengths_of(&counters.call_lengths[kind])
+                for kind, name in enumerate(DIAL_METHODS)
+            },
+            "wait_lengths": lengths_of(&counters.wait_lengths),
+            "commit_lengths": lengths_of(&counters.commit_lengths),
+            "committed_records": counters.committed_records,
             "group_sizes": [counters.group_sizes[i] for i in range(GROUP_SIZE_CLASSES)],
             "flushed_revision": figures.flushed_revision,
             "unflushed_record_count": figures.unflushed_count,
@@ -682,8 +728,18 @@ cdef class Engine:
             "failed": bool(engine_failed(core)),
         }
 
+    def alarms(self):
+        """Return what is wrong as (name, text), as `stats` does."""
+        cdef StoreFigures figures
+        with Reading(self):
+            store_figures(self._store(), &figures)
+        return self._alarms(figures.disk_full, figures.map_full)
+
     def _alarms(self, bint disk_full, bint map_full):
         alarms = []
+        offset_ns = self.clock.offset_ns()
+        if abs(offset_ns) >= CLOCK_ALARM_NS:
+            alarms.append(("clock_off", _clock_text(offset_ns)))
         if disk_full:
             alarms.append((
                 "disk_full", "the disk is full; grants are refused until space is freed",

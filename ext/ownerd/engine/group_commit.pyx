@@ -28,6 +28,7 @@ from ownerd.base.assertions cimport assert_that
 from ownerd.base.atomics cimport count_add
 from ownerd.base.clock cimport clock_elapsed, clock_now
 from ownerd.base.failpoints cimport FAIL_AFTER_ANSWER, FAIL_BEFORE_ANSWER, fail_at
+from ownerd.base.histogram cimport histogram_add
 from ownerd.base.lmdb cimport MDB_SUCCESS
 from ownerd.base.threads cimport thread_start
 from ownerd.engine.commands cimport Command, command_run, refuse_full
@@ -86,7 +87,12 @@ cdef void answer(EngineCore *engine, DialCall *call) noexcept nogil:
 
 cdef void answer_group(EngineCore *engine, bint failed) noexcept nogil:
     cdef size_t i
+    cdef int64_t now_ns = clock_elapsed()
     for i in range(engine.group.size()):
+        histogram_add(
+            &engine.counters.call_lengths[engine.group[i].call_kind],
+            now_ns - engine.group[i].task.queued_ns,
+        )
         if failed:
             refuse(&engine.group[i].task, STORAGE_FAILED)
             finish(&engine.group[i].task)
@@ -99,7 +105,9 @@ cdef int commit_group(EngineCore *engine, int64_t now_ns) noexcept nogil:
     cdef int64_t begun_ns = clock_elapsed()
     cdef uint64_t revision = store_revision(engine.store)
     cdef int code = store_commit(engine.store, revision + 1, now_ns)
-    count_add(&engine.counters.commit_ns, clock_elapsed() - begun_ns)
+    cdef int64_t took_ns = clock_elapsed() - begun_ns
+    count_add(&engine.counters.commit_ns, took_ns)
+    histogram_add(&engine.counters.commit_lengths, took_ns)
     count_add(&engine.counters.changed_groups, code == MDB_SUCCESS)
     assert_that(
         code != MDB_SUCCESS or store_revision(engine.store) == revision + 1,
@@ -173,10 +181,12 @@ cdef Capacity flushed_capacity(EngineCore *engine, int64_t now_ns) noexcept nogi
 cdef void count_group(EngineCore *engine, uint64_t records) noexcept nogil:
     """Count a committed group by the power of two of its size."""
     cdef int size_class = 0
-    while records > 1 and size_class < GROUP_SIZE_CLASSES - 1:
-        records //= 2
+    cdef uint64_t rest = records
+    while rest > 1 and size_class < GROUP_SIZE_CLASSES - 1:
+        rest //= 2
         size_class += 1
     count_add(&engine.counters.group_sizes[size_class], 1)
+    count_add(&engine.counters.committed_records, records)
 
 
 cdef int decide_group(EngineCore *engine, size_t start, size_t end) noexcept nogil:
@@ -240,6 +250,7 @@ cdef Task *gather_group(EngineCore *engine, Task *task) noexcept nogil:
     engine.group.clear()
     while task != NULL and task.kind == TASK_DIAL and records < engine.group_records:
         after = task.next
+        histogram_add(&engine.counters.wait_lengths, elapsed_ns - task.queued_ns)
         if task.deadline_ns != 0 and task.deadline_ns <= elapsed_ns:
             refuse(task, DEADLINE_PASSED)
             finish(task)

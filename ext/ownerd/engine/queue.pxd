@@ -25,11 +25,13 @@ cdef cppclass Queue:
 
 cdef struct QueueLoad:
     uint64_t record_count
+    uint64_t record_limit
     uint64_t refusal_count
 
 
 cdef void queue_init(Queue *queue, uint64_t record_limit) noexcept nogil
 cdef void queue_destroy(Queue *queue) noexcept nogil
+cdef void queue_set_limit(Queue *queue, uint64_t record_limit) noexcept nogil
 cdef QueueLoad queue_load(Queue *queue) noexcept nogil
 cdef bint queue_takes_dials(const Queue *queue) noexcept nogil
 cdef bint queue_takes_tasks(const Queue *queue) noexcept nogil

@@ -7,11 +7,14 @@ engine runs or drains.
 It knows no store and runs no task (group_commit); a waiter is a C callback.
 """
 
+from libc.stdint cimport int64_t
+
 from ownerd.api.reasons cimport (
     QUEUE_FULL, SERVER_STOPPING, STORAGE_FAILED, Value, numeral, refuse, refuse_with,
 )
 from ownerd.api.task cimport TASK_DIAL
 from ownerd.base.assertions cimport assert_that
+from ownerd.base.clock cimport clock_elapsed
 from ownerd.base.threads cimport (
     pthread_cond_destroy, pthread_cond_init, pthread_cond_signal, pthread_cond_wait,
     pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock,
@@ -35,11 +38,19 @@ cdef void queue_destroy(Queue *queue) noexcept nogil:
     pthread_mutex_destroy(&queue.guard)
 
 
+cdef void queue_set_limit(Queue *queue, uint64_t record_limit) noexcept nogil:
+    """Have another limit from now on; what waits already stays, whatever it is."""
+    pthread_mutex_lock(&queue.guard)
+    queue.record_limit = record_limit
+    pthread_mutex_unlock(&queue.guard)
+
+
 cdef QueueLoad queue_load(Queue *queue) noexcept nogil:
     """Return how many records wait, and how often there was no place for more."""
     cdef QueueLoad load
     pthread_mutex_lock(&queue.guard)
     load.record_count = queue.record_count
+    load.record_limit = queue.record_limit
     load.refusal_count = queue.refusal_count
     pthread_mutex_unlock(&queue.guard)
     return load
@@ -117,9 +128,11 @@ cdef Task *queue_submit_all(Queue *queue, Task *first) noexcept nogil:
     cdef Task *task = first
     cdef Task *after
     cdef Task *refused = NULL
+    cdef int64_t now_ns = clock_elapsed()
     pthread_mutex_lock(&queue.guard)
     while task != NULL:
         after = task.next
+        task.queued_ns = now_ns
         if accept(queue, task):
             append(queue, task)
         else:

@@ -94,7 +94,7 @@ cdef void count_owners(SnapshotRequest *request, vector[OwnerCount] *counts) noe
 
 
 cdef int64_t count_owned(
-    SnapshotRequest *request, const vector[char] *chosen, int64_t at_most
+    SnapshotRequest *request, const vector[char] *chosen, int64_t at_most, int64_t after_ns
 ) noexcept nogil:
     cdef RecordIterator records
     cdef int64_t total = 0
@@ -102,7 +102,8 @@ cdef int64_t count_owned(
     iterator_open(&records, &request.view)
     more = iterator_first(&records, empty_slice())
     while more and total < at_most:
-        if hold_owned(&records.hold, request.time_ns) and chosen[0][records.hold.campaign]:
+        if hold_owned(&records.hold, request.time_ns) and chosen[0][records.hold.campaign] \
+                and records.hold.owned_until_ns > after_ns:
             total += 1
         more = iterator_next(&records)
     iterator_close(&records)
@@ -255,14 +256,17 @@ cdef class Snapshot:
         ]
         return sorted(found)
 
-    def count_owned(self, campaign_ids=None, *, int64_t at_most=NEVER_NS):
-        """Count the owned records of some campaigns (None: all), stopping at `at_most`."""
+    def count_owned(self, campaign_ids=None, *, int64_t at_most=NEVER_NS, int64_t after_ns=0):
+        """Count the owned records of some campaigns (None: all), stopping at `at_most`.
+
+        With `after_ns` only those whose ownership lasts until after then.
+        """
         cdef SnapshotRequest *request = opened(self)
         cdef vector[char] chosen
         cdef int64_t total
         choose(self, campaign_ids, &chosen)
         with nogil:
-            total = count_owned(request, &chosen, at_most)
+            total = count_owned(request, &chosen, at_most, after_ns)
         refuse_damaged(request)
         return total
 

@@ -25,7 +25,7 @@ from ownerd.base.containers cimport string, vector
 from ownerd.base.protobuf cimport WIRE_BYTES, WIRE_VARINT, read_varint
 from ownerd.base.units cimport NS_PER_MS, NS_PER_S
 from ownerd.load.channel cimport (
-    GRPC_PREFIX_BYTES, Channel, CallSlot, channel_awaits_write, channel_call, channel_close,
+    GRPC_PREFIX_BYTES, CallSlot, Channel, channel_awaits_write, channel_call, channel_close,
     channel_connect, channel_flush, channel_free, channel_lose, channel_make, channel_receive,
     sockaddr, sockaddr_storage, socklen_t,
 )

@@ -22,8 +22,8 @@ from ownerd.base.containers cimport string
 from ownerd.base.units cimport NS_PER_S
 from ownerd.net.letters cimport (
     ANSWER, CALL_BEGINS, CALL_OVER, MESSAGE_CAME, MESSAGE_SENT, MESSAGE_TAKEN, REQUEST_ENDED,
-    STATUS, HandledCall, Letter, LetterKind, call_let_go, letter_free, letter_post, mailbox_close,
-    mailbox_let_go, mailbox_new, mailbox_take,
+    STATUS, HandledCall, Letter, LetterKind, call_let_go, letter_free, letter_post,
+    mailbox_close, mailbox_let_go, mailbox_new, mailbox_take,
 )
 from ownerd.net.state cimport HandledMethod, HandledMethods
 

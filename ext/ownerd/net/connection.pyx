@@ -26,15 +26,14 @@ from ownerd.base.assertions cimport assert_that
 from ownerd.base.atomics cimport count_add
 from ownerd.base.live cimport LIVE_CONNECTION, live_count
 from ownerd.base.nghttp2 cimport (
-    NGHTTP2_DATA, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_FLAG_ACK, NGHTTP2_FLAG_END_STREAM, NGHTTP2_FLAG_NONE, NGHTTP2_GOAWAY,
-    NGHTTP2_HCAT_REQUEST, NGHTTP2_HEADERS, NGHTTP2_NO_ERROR, NGHTTP2_PING,
-    NGHTTP2_PROTOCOL_ERROR, NGHTTP2_RST_STREAM,
-    NGHTTP2_SETTINGS, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE,
-    NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE,
-    NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, NGHTTP2_STREAM_CLOSED, nghttp2_frame, nghttp2_frame_hd, nghttp2_option,
-    nghttp2_option_new, nghttp2_option_set_no_auto_window_update,
-    nghttp2_option_set_no_closed_streams, nghttp2_session,
-    nghttp2_session_callbacks, nghttp2_session_callbacks_new,
+    NGHTTP2_DATA, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_FLAG_ACK, NGHTTP2_FLAG_END_STREAM,
+    NGHTTP2_FLAG_NONE, NGHTTP2_GOAWAY, NGHTTP2_HCAT_REQUEST, NGHTTP2_HEADERS, NGHTTP2_NO_ERROR,
+    NGHTTP2_PING, NGHTTP2_PROTOCOL_ERROR, NGHTTP2_RST_STREAM, NGHTTP2_SETTINGS,
+    NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS,
+    NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES,
+    NGHTTP2_STREAM_CLOSED, nghttp2_frame, nghttp2_option, nghttp2_option_new,
+    nghttp2_option_set_no_auto_window_update, nghttp2_option_set_no_closed_streams,
+    nghttp2_session, nghttp2_session_callbacks, nghttp2_session_callbacks_new,
     nghttp2_session_callbacks_set_on_begin_headers_callback,
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback,
     nghttp2_session_callbacks_set_on_frame_recv_callback,
@@ -60,20 +59,19 @@ from ownerd.net.frames cimport (
     frames_begin, frames_stream_ended, frames_take,
 )
 from ownerd.net.handled cimport handled_consume
-from ownerd.net.holdings cimport (
-    holdings_add_unsent, holdings_give_back_unsent, holdings_leave,
-)
+from ownerd.net.holdings cimport holdings_add_unsent, holdings_give_back_unsent, holdings_leave
 from ownerd.net.marks cimport connection_mark
 from ownerd.net.state cimport (
-    ANSWERED, DRAIN, ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_CROWDED, ENDED_DRAIN, ENDED_HANDSHAKE, ENDED_HEADERS, ENDED_IDLE,
-    ENDED_KEEPALIVE, ENDED_RESETS, ENDED_STALLED, ENDED_TLS, ENDING_COUNT, LEAVING, LINGERING, NOTICED,
-    READ_BYTES, SERVE, STAYING, UNDER_WAY, WRITE_BYTES, Connection, Loop, Socket, Stream,
-)
-from ownerd.net.stream cimport (
-    LOOK_BROKEN, LOOK_SAID, Look, is_late, stream_close, stream_data, stream_header, stream_headers_done, stream_look, stream_open,
-    stream_request_done, streams_end_watches,
+    ANSWERED, DRAIN, ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_CROWDED, ENDED_DRAIN,
+    ENDED_HANDSHAKE, ENDED_HEADERS, ENDED_IDLE, ENDED_KEEPALIVE, ENDED_RESETS, ENDED_STALLED,
+    ENDED_TLS, ENDING_COUNT, LEAVING, LINGERING, NOTICED, READ_BYTES, SERVE, STAYING, UNDER_WAY,
+    WRITE_BYTES, Connection, Loop, Socket, Stream,
 )
 from ownerd.net.strangers cimport strangers_enter, strangers_leave, strangers_make_room
+from ownerd.net.stream cimport (
+    LOOK_BROKEN, LOOK_SAID, Look, is_late, stream_close, stream_data, stream_header,
+    stream_headers_done, stream_look, stream_open, stream_request_done, streams_end_watches,
+)
 from ownerd.net.tls cimport (
     TLS_DONE, TLS_ENDED, TLS_LOST, TLS_WANTS_READ, TLS_WANTS_WRITE, tls_accept, tls_handshake,
     tls_peer_names, tls_say_goodbye, tls_speaks_http2,
@@ -185,7 +183,8 @@ cdef int on_frame(
     elif type == NGHTTP2_GOAWAY:
         connection.peer_left = True
     elif type == NGHTTP2_PING and frame.hd.flags & NGHTTP2_FLAG_ACK:
-        if memcmp(frame.ping.opaque_data, FAREWELL_PING, PING_BYTES) == 0:
+        if connection.goaway == NOTICED \
+                and memcmp(frame.ping.opaque_data, FAREWELL_PING, PING_BYTES) == 0:
             connection_leave(connection)
     return 0
 
@@ -293,6 +292,7 @@ cdef Connection *connection_open(Loop *loop, Socket accepted) noexcept nogil:
     connection.loop = loop
     connection.fd = accepted.fd
     connection.opened_ns = connection.alive_ns = connection.busy_ns = loop.now_ns
+    connection.goaway_ns = loop.now_ns
     connection.age_limit_ns = jittered(loop, loop.limits.max_age_ns)
     connection.next = loop.connections
     if connection.next != NULL:
@@ -670,6 +670,7 @@ cdef void connection_say_farewell(Connection *connection, int ending) noexcept n
         # No call can have begun; but its peer may wait with one for the end of the handshake.
         if connection.loop.order != DRAIN:
             connection_end(connection, ending)
+        connection.goaway_ns = connection.loop.now_ns
         return
     if connection.goaway != STAYING:
         return
@@ -725,6 +726,9 @@ cdef void connection_look(Connection *connection) noexcept nogil:
     if connection.goaway == LINGERING:
         if now_ns - connection.goaway_ns > NS_PER_S:
             connection_end(connection, connection.ending)
+    elif connection.session == NULL and loop.order == DRAIN:
+        if now_ns - connection.goaway_ns > NS_PER_S:
+            connection_end(connection, ENDED_DRAIN)
     elif not connection.settings_seen:
         if now_ns - connection.opened_ns > loop.limits.handshake_timeout_ns:
             connection_end(connection, ENDED_HANDSHAKE)

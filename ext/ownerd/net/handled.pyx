@@ -33,8 +33,8 @@ from ownerd.base.nghttp2 cimport (
 from ownerd.net.authn cimport PEER_BYTES, access_peer
 from ownerd.net.holdings cimport holdings_add, holdings_full, holdings_give_back
 from ownerd.net.letters cimport (
-    CALL_BEGINS, CALL_OVER, MESSAGE_CAME, MESSAGE_SENT, MESSAGE_TAKEN, REQUEST_ENDED,
-    STATUS, HandledCall, call_let_go, call_new, letter_free, letter_post,
+    CALL_BEGINS, CALL_OVER, MESSAGE_CAME, MESSAGE_SENT, MESSAGE_TAKEN, REQUEST_ENDED, STATUS,
+    HandledCall, call_let_go, call_new, letter_free, letter_post,
 )
 from ownerd.net.state cimport ANSWERED, HANDED_OVER, RECEIVING, HandledMethod, Loop, Stream
 

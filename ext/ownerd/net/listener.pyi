@@ -38,6 +38,23 @@ class Listener:
         max_stranger_calls: int,
         handlers: CallBridge | None = None,
     ) -> None: ...
+    def limit(
+        self,
+        *,
+        max_connections: int,
+        max_streams: int,
+        max_header_bytes: int,
+        max_message_bytes: int,
+        max_held_bytes: int,
+        max_memory_bytes: int,
+        max_resets_per_s: int,
+        handshake_timeout_s: float,
+        keepalive_time_s: float,
+        keepalive_timeout_s: float,
+        max_idle_s: float,
+        max_age_s: float,
+        max_age_grace_s: float,
+    ) -> None: ...
     def use_tls(
         self, certificate_pem: bytes, key_pem: bytes, client_ca_pem: bytes | None = None
     ) -> None: ...

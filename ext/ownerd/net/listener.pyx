@@ -18,7 +18,7 @@ from ownerd.base.threads cimport pthread_t, thread_wait
 from ownerd.base.units cimport NS_PER_MS, NS_PER_S
 from ownerd.engine.engine cimport Engine
 from ownerd.net.call_bridge cimport CallBridge
-from ownerd.net.loop cimport loop_free, loop_new, loop_order, loop_start
+from ownerd.net.loop cimport loop_free, loop_limit, loop_new, loop_order, loop_start
 from ownerd.net.state cimport (
     CLOSE, DRAIN, ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_CROWDED, ENDED_DRAIN,
     ENDED_HANDSHAKE, ENDED_HEADERS, ENDED_IDLE, ENDED_KEEPALIVE, ENDED_RESETS, ENDED_STALLED,
@@ -75,11 +75,8 @@ cdef class Listener:
         self.tls.context = NULL
 
     def __init__(
-        self, Engine engine not None, Access access not None, *, threads, max_connections,
-        max_streams, max_header_bytes, max_message_bytes, max_held_bytes, max_principal_bytes,
-        max_memory_bytes, max_resets_per_s, handshake_timeout_s, transfer_timeout_s,
-        keepalive_time_s, keepalive_timeout_s, max_idle_s, max_age_s, max_age_grace_s,
-        first_call_timeout_s, max_strangers, max_stranger_calls, CallBridge handlers=None,
+        self, Engine engine not None, Access access not None, *, threads,
+        CallBridge handlers=None, **limits,
     ):
         cdef HandledMethods *handled = NULL
         if handlers is not None:
@@ -87,6 +84,18 @@ cdef class Listener:
         self.handlers = handlers
         self.engine = engine
         self.access = access
+        self._fill_limits(threads, **limits)
+        for _ in range(threads):
+            self.loops.push_back(loop_new(
+                engine.core, access.core, &self.limits, self.tls, handled
+            ))
+
+    def _fill_limits(
+        self, threads, *, max_connections, max_streams, max_header_bytes, max_message_bytes,
+        max_held_bytes, max_principal_bytes, max_memory_bytes, max_resets_per_s,
+        handshake_timeout_s, transfer_timeout_s, keepalive_time_s, keepalive_timeout_s, max_idle_s,
+        max_age_s, max_age_grace_s, first_call_timeout_s, max_strangers, max_stranger_calls,
+    ):
         memset(&self.limits, 0, sizeof(Limits))
         self.limits.max_connections = max_connections
         self.limits.max_streams = max_streams
@@ -119,10 +128,16 @@ cdef class Listener:
         self.limits.check_interval_ns = max(
             SHORTEST_CHECK_INTERVAL_NS, min(LONGEST_CHECK_INTERVAL_NS, ns(shortest / 4))
         )
-        for _ in range(threads):
-            self.loops.push_back(loop_new(
-                engine.core, access.core, &self.limits, self.tls, handled
-            ))
+
+    def limit(self, **limits):
+        """Have other limits from now on, all of them given as at first.
+
+        What a connection has agreed on with its peer, such as `max_streams`, stays as it is there.
+        """
+        cdef size_t i
+        self._fill_limits(self.loops.size(), **limits)
+        for i in range(self.loops.size()):
+            loop_limit(self.loops[i], &self.limits)
 
     def __dealloc__(self):
         cdef size_t i

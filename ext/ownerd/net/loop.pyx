@@ -94,6 +94,15 @@ cdef void hand_over(Loop *loop, Socket accepted) noexcept nogil:
     eventfd_write(loop.inbox.fd, 1)
 
 
+cdef void loop_limit(Loop *loop, const Limits *limits) noexcept nogil:
+    """Give a loop other limits; from any thread."""
+    loop.inbox.guard.lock()
+    loop.inbox.limits = limits[0]
+    loop.inbox.limits_new = True
+    loop.inbox.guard.unlock()
+    eventfd_write(loop.inbox.fd, 1)
+
+
 cdef void take_inbox(Loop *loop) noexcept nogil:
     """Take what other threads have left: answers in their order, sockets, an order."""
     cdef Task *task
@@ -106,6 +115,9 @@ cdef void take_inbox(Loop *loop) noexcept nogil:
     task = mpsc_take_in_order(&loop.inbox.answered)
     loop.inbox.guard.lock()
     arrivals.swap(loop.inbox.arrivals)
+    if loop.inbox.limits_new:
+        loop.inbox.limits_new = False
+        loop.limits = loop.inbox.limits
     loop.order_deadline_ns = loop.inbox.order_deadline_ns
     order = loop.inbox.order
     loop.inbox.guard.unlock()
@@ -505,6 +517,7 @@ cdef Loop *loop_new(
     loop.limits = limits[0]
     loop.tls = tls
     loop.order = loop.inbox.order = SERVE
+    loop.inbox.limits_new = False
     loop.inbox.answered = NULL
     loop.inbox.busy = 0
     memset(&loop.counts, 0, sizeof(loop.counts))

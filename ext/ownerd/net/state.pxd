@@ -40,7 +40,7 @@ cdef struct Share:
 
 cdef cppclass Loop
 
-# Set once, before the loops start.
+# Each loop has its own; new ones come by its inbox.
 cdef struct Limits:
     uint32_t max_connections          # of the whole listener
     uint32_t max_streams
@@ -243,6 +243,8 @@ cdef cppclass Inbox:                  # what other threads leave for a loop
     int busy                          # threads of the engine that are leaving something
     mutex guard                       # what follows
     vector[Socket] arrivals           # accepted
+    Limits limits                     # to be taken, if they are new
+    bint limits_new
     int order                         # an Order
     int64_t order_deadline_ns
     int fd                            # eventfd, readable while there is something new

@@ -35,9 +35,8 @@ from ownerd.api.grpc_http2 cimport (
 from ownerd.api.reasons cimport (
     BAD_TIMEOUT, COMPRESSED, COMPRESSION_UNTOLD, DEADLINE_PASSED, HEADERS_TOO_LARGE,
     MALFORMED_MESSAGE, MESSAGE_CUT_OFF, MESSAGE_TOO_LARGE, MORE_MESSAGES, NOT_GRPC, NOT_POST,
-    NO_MESSAGE, NO_TRAILERS, REQUEST_STALLED, TOO_MUCH_UNDER_WAY, UNKNOWN_METHOD, UNKNOWN_SERVICE,
-    Reason, Value, numeral, refuse,
-    refuse_with,
+    NO_MESSAGE, NO_TRAILERS, REQUEST_STALLED, TOO_MUCH_UNDER_WAY, UNKNOWN_METHOD,
+    UNKNOWN_SERVICE, Reason, Value, numeral, refuse, refuse_with,
 )
 from ownerd.api.task cimport MESSAGE_BYTES, OK, Task
 from ownerd.base.assertions cimport assert_that
@@ -54,13 +53,11 @@ from ownerd.base.nghttp2 cimport (
 )
 from ownerd.base.sockets cimport eventfd_write
 from ownerd.engine.queue cimport queue_takes_dials
-from ownerd.net.authn cimport (
-    access_identify, access_lets_in, access_recognizes, access_take_header,
-)
+from ownerd.net.authn cimport access_identify, access_lets_in, access_recognizes, access_take_header
 from ownerd.net.handled cimport (
     TAKING, TAKING_COMPRESSED, TAKING_CUT_OFF, TAKING_TOO_LARGE, Taking, handled_begin,
-    handled_hand_over, handled_header, handled_is_open, handled_letter, handled_message, handled_most_bytes,
-    handled_over, handled_request_done, handled_streams_in, handled_take,
+    handled_hand_over, handled_header, handled_is_open, handled_letter, handled_message,
+    handled_most_bytes, handled_over, handled_request_done, handled_streams_in, handled_take,
 )
 from ownerd.net.holdings cimport (
     holdings_add, holdings_begin, holdings_end, holdings_full, holdings_full_beside,
@@ -69,8 +66,8 @@ from ownerd.net.holdings cimport (
 from ownerd.net.letters cimport Letter
 from ownerd.net.marks cimport connection_mark
 from ownerd.net.state cimport (
-    ANSWERED, ANSWER_BYTES, ENDED_CROWDED, HANDED_OVER, INLINE_BYTES, READY,
-    RECEIVING, SERVE, UNDER_WAY, WATCHING, Connection, Inbox, Loop, Stream,
+    ANSWERED, ANSWER_BYTES, ENDED_CROWDED, HANDED_OVER, INLINE_BYTES, READY, RECEIVING, SERVE,
+    UNDER_WAY, WATCHING, Connection, Inbox, Loop, Stream,
 )
 from ownerd.net.strangers cimport strangers_begin_call, strangers_end_call
 from ownerd.net.watch cimport (

@@ -43,6 +43,7 @@ cdef enum EventKind:
     EVENT_DURATION = 1
     EVENT_RELEASE = 2
     EVENT_RESERVATIONS_END = 3
+    EVENT_TIME_SET_BACK = 4           # R19: the server's time, by a duration, to the event's T
 
 # A record's state. Exclusive by construction (R1): there is one campaign, which has an ownership,
 # a reservation, or both. A span [since, until) exists while now < until (R2); until 0 is no span.
@@ -66,7 +67,7 @@ cdef struct Event:
     uint8_t kind
     bint include_reservations         # EVENT_RELEASE: end reservations too
     int64_t time_ns                   # the instant T at which the event took effect
-    int64_t duration_ns               # EVENT_DURATION: the new duration, or NEVER_NS
+    int64_t duration_ns               # of EVENT_DURATION, or NEVER_NS; of EVENT_TIME_SET_BACK
 
 cdef struct Holder:
     HoldKind kind

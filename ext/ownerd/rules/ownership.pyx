@@ -138,17 +138,22 @@ cdef Holder rules_holder(const Hold *hold, int64_t now_ns) noexcept nogil:
 
 
 cdef bint rules_apply_event(Hold *hold, const Event *event) noexcept nogil:
-    """Bring the state past one event of its list; True if the event released its ownership.
+    """Bring the state past one event of its list; True if the event ended what it counts.
 
-    Judged at the event's own instant T, so it does not matter when it is applied: an ownership
-    that had expired by then is not revived (R12) and not counted as released (R15).
+    A release counts the ownerships that it ends (R15), an end of reservations those (R16). Judged
+    at the event's own instant T, so it does not matter when it is applied: what had expired by then
+    is neither revived (R12) nor counted.
     """
-    cdef bint released
+    cdef bint ended
     cdef Hold before = hold[0]
     assert_that(event.seq > hold.event_seq, "events are applied in their order, each once")
+    if event.kind == EVENT_TIME_SET_BACK:
+        hold.event_seq = event.seq
+        _set_back(hold, event)
+        return False
     if ASSERTING:
         _assert_hold(hold, event.time_ns)
-    released = _apply(hold, event)
+    ended = _apply(hold, event)
     if ASSERTING:
         assert_that(
             hold_owned(&before, event.time_ns) or not hold_owned(hold, event.time_ns),
@@ -159,11 +164,25 @@ cdef bint rules_apply_event(Hold *hold, const Event *event) noexcept nogil:
             "no event makes a reservation",
         )
         assert_that(hold.campaign == before.campaign, "no event hands a record over")
-    return released
+    return ended
+
+
+cdef void _set_back(Hold *hold, const Event *event) noexcept nogil:
+    """Give a hold that begins after T, by a time that was ahead, the length that it had (R3).
+
+    One that began before is left as it is: its end was counted from a right time.
+    """
+    if hold.owned_since_ns > event.time_ns:
+        hold.owned_since_ns -= event.duration_ns
+        if hold.owned_until_ns != NEVER_NS:
+            hold.owned_until_ns -= event.duration_ns
+    if hold.reserved_since_ns > event.time_ns:
+        hold.reserved_since_ns -= event.duration_ns
+        hold.reserved_until_ns -= event.duration_ns
 
 
 cdef bint _apply(Hold *hold, const Event *event) noexcept nogil:
-    cdef bint released = False
+    cdef bint ended = False
     hold.event_seq = event.seq
     if event.kind == EVENT_DURATION:
         if hold_owned(hold, event.time_ns):
@@ -173,10 +192,12 @@ cdef bint _apply(Hold *hold, const Event *event) noexcept nogil:
         return False
     if event.kind == EVENT_RELEASE and hold_owned(hold, event.time_ns):
         hold.owned_since_ns = hold.owned_until_ns = 0
-        released = True
+        ended = True
+    if event.kind == EVENT_RESERVATIONS_END:
+        ended = hold_reserved(hold, event.time_ns)
     if event.kind == EVENT_RESERVATIONS_END or event.include_reservations:
         hold.reserved_since_ns = hold.reserved_until_ns = 0
-    return released
+    return ended
 
 
 cdef bint rules_follows(const Event *duration, const Event *next_duration) noexcept nogil:

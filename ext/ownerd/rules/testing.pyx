@@ -4,9 +4,9 @@ from libc.stdint cimport int64_t
 
 from ownerd.rules.ownership cimport (
     ALL_CAMPAIGNS, DEFAULT_WINDOW, EVENT_DURATION, EVENT_RELEASE, EVENT_RESERVATIONS_END,
-    FORBIDDEN, NEVER_NS, NOBODY, TAKEN_OVER, Code, Event, Hold, Holder, ImportRuling, Policy,
-    Ruling, rules_apply_event, rules_attempt, rules_claim, rules_holder, rules_import,
-    rules_release,
+    EVENT_TIME_SET_BACK, FORBIDDEN, NEVER_NS, NOBODY, TAKEN_OVER, Code, Event, Hold, Holder,
+    ImportRuling, Policy, Ruling, rules_apply_event, rules_attempt, rules_claim, rules_holder,
+    rules_import, rules_release,
 )
 
 
@@ -42,8 +42,12 @@ cdef class Record:
         return self._apply(EVENT_RELEASE, which, time_ns, include_reservations, None)
 
     def stop(self, campaign, time_ns):
-        """Apply the stop of a campaign (R16)."""
-        self._apply(EVENT_RESERVATIONS_END, campaign, time_ns, False, None)
+        """Apply the end of a campaign's reservations (R16); True if it ended one."""
+        return self._apply(EVENT_RESERVATIONS_END, campaign, time_ns, False, None)
+
+    def set_back(self, duration_ns, time_ns):
+        """Apply that the server's time was set back by a duration, to `time_ns` (R19)."""
+        self._apply(EVENT_TIME_SET_BACK, ALL_CAMPAIGNS, time_ns, False, duration_ns)
 
     def give(self, campaign, until_ns, overwrite, now_ns):
         """Apply an imported row; return what an import counts it as."""

@@ -3,10 +3,10 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from ownerd.base.bytes cimport Slice
-from ownerd.base.containers cimport map, pair, set, string, unordered_map, vector
+from ownerd.base.containers cimport pair, set, string, unordered_map, vector
 from ownerd.base.live cimport LiveCampaign, LiveList
 from ownerd.rules.ownership cimport Code, Policy
-from ownerd.storage.events cimport EventLog
+from ownerd.storage.events cimport Ended, EventLog
 from ownerd.storage.tables cimport EventRow
 from ownerd.storage.transaction cimport Transaction
 
@@ -35,6 +35,7 @@ cdef struct Undo:
     int64_t released_count
 
 ctypedef pair[int64_t, uint32_t] Due
+ctypedef pair[uint64_t, uint32_t] Uncounted  # an audit entry, and a list where it ended something
 
 # Changed on the writer thread only, by the functions below.
 cdef cppclass Catalog:
@@ -45,7 +46,7 @@ cdef cppclass Catalog:
     set[uint32_t] to_count            # the first event is a release that nobody has counted
     set[uint32_t] to_cut              # the first event is one that the records may be brought past
     set[Due] due                      # by the time from which a record may be over, unless never
-    map[uint64_t, uint32_t] uncounted  # audit entries of uncounted releases, with their list
+    set[Uncounted] uncounted
     vector[Campaign *] campaigns      # by number
     vector[Campaign *] former         # as before a rename; snapshots and answers show them
     unordered_map[string, uint32_t] campaign_numbers
@@ -94,9 +95,11 @@ cdef void all_campaigns(Catalog *catalog, vector[Campaign *] *found) noexcept no
 # For an unknown campaign, the number that add_campaign would give.
 cdef uint32_t find_campaign(Catalog *catalog, Slice campaign_id) noexcept nogil
 cdef bint find_code(Catalog *catalog, Slice code, Code *found) noexcept nogil
-# The list of a release that is still to be counted, by its audit entry; or NULL.
-cdef List *find_release(Catalog *catalog, uint64_t entry_id) noexcept nogil
-# "": of any list. By audit entry.
+# Where it is still to be counted what ended by an audit entry: numbers of lists.
+cdef void lists_uncounted(
+    Catalog *catalog, uint64_t entry_id, vector[uint32_t] *numbers
+) noexcept nogil
+# "": of any list. By audit entry, which is there once for each list.
 cdef void all_uncounted(
     Catalog *catalog, Slice list_id, vector[uint64_t] *entries
 ) noexcept nogil
@@ -106,7 +109,7 @@ cdef List *next_to_cut(Catalog *catalog, uint32_t after) noexcept nogil
 # The list with a record that may be over first, if that is by then; or NULL.
 cdef List *first_due(Catalog *catalog, int64_t by_ns) noexcept nogil
 
-# --- into the open transaction: rows only, but for add_campaign and count_released ----------------
+# --- into the open transaction: rows only, but for add_campaign and count_ended -------------------
 
 cdef void put_list(Catalog *catalog, List *lst) noexcept nogil
 cdef void put_event(Catalog *catalog, uint32_t number, EventRow *row) noexcept nogil
@@ -122,7 +125,7 @@ cdef void delete_events(Catalog *catalog, List *lst, uint32_t last_seq) noexcept
 # Known at once, under its id as name; rolled back with the transaction.
 cdef uint32_t add_campaign(Catalog *catalog, Slice campaign_id) noexcept nogil
 # Counted at once; the row follows with put_released_counts, before the commit.
-cdef void count_released(Catalog *catalog, List *lst, int released_by) noexcept nogil
+cdef void count_ended(Catalog *catalog, List *lst, Ended ended) noexcept nogil
 # The events of one audit entry, from `seq` on, have their final count; then `note_counted` says so.
 cdef void put_counted(
     Catalog *catalog, List *lst, uint32_t seq, uint64_t entry_id

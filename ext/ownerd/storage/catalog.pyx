@@ -22,7 +22,7 @@ from libc.string cimport memcpy, memset
 from ownerd.base.bytes cimport empty_slice, get_be32, put_be32, slice_of, text_slice
 from ownerd.base.lmdb cimport MDB_SUCCESS, MDB_val
 from ownerd.rules.ownership cimport NEVER_NS
-from ownerd.storage.events cimport events_after, events_append, events_cut, is_uncounted
+from ownerd.storage.events cimport NO_EVENT, events_after, events_append, events_cut, is_uncounted
 from ownerd.storage.table_cursor cimport (
     TableCursor, cursor_close, cursor_next, cursor_open, cursor_seek,
 )
@@ -240,7 +240,7 @@ cdef void list_appended(Catalog *catalog, List *lst, const EventRow *row) noexce
     events_append(&lst.events, row)
     lst.head_seq = row.event.seq
     if is_uncounted(row):
-        catalog.uncounted[row.entry_id] = lst.number
+        catalog.uncounted.insert(Uncounted(row.entry_id, lst.number))
     file_list(catalog, lst)
 
 
@@ -249,11 +249,13 @@ cdef void list_cut(Catalog *catalog, List *lst, uint32_t last_seq) noexcept nogi
     file_list(catalog, lst)
 
 
-cdef List *find_release(Catalog *catalog, uint64_t entry_id) noexcept nogil:
-    it = catalog.uncounted.find(entry_id)
-    if it == catalog.uncounted.end():
-        return NULL
-    return find_list_number(catalog, dereference(it).second)
+cdef void lists_uncounted(
+    Catalog *catalog, uint64_t entry_id, vector[uint32_t] *numbers
+) noexcept nogil:
+    it = catalog.uncounted.lower_bound(Uncounted(entry_id, 0))
+    while it != catalog.uncounted.end() and dereference(it).first == entry_id:
+        numbers.push_back(dereference(it).second)
+        preincrement(it)
 
 
 cdef void all_uncounted(
@@ -302,19 +304,24 @@ cdef List *first_due(Catalog *catalog, int64_t by_ns) noexcept nogil:
     return find_list_number(catalog, dereference(it).second)
 
 
-cdef void count_released(Catalog *catalog, List *lst, int released_by) noexcept nogil:
-    """Count a record whose release by event `released_by` is now written (see R15's answer).
+cdef void count_ended(Catalog *catalog, List *lst, Ended ended) noexcept nogil:
+    """Count a record of which it is now written that events ended what it had (R15, R16)."""
+    if ended.ownership != NO_EVENT:
+        count_at(catalog, lst, <size_t> ended.ownership)
+    if ended.reservation != NO_EVENT:
+        count_at(catalog, lst, <size_t> ended.reservation)
 
-    Once the release has its final count nobody asks any more.
-    """
+
+cdef void count_at(Catalog *catalog, List *lst, size_t index) noexcept nogil:
+    """Once an event has its final count nobody asks any more."""
     cdef Undo undo
-    cdef EventRow *row = &lst.events.rows[<size_t> released_by]
+    cdef EventRow *row = &lst.events.rows[index]
     cdef uint64_t key = <uint64_t> lst.number << 32 | row.event.seq
     if row.counted:
         return
     if catalog.undo.count(key) == 0:
         undo.list = lst
-        undo.index = <size_t> released_by
+        undo.index = index
         undo.released_count = row.released_count
         catalog.undo[key] = undo
     row.released_count += 1
@@ -346,7 +353,7 @@ cdef void note_counted(
     while is_of(lst, i, entry_id):
         lst.events.rows[i].counted = True
         i += 1
-    catalog.uncounted.erase(entry_id)
+    catalog.uncounted.erase(Uncounted(entry_id, lst.number))
     file_list(catalog, lst)
 
 

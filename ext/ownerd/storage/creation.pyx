@@ -16,14 +16,10 @@ from ownerd.base.bytes cimport Slice, empty_slice, slice_of
 from ownerd.base.lmdb cimport lmdb
 from ownerd.rules.ownership cimport Code
 from ownerd.storage.catalog cimport Catalog, catalog_init, put_code
-from ownerd.storage.environment cimport (
-    check, environment_close, environment_create, open_tables,
-)
+from ownerd.storage.environment cimport check, environment_close, environment_create, open_tables
 from ownerd.storage.meta_pages cimport newest_state
 from ownerd.storage.record_tree cimport tree_create
-from ownerd.storage.tables cimport (
-    META, STATE_FORMAT, TABLE_COUNT, TABLE_NAMES, StateRow, Tables,
-)
+from ownerd.storage.tables cimport META, STATE_FORMAT, TABLE_COUNT, TABLE_NAMES, StateRow, Tables
 from ownerd.storage.transaction cimport (
     Transaction, put_row, transaction_begin, transaction_error, transaction_init,
 )
@@ -84,7 +80,7 @@ def _remove_marker(directory, there):
 
 cdef create_store(str directory):
     """Make an empty store in a directory that has none; a power cut meanwhile leaves no half."""
-    creating, journal, records = _places(directory)
+    creating, _, records = _places(directory)
     _remove_unfinished(creating)
     for path in (creating, *_inside(creating)):
         os.mkdir(path, 0o700)

@@ -8,7 +8,10 @@ matter to one record, and an index finds those that do in O(log n):
   is over by then does not come back (R12).
 - Duration changes after that release find no ownership. Those before it make runs, in each of which
   what one sets is still alive at the next: only the end of a run counts.
-- Of the events that end a reservation, the last one ends it as well as any.
+- Of the events that end a reservation, likewise only the first.
+
+That holds while time goes on: where it was set back (R19), events are applied one by one until a
+vacuum has brought every record past that.
 
 So nothing is thrown away that a record may need, and the rules stay in `rules`: the events that
 matter are applied by them. A debug build folds both ways and compares.
@@ -17,13 +20,12 @@ An index is filled as far as it is asked for. A log belongs to one thread at a t
 independent.
 """
 
-from libc.stdint cimport int64_t
 from libc.string cimport memcmp
 
 from ownerd.base.assertions cimport ASSERTING, assert_that
 from ownerd.rules.ownership cimport (
-    ALL_CAMPAIGNS, EVENT_DURATION, EVENT_RESERVATIONS_END, Event, rules_apply_durations,
-    rules_apply_event, rules_follows,
+    ALL_CAMPAIGNS, EVENT_DURATION, EVENT_RELEASE, EVENT_RESERVATIONS_END, EVENT_TIME_SET_BACK,
+    Event, rules_apply_durations, rules_apply_event, rules_follows,
 )
 
 cdef enum:
@@ -44,7 +46,7 @@ cdef size_t events_after(const EventLog *events, uint32_t seq) noexcept nogil:
 
 
 cdef EventRow *find_uncounted(EventLog *events) noexcept nogil:
-    """Return the first release that is still to be counted, or NULL."""
+    """Return the first event whose count is still to be made, or NULL."""
     cdef size_t i
     for i in range(events.rows.size()):
         if is_uncounted(&events.rows[i]):
@@ -106,11 +108,14 @@ cdef EventIndex *index_of(EventLog *events) noexcept nogil:
         events.index = shared_ptr[EventIndex](new EventIndex())
         index = events.index.get()
         index.row_count = 0
+        index.is_whole = True
     for at in range(<uint32_t> index.row_count, <uint32_t> events.rows.size()):
         event = &events.rows[at].event
         if event.kind == EVENT_DURATION:
             index_duration(index, &events.rows, at)
             continue
+        if event.kind == EVENT_TIME_SET_BACK:
+            index.is_whole = False
         if event.kind == EVENT_RELEASE:
             index.releases[event.campaign].push_back(at)
         if event.kind == EVENT_RESERVATIONS_END or event.include_reservations:
@@ -145,26 +150,22 @@ cdef uint32_t first_from(
     return none if place == found.size() else found[0][place]
 
 
-cdef int64_t last_from(
-    unordered_map[uint32_t, vector[uint32_t]] *places, uint32_t campaign, uint32_t start
-) noexcept nogil:
-    """Return the last row of a campaign, if it is at `start` or later, or -1."""
-    cdef uint32_t last
-    if places.count(campaign) == 0:
-        return -1
-    last = places[0][campaign].back()
-    return last if last >= start else -1
-
-
 # --- folding --------------------------------------------------------------------------------------
 
-cdef int fold_one_by_one(EventLog *events, size_t start, Hold *hold) noexcept nogil:
-    cdef int released_by = NOT_RELEASED
+cdef inline void note_ended(Ended *ended, const EventRow *row, int at) noexcept nogil:
+    if row.event.kind == EVENT_RELEASE:
+        ended.ownership = at
+    else:
+        ended.reservation = at
+
+
+cdef Ended fold_one_by_one(EventLog *events, size_t start, Hold *hold) noexcept nogil:
+    cdef Ended ended = ended_nothing()
     cdef size_t i
     for i in range(start, events.rows.size()):
         if rules_apply_event(hold, &events.rows[i].event):
-            released_by = <int> i
-    return released_by
+            note_ended(&ended, &events.rows[i], <int> i)
+    return ended
 
 
 cdef void fold_durations(
@@ -181,49 +182,70 @@ cdef void fold_durations(
     )
 
 
-cdef int fold_indexed(EventLog *events, uint32_t start, Hold *hold) noexcept nogil:
-    """Apply only what matters. Ownership and reservation are folded each by itself."""
+cdef uint32_t first_of(
+    unordered_map[uint32_t, vector[uint32_t]] *places, const Hold *hold, uint32_t start,
+    uint32_t none
+) noexcept nogil:
+    """Return the first row for the record's campaign or for all, at `start` or later, or `none`."""
+    return min(
+        first_from(places, hold.campaign, start, none),
+        first_from(places, ALL_CAMPAIGNS, start, none),
+    )
+
+
+cdef void fold_one(
+    EventLog *events, uint32_t at, uint32_t seen, Hold *hold, Ended *ended
+) noexcept nogil:
+    """Apply one event out of turn."""
+    hold.event_seq = seen
+    if rules_apply_event(hold, &events.rows[at].event):
+        note_ended(ended, &events.rows[at], <int> at)
+
+
+cdef Ended fold_indexed(EventLog *events, uint32_t start, Hold *hold) noexcept nogil:
+    """Apply only what matters. Ownership and reservation are folded each by itself.
+
+    A release that ends reservations too is among both; it is applied as a release first, and as the
+    end of a reservation finds no ownership any more.
+    """
     cdef EventIndex *index = index_of(events)
     cdef uint32_t seen = hold.event_seq
     cdef uint32_t none = <uint32_t> events.rows.size()
-    cdef int released_by = NOT_RELEASED
-    cdef int64_t ending = max(
-        last_from(&index.endings, hold.campaign, start),
-        last_from(&index.endings, ALL_CAMPAIGNS, start),
-    )
-    cdef uint32_t release = min(
-        first_from(&index.releases, hold.campaign, start, none),
-        first_from(&index.releases, ALL_CAMPAIGNS, start, none),
-    )
+    cdef Ended ended = ended_nothing()
+    cdef uint32_t ending = first_of(&index.endings, hold, start, none)
+    cdef uint32_t release = first_of(&index.releases, hold, start, none)
     fold_durations(events, index, start, release, hold)
-    if release != none and rules_apply_event(hold, &events.rows[release].event):
-        released_by = <int> release
-    if ending >= 0:
-        # No ownership is left that it could end: the first release had its turn.
-        hold.event_seq = seen
-        rules_apply_event(hold, &events.rows[<size_t> ending].event)
-    return released_by
+    if ending != none and events.rows[ending].event.kind == EVENT_RESERVATIONS_END:
+        fold_one(events, ending, seen, hold, &ended)
+        ending = none
+    if release != none:
+        fold_one(events, release, seen, hold, &ended)
+    if ending != none:
+        fold_one(events, ending, seen, hold, &ended)
+    return ended
 
 
-cdef int fold_late(EventLog *events, uint32_t head_seq, Hold *hold) noexcept nogil:
+cdef Ended fold_late(EventLog *events, uint32_t head_seq, Hold *hold) noexcept nogil:
     """Bring the record past the events that it has not seen; see `fold_events`."""
     cdef size_t start = events_after(events, hold.event_seq)
     cdef Hold other
-    cdef int released_by
+    cdef Ended ended, otherwise
     assert_that(
         events.rows.empty() or events.rows.back().event.seq <= head_seq, "the head is the last one"
     )
-    if events.rows.size() - start <= FEW_EVENTS:
-        released_by = fold_one_by_one(events, start, hold)
+    if events.rows.size() - start <= FEW_EVENTS or not index_of(events).is_whole:
+        ended = fold_one_by_one(events, start, hold)
         hold.event_seq = head_seq
-        return released_by
+        return ended
     other = hold[0]
-    released_by = fold_indexed(events, <uint32_t> start, hold)
+    ended = fold_indexed(events, <uint32_t> start, hold)
     hold.event_seq = head_seq
     if ASSERTING:
+        otherwise = fold_one_by_one(events, start, &other)
         assert_that(
-            fold_one_by_one(events, start, &other) == released_by, "the first release is the one"
+            ended.ownership == otherwise.ownership and ended.reservation == otherwise.reservation,
+            "the first ones that end something are the ones",
         )
         other.event_seq = head_seq
         assert_that(memcmp(&other, hold, sizeof(Hold)) == 0, "both ways come to the same")
-    return released_by
+    return ended

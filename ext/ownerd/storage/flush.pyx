@@ -23,8 +23,8 @@ from ownerd.storage.codec cimport CHECKSUM_BYTES, VALUE_BYTES, row_add_checksum
 from ownerd.storage.memtable cimport Entry, entry_key, entry_value, memtable_run, prefetch
 from ownerd.storage.memtables cimport has_immutable
 from ownerd.storage.record_tree cimport (
-    STOP_STEPPING, TREE_RECORDS, step_over, tree_commit, tree_flushed, tree_put_state, tree_rows,
-    tree_step_begin, tree_step_end,
+    STOP_STEPPING, TREE_RECORDS, step_over, tree_commit, tree_flushed, tree_put_state,
+    tree_rows, tree_step_begin, tree_step_end,
 )
 from ownerd.storage.store cimport store_drop_flushed
 

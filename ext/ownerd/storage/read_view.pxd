@@ -8,6 +8,7 @@ from ownerd.base.live cimport LiveReadView
 from ownerd.base.lmdb cimport MDB_cursor, MDB_txn, MDB_val
 from ownerd.rules.ownership cimport Hold
 from ownerd.storage.catalog cimport List
+from ownerd.storage.events cimport Ended
 from ownerd.storage.memtable cimport Entry, Runs
 from ownerd.storage.memtables cimport MemtablesView
 from ownerd.storage.record_tree cimport Tree
@@ -39,7 +40,7 @@ cdef cppclass RecordIterator:
     char prefix[4]
     Slice key                         # of the current record
     Hold hold
-    int released_by
+    Ended ended                       # by events of the list, since it was written
 
 # On the writer thread, between two transactions. An LMDB error code, or 0.
 cdef int view_take(ReadView *view, Store *store, List *lst) noexcept nogil

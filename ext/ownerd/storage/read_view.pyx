@@ -170,7 +170,7 @@ cdef bint advance(RecordIterator *records) noexcept nogil:
         records.passes_top, records.passes_tree = order <= 0, order >= 0
         if gone:
             move_past(records)
-    records.released_by = fold_events(
+    records.ended = fold_events(
         &records.view.list.events, records.view.list.head_seq, &records.hold
     )
     return True
@@ -186,7 +186,7 @@ cdef void move_past(RecordIterator *records) noexcept nogil:
 cdef bint iterator_first(RecordIterator *records, Slice after) noexcept nogil:
     """Move to the first record, or to the first one after the key `after`; False if none is left.
 
-    The current record is in `key`, `hold` and `released_by` until the next step.
+    The current record is in `key`, `hold` and `ended` until the next step.
     """
     cdef Slice start = after if after.size != 0 else slice_of(records.prefix, 4)
     cdef size_t i

@@ -6,6 +6,7 @@ from ownerd.base.bytes cimport Slice
 from ownerd.rules.ownership cimport Hold
 from ownerd.storage.catalog cimport List
 from ownerd.storage.codec cimport KEY_BYTES
+from ownerd.storage.events cimport Ended
 from ownerd.storage.memtables cimport memtables_prefetch_put
 from ownerd.storage.multiget cimport Seen
 from ownerd.storage.store cimport Store
@@ -15,7 +16,7 @@ cdef struct Record:
     size_t key_size
     uint32_t hash
     bint existed                      # something of it was stored
-    int released_by                   # index of the event that released it, or NOT_RELEASED
+    Ended ended                       # by events of the list, since it was written
     Hold hold
     char key[KEY_BYTES]
 

@@ -13,9 +13,9 @@ from ownerd.base.assertions cimport assert_that
 from ownerd.base.bytes cimport slice_of, val_of
 from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_NOTFOUND, MDB_SUCCESS, MDB_val
 from ownerd.rules.ownership cimport hold_end
-from ownerd.storage.catalog cimport count_released, list_ends
+from ownerd.storage.catalog cimport count_ended, list_ends
 from ownerd.storage.codec cimport VALUE_BYTES, hold_decode, hold_encode, record_key
-from ownerd.storage.events cimport NOT_RELEASED, fold_events
+from ownerd.storage.events cimport ended_nothing, fold_events
 from ownerd.storage.log cimport log_add
 from ownerd.storage.memtable cimport Entry, entry_value, record_hash
 from ownerd.storage.memtables cimport memtables_find, memtables_put
@@ -58,12 +58,12 @@ cdef void record_load(
         if record.existed and not hold_decode(&value, &record.hold):
             note_error(&store.txn, MDB_CORRUPTED)
             record.existed = False
-    record.released_by = NOT_RELEASED
+    record.ended = ended_nothing()
     if record.existed:
         assert_that(
             record.hold.event_seq <= lst.head_seq, "no record is ahead of its list's events"
         )
-        record.released_by = fold_events(&lst.events, lst.head_seq, &record.hold)
+        record.ended = fold_events(&lst.events, lst.head_seq, &record.hold)
         assert_that(record.hold.event_seq == lst.head_seq, "a record is read as it is now")
         return
     memset(&record.hold, 0, sizeof(Hold))
@@ -77,8 +77,7 @@ cdef void record_store(Store *store, List *lst, Record *record, int64_t now_ns) 
     cdef Slice key = slice_of(record.key, record.key_size)
     assert_that(record.hold.event_seq <= lst.head_seq, "no record is ahead of its list's events")
     assert_that(size <= VALUE_BYTES, "a row has its place")
-    if record.released_by != NOT_RELEASED:
-        count_released(&store.catalog, lst, record.released_by)
+    count_ended(&store.catalog, lst, record.ended)
     if size != 0:
         list_ends(&store.catalog, lst, hold_end(&record.hold))
     log_add(&store.log, key, slice_of(value, size))

@@ -5,6 +5,7 @@ class Opening:
     store_id: int | None
     allowed_filesystems: Collection[str]
     time_ns: int
+    stored_ns: int
     found: list[tuple[str, str]]
 
     def __init__(

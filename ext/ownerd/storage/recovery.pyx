@@ -20,9 +20,7 @@ from ownerd.base.bytes cimport Slice, put_be64, slice_of
 from ownerd.base.lmdb cimport MDB_MAP_FULL
 from ownerd.storage.catalog cimport catalog_free, catalog_init, load_catalog
 from ownerd.storage.creation cimport create_store, find_store
-from ownerd.storage.directory cimport (
-    DirectoryLock, lock_directory, lock_init, unlock_directory,
-)
+from ownerd.storage.directory cimport DirectoryLock, lock_directory, lock_init, unlock_directory
 from ownerd.storage.environment cimport check, environment_close, environment_open, open_tables
 from ownerd.storage.flush cimport Flush, flush_immutable
 from ownerd.storage.log cimport (
@@ -43,6 +41,7 @@ from ownerd.storage.tables cimport (
     LOG, META, OLD_STATE_FORMAT, STATE_FORMAT, TABLE_COUNT, TABLE_NAMES, StateRow, state_known,
     state_read,
 )
+from ownerd.storage.time_back cimport set_time_back
 from ownerd.storage.transaction cimport (
     get_row, transaction_abort, transaction_begin, transaction_error, transaction_init,
 )
@@ -66,7 +65,8 @@ class Opening:
         create: whether a store is made where there is none.
         store_id: that it must have; None for any.
         allowed_filesystems: names of shared filesystems (`filesystem`) that it may be on.
-        time_ns: the time that is stored from now on, also if it goes back (R19); 0 for none.
+        time_ns: what the stored time is set back to (R19); 0: nothing. Also one that is later
+            than that changes nothing.
     """
 
     def __init__(self, *, create=True, store_id=None, allowed_filesystems=(), time_ns=0):
@@ -74,6 +74,8 @@ class Opening:
         self.store_id = store_id
         self.allowed_filesystems = allowed_filesystems
         self.time_ns = time_ns
+        # The time that was stored.
+        self.stored_ns = 0
         # What to warn of: names of events, and what each means.
         self.found = []
 
@@ -117,6 +119,9 @@ cdef Store *store_open(
         tree_limit_steps(store.tree, store.reserve_bytes)
         store_capacity(store, 0)      # reserves disk blocks before they are needed
         begin_session(store, directory, opening)
+        opening.stored_ns = store.state.time_ns
+        if opening.time_ns != 0:
+            set_time_back(store, opening.time_ns, directory)
     except BaseException:
         store_close(store)
         raise

@@ -17,7 +17,7 @@ its first.
 import errno
 import os
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
 from ownerd.base.bytes cimport Slice, empty_slice, slice_of
@@ -150,7 +150,6 @@ cdef FileMark _new_stamp(str path) except *:
 
 cdef _begin(Store *store, str directory, SessionRow *row, bint copied, object opening):
     """Leave the marks of a new session, in steps of which each may be the last."""
-    cdef FileMark mark
     cdef int i
     stamp = os.path.join(directory, _STAMP)
     row.before = store.tree.session
@@ -159,12 +158,12 @@ cdef _begin(Store *store, str directory, SessionRow *row, bint copied, object op
         row.files[i] = file_mark(path)
     row.stamp_before = _stamp_mark(stamp)
     row.stamp = _new_stamp(stamp + ".new")
-    _commit(store, row, copied, opening.time_ns, directory)
+    _commit(store, row, copied, directory)
     os.rename(stamp + ".new", stamp)
     sync_directory(directory)
     check(tree_put_session(store.tree, row.session), f"cannot write to the store in {directory}")
     row.before = row.session
-    _commit(store, row, False, 0, directory)
+    _commit(store, row, False, directory)
 
 
 cdef uint64_t _next_incarnation(uint64_t revision) noexcept nogil:
@@ -172,9 +171,7 @@ cdef uint64_t _next_incarnation(uint64_t revision) noexcept nogil:
     return (revision >> INCARNATION_BITS) + 1 << INCARNATION_BITS
 
 
-cdef _commit(
-    Store *store, const SessionRow *row, bint copied, int64_t time_ns, str directory
-):
+cdef _commit(Store *store, const SessionRow *row, bint copied, str directory):
     cdef uint64_t incarnation = int.from_bytes(os.urandom(8), "little")
     cdef uint64_t revision = store.state.revision
     cdef int code
@@ -183,6 +180,6 @@ cdef _commit(
         &store.txn, META, slice_of(b"session", 7), slice_of(row, sizeof(SessionRow)), empty_slice()
     )
     code = store_commit_opening(
-        store, incarnation, _next_incarnation(revision) if copied else revision, time_ns
+        store, incarnation, _next_incarnation(revision) if copied else revision, 0
     )
     check(code, f"cannot write to the store in {directory}")

@@ -21,9 +21,7 @@ from ownerd.base.lmdb cimport (
 )
 from ownerd.rules.ownership cimport Hold
 from ownerd.storage.codec cimport hold_decode, row_verify
-from ownerd.storage.directory cimport (
-    DirectoryLock, lock_directory, lock_init, unlock_directory,
-)
+from ownerd.storage.directory cimport DirectoryLock, lock_directory, lock_init, unlock_directory
 from ownerd.storage.environment cimport check, check_opened, refuse_truncated
 from ownerd.storage.log cimport LogPosition, log_follows, log_follows_revision, log_replay
 from ownerd.storage.memtable cimport compare_keys

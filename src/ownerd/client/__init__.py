@@ -53,6 +53,7 @@ from ownerd.client.values import (
     ReportBatch,
     Right,
     Signal,
+    Signaled,
     Token,
 )
 
@@ -93,6 +94,7 @@ __all__ = [
     "ResourceExhausted",
     "Right",
     "Signal",
+    "Signaled",
     "Token",
     "Unauthenticated",
     "Unavailable",

@@ -43,6 +43,7 @@ from ownerd.client.values import (
     ReportBatch,
     Right,
     Signal,
+    Signaled,
     Unchanged,
 )
 
@@ -347,15 +348,26 @@ class AsyncClient:
         signal: Signal,
         *,
         list_id: str = "",
+        end_reservations: bool = False,
         reason: str = "",
         request_id: str | None = None,
         timeout_s: float | None = None,
-    ) -> int:
-        """Tell that a campaign stopped, was recycled or reset, and return the revision (R16).
+    ) -> Signaled:
+        """Tell that a campaign stopped, was recycled or reset (R16).
 
-        Without a `list_id` it is told of all lists.
+        Args:
+            campaign_id: which campaign.
+            signal: what it did.
+            list_id: the list that it happened in; empty: all lists.
+            end_reservations: end its reservations at once, as for one whose dialers are dead; only
+                with a stop.
+            reason: why, for the audit.
+            request_id: makes a repeat safe (R20); None: a fresh one.
+            timeout_s: as for every call.
         """
-        call = admin.signal_campaign(campaign_id, signal, list_id, reason, request_id)
+        call = admin.signal_campaign(
+            campaign_id, signal, list_id, end_reservations, reason, request_id
+        )
         return await self._run(call, timeout_s)
 
     async def import_ownership(

@@ -62,7 +62,7 @@ class Signal(IntEnum):
     """What a campaign did, told to the server (R16)."""
 
     STOPPED = 1
-    """Ends the campaign's reservations, no ownership."""
+    """Changes nothing unless it is asked to end the campaign's reservations."""
     RECYCLED = 2
     """Changes no ownership; kept in the audit log."""
     RESET = 3
@@ -246,6 +246,14 @@ class Released:
 
 
 @dataclass(frozen=True, slots=True)
+class Signaled:
+    """How many reservations a stop ended (R16)."""
+
+    ended_reservation_count: int
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
 class OwnedRecord:
     """One owned record as it is tracked (R17). `expire_time` None: the ownership has no end."""
 
@@ -275,6 +283,9 @@ class Imported:
     overwritten_count: int
     expired_count: int
     revision: int
+    clock_offset: timedelta | None = None
+    """By how much the server's time, which rows were judged by, differs from its wall clock, if
+    that is a minute or more."""
 
 
 class Right(IntEnum):

@@ -12,9 +12,11 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.completion import ShellDetectionError
+from cyclopts.exceptions import UnknownCommandError
 
 import ownerd
-from ownerd import durations
+from ownerd import durations, streams
+from ownerd.consoles import PipeConsole
 from ownerd.ctl.commands import (
     audits,
     bench,
@@ -35,9 +37,12 @@ from ownerd.ctl.commands.options import Session, Typed, read_timeout
 from ownerd.ctl.connect import contextfile
 from ownerd.ctl.connect.access import CONNECTION, AccessOptions, resolve
 from ownerd.ctl.connect.channel import Connection
+from ownerd.ctl.connect.words import like
 from ownerd.ctl.terminal import exits
 from ownerd.ctl.terminal.exits import CtlError, Exit
-from ownerd.ctl.terminal.output import Form, PipeConsole, Printer, warn
+from ownerd.ctl.terminal.output import Form, Printer, warn
+
+HELP_FLAGS = ("--help", "-h")
 
 
 def _shown_default(value: Any) -> str | None:
@@ -100,16 +105,25 @@ def _launch(
         ),
     ] = None,
     output: Annotated[Form, Parameter(name=["--output", "-o"], help="How to print.")] = "table",
+    spreadsheet_safe: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            help="In CSV, put ' before what a spreadsheet would take for a formula; import takes it"
+            " away again.",
+        ),
+    ] = False,
 ) -> Any:
+    printer = Printer(output, spreadsheet_safe=spreadsheet_safe)
     command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)
     if "typed" in ignored:
-        bound.arguments["typed"] = Typed(access, Printer(output))
+        bound.arguments["typed"] = Typed(access, printer)
     if "session" not in ignored:
         return command(*bound.args, **bound.kwargs)
     found = resolve(access)
     for complaint in filter(None, (contextfile.complaint(), *found.complaints())):
         warn(f"ownerctl: {complaint}")
-    session = bound.arguments["session"] = Session(Connection(found, timeout), Printer(output))
+    session = bound.arguments["session"] = Session(Connection(found, timeout), printer)
     try:
         return command(*bound.args, **bound.kwargs)
     finally:
@@ -125,10 +139,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         An exit code, see `exits`.
     """
-    _open_missing_streams()
     try:
+        if streams.prepare():
+            raise CtlError(
+                Exit.OUTPUT_FILE,
+                "cannot write the output: stdout is closed, nothing was done; send it to /dev/null"
+                " if it is not wanted",
+            )
         arguments = sys.argv[1:] if arguments is None else arguments
         _check_utf8(arguments)
+        _check_command(arguments)
         found = app.meta(
             arguments, exit_on_error=False, print_error=False, result_action="return_value"
         )
@@ -151,16 +171,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return found if isinstance(found, Exit) else Exit.OK
 
 
-def _open_missing_streams() -> None:
-    """Stand in for streams that whoever started us has closed (`ownerctl ... <&-`).
-
-    They stay open as long as the process, as those would have.
-    """
-    sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
-
-
 def _check_utf8(arguments: Sequence[str]) -> None:
     for position, argument in enumerate(arguments, start=1):
         try:
@@ -174,18 +184,39 @@ def _fail(exit_code: Exit, message: str) -> int:
     return exit_code
 
 
+def _check_command(arguments: Sequence[str]) -> None:
+    """Refuse a command that is none, of which cyclopts would show another's help.
+
+    Raises:
+        CtlError: USAGE.
+    """
+    asked = [argument for argument in arguments if argument not in HELP_FLAGS]
+    if len(asked) == len(arguments):
+        return
+    chain, apps, rest = app.parse_commands(asked)
+    if rest and not rest[0].startswith("-") and apps[-1].default_command is None:
+        raise CtlError(Exit.USAGE, _unknown(rest[0], chain, apps[-1]))
+
+
+def _unknown(word: str, chain: Sequence[str], parent: App) -> str:
+    """Say that a word is no command, and which was meant."""
+    names = [name for name in parent if not name.startswith("-")]
+    meant = like(word, names)
+    hint = f', did you mean "{meant}"?' if meant else ";"
+    return f'unknown command "{word}"{hint} see: {" ".join(("ownerctl", *chain))} --help'
+
+
 def _usage_message(error: CycloptsError) -> str:
-    words = ["ownerctl", *(error.command_chain or ())]
+    chain = error.command_chain or ()
+    if isinstance(error, UnknownCommandError) and error.unused_tokens and error.app:
+        return _unknown(error.unused_tokens[0], chain, error.app)
     message = " ".join(str(error).split()).rstrip(".")
-    return f"{message}; see: {' '.join(words)} --help"
+    return f"{message}; see: {' '.join(('ownerctl', *chain))} --help"
 
 
 def _end_output() -> int:
-    """Let what is still buffered for stdout go nowhere, instead of failing once more at the end.
-
-    For a reader who has seen enough (`ownerctl export L | head`) that is all there is to say.
-    """
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Give up stdout: to a reader who has seen enough (`... | head`) there is no more to say."""
+    streams.drop(sys.stdout)
     return Exit.OUTPUT_FILE
 
 

@@ -87,7 +87,7 @@ class PolicySet(msgspec.Struct, frozen=True, tag="policy"):
 class ReleaseMade(msgspec.Struct, frozen=True, tag="release"):
     """The administrator released some campaigns; None is all of them.
 
-    That a campaign has stopped ends its reservations alone (R16).
+    A stop that was asked to end the campaign's reservations ended those alone (R16).
     """
 
     ask_ns: int

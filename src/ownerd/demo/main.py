@@ -17,6 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ownerd.client import AsyncClient, ClientError
+from ownerd.consoles import PipeConsole
 from ownerd.demo.checker import check_directory
 from ownerd.demo.contacts import ContactList, ContactsError, read_contacts, write_sample
 from ownerd.demo.server_process import DemoServer, ServerError
@@ -55,7 +56,7 @@ def run(
     """
     if not 2 <= campaigns <= 20 or not seconds > 0:
         raise ValueError(f"{campaigns} campaigns, {seconds} s: give 2 to 20, and more than 0 s")
-    console = Console()
+    console = PipeConsole()
     with _stopped_like_ctrl_c(), _workspace(console, keep) as directory:
         try:
             contact_list = _contacts(contacts, directory, seed)
@@ -157,5 +158,7 @@ def _innermost(error: Exception) -> Exception:
 
 
 def _fail(message: str, exit_code: int) -> int:
-    Console(stderr=True).print(f"demo: {message}", markup=False, highlight=False, soft_wrap=True)
+    PipeConsole(stderr=True).print(
+        f"demo: {message}", markup=False, highlight=False, soft_wrap=True
+    )
     return exit_code

@@ -8,9 +8,9 @@ nothing may: neither gRPC nor LMDB survives it.
 """
 
 import asyncio
+import functools
 import os
 import resource
-import signal
 import sys
 import threading
 from collections.abc import Iterable, Sequence
@@ -23,11 +23,23 @@ from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection
 
 import ownerd
+from ownerd import machine
 from ownerd.native import Access, AioBridge, Engine, map_large_blocks
-from ownerd.server import addresses, dial, exits, grpc_options, native_listener, rights, store, tls
-from ownerd.server.admin import service
+from ownerd.server import (
+    addresses,
+    dial,
+    exits,
+    grpc_options,
+    logs,
+    native_listener,
+    reload,
+    rights,
+    store,
+    tls,
+)
+from ownerd.server.admin import service, spool
 from ownerd.server.admin.context import AdminContext
-from ownerd.server.alarms import AlarmBoard
+from ownerd.server.alarms import Alarm, AlarmBoard, AlarmLog
 from ownerd.server.authn import Authenticator
 from ownerd.server.config import Settings
 from ownerd.server.crowding import CrowdWatch
@@ -39,6 +51,7 @@ from ownerd.server.metrics_http import MetricsServer
 from ownerd.server.native_calls import NativeCalls
 from ownerd.server.principals import ITSELF, Principals
 from ownerd.server.refusal_audit import RefusalAudit
+from ownerd.server.signals import Signals
 from ownerd.server.workers import Workers
 from ownerd.v1 import admin_pb2
 
@@ -53,27 +66,39 @@ _HUSH_S = 0.1
 _HUSH_PATIENCE_S = 1.0
 # How long a busy worker thread may keep the event loop, and so the dialers, from going on.
 _SWITCH_INTERVAL_S = 0.0005
+# The engine's, gRPC's, those of admin calls and the metrics page, besides the dial listener's.
+_OTHER_THREADS = 48
 
 log = structlog.get_logger("ownerd.server")
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, read_again: reload.Read | None = None) -> int:
     """Serve until a signal or a failure; return the exit code.
+
+    Args:
+        settings: what the server is told.
+        read_again: reads them anew when the server is asked to; None: they stay as they are.
 
     Raises:
         exits.Stop: the settings do not go together, the store cannot be opened, or an address
             cannot be listened on.
     """
+    signals = Signals()
     tls.refuse_unprotected(settings)
     material = tls.load(settings)
     map_large_blocks()
     if not settings.core_dumps:
         _forbid_core_dumps()
+    try:
+        machine.need_threads(_OTHER_THREADS + settings.dial_threads)
+    except machine.TooLittle as error:
+        raise exits.Stop(str(error)) from None
     engine = store.open_engine(settings)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     try:
         principals = open_principals(settings, engine)
-        return asyncio.run(_Server(settings, engine, principals, material).run())
+        read = read_again or (lambda: settings)
+        return asyncio.run(_Server(settings, read, signals, engine, principals, material).run())
     finally:
         engine.close()
 
@@ -134,11 +159,15 @@ class _Server:
     def __init__(
         self,
         settings: Settings,
+        read_again: reload.Read,
+        signals: Signals,
         engine: Engine,
         principals: Principals,
         material: tls.Material | None,
     ) -> None:
         self._settings = settings
+        self._read_again = read_again
+        self._signals = signals
         self._engine = engine
         self._principals = principals
         self._access = principals.access
@@ -154,7 +183,7 @@ class _Server:
             return await self._drain(code)
         finally:
             await stop_all(self._listeners, 0)
-            await _cancelled([self._watching] if self._watching is not None else [])
+            await _cancelled(self._reloading | ({self._watching} if self._watching else set()))
             if self._metrics_server is not None:
                 self._metrics_server.close()
             self._bridge.detach(self._loop)
@@ -170,13 +199,20 @@ class _Server:
         self._metrics_server: MetricsServer | None = None
         self._watching: asyncio.Task[None] | None = None
         self._calls: NativeCalls | None = None
+        self._reloading: set[asyncio.Task[None]] = set()
+        self._takers: dict[tuple[str, ...], reload.Take] = {
+            ("log_level",): lambda new: logs.set_level(new.log_level),
+            ("queue_limit",): lambda new: self._engine.limit_queue(new.queue_limit),
+            ("drain_timeout_s",): lambda new: None,
+        }
         self._bridge = AioBridge(self._engine, self._access)
         self._bridge.attach(self._loop)
         self._workers = Workers()
         self._authenticator = Authenticator(self._access, self._engine)
         self._refusals = RefusalAudit(self._engine, self._access, self._workers)
         self._alarms = AlarmBoard()
-        self._metrics = Metrics(self._engine, self._alarms.up)
+        self._dial_kind = "native" if native_listener.wanted(self._settings, "dial") else "grpcio"
+        self._metrics = Metrics(self._engine, self._alarms.up, self._dial_kind)
         self._metrics.watch_refusals(self._refusals.counts)
         self._health = health.HealthServicer()
         self._listeners = [self._dial_listener(), self._admin_listener()]
@@ -188,9 +224,16 @@ class _Server:
         for name, stats in native.items():
             self._metrics.watch(name, stats)
         self._crowds = CrowdWatch(self._alarms, native)
+        limits = {limit for name in native for limit in native_listener.LIMITS[name]}
+        self._takers[tuple(sorted(limits))] = self._take_limits
+
+    def _take_limits(self, new: Settings) -> None:
+        for each in self._listeners:
+            if isinstance(each, native_listener.NativeListener):
+                each.limit(new)
 
     def _dial_listener(self) -> Listener:
-        if native_listener.wanted(self._settings, "dial"):
+        if self._dial_kind == "native":
             return native_listener.NativeListener(
                 "dial",
                 self._engine,
@@ -219,6 +262,7 @@ class _Server:
             self._principals,
             threading.Lock(),
             self._alarms.up,
+            self._dial_kind,
         )
         admin = service.AdminService(
             context, self._workers, self._authenticator, self._metrics.observe
@@ -270,8 +314,10 @@ class _Server:
             await listener.start()
         for name in (dial.SERVICE, service.SERVICE):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
-        self._loop.add_signal_handler(signal.SIGTERM, self._on_signal, "SIGTERM")
-        self._loop.add_signal_handler(signal.SIGINT, self._on_signal, "SIGINT")
+        self._reloader = reload.Reloader(
+            self._settings, self._read_again, self._takers, self._alarms
+        )
+        self._signals.heed(self._loop, self._on_signal, self._on_reload)
         self._loop.add_reader(self._engine.failure_fd, self._on_failure)
         self._announce(bound)
 
@@ -284,6 +330,7 @@ class _Server:
             users.append(self._metrics_server.use_tls)
         watch = tls.Watch(self._settings, self._material, users, self._alarms)
         self._metrics.watch_tls(watch)
+        self._takers[tls.FILES] = functools.partial(_take_tls, watch)
         self._watching = asyncio.create_task(watch.run())
 
     def _may_scrape(self, authorization: str | None, names: Sequence[str], peer: str) -> None:
@@ -315,7 +362,8 @@ class _Server:
             found.append(("metrics", self._metrics_server.address))
         for name, address in found:
             secure = self._material is not None and not address.path
-            log.info("listening", listener=name, address=str(address), tls=secure)
+            kind = {"kind": self._dial_kind} if name == "dial" else {}
+            log.info("listening", listener=name, address=str(address), tls=secure, **kind)
             if not address.is_local and not (secure and not self._settings.no_auth):
                 log.warning(
                     "listening_without_protection",
@@ -333,8 +381,15 @@ class _Server:
         self._hurried.set()
         log.warning("asked_to_stop_at_once", signal=name)
         # A third signal ends the process the way the system does it.
-        self._loop.remove_signal_handler(signal.SIGTERM)
-        self._loop.remove_signal_handler(signal.SIGINT)
+        self._signals.let_stop(self._loop)
+
+    def _on_reload(self) -> None:
+        if self._asked.is_set():
+            return
+        log.info("asked_to_reload", signal="SIGHUP")
+        task = asyncio.create_task(self._reloader.reload())
+        self._reloading.add(task)
+        task.add_done_callback(self._reloading.discard)
 
     def _on_failure(self) -> None:
         self._loop.remove_reader(self._engine.failure_fd)
@@ -348,6 +403,7 @@ class _Server:
             asyncio.create_task(self._refusals.watch()),
             asyncio.create_task(self._crowds.run()),
             asyncio.create_task(MemoryWatch(self._workers).run()),
+            asyncio.create_task(AlarmLog(self._all_alarms).watch()),
         ]
         broken = [asyncio.create_task(listener.failed()) for listener in self._listeners]
         asked = asyncio.create_task(self._asked.wait())
@@ -365,6 +421,9 @@ class _Server:
             log.critical("listeners_lost", listeners=ended)
             return exits.FAILED
         return exits.OK
+
+    def _all_alarms(self) -> list[Alarm]:
+        return [*self._engine.alarms(), *self._alarms.up()]
 
     async def _finish_counts(self) -> None:
         """Count the releases that an earlier run made and had not counted when it ended."""
@@ -386,7 +445,9 @@ class _Server:
         self._engine.begin_drain()
         self._workers.begin_drain()
         # A failed engine answers everything at once, and nothing is gained by waiting for more.
-        patience_s = _LAST_WORDS_S if self._failed.is_set() else self._settings.drain_timeout_s
+        patience_s = self._reloader.settings.drain_timeout_s
+        if self._failed.is_set():
+            patience_s = _LAST_WORDS_S
         answered = await self._all_answered(patience_s)
         if not self._failed.is_set():
             await self._refusals.tell_rest()
@@ -435,6 +496,12 @@ class _Server:
 
     def _received(self) -> int:
         return self._bridge.received + sum(each.received for each in self._listeners)
+
+
+async def _take_tls(watch: tls.Watch, settings: Settings) -> None:
+    if not settings.tls_certificate:
+        raise reload.NeedsRestart
+    await watch.take(settings)
 
 
 async def _cancelled(tasks: Iterable["asyncio.Task[object]"]) -> None:

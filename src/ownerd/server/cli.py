@@ -1,4 +1,5 @@
-"""The program `ownerd`: serve, init, demo, config, verify, admin-token.
+"""The program `ownerd`: serve, init, demo, config, verify, clock,
+admin-token.
 
 Every failure is one line on stderr that says what to do, and an exit code of its own
 (`ownerd.server.exits`):
@@ -10,12 +11,16 @@ Every failure is one line on stderr that says what to do, and an exit code of it
     4  the store cannot be opened, or the storage failed while serving
     5  an address is in use or cannot be listened on
     6  verify found damage
+    130  interrupted by Ctrl-C, before it served
 """
 
 import dataclasses
-import json
+import errno
+import io
 import os
 import sys
+import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -26,6 +31,9 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
 import ownerd
+from ownerd import streams
+from ownerd.consoles import PipeConsole
+from ownerd.printable import clean, json_text
 from ownerd.server import config, exits, logs
 
 _EXIT_CODES = "\n".join(f"- {code}: {meaning}" for code, meaning in exits.MEANINGS.items())
@@ -36,6 +44,7 @@ app = App(
     help_epilogue=f"Exit codes:\n\n{_EXIT_CODES}",
     help_format="markdown",
     version=ownerd.__version__,
+    console=PipeConsole(),
     exit_on_error=False,
     print_error=False,
     result_action="return_value",
@@ -83,7 +92,8 @@ def serve(*, flags: Flags = _NO_FLAGS, config: ConfigFile = None) -> int:
     """Serve dialers and administrators until SIGTERM or SIGINT.
 
     A first signal drains: health says NOT_SERVING, new calls are refused with UNAVAILABLE, calls in
-    flight are answered. A second one stops at once.
+    flight are answered. A second one stops at once. SIGHUP reads the configuration file again: what
+    can be changed under way is, and the log names what needs a restart.
     """
     loaded = _load_with_data(flags, config)
     logs.configure(loaded.settings.log_level, loaded.settings.log_format)
@@ -92,7 +102,7 @@ def serve(*, flags: Flags = _NO_FLAGS, config: ConfigFile = None) -> int:
         from ownerd.server import app
     except ImportError as error:
         raise exits.StoreFailed(f"this installation cannot serve: {error}") from None
-    return app.serve(loaded.settings)
+    return app.serve(loaded.settings, lambda: _load(flags, config).settings)
 
 
 @app.command
@@ -145,7 +155,7 @@ def show_config(
     """
     loaded = _load(flags, config)
     if output == "json":
-        print(json.dumps(_as_rows(loaded), indent=2))
+        print(json_text(_as_rows(loaded), ascii_only=True, indent=2))
     else:
         _print_table(loaded)
     return exits.OK
@@ -165,6 +175,31 @@ def verify(data: Path) -> int:
     return verify.check(str(data))
 
 
+@app.command
+def clock(
+    *,
+    set_back: Annotated[bool, Parameter(negative=())] = False,
+    flags: Flags = _NO_FLAGS,
+    config: ConfigFile = None,
+) -> int:
+    """Show the time that a store goes on from, of a store that no server has open.
+
+    A store's time never goes back by itself; one start with a clock that is ahead stays. This says
+    how far ahead it is, and what the way back does.
+
+    Args:
+        set_back: Set the store's time to the wall clock's, if it is a minute or more ahead. No hold
+            ends by it; holds made by the time that was ahead keep the length that they have left.
+    """
+    settings = _load_with_data(flags, config).settings
+    logs.configure("warning", settings.log_format)
+    from ownerd.server import clock
+
+    for line in clock.set_back(settings) if set_back else clock.show(settings):
+        print(line)
+    return exits.OK
+
+
 @app.command(name="admin-token")
 def admin_token(*, flags: Flags = _NO_FLAGS, config: ConfigFile = None) -> int:
     """Make a new token for the principal `admin` of a store that no server has open.
@@ -174,7 +209,11 @@ def admin_token(*, flags: Flags = _NO_FLAGS, config: ConfigFile = None) -> int:
     it had the newest stays valid.
     """
     loaded = _load(flags, config)
-    if not (Path(loaded.settings.data) / "records").is_dir():
+    try:
+        is_store = (Path(loaded.settings.data) / "records").is_dir()
+    except OSError as error:
+        raise exits.StoreFailed(f"cannot use {_named(error)}") from None
+    if not is_store:
         raise exits.ConfigError(f"there is no store in {loaded.settings.data or 'data'!r}")
     logs.configure("warning", loaded.settings.log_format)
     from ownerd.server import app
@@ -205,32 +244,70 @@ def _as_rows(loaded: config.Loaded) -> dict[str, dict[str, Any]]:
 
 
 def _print_table(loaded: config.Loaded) -> None:
-    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table("setting", "value", "from")
+    table = Table()
+    for title in ("setting", "value", "from"):
+        table.add_column(title, overflow="fold")
     for name in config.KEYS:
         value = config.spell(name, getattr(loaded.settings, name))
-        table.add_row(name, value, loaded.sources[name])
-    Console().print(table)
+        table.add_row(name, *(Text(clean(text)) for text in (value, loaded.sources[name])))
+    PipeConsole().print_table(table)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the program and exit; never shows a traceback for what the user can mend."""
+    """Run the program and exit; whatever goes wrong is told in one line."""
+    if streams.prepare():
+        sys.stdout = _Closed()
     try:
         code = app(arguments)
+        sys.stdout.flush()
     except CycloptsError as error:
         code = _complain(str(error), exits.USAGE)
     except exits.Stop as stop:
         code = _complain(str(stop), stop.exit_code)
     except KeyboardInterrupt:
-        code = exits.FAILED
+        code = _complain("interrupted", exits.INTERRUPTED)
+    except BrokenPipeError:
+        # Its reader has seen enough; what is still buffered would fail once more at the end.
+        code = _end_output()
+    except OSError as error:
+        code = _complain(f"failed: {_named(error)}", _end_output())
+    except Exception as error:
+        code = _defect(error)
     sys.exit(code if isinstance(code, int) else exits.OK)
 
 
 def _complain(message: str, code: int) -> int:
-    print(f"ownerd: {' '.join(message.split())}", file=sys.stderr)
+    with suppress(OSError):
+        print(f"ownerd: {clean(' '.join(message.split()))}", file=sys.stderr, flush=True)
     return code
+
+
+def _named(error: OSError) -> str:
+    """Say what the system said, and of which file."""
+    what = error.strerror or str(error)
+    return f"{error.filename}: {what}" if error.filename else what
+
+
+class _Closed(io.StringIO):
+    """A stdout that is closed: a server needs none, and what prints fails."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.EBADF, "stdout is closed")
+
+
+def _end_output() -> int:
+    streams.drop(sys.stdout)
+    return exits.FAILED
+
+
+def _defect(error: Exception) -> int:
+    if os.environ.get("OWNERD_DEBUG") == "1":
+        traceback.print_exc()
+    what = f"{type(error).__name__}: {error}"
+    return _complain(f"internal error, {what} (OWNERD_DEBUG=1 shows where)", exits.FAILED)
 
 
 if __name__ == "__main__":

@@ -144,6 +144,19 @@ class InvalidPageToken(OwnerdError):
         )
 
 
+class OtherIncarnation(OwnerdError):
+    """A page token is of the store as it was before it was restored from a copy, or copied."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "OTHER_INCARNATION"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "page_token: found a token of another incarnation: the store was restored from a copy, "
+            "or copied, since it was given. Begin again with the first page"
+        )
+
+
 class RequestIdReused(OwnerdError):
     """A request id was seen before with another request."""
 

@@ -13,6 +13,7 @@ STORE_IN_USE = 3
 STORE_FAILED = 4
 CANNOT_LISTEN = 5
 STORE_DAMAGED = 6
+INTERRUPTED = 130
 
 MEANINGS = {
     OK: "done; `serve` was asked to stop and answered every call that it had taken",
@@ -22,6 +23,7 @@ MEANINGS = {
     STORE_FAILED: "the store cannot be opened, or the storage failed while serving",
     CANNOT_LISTEN: "an address is in use or cannot be listened on",
     STORE_DAMAGED: "`verify` found damage",
+    INTERRUPTED: "interrupted by Ctrl-C, before it served",
 }
 
 

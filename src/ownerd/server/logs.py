@@ -11,9 +11,11 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import Literal, TextIO, cast
+from typing import Any, Literal, TextIO, cast
 
 import structlog
+
+from ownerd.printable import clean, json_text
 
 _SHARED: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
@@ -34,14 +36,34 @@ def configure(
     """
     out = _Lossy(sys.stderr if stream is None else stream)
     number = logging.getLevelNamesMapping()[level.upper()]
+    _threshold[0] = number
     for_people = form == "console" or (form == "auto" and out.isatty())
     structlog.configure(
-        processors=[*_SHARED, *_renderers(for_people, out)],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
+        processors=[*_SHARED, _severe_enough, *_renderers(for_people, out)],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         # Which writes and flushes, and asks for no more of a stream.
         logger_factory=structlog.WriteLoggerFactory(cast(TextIO, out)),
     )
     _configure_libraries(number, for_people, out)
+
+
+def set_level(level: str) -> None:
+    """Write events from another level up, from now on."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    _threshold[0] = number
+    logging.getLogger().setLevel(max(number, logging.WARNING))
+
+
+# What is below is not written. Loggers keep what they were configured with, so it stands here.
+_threshold = [logging.INFO]
+
+
+def _severe_enough(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    if logging.getLevelNamesMapping()[event["level"].upper()] < _threshold[0]:
+        raise structlog.DropEvent
+    return event
 
 
 class _Lossy:
@@ -71,13 +93,24 @@ class _Lossy:
 
 def _renderers(for_people: bool, stream: _Lossy) -> list[structlog.typing.Processor]:
     if for_people:
-        return [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        return [_printable, structlog.dev.ConsoleRenderer(colors=stream.isatty())]
     # The traceback of an unforeseen error stays on the event's line, as a string.
     return [
         structlog.processors.format_exc_info,
         _what_happened_first,
-        structlog.processors.JSONRenderer(ensure_ascii=False),
+        structlog.processors.JSONRenderer(serializer=_json),
     ]
+
+
+def _json(event: structlog.typing.EventDict, **options: Any) -> str:
+    return json_text(event, default=options["default"])
+
+
+def _printable(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Spell out what a terminal would obey: ids and paths are anyone's."""
+    return {key: clean(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
 def _what_happened_first(

@@ -51,17 +51,17 @@ class MemoryWatch:
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
-            await asyncio.sleep(self.interval_s)
             await self.look()
+            await asyncio.sleep(self.interval_s)
 
     async def look(self) -> None:
-        """Give memory back if more is kept than after the last time."""
+        """Give memory back if more is kept than after the last time; the first time anyway."""
         kept = self._kept()
         if kept is None:
             return
-        if self._rest is None or kept < self._rest:
-            self._rest = kept
-        if kept - self._rest < _KEPT_BYTES:
+        if self._rest is not None:
+            self._rest = min(self._rest, kept)
+        if self._rest is not None and kept - self._rest < _KEPT_BYTES:
             self.interval_s = _FIRST_LOOK_S
             self._trim_count = 0
             return

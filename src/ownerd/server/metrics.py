@@ -4,15 +4,22 @@ Counts of the data plane are kept by the engine and read when the page is asked 
 pays nothing for them. Only admin calls are metered here, one observation each.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 import ownerd
-from ownerd.native import Engine
+from ownerd.native import TIME_CLASS_ENDS_NS, Engine
 from ownerd.server import alarms, tls
 
 # Counts and exports may take seconds on large lists.
@@ -76,9 +83,10 @@ _LISTENER_COUNTERS = (
 class EngineCollector(Collector):
     """What `Engine.stats` says, as metrics; read anew for each scrape."""
 
-    def __init__(self, engine: Engine, more_alarms: alarms.Alarms) -> None:
+    def __init__(self, engine: Engine, more_alarms: alarms.Alarms, dial_listener: str) -> None:
         self._engine = engine
         self._more_alarms = more_alarms
+        self._about = {"version": ownerd.__version__, "dial_listener": dial_listener}
 
     def collect(self) -> Iterator[Metric]:
         stats = self._engine.stats()
@@ -105,9 +113,48 @@ class EngineCollector(Collector):
         )
         yield _labeled(
             GaugeMetricFamily("ownerd_alarm", "1 for each alarm that is up.", labels=["name"]),
-            {name.upper(): 1 for name, _ in (*stats["alarms"], *self._more_alarms())},
+            {name.upper(): 0 for name in alarms.NAMES}
+            | {name.upper(): 1 for name, _ in (*stats["alarms"], *self._more_alarms())},
         )
-        yield InfoMetricFamily("ownerd", "What runs here.", value={"version": ownerd.__version__})
+        yield from _histograms(stats)
+        yield InfoMetricFamily("ownerd", "What runs here.", value=self._about)
+
+
+def _histograms(stats: Mapping[str, Any]) -> Iterator[Metric]:
+    """Yield how long dials and commits take, and how large groups are."""
+    calls = HistogramMetricFamily(
+        "ownerd_dial_call_seconds",
+        "From the queue until a dial call is answered, what it changed being on disk; by method.",
+        labels=["method"],
+    )
+    for method, lengths in stats["call_lengths"].items():
+        _add_lengths(calls, [method], *lengths)
+    yield calls
+    waits = HistogramMetricFamily(
+        "ownerd_queue_wait_seconds", "How long dial calls wait for the writer."
+    )
+    _add_lengths(waits, [], *stats["wait_lengths"])
+    yield waits
+    commits = HistogramMetricFamily("ownerd_commit_duration_seconds", "How long a commit takes.")
+    _add_lengths(commits, [], *stats["commit_lengths"])
+    yield commits
+    groups = HistogramMetricFamily(
+        "ownerd_group_size_records", "Records decided together in a group that was committed."
+    )
+    sizes = stats["group_sizes"]
+    ends = [*(repr(float((2 << i) - 1)) for i in range(len(sizes) - 1)), "+Inf"]
+    buckets = list(zip(ends, itertools.accumulate(sizes), strict=True))
+    groups.add_metric([], buckets, stats["committed_records"])
+    yield groups
+
+
+def _add_lengths(
+    family: HistogramMetricFamily, labels: list[str], counts: list[int], total_ns: int
+) -> None:
+    """Add what the engine counted by class of time."""
+    ends = [*(repr(end_ns / _SECOND_NS) for end_ns in TIME_CLASS_ENDS_NS), "+Inf"]
+    buckets = list(zip(ends, itertools.accumulate(counts), strict=True))
+    family.add_metric(labels, buckets, total_ns / _SECOND_NS)
 
 
 class ListenerCollector(Collector):
@@ -174,11 +221,17 @@ class Metrics:
     Args:
         engine: what is measured.
         more_alarms: those besides the engine's.
+        dial_listener: what serves the dial addresses, native or grpcio.
     """
 
-    def __init__(self, engine: Engine, more_alarms: alarms.Alarms = alarms.none) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        more_alarms: alarms.Alarms = alarms.none,
+        dial_listener: str = "native",
+    ) -> None:
         self.registry = CollectorRegistry(auto_describe=False)
-        self.registry.register(EngineCollector(engine, more_alarms))
+        self.registry.register(EngineCollector(engine, more_alarms, dial_listener))
         ProcessCollector(registry=self.registry)
         self._admin_seconds = Histogram(
             "ownerd_admin_call_seconds",

@@ -36,6 +36,29 @@ _OTHER_DESCRIPTORS = 512
 # Imports and exports may take what time they need, also on a connection that is to be renewed.
 _ADMIN_GRACE_S = 86_400.0
 
+# Settings that can be changed under a running listener, by its name.
+_STRANGERS_LIMITS = ("first_call_timeout_s", "max_strangers", "max_stranger_calls")
+_DIAL_LIMITS = (
+    "dial_max_connections",
+    "dial_max_streams",
+    "dial_max_header_bytes",
+    "dial_max_held_bytes",
+    "dial_max_principal_bytes",
+    "dial_max_memory_bytes",
+    "dial_max_resets_per_s",
+    "dial_handshake_timeout_s",
+    "dial_transfer_timeout_s",
+    "dial_keepalive_time_s",
+    "dial_keepalive_timeout_s",
+    "dial_max_idle_s",
+    "dial_max_age_s",
+    "dial_max_age_grace_s",
+)
+LIMITS = {
+    "dial": (*_DIAL_LIMITS, *_STRANGERS_LIMITS),
+    "admin": ("admin_max_connections", *_STRANGERS_LIMITS),
+}
+
 BUILT = ListenerLoops is not None
 
 log = structlog.get_logger("ownerd.listeners")
@@ -129,6 +152,11 @@ class NativeListener:
 
     def use_tls(self, material: tls.Material) -> None:
         self._loops.use_tls(material.certificate, material.key, material.client_cas.get(self.name))
+
+    def limit(self, settings: Settings) -> None:
+        """Have the limits of these settings from now on; `LIMITS` are their names."""
+        limits = (dial_limits if self.name == "dial" else admin_limits)(settings)
+        self._loops.limit(**{name: each for name, each in limits.items() if name != "threads"})
 
     def bind(self, texts: Iterable[str]) -> list[Address]:
         return [self._bind(addresses.parse(text)) for text in texts]

@@ -13,6 +13,10 @@ from ownerd.server import exits, verify
 from ownerd.server.admin import spool
 from ownerd.server.config import Settings
 
+_DAY_NS = 86_400 * 10**9
+# A store may well have been stopped for less.
+_LONG_STOP_NS = 30 * _DAY_NS
+
 log = structlog.get_logger("ownerd.server")
 
 
@@ -26,19 +30,41 @@ def open_engine(settings: Settings, *, create: bool | None = None) -> Engine:
     Raises:
         exits.StoreInUse, exits.StoreFailed, exits.StoreDamaged
     """
-    opening = Opening(
-        create=not settings.must_exist if create is None else create,
-        store_id=int(settings.store_id, 16) if settings.store_id else None,
-        allowed_filesystems=settings.allow_filesystems,
-    )
+    opening = _opening(settings, create=not settings.must_exist if create is None else create)
     if settings.verify_at_start and is_store(settings.data):
         verify.refuse_damaged(settings.data)
     engine = _open(settings, opening)
     for event, text in opening.found:
         log.warning(event, data=settings.data, advice=text)
+    _tell_of_a_jump(settings, opening, engine)
     if leftovers := spool.remove_leftovers(Path(settings.data)):
         log.warning("leftover_imports_removed", count=leftovers)
     return engine
+
+
+def _tell_of_a_jump(settings: Settings, opening: Opening, engine: Engine) -> None:
+    """Warn of a wall clock that is far ahead of what the store has seen: it may be wrong.
+
+    Once something is committed by it, that is the time of the store (R19).
+    """
+    ahead_ns = -engine.clock_offset_ns + engine.time_ns - opening.stored_ns
+    if opening.stored_ns and ahead_ns >= _LONG_STOP_NS:
+        log.warning(
+            "clock_far_ahead",
+            data=settings.data,
+            days=ahead_ns // _DAY_NS,
+            advice="the wall clock is that far ahead of the last time that this store was written. "
+            "If the clock is wrong, stop the server before it grants anything, and set it right: "
+            "holds that end by that time are over, and 'ownerd clock' brings back only the time",
+        )
+
+
+def _opening(settings: Settings, *, create: bool) -> Opening:
+    return Opening(
+        create=create,
+        store_id=int(settings.store_id, 16) if settings.store_id else None,
+        allowed_filesystems=settings.allow_filesystems,
+    )
 
 
 def _open(settings: Settings, opening: Opening) -> Engine:
@@ -58,6 +84,19 @@ def _open(settings: Settings, opening: Opening) -> Engine:
         raise exits.StoreFailed(str(error)) from None
     except OSError as error:
         raise exits.StoreFailed(f"cannot use {settings.data}: {error.strerror}") from None
+
+
+def open_stopped(settings: Settings, *, time_ns: int = 0) -> tuple[Engine, Opening]:
+    """Open a store that is there for a look, or to set its time back; see `clock`.
+
+    Raises:
+        exits.StoreInUse, exits.StoreFailed, exits.StoreDamaged
+    """
+    opening = _opening(settings, create=False)
+    opening.time_ns = time_ns
+    if settings.verify_at_start and is_store(settings.data):
+        verify.refuse_damaged(settings.data)
+    return _open(settings, opening), opening
 
 
 def is_store(data: str) -> bool:

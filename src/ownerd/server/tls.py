@@ -33,6 +33,8 @@ EXPIRES_SOON = "tls_certificate_expires"
 SOON_S = 14 * 86_400
 
 LISTENERS = ("dial", "admin", "metrics")
+# Settings that can be changed under a running server, if it has a certificate.
+FILES = ("tls_certificate", "tls_key", *(f"{name}_client_ca" for name in LISTENERS))
 
 _POLL_S = 0.5
 _MOST_BYTES = 1 << 20
@@ -139,8 +141,7 @@ def read_files(settings: Settings) -> dict[str, bytes]:
     Raises:
         Faulty: one cannot be read.
     """
-    names = ("tls_certificate", "tls_key", *(f"{name}_client_ca" for name in LISTENERS))
-    return {name: _read(name, path) for name in names if (path := getattr(settings, name))}
+    return {name: _read(name, path) for name in FILES if (path := getattr(settings, name))}
 
 
 def _read(setting: str, path: str) -> bytes:
@@ -301,6 +302,23 @@ class Watch:
                 await self.look()
             except Exception:
                 log.exception("tls_watch_failed")
+
+    async def take(self, settings: Settings) -> None:
+        """Look at once, at the files that these settings name.
+
+        Raises:
+            ConfigError: they cannot be used; those of before stay in use.
+        """
+        try:
+            found = await asyncio.to_thread(read_files, settings)
+            made = await asyncio.to_thread(material_of, settings, found)
+        except Faulty as error:
+            raise ConfigError(str(error)) from None
+        if complaint := self._hand_on(made):
+            raise ConfigError(complaint)
+        self._settings, self._seen, self._done = settings, found, found
+        self._alarms.set(RELOAD_FAILED, None)
+        self._show_expiry()
 
     async def look(self) -> None:
         """Read the files once; act on what is there for the second time, and is new."""

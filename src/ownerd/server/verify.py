@@ -5,14 +5,17 @@ process that does it. This module is both sides: `check` is the parent, `main` t
 """
 
 import json
+import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from typing import Any, TypedDict
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from ownerd.consoles import PipeConsole
 from ownerd.server import exits
 
 
@@ -46,17 +49,25 @@ def refuse_damaged(directory: str) -> None:
 
 
 def _findings(directory: str) -> list[Finding]:
-    child = subprocess.run(
-        [sys.executable, "-m", "ownerd.server.verify", directory],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
+    try:
+        child = subprocess.run(
+            [sys.executable, "-m", "ownerd.server.verify", directory],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            process_group=0,  # Ctrl-C is for us, who then end it
+        )
+    except OSError as error:
+        raise exits.StoreFailed(f"cannot verify {directory}: {error.strerror}") from None
     if child.returncode < 0:
         name = signal.Signals(-child.returncode).name
         raise exits.StoreDamaged(
             f"the store in {directory} is torn: reading it ended with {name}; restore a copy"
         )
+    if child.returncode > 0:
+        last = child.stderr.strip().rpartition("\n")[2]
+        raise exits.StoreFailed(f"cannot verify {directory}: {last or 'no reason is known'}")
     report = json.loads(child.stdout)
     if "refused" in report:
         refusal = exits.StoreInUse if report["in_use"] else exits.StoreFailed
@@ -82,17 +93,24 @@ def _print(findings: list[Finding]) -> None:
     table.add_column("")
     for finding in findings:
         what = finding["error"] or " ".join(finding["keys"][:3])
-        table.add_row(finding["table"], f"{finding['rows']:,}", f"{finding['damaged']:,}", what)
-    Console().print(table)
+        table.add_row(
+            finding["table"], f"{finding['rows']:,}", f"{finding['damaged']:,}", Text(what)
+        )
+    PipeConsole().print_table(table)
 
 
 def _report(directory: str) -> dict[str, Any]:
     from ownerd.native import StoreError, StoreInUseError, verify
 
     try:
+        with suppress(FileNotFoundError, NotADirectoryError):  # of which `verify` says more
+            os.stat(os.path.join(directory, "journal"))
         findings = verify(directory)
     except StoreError as error:
         return {"refused": str(error), "in_use": isinstance(error, StoreInUseError)}
+    except OSError as error:
+        named = error.filename or directory
+        return {"refused": f"cannot use {named}: {error.strerror}", "in_use": False}
     names = ("table", "rows", "damaged", "keys", "error")
     return {
         "findings": [

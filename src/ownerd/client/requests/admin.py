@@ -266,17 +266,27 @@ def upsert_campaign(campaign_id: str, name: str, reason: str, request_id: str | 
 
 
 def signal_campaign(
-    campaign_id: str, signal: values.Signal, list_id: str, reason: str, request_id: str | None
-) -> Call[int]:
+    campaign_id: str,
+    signal: values.Signal,
+    list_id: str,
+    end_reservations: bool,
+    reason: str,
+    request_id: str | None,
+) -> Call[values.Signaled]:
     """Build `SignalCampaign`."""
     request = admin_pb2.SignalCampaignRequest(
         campaign_id=campaign_id,
         list_id=list_id,
         signal=cast(admin_pb2.CampaignSignal, signal),
+        end_reservations=end_reservations,
         reason=reason,
         request_id=fresh_request_id(request_id),
     )
-    return Call(ADMIN, "SignalCampaign", request, lambda response: response.revision)
+    return Call(ADMIN, "SignalCampaign", request, _read_signaled)
+
+
+def _read_signaled(response: Any) -> values.Signaled:
+    return values.Signaled(response.ended_reservation_count, response.revision)
 
 
 OUTCOME_UNKNOWN = (
@@ -373,6 +383,9 @@ def _read_imported(response: Any) -> values.Imported:
         overwritten_count=response.overwritten_count,
         expired_count=response.expired_count,
         revision=response.revision,
+        clock_offset=(
+            response.clock_offset.ToTimedelta() if response.HasField("clock_offset") else None
+        ),
     )
 
 

@@ -16,6 +16,7 @@ from cyclopts import Parameter, validators
 
 from ownerd import durations, limits
 from ownerd.ctl.commands.options import InSession, ListId, Session
+from ownerd.ctl.connect import diagnose
 from ownerd.ctl.connect.access import DEFAULT_DIAL
 from ownerd.ctl.terminal import progress
 from ownerd.ctl.terminal.exits import CtlError, Exit
@@ -189,7 +190,7 @@ def bench(
     plan = _plan(list_id, load)
     bar = progress.progress_bar(f"Loading {dial}", None, of_bytes=False)
     with _list_lent(list_id, use_existing, session), bar:
-        found = _drive(drive, dial, plan, load, _security(session, dial))
+        found = _drive(drive, dial, plan, load, session)
     session.printer.thing(COLUMNS, bench_row(list_id, dial, found))
 
 
@@ -270,9 +271,8 @@ def _delete(list_id: str, session: Session) -> None:
         warn(f"ownerctl: list {list_id} is left behind: {error}")
 
 
-def _drive(
-    drive: Drive, dial: str, plan: Plan, load: LoadOptions, security: DialSecurity
-) -> LoadResult:
+def _drive(drive: Drive, dial: str, plan: Plan, load: LoadOptions, session: Session) -> LoadResult:
+    security = _security(session, dial)
     try:
         found = drive(
             dial,
@@ -286,18 +286,26 @@ def _drive(
             **security.arguments(dial),
         )
     except (OSError, ValueError) as error:
-        raise CtlError(
-            Exit.UNAVAILABLE,
-            f'cannot reach a dial listener at "{dial}" ({error}); name the dial address of the'
-            " server with --dial or OWNERD_DIAL",
-        ) from error
+        raise _unreachable(dial, session, str(error)) from error
     if not found.calls:
+        if not found.errors:
+            raise _unreachable(dial, session, "no answer came")
         raise CtlError(
             Exit.UNAVAILABLE,
-            f"no call was answered with OK ({', '.join(_counts(found.errors)) or 'no answer'}); is"
+            f"no call was answered with OK ({', '.join(_counts(found.errors))}); is"
             f" {dial} the dial address of the server that --server names?",
         )
     return found
+
+
+def _unreachable(dial: str, session: Session, found: str) -> CtlError:
+    """Say why no call came through: what TLS with the listener lacks, or what was found."""
+    why = diagnose.complaint(dial, session.connection.access.tls, lambda: True) or found
+    return CtlError(
+        Exit.UNAVAILABLE,
+        f'cannot reach a dial listener at "{dial}" ({why}); name the dial address of the'
+        " server with --dial or OWNERD_DIAL",
+    )
 
 
 def bench_row(list_id: str, dial: str, found: LoadResult) -> Row:

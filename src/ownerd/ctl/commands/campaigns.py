@@ -4,7 +4,8 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from ownerd.ctl.commands.options import CampaignId, InSession, Reason, Session
+from ownerd.ctl.commands.options import CampaignId, InSession, Reason, Session, Yes
+from ownerd.ctl.terminal import confirm
 from ownerd.ctl.terminal.output import Column, Kind
 from ownerd.v1 import admin_pb2 as pb
 
@@ -16,6 +17,7 @@ SIGNAL_COLUMNS = (
     Column("campaign_id", "Campaign"),
     Column("signal", "Signal"),
     Column("list_id", "List"),
+    Column("ended_reservation_count", "Reservations ended", Kind.COUNT),
     Column("revision", "Revision", Kind.NUMBER),
 )
 
@@ -56,11 +58,36 @@ def list_all(*, session: InSession) -> None:
 
 @app.command
 def stop(
-    campaign_id: CampaignId, /, *, list_id: OneList = "", reason: Reason = "", session: InSession
+    campaign_id: CampaignId,
+    /,
+    *,
+    list_id: OneList = "",
+    end_reservations: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            help="End its reservations, for one whose dialers are dead. Asks; --yes does not.",
+        ),
+    ] = False,
+    reason: Reason = "",
+    yes: Yes = False,
+    session: InSession,
 ) -> None:
-    """Say that a campaign stopped: its reservations end, its ownership stays."""
+    """Say that a campaign stopped: changes nothing, calls in progress finish.
+
+    Is kept in the audit log.
+    """
     signal = pb.CAMPAIGN_SIGNAL_STOPPED
-    _signal(campaign_id, list_id, signal, reason, session, "stopped; its reservations ended")
+    request = pb.SignalCampaignRequest(
+        campaign_id=campaign_id, list_id=list_id, signal=signal, reason=reason
+    )
+    if not end_reservations:
+        _send(request, session, "stopped; nothing else changed")
+        return
+    request.end_reservations = True
+    if not yes:
+        _ask(request, session)
+    _send(request, session, "stopped; {ended} ended")
 
 
 @app.command
@@ -81,6 +108,20 @@ def reset(
     _signal(campaign_id, list_id, signal, reason, session, "reset; ownership is unchanged")
 
 
+def _ask(request: pb.SignalCampaignRequest, session: Session) -> None:
+    """Say how many dials are in progress, and ask: others may begin meanwhile."""
+    trial = pb.SignalCampaignRequest()
+    trial.CopyFrom(request)
+    trial.dry_run = True
+    would = session.connection.ask(session.connection.admin.SignalCampaign, trial)
+    dials = confirm.counted(would.ended_reservation_count, "dial")
+    question = (
+        f"End the reservations of {dials} in progress of campaign {request.campaign_id}"
+        f" ({_where(request)})? Others may then call the same people."
+    )
+    confirm.ask("end them", question, yes=False)
+
+
 def _signal(
     campaign_id: str,
     list_id: str,
@@ -92,13 +133,23 @@ def _signal(
     request = pb.SignalCampaignRequest(
         campaign_id=campaign_id, list_id=list_id, signal=signal, reason=reason
     )
+    _send(request, session, outcome)
+
+
+def _send(request: pb.SignalCampaignRequest, session: Session, outcome: str) -> None:
     connection = session.connection
     answer = connection.change(connection.admin.SignalCampaign, request)
     row = {
-        "campaign_id": campaign_id,
+        "campaign_id": request.campaign_id,
         "signal": outcome.split(";")[0],
-        "list_id": list_id or None,
+        "list_id": request.list_id or None,
+        "ended_reservation_count": answer.ended_reservation_count,
         "revision": answer.revision,
     }
-    where = f"list {list_id}" if list_id else "all lists"
-    session.printer.done(f"Campaign {campaign_id} {outcome} ({where}).", SIGNAL_COLUMNS, row)
+    ended = confirm.counted(answer.ended_reservation_count, "reservation")
+    what = f"{request.campaign_id} {outcome.format(ended=ended)} ({_where(request)})"
+    session.printer.done(f"Campaign {what}.", SIGNAL_COLUMNS, row)
+
+
+def _where(request: pb.SignalCampaignRequest) -> str:
+    return f"list {request.list_id}" if request.list_id else "all lists"

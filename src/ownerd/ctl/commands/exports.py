@@ -3,7 +3,6 @@
 Invariant: the named file is either what it was before or the complete export.
 """
 
-import sys
 from itertools import chain
 from typing import Annotated, TextIO
 
@@ -13,7 +12,7 @@ from cyclopts import Parameter
 from ownerd.ctl.commands.options import STREAM, Campaigns, InOutFile, InSession, ListId, Session
 from ownerd.ctl.terminal import outfiles
 from ownerd.ctl.terminal.csvfile import ColumnOptions, Writer
-from ownerd.ctl.terminal.output import Column, Kind
+from ownerd.ctl.terminal.output import Column, Kind, data_out
 from ownerd.ctl.terminal.progress import progress_bar
 from ownerd.v1 import admin_pb2 as pb
 
@@ -36,7 +35,7 @@ def export(
     """Write the owned records of a list to a CSV file, expirations as RFC 3339 in UTC."""
     request = pb.ExportOwnershipRequest(list_id=list_id, campaign_ids=campaigns)
     if file == STREAM:
-        _write(request, columns, sys.stdout, session)
+        _write(request, columns, data_out(), session)
         return
     with outfiles.replaced(file) as text:
         exported_count = _write(request, columns, text, session)
@@ -51,30 +50,19 @@ def _write(
 ) -> int:
     """Stream the rows into `text`; return how many there were."""
     connection, written_count = session.connection, 0
-    total = _total(request, session) if sys.stderr.isatty() else None
     stream = connection.admin.ExportOwnership(
         request, timeout=connection.stream_timeout_s, metadata=connection.metadata()
     )
     try:
         first = next(stream, pb.ExportOwnershipResponse())  # refused? Then not even a header
-        writer = Writer(text, columns)
-        with progress_bar("Exporting", total, of_bytes=False) as bar:
+        writer = Writer(text, columns, spreadsheet_safe=session.printer.spreadsheet_safe)
+        with progress_bar("Exporting", None, of_bytes=False) as bar:
             for answer in chain((first,), stream):
                 writer.write(answer.rows)
                 written_count += len(answer.rows)
                 bar.at(written_count)
     except grpc.RpcError as error:
-        raise connection.explain(error) from error
+        raise connection.explain(error, request) from error
     finally:
         stream.cancel()
     return written_count
-
-
-def _total(request: pb.ExportOwnershipRequest, session: Session) -> int:
-    """Return about how many rows will come, for the bar."""
-    connection = session.connection
-    answer = connection.ask(
-        connection.admin.ListOwners, pb.ListOwnersRequest(list_id=request.list_id)
-    )
-    wanted = set(request.campaign_ids)
-    return sum(o.owned_count for o in answer.owners if not wanted or o.campaign_id in wanted)

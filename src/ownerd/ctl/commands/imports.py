@@ -82,11 +82,24 @@ def import_ownership(
             session.connection,
             head,
             binary,
-            lambda: Reader(binary, name, columns, assume_utc=assume_utc),
+            lambda: Reader(
+                binary,
+                name,
+                columns,
+                assume_utc=assume_utc,
+                spreadsheet_safe=session.printer.spreadsheet_safe,
+            ),
         )
     row = {column.key: getattr(answer, column.key, None) for column in COLUMNS}
     row |= {"list_id": list_id, "unowned_count": unowned_count}
     session.printer.thing(COLUMNS, row, message=f"Imported {name} into list {list_id}.")
+    if answer.HasField("clock_offset"):
+        print(
+            f"ownerctl: the server's time is {answer.clock_offset.ToSeconds():+,} s off its wall "
+            "clock, and expirations were judged by it: see the alarm CLOCK_OFF of `ownerctl "
+            "status`",
+            file=sys.stderr,
+        )
 
 
 @contextmanager
@@ -188,7 +201,7 @@ class _Upload:
         if reason == "IMPORT_CUT_SHORT":  # whether it can be reached by now is no matter
             self.left_rows = True
             return CtlError(exit_of_status(error.code()), f"{error.details()} ({_ROWS_COUNTED})")
-        told = self._connection.explain(error)
+        told = self._connection.explain(error, self._head)
         if note := import_note(error.code(), reason, ended=self._ended):
             self.left_rows = True
             return CtlError(told.exit_code, f"{told}; {note}")

@@ -5,7 +5,8 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from ownerd.ctl.commands import policies
-from ownerd.ctl.commands.options import InSession, ListId, PolicyOptions, Reason
+from ownerd.ctl.commands.options import InSession, ListId, PolicyOptions, Reason, Session, Yes
+from ownerd.ctl.terminal import confirm
 from ownerd.ctl.terminal.output import Column, Kind
 from ownerd.v1 import admin_pb2 as pb
 
@@ -68,14 +69,32 @@ def delete(
     ] = False,
     etag: Annotated[str, Parameter(help="Only if its ETag is still this one.")] = "",
     reason: Reason = "",
+    yes: Yes = False,
     session: InSession,
 ) -> None:
-    """Delete a contact list."""
+    """Delete a contact list. Asks if that ends ownership or reservations; --yes does not."""
     request = pb.DeleteContactListRequest(list_id=list_id, force=force, etag=etag, reason=reason)
     connection = session.connection
+    if not yes:
+        _ask(request, session)
     answer = connection.change(connection.admin.DeleteContactList, request)
     row = {"list_id": list_id, "revision": answer.revision}
     session.printer.done(f"Deleted list {list_id}.", DELETED, row)
+
+
+def _ask(request: pb.DeleteContactListRequest, session: Session) -> None:
+    """Ask if the deletion would end anything; not where the server would refuse it."""
+    trial = pb.DeleteContactListRequest()
+    trial.CopyFrom(request)
+    trial.dry_run = True
+    would = session.connection.ask(session.connection.admin.DeleteContactList, trial)
+    if would.owned_count and not request.force:
+        return
+    counts = ((would.owned_count, "ownership"), (would.reserved_count, "reservation"))
+    ends = [confirm.counted(count, noun) for count, noun in counts if count]
+    if ends:
+        question = f"Delete list {request.list_id}, and end {' and '.join(ends)}?"
+        confirm.ask("delete it", question, yes=False)
 
 
 DELETED = (Column("list_id", "List"), Column("revision", "Revision", Kind.NUMBER))

@@ -84,6 +84,7 @@ Campaigns = Annotated[
         name="--campaign", negative="", help="Only this campaign; may be given several times."
     ),
 ]
+Yes = Annotated[bool, Parameter(negative="", help="Do not ask.")]
 InOutFile = Annotated[Path, Parameter(allow_leading_hyphen=True, validator=check_file)]
 Length = Annotated[int, Parameter(converter=read_length, n_tokens=1, metavar="DURATION")]
 Instant = Annotated[int, Parameter(converter=read_instant, n_tokens=1, metavar="TIME")]

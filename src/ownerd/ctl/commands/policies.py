@@ -6,7 +6,8 @@ from cyclopts import App, Parameter
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from ownerd import durations
-from ownerd.ctl.commands.options import InSession, ListId, PolicyOptions, Reason
+from ownerd.ctl.commands.options import InSession, ListId, PolicyOptions, Reason, Session, Yes
+from ownerd.ctl.terminal import confirm
 from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.ctl.terminal.output import Column, Kind, Row
 from ownerd.v1 import admin_pb2 as pb
@@ -50,11 +51,13 @@ def change(
     policy: PolicyOptions = PolicyOptions(),
     etag: Annotated[str, Parameter(help="Change it only if its ETag is still this one.")] = "",
     reason: Reason = "",
+    yes: Yes = False,
     session: InSession,
 ) -> None:
     """Change the policy of a list: only what you name.
 
-    A new duration counts for every owned record at once, from now on.
+    A new duration counts for every owned record at once, from now on. Asks if any ownership expires
+    sooner by it; --yes does not.
     """
     message, paths = policy_message(policy)
     if not paths:
@@ -69,8 +72,26 @@ def change(
         reason=reason,
     )
     connection = session.connection
+    if {"duration", "no_expiration"} & set(paths) and not yes:
+        _ask(request, session)
     answer = connection.change(connection.admin.UpdateOwnershipPolicy, request)
     session.printer.thing(COLUMNS, list_row(answer.list), message=f"Changed list {list_id}.")
+
+
+def _ask(request: pb.UpdateOwnershipPolicyRequest, session: Session) -> None:
+    """Ask if any ownership would expire sooner."""
+    trial = pb.UpdateOwnershipPolicyRequest()
+    trial.CopyFrom(request)
+    trial.dry_run = True
+    would = session.connection.ask(session.connection.admin.UpdateOwnershipPolicy, trial)
+    if would.shortened_count:
+        owned = confirm.counted(would.shortened_count, "owned record")
+        length = durations.format(request.policy.duration.ToNanoseconds())
+        question = (
+            f"Shorten the ownership of {owned} of list {request.list_id}, which then"
+            f" {'expires' if would.shortened_count == 1 else 'expire'} in {length}?"
+        )
+        confirm.ask("shorten it", question, yes=False)
 
 
 def policy_message(options: PolicyOptions) -> tuple[pb.OwnershipPolicy, list[str]]:

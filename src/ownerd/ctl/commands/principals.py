@@ -14,8 +14,8 @@ from cyclopts import App, Parameter, validators
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from ownerd import durations
-from ownerd.ctl.commands.options import InSession, Length, Reason, Session
-from ownerd.ctl.terminal import outfiles, times
+from ownerd.ctl.commands.options import InSession, Length, Reason, Session, Yes
+from ownerd.ctl.terminal import confirm, outfiles, times
 from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.ctl.terminal.output import Column, Kind, Row, warn
 from ownerd.v1 import admin_pb2 as pb
@@ -82,6 +82,7 @@ ANSWER = (
     Column("explanation", "Why"),
 )
 
+TOKENS_AT_ONCE = 2  # of one principal that are valid
 PrincipalId = Annotated[str, Parameter(help="The principal.")]
 Several = Parameter(negative="")
 PerSecond = Parameter(validator=validators.Number(gte=0))
@@ -198,12 +199,18 @@ def rotate(
     token_ttl: TokenTtl = None,
     save_token: SaveToken = None,
     reason: Reason = "",
+    yes: Yes = False,
     session: InSession,
 ) -> None:
     """Make another token; the one before stays valid, so that clients can go over to the new one.
 
-    Two are valid at a time: a third ends the oldest. End the old one with `principal revoke --old`.
+    Two are valid at a time: a third ends the oldest, and asks before; --yes does not. End the old
+    one with `principal revoke --old`.
     """
+    if not yes and (old := _valid_tokens(_get(principal_id, session))[: 1 - TOKENS_AT_ONCE]):
+        ids = ", ".join(token.token_id for token in old)
+        question = f"Make a token, and end {confirm.counted(len(old), 'token')} ({ids})"
+        confirm.ask("end it", f"{question} of principal {principal_id}?", yes=False)
     request = pb.RotateTokenRequest(
         principal_id=principal_id, token_ttl=_ttl(token_ttl), reason=reason
     )
@@ -285,9 +292,13 @@ def change(
     ] = None,
     etag: Annotated[str, Parameter(help="Change it only if its ETag is still this one.")] = "",
     reason: Reason = "",
+    yes: Yes = False,
     session: InSession,
 ) -> None:
-    """Change a principal: only what you name. Its rights: see grant and ungrant."""
+    """Change a principal: only what you name. Its rights: see grant and ungrant.
+
+    Asks if a certificate name of it is no longer its own; --yes does not.
+    """
     if certificate_names and no_certificate_names:
         raise CtlError(Exit.USAGE, "give --certificate-name or --no-certificate-names, not both")
     names = certificate_names if certificate_names or no_certificate_names else None
@@ -301,7 +312,18 @@ def change(
     if not given:
         raise CtlError(Exit.USAGE, "nothing to change; name a setting, such as --calls-per-s 100")
     principal = pb.Principal(principal_id=principal_id, **given)
+    if names is not None and not yes:
+        _ask_about_names(principal_id, names, session)
     _update(principal, list(given), etag, reason, session)
+
+
+def _ask_about_names(principal_id: str, names: Sequence[str], session: Session) -> None:
+    """Ask if somebody who signs in with a certificate no longer could."""
+    had = _get(principal_id, session).certificate_names
+    if gone := [name for name in had if name not in names]:
+        what = f"{confirm.counted(len(gone), 'certificate name')} ({', '.join(gone)})"
+        question = f"Take {what} from principal {principal_id}?"
+        confirm.ask("take it away", question, yes=False)
 
 
 @app.command
@@ -332,9 +354,13 @@ def ungrant(
     rights: Rights,
     patterns: Patterns = Patterns(),
     reason: Reason = "",
+    yes: Yes = False,
     session: InSession,
 ) -> None:
-    """Take rights from a principal: all grants of a right, or with patterns just that grant."""
+    """Take rights from a principal: all grants of a right, or with patterns just that grant.
+
+    Shows which and asks; --yes skips both.
+    """
     principal = _get(principal_id, session)
     if patterns == Patterns():
         numbers = {RIGHTS[name] for name in rights}
@@ -350,6 +376,9 @@ def ungrant(
             f"principal {principal_id} has no such grant, nothing was changed; it may:"
             f" {'; '.join(map(_may, principal.grants)) or 'nothing'}",
         )
+    gone = [each for each in principal.grants if each not in left]
+    what = f"{confirm.counted(len(gone), 'grant')} ({'; '.join(map(_may, gone))})"
+    confirm.ask("take it away", f"Take {what} from principal {principal_id}?", yes=yes)
     del principal.grants[:]
     principal.grants.extend(left)
     _update(principal, ["grants"], principal.etag, reason, session)
@@ -381,16 +410,23 @@ def revoke(
         bool, Parameter(negative="", help="End all of its tokens but the newest.")
     ] = False,
     reason: Reason = "",
+    yes: Yes = False,
     session: InSession,
 ) -> None:
-    """End tokens of a principal, at once."""
+    """End tokens of a principal, at once. Says how many and asks; --yes does not."""
     if sum((bool(token_ids), all_tokens, old)) != 1:
         raise CtlError(
             Exit.USAGE, "say which tokens to end: exactly one of their ids, --all and --old"
         )
     connection = session.connection
-    if old:
-        token_ids = tuple(token.token_id for token in _get(principal_id, session).tokens[:-1])
+    if old or not yes:
+        tokens = _valid_tokens(_get(principal_id, session))
+        if old:
+            token_ids = tuple(token.token_id for token in tokens[:-1])
+        ends = [token for token in tokens if all_tokens or token.token_id in token_ids]
+        if ends:
+            what = confirm.counted(len(ends), "token")
+            confirm.ask("end them", f"End {what} of principal {principal_id}?", yes=yes)
     request = pb.RevokeTokensRequest(
         principal_id=principal_id, all_tokens=all_tokens, token_ids=token_ids, reason=reason
     )
@@ -404,9 +440,20 @@ def revoke(
 
 
 @app.command
-def delete(principal_id: PrincipalId, /, *, reason: Reason = "", session: InSession) -> None:
-    """Delete a principal with all its tokens, at once."""
+def delete(
+    principal_id: PrincipalId, /, *, reason: Reason = "", yes: Yes = False, session: InSession
+) -> None:
+    """Delete a principal with all its tokens, at once. Says how many and asks; --yes does not."""
     connection = session.connection
+    if not yes:
+        found = _get(principal_id, session)
+        names = len(found.certificate_names)
+        ends = [
+            confirm.counted(len(_valid_tokens(found)), "token"),
+            *([confirm.counted(names, "certificate name")] if names else []),
+        ]
+        question = f"Delete principal {principal_id}, with {' and '.join(ends)}?"
+        confirm.ask("delete it", question, yes=False)
     request = pb.DeletePrincipalRequest(principal_id=principal_id, reason=reason)
     answer = connection.change(connection.admin.DeletePrincipal, request)
     row = {"principal_id": principal_id, "revision": answer.revision}
@@ -451,6 +498,16 @@ def _get(principal_id: str, session: Session) -> pb.Principal:
     request = pb.GetPrincipalRequest(principal_id=principal_id)
     answer: pb.GetPrincipalResponse = connection.ask(connection.admin.GetPrincipal, request)
     return answer.principal
+
+
+def _valid_tokens(principal: pb.Principal) -> list[pb.Token]:
+    """Return those of its tokens that can still be used, oldest first."""
+    now_ns = times.now_ns()
+    return [
+        token
+        for token in principal.tokens
+        if not token.HasField("expire_time") or token.expire_time.ToNanoseconds() > now_ns
+    ]
 
 
 def _print_principal(principal: pb.Principal, session: Session, message: str = "") -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ownerd.ctl.commands import owners, records
-from ownerd.ctl.commands.options import Campaigns, InSession, ListId, Reason, Session
+from ownerd.ctl.commands.options import Campaigns, InSession, ListId, Reason, Session, Yes
 from ownerd.ctl.terminal import confirm, times
 from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.ctl.terminal.output import Column, Kind, show_rows
@@ -42,7 +42,7 @@ def release(
         bool, Parameter(negative="", help="End the reservations of dials in progress too.")
     ] = False,
     reason: Reason = "",
-    yes: Annotated[bool, Parameter(negative="", help="Do not ask.")] = False,
+    yes: Yes = False,
     dry_run: Annotated[bool, Parameter(negative="", help="Only show what it would do.")] = False,
     session: InSession,
 ) -> None:
@@ -126,7 +126,7 @@ def _release_records(
 ) -> None:
     connection, list_id = session.connection, request.list_id
     if dry_run or not yes:
-        would = pb.ReleaseRecordsResponse(released_count=_show_holders(request, session))
+        would = _show_owned(request, session)
         what = _what(list_id, would.released_count)
         if dry_run:
             return _print_outcome(f"Would release {what}.", list_id, would, session, dry_run=True)
@@ -139,14 +139,16 @@ def _release_records(
     _print_outcome(f"Released {what}.", list_id, answer, session)
 
 
-def _show_holders(request: pb.ReleaseRecordsRequest, session: Session) -> int:
-    """Show who holds the records on stderr; return how many of them are owned."""
-    rows = [
-        records.get_holder(request.list_id, record_id, session)
-        for record_id in dict.fromkeys(request.record_ids)
-    ]
-    show_rows(records.HOLDER_COLUMNS, rows, times.now_ns())
-    return sum(row["kind"] == "owned" for row in rows)
+def _show_owned(request: pb.ReleaseRecordsRequest, session: Session) -> pb.ReleaseRecordsResponse:
+    """Show on stderr which of the records are owned, and by whom."""
+    trial = pb.ReleaseRecordsRequest()
+    trial.CopyFrom(request)
+    trial.dry_run = True
+    connection = session.connection
+    would: pb.ReleaseRecordsResponse = connection.ask(connection.admin.ReleaseRecords, trial)
+    if would.records:
+        show_rows(records.COLUMNS, list(map(records.record_row, would.records)), times.now_ns())
+    return would
 
 
 def _what(list_id: str, owned_count: int, reserved_count: int = 0) -> str:

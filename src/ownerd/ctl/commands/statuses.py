@@ -1,6 +1,7 @@
 """`ownerctl status`: how the server is."""
 
 from ownerd.ctl.commands.options import InSession
+from ownerd.ctl.terminal.exits import Exit
 from ownerd.ctl.terminal.output import Column, Kind, Row
 from ownerd.v1 import admin_pb2 as pb
 
@@ -8,6 +9,7 @@ COLUMNS = (
     Column("server", "Server"),
     Column("version", "Version"),
     Column("lmdb_version", "LMDB"),
+    Column("dial_listener", "Dial listener", absent="not said"),
     Column("start_time", "Started (UTC)", Kind.TIME),
     Column("uptime", "Uptime", Kind.ROUGH_LENGTH),
     Column("time", "Server time (UTC)", Kind.TIME),
@@ -30,13 +32,14 @@ PLAIN_FIELDS = (
 ).split()
 
 
-def status(*, session: InSession) -> None:
-    """Show the server's version, sizes, backlog and alarms."""
+def status(*, session: InSession) -> Exit:
+    """Show the server's version, sizes, backlog and alarms; exit code 16 if an alarm is up."""
     connection = session.connection
     answer = connection.ask(connection.admin.GetServerStatus, pb.GetServerStatusRequest())
     session.printer.thing(
         COLUMNS, status_row(connection.server, answer), now_ns=answer.time.ToNanoseconds()
     )
+    return Exit.ALARM if answer.alarms else Exit.OK
 
 
 def status_row(server: str, answer: pb.GetServerStatusResponse) -> Row:
@@ -44,6 +47,7 @@ def status_row(server: str, answer: pb.GetServerStatusResponse) -> Row:
     return {
         "server": server,
         **{name: getattr(answer, name) for name in PLAIN_FIELDS},
+        "dial_listener": answer.dial_listener or None,
         "start_time": answer.start_time.ToNanoseconds(),
         "uptime": answer.uptime.ToNanoseconds(),
         "time": answer.time.ToNanoseconds(),

@@ -17,16 +17,20 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 import grpc
 from google.protobuf.message import Message
 
+from ownerd import machine
 from ownerd.client.credentials import Metadata, TokenSource
+from ownerd.client.errors import error_info
 from ownerd.client.requests.call import PAGE_SIZE, fresh_request_id
 from ownerd.client.transport import ChannelFactory, call_options
-from ownerd.ctl.connect import diagnose
+from ownerd.ctl.connect import diagnose, words
 from ownerd.ctl.connect.access import DEFAULT_SERVER, Access
 from ownerd.ctl.terminal.exits import CtlError, Exit, exit_of_status
+from ownerd.v1 import admin_pb2
 from ownerd.v1.admin_pb2_grpc import AdminServiceStub
 from ownerd.v1.dial_pb2_grpc import DialServiceStub
 
 DEFAULT_TIMEOUT_S = 30.0
+GRPC_THREADS = 12  # that a channel may start; without them gRPC ends the process
 
 CHANNEL_OPTIONS = [
     *call_options(tries=4, backoff_multiplier=3),  # a little over a second: a person waits
@@ -79,11 +83,14 @@ class Connection:
 
     def _make_channel(self) -> grpc.Channel:
         try:
+            machine.need_threads(GRPC_THREADS)
             factory = ChannelFactory(self.access.tls, CHANNEL_OPTIONS)
         except OSError as error:
             raise CtlError(Exit.USAGE, f"cannot read {error.filename}: {error.strerror}") from error
         except ValueError as error:
             raise CtlError(Exit.USAGE, str(error)) from error
+        except machine.TooLittle as error:
+            raise CtlError(Exit.INTERNAL, str(error)) from error
         channel: grpc.Channel = factory.open(grpc, self.server)
         return channel
 
@@ -106,7 +113,7 @@ class Connection:
         try:
             return rpc(request, timeout=self.timeout_s, metadata=self.metadata())
         except grpc.RpcError as error:
-            raise self.explain(error) from error
+            raise self.explain(error, request) from error
 
     def change(self, rpc: "grpc.UnaryUnaryMultiCallable[Any, Answer]", request: Any) -> Answer:
         """Send a change under a fresh request_id, so that a retry cannot do it twice (R20)."""
@@ -131,8 +138,8 @@ class Connection:
                 return
             request.page_token = answer.next_page_token
 
-    def explain(self, error: grpc.RpcError) -> CtlError:
-        """Return what a failed call means to a person."""
+    def explain(self, error: grpc.RpcError, request: object = None) -> CtlError:
+        """Return what a failed call means to a person who asked for `request`."""
         status, details = error.code(), " ".join((error.details() or "").split())
         if status is grpc.StatusCode.UNAVAILABLE and (reason := self._unreachable()):
             return CtlError(
@@ -155,7 +162,26 @@ class Connection:
             )
         if status is grpc.StatusCode.UNAUTHENTICATED:
             return CtlError(Exit.PERMISSION, f"{details or status.name}; {self._token_hint()}")
-        return CtlError(exit_of_status(status), details or status.name)
+        said = words.in_commands(details or status.name)
+        info = error_info(error)
+        reason = "" if info is None else info.reason
+        if meant := words.meant(reason, request, self._existing):
+            said = f"{said}; {meant}"
+        return CtlError(exit_of_status(status), said)
+
+    def _existing(self, known: words.Known) -> Iterator[str]:
+        """Yield the ids that exist, as far as the caller may see them."""
+        request = getattr(admin_pb2, f"{known.rpc}Request")(page_size=PAGE_SIZE)
+        rpc = getattr(self.admin, known.rpc)
+        while True:
+            try:
+                answer = rpc(request, timeout=self.timeout_s, metadata=self.metadata())
+            except grpc.RpcError:
+                return
+            yield from (getattr(item, known.field) for item in getattr(answer, known.items))
+            if not answer.next_page_token:
+                return
+            request.page_token = answer.next_page_token
 
     def _token_hint(self) -> str:
         if self.access.token is not None:

@@ -50,6 +50,8 @@ def _tls_complaint(address: tuple[str, int], tls: Tls) -> str:
     except ssl.SSLCertVerificationError as error:
         return f"its certificate is not trusted: {error.verify_message}"
     except ssl.SSLError as error:
+        if "CERTIFICATE_REQUIRED" in (error.reason or "") and tls.cert_file is None:
+            return "it wants your certificate, see --cert and --key"
         return f"no TLS with it, {(error.reason or str(error)).replace('_', ' ').lower()}"
     # After the handshake, which is when a server looks at the client's certificate.
     if tls.cert_file is None:

@@ -3,7 +3,7 @@
 import sys
 
 from ownerd.ctl.terminal.exits import CtlError, Exit
-from ownerd.ctl.terminal.output import clean
+from ownerd.printable import clean
 
 
 def need_terminal(what: str) -> None:
@@ -16,6 +16,27 @@ def need_terminal(what: str) -> None:
         raise CtlError(
             Exit.USAGE, f"stdin is no terminal to ask at; say --yes to {what} without being asked"
         )
+
+
+def ask(what: str, question: str, *, yes: bool) -> None:
+    """Ask, unless that was answered on the command line.
+
+    Args:
+        what: the verb, for whoever cannot be asked.
+        question: what happens, with how many it happens to.
+        yes: whether --yes was said.
+
+    Raises:
+        CtlError: DECLINED; or USAGE, nobody can be asked.
+    """
+    if not yes:
+        need_terminal(what)
+        confirm(question)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return `1 record`, `2,000 records`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def confirm(question: str) -> None:

@@ -16,6 +16,7 @@ from cyclopts import Group, Parameter
 from ownerd import limits
 from ownerd.ctl.terminal import times
 from ownerd.ctl.terminal.exits import CtlError, Exit
+from ownerd.ctl.terminal.output import csv_writer, unguarded
 from ownerd.v1 import admin_pb2 as pb
 
 MAX_BYTES = {
@@ -65,13 +66,20 @@ class Reader:
     """
 
     def __init__(
-        self, binary: BinaryIO, file_name: str, columns: ColumnOptions, *, assume_utc: bool
+        self,
+        binary: BinaryIO,
+        file_name: str,
+        columns: ColumnOptions,
+        *,
+        assume_utc: bool,
+        spreadsheet_safe: bool = False,
     ) -> None:
         self.unowned_count = 0
         self.read_bytes = 0
         self._file_name = file_name
         self._columns = columns
         self._assume_utc = assume_utc
+        self._as_written = unguarded if spreadsheet_safe else str
         self._binary = binary
         self._csv = csv.reader(self._lines(), strict=True)
         self._line = 1
@@ -162,6 +170,7 @@ class Reader:
         return message
 
     def _text(self, text: str, column: str, what: str) -> str:
+        text = self._as_written(text)
         length = len(text.encode())
         if not text and what != "campaign name":
             raise self._broken(f'column "{column}" is empty; a {what} has 1 byte or more')
@@ -191,15 +200,18 @@ class Reader:
 class Writer:
     """Writes owned rows as CSV, the header first; a column named "" is left out."""
 
-    def __init__(self, text: TextIO, columns: ColumnOptions) -> None:
+    def __init__(
+        self, text: TextIO, columns: ColumnOptions, *, spreadsheet_safe: bool = False
+    ) -> None:
         named = zip(columns.names(), WRITERS, strict=True)
         titles, self._writers = zip(*((name, write) for name, write in named if name), strict=True)
-        self._csv = csv.writer(text, lineterminator="\n")
-        self._csv.writerow(titles)
+        self._write = csv_writer(text, spreadsheet_safe=spreadsheet_safe)
+        self._write(titles)
 
     def write(self, rows: Iterable[pb.OwnershipRow]) -> None:
         """Write rows; expirations as RFC 3339 in UTC, an empty cell for none."""
-        self._csv.writerows([write(row) for write in self._writers] for row in rows)
+        for row in rows:
+            self._write([write(row) for write in self._writers])
 
 
 def _written_expiration(row: pb.OwnershipRow) -> str:

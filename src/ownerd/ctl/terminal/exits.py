@@ -33,9 +33,10 @@ class Exit(IntEnum):
     EXHAUSTED = 10, "the server's queue or store is full, or you are over your rate limit"
     PERMISSION = 11, "you may not do this, or did not say who you are"
     INPUT_FILE = 12, "the input file is broken or unreadable; nothing was imported"
-    INTERNAL = 13, "a defect in ownerctl or the server"
+    INTERNAL = 13, "a defect, or the machine gave too few descriptors, threads or memory"
     OUTPUT_FILE = 14, "the output could not be written"
     NOT_BUILT = 15, "ownerd was installed without a part that the command needs"
+    ALARM = 16, "an alarm is up, says `status`"
     INTERRUPTED = 130, "interrupted by Ctrl-C"
 
 

@@ -8,21 +8,23 @@ Tables are for people and may change. No sentence for people, on stdout or stder
 """
 
 import csv
-import json
+import io
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import zip_longest
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ownerd import durations
+from ownerd import durations, streams
+from ownerd.consoles import PipeConsole
 from ownerd.ctl.terminal import times
+from ownerd.printable import clean, json_text
 
 Form = Literal["table", "json", "jsonl", "csv"]
 Row = Mapping[str, Any]
@@ -50,6 +52,9 @@ class Kind(Enum):
     ROUGH_LENGTH = "rough length"  # tables round it
 
 
+# What a spreadsheet takes for the begin of a formula, and what stands before such a text here.
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20", "'")
+
 FOLDED = (Kind.TEXT, Kind.TEXTS, Kind.LINES)  # what goes on in the next line where room is short
 
 
@@ -64,19 +69,12 @@ class Column:
     in_list: bool = True  # False: not in a table of many, for want of room
 
 
-class PipeConsole(Console):
-    """A console that leaves it to `main` what happens when the reader of a pipe has gone."""
-
-    def on_broken_pipe(self) -> None:
-        """Go on with the BrokenPipeError; rich itself would exit with 1, which means a no here."""
-        raise BrokenPipeError
-
-
 class Printer:
     """Prints to stdout in one form."""
 
-    def __init__(self, form: Form = "table") -> None:
+    def __init__(self, form: Form = "table", *, spreadsheet_safe: bool = False) -> None:
         self.form = form
+        self.spreadsheet_safe = spreadsheet_safe
         self.console = _console()
 
     def rows(
@@ -108,7 +106,7 @@ class Printer:
         if self.form == "json":
             _print_json({key: [json_row(columns, row) for row in rows], **(extra or {})})
         elif rows:
-            self.console.print(list_table(columns, rows, total, now_ns or times.now_ns()))
+            self.console.print_table(list_table(columns, rows, total, now_ns or times.now_ns()))
         else:
             self.say(empty)
 
@@ -117,10 +115,14 @@ class Printer:
     ) -> None:
         """Print rows as jsonl or csv while they come."""
         if self.form == "csv":
-            _print_csv(columns, rows, with_header)
+            write = csv_writer(data_out(), spreadsheet_safe=self.spreadsheet_safe)
+            if with_header:
+                write([column.key for column in columns])
+            for row in rows:
+                write([_csv_value(column, row.get(column.key)) for column in columns])
             return
         for row in rows:
-            _print_json_line(json_row(columns, row))
+            _print_json(json_row(columns, row), indent=None)
 
     def blocks(self, columns: Sequence[Column], rows: Iterable[Row]) -> None:
         """Print rows as text while they come: no heading, and as wide as a time and a count are."""
@@ -148,7 +150,7 @@ class Printer:
         else:
             if message:
                 self.say(message)
-            self.console.print(thing_table(columns, row, now_ns or times.now_ns()))
+            self.console.print_table(thing_table(columns, row, now_ns or times.now_ns()))
 
     def done(self, message: str, columns: Sequence[Column], row: Row) -> None:
         """Print the outcome of a change: a sentence for people, the values for programs."""
@@ -168,8 +170,14 @@ class Printer:
 
 
 def warn(message: str) -> None:
-    """Print a sentence to stderr, where it does not mix with the result."""
-    _say(PipeConsole(stderr=True), message)
+    """Print a sentence to stderr, where it does not mix with the result.
+
+    Nobody is there to miss it where stderr takes none.
+    """
+    try:
+        _say(PipeConsole(stderr=True), message)
+    except OSError:
+        streams.drop(sys.stderr)
 
 
 def _say(console: Console, message: str) -> None:
@@ -184,17 +192,11 @@ def masked(text: str) -> str:
 
 def show_rows(columns: Sequence[Column], rows: Sequence[Row], now_ns: int) -> None:
     """Print a table to stderr: what a person should see before answering a question."""
-    PipeConsole(stderr=True, highlight=False).print(list_table(columns, rows, None, now_ns))
+    console = PipeConsole(stderr=True, highlight=False)
+    console.print_table(list_table(columns, rows, None, now_ns))
 
 
-def clean(text: str) -> str:
-    """Return the text with control characters spelled out: ids are anyone's, terminals obey."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def _console() -> Console:
+def _console() -> PipeConsole:
     width = None if sys.stdout.isatty() else PIPE_WIDTH
     return PipeConsole(highlight=False, width=width, emoji=False, markup=False)
 
@@ -298,20 +300,57 @@ def _json_value(column: Column, value: Any) -> Any:
     return value
 
 
-def _print_json(value: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+def _print_json(value: Mapping[str, Any], indent: int | None = 2) -> None:
+    out = data_out()
+    out.write(json_text(value, ascii_only=not _is_utf8(out), indent=indent) + "\n")
 
 
-def _print_json_line(value: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+def data_out() -> TextIO:
+    """Return stdout for what programs read: UTF-8 and untouched, but where it is a terminal."""
+    out = sys.stdout
+    if isinstance(out, io.TextIOWrapper) and not out.isatty():
+        out.reconfigure(encoding="utf-8", errors="strict", newline="")
+    return out
 
 
-def _print_csv(columns: Sequence[Column], rows: Iterable[Row], with_header: bool) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    if with_header:
-        writer.writerow([column.key for column in columns])
-    for row in rows:
-        writer.writerow([_csv_value(column, row.get(column.key)) for column in columns])
+def _is_utf8(out: TextIO) -> bool:
+    return (out.encoding or "utf-8").lower().replace("-", "") == "utf8"
+
+
+def csv_writer(out: TextIO, *, spreadsheet_safe: bool = False) -> Callable[[Sequence[Any]], object]:
+    """Return what writes a row of cells: exactly as they are, or clean where it is a terminal.
+
+    With `spreadsheet_safe` no text begins as a formula does: `'` stands before it, which
+    `unguarded` takes away again.
+    """
+    writer = csv.writer(_Lines(out), lineterminator="\r\n")
+    if out.isatty():
+        return lambda cells: writer.writerow([clean(str(cell)) for cell in cells])
+    if spreadsheet_safe:
+        return lambda cells: writer.writerow(map(_guarded, cells))
+    return writer.writerow
+
+
+def _guarded(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
+
+
+def unguarded(cell: str) -> str:
+    """Return a text as it was before it was made safe for a spreadsheet."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA_STARTS) else cell
+
+
+class _Lines:
+    """Ends lines with a newline alone, for csv's writer.
+
+    It is told that they end with both, so that it quotes a cell that has either.
+    """
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def write(self, line: str) -> object:
+        return self._out.write(line[:-2] + "\n")
 
 
 def _csv_value(column: Column, value: Any) -> Any:

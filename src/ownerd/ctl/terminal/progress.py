@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -14,6 +13,9 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+
+from ownerd.consoles import PipeConsole
+from ownerd.printable import clean
 
 
 class Bar(Protocol):
@@ -29,7 +31,7 @@ class Bar(Protocol):
 class _RichBar:
     def __init__(self, progress: Progress, description: str, total: int | None) -> None:
         self._progress = progress
-        self._task = progress.add_task(description, total=total)
+        self._task = progress.add_task(clean(description), total=total)
 
     def at(self, done: int) -> None:
         self._progress.update(self._task, completed=done)
@@ -56,11 +58,16 @@ def progress_bar(description: str, total: int | None, *, of_bytes: bool) -> Iter
         total: What 100 % is; None: not known.
         of_bytes: Whether it counts bytes, or things.
     """
-    console = Console(stderr=True)
+    console = PipeConsole(stderr=True)
     if not console.is_terminal:
         yield _NoBar()
         return
     counted: ProgressColumn = DownloadColumn() if of_bytes else MofNCompleteColumn()
-    columns = (TextColumn("{task.description}"), BarColumn(), counted, TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        counted,
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as progress:
         yield _RichBar(progress, description, total)

@@ -1,5 +1,6 @@
 """The audit (R21): every recorded change, newest first, filtered and paged."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 
 from ownerd import limits
@@ -16,7 +17,13 @@ _STEP_COUNT = 500
 _PAGE_BYTES = 2 << 20
 
 # The changes that are changes of records, so their count means something.
-_COUNTED = ("ReleaseOwnership", "ReleaseRecords", "ImportOwnership", "DeleteContactList")
+_COUNTED = (
+    "ReleaseOwnership",
+    "ReleaseRecords",
+    "ImportOwnership",
+    "DeleteContactList",
+    "SignalCampaign",
+)
 
 # What Engine.audit returns: id, time, revision, count, note.
 Recorded = tuple[int, int, int, int | None, bytes]
@@ -27,7 +34,7 @@ def _list(
 ) -> admin_pb2.ListAuditEntriesResponse:
     size = validate.page_size(request.page_size)
     fits, start_ns = _compiled(request.filter)
-    cursor = page_tokens.decode_number(request)
+    cursor = page_tokens.decode_number(request, context.engine.incarnation)
     answer = admin_pb2.ListAuditEntriesResponse()
     size_bytes = 0
     for scanned, recorded in enumerate(_newest_first(context.engine, cursor, start_ns), start=1):
@@ -38,7 +45,9 @@ def _list(
         if len(answer.entries) == size or size_bytes >= _PAGE_BYTES or scanned == _SCAN_LIMIT:
             # Entry 1 is the oldest there can be.
             if entry.entry_id > 1:
-                answer.next_page_token = page_tokens.encode(request, entry.entry_id.to_bytes(8))
+                answer.next_page_token = page_tokens.encode(
+                    request, entry.entry_id.to_bytes(8), context.engine.incarnation
+                )
             break
     return answer
 
@@ -71,16 +80,24 @@ def _compiled(
     if start_ns > end_ns:
         found = Words("a time before start_time")
         raise InvalidField("filter.end_time", found, "start_time or later")
-    fields = [
-        (name, value)
-        for name in ("list_id", "principal", "action")
-        if (value := getattr(wanted, name))
-    ]
+    fields = [(name, value) for name in ("principal", "action") if (value := getattr(wanted, name))]
 
     def fits(entry: admin_pb2.AuditEntry, time_ns: int) -> bool:
-        return time_ns < end_ns and all(getattr(entry, name) == value for name, value in fields)
+        return (
+            time_ns < end_ns
+            and all(getattr(entry, name) == value for name, value in fields)
+            and _is_about(entry, wanted.list_id)
+        )
 
     return fits, start_ns
+
+
+def _is_about(entry: admin_pb2.AuditEntry, list_id: str) -> bool:
+    """Tell whether an entry is about a list; what ended reservations in all is about each."""
+    if not list_id or entry.list_id == list_id:
+        return True
+    ends_all = entry.action == "SignalCampaign" and not entry.list_id
+    return ends_all and bool(json.loads(entry.detail).get("end_reservations"))
 
 
 def _entry(recorded: Recorded) -> admin_pb2.AuditEntry:

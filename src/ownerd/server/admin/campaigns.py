@@ -1,14 +1,16 @@
-"""Campaigns: their names, and what stopping, recycling and resetting them does (R16)."""
+"""Campaigns: their names, and the signals that they were stopped, recycled or reset (R16)."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 
 from ownerd import limits
+from ownerd.native import Engine, Outcome, Refused
 from ownerd.server import rights
 from ownerd.server.admin import page_tokens, validate
 from ownerd.server.admin.audited_change import Change, audited
 from ownerd.server.admin.context import AdminContext, Caller, Handler
-from ownerd.server.errors import InvalidField
+from ownerd.server.errors import InvalidField, Words
 from ownerd.v1 import admin_pb2
 
 _STEP_COUNT = 10_000
@@ -45,14 +47,19 @@ def _list(
     context: AdminContext, request: admin_pb2.ListCampaignsRequest, caller: Caller
 ) -> admin_pb2.ListCampaignsResponse:
     size = validate.page_size(request.page_size)
-    found = list(islice(_seen(context, caller, page_tokens.decode_text(request)), size + 1))
+    found = list(
+        islice(
+            _seen(context, caller, page_tokens.decode_text(request, context.engine.incarnation)),
+            size + 1,
+        )
+    )
     cursor = found[size - 1][0].encode() if len(found) > size else b""
     return admin_pb2.ListCampaignsResponse(
         campaigns=[
             admin_pb2.Campaign(campaign_id=campaign_id, name=name)
             for campaign_id, name in found[:size]
         ],
-        next_page_token=page_tokens.encode(request, cursor),
+        next_page_token=page_tokens.encode(request, cursor, context.engine.incarnation),
     )
 
 
@@ -65,7 +72,14 @@ def _seen(context: AdminContext, caller: Caller, after: str) -> Iterator[tuple[s
         after = found[-1][0]
 
 
-@audited(admin_pb2.SignalCampaignResponse)
+def _fill(engine: Engine, answer: admin_pb2.SignalCampaignResponse, outcome: Outcome) -> None:
+    count = outcome.count
+    answer.ended_reservation_count = (
+        engine.count_released(outcome.entry_id) if count is None else count
+    )
+
+
+@audited(admin_pb2.SignalCampaignResponse, _fill)
 def _signal(
     context: AdminContext,
     request: admin_pb2.SignalCampaignRequest,
@@ -77,15 +91,48 @@ def _signal(
         raise InvalidField(
             "signal", request.signal, ", ".join(f"CAMPAIGN_SIGNAL_{s}" for s in _SIGNALS.values())
         )
+    ends = request.end_reservations
+    if ends and request.signal != admin_pb2.CAMPAIGN_SIGNAL_STOPPED:
+        raise InvalidField("end_reservations", Words("true"), "true with CAMPAIGN_SIGNAL_STOPPED")
+    if request.dry_run:
+        return _dry_run(context.engine, request)
     return change.make(
         context.engine.signal_campaign,
         campaign_id,
         request.list_id,
-        request.signal == admin_pb2.CAMPAIGN_SIGNAL_STOPPED,
+        ends,
         list_id=request.list_id,
         campaign_ids=[campaign_id],
-        detail={"signal": _SIGNALS[request.signal]},
+        detail={"signal": _SIGNALS[request.signal], **({"end_reservations": True} if ends else {})},
     )
+
+
+def _dry_run(
+    engine: Engine, request: admin_pb2.SignalCampaignRequest
+) -> admin_pb2.SignalCampaignResponse:
+    """Count, list by list, what a stop would end; each list as of its own revision.
+
+    Of all lists, one that is deleted meanwhile has nothing to end.
+    """
+    validate.known_campaigns(engine, [request.campaign_id])
+    answer = admin_pb2.SignalCampaignResponse(revision=engine.revision)
+    lists = [request.list_id] if request.list_id else _every_list(engine)
+    for list_id in lists if request.end_reservations else ():
+        with suppress(*([] if request.list_id else [Refused])), engine.snapshot(list_id) as found:
+            answer.revision = found.revision
+            answer.ended_reservation_count += sum(
+                reserved
+                for campaign_id, _, _, reserved, _ in found.owners()
+                if campaign_id == request.campaign_id
+            )
+    return answer
+
+
+def _every_list(engine: Engine) -> Iterator[str]:
+    after = ""
+    while found := engine.lists(after, _STEP_COUNT):
+        yield from (info.list_id for info in found)
+        after = found[-1].list_id
 
 
 HANDLERS: Mapping[str, Handler] = {

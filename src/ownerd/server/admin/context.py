@@ -22,6 +22,7 @@ class AdminContext(NamedTuple):
         principals: who may make calls.
         policy_lock: held from reading a policy to writing what was made of it.
         more_alarms: those besides the engine's.
+        dial_listener: what serves the dial addresses, native or grpcio.
     """
 
     engine: Engine
@@ -30,6 +31,7 @@ class AdminContext(NamedTuple):
     principals: Principals
     policy_lock: threading.Lock
     more_alarms: alarms.Alarms = alarms.none
+    dial_listener: str = "native"
 
 
 class Caller(NamedTuple):

@@ -15,7 +15,10 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import closing
 from itertools import islice
 
-from ownerd.native import Engine, Outcome, Refused
+import structlog
+
+from ownerd.native import CLOCK_ALARM_NS, Engine, Outcome, Refused
+from ownerd.server.admin import convert
 from ownerd.server.admin.audited_change import Change
 from ownerd.server.admin.context import AdminContext, Caller
 from ownerd.server.admin.import_stream import ImportStream, Row
@@ -28,6 +31,8 @@ from ownerd.server.errors import (
 )
 from ownerd.server.workers import Workers
 from ownerd.v1 import admin_pb2
+
+log = structlog.get_logger("ownerd.server")
 
 _CHUNK_COUNT = 5_000
 _LOOKUP_COUNT = 1_000
@@ -206,8 +211,16 @@ def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
         yield chunk
 
 
-def _fill(_: Engine, answer: admin_pb2.ImportOwnershipResponse, outcome: Outcome) -> None:
+def _fill(engine: Engine, answer: admin_pb2.ImportOwnershipResponse, outcome: Outcome) -> None:
     _add_tally(answer, outcome)
+    offset_ns = engine.clock_offset_ns
+    if abs(offset_ns) >= CLOCK_ALARM_NS:
+        answer.clock_offset.CopyFrom(convert.duration_of(offset_ns))
+        log.warning(
+            "import_judged_by_a_wrong_time",
+            offset_s=offset_ns // convert.SECOND_NS,
+            expired_count=answer.expired_count,
+        )
 
 
 def _add_tally(answer: admin_pb2.ImportOwnershipResponse, outcome: Outcome) -> None:

@@ -14,8 +14,10 @@ from ownerd.v1 import admin_pb2
 _STEP_COUNT = 1_000
 
 
-def _fill_created(_: Engine, answer: admin_pb2.CreateContactListResponse, outcome: Outcome) -> None:
-    answer.list.etag = policies.etag_of(outcome.revision)
+def _fill_created(
+    engine: Engine, answer: admin_pb2.CreateContactListResponse, outcome: Outcome
+) -> None:
+    answer.list.etag = policies.etag_of(outcome.revision, engine.incarnation)
     answer.list.create_time.CopyFrom(convert.time_of(outcome.time_ns))
     answer.list.update_time.CopyFrom(convert.time_of(outcome.time_ns))
 
@@ -35,7 +37,7 @@ def _create(
         list_id=list_id,
         detail={"policy": policies.describe(policy)},
         answer=admin_pb2.CreateContactListResponse(
-            list=policies.list_message(list_id, policy, 0, 0, 0)
+            list=policies.list_message(list_id, policy, 0, 0, "")
         ),
     )
 
@@ -50,7 +52,7 @@ def _get(
     if info is None:
         raise ListNotFound(list_id)
     return admin_pb2.GetContactListResponse(
-        list=_message(info), revision=max(revision, info.update_revision)
+        list=_message(info, context.engine), revision=max(revision, info.update_revision)
     )
 
 
@@ -58,11 +60,12 @@ def _list(
     context: AdminContext, request: admin_pb2.ListContactListsRequest, caller: Caller
 ) -> admin_pb2.ListContactListsResponse:
     size = validate.page_size(request.page_size)
-    after = page_tokens.decode_text(request)
+    after = page_tokens.decode_text(request, context.engine.incarnation)
     found = list(islice(_seen(context, caller, after), size + 1))
     cursor = found[size - 1].list_id.encode() if len(found) > size else b""
     return admin_pb2.ListContactListsResponse(
-        lists=map(_message, found[:size]), next_page_token=page_tokens.encode(request, cursor)
+        lists=[_message(info, context.engine) for info in found[:size]],
+        next_page_token=page_tokens.encode(request, cursor, context.engine.incarnation),
     )
 
 
@@ -87,19 +90,36 @@ def _delete(
     info = context.engine.get_list(list_id)
     if info is None:
         raise ListNotFound(list_id)
+    expected_revision = policies.expected_revision(request.etag, info, context.engine.incarnation)
+    if request.dry_run:
+        return _dry_run(context.engine, list_id)
     return change.make(
         context.engine.delete_list,
         list_id,
         force=request.force,
-        expected_revision=policies.expected_revision(request.etag, info),
+        expected_revision=expected_revision,
         list_id=list_id,
         detail={"force": request.force, "policy": policies.describe(info.policy)},
     )
 
 
-def _message(info: ListInfo) -> admin_pb2.ContactList:
+def _dry_run(engine: Engine, list_id: str) -> admin_pb2.DeleteContactListResponse:
+    with engine.snapshot(list_id) as snapshot:
+        owners = snapshot.owners()
+        return admin_pb2.DeleteContactListResponse(
+            revision=snapshot.revision,
+            owned_count=sum(owned for _, _, owned, _, _ in owners),
+            reserved_count=sum(reserved for _, _, _, reserved, _ in owners),
+        )
+
+
+def _message(info: ListInfo, engine: Engine) -> admin_pb2.ContactList:
     return policies.list_message(
-        info.list_id, info.policy, info.create_ns, info.update_ns, info.update_revision
+        info.list_id,
+        info.policy,
+        info.create_ns,
+        info.update_ns,
+        policies.etag_of(info.update_revision, engine.incarnation),
     )
 
 

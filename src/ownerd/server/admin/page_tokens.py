@@ -1,9 +1,9 @@
 """Page tokens: where the next page begins, tied to the query that it belongs to.
 
-A token is URL-safe text: a digest of the rpc, the request's other fields and the cursor, then the
-cursor. It is a guard against mistakes (a token of another list, a cut or edited token), not a
-secret: whoever may send the query may read every page of it anyway. A page's size may change from
-one page to the next.
+A token is URL-safe text: the store's incarnation, a digest of the rpc, the request's other fields
+and the cursor, then the cursor. It is a guard against mistakes (a token of another list, a cut or
+edited token, one from before the store was restored), not a secret: whoever may send the query may
+read every page of it anyway. A page's size may change from one page to the next.
 """
 
 import base64
@@ -13,25 +13,28 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from ownerd.server.errors import InvalidPageToken
+from ownerd.server.errors import InvalidPageToken, OtherIncarnation
 
 _DIGEST_BYTES = 12
 _TOKEN_LIMIT = 1024
 _NUMBER_BYTES = 8
+_BEGIN = _NUMBER_BYTES + _DIGEST_BYTES
 
 
-def encode(request: Message, cursor: bytes) -> str:
+def encode(request: Message, cursor: bytes, incarnation: int) -> str:
     """Return the token of the page of `request`'s query that begins at `cursor`; "" for b""."""
     if not cursor:
         return ""
-    return base64.urlsafe_b64encode(_digest(request, cursor) + cursor).decode().rstrip("=")
+    raw = incarnation.to_bytes(_NUMBER_BYTES) + _digest(request, cursor) + cursor
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
-def decode(request: Any) -> bytes:
+def decode(request: Any, incarnation: int) -> bytes:
     """Return the cursor in `request.page_token`; b"" for the first page.
 
     Raises:
         InvalidPageToken: no token, or one of another query.
+        OtherIncarnation: a token of the store as it was before it was copied.
     """
     token = request.page_token
     if not token:
@@ -43,31 +46,35 @@ def decode(request: Any) -> bytes:
         raw = base64.b64decode(padded, altchars=b"-_", validate=True)
     except (ValueError, binascii.Error):
         raise InvalidPageToken from None
-    digest, cursor = raw[:_DIGEST_BYTES], raw[_DIGEST_BYTES:]
+    given, digest, cursor = raw[:_NUMBER_BYTES], raw[_NUMBER_BYTES:_BEGIN], raw[_BEGIN:]
     if not cursor or digest != _digest(request, cursor):
         raise InvalidPageToken
+    if int.from_bytes(given) != incarnation:
+        raise OtherIncarnation
     return cursor
 
 
-def decode_text(request: Any) -> str:
+def decode_text(request: Any, incarnation: int) -> str:
     """Return the id in `request.page_token`; "" for the first page.
 
     Raises:
         InvalidPageToken: no token, or one of another query.
+        OtherIncarnation: a token of the store as it was before it was copied.
     """
     try:
-        return decode(request).decode()
+        return decode(request, incarnation).decode()
     except UnicodeDecodeError:
         raise InvalidPageToken from None
 
 
-def decode_number(request: Any) -> int:
+def decode_number(request: Any, incarnation: int) -> int:
     """Return the number of up to 64 bits in `request.page_token`; 0 for the first page.
 
     Raises:
         InvalidPageToken: no token, or one of another query.
+        OtherIncarnation: a token of the store as it was before it was copied.
     """
-    cursor = decode(request)
+    cursor = decode(request, incarnation)
     if len(cursor) > _NUMBER_BYTES:
         raise InvalidPageToken
     return int.from_bytes(cursor)

@@ -65,12 +65,12 @@ def describe(policy: Policy) -> dict[str, Any]:
     return {"enabled": False} | MessageToDict(spell(policy), preserving_proto_field_name=True)
 
 
-def etag_of(revision: int) -> str:
-    """Return the etag of a policy last changed at `revision`."""
-    return str(revision)
+def etag_of(revision: int, incarnation: int) -> str:
+    """Return the etag of a policy last changed at `revision`, of this incarnation of the store."""
+    return f"{revision}-{incarnation:016x}"
 
 
-def expected_revision(etag: str, info: ListInfo) -> int:
+def expected_revision(etag: str, info: ListInfo, incarnation: int) -> int:
     """Return the revision that the engine shall insist on: the list's own, or 0 for no etag.
 
     Raises:
@@ -78,19 +78,19 @@ def expected_revision(etag: str, info: ListInfo) -> int:
     """
     if not etag:
         return 0
-    if etag != (current := etag_of(info.update_revision)):
+    if etag != (current := etag_of(info.update_revision, incarnation)):
         raise StaleEtag(etag, current)
     return info.update_revision
 
 
 def list_message(
-    list_id: str, policy: Policy, create_ns: int, update_ns: int, revision: int
+    list_id: str, policy: Policy, create_ns: int, update_ns: int, etag: str
 ) -> admin_pb2.ContactList:
     """Return the message of a contact list."""
     return admin_pb2.ContactList(
         list_id=list_id,
         policy=spell(policy),
-        etag=etag_of(revision),
+        etag=etag,
         create_time=convert.time_of(create_ns),
         update_time=convert.time_of(update_ns),
     )
@@ -145,8 +145,10 @@ def _read_length(
     return convert.length_ns(f"policy.{field}", getattr(policy, field), least_ns)
 
 
-def _fill(_: Engine, answer: admin_pb2.UpdateOwnershipPolicyResponse, outcome: Outcome) -> None:
-    answer.list.etag = etag_of(outcome.revision)
+def _fill(
+    engine: Engine, answer: admin_pb2.UpdateOwnershipPolicyResponse, outcome: Outcome
+) -> None:
+    answer.list.etag = etag_of(outcome.revision, engine.incarnation)
     answer.list.update_time.CopyFrom(convert.time_of(outcome.time_ns))
 
 
@@ -176,8 +178,10 @@ def _update_locked(
     info = context.engine.get_list(request.list_id)
     if info is None:
         raise ListNotFound(request.list_id)
-    expected_revision(request.etag, info)
+    expected_revision(request.etag, info, context.engine.incarnation)
     policy = merge(info.policy, request.policy, request.update_mask.paths)
+    if request.dry_run:
+        return _dry_run(context.engine, info, policy)
     return change.make(
         context.engine.update_policy,
         request.list_id,
@@ -186,9 +190,26 @@ def _update_locked(
         list_id=request.list_id,
         detail={"before": describe(info.policy), "after": describe(policy)},
         answer=admin_pb2.UpdateOwnershipPolicyResponse(
-            list=list_message(request.list_id, policy, info.create_ns, 0, 0)
+            list=list_message(request.list_id, policy, info.create_ns, 0, "")
         ),
     )
+
+
+def _dry_run(
+    engine: Engine, info: ListInfo, policy: Policy
+) -> admin_pb2.UpdateOwnershipPolicyResponse:
+    """Count the ownerships that would expire sooner (R12)."""
+    message = list_message(
+        info.list_id, policy, info.create_ns, info.update_ns, info.update_revision
+    )
+    with engine.snapshot(info.list_id) as snapshot:
+        moves = policy.duration_ns not in (info.policy.duration_ns, None)
+        end_ns = snapshot.time_ns + (policy.duration_ns or 0)
+        return admin_pb2.UpdateOwnershipPolicyResponse(
+            list=message,
+            revision=snapshot.revision,
+            shortened_count=snapshot.count_owned(after_ns=end_ns) if moves else 0,
+        )
 
 
 HANDLERS: Mapping[str, Handler] = {"UpdateOwnershipPolicy": _update}

@@ -10,7 +10,7 @@ from typing import Any, cast
 import msgspec
 
 from ownerd import limits
-from ownerd.native import RIGHTS
+from ownerd.native import RIGHTS, Engine
 from ownerd.server import rights
 from ownerd.server.admin import convert, page_tokens, validate
 from ownerd.server.admin.audited_change import Answer, Change, audited
@@ -144,7 +144,7 @@ def _read_ttl(request: Any) -> int | None:
 # ---- what an answer says
 
 
-def _message(principal: Principal, now_ns: int) -> admin_pb2.Principal:
+def _message(principal: Principal, engine: Engine) -> admin_pb2.Principal:
     """Return a principal's message; of its tokens those that are valid now."""
     return admin_pb2.Principal(
         principal_id=principal.principal_id,
@@ -160,11 +160,15 @@ def _message(principal: Principal, now_ns: int) -> admin_pb2.Principal:
         certificate_names=principal.names,
         calls_per_s=principal.calls_per_s,
         records_per_s=principal.records_per_s,
-        tokens=map(_token_message, principal.valid_tokens(now_ns)),
-        etag=str(principal.version),
+        tokens=map(_token_message, principal.valid_tokens(engine.time_ns)),
+        etag=_etag(principal, engine),
         create_time=convert.time_of(principal.create_ns),
         update_time=convert.time_of(principal.update_ns),
     )
+
+
+def _etag(principal: Principal, engine: Engine) -> str:
+    return f"{principal.version}-{engine.incarnation:016x}"
 
 
 def _token_message(token: Token) -> admin_pb2.Token:
@@ -216,7 +220,7 @@ def _write(
     """Check and write a principal; return the filled answer. `detail` is for the audit."""
     context.principals.check(principal, before)
     shown: Any = answer  # the answer to every one of these changes has the principal
-    shown.principal.CopyFrom(_message(principal, context.engine.time_ns))
+    shown.principal.CopyFrom(_message(principal, context.engine))
     return context.principals.write(principal, change.make, detail=detail, answer=answer)
 
 
@@ -258,19 +262,20 @@ def _get(
     context: AdminContext, request: admin_pb2.GetPrincipalRequest, _: Caller
 ) -> admin_pb2.GetPrincipalResponse:
     found = _known(context, request.principal_id)
-    return admin_pb2.GetPrincipalResponse(principal=_message(found, context.engine.time_ns))
+    return admin_pb2.GetPrincipalResponse(principal=_message(found, context.engine))
 
 
 def _list(
     context: AdminContext, request: admin_pb2.ListPrincipalsRequest, _: Caller
 ) -> admin_pb2.ListPrincipalsResponse:
     size = validate.page_size(request.page_size)
-    found = context.principals.page(page_tokens.decode_text(request), size + 1)
+    found = context.principals.page(
+        page_tokens.decode_text(request, context.engine.incarnation), size + 1
+    )
     cursor = found[size - 1].principal_id.encode() if len(found) > size else b""
-    now_ns = context.engine.time_ns
     return admin_pb2.ListPrincipalsResponse(
-        principals=[_message(each, now_ns) for each in found[:size]],
-        next_page_token=page_tokens.encode(request, cursor),
+        principals=[_message(each, context.engine) for each in found[:size]],
+        next_page_token=page_tokens.encode(request, cursor, context.engine.incarnation),
     )
 
 
@@ -290,8 +295,8 @@ def _update(
         if (answer := change.first_answer()) is not None:
             return answer
         before = _known(context, draft.principal_id)
-        if request.etag and request.etag != str(before.version):
-            raise StalePrincipal(request.etag, str(before.version))
+        if request.etag and request.etag != (current := _etag(before, context.engine)):
+            raise StalePrincipal(request.etag, current)
         principal = changed_at(
             before, context.engine.time_ns, **{name: getattr(draft, name) for name in fields}
         )

@@ -8,7 +8,7 @@ from ownerd.server import rights
 from ownerd.server.admin import convert, page_tokens, validate
 from ownerd.server.admin.audited_change import Change, audited
 from ownerd.server.admin.context import AdminContext, Caller, Handler
-from ownerd.v1 import admin_pb2
+from ownerd.v1 import admin_pb2, dial_pb2
 
 # A page ends early rather than outgrow what clients take: gRPC's default limit is 4 MiB.
 PAGE_BYTES = 2 << 20
@@ -72,22 +72,24 @@ def _list(
 ) -> admin_pb2.ListOwnedRecordsResponse:
     list_id = validate.list_id(request.list_id)
     size = validate.page_size(request.page_size)
-    after = page_tokens.decode(request)
+    after = page_tokens.decode(request, context.engine.incarnation)
     page = read_page(context.engine, caller, list_id, request.campaign_ids, after, size)
     return admin_pb2.ListOwnedRecordsResponse(
-        records=[
-            admin_pb2.OwnedRecord(
-                record_id=record_id,
-                campaign_id=campaign_id,
-                campaign_name=name,
-                acquire_time=convert.time_of(acquire_ns),
-                expire_time=convert.optional_time_of(expire_ns),
-            )
-            for record_id, campaign_id, name, acquire_ns, expire_ns in page.rows
-        ],
-        next_page_token=page_tokens.encode(request, page.next_key),
+        records=map(_message, page.rows),
+        next_page_token=page_tokens.encode(request, page.next_key, context.engine.incarnation),
         revision=page.revision,
         time=convert.time_of(page.time_ns),
+    )
+
+
+def _message(row: Row) -> admin_pb2.OwnedRecord:
+    record_id, campaign_id, name, acquire_ns, expire_ns = row
+    return admin_pb2.OwnedRecord(
+        record_id=record_id,
+        campaign_id=campaign_id,
+        campaign_name=name,
+        acquire_time=convert.time_of(acquire_ns),
+        expire_time=convert.optional_time_of(expire_ns),
     )
 
 
@@ -103,6 +105,8 @@ def _release(
 ) -> admin_pb2.ReleaseRecordsResponse:
     list_id = validate.list_id(request.list_id)
     record_ids = validate.record_ids(request.record_ids)
+    if request.dry_run:
+        return _dry_run(context.engine, list_id, record_ids)
     return change.make(
         context.engine.release_records,
         list_id,
@@ -111,6 +115,22 @@ def _release(
         # A full batch of long ids would make the audit entry a megabyte.
         detail={"record_count": len(record_ids), "record_ids": record_ids[:_DETAIL_IDS]},
     )
+
+
+def _dry_run(
+    engine: Engine, list_id: str, record_ids: Iterable[str]
+) -> admin_pb2.ReleaseRecordsResponse:
+    named = list(dict.fromkeys(record_ids))
+    with engine.snapshot(list_id) as snapshot:
+        found = zip(named, snapshot.holders(named), strict=True)
+        records = [
+            _message((record_id, *holder[1:]))
+            for record_id, holder in found
+            if holder is not None and holder[0] == dial_pb2.HOLD_KIND_OWNED
+        ]
+        return admin_pb2.ReleaseRecordsResponse(
+            released_count=len(records), revision=snapshot.revision, records=records
+        )
 
 
 HANDLERS: Mapping[str, Handler] = {"ListOwnedRecords": _list, "ReleaseRecords": _release}

@@ -28,6 +28,7 @@ def _get(
     return admin_pb2.GetServerStatusResponse(
         version=ownerd.__version__,
         lmdb_version=".".join(map(str, lmdb_version())),
+        dial_listener=context.dial_listener,
         start_time=convert.time_of(context.start_ns),
         uptime=convert.duration_of(stats["time_ns"] - context.start_ns),
         time=convert.time_of(stats["time_ns"]),

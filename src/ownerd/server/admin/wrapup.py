@@ -78,11 +78,13 @@ def _list(
     context: AdminContext, request: admin_pb2.ListWrapUpCodesRequest, _: Caller
 ) -> admin_pb2.ListWrapUpCodesResponse:
     size = validate.page_size(request.page_size)
-    found = context.engine.codes(page_tokens.decode_text(request), size + 1)
+    found = context.engine.codes(
+        page_tokens.decode_text(request, context.engine.incarnation), size + 1
+    )
     cursor = found[size - 1][0].encode() if len(found) > size else b""
     return admin_pb2.ListWrapUpCodesResponse(
         codes=[_message(*code) for code in found[:size]],
-        next_page_token=page_tokens.encode(request, cursor),
+        next_page_token=page_tokens.encode(request, cursor, context.engine.incarnation),
     )
 
 
