@@ -16,10 +16,10 @@ SHORT = ("--seconds", "0.4", "--warm-up", "0.1", "--records", "500", "--in-fligh
 
 
 @pytest.fixture
-def bench(shared_server, capsys, monkeypatch):
-    """Run `ownerctl bench` against the shared server; returns exit code, stdout and stderr."""
-    monkeypatch.setenv("OWNERD_SERVER", shared_server.admin_address)
-    monkeypatch.setenv("OWNERD_DIAL", shared_server.dial_address)
+def bench(any_server, capsys, monkeypatch):
+    """Run `ownerctl bench` against the server; returns exit code, stdout and stderr."""
+    monkeypatch.setenv("OWNERD_SERVER", any_server.admin_address)
+    monkeypatch.setenv("OWNERD_DIAL", any_server.dial_address)
 
     def run(*arguments):
         code = cli.main(["bench", *map(str, arguments), *SHORT])
@@ -30,7 +30,7 @@ def bench(shared_server, capsys, monkeypatch):
 
 
 def lists(admin):
-    """Return the ids of all lists of the shared server."""
+    """Return the ids of all lists of the server."""
     answer = admin.ListContactLists(pb.ListContactListsRequest(page_size=1_000))
     return {contact_list.list_id for contact_list in answer.lists}
 
@@ -95,15 +95,15 @@ def test_an_address_where_nobody_dials_is_named_and_the_list_is_gone(bench, admi
     assert unique not in lists(admin)
 
 
-def test_the_dial_address_of_another_server_is_found_out(ctl, shared_server, fake):
-    code, out, err = ctl("bench", "--dial", shared_server.dial_address, *SHORT)
+def test_the_dial_address_of_another_server_is_found_out(ctl, any_server, fake):
+    code, out, err = ctl("bench", "--dial", any_server.dial_address, *SHORT)
     assert (code, out) == (Exit.UNAVAILABLE, "") and "NOT_FOUND" in err
     assert not fake.lists
 
 
-def test_a_list_that_cannot_be_deleted_is_named(ctl, fake, shared_server):
+def test_a_list_that_cannot_be_deleted_is_named(ctl, fake, any_server):
     fake.fail_next("DeleteContactList", grpc.StatusCode.PERMISSION_DENIED, "not you")
-    _, _, err = ctl("bench", "left", "--dial", shared_server.dial_address, *SHORT)
+    _, _, err = ctl("bench", "left", "--dial", any_server.dial_address, *SHORT)
     assert "list left is left behind: not you" in err
 
 

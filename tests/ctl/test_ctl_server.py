@@ -19,9 +19,9 @@ HEADER = "i3_identity,i3_campaignownerid,i3_campaignownername,i3_campaignownerex
 
 
 @pytest.fixture
-def ctl(shared_server, capsys, monkeypatch):
-    """Run ownerctl against the shared server; returns exit code, stdout and stderr."""
-    monkeypatch.setenv("OWNERD_SERVER", shared_server.admin_address)
+def ctl(any_server, capsys, monkeypatch):
+    """Run ownerctl against the server; returns exit code, stdout and stderr."""
+    monkeypatch.setenv("OWNERD_SERVER", any_server.admin_address)
 
     def run(*arguments):
         code = cli.main([str(argument) for argument in arguments])
@@ -226,12 +226,12 @@ def test_a_broken_row_at_the_end_of_a_long_file_imports_nothing(ask, ctl, unique
     assert [e["action"] for e in ask("audit", "--list", unique)["entries"]] == ["CreateContactList"]
 
 
-def test_long_work_shows_a_bar_at_a_terminal_only(ctl, shared_server, unique, tmp_path):
+def test_long_work_shows_a_bar_at_a_terminal_only(ctl, any_server, unique, tmp_path):
     ctl("list", "create", unique)
     path = tmp_path / "rows.csv"
     path.write_text(HEADER + "".join(f"{n},{unique},,\n" for n in range(5_000)))
     command = [sys.executable, "-m", "ownerd.ctl.cli", "import", unique, str(path)]
-    environment = {**os.environ, "OWNERD_SERVER": shared_server.admin_address, "TERM": "xterm"}
+    environment = {**os.environ, "OWNERD_SERVER": any_server.admin_address, "TERM": "xterm"}
     quiet = subprocess.run(command, env=environment, capture_output=True, timeout=60)
     assert (quiet.returncode, quiet.stderr) == (0, b"")
     ours, theirs = pty.openpty()

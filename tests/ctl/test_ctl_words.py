@@ -87,9 +87,9 @@ def test_what_may_not_be_seen_is_not_suggested(ctl, fake):
 
 
 @pytest.fixture
-def real(shared_server, capsys, monkeypatch):
+def real(any_server, capsys, monkeypatch):
     """Run ownerctl against a real server; returns exit code, stdout and stderr."""
-    monkeypatch.setenv("OWNERD_SERVER", shared_server.admin_address)
+    monkeypatch.setenv("OWNERD_SERVER", any_server.admin_address)
 
     def run(*arguments):
         code = cli.main(list(arguments))

@@ -200,7 +200,11 @@ def _dry_run(
 ) -> admin_pb2.UpdateOwnershipPolicyResponse:
     """Count the ownerships that would expire sooner (R12)."""
     message = list_message(
-        info.list_id, policy, info.create_ns, info.update_ns, info.update_revision
+        info.list_id,
+        policy,
+        info.create_ns,
+        info.update_ns,
+        etag_of(info.update_revision, engine.incarnation),
     )
     with engine.snapshot(info.list_id) as snapshot:
         moves = policy.duration_ns not in (info.policy.duration_ns, None)
