@@ -49,7 +49,7 @@ def test_r15_a_full_store_lets_releases_through_at_the_smallest_reserve(
 
 def test_r15_a_release_whose_count_cannot_be_stored_is_answered_with_it(tmp_path: Path) -> None:
     """Each release takes room; the last one that there is room for leaves none for its count."""
-    engine, owned = filled(tmp_path, 1 << 20, 64 << 10)
+    engine, owned = filled(tmp_path, 2 << 20, 64 << 10)
     ended = released = 0
     with engine:
         for number in range(20_000):
