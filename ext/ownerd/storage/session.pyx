@@ -16,6 +16,7 @@ its first.
 
 import errno
 import os
+from contextlib import suppress
 
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
@@ -164,6 +165,9 @@ cdef _begin(Store *store, str directory, SessionRow *row, bint copied, object op
     check(tree_put_session(store.tree, row.session), f"cannot write to the store in {directory}")
     row.before = row.session
     _commit(store, row, False, directory)
+    # What a commit that failed has left in either file was just written over.
+    with suppress(FileNotFoundError):
+        os.unlink(os.path.join(directory, "FAILED"))
 
 
 cdef uint64_t _next_incarnation(uint64_t revision) noexcept nogil:
