@@ -20,10 +20,15 @@ log = structlog.get_logger("ownerd.server")
 
 # Every alarm that there can be: each is a series on the metrics page, up or not.
 NAMES = (
+    "calls_stalled",
+    "clock_off",
+    "connections_full",
     "disk_full",
+    "lock_missing",
     "map_full",
     "reload_failed",
     "storage_failed",
+    "strangers_crowding",
     "tls_certificate_expires",
     "tls_reload_failed",
 )
