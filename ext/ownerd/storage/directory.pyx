@@ -14,10 +14,13 @@ import fcntl
 import os
 
 from posix.stat cimport fstat, stat, struct_stat
-from posix.fcntl cimport O_CLOEXEC, O_CREAT, O_NOFOLLOW, O_WRONLY, openat
+from posix.fcntl cimport O_CREAT, O_WRONLY, openat
 from posix.unistd cimport close, fsync
 
 from ownerd.base.assertions cimport assert_that
+
+cdef extern from "<fcntl.h>" nogil:
+    int O_CLOEXEC
 
 cdef enum:
     DIRECTORY = 0
@@ -140,7 +143,7 @@ cdef void unlock_directory(DirectoryLock *lock) noexcept nogil:
 cdef void note_failure(const DirectoryLock *lock) noexcept nogil:
     """Leave a file that says that a commit failed, whose outcome nobody knows."""
     cdef int fd = openat(
-        lock.fds[DIRECTORY], "FAILED", O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600
+        lock.fds[DIRECTORY], "FAILED", O_WRONLY | O_CREAT | O_CLOEXEC, 0o600
     )
     if fd >= 0:
         fsync(fd)
