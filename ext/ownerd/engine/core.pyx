@@ -11,13 +11,13 @@ stay here. So whoever sends an answer encodes it on a thread of its own, wheneve
 """
 
 from ownerd.base.clock cimport clock_start_from
-from ownerd.base.lmdb cimport MDB_SUCCESS
+from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS
 from ownerd.base.sockets cimport EFD_CLOEXEC, EFD_NONBLOCK, close, eventfd, eventfd_write
 from ownerd.engine.queue cimport FAILED, STOPPED, queue_change_state, queue_destroy, queue_init
 from ownerd.storage.catalog cimport take_campaigns
 from ownerd.storage.directory cimport FILES_LOST, IN_PLACE, LOCK_FILE_LOST, Place
 from ownerd.storage.recovery cimport store_close
-from ownerd.storage.store cimport store_place, store_time
+from ownerd.storage.store cimport store_note_failure, store_place, store_time
 
 cdef enum:
     LOCK_MISSES = 10                  # some five seconds, as maintenance looks
@@ -86,6 +86,8 @@ cdef void engine_stop(EngineCore *engine) noexcept nogil:
 cdef void engine_fail(EngineCore *engine, int code) noexcept nogil:
     """Stop granting for good after a failed commit or a damaged row (R18)."""
     engine.failure_code.store(code)
+    if code != STORE_LOST and code != MDB_CORRUPTED:
+        store_note_failure(engine.store)
     queue_change_state(&engine.queue, FAILED)
     eventfd_write(engine.failure_fd, 1)
 

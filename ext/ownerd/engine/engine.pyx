@@ -16,7 +16,7 @@ from ownerd.api.task cimport OK, TASK_COMMAND, Task, task_clear
 from ownerd.base.atomics cimport counts_read, flag_read
 from ownerd.base.clock cimport Clock, clock_now
 from ownerd.base.containers cimport string
-from ownerd.base.lmdb cimport MDB_CORRUPTED, lmdb
+from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS, lmdb
 from ownerd.base.threads cimport thread_wait
 from ownerd.engine.admin_reads cimport (
     answered_request, audit_count, audit_page, campaign_page, code_page, entry_count, list_info,
@@ -43,9 +43,12 @@ from ownerd.rules.limits cimport (
     PRINCIPAL_ID_BYTES, RECORD_ID_BYTES, REQUEST_ID_BYTES, WRAP_UP_CODE_BYTES,
 )
 from ownerd.rules.ownership cimport NEVER_NS
+from ownerd.storage.capacity cimport is_full
 from ownerd.storage.environment cimport check
 from ownerd.storage.recovery cimport store_open
-from ownerd.storage.store cimport StoreFigures, store_figures, store_revision
+from ownerd.storage.store cimport (
+    StoreFigures, store_figures, store_note_failure, store_revision,
+)
 from ownerd.storage.tables cimport COUNT_PENDING
 
 from ownerd.api.reasons import refused
@@ -240,13 +243,16 @@ cdef class Engine:
         mapped until the process ends, which harms nothing that is on disk.
         """
         cdef EngineCore *core = self.core
+        cdef int code
         if self.closed:
             return
         self.closed = True
         self._end_threads()
         if not engine_failed(core):
             with nogil:
-                flush_all(core, clock_now(core.clock))
+                code = flush_all(core, clock_now(core.clock))
+            if code != MDB_SUCCESS and not is_full(code):
+                store_note_failure(core.store)
         deadline = time.monotonic() + timeout_s
         while self.readers and time.monotonic() < deadline:
             time.sleep(0.01)

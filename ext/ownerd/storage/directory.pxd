@@ -20,5 +20,7 @@ cdef void lock_init(DirectoryLock *lock) noexcept nogil
 # StoreInUseError: another process has one of them; StoreError.
 cdef lock_directory(DirectoryLock *lock, str directory)
 cdef void unlock_directory(DirectoryLock *lock) noexcept nogil
+# Leaves DIR/FAILED, as far as that can be done; see `meta_pages`. Any thread.
+cdef void note_failure(const DirectoryLock *lock) noexcept nogil
 # Any thread.
 cdef Place lock_place(const DirectoryLock *lock) noexcept nogil

@@ -14,11 +14,16 @@ import fcntl
 import os
 
 from posix.stat cimport fstat, stat, struct_stat
-from posix.unistd cimport close
+from posix.fcntl cimport O_CREAT, O_WRONLY, openat
+from posix.unistd cimport close, fsync
 
 from ownerd.base.assertions cimport assert_that
 
+cdef extern from "<fcntl.h>" nogil:
+    int O_CLOEXEC
+
 cdef enum:
+    DIRECTORY = 0
     LOCK_FILE = 1
     FIRST_DATA_FILE = 2
 
@@ -133,6 +138,17 @@ cdef void unlock_directory(DirectoryLock *lock) noexcept nogil:
         if lock.fds[i] >= 0:
             close(lock.fds[i])
             lock.fds[i] = -1
+
+
+cdef void note_failure(const DirectoryLock *lock) noexcept nogil:
+    """Leave a file that says that a commit failed, whose outcome nobody knows."""
+    cdef int fd = openat(
+        lock.fds[DIRECTORY], "FAILED", O_WRONLY | O_CREAT | O_CLOEXEC, 0o600
+    )
+    if fd >= 0:
+        fsync(fd)
+        close(fd)
+        fsync(lock.fds[DIRECTORY])
 
 
 cdef Place lock_place(const DirectoryLock *lock) noexcept nogil:

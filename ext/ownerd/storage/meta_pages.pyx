@@ -12,6 +12,10 @@ one flipped bit there takes back a commit that was answered. So:
   the one before its neighbour's, or a root into an older one). Both trees are whole: LMDB does not
   use pages again that either needs.
 
+One thing looks like damage and is none: when the writing of a meta page fails, LMDB puts the older
+number back on it, but not the older roots. Nobody was told the outcome of that commit, the engine
+has stopped, and has left DIR/FAILED, beside which this is taken for sound.
+
 What cannot be read below the older one proves nothing: a copy may have been made without it.
 It reads a few pages and changes nothing; the environment must not be written meanwhile.
 """
@@ -167,7 +171,7 @@ def _is_older(row, other, counted_bytes):
     return struct.unpack_from("<Q", row, begin) < struct.unpack_from("<Q", other, begin)
 
 
-def _fault(fd, counted_bytes):
+def _fault(fd, counted_bytes, failed):
     metas = _read_metas(fd)
     older, newest = sorted(metas, key=lambda meta: meta.transaction)
     numbers = [meta.transaction for meta in metas]
@@ -186,7 +190,7 @@ def _fault(fd, counted_bytes):
         if older.transaction and getattr(newest, root) == getattr(older, root) != _NO_PAGE:
             return "the newest commit of the file leads to what was before it"
     rows = [_readable_state(fd, meta) for meta in (older, newest)]
-    if None not in rows and _is_older(rows[1], rows[0], counted_bytes):
+    if None not in rows and not failed and _is_older(rows[1], rows[0], counted_bytes):
         return "what the file takes for its newest commit is older than the one before it"
     return None
 
@@ -195,7 +199,8 @@ cdef object meta_fault(str path, Py_ssize_t counted_bytes):
     """Say what is wrong with the meta pages of the environment in `path`, or None."""
     fd = os.open(os.path.join(path, "data.mdb"), os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return _fault(fd, counted_bytes)
+        failed = os.path.exists(os.path.join(os.path.dirname(path), "FAILED"))
+        return _fault(fd, counted_bytes, failed)
     except _UNREADABLE as error:
         return str(error)
     finally:

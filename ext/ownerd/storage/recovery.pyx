@@ -4,6 +4,7 @@
     DIR/SESSION    tells the store from a copy of it (`session`)
     DIR/journal/   LMDB: journal, catalog, audit, requests
     DIR/records/   LMDB: the record tree
+    DIR/FAILED     there after a commit failed, until the next opening (`meta_pages`)
     DIR/CREATING/  there while a new store is being made (`creation`)
 
 What the journal holds after the tree's flushed revision is replayed into the active memtable, so

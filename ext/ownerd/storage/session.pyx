@@ -16,16 +16,20 @@ its first.
 
 import errno
 import os
+from contextlib import suppress
 
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
 from ownerd.base.bytes cimport Slice, empty_slice, slice_of
-from ownerd.storage.capacity cimport CAPACITY_FOR_CHANGES
+from ownerd.base.lmdb cimport MDB_SUCCESS
+from ownerd.storage.capacity cimport CAPACITY_FOR_CHANGES, is_full
 from ownerd.storage.environment cimport check
 from ownerd.storage.filesystem cimport FileMark, file_mark, same_mark
 from ownerd.storage.record_tree cimport tree_put_session
-from ownerd.storage.store cimport store_begin, store_capacity, store_commit_opening
+from ownerd.storage.store cimport (
+    store_begin, store_capacity, store_commit_opening, store_note_failure,
+)
 from ownerd.storage.tables cimport META, SessionRow
 from ownerd.storage.transaction cimport (
     get_row, put_row, transaction_abort, transaction_begin, transaction_error,
@@ -161,9 +165,18 @@ cdef _begin(Store *store, str directory, SessionRow *row, bint copied, object op
     _commit(store, row, copied, directory)
     os.rename(stamp + ".new", stamp)
     sync_directory(directory)
-    check(tree_put_session(store.tree, row.session), f"cannot write to the store in {directory}")
+    _check_written(store, tree_put_session(store.tree, row.session), directory)
     row.before = row.session
     _commit(store, row, False, directory)
+    # What a commit that failed has left in either file was just written over.
+    with suppress(FileNotFoundError):
+        os.unlink(os.path.join(directory, "FAILED"))
+
+
+cdef _check_written(Store *store, int code, str directory):
+    if code != MDB_SUCCESS and not is_full(code):
+        store_note_failure(store)
+    check(code, f"cannot write to the store in {directory}")
 
 
 cdef uint64_t _next_incarnation(uint64_t revision) noexcept nogil:
@@ -182,4 +195,4 @@ cdef _commit(Store *store, const SessionRow *row, bint copied, str directory):
     code = store_commit_opening(
         store, incarnation, _next_incarnation(revision) if copied else revision, 0
     )
-    check(code, f"cannot write to the store in {directory}")
+    _check_written(store, code, directory)

@@ -84,5 +84,6 @@ cdef Capacity store_capacity(Store *store, int64_t now_ns) noexcept nogil
 
 cdef bint store_disk_full(const Store *store) noexcept nogil
 cdef void store_figures(Store *store, StoreFigures *figures) noexcept nogil
+cdef void store_note_failure(const Store *store) noexcept nogil
 # One thread at a time.
 cdef Place store_place(Store *store) noexcept nogil

@@ -17,7 +17,7 @@ from ownerd.base.bytes cimport empty_slice, slice_of
 from ownerd.base.lmdb cimport MDB_SUCCESS
 from ownerd.storage.capacity cimport environment_capacity
 from ownerd.storage.catalog cimport catalog_mark, catalog_rollback, put_released_counts
-from ownerd.storage.directory cimport FILES_LOST, lock_place
+from ownerd.storage.directory cimport FILES_LOST, lock_place, note_failure
 from ownerd.storage.environment cimport environment_in_place, used_bytes
 from ownerd.storage.log cimport (
     log_begin, log_committed, log_put, log_put_jump, log_rollback, log_trim, trim_due,
@@ -209,6 +209,11 @@ cdef void store_figures(Store *store, StoreFigures *figures) noexcept nogil:
     figures.disk_full = store_disk_full(store)
     figures.map_full = flag_read(&store.tables.environment.map_full) \
         or flag_read(&store.tree.environment.map_full)
+
+
+cdef void store_note_failure(const Store *store) noexcept nogil:
+    """Note in the data directory, if that is possible, that a commit has failed."""
+    note_failure(&store.lock)
 
 
 cdef Place store_place(Store *store) noexcept nogil:

@@ -8,10 +8,12 @@ from libc.string cimport memset
 
 from ownerd.base.bytes cimport text_slice
 from ownerd.base.containers cimport vector
+from ownerd.base.lmdb cimport MDB_SUCCESS
 from ownerd.rules.ownership cimport ALL_CAMPAIGNS, EVENT_TIME_SET_BACK
+from ownerd.storage.capacity cimport is_full
 from ownerd.storage.catalog cimport List, all_lists, load_list, put_event, put_list
 from ownerd.storage.environment cimport check
-from ownerd.storage.store cimport store_begin, store_commit_opening
+from ownerd.storage.store cimport store_begin, store_commit_opening, store_note_failure
 from ownerd.storage.tables cimport EventRow
 
 
@@ -19,16 +21,17 @@ cdef set_time_back(Store *store, int64_t time_ns, str directory):
     """Store an earlier time than the one that is stored; without effect if it is not earlier."""
     cdef vector[List *] lists
     cdef size_t i
+    cdef int code
     if time_ns >= store.state.time_ns:
         return
     all_lists(&store.catalog, &lists)
     store_begin(store)
     for i in range(lists.size()):
         _put_event(store, lists[i], time_ns)
-    check(
-        store_commit_opening(store, 0, store.state.revision, time_ns),
-        f"cannot write to the store in {directory}",
-    )
+    code = store_commit_opening(store, 0, store.state.revision, time_ns)
+    if code != MDB_SUCCESS and not is_full(code):
+        store_note_failure(store)
+    check(code, f"cannot write to the store in {directory}")
     for i in range(lists.size()):
         check(
             load_list(&store.catalog, text_slice(lists[i].id)),
