@@ -11,6 +11,7 @@ from ownerd.access.table import PERMISSION, RIGHTS, UNAUTHENTICATED, Access, Ide
 from ownerd.api.reasons import REASONS
 from ownerd.api.task import Refused
 from ownerd.base.lmdb import library_version as lmdb_version
+from ownerd.base.rate_limiter import RateLimiter
 from ownerd.engine.engine import (
     CLOCK_ALARM_NS,
     DIAL_METHODS,
@@ -48,6 +49,7 @@ __all__ = [
     "Opening",
     "Outcome",
     "Policy",
+    "RateLimiter",
     "Refused",
     "StoreError",
     "StoreInUseError",

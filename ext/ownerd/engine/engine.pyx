@@ -702,7 +702,7 @@ cdef class Engine:
             alarms.append((
                 "map_full",
                 "the store has reached map_bytes; grants are refused until records are released "
-                "and settled, or the server is restarted with a larger map",
+                "and vacuumed, or the server is restarted with a larger map",
             ))
         if self.core.lock_missed.load() != 0:
             alarms.append((

@@ -9,8 +9,8 @@ The revision goes on by one, but where a new incarnation of the store begins: it
 version, without records) names the revision that it follows.
 
 A large group is cut into parts of a few pages each, whose keys have the part's number behind the
-revision: LMDB then always finds room for them among pages that were freed, which need to be side by
-side for one value.
+revision: LMDB then always finds space for them among pages that were freed, which need to be side
+by side for one value.
 
 Invariant: every revision has its rows in the journal, from the first on without a gap, until the
 tree has flushed it.
