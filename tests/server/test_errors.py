@@ -23,6 +23,7 @@ EXAMPLES = [
     (errors.InvalidField("list_id", "", "some").within("rows: row 2"), {"field": "list_id"}),
     (errors.MalformedMessage("GetContactListRequest"), {}),
     (errors.InvalidPageToken(), {}),
+    (errors.OtherIncarnation(), {}),
     (errors.RequestIdReused("id", "Claim"), {"request_id": "id", "method": "Claim"}),
     (errors.ListNotFound("list"), {"list_id": "list"}),
     (errors.CampaignNotFound("A"), {"campaign_id": "A"}),
