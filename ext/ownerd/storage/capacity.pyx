@@ -146,7 +146,7 @@ cdef Capacity measure(
     flag_set(&environment.map_full, left < reserve and not environment.disk_full)
     if left >= reserve:
         return CAPACITY_FOR_GRANTS
-    if left >= reserve // 2:
+    if left >= max(reserve // 2, 2 * PAGES_PER_CHANGE * environment.page_bytes):
         return CAPACITY_FOR_REPORTS
     return CAPACITY_FOR_CHANGES if left >= PAGES_PER_CHANGE * environment.page_bytes \
         else CAPACITY_FOR_NOTHING
