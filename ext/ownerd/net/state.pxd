@@ -44,7 +44,7 @@ cdef struct Limits:
     int64_t max_idle_ns
     int64_t max_age_ns
     int64_t max_age_grace_ns
-    int64_t check_interval_ns                  # between two looks at every connection
+    int64_t check_interval_ns         # between two looks at every connection
 
 cdef enum Ending:                     # why the listener ended a connection
     ENDED_BY_PEER = 0
