@@ -63,6 +63,13 @@ def strangers(access: Access, count: int, first: int = 0) -> None:
         )
 
 
+def crowd(refusals: RefusalAudit, access: Access, seconds: int) -> None:
+    """Refuse 60 other strangers in every second."""
+    for second in range(seconds):
+        strangers(access, 60, first=60 * second)
+        look(refusals, float(second))
+
+
 def test_one_caller_is_told_at_once_then_once_a_minute(
     refusals: RefusalAudit, access: Access, audit: Audit
 ) -> None:
@@ -77,9 +84,7 @@ def test_one_caller_is_told_at_once_then_once_a_minute(
 def test_all_strangers_together_are_told_in_bounded_number(
     refusals: RefusalAudit, access: Access, audit: Audit
 ) -> None:
-    for second in range(120):
-        strangers(access, 60, first=60 * second)
-        look(refusals, float(second))
+    crowd(refusals, access, seconds=120)
     assert len(audit.entries) <= 100 + 12 + 1
     asyncio.run(refusals.tell_rest())
     assert len(audit.entries) <= 100 + 12 + 1 + 50
@@ -89,9 +94,7 @@ def test_all_strangers_together_are_told_in_bounded_number(
 def test_strangers_do_not_keep_it_quiet_what_somebody_known_was_refused(
     refusals: RefusalAudit, access: Access, audit: Audit
 ) -> None:
-    for second in range(10):
-        strangers(access, 60, first=60 * second)
-        look(refusals, float(second))
+    crowd(refusals, access, seconds=10)
     access.add_refusal(PERMISSION, "insider", "ipv4:10.9.9.9", "ReleaseOwnership")
     look(refusals, 11.0)
     assert audit.entries[-1][1].principal == "insider"

@@ -10,7 +10,7 @@ from libc.string cimport memcmp, strlen
 from ownerd.api.dial_call cimport (
     CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, CALL_REPORT, CALL_REPORT_BATCH,
 )
-from ownerd.base.bytes cimport same
+from ownerd.base.bytes cimport get_be32, put_be32, same
 from ownerd.base.units cimport NS_PER_MS, NS_PER_S, NS_PER_US
 
 cdef enum:
@@ -124,13 +124,9 @@ cdef size_t grpc_escape(const char *message, char *escaped) noexcept nogil:
 cdef void grpc_put_prefix(char *at, uint32_t size) noexcept nogil:
     """Write the prefix of an uncompressed message of `size` bytes."""
     at[0] = 0
-    at[1] = <char> (size >> 24)
-    at[2] = <char> (size >> 16)
-    at[3] = <char> (size >> 8)
-    at[4] = <char> size
+    put_be32(at + 1, size)
 
 
 cdef uint32_t grpc_message_bytes(const char *prefix) noexcept nogil:
     """Return the size that a message's prefix tells."""
-    cdef const unsigned char *at = <const unsigned char *> prefix
-    return (<uint32_t> at[1] << 24) | (<uint32_t> at[2] << 16) | (<uint32_t> at[3] << 8) | at[4]
+    return get_be32(prefix + 1)

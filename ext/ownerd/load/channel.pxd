@@ -12,7 +12,6 @@ cdef extern from "<sys/socket.h>" nogil:
         unsigned short ss_family
 
 cdef enum:
-    GRPC_PREFIX_BYTES = 5             # a flag and the message's length
     NO_STATUS = -1
     TRANSPORT_WAIT = -1               # neither bytes nor space now
     TRANSPORT_ENDED = -2

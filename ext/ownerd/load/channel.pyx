@@ -12,6 +12,7 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memmove, strlen
 
+from ownerd.api.grpc_http2 cimport PREFIX_BYTES, grpc_put_prefix
 from ownerd.base.nghttp2 cimport (
     NGHTTP2_CANCEL, NGHTTP2_DATA_FLAG_EOF, NGHTTP2_ERR_CALLBACK_FAILURE, NGHTTP2_FLAG_NONE,
     NGHTTP2_GOAWAY, NGHTTP2_NO_ERROR, NGHTTP2_NV_FLAG_NO_COPY_NAME,
@@ -220,7 +221,7 @@ cdef bint channel_make(Channel *channel, uint32_t in_flight, size_t request_byte
     for i in range(in_flight):
         slot = &channel.slots[i]
         slot.channel = channel
-        slot.request = <char *> malloc(GRPC_PREFIX_BYTES + request_bytes)
+        slot.request = <char *> malloc(PREFIX_BYTES + request_bytes)
         if slot.request == NULL:
             return False
         channel.slot_count += 1
@@ -387,15 +388,6 @@ cdef inline nghttp2_nv header(const char *name, const char *value) noexcept nogi
     return pair
 
 
-cdef void put_prefix(CallSlot *slot) noexcept nogil:
-    cdef size_t size = slot.request_size - GRPC_PREFIX_BYTES
-    slot.request[0] = 0           # not compressed
-    slot.request[1] = <char> (size >> 24)
-    slot.request[2] = <char> (size >> 16 & 0xFF)
-    slot.request[3] = <char> (size >> 8 & 0xFF)
-    slot.request[4] = <char> (size & 0xFF)
-
-
 cdef bint channel_call(Channel *channel, CallSlot *slot, const char *path) noexcept nogil:
     """Begin a call with the channel's first idle slot, its message in place.
 
@@ -415,7 +407,7 @@ cdef bint channel_call(Channel *channel, CallSlot *slot, const char *path) noexc
     if channel.authorization != NULL:
         headers[7] = header("authorization", channel.authorization)
         header_count = 8
-    put_prefix(slot)
+    grpc_put_prefix(slot.request, <uint32_t> (slot.request_size - PREFIX_BYTES))
     slot.request_sent = slot.answer_size = 0
     slot.status = NO_STATUS
     slot.http_status = 0

@@ -18,16 +18,16 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from ownerd.api.dial_call cimport CALL_CLAIM, CALL_CLAIM_BATCH, CALL_KIND_COUNT
+from ownerd.api.grpc_http2 cimport PREFIX_BYTES, grpc_message_bytes
 from ownerd.api.task cimport OK
-from ownerd.base.bytes cimport get_be32
 from ownerd.base.clock cimport CLOCK_MONOTONIC, clock_read, timespec
 from ownerd.base.containers cimport string, vector
 from ownerd.base.protobuf cimport WIRE_BYTES, WIRE_VARINT, read_varint
 from ownerd.base.units cimport NS_PER_MS, NS_PER_S
 from ownerd.load.channel cimport (
-    GRPC_PREFIX_BYTES, CallSlot, Channel, channel_awaits_write, channel_call, channel_close,
-    channel_connect, channel_flush, channel_free, channel_lose, channel_make, channel_receive,
-    sockaddr, sockaddr_storage, socklen_t,
+    CallSlot, Channel, channel_awaits_write, channel_call, channel_close, channel_connect,
+    channel_flush, channel_free, channel_lose, channel_make, channel_receive, sockaddr,
+    sockaddr_storage, socklen_t,
 )
 from ownerd.load.plan cimport Picker, Plan, PlanCore, picker_init, plan_bound, plan_encode
 from ownerd.load.tally cimport (
@@ -140,16 +140,16 @@ cdef int check_answer(HttpWorker *worker, CallSlot *slot) noexcept nogil:
     cdef uint64_t size
     if slot.status != OK:
         return slot.status
-    if slot.http_status != HTTP_OK or slot.answer_size < GRPC_PREFIX_BYTES:
+    if slot.http_status != HTTP_OK or slot.answer_size < PREFIX_BYTES:
         return STATUS_UNKNOWN
-    size = get_be32(message + 1)
-    if message[0] != 0 or size != slot.answer_size - GRPC_PREFIX_BYTES:
+    size = grpc_message_bytes(message)
+    if message[0] != 0 or size != slot.answer_size - PREFIX_BYTES:
         return STATUS_INTERNAL
     if slot.call_kind == ANY_KIND or not tally_counts(tally, worker.now_ns):
         return OK
     if slot.call_kind == CALL_CLAIM or slot.call_kind == CALL_CLAIM_BATCH:
         answers = tally.decisions
-    message += GRPC_PREFIX_BYTES
+    message += PREFIX_BYTES
     return OK if count_answers(message, message + size, slot.records, answers) \
         else STATUS_INTERNAL
 
@@ -167,7 +167,7 @@ cdef void on_ended(CallSlot *slot) noexcept nogil:
 
 cdef const char *prepare(HttpWorker *worker, CallSlot *slot) noexcept nogil:
     """Write the next request into a slot; return its path."""
-    cdef char *message = slot.request + GRPC_PREFIX_BYTES
+    cdef char *message = slot.request + PREFIX_BYTES
     cdef const PlanCore *plan = worker.aim.plan
     cdef string *request
     cdef size_t size
@@ -178,13 +178,13 @@ cdef const char *prepare(HttpWorker *worker, CallSlot *slot) noexcept nogil:
         memcpy(message, request.data(), size)
         slot.call_kind = ANY_KIND
         slot.records = 1
-        slot.request_size = GRPC_PREFIX_BYTES + size
+        slot.request_size = PREFIX_BYTES + size
         return worker.aim.path.data()
     size = plan_encode(
         plan, &worker.picker, plan.batch_records, &slot.call_kind, message
     )
     slot.records = plan.batch_records
-    slot.request_size = GRPC_PREFIX_BYTES + size
+    slot.request_size = PREFIX_BYTES + size
     return PATHS[slot.call_kind]
 
 
