@@ -1,7 +1,7 @@
 """Fixtures that several test modules share: server processes, stubs, subjects and unique names.
 
-With TESTS_SKIP_NOTHING=1 a test that would be skipped fails: where everything is there that tests can
-want, nothing is to be left out unseen.
+With TESTS_SKIP_NOTHING=1 a test that would be skipped fails: where everything is there that tests
+can want, nothing is to be left out unseen.
 """
 
 import os
