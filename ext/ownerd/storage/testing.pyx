@@ -1,0 +1,363 @@
+"""What tests ask of storage; built only with OWNERD_TESTING=1.
+
+The log as files by itself, its readers, and a disk that fails at a call of one's choice.
+"""
+
+cimport libc.errno
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libcpp.atomic cimport atomic
+from posix.types cimport mode_t, off_t
+
+from ownerd.base.bytes cimport Slice, slice_of
+from ownerd.base.disk cimport DiskApi, disk
+from ownerd.storage.file_log cimport (
+    LOG_FAILED, LOG_FULL, LOG_MORE, LOG_OK, FileLog, LogOptions, LogStatus, LogTail,
+    default_log_options, file_log_bytes, file_log_error, file_log_next_ready, file_log_oldest,
+    file_log_revision,
+)
+from ownerd.storage.log_entry cimport (
+    ROW_FOUND, ROWS_END, LogEntry, LogRow, RowCursor, RowFound, entry_begin, entry_delete,
+    entry_put, row_next,
+)
+from ownerd.storage.log_opening cimport file_log_acquire, file_log_create, file_log_release
+from ownerd.storage.log_reader cimport (
+    READ_ENTRY, LogReader, ReadEntry, ReadStatus, file_log_read, log_reader_next,
+)
+from ownerd.storage.log_upkeep cimport file_log_prepare, file_log_trim
+from ownerd.storage.log_writer cimport (
+    file_log_append, file_log_end, file_log_room, file_log_tail,
+)
+
+_STATUSES = {LOG_OK: "ok", LOG_MORE: "more", LOG_FULL: "full", LOG_FAILED: "failed"}
+_READS = ("entry", "tail", "trimmed", "ahead", "damaged", "failed")
+
+
+# --- the log --------------------------------------------------------------------------------------
+
+cdef LogOptions _options(options):
+    cdef LogOptions chosen = default_log_options()
+    for name, value in options.items():
+        if name == "segment_bytes":
+            chosen.segment_bytes = value
+        elif name == "append_bytes":
+            chosen.append_bytes = value
+        elif name == "keep_bytes":
+            chosen.keep_bytes = value
+        elif name == "keep_ns":
+            chosen.keep_ns = value
+        else:
+            raise TypeError(f"{name} is no option of the log")
+    return chosen
+
+
+cdef void _add_row(LogEntry *entry, uint32_t table, bytes key, value) except *:
+    cdef bytes held
+    if value is None:
+        entry_delete(entry, table, slice_of(<const char *> key, len(key)))
+    else:
+        held = value
+        entry_put(
+            entry, table, slice_of(<const char *> key, len(key)),
+            slice_of(<const char *> held, len(held)),
+        )
+
+
+cdef _rows(RowCursor cursor):
+    """Return an entry's rows as (table, key, value); None for the value of one that is gone."""
+    cdef LogRow row
+    cdef RowFound found = row_next(&cursor, &row)
+    rows = []
+    while found == ROW_FOUND:
+        key = <bytes> row.key.data[:row.key.size]
+        value = None if row.is_gone else <bytes> row.value.data[:row.value.size]
+        rows.append((row.table, key, value))
+        found = row_next(&cursor, &row)
+    if found != ROWS_END:
+        raise ValueError("what is there cannot be rows")
+    return rows
+
+
+def rows_in(bytes data, uint32_t count):
+    """Return the rows that bytes, behind an entry's head, hold.
+
+    Raises:
+        ValueError: they are not so many rows.
+    """
+    cdef RowCursor cursor
+    cursor.at = <const char *> data
+    cursor.end = cursor.at + len(data)
+    cursor.rows_left = count
+    return _rows(cursor)
+
+
+cdef class SegmentLog:
+    """A log of segments in a directory. Rows are (table, key, value), the value None if deleted.
+
+    Append, end and tail are for one thread, prepare and trim for one, the rest for any. Statuses
+    are "ok", "more", "full" and "failed".
+    """
+
+    cdef FileLog *log
+    cdef LogEntry entry
+
+    @staticmethod
+    def create(str directory, uint64_t store_id, uint64_t revision=0, **options):
+        """Make an empty log that begins behind a revision."""
+        cdef LogOptions chosen = _options(options)
+        file_log_create(directory, store_id, revision, &chosen)
+
+    def __init__(self, str directory, uint64_t store_id, uint64_t flushed_revision=0, **options):
+        cdef LogOptions chosen = _options(options)
+        self.log = file_log_acquire(directory, store_id, flushed_revision, &chosen)
+        entry_begin(&self.entry)
+
+    def __dealloc__(self):
+        self.close()
+
+    def close(self):
+        """Let go of it, as a crash does."""
+        if self.log != NULL:
+            file_log_release(self.log)
+            self.log = NULL
+
+    def append(self, rows, uint64_t revision, int64_t time_ns=0):
+        """Append one group."""
+        cdef LogStatus status
+        for table, key, value in rows:
+            _add_row(&self.entry, table, key, value)
+        with nogil:
+            status = file_log_append(self.log, &self.entry, revision, time_ns)
+        return _STATUSES[status]
+
+    def append_many(self, bytes value, uint64_t count, int64_t time_ns=0):
+        """Append `count` groups of one row each, whose values are the same."""
+        cdef LogStatus status = LOG_OK
+        cdef Slice held = slice_of(<const char *> value, len(value))
+        cdef uint64_t i = 0
+        with nogil:
+            while i < count and status == LOG_OK:
+                entry_put(&self.entry, 0, slice_of(&i, sizeof(i)), held)
+                status = file_log_append(
+                    self.log, &self.entry, file_log_revision(self.log) + 1, time_ns
+                )
+                i += 1
+        return _STATUSES[status]
+
+    def end(self, int64_t time_ns=0):
+        """Write the end entry."""
+        return _STATUSES[file_log_end(self.log, time_ns)]
+
+    def prepare_step(self):
+        """Make one step towards the next segment."""
+        cdef LogStatus status
+        with nogil:
+            status = file_log_prepare(self.log)
+        return _STATUSES[status]
+
+    def prepare(self):
+        """Make the next segment."""
+        status = "more"
+        while status == "more":
+            status = self.prepare_step()
+        return status
+
+    def trim_step(self, uint64_t flushed_revision, int64_t now_ns=0, bint keep=True):
+        """Remove the oldest segment if it may go."""
+        cdef LogStatus status
+        with nogil:
+            status = file_log_trim(self.log, flushed_revision, now_ns, keep)
+        return _STATUSES[status]
+
+    def trim(self, uint64_t flushed_revision, int64_t now_ns=0, bint keep=True):
+        """Remove all segments that may go."""
+        status = "more"
+        while status == "more":
+            status = self.trim_step(flushed_revision, now_ns, keep)
+        return status
+
+    @property
+    def tail(self):
+        """The end as (revision, time, segment, offset, whether it was ended cleanly)."""
+        cdef LogTail tail = file_log_tail(self.log)
+        return tail.revision, tail.time_ns, tail.segment, tail.offset, bool(tail.is_end)
+
+    @property
+    def room(self):
+        return file_log_room(self.log)
+
+    @property
+    def error(self):
+        return file_log_error(self.log)
+
+    @property
+    def revision(self):
+        return file_log_revision(self.log)
+
+    @property
+    def oldest(self):
+        return file_log_oldest(self.log)
+
+    @property
+    def is_next_ready(self):
+        return bool(file_log_next_ready(self.log))
+
+    @property
+    def file_bytes(self):
+        return file_log_bytes(self.log)
+
+
+cdef class SegmentReader:
+    """A reader of a log, which it keeps, behind a revision; `status` is what beginning gave."""
+
+    cdef SegmentLog owner
+    cdef LogReader reader
+    cdef readonly str status
+
+    def __init__(self, SegmentLog log, uint64_t after_revision=0):
+        self.owner = log
+        self.status = _READS[<int> file_log_read(log.log, after_revision, &self.reader)]
+
+    def next(self):
+        """Return the next entry as (revision, time, rows), or why there is none."""
+        cdef ReadEntry found
+        cdef ReadStatus status
+        with nogil:
+            status = log_reader_next(&self.reader, &found)
+        if status != READ_ENTRY:
+            return _READS[<int> status]
+        rows = _rows(found.rows)
+        if len(rows) != found.row_count:
+            raise ValueError("an entry has another number of rows than it says")
+        return found.revision, found.time_ns, rows
+
+
+# --- a disk that fails ----------------------------------------------------------------------------
+
+cdef DiskApi real = disk
+cdef atomic[int64_t] calls_to_come    # before the one that fails
+cdef atomic[int64_t] calls_seen
+cdef int code_given
+cdef bint is_short
+cdef bint goes_on
+cdef int hit                          # how many calls failed
+
+_CALLS = ("write", "read", "sync", "name")
+cdef enum Call:
+    WRITES = 1
+    READS = 2
+    SYNCS = 4
+    NAMES = 8
+cdef int kinds
+
+
+cdef bint fails(Call kind) noexcept nogil:
+    """Count a call; True if it is to fail."""
+    global hit
+    cdef int64_t left
+    if not kinds & kind:
+        return False
+    calls_seen.fetch_add(1)
+    left = calls_to_come.fetch_sub(1)
+    if left == 0 or (goes_on and left < 0):
+        hit += 1
+        return True
+    return False
+
+
+cdef int refuse() noexcept nogil:
+    libc.errno.errno = code_given
+    return -1
+
+
+cdef int on_openat(int directory, const char *name, int flags, mode_t mode) noexcept nogil:
+    return refuse() if fails(NAMES) else real.openat(directory, name, flags, mode)
+
+
+cdef ssize_t on_pread(int fd, void *data, size_t size, off_t offset) noexcept nogil:
+    return refuse() if fails(READS) else real.pread(fd, data, size, offset)
+
+
+cdef ssize_t on_pwrite(int fd, const void *data, size_t size, off_t offset) noexcept nogil:
+    if not fails(WRITES):
+        return real.pwrite(fd, data, size, offset)
+    if is_short and size > 1:
+        return real.pwrite(fd, data, size // 2, offset)
+    return refuse()
+
+
+cdef int on_fallocate(int fd, int mode, off_t offset, off_t size) noexcept nogil:
+    return refuse() if fails(WRITES) else real.fallocate(fd, mode, offset, size)
+
+
+cdef int on_fdatasync(int fd) noexcept nogil:
+    return refuse() if fails(SYNCS) else real.fdatasync(fd)
+
+
+cdef int on_fsync(int fd) noexcept nogil:
+    return refuse() if fails(SYNCS) else real.fsync(fd)
+
+
+cdef int on_renameat(int before, const char *name, int after, const char *other) noexcept nogil:
+    return refuse() if fails(NAMES) else real.renameat(before, name, after, other)
+
+
+cdef int on_unlinkat(int directory, const char *name, int flags) noexcept nogil:
+    return refuse() if fails(NAMES) else real.unlinkat(directory, name, flags)
+
+
+class DiskFaults:
+    """While its block runs, one call to the disk of this process fails: that after the first
+    `passes`.
+
+    Args:
+        passes: how many calls succeed; None: none fails, they are counted only.
+        code: the errno that it fails with.
+        partial: a write does half of it instead.
+        goes_on: all calls after it fail too.
+        kinds: which calls are counted and fail, out of "write", "read", "sync" and "name".
+
+    Not while another thread may use a file as the block begins or ends.
+    """
+
+    def __init__(
+        self, passes, code, *, partial=False, goes_on=False, kinds=("write", "sync", "name")
+    ):
+        self._given = passes, code, partial, goes_on, kinds
+
+    def __enter__(self):
+        global code_given, is_short, goes_on, kinds, hit
+        passes, code, partial, always, which = self._given
+        calls_to_come.store(1 << 60 if passes is None else passes)
+        calls_seen.store(0)
+        code_given, is_short, goes_on, hit = code, partial, always, 0
+        kinds = sum(1 << _CALLS.index(name) for name in which)
+        disk.openat = on_openat
+        disk.pread = on_pread
+        disk.pwrite = on_pwrite
+        disk.fallocate = on_fallocate
+        disk.fdatasync = on_fdatasync
+        disk.fsync = on_fsync
+        disk.renameat = on_renameat
+        disk.unlinkat = on_unlinkat
+        return self
+
+    def __exit__(self, *exception):
+        global disk
+        disk.openat = real.openat
+        disk.pread = real.pread
+        disk.pwrite = real.pwrite
+        disk.fallocate = real.fallocate
+        disk.fdatasync = real.fdatasync
+        disk.fsync = real.fsync
+        disk.renameat = real.renameat
+        disk.unlinkat = real.unlinkat
+
+    @property
+    def has_failed(self):
+        """Whether it came to that call."""
+        return hit > 0
+
+    @property
+    def count(self):
+        """How many calls there were."""
+        return calls_seen.load()
