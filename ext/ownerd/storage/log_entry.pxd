@@ -25,7 +25,7 @@ cdef struct EntryHead:
     uint64_t revision_before          # that of the entry before
     int64_t time_ns
     uint32_t row_count
-    uint32_t unused
+    uint32_t block                    # of the segment, that it begins on
 
 # An entry being put together; the memory is used again by the next one.
 cdef cppclass LogEntry:
@@ -75,8 +75,11 @@ cdef Slice entry_finish(LogEntry *entry, EntryHead *head, uint32_t seed) noexcep
 
 # --- reading --------------------------------------------------------------------------------------
 
-# Whether a head may be one, with all its rows in `room` bytes: not yet whether they are right.
-cdef bint head_fits(const EntryHead *head, uint64_t segment, uint64_t room) noexcept nogil
+# Whether a head may be one of an entry at this place, with all its rows below `limit`: not yet
+# whether they are right.
+cdef bint head_fits(
+    const EntryHead *head, uint64_t segment, uint64_t offset, uint64_t limit
+) noexcept nogil
 # Whether an entry, of which all bytes are there, is as it was written.
 cdef bint entry_right(const char *entry, uint32_t seed) noexcept nogil
 cdef RowCursor entry_rows(const char *entry) noexcept nogil

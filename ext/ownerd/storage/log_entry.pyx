@@ -6,8 +6,9 @@ deleted; numbers and sizes are varints. States, not decisions: to replay entries
 as one likes, gives the same rows.
 
 Its CRC-32C covers all of it but the padding, begins at the seed of the segment that it is in, and
-takes in the checksum of the entry before it. So an entry stands for all before it, and bytes that
-were written for another segment, another log, or by whoever chose what a row holds, are none here.
+takes in its place there and the checksum of the entry before it. So an entry stands for all before
+it, and bytes that were written for another place, another log, or by whoever chose what a row
+holds, are none here.
 
 It knows no file and no table.
 """
@@ -102,7 +103,6 @@ cdef Slice entry_finish(LogEntry *entry, EntryHead *head, uint32_t seed) noexcep
     head.crc = 0
     head.rows_bytes = size - ENTRY_HEAD_BYTES
     head.row_count = entry.row_count
-    head.unused = 0
     memcpy(&entry.bytes[0], head, sizeof(EntryHead))
     head.crc = checksum_of(entry.bytes.data(), size, seed)
     memcpy(&entry.bytes[0], head, sizeof(EntryHead))
@@ -113,8 +113,13 @@ cdef Slice entry_finish(LogEntry *entry, EntryHead *head, uint32_t seed) noexcep
 
 # --- reading --------------------------------------------------------------------------------------
 
-cdef bint head_fits(const EntryHead *head, uint64_t segment, uint64_t room) noexcept nogil:
-    if head.magic != MAGIC or head.segment != segment or room < LOG_BLOCK_BYTES:
+cdef bint head_fits(
+    const EntryHead *head, uint64_t segment, uint64_t offset, uint64_t limit
+) noexcept nogil:
+    cdef uint64_t room = limit - offset
+    assert_that(offset + LOG_BLOCK_BYTES <= limit, "a head is read in a block of its own")
+    if head.magic != MAGIC or head.segment != segment \
+            or head.block != offset // LOG_BLOCK_BYTES:
         return False
     if head.kind == ENTRY_ROWS:
         return head.revision > head.revision_before \

@@ -4,6 +4,7 @@ One thread at a time: the writer, which is a role. It is told where a group does
 segment but that of a large entry, and knows no table.
 """
 
+from libc.stdint cimport uint32_t
 from libcpp.memory cimport shared_ptr
 
 from ownerd.base.assertions cimport assert_that
@@ -22,12 +23,13 @@ from ownerd.storage.segment cimport (
 
 
 cdef EntryHead next_head(
-    const FileLog *log, uint64_t segment, uint64_t revision, int64_t time_ns
+    const FileLog *log, uint64_t segment, uint64_t offset, uint64_t revision, int64_t time_ns
 ) noexcept nogil:
     """Return the head of an entry that follows the tail, but for what the entry itself knows."""
     cdef EntryHead head
     head.kind = ENTRY_ROWS
     head.segment = segment
+    head.block = <uint32_t> (offset // LOG_BLOCK_BYTES)
     head.crc_before = log.tail.crc
     head.revision = revision
     head.revision_before = log.tail.revision
@@ -111,7 +113,7 @@ cdef LogStatus file_log_append(
     else:
         if not fits_here(log, size):
             switch_segment(log)
-        head = next_head(log, log.tail.segment, revision, time_ns)
+        head = next_head(log, log.tail.segment, log.tail.offset, revision, time_ns)
         status = write_entry(log, entry, &head)
     entry_begin(entry)
     return status
@@ -125,7 +127,7 @@ cdef LogStatus file_log_end(FileLog *log, int64_t time_ns) noexcept nogil:
     if log.tail.is_end:
         return LOG_OK
     entry_begin(&entry)
-    head = next_head(log, log.tail.segment, log.tail.revision, time_ns)
+    head = next_head(log, log.tail.segment, log.tail.offset, log.tail.revision, time_ns)
     head.kind = ENTRY_END
     return write_entry(log, &entry, &head)
 
@@ -207,7 +209,9 @@ cdef LogStatus append_large(
     """Append as a segment of its own, which is whole before it has a name."""
     cdef shared_ptr[Segment] segment = shared_ptr[Segment](new Segment())
     cdef uint64_t size = entry_size(entry)
-    cdef EntryHead head = next_head(log, log.active.get().header.number + 1, revision, time_ns)
+    cdef EntryHead head = next_head(
+        log, log.active.get().header.number + 1, ENTRIES_FROM, revision, time_ns
+    )
     cdef int code = write_large(log, segment.get(), entry, &head)
     if code != 0:
         return give_up(log, code, "large.new")

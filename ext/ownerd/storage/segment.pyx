@@ -222,7 +222,7 @@ cdef const char *segment_entry(
     if entry == NULL:
         return NULL
     memcpy(head, entry, sizeof(EntryHead))
-    if not head_fits(head, segment.header.number, limit - offset):
+    if not head_fits(head, segment.header.number, offset, limit):
         return NULL
     entry = window_read(window, segment, offset, entry_bytes(head), limit)
     if entry == NULL or not entry_right(entry, segment.header.crc):
