@@ -80,6 +80,13 @@ cdef ReadStatus pass_on(LogReader *reader, const EntryHead *head) noexcept nogil
 
 
 cdef ReadStatus log_reader_next(LogReader *reader, ReadEntry *found) noexcept nogil:
+    cdef ReadStatus status = step(reader, found)
+    if status == READ_DAMAGED or status == READ_FAILED:
+        reader.window.at = reader.window.size = 0   # what the next step finds it reads anew
+    return status
+
+
+cdef ReadStatus step(LogReader *reader, ReadEntry *found) noexcept nogil:
     cdef EntryHead head
     cdef const char *entry
     cdef uint64_t end

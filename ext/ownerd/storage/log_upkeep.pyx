@@ -12,7 +12,7 @@ from ownerd.storage.file_log cimport (
 )
 from ownerd.storage.segment cimport (
     ENTRIES_FROM, SEGMENT_NAME_BYTES, Segment, segment_allocate, segment_file_name, segment_fill,
-    segment_open, segment_rename, segment_unlink,
+    segment_forget, segment_open, segment_rename, segment_unlink,
 )
 
 cdef enum:
@@ -26,6 +26,7 @@ cdef int begin_file(FileLog *log) noexcept nogil:
     log.made = log.spare
     log.spare.reset()
     if log.made.get() != NULL:
+        segment_forget(log.made.get())
         log.made_name.assign("spare.new", 9)
         return 0
     log.made = shared_ptr[Segment](new Segment())

@@ -58,6 +58,7 @@ cdef void make_active(FileLog *log, size_t index) noexcept nogil:
     log.active = log.segments[index]
     log.active_index = index
     segment = log.active.get()
+    assert_that(segment.end.load() == ENTRIES_FROM, "a segment that is gone on to has no entries")
     segment.revision_before = segment.last_revision = log.tail.revision
     segment.last_ns = log.tail.time_ns
 

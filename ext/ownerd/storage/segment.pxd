@@ -52,6 +52,8 @@ cdef cppclass Window:
 cdef void segment_file_name(char *name, uint64_t number) noexcept nogil
 # A new, empty file, or one that is there.
 cdef int segment_open(Segment *segment, int directory, const char *name, bint make) noexcept nogil
+# Knows nothing any more of the entries that the file had.
+cdef void segment_forget(Segment *segment) noexcept nogil
 # Takes the disk's blocks, where the filesystem can do that beforehand.
 cdef int segment_allocate(Segment *segment, uint64_t file_bytes) noexcept nogil
 # Overwrites a part with zeros and syncs it.
