@@ -243,6 +243,19 @@ def test_a_large_entry_is_never_taken_for_torn(tmp_path: Path) -> None:
                 acquire(spoilt(tmp_path / "log", tmp_path / "copy", 2, place, spoil))
 
 
+def test_a_large_entry_of_which_nothing_is_left_is_missed(tmp_path: Path) -> None:
+    log = acquire(create(tmp_path / "log"))
+    fill(log, 1, 2)
+    assert append(log, 3, 30 * BLOCK) == "ok"
+    log.close()
+
+    def zero(data: bytearray, place: int) -> None:
+        data[place:] = bytes(len(data) - place)
+
+    with pytest.raises(StoreError, match="missing"):
+        acquire(spoilt(tmp_path / "log", tmp_path / "copy", 2, BLOCK, zero))
+
+
 def test_what_a_row_holds_is_never_taken_for_an_entry(tmp_path: Path) -> None:
     """An append is torn whose rows have, on a block of their own, a copy of an entry."""
     log = acquire(create(tmp_path / "log"))
@@ -272,6 +285,51 @@ def test_a_torn_append_leaves_nothing_that_a_later_one_uncovers(tmp_path: Path) 
     assert not any(segment_file(directory, 1).read_bytes()[end + BLOCK :])
     directory = spoilt(directory, tmp_path / "again", 1, end, zero_block)
     assert acquire(directory).tail == (1, 10, 1, end, False)
+
+
+def test_an_entry_of_another_log_is_none(tmp_path: Path) -> None:
+    """Behind the end there is, at its own place, what another log of the same store had there."""
+    end = ended_at(tmp_path / "log")
+    log = acquire(create(tmp_path / "other"))
+    fill(log, 1, 3)
+    block = segment_file(tmp_path / "other", 1).read_bytes()[end : end + BLOCK]
+
+    def put(data: bytearray, place: int) -> None:
+        data[place : place + BLOCK] = block
+
+    directory = spoilt(tmp_path / "log", tmp_path / "copy", 1, end, put)
+    assert acquire(directory).tail == (2, 20, 1, end, False)
+
+
+def test_segments_of_two_days_do_not_make_one_log(tmp_path: Path) -> None:
+    """A log was copied, both went on to the same revisions, and one got a segment of the other."""
+    log = acquire(create(tmp_path / "log"))
+    fill(log, 1, 10)
+    log.close()
+    shutil.copytree(tmp_path / "log", tmp_path / "copy")
+    for name, size in (("log", 100), ("copy", 200)):
+        log = acquire(tmp_path / name)
+        fill(log, 11, 20, size)
+        log.close()
+    shutil.copy(segment_file(tmp_path / "copy", 2), segment_file(tmp_path / "log", 2))
+    with pytest.raises(StoreError, match="missing"):
+        acquire(tmp_path / "log")
+    assert acquire(tmp_path / "copy").revision == 20
+
+
+def test_one_segment_is_ready_also_after_the_first_append_into_one_was_torn(tmp_path: Path) -> None:
+    log = acquire(create(tmp_path / "log"))
+    fill(log, 1, 15)
+    assert log.prepare() == "ok"
+    log.close()
+    assert segments(tmp_path / "log") == [1, 2, 3]
+    directory = spoilt(tmp_path / "log", tmp_path / "copy", 2, BLOCK, flip)
+    log = acquire(directory)
+    assert log.revision == 14 and segments(directory) == [1, 2]
+    assert append(log, 15, 30 * BLOCK) == "ok"
+    fill(log, 16, 40)
+    log.close()
+    assert acquire(directory).revision == 40
 
 
 # --- what the records have ------------------------------------------------------------------------

@@ -8,9 +8,12 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from harness import poll
+from sanitizer import patient_s
 from segment_log import (
     BLOCK,
     acquire,
@@ -22,10 +25,12 @@ from segment_log import (
     rows_of,
     scratch_directory,
     segment_file,
+    segments,
 )
 
 from ownerd.storage.testing import DiskFaults, SegmentLog, SegmentReader
 
+WAIT_S = patient_s(60)
 LAST = 30
 LARGE = (7, 20)  # revisions that get segments of their own
 WAYS = {"eio": (errno.EIO, False), "enospc": (errno.ENOSPC, False), "short": (errno.EIO, True)}
@@ -219,3 +224,37 @@ def test_the_last_entry_is_on_disk_before_an_opening_returns(tmp_path: Path) -> 
     with DiskFaults(0, errno.EIO, kinds=["sync"]), pytest.raises(OSError):
         acquire(directory)
     assert acquire(directory).revision == 4
+
+
+def test_a_name_is_durable_before_an_opening_returns(tmp_path: Path) -> None:
+    """The directory could not be synced when a large entry got its name."""
+    directory = create(tmp_path / "log")
+    log = acquire(directory)
+    assert append(log, 1) == "ok"
+    with DiskFaults(None, 0, kinds=["sync"]) as disk:
+        assert append(log, 2, 20 * BLOCK) == "ok"
+    with DiskFaults(disk.count - 1, errno.EIO, kinds=["sync"]):
+        assert append(log, 3, 20 * BLOCK) == "failed"
+    log.close()
+    with DiskFaults(0, errno.EIO, kinds=["sync"]), pytest.raises(OSError):
+        acquire(directory)
+    assert acquire(directory).revision == 3
+
+
+def test_a_segment_stays_while_the_first_entry_of_the_next_is_not_on_disk(tmp_path: Path) -> None:
+    directory = create(tmp_path / "log")
+    log = acquire(directory)
+    fill(log, 1, 14)
+    assert log.room == 0 and segments(directory) == [1, 2]
+    with DiskFaults(None, 0) as disk, ThreadPoolExecutor(1) as threads:
+        disk.hold()
+        appending = threads.submit(append, log, 15)
+        poll(lambda: disk.is_waited_for, "the append to be synced")
+        assert log.trim(14, 0, keep=False) == "ok"
+        assert segments(directory) == [1, 2]
+        assert SegmentReader(log, 14).next() == "tail"
+        disk.let_go()
+        assert appending.result(WAIT_S) == "ok"
+    assert log.trim(14, 0, keep=False) == "ok"
+    assert segments(directory) == [2]
+    assert SegmentReader(log, 14).next() == entries(15, 15)[0]

@@ -10,6 +10,7 @@ from posix.types cimport mode_t, off_t
 
 from ownerd.base.bytes cimport Slice, slice_of
 from ownerd.base.disk cimport DiskApi, disk
+from ownerd.base.threads cimport usleep
 from ownerd.storage.file_log cimport (
     LOG_FAILED, LOG_FULL, LOG_MORE, LOG_OK, FileLog, LogOptions, LogStatus, LogTail,
     default_log_options, file_log_bytes, file_log_error, file_log_next_ready, file_log_oldest,
@@ -240,6 +241,8 @@ cdef int code_given
 cdef bint is_short
 cdef bint goes_on
 cdef int hit                          # how many calls failed
+cdef atomic[int] held                 # whether syncs of files wait
+cdef atomic[int] waiting              # how many do
 
 _CALLS = ("write", "read", "sync", "name")
 cdef enum Call:
@@ -290,6 +293,10 @@ cdef int on_fallocate(int fd, int mode, off_t offset, off_t size) noexcept nogil
 
 
 cdef int on_fdatasync(int fd) noexcept nogil:
+    waiting.fetch_add(1)
+    while held.load():
+        usleep(100)
+    waiting.fetch_sub(1)
     return refuse() if fails(SYNCS) else real.fdatasync(fd)
 
 
@@ -343,6 +350,7 @@ class DiskFaults:
 
     def __exit__(self, *exception):
         global disk
+        held.store(0)
         disk.openat = real.openat
         disk.pread = real.pread
         disk.pwrite = real.pwrite
@@ -351,6 +359,19 @@ class DiskFaults:
         disk.fsync = real.fsync
         disk.renameat = real.renameat
         disk.unlinkat = real.unlinkat
+
+    def hold(self):
+        """Have syncs of files wait, also those that fail."""
+        held.store(1)
+
+    def let_go(self):
+        """Let the syncs that wait go on, and all others."""
+        held.store(0)
+
+    @property
+    def is_waited_for(self):
+        """Whether a sync waits."""
+        return held.load() != 0 and waiting.load() > 0
 
     @property
     def has_failed(self):
