@@ -246,7 +246,7 @@ def test_a_segment_stays_while_the_first_entry_of_the_next_is_not_on_disk(tmp_pa
     log = acquire(directory)
     fill(log, 1, 14)
     assert log.room == 0 and segments(directory) == [1, 2]
-    with DiskFaults(None, 0) as disk, ThreadPoolExecutor(1) as threads:
+    with ThreadPoolExecutor(1) as threads, DiskFaults(None, 0) as disk:  # it lets go first
         disk.hold()
         appending = threads.submit(append, log, 15)
         poll(lambda: disk.is_waited_for, "the append to be synced")
