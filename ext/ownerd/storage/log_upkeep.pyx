@@ -15,6 +15,11 @@ from ownerd.storage.segment cimport (
     segment_forget, segment_open, segment_rename, segment_unlink,
 )
 
+cdef extern from "<atomic>" namespace "std" nogil:
+    ctypedef int memory_order
+    memory_order memory_order_acquire
+    void atomic_thread_fence(memory_order)
+
 cdef enum:
     FILL_BYTES = 1 << 20              # of a segment, in one step
 
@@ -121,8 +126,11 @@ cdef shared_ptr[Segment] take_oldest(
 
 cdef bint can_be_used_again(const FileLog *log, const shared_ptr[Segment] &segment) noexcept nogil:
     """Tell whether nobody reads a file, and it is as one that would be made."""
-    return log.spare.get() == NULL and log.made.get() == NULL and segment.use_count() == 1 \
-        and segment.get().header.file_bytes == log.options.segment_bytes
+    if log.spare.get() != NULL or log.made.get() != NULL or segment.use_count() != 1 \
+            or segment.get().header.file_bytes != log.options.segment_bytes:
+        return False
+    atomic_thread_fence(memory_order_acquire)   # the last reader let go of it before
+    return True
 
 
 cdef LogStatus file_log_trim(
