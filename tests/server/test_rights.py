@@ -64,7 +64,7 @@ def test_the_rows_that_decide_most_are_as_the_protos_say() -> None:
     named = {method: set(map(rights.name_of, rule.rights)) for method, rule in rows().items()}
     for method in ("Claim", "ClaimBatch", "ReportAttempt", "ReportAttemptBatch"):
         assert named[method] == {"dial"}
-        assert DIAL_RULES[method][1:] == ("list_id", "campaign_id")
+        assert DIAL_RULES[method][1:3] == ("list_id", "campaign_id")
     for method in ("ListOwners", "ReleaseOwnership", "ReleaseRecords"):
         assert named[method] == {"ownership_control"}
     for method in (
@@ -72,14 +72,17 @@ def test_the_rows_that_decide_most_are_as_the_protos_say() -> None:
         "CreateContactList",
         "DeleteContactList",
         "UpsertCampaign",
+        "DeleteCampaign",
         "SignalCampaign",
         "UpsertWrapUpCode",
+        "GetStoreSettings",
+        "UpdateStoreSettings",
         "DeleteWrapUpCode",
         "ImportOwnership",
     ):
         assert named[method] == {"configure"}
     assert named["ListAuditEntries"] == {"view"}
-    assert ADMIN_RULES["ListAuditEntries"][1:] == (Scope.EVERY, Scope.EVERY)
+    assert ADMIN_RULES["ListAuditEntries"][1:3] == (Scope.EVERY, Scope.EVERY)
     assert {method for method in ADMIN_RULES if named[method] == {"admin"}} == {
         "CreatePrincipal",
         "GetPrincipal",
@@ -127,7 +130,9 @@ REQUESTS: dict[str, Build] = {
     "ReleaseOwnership": lambda lst, campaign: admin_pb2.ReleaseOwnershipRequest(
         list_id=lst, campaign_ids=[campaign], dry_run=True
     ),
-    "ReleaseRecords": lambda lst, _: admin_pb2.ReleaseRecordsRequest(list_id=lst, record_ids=["9"]),
+    "ReleaseRecords": lambda lst, campaign: admin_pb2.ReleaseRecordsRequest(
+        list_id=lst, record_ids=["9"], only_if_campaign_id=campaign
+    ),
     "ListOwnedRecords": lambda lst, campaign: admin_pb2.ListOwnedRecordsRequest(
         list_id=lst, campaign_ids=[campaign]
     ),
@@ -145,6 +150,10 @@ REQUESTS: dict[str, Build] = {
     ),
     "UpsertCampaign": lambda _, campaign: admin_pb2.UpsertCampaignRequest(campaign_id=campaign),
     "ListCampaigns": lambda *_: admin_pb2.ListCampaignsRequest(),
+    # One that is not there, as of lists.
+    "DeleteCampaign": lambda _, campaign: admin_pb2.DeleteCampaignRequest(
+        campaign_id=f"{campaign}-gone"
+    ),
     "SignalCampaign": lambda lst, campaign: admin_pb2.SignalCampaignRequest(
         campaign_id=campaign, list_id=lst, signal=admin_pb2.CAMPAIGN_SIGNAL_RESET
     ),
@@ -153,6 +162,11 @@ REQUESTS: dict[str, Build] = {
     ),
     "ListWrapUpCodes": lambda *_: admin_pb2.ListWrapUpCodesRequest(),
     "DeleteWrapUpCode": lambda *_: admin_pb2.DeleteWrapUpCodeRequest(code="none such"),
+    "ListUnknownWrapUpCodes": lambda *_: admin_pb2.ListUnknownWrapUpCodesRequest(),
+    "GetStoreSettings": lambda *_: admin_pb2.GetStoreSettingsRequest(),
+    "UpdateStoreSettings": lambda *_: admin_pb2.UpdateStoreSettingsRequest(
+        settings=admin_pb2.StoreSettings()
+    ),
     "CreatePrincipal": lambda *_: admin_pb2.CreatePrincipalRequest(
         principal=admin_pb2.Principal(principal_id="dummy")
     ),

@@ -5,6 +5,8 @@ Every change of policy, release or signal is applied to every record at once; th
 no disk, no background work. Written from the text of the rules alone, never from the native code.
 """
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from subject import (
@@ -35,7 +37,8 @@ SHIPPED_CODES = {
     **_codes("Remote Hang Up, SIT, SIT Callable, SIT Uncallable, System Hang Up", True, False),
     **_codes("Scheduled, Transferred, Wrong Party, Phone Number Deleted", True, False),
     **_codes("Success, Phone Number Success", True, True),
-    **_codes("No Lines, Non-Dialer Call, Rescheduled, Skipped, Policy Scheduled", False, False),
+    **_codes("No Lines, Non-Dialer Call, Rescheduled, Skipped", False, False),
+    **_codes("Policy Scheduled, Navigate", False, False),
 }
 
 
@@ -73,6 +76,29 @@ def key_order(record_id: str) -> tuple[int, int, bytes]:
     if str(number) == record_id and -(2**63) <= number <= NEVER:
         return (0, number, b"")
     return (1, 0, record_id.encode())
+
+
+DASHES = "-\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
+BLANKS = " \t\n\v\f\r\u00a0"
+
+
+def folded(code: str) -> str:
+    """A code without what R26 ignores: outer blanks, ASCII case, the kind of dash."""
+    plain = (("-" if each in DASHES else each) for each in code.strip(BLANKS))
+    return "".join(each.lower() if each.isascii() else each for each in plain)
+
+
+def code_meant(code: str, known: Iterable[str]) -> str | None:
+    """The known code that a dialer means (R26), if there is one."""
+    spellings = {folded(each): each for each in sorted(known, key=str.encode, reverse=True)}
+    text = code.strip(BLANKS)
+    parts = re.match(f"(.+?)[{BLANKS}][{DASHES}][{BLANKS}]", text, re.DOTALL)
+    for part in (code, parts[1].strip(BLANKS)) if parts else (code,):
+        if part in known:
+            return part
+        if folded(part) in spellings:
+            return spellings[folded(part)]
+    return None
 
 
 class Model:
@@ -247,9 +273,10 @@ class Model:
         return "OWNERSHIP_RENEWED"
 
     def _meaning(self, code: str) -> Code:
-        if code not in self.code_table:
+        found = code_meant(code, self.code_table)
+        if found is None:
             raise Refusal("INVALID_ARGUMENT", f"wrap_up_code {code}")
-        return self.code_table[code]
+        return self.code_table[found]
 
     def attempt(self, list_id: str, record_id: str, campaign_id: str, code: str) -> Answer:
         self._list(list_id)
@@ -292,7 +319,7 @@ class Model:
         return self._list(list_id).policy
 
     def delete_list(self, list_id: str, force: bool = False) -> None:
-        if self.owned(list_id) and not force:
+        if self._held(list_id) and not force:
             raise Refusal("FAILED_PRECONDITION", f"list {list_id} has live ownership")
         del self.lists[list_id]
         self._commit()
@@ -352,6 +379,8 @@ class Model:
         return dict(self.names)
 
     def upsert_code(self, code: str, meaning: Code) -> None:
+        if code not in self.code_table and folded(code) in map(folded, self.code_table):
+            raise Refusal("ALREADY_EXISTS", f"code {code}")
         self.code_table[code] = meaning
         self._commit()
 

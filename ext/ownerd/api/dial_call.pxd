@@ -19,10 +19,19 @@ cdef enum CallKind:                   # order of ownerd.engine.DIAL_METHODS
     CALL_GET_HOLDER = 4
     CALL_KIND_COUNT = 5
 
+# Typed rather than an enum member, which Cython would pass through a C int.
+cdef extern from *:
+    """
+    #include <cstdint>
+    static constexpr uint32_t OWNERD_UNKNOWN_CAMPAIGN = UINT32_MAX;
+    """
+    const uint32_t UNKNOWN_CAMPAIGN "OWNERD_UNKNOWN_CAMPAIGN"
+
 cdef struct DialItem:
     Slice record_id
     Slice wrap_up_code
     uint8_t answer                    # ClaimDecision or AttemptOutcome
+    bint code_unknown                 # the wrap-up code is none that is known (R26)
     Holder holder                     # kind NOBODY unless somebody is to be named
     Slice holder_id                   # set with the holder; in place as long as the engine (core)
     Slice holder_name
@@ -37,7 +46,10 @@ cdef struct DialCall:
     uint32_t item_capacity            # of malloc'd items
     DialItem *items                   # &single for the unary calls, malloc'd for batches
     DialItem single
+    uint32_t list_number              # once it is decided
+    uint32_t campaign                 # its number, or UNKNOWN_CAMPAIGN
     uint32_t named_count              # items that name a holder
+    uint32_t unknown_code_count       # items whose code is unknown
     uint64_t revision                 # the revision it was decided at
     char *answer                      # the encoded response, once dial_encode was called
     size_t answer_size

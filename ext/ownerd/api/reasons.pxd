@@ -22,11 +22,14 @@ cdef enum Reason:
     LIST_EXISTS
     CAMPAIGN_NOT_FOUND
     CODE_NOT_FOUND
+    CODE_EXISTS
     # the state forbids it
     STALE_ETAG
     LIST_OWNED
     LIST_DIALED
     LIST_UNCOUNTED
+    CAMPAIGN_HOLDS
+    CAMPAIGN_DIALS
     IMPORT_CONFLICT
     # too much
     STORE_FULL

@@ -60,7 +60,8 @@ define(
 )
 define(
     CODE_UNKNOWN, "WRAP_UP_CODE_UNKNOWN", INVALID_ARGUMENT,
-    "{field}: {code} is not a known wrap-up code; ListWrapUpCodes shows those that are",
+    "{field}: {code} is not a known wrap-up code; ListWrapUpCodes shows those that are, "
+    "UpdateStoreSettings says what becomes of others",
 )
 define(
     LIST_NOT_FOUND, "LIST_NOT_FOUND", NOT_FOUND,
@@ -78,22 +79,35 @@ define(
     "code: there is no wrap-up code {code}; ListWrapUpCodes shows those that are known",
 )
 define(
+    CODE_EXISTS, "WRAP_UP_CODE_EXISTS", ALREADY_EXISTS,
+    "code: {code} is only another spelling of the wrap-up code {taken}; change or delete that one",
+)
+define(
     STALE_ETAG, "STALE_ETAG", ABORTED,
     "etag: found {found}, but the policy was changed since and has {current}; read the list again "
     "with GetContactList and repeat the change with its etag",
 )
 define(
     LIST_OWNED, "LIVE_OWNERSHIP", FAILED_PRECONDITION,
-    "contact list {list_id} has live ownership (owned records: {owned}); release it first, or "
-    "delete with force",
+    "contact list {list_id} has live holds (owned records: {owned}, reserved for dials in "
+    "progress: {reserved}); release them first, or delete with force",
 )
 define(
     LIST_DIALED, "LIVE_OWNERSHIP", FAILED_PRECONDITION,
-    "contact list {list_id} is being dialed: ownership was acquired a moment ago",
+    "contact list {list_id} is being dialed: a record was reserved or acquired a moment ago",
 )
 define(
     LIST_UNCOUNTED, "RELEASE_NOT_COUNTED", FAILED_PRECONDITION,
     "contact list {list_id} was released a moment ago and is still counted; try again",
+)
+define(
+    CAMPAIGN_HOLDS, "CAMPAIGN_HOLDS_RECORDS", FAILED_PRECONDITION,
+    "campaign {campaign_id} holds records (owned: {owned}, reserved for dials in progress: "
+    "{reserved}); release them first, or delete with force",
+)
+define(
+    CAMPAIGN_DIALS, "CAMPAIGN_HOLDS_RECORDS", FAILED_PRECONDITION,
+    "campaign {campaign_id} is dialing: it reserved or acquired a record a moment ago",
 )
 define(
     IMPORT_CONFLICT, "IMPORT_CONFLICT", FAILED_PRECONDITION,

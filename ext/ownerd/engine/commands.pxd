@@ -17,9 +17,11 @@ cdef enum CommandKind:
     RELEASE
     RELEASE_RECORDS
     UPSERT_CAMPAIGN
+    DELETE_CAMPAIGN
     SIGNAL_CAMPAIGN
     UPSERT_CODE
     DELETE_CODE
+    UPDATE_SETTINGS
     IMPORT_ROWS
     PUT_PRINCIPAL
     DELETE_PRINCIPAL
@@ -36,6 +38,7 @@ cdef enum TallyIndex:
     TALLY_OVERWRITTEN
     TALLY_EXPIRED
     TALLY_COUNT
+    TALLY_LEFT_OUT = 0                # RELEASE_RECORDS: how many, as a negative number
 
 cdef cppclass ImportRow:
     string record_id
@@ -59,15 +62,20 @@ cdef cppclass Command:
     string list_id
     Policy policy
     uint64_t expected_revision        # 0: any
-    uint64_t acquire_revision         # DELETE_LIST: refuse if ownership was acquired since
+    string shares_with                # CREATE_LIST: the list whose ownership it shares
+    bint checked                      # deletions: nothing was held at `checked_revision`
+    uint64_t checked_revision         # refuse if a hold was made since
     bint force
     bint all_campaigns
+    bint all_lists                    # RELEASE
     bint include_reservations
     bint counts_as_attempt
     bint success
+    uint8_t unknown_code              # UPDATE_SETTINGS: an UnknownCode
     uint8_t strategy
     vector[string] campaign_ids
     vector[string] record_ids
+    string only_campaign              # RELEASE_RECORDS: that owns them; empty: any
     vector[ImportRow] rows
     string name
     string code
@@ -82,9 +90,11 @@ cdef cppclass Command:
     int64_t time_ns
     int64_t count                     # COUNT_PENDING while records are being counted
     int64_t tally[TALLY_COUNT]
+    vector[uint32_t] left_out         # RELEASE_RECORDS: indexes of records that another one owns
     bint replayed
     # between apply and commit
     List *list
+    uint32_t campaign                 # DELETE_CAMPAIGN: its number
     vector[Rename] renames
     vector[Appended] appended         # events
 

@@ -8,8 +8,10 @@ from ownerd.base.clock cimport ClockState
 from ownerd.base.containers cimport vector
 from ownerd.base.histogram cimport Histogram
 from ownerd.base.live cimport LiveEngine
+from ownerd.engine.activity cimport Activity
 from ownerd.engine.maintenance_plan cimport MaintenanceState
 from ownerd.engine.queue cimport Queue
+from ownerd.engine.unknown_codes cimport UnknownCodes
 from ownerd.storage.catalog cimport Campaign
 from ownerd.storage.store cimport Store
 
@@ -53,6 +55,8 @@ cdef cppclass EngineCore:
     uint64_t group_records            # most records that are decided together
     vector[DialCall *] group
     Counters counters
+    Activity activity
+    UnknownCodes unknown_codes
     # maintenance's
     atomic[int] lock_missed           # looks in a row that found LOCK alone gone
     int maintenance_fd                # eventfd that wakes its thread

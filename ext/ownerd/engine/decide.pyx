@@ -10,8 +10,8 @@ from libc.stdio cimport snprintf
 from libc.string cimport memcmp
 
 from ownerd.api.dial_call cimport (
-    CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, CALL_REPORT, CALL_REPORT_BATCH, DialCall,
-    DialItem,
+    CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, CALL_REPORT, CALL_REPORT_BATCH,
+    UNKNOWN_CAMPAIGN, DialCall, DialItem,
 )
 from ownerd.api.reasons cimport (
     CODE_UNKNOWN, LIST_NOT_FOUND, Value, quoted, refuse_about, refuse_with, words,
@@ -20,18 +20,18 @@ from ownerd.api.task cimport OK
 from ownerd.base.bytes cimport Slice, text_slice
 from ownerd.engine.commands cimport refuse_full
 from ownerd.rules.ownership cimport (
-    NOBODY, OWNERSHIP_ACQUIRED, Code, Ruling, rules_attempt, rules_claim, rules_holder,
+    NOBODY, Code, Ruling, rules_attempt, rules_claim, rules_holder,
 )
+from ownerd.rules.wrap_up_codes cimport rules_unknown_code
 from ownerd.storage.capacity cimport CAPACITY_FOR_GRANTS, CAPACITY_FOR_REPORTS
 from ownerd.storage.catalog cimport (
-    Campaign, List, add_campaign, campaign_known, campaign_of, find_campaign, find_code,
-    find_list, list_acquired,
+    Campaign, Catalog, List, add_campaign, campaign_known, campaign_of, find_campaign,
+    find_code_meant, find_list,
 )
 from ownerd.storage.multiget cimport Seen, multiget_add, multiget_skip, multiget_take
 from ownerd.storage.records cimport (
     Record, record_load, record_prefetch, record_store, records_look_up,
 )
-from ownerd.storage.store cimport store_revision
 
 cdef enum:
     PLACE_BYTES = 64                  # the name of a field, with its index
@@ -50,14 +50,20 @@ cdef struct Decision:
     bint changed
     Slice code_text                   # the wrap-up code last looked up
     Code code
+    bint code_unknown
 
 
 cdef bint lookup_code(Decision *decision, Slice text) noexcept nogil:
-    """Set `decision.code`; batches mostly repeat a few codes, so the last one is kept."""
+    """Set `decision.code` (R26); batches mostly repeat a few codes, so the last one is kept."""
+    cdef Catalog *catalog = &decision.store.catalog
     if text.size == decision.code_text.size and text.size > 0 \
             and memcmp(text.data, decision.code_text.data, text.size) == 0:
         return True
-    if not find_code(&decision.store.catalog, text, &decision.code):
+    decision.code_unknown = not find_code_meant(catalog, text, &decision.code)
+    if decision.code_unknown and not rules_unknown_code(
+        catalog.unknown_code, text, &decision.code
+    ):
+        decision.code_text.size = 0
         return False
     decision.code_text = text
     return True
@@ -76,10 +82,14 @@ cdef void refuse_code(DialCall *call, uint32_t index, Slice code) noexcept nogil
 cdef bint codes_known(Decision *decision) noexcept nogil:
     cdef uint32_t i
     cdef Slice text
+    cdef bint known
     cdef DialCall *call = decision.call
     for i in range(call.item_count):
         text = call.items[i].wrap_up_code
-        if lookup_code(decision, text):
+        known = lookup_code(decision, text)
+        call.items[i].code_unknown = decision.code_unknown
+        call.unknown_code_count += decision.code_unknown
+        if known:
             continue
         refuse_code(call, i, text)
         return False
@@ -120,15 +130,13 @@ cdef void decide_item(Decision *decision, DialItem *item, const Seen *seen) noex
         return
     decision.changed = True
     if not decision.dry:
-        write_item(decision, &record, ruling.answer)
+        write_item(decision, &record)
 
 
-cdef void write_item(Decision *decision, Record *record, int answer) noexcept nogil:
+cdef void write_item(Decision *decision, Record *record) noexcept nogil:
     cdef Store *store = decision.store
     if not campaign_known(&store.catalog, decision.campaign):
         add_campaign(&store.catalog, decision.call.campaign_id)
-    if decision.call.call_kind >= CALL_REPORT and answer == OWNERSHIP_ACQUIRED:
-        list_acquired(decision.list, store_revision(store) + 1)
     record_store(store, decision.list, record, decision.now_ns)
 
 
@@ -169,12 +177,13 @@ cdef bint decide_call(
     cdef Decision decision
     cdef bint claims = call.call_kind == CALL_CLAIM or call.call_kind == CALL_CLAIM_BATCH
     call.task.code = OK
-    call.named_count = 0
+    call.named_count = call.unknown_code_count = 0
     decision.store = store
     decision.call = call
     decision.now_ns = now_ns
     decision.changed = False
     decision.code_text.size = 0
+    decision.code_unknown = False
     decision.seen = multiget_take(&store.multiget, call.item_count)
     decision.dry = capacity < (CAPACITY_FOR_GRANTS if claims else CAPACITY_FOR_REPORTS)
     decision.list = find_list(&store.catalog, call.list_id)
@@ -187,6 +196,9 @@ cdef bint decide_call(
             and not codes_known(&decision):
         return False
     decide_items(&decision)
+    call.list_number, call.campaign = decision.list.number, decision.campaign
+    if call.call_kind == CALL_GET_HOLDER or not campaign_known(&store.catalog, call.campaign):
+        call.campaign = UNKNOWN_CAMPAIGN
     if decision.dry and decision.changed:
         refuse_full(store, &call.task)
         return False

@@ -75,6 +75,7 @@ class Engine:
         self,
         list_id: str,
         policy: Policy,
+        shares_with: str = "",
         *,
         note: bytes = b"",
         request_id: str = "",
@@ -118,6 +119,8 @@ class Engine:
         self,
         list_id: str,
         record_ids: Iterable[str],
+        only_campaign: str = "",
+        include_reservations: bool = False,
         *,
         note: bytes = b"",
         request_id: str = "",
@@ -136,6 +139,18 @@ class Engine:
         requester: str = "",
         memo: bytes = b"",
     ) -> Outcome: ...
+    def delete_campaign(
+        self,
+        campaign_id: str,
+        *,
+        force: bool,
+        note: bytes = b"",
+        request_id: str = "",
+        requester: str = "",
+        memo: bytes = b"",
+    ) -> Outcome: ...
+    def count_held(self, campaign_id: str) -> tuple[int, int]: ...
+    def lists_held(self, campaign_id: str | None = None) -> list[str]: ...
     def signal_campaign(
         self,
         campaign_id: str,
@@ -162,6 +177,15 @@ class Engine:
     def delete_code(
         self,
         code: str,
+        *,
+        note: bytes = b"",
+        request_id: str = "",
+        requester: str = "",
+        memo: bytes = b"",
+    ) -> Outcome: ...
+    def update_settings(
+        self,
+        unknown_code: int,
         *,
         note: bytes = b"",
         request_id: str = "",
@@ -203,7 +227,11 @@ class Engine:
     def get_list(self, list_id: str) -> ListInfo | None: ...
     def lists(self, after: str, limit: int) -> list[ListInfo]: ...
     def campaigns(self, after: str, limit: int) -> list[tuple[str, str]]: ...
+    def campaign_name(self, campaign_id: str) -> str | None: ...
+    def code(self, code: str) -> tuple[str, bool, bool] | None: ...
     def codes(self, after: str, limit: int) -> list[tuple[str, str, bool, bool]]: ...
+    def settings(self) -> int: ...
+    def unknown_codes(self) -> list[tuple[str, int, int]]: ...
     def principals(self) -> list[tuple[str, bytes]]: ...
     def audit(self, before: int, limit: int) -> list[tuple[int, int, int, int | None, bytes]]: ...
     def request(self, request_id: str, requester: str = "") -> Outcome | None: ...

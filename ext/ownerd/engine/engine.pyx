@@ -6,12 +6,15 @@ into `Refused`. asyncio waiters use `aio_bridge`.
 
 import os
 import time
+from contextlib import suppress
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from ownerd.api.dial_call cimport CALL_KIND_COUNT, DialCall, call_clear, call_init
 from ownerd.api.dial_codec cimport dial_decode, dial_encode
-from ownerd.api.reasons cimport FIELD_LENGTH, LIST_OWNED, SERVER_STOPPING, task_refusal
+from ownerd.api.reasons cimport (
+    CAMPAIGN_HOLDS, FIELD_LENGTH, LIST_OWNED, SERVER_STOPPING, task_refusal,
+)
 from ownerd.api.task cimport OK, TASK_COMMAND, Task, task_clear
 from ownerd.base.atomics cimport counts_read, flag_read
 from ownerd.base.clock cimport Clock, clock_now
@@ -20,13 +23,15 @@ from ownerd.base.histogram cimport SHORTEST_BITS, TIME_CLASSES, Histogram
 from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS, lmdb
 from ownerd.base.threads cimport thread_wait
 from ownerd.engine.admin_reads cimport (
-    answered_request, audit_count, audit_page, campaign_page, code_page, entry_count, list_info,
-    list_page, policy_from, principal_rows, request_key,
+    answered_request, audit_count, audit_page, campaign_name, campaign_page, code_page, code_row,
+    entry_count, list_info, list_page, lists_held, policy_from, principal_rows, request_key,
+    settings_row,
 )
 from ownerd.engine.commands cimport (
-    CREATE_LIST, DELETE_CODE, DELETE_LIST, DELETE_PRINCIPAL, IMPORT_ROWS, NOTE_REFUSALS,
-    PUT_PRINCIPAL, RELEASE, RELEASE_RECORDS, SIGNAL_CAMPAIGN, UPDATE_POLICY, UPSERT_CAMPAIGN,
-    UPSERT_CODE, Command, ImportRow,
+    CREATE_LIST, DELETE_CAMPAIGN, DELETE_CODE, DELETE_LIST, DELETE_PRINCIPAL, IMPORT_ROWS,
+    NOTE_REFUSALS,
+    PUT_PRINCIPAL, RELEASE, RELEASE_RECORDS, SIGNAL_CAMPAIGN, UPDATE_POLICY, UPDATE_SETTINGS,
+    UPSERT_CAMPAIGN, UPSERT_CODE, Command, ImportRow,
 )
 from ownerd.engine.core cimport (
     GROUP_SIZE_CLASSES, STORE_LOST, EngineCore, EngineOptions, engine_close_store,
@@ -41,6 +46,7 @@ from ownerd.engine.release_count cimport (
     COUNT_END, ReleaseCount, count_release, find_uncounted_releases, release_count_init,
 )
 from ownerd.engine.snapshot cimport Snapshot, SnapshotRequest
+from ownerd.engine.unknown_codes cimport unknown_rows
 from ownerd.rules.limits cimport (
     BATCH_RECORDS, CAMPAIGN_ID_BYTES, CAMPAIGN_NAME_BYTES, CATEGORY_BYTES, LIST_ID_BYTES,
     PRINCIPAL_ID_BYTES, RECORD_ID_BYTES, REQUEST_ID_BYTES, WRAP_UP_CODE_BYTES,
@@ -79,9 +85,15 @@ CLOCK_ALARM_NS = 60 * 10**9           # R19: of the server's time against the wa
 # Ends of the classes of time in `Engine.stats`, but for the last, which has none.
 TIME_CLASS_ENDS_NS = tuple(1 << (SHORTEST_BITS + i) for i in range(TIME_CLASSES - 1))
 LISTLESS_KINDS = (
-    UPSERT_CAMPAIGN, SIGNAL_CAMPAIGN, UPSERT_CODE, DELETE_CODE, PUT_PRINCIPAL, DELETE_PRINCIPAL,
-    NOTE_REFUSALS,
+    RELEASE, UPSERT_CAMPAIGN, DELETE_CAMPAIGN, SIGNAL_CAMPAIGN, UPSERT_CODE, DELETE_CODE,
+    UPDATE_SETTINGS, PUT_PRINCIPAL, DELETE_PRINCIPAL, NOTE_REFUSALS,
 )
+
+
+cdef tuple sum_owners(list owners, campaign_id=None):
+    """Return how many records are owned and reserved, by one campaign or by all."""
+    meant = [owner for owner in owners if campaign_id is None or campaign_id == owner[0]]
+    return sum([owner[2] for owner in meant]), sum([owner[3] for owner in meant])
 
 
 cdef raise_refusal(Task *task):
@@ -318,9 +330,17 @@ cdef class Engine:
 
     # --- control plane
 
-    def create_list(self, list_id, policy, *, note=b"", request_id="", requester="", memo=b""):
-        """Create a contact list. Refused: ALREADY_EXISTS."""
+    def create_list(
+        self, list_id, policy, shares_with="", *,
+        note=b"", request_id="", requester="", memo=b"",
+    ):
+        """Create a contact list. Refused: ALREADY_EXISTS.
+
+        With `shares_with` it shares that list's holds and policy (R28), and `policy` means nothing.
+        Refused then also: NOT_FOUND.
+        """
         cdef Pending pending = Pending(CREATE_LIST, list_id, note, request_id, requester, memo)
+        assign(&pending.command.shares_with, shares_with, "shares_with", 0, LIST_ID_BYTES)
         pending.command.policy = policy_from(policy)
         return self._run(pending)
 
@@ -341,33 +361,42 @@ cdef class Engine:
         self, list_id, *, force, expected_revision=0,
         note=b"", request_id="", requester="", memo=b"",
     ):
-        """Delete a list. Refused: NOT_FOUND, ABORTED; FAILED_PRECONDITION with live ownership.
+        """Delete a list. Refused: NOT_FOUND, ABORTED; FAILED_PRECONDITION with live holds.
 
-        The count is the number of live ownerships that end; `force` deletes them too.
+        The count is the number of live ownerships that end; `force` deletes them too. Of a list
+        that shares its ownership only the name goes.
         """
         cdef Pending pending
         owned = 0
-        revision = 0
-        if not (request_id and self.request(request_id, requester)):
+        revision = None
+        if not (request_id and self.request(request_id, requester)) \
+                and not self._is_shared(list_id):
             with self.snapshot(list_id) as snapshot:
-                owned = snapshot.count_owned()
+                owned, reserved = sum_owners(snapshot.owners())
                 revision = snapshot.revision
-            if owned and not force:
-                raise refused(LIST_OWNED, list_id=f'"{list_id}"', owned=owned)
+            if (owned or reserved) and not force:
+                raise refused(
+                    LIST_OWNED, list_id=f'"{list_id}"', owned=owned, reserved=reserved
+                )
             for entry_id in self.pending_counts(list_id):  # as long as its records are there
                 self.count_released(entry_id)
         pending = Pending(DELETE_LIST, list_id, note, request_id, requester, memo)
         pending.command.force = force
-        pending.command.acquire_revision = revision
+        pending.command.checked = revision is not None
+        pending.command.checked_revision = revision or 0
         pending.command.expected_revision = expected_revision
         pending.command.count = owned
         return self._run(pending)
+
+    def _is_shared(self, list_id):
+        info = self.get_list(list_id)
+        return info is not None and bool(info.shares_with)
 
     def release(
         self, list_id, campaign_ids, include_reservations, *,
         note=b"", request_id="", requester="", memo=b"",
     ):
-        """Release the ownership of some campaigns (None: all) at one instant (R15).
+        """Release the ownership of some campaigns (None: all) in a list ("": all) at once (R15).
 
         In force when this returns; `count_released` then says how many. Refused: NOT_FOUND for the
         list or a campaign.
@@ -380,11 +409,21 @@ cdef class Engine:
         return self._run(pending)
 
     def release_records(
-        self, list_id, record_ids, *,
+        self, list_id, record_ids, only_campaign="", include_reservations=False, *,
         note=b"", request_id="", requester="", memo=b"",
     ):
-        """Release the ownership of single records; those that nobody owns are not counted."""
+        """Release the ownership of single records; those that nobody owns are not counted.
+
+        With `only_campaign` just what that one owns: `left_out` has the indexes of what another
+        one owns. Reservations end with `include_reservations`. Refused: NOT_FOUND for the list or
+        the campaign.
+        """
         cdef Pending pending = Pending(RELEASE_RECORDS, list_id, note, request_id, requester, memo)
+        assign(
+            &pending.command.only_campaign, only_campaign, "only_if_campaign_id", 0,
+            CAMPAIGN_ID_BYTES,
+        )
+        pending.command.include_reservations = include_reservations
         for i, record_id in enumerate(record_ids):
             pending.command.record_ids.push_back(string())
             assign(
@@ -440,6 +479,44 @@ cdef class Engine:
         assign(&pending.command.name, name, "name", 0, CAMPAIGN_NAME_BYTES)
         return self._run(pending)
 
+    def delete_campaign(
+        self, campaign_id, *, force, note=b"", request_id="", requester="", memo=b"",
+    ):
+        """Make a campaign unknown. Refused: NOT_FOUND; FAILED_PRECONDITION if it holds records.
+
+        `force` ends what it holds, in the same commit; `count_released` then says how much.
+        """
+        cdef Pending pending
+        revision = self.revision
+        if not force and not (request_id and self.request(request_id, requester)):
+            owned, reserved = self.count_held(campaign_id)
+            if owned or reserved:
+                raise refused(
+                    CAMPAIGN_HOLDS, campaign_id=f'"{campaign_id}"', owned=owned, reserved=reserved
+                )
+        pending = Pending(DELETE_CAMPAIGN, "", note, request_id, requester, memo)
+        add_campaign_id(pending, campaign_id)
+        pending.command.force = force
+        pending.command.checked = True
+        pending.command.checked_revision = revision
+        return self._run(pending)
+
+    def count_held(self, campaign_id):
+        """Count what a campaign holds, in all lists: (owned, reserved); each as of its own moment.
+        """
+        owned = reserved = 0
+        for list_id in self.lists_held(campaign_id):
+            with suppress(Refused), self.snapshot(list_id) as snapshot:  # it may be deleted by now
+                found = sum_owners(snapshot.owners(), campaign_id)
+                owned, reserved = owned + found[0], reserved + found[1]
+        return owned, reserved
+
+    def lists_held(self, campaign_id=None):
+        """Return the lists in which a campaign (None: any) ever held a record, once a group (R28).
+        """
+        with Reading(self):
+            return lists_held(self.core.store, campaign_id)
+
     def signal_campaign(
         self, campaign_id, list_id, end_reservations, *,
         note=b"", request_id="", requester="", memo=b"",
@@ -458,7 +535,7 @@ cdef class Engine:
         self, code, category, counts_as_attempt, success, *,
         note=b"", request_id="", requester="", memo=b"",
     ):
-        """Add or change a wrap-up code."""
+        """Add or change a wrap-up code. Refused: ALREADY_EXISTS, it is another one's spelling."""
         cdef Pending pending = Pending(UPSERT_CODE, "", note, request_id, requester, memo)
         assign(&pending.command.code, code, "code", 1, WRAP_UP_CODE_BYTES)
         assign(&pending.command.category, category, "category", 1, CATEGORY_BYTES)
@@ -470,6 +547,14 @@ cdef class Engine:
         """Delete a wrap-up code. Refused: NOT_FOUND."""
         cdef Pending pending = Pending(DELETE_CODE, "", note, request_id, requester, memo)
         assign(&pending.command.code, code, "code", 1, WRAP_UP_CODE_BYTES)
+        return self._run(pending)
+
+    def update_settings(
+        self, int unknown_code, *, note=b"", request_id="", requester="", memo=b"",
+    ):
+        """Set what an unknown wrap-up code means (R26): 1 refuse, 2 attempt, 3 no attempt."""
+        cdef Pending pending = Pending(UPDATE_SETTINGS, "", note, request_id, requester, memo)
+        pending.command.unknown_code = <uint8_t> unknown_code
         return self._run(pending)
 
     def import_rows(
@@ -538,6 +623,7 @@ cdef class Engine:
             command.revision, command.time_ns,
             None if command.count == COUNT_PENDING else command.count, command.entry_id,
             bool(command.replayed), command.memo.data()[:command.memo.size()], tuple(command.tally),
+            tuple([command.left_out[i] for i in range(command.left_out.size())]),
         )
 
     # --- reads
@@ -562,10 +648,30 @@ cdef class Engine:
         with Reading(self):
             return campaign_page(self.core.store, after, limit)
 
+    def campaign_name(self, campaign_id):
+        """Return a campaign's name, or None if it is unknown."""
+        with Reading(self):
+            return campaign_name(self.core.store, campaign_id)
+
+    def code(self, code):
+        """Return (category, counts_as_attempt, success) of a code, or None."""
+        with Reading(self):
+            return code_row(self.core.store, code)
+
     def codes(self, after, limit):
         """Return up to `limit` (code, category, counts_as_attempt, success) by code."""
         with Reading(self):
             return code_page(self.core.store, after, limit)
+
+    def settings(self):
+        """Return the store's setting of what an unknown wrap-up code means, as `update_settings`.
+        """
+        with Reading(self):
+            return settings_row(self.core.store)
+
+    def unknown_codes(self):
+        """Return (code, count, last_ns) of unknown codes reported since the start, most first."""
+        return unknown_rows(&self.core.unknown_codes)
 
     def principals(self):
         """Return (principal_id, what is kept of it) of every principal, by id."""
@@ -599,6 +705,7 @@ cdef class Engine:
                 queue_run(&self.core.queue, &request.task)
             if request.task.code != OK:
                 raise task_refusal(&request.task)
+            snapshot.counted = &self.core.activity
             snapshot.open()
         return snapshot
 

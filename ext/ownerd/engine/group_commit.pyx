@@ -31,7 +31,8 @@ from ownerd.base.failpoints cimport FAIL_AFTER_ANSWER, FAIL_BEFORE_ANSWER, fail_
 from ownerd.base.histogram cimport histogram_add
 from ownerd.base.lmdb cimport MDB_SUCCESS
 from ownerd.base.threads cimport thread_start
-from ownerd.engine.commands cimport Command, command_run, refuse_full
+from ownerd.engine.activity cimport activity_count
+from ownerd.engine.commands cimport UPSERT_CODE, Command, command_run, refuse_full
 from ownerd.engine.core cimport (
     GROUP_SIZE_CLASSES, engine_fail, engine_failed, engine_wake_maintenance,
 )
@@ -42,6 +43,7 @@ from ownerd.engine.maintenance_plan cimport (
 from ownerd.engine.queue cimport queue_take_all
 from ownerd.engine.release_count cimport ReleaseCount, release_count_step
 from ownerd.engine.snapshot cimport SnapshotRequest, snapshot_take
+from ownerd.engine.unknown_codes cimport unknown_count, unknown_forget
 from ownerd.storage.capacity cimport (
     CAPACITY_FOR_CHANGES, CAPACITY_FOR_GRANTS, CAPACITY_FOR_NOTHING, Capacity, is_full,
 )
@@ -70,6 +72,8 @@ cdef void answer(EngineCore *engine, DialCall *call) noexcept nogil:
     """Count a decided call and give it back; whoever sends its answer encodes it."""
     cdef uint32_t i
     count_add(&engine.counters.calls, 1)
+    if call.unknown_code_count != 0:
+        unknown_count(&engine.unknown_codes, call, clock_now(engine.clock))
     if call.task.code != OK:
         count_add(&engine.counters.refused_full, call.task.code == RESOURCE_EXHAUSTED)
         finish(&call.task)
@@ -85,9 +89,21 @@ cdef void answer(EngineCore *engine, DialCall *call) noexcept nogil:
     finish(&call.task)
 
 
+cdef void count_activity(EngineCore *engine, int64_t now_ns) noexcept nogil:
+    """Count the group's calls; before the first is answered, and so is no longer there."""
+    cdef size_t i
+    engine.activity.guard.lock()
+    for i in range(engine.group.size()):
+        if engine.group[i].task.code == OK:
+            activity_count(&engine.activity, engine.group[i], now_ns)
+    engine.activity.guard.unlock()
+
+
 cdef void answer_group(EngineCore *engine, bint failed) noexcept nogil:
     cdef size_t i
     cdef int64_t now_ns = clock_elapsed()
+    if not failed:
+        count_activity(engine, now_ns)
     for i in range(engine.group.size()):
         histogram_add(
             &engine.counters.call_lengths[engine.group[i].call_kind],
@@ -269,6 +285,8 @@ cdef int run_command(EngineCore *engine, Command *command) noexcept nogil:
         refuse_full(engine.store, &command.task)
         return MDB_SUCCESS
     code = command_run(engine.store, command, clock_now(engine.clock))
+    if command.kind == UPSERT_CODE:
+        unknown_forget(&engine.unknown_codes, &engine.store.catalog)
     engine_wake_maintenance(engine)
     return code
 

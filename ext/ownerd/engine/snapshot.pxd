@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint64_t
 from ownerd.api.task cimport Task
 from ownerd.base.containers cimport string, vector
 from ownerd.base.live cimport LiveSnapshot
+from ownerd.engine.activity cimport Activity
 from ownerd.storage.catalog cimport Campaign
 from ownerd.storage.read_view cimport ReadView
 from ownerd.storage.store cimport Store
@@ -29,6 +30,7 @@ cdef class Snapshot:
     cdef bint is_open
     cdef SnapshotRequest *request
     cdef object engine                # whose files it keeps open
+    cdef Activity *counted            # the engine's
 
     cdef SnapshotRequest *ask(self, engine)
     cdef open(self)

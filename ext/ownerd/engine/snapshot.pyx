@@ -17,6 +17,7 @@ from ownerd.api.reasons cimport (
 from ownerd.api.task cimport TASK_SNAPSHOT, task_clear
 from ownerd.base.bytes cimport Slice, empty_slice, slice_of, text_slice
 from ownerd.base.lmdb cimport MDB_SUCCESS
+from ownerd.engine.activity cimport activity_rows
 from ownerd.rules.limits cimport RECORD_ID_BYTES
 from ownerd.rules.ownership cimport (
     NEVER_NS, NOBODY, Hold, Holder, hold_owned, hold_reserved, rules_holder,
@@ -255,6 +256,20 @@ cdef class Snapshot:
             for i in range(request.campaigns.size()) if counts[i].owned or counts[i].reserved
         ]
         return sorted(found)
+
+    def activity(self):
+        """Return what each campaign asked of the list and was told since the engine was opened.
+
+        Rows (campaign_id, decisions, outcomes, denied_by), by campaign id: counts by the numbers
+        that answers have in dial.proto, and rows (campaign_id, count), the most frequent first.
+        They are of now, not of the snapshot's revision.
+        """
+        cdef SnapshotRequest *request = opened(self)
+        cdef size_t i
+        names = [
+            campaign_of(self, <uint32_t> i)[0] for i in range(request.campaigns.size())
+        ]
+        return activity_rows(self.counted, request.view.list.number, names)
 
     def count_owned(self, campaign_ids=None, *, int64_t at_most=NEVER_NS, int64_t after_ns=0):
         """Count the owned records of some campaigns (None: all), stopping at `at_most`.

@@ -118,6 +118,7 @@ cdef Ruling rules_attempt(
     Hold *hold, const Policy *policy, const Code *code, uint32_t campaign, int64_t now_ns
 ) noexcept nogil
 cdef bint rules_release(Hold *hold, int64_t now_ns) noexcept nogil
+cdef bint rules_end_reservation(Hold *hold, int64_t now_ns) noexcept nogil
 cdef ImportRuling rules_import(
     Hold *hold, uint32_t campaign, int64_t until_ns, bint overwrite, int64_t now_ns
 ) noexcept nogil

@@ -331,6 +331,13 @@ cdef bint rules_release(Hold *hold, int64_t now_ns) noexcept nogil:
     return owned
 
 
+cdef bint rules_end_reservation(Hold *hold, int64_t now_ns) noexcept nogil:
+    """End a single record's reservation (R15); False if it has none. Ownership stays."""
+    cdef Ruling ruling = _ruling(0)
+    _end_reservation(hold, now_ns, &ruling)
+    return ruling.changed
+
+
 cdef ImportRuling rules_import(
     Hold *hold, uint32_t campaign, int64_t until_ns, bint overwrite, int64_t now_ns
 ) noexcept nogil:

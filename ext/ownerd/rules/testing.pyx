@@ -1,13 +1,17 @@
-"""What tests ask of the rules; built only with OWNERD_TESTING=1: one record's state, in Python."""
+"""What tests ask of the rules; built only with OWNERD_TESTING=1: one record's state, in Python, and
+how codes are spelled."""
 
 from libc.stdint cimport int64_t
 
+from ownerd.base.bytes cimport Slice, slice_of
 from ownerd.rules.ownership cimport (
     ALL_CAMPAIGNS, DEFAULT_WINDOW, EVENT_DURATION, EVENT_RELEASE, EVENT_RESERVATIONS_END,
     EVENT_TIME_SET_BACK, FORBIDDEN, NEVER_NS, NOBODY, TAKEN_OVER, Code, Event, Hold, Holder,
     ImportRuling, Policy, Ruling, rules_apply_event, rules_attempt, rules_claim, rules_holder,
     rules_import, rules_release,
 )
+from ownerd.rules.wrap_up_codes cimport code_category as category_of
+from ownerd.rules.wrap_up_codes cimport code_fold as fold_code
 
 
 cdef class Record:
@@ -100,3 +104,20 @@ cdef _holder(Holder holder):
         return None
     until_ns = None if holder.until_ns == NEVER_NS else holder.until_ns
     return <int> holder.kind, holder.campaign, holder.since_ns, until_ns
+
+
+# --- wrap-up codes --------------------------------------------------------------------------------
+
+def code_fold(str code):
+    """Return the folded form of a code (R26)."""
+    encoded = code.encode()
+    folded = bytearray(len(encoded) + 1)
+    size = fold_code(slice_of(<const char *> encoded, len(encoded)), <char *> folded)
+    return bytes(folded[:size]).decode()
+
+
+def code_category(str code):
+    """Return the category that a code names in front; "" where it names none."""
+    encoded = code.encode()
+    cdef Slice category = category_of(slice_of(<const char *> encoded, len(encoded)))
+    return category.data[:category.size].decode()

@@ -13,7 +13,7 @@ from ownerd.base.assertions cimport assert_that
 from ownerd.base.bytes cimport slice_of, val_of
 from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_NOTFOUND, MDB_SUCCESS, MDB_val
 from ownerd.rules.ownership cimport hold_end
-from ownerd.storage.catalog cimport count_ended, list_ends
+from ownerd.storage.catalog cimport count_ended, list_ends, note_hold
 from ownerd.storage.codec cimport VALUE_BYTES, hold_decode, hold_encode, record_key
 from ownerd.storage.events cimport ended_nothing, fold_events
 from ownerd.storage.log cimport log_add
@@ -80,6 +80,7 @@ cdef void record_store(Store *store, List *lst, Record *record, int64_t now_ns) 
     count_ended(&store.catalog, lst, record.ended)
     if size != 0:
         list_ends(&store.catalog, lst, hold_end(&record.hold))
+        note_hold(&store.catalog, lst, record.hold.campaign, store.state.revision + 1)
     log_add(&store.log, key, slice_of(value, size))
     memtables_put(&store.memtables, record.hash, key, slice_of(value, size), record.existed)
 

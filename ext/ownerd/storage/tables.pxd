@@ -1,6 +1,6 @@
 """C interface of tables: the tables of the journal's environment, and how their rows lie."""
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 from ownerd.base.bytes cimport Slice
 from ownerd.base.lmdb cimport MDB_dbi
@@ -19,6 +19,7 @@ cdef enum Table:
     REQUESTS
     LOG
     PRINCIPALS
+    HOLDERS
     TABLE_COUNT
 
 cdef enum:
@@ -58,7 +59,13 @@ cdef struct SessionRow:               # META "session": the last opening, and of
     FileMark stamp                    # DIR/SESSION
     FileMark stamp_before             # while one begins: the former DIR/SESSION
 
-cdef struct ListRow:                  # LISTS, by list id
+cdef struct SettingsRow:              # META "settings", once one was set
+    uint32_t unknown_code             # an UnknownCode
+    uint32_t unused[7]
+
+# LISTS, by list id; of lists that share their ownership the rows differ in `create_ns` alone, and
+# have one number (R28).
+cdef struct ListRow:
     int64_t duration_ns
     int64_t renewal_window_ns
     int64_t reservation_ttl_ns
@@ -68,7 +75,8 @@ cdef struct ListRow:                  # LISTS, by list id
     uint32_t number
     uint32_t head_seq
     uint32_t enabled
-    uint32_t unused
+    uint16_t name_count               # how many lists share it; 0: one, in rows of before
+    uint16_t tells_holders            # HOLDERS has every campaign that ever held a record
 
 cdef struct EventRow:                 # EVENTS, by list number and seq
     Event event

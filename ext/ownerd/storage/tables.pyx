@@ -11,7 +11,7 @@ from libc.string cimport memcpy, memset
 
 TABLE_NAMES[:] = [
     "meta", "lists", "graves", "events", "campaigns", "codes", "audit", "requests", "journal",
-    "principals",
+    "principals", "holders",
 ]
 
 

@@ -30,8 +30,8 @@ from ownerd.storage.record_tree cimport (
     TREE_RECORDS, TREE_TABLE_COUNT, TREE_TABLE_NAMES, TreeState, tree_state_read,
 )
 from ownerd.storage.tables cimport (
-    CAMPAIGNS, DROPPED_LISTS, LISTS, LOG, META, PRINCIPALS, TABLE_COUNT, TABLE_NAMES, ListRow,
-    SessionRow, StateRow, state_known, state_read,
+    CAMPAIGNS, DROPPED_LISTS, HOLDERS, LISTS, LOG, META, PRINCIPALS, TABLE_COUNT, TABLE_NAMES,
+    ListRow, SessionRow, SettingsRow, StateRow, state_known, state_read,
 )
 
 from ownerd.storage.directory import StoreError
@@ -75,6 +75,8 @@ cdef bint state_row(Known *known, const MDB_val *key, const MDB_val *value) noex
             return False
         memcpy(&known.session, value.mv_data, sizeof(SessionRow))
         return True
+    if same(<const char *> key.mv_data, key.mv_size, "settings"):
+        return value.mv_size == sizeof(SettingsRow)
     state_read(&known.state, slice_of(value.mv_data, value.mv_size))
     return state_known(&known.state, value.mv_size)
 
@@ -99,6 +101,13 @@ cdef bint dropped_row(Known *known, const MDB_val *key, const MDB_val *value) no
         return False
     known.lists[get_be32(<const char *> key.mv_data)] = 1
     return True
+
+
+cdef bint holder_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
+    """Tell whether a campaign that held a record, and the list that it is in, exist."""
+    cdef const char *at = <const char *> key.mv_data
+    return key.mv_size == 8 and known.lists.count(get_be32(at)) != 0 \
+        and get_be32(at + 4) < known.campaign_count
 
 
 cdef bint campaign_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
@@ -158,6 +167,11 @@ cdef void scan_table(
         finding.damaged += stat.ms_entries - finding.rows   # rows that no scan comes to
 
 
+cdef tuple later_tables():
+    """Return the tables that the first stores had not."""
+    return TABLE_NAMES[<int> PRINCIPALS], TABLE_NAMES[<int> HOLDERS]
+
+
 cdef RowCheck check_of(bytes name, bint in_tree):
     """Return the check for a table's rows."""
     if in_tree:
@@ -170,6 +184,8 @@ cdef RowCheck check_of(bytes name, bint in_tree):
         return dropped_row
     if name == TABLE_NAMES[<int> CAMPAIGNS]:
         return campaign_row
+    if name == TABLE_NAMES[<int> HOLDERS]:
+        return holder_row
     return log_row if name == TABLE_NAMES[<int> LOG] else any_row
 
 
@@ -206,8 +222,8 @@ cdef list scan_environment(str path, names, bint in_tree, Known *known):
         for name in names:
             shown = f"{os.path.basename(path)}/{name.decode()}"
             code = lmdb.dbi_open(txn, name, 0, &table)
-            if code == MDB_NOTFOUND and name == TABLE_NAMES[<int> PRINCIPALS]:
-                continue              # of a store that no server with principals has opened yet
+            if code == MDB_NOTFOUND and name in later_tables():
+                continue              # of a store that no server which has it has opened yet
             if code != MDB_SUCCESS:
                 report.append((shown, 0, 0, [], lmdb.strerror(code).decode()))
                 continue

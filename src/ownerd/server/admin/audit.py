@@ -23,7 +23,11 @@ _COUNTED = (
     "ImportOwnership",
     "DeleteContactList",
     "SignalCampaign",
+    "DeleteCampaign",
 )
+
+# The changes that may be of all lists.
+_OF_ALL_LISTS = ("ReleaseOwnership", "SignalCampaign", "DeleteCampaign", "TransferOwnership")
 
 # What Engine.audit returns: id, time, revision, count, note.
 Recorded = tuple[int, int, int, int | None, bytes]
@@ -93,11 +97,13 @@ def _compiled(
 
 
 def _is_about(entry: admin_pb2.AuditEntry, list_id: str) -> bool:
-    """Tell whether an entry is about a list; what ended reservations in all is about each."""
-    if not list_id or entry.list_id == list_id:
+    """Tell whether an entry is about a list; what ended holds in all lists is about each."""
+    if not list_id or entry.list_id == list_id or list_id in entry.shared_list_ids:
         return True
-    ends_all = entry.action == "SignalCampaign" and not entry.list_id
-    return ends_all and bool(json.loads(entry.detail).get("end_reservations"))
+    if entry.list_id or entry.action not in _OF_ALL_LISTS:
+        return False
+    detail = json.loads(entry.detail)
+    return bool(detail.get("all_lists") or detail.get("end_reservations"))
 
 
 def _entry(recorded: Recorded) -> admin_pb2.AuditEntry:

@@ -46,6 +46,7 @@ class ImportStream:
     def __init__(self, context: AdminContext, caller: Caller) -> None:
         self._engine: Engine = context.engine
         self._identity = caller.identity
+        self._sharing = context.sharing
         self.caller = caller
         self._allowed: set[str] = set()
         self._header: Header | None = None
@@ -111,10 +112,10 @@ class ImportStream:
             _check_later_header(message, self._header)
             return
         header = self._header = _read_header(message)
-        rights.check("ImportOwnership", message, self._identity)
+        rights.check("ImportOwnership", message, self._identity, self._sharing)
         if header.strategy == admin_pb2.CONFLICT_STRATEGY_OVERWRITE:
             # It may end the hold of any campaign.
-            rights.require(self._identity, rights.CONFIGURE, header.list_id, rights.EVERY)
+            self._require(rights.EVERY)
         self._spool = self._spools.open()
         self._digest.update(repr(header).encode())
         # Spares the client sending rows in vain; a repeat gets its first answer all the same.
@@ -133,8 +134,14 @@ class ImportStream:
     def _allow(self, campaign_id: str) -> None:
         """Check that the caller may import rows of a campaign."""
         if campaign_id not in self._allowed:
-            rights.require(self._identity, rights.CONFIGURE, self.header.list_id, campaign_id)
+            self._require(campaign_id)
             self._allowed.add(campaign_id)
+
+    def _require(self, campaign_id: str) -> None:
+        """Check the right on a campaign in the list, and in those that share it (R28)."""
+        list_id = self.header.list_id
+        for each in dict.fromkeys((list_id, *self._sharing(list_id))):
+            rights.require(self._identity, rights.CONFIGURE, each, campaign_id)
 
 
 def _read_header(message: admin_pb2.ImportOwnershipRequest) -> Header:

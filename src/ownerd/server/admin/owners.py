@@ -1,14 +1,15 @@
 """Owners of a list: who owns how much (R17), and releasing campaigns' ownership (R15)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
-from ownerd.native import Engine, Outcome
+from ownerd.native import Engine, Outcome, Refused
 from ownerd.server import rights
 from ownerd.server.admin import convert, validate
 from ownerd.server.admin.audited_change import Change, audited
 from ownerd.server.admin.context import AdminContext, Caller, Handler
 from ownerd.server.errors import InvalidField, Words
-from ownerd.v1 import admin_pb2
+from ownerd.v1 import admin_pb2, dial_pb2
 
 
 def _list(
@@ -16,6 +17,7 @@ def _list(
 ) -> admin_pb2.ListOwnersResponse:
     with context.engine.snapshot(validate.list_id(request.list_id)) as snapshot:
         found = snapshot.owners()
+        asked = snapshot.activity()
         revision, time_ns = snapshot.revision, snapshot.time_ns
     owners = [
         admin_pb2.Owner(
@@ -34,6 +36,29 @@ def _list(
         total_reserved_count=sum(owner.reserved_count for owner in owners),
         revision=revision,
         time=convert.time_of(time_ns),
+        activity=[
+            _activity(*row)
+            for row in asked
+            if caller.identity.allows(rights.CONTROL, request.list_id, row[0])
+        ],
+    )
+
+
+def _activity(
+    campaign_id: str, decisions: list[int], outcomes: list[int], denied_by: list[tuple[str, int]]
+) -> admin_pb2.Activity:
+    return admin_pb2.Activity(
+        campaign_id=campaign_id,
+        granted_claim_count=decisions[dial_pb2.CLAIM_DECISION_GRANTED],
+        denied_claim_count=decisions[dial_pb2.CLAIM_DECISION_DENIED],
+        uncontrolled_claim_count=decisions[dial_pb2.CLAIM_DECISION_UNCONTROLLED],
+        denied_by_campaign_id=denied_by[0][0] if denied_by else "",
+        rejected_attempt_count=outcomes[dial_pb2.ATTEMPT_OUTCOME_REJECTED],
+        ownership_acquired_count=outcomes[dial_pb2.ATTEMPT_OUTCOME_OWNERSHIP_ACQUIRED],
+        ownership_renewed_count=outcomes[dial_pb2.ATTEMPT_OUTCOME_OWNERSHIP_RENEWED],
+        ownership_kept_count=outcomes[dial_pb2.ATTEMPT_OUTCOME_OWNERSHIP_KEPT],
+        reservation_cleared_count=outcomes[dial_pb2.ATTEMPT_OUTCOME_RESERVATION_CLEARED],
+        not_controlled_count=outcomes[dial_pb2.ATTEMPT_OUTCOME_NOT_CONTROLLED],
     )
 
 
@@ -50,7 +75,7 @@ def _release(
     request: admin_pb2.ReleaseOwnershipRequest,
     change: Change[admin_pb2.ReleaseOwnershipResponse],
 ) -> admin_pb2.ReleaseOwnershipResponse:
-    list_id = validate.list_id(request.list_id)
+    list_id = _list_to_release(request)
     campaign_ids = _campaigns_to_release(request)
     if request.dry_run:
         return _dry_run(context, list_id, campaign_ids)
@@ -62,10 +87,19 @@ def _release(
         list_id=list_id,
         campaign_ids=campaign_ids or (),
         detail={
+            **({"all_lists": True} if request.all_lists else {}),
             "all_campaigns": request.all_campaigns,
             "include_reservations": request.include_reservations,
         },
     )
+
+
+def _list_to_release(request: admin_pb2.ReleaseOwnershipRequest) -> str:
+    """Return the list, "" for all; exactly one of the two must be asked for."""
+    if request.all_lists == bool(request.list_id):
+        found = Words("both" if request.all_lists else "neither")
+        raise InvalidField("list_id and all_lists", found, "exactly one of the two")
+    return "" if request.all_lists else validate.list_id(request.list_id)
 
 
 def _campaigns_to_release(request: admin_pb2.ReleaseOwnershipRequest) -> list[str] | None:
@@ -81,11 +115,23 @@ def _campaigns_to_release(request: admin_pb2.ReleaseOwnershipRequest) -> list[st
 def _dry_run(
     context: AdminContext, list_id: str, campaign_ids: list[str] | None
 ) -> admin_pb2.ReleaseOwnershipResponse:
-    validate.known_campaigns(context.engine, campaign_ids or ())
-    with context.engine.snapshot(list_id) as snapshot:
-        return admin_pb2.ReleaseOwnershipResponse(
-            released_count=snapshot.count_owned(campaign_ids), revision=snapshot.revision
-        )
+    """Count what would be released; of all lists, each as of its own revision."""
+    engine = context.engine
+    validate.known_campaigns(engine, campaign_ids or ())
+    answer = admin_pb2.ReleaseOwnershipResponse(revision=engine.revision)
+    for each in [list_id] if list_id else _lists_held(engine, campaign_ids):
+        # Of all lists, one that is deleted meanwhile has nothing to release.
+        with suppress(*([] if list_id else [Refused])), engine.snapshot(each) as snapshot:
+            answer.released_count += snapshot.count_owned(campaign_ids)
+            answer.revision = snapshot.revision
+    return answer
+
+
+def _lists_held(engine: Engine, campaign_ids: list[str] | None) -> Iterable[str]:
+    """Return the lists in which any of some campaigns (None: of all) ever held a record."""
+    if campaign_ids is None:
+        return engine.lists_held()
+    return dict.fromkeys(each for name in campaign_ids for each in engine.lists_held(name))
 
 
 HANDLERS: Mapping[str, Handler] = {"ListOwners": _list, "ReleaseOwnership": _release}

@@ -62,6 +62,21 @@ def code(value: str, field: str = "code") -> str:
     return text(field, value, limits.WRAP_UP_CODE_BYTES)
 
 
+def new_code(value: str, field: str) -> str:
+    """Return a wrap-up code that is more than blanks, which are none to dialers (R26)."""
+    if not value.strip():
+        raise InvalidField(field, value, "a text that is more than blanks")
+    return code(value, field)
+
+
+def one_of(field: str, value: str, allowed: Iterable[str]) -> str:
+    """Return a text that is one of some."""
+    names = list(allowed)
+    if value not in names:
+        raise InvalidField(field, value, ", ".join(names))
+    return value
+
+
 def change_fields(reason: str, request_id: str) -> None:
     """Check the two fields that every change has."""
     text("reason", reason, limits.REASON_BYTES, required=False)
