@@ -1,7 +1,7 @@
 """Fixtures that several test modules share: server processes, stubs, subjects and unique names.
 
-With OWNERD_NO_SKIP=1 a test that would be skipped fails: where everything is there that tests can
-want, nothing is to be left out unseen.
+With TESTS_SKIP_NOTHING=1 a test that would be skipped fails: where everything is there that tests
+can want, nothing is to be left out unseen.
 """
 
 import os
@@ -30,7 +30,7 @@ from ownerd.v1 import admin_pb2_grpc, dial_pb2_grpc
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 _numbers = itertools.count(1)
-_no_skip = os.environ.pop("OWNERD_NO_SKIP", "") == "1"  # servers would refuse to know it
+_no_skip = os.environ.get("TESTS_SKIP_NOTHING") == "1"
 
 # Whoever runs the tests may have servers of their own; these say nothing about the tests'.
 for _name in ("CONTEXT", "SERVER", "DIAL", "TOKEN", "TOKEN_FILE", "CA", "CERT", "KEY"):
@@ -76,7 +76,7 @@ def _not_skipped(report: Report) -> Report:
     if _no_skip and report.skipped and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome = "failed"
-        report.longrepr = f"OWNERD_NO_SKIP=1 is set: {reason}"
+        report.longrepr = f"TESTS_SKIP_NOTHING=1 is set: {reason}"
     return report
 
 

@@ -29,8 +29,19 @@ class PipeConsole(Console):
 
         A terminal that is narrower goes on in the next line.
         """
-        needed = Measurement.get(self, self.options.update(width=_ANY_WIDTH), table).minimum
-        self.print(table, width=max(self.width, needed), crop=False)
+        wide = self.options.update(width=_ANY_WIDTH)
+        for column in table.columns:
+            if column.no_wrap:  # rich would still make it narrower than its cells
+                cells = (column.header, column.footer, *column.cells)
+                column.min_width = max(Measurement.get(self, wide, cell).maximum for cell in cells)
+        needed = Measurement.get(self, wide, table).minimum
+        before = self._width, self._height
+        # Rich takes a width that it is told, but for one wider than the terminal's.
+        self.size = (max(self.width, needed), self.height)
+        try:
+            self.print(table, crop=False)
+        finally:
+            self._width, self._height = before
 
     def on_broken_pipe(self) -> NoReturn:
         """Go on with the BrokenPipeError; rich itself would exit with 1, which means a no here."""

@@ -193,7 +193,8 @@ def test_a_narrow_terminal_cuts_no_value_short(fake, columns):
     fake.lists["L"] = pb.ContactList(list_id="L")
     own(fake, "L", 1, "spring")
     fake.reserved_count = 1_234_567
-    environment = {"COLUMNS": str(columns), "TERM": "dumb", "NO_COLOR": "1"}
+    # Without a number of lines, a dumb terminal has 80 columns.
+    environment = {"COLUMNS": str(columns), "LINES": "24", "TERM": "dumb", "NO_COLOR": "1"}
     code, got = at_terminal(fake, "owners", "L", environment=environment)
     assert code == 0
     for whole in ("spring", "1,234,567", "RESERVED", "total"):

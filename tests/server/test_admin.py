@@ -244,6 +244,19 @@ def _audit(subject: GrpcSubject, list_id: str) -> list[admin_pb2.AuditEntry]:
     return list(call(subject.admin.ListAuditEntries, request).entries)
 
 
+def test_a_stop_in_all_lists_is_audited_under_each_that_was_there(
+    subject: GrpcSubject, unique: str
+) -> None:
+    _create(subject, unique + "-before")
+    call(subject.admin.UpsertCampaign, admin_pb2.UpsertCampaignRequest(campaign_id=unique))
+    stop = {"campaign_id": unique, "signal": "CAMPAIGN_SIGNAL_STOPPED", "end_reservations": True}
+    call(subject.admin.SignalCampaign, admin_pb2.SignalCampaignRequest(**stop))
+    _create(subject, unique + "-after")
+    found = [entry for entry in _audit(subject, unique + "-before") if not entry.list_id]
+    assert unique in [entry.campaign_ids[0] for entry in found]
+    assert [entry.action for entry in _audit(subject, unique + "-after")] == ["CreateContactList"]
+
+
 # ---- names, codes, status
 
 

@@ -25,10 +25,11 @@ class Process:
         self.resident = 40 * MIB
         self.used = 10 * MIB
         self.trim_count = 0
+        self.pinned = 0  # what no trim gives back
 
     def give_back(self) -> None:
         self.trim_count += 1
-        self.resident = self.used + 30 * MIB
+        self.resident = self.used + 30 * MIB + self.pinned
 
     def watch(self, workers: Workers) -> MemoryWatch:
         return MemoryWatch(workers, lambda: self.resident, lambda: self.used, self.give_back)
@@ -69,6 +70,28 @@ def test_what_a_flood_leaves_is_given_back_once(process: Process, workers: Worke
     process.resident = 700 * MIB
     look(watch, 3)
     assert (process.trim_count, process.resident) == (2, 40 * MIB)
+
+
+def test_what_a_trim_in_the_middle_of_a_flood_could_not_give_is_given_after(
+    process: Process, workers: Workers
+) -> None:
+    watch = process.watch(workers)
+    look(watch)
+    process.resident, process.pinned = 400 * MIB, 20 * MIB
+    look(watch, 2)
+    assert process.resident == 60 * MIB
+    process.pinned = 0
+    look(watch)
+    assert process.resident == 40 * MIB
+
+
+def test_what_cannot_be_given_back_is_left_in_the_end(process: Process, workers: Workers) -> None:
+    watch = process.watch(workers)
+    look(watch)
+    process.resident, process.pinned = 400 * MIB, 20 * MIB
+    look(watch, 100)
+    assert process.trim_count < 20
+    assert watch.interval_s == pytest.approx(1)
 
 
 def test_memory_in_use_is_left_alone(process: Process, workers: Workers) -> None:

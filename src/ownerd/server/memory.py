@@ -55,7 +55,11 @@ class MemoryWatch:
             await asyncio.sleep(self.interval_s)
 
     async def look(self) -> None:
-        """Give memory back if more is kept than after the last time; the first time anyway."""
+        """Give memory back if more is kept than need be; the first time anyway.
+
+        What a trim in the middle of a flood leaves is no measure of that: it is tried again after,
+        until it has been in vain for long.
+        """
         kept = self._kept()
         if kept is None:
             return
@@ -66,7 +70,9 @@ class MemoryWatch:
             self._trim_count = 0
             return
         await self._workers.run(self._give_back)
-        self._rest = self._kept()
+        left = self._kept()
+        if self._rest is None or left is None or self.interval_s >= _LONGEST_S:
+            self._rest = left
         self._trim_count += 1
         if self._trim_count > _PATIENT_AFTER:
             self.interval_s = min(2 * self.interval_s, _LONGEST_S)

@@ -37,7 +37,7 @@ def _list(
     context: AdminContext, request: admin_pb2.ListAuditEntriesRequest, _: Caller
 ) -> admin_pb2.ListAuditEntriesResponse:
     size = validate.page_size(request.page_size)
-    fits, start_ns = _compiled(request.filter)
+    fits, start_ns = _compiled(context.engine, request.filter)
     cursor = page_tokens.decode_number(request, context.engine.incarnation)
     answer = admin_pb2.ListAuditEntriesResponse()
     size_bytes = 0
@@ -70,7 +70,7 @@ def _newest_first(engine: Engine, before: int, start_ns: int) -> Iterator[Record
 
 
 def _compiled(
-    wanted: admin_pb2.AuditFilter,
+    engine: Engine, wanted: admin_pb2.AuditFilter
 ) -> tuple[Callable[[admin_pb2.AuditEntry, int], bool], int]:
     """Return a test of an entry and its time, and the time before which no entry fits."""
     validate.text("filter.list_id", wanted.list_id, limits.LIST_ID_BYTES, required=False)
@@ -84,23 +84,28 @@ def _compiled(
     if start_ns > end_ns:
         found = Words("a time before start_time")
         raise InvalidField("filter.end_time", found, "start_time or later")
+    info = engine.get_list(wanted.list_id) if wanted.list_id else None
+    created_ns = info.create_ns if info else 0
     fields = [(name, value) for name in ("principal", "action") if (value := getattr(wanted, name))]
 
     def fits(entry: admin_pb2.AuditEntry, time_ns: int) -> bool:
         return (
             time_ns < end_ns
             and all(getattr(entry, name) == value for name, value in fields)
-            and _is_about(entry, wanted.list_id)
+            and _is_about(entry, wanted.list_id, existed=time_ns >= created_ns)
         )
 
     return fits, start_ns
 
 
-def _is_about(entry: admin_pb2.AuditEntry, list_id: str) -> bool:
-    """Tell whether an entry is about a list; what ended holds in all lists is about each."""
+def _is_about(entry: admin_pb2.AuditEntry, list_id: str, *, existed: bool) -> bool:
+    """Tell whether an entry is about a list.
+
+    What ended holds in all lists is about each that `existed` then.
+    """
     if not list_id or entry.list_id == list_id or list_id in entry.shared_list_ids:
         return True
-    if entry.list_id or entry.action not in _OF_ALL_LISTS:
+    if not existed or entry.list_id or entry.action not in _OF_ALL_LISTS:
         return False
     detail = json.loads(entry.detail)
     return bool(detail.get("all_lists") or detail.get("end_reservations"))
