@@ -31,6 +31,7 @@ from ownerd.client.values import (
     BATCH_LIMIT,
     UNCHANGED,
     Access,
+    Activity,
     Claim,
     ClaimBatch,
     ContactList,
@@ -54,7 +55,10 @@ from ownerd.client.values import (
     Right,
     Signal,
     Signaled,
+    StoreSettings,
     Token,
+    UnknownCode,
+    UnknownWrapUpCode,
 )
 
 __all__ = [
@@ -62,6 +66,7 @@ __all__ = [
     "UNCHANGED",
     "Aborted",
     "Access",
+    "Activity",
     "AlreadyExists",
     "AsyncClient",
     "Claim",
@@ -95,8 +100,11 @@ __all__ = [
     "Right",
     "Signal",
     "Signaled",
+    "StoreSettings",
     "Token",
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",
+    "UnknownCode",
+    "UnknownWrapUpCode",
 ]

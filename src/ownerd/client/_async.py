@@ -44,7 +44,10 @@ from ownerd.client.values import (
     Right,
     Signal,
     Signaled,
+    StoreSettings,
     Unchanged,
+    UnknownCode,
+    UnknownWrapUpCode,
 )
 
 Result = TypeVar("Result")
@@ -212,16 +215,20 @@ class AsyncClient:
         list_id: str,
         policy: Policy | None = None,
         *,
+        shares_ownership_with: str = "",
         reason: str = "",
         request_id: str | None = None,
         timeout_s: float | None = None,
     ) -> ContactList:
         """Create a contact list; without a policy its ownership is disabled.
 
+        With `shares_ownership_with` it shares that list's holds and policy, for good (R28): give
+        no policy then.
+
         `reason` goes to the audit log. `request_id` (1 to 64 bytes, None = a random one) makes a
         repeat within 24 hours return the first answer. Raises `AlreadyExists`.
         """
-        call = admin.create_list(list_id, policy or Policy(), reason, request_id)
+        call = admin.create_list(list_id, policy, shares_ownership_with, reason, request_id)
         return await self._run(call, timeout_s)
 
     async def get_list(self, list_id: str, *, timeout_s: float | None = None) -> ContactList:
@@ -242,10 +249,10 @@ class AsyncClient:
         request_id: str | None = None,
         timeout_s: float | None = None,
     ) -> int:
-        """Delete a list and return the revision of it; `force` deletes live ownership with it.
+        """Delete a list and return the revision of it; `force` deletes what is held with it.
 
-        Raises `FailedPrecondition` for live ownership without `force`, `Aborted` for a stale
-        `etag`.
+        Raises `FailedPrecondition` for live ownership or reservations without `force`, `Aborted`
+        for a stale `etag`.
         """
         call = admin.delete_list(list_id, force, etag, reason, request_id)
         return await self._run(call, timeout_s)
@@ -298,10 +305,11 @@ class AsyncClient:
 
     async def release(
         self,
-        list_id: str,
+        list_id: str = "",
         campaign_ids: str | Iterable[str] = (),
         *,
         all_campaigns: bool = False,
+        all_lists: bool = False,
         include_reservations: bool = False,
         dry_run: bool = False,
         reason: str = "",
@@ -310,11 +318,19 @@ class AsyncClient:
     ) -> Released:
         """End all ownership of some campaigns, or of all, in a list at one instant (R15).
 
-        Exactly one of `campaign_ids` and `all_campaigns`. Dials in progress keep their reservation
-        unless `include_reservations`. A dry run counts and changes nothing.
+        Exactly one of `campaign_ids` and `all_campaigns`, and of `list_id` and `all_lists`. Dials
+        in progress keep their reservation unless `include_reservations`. A dry run counts and
+        changes nothing.
         """
         call = admin.release(
-            list_id, campaign_ids, all_campaigns, include_reservations, dry_run, reason, request_id
+            list_id,
+            campaign_ids,
+            all_campaigns,
+            all_lists,
+            include_reservations,
+            dry_run,
+            reason,
+            request_id,
         )
         return await self._run(call, timeout_s)
 
@@ -323,11 +339,19 @@ class AsyncClient:
         list_id: str,
         record_ids: Iterable[str],
         *,
+        only_if_campaign_id: str = "",
+        include_reservations: bool = False,
         reason: str = "",
         timeout_s: float | None = None,
     ) -> Released:
-        """End the ownership of single records, any number, in commits of 10,000 (R15)."""
-        return await self._run_chunks(admin.release_records(list_id, record_ids, reason), timeout_s)
+        """End the ownership of single records, any number, in commits of 10,000 (R15).
+
+        With `only_if_campaign_id` only what that campaign owns: `not_released` names the others.
+        """
+        chunks = admin.release_records(
+            list_id, record_ids, only_if_campaign_id, include_reservations, reason
+        )
+        return await self._run_chunks(chunks, timeout_s)
 
     async def upsert_campaign(
         self,
@@ -340,6 +364,44 @@ class AsyncClient:
     ) -> int:
         """Give a campaign its display name, register it if it is new, and return the revision."""
         call = admin.upsert_campaign(campaign_id, name, reason, request_id)
+        return await self._run(call, timeout_s)
+
+    async def delete_campaign(
+        self,
+        campaign_id: str,
+        *,
+        force: bool = False,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Released:
+        """Make a campaign unknown, with its name; `force` ends what it holds in all lists.
+
+        Raises `FailedPrecondition` while it holds anything, without `force`.
+        """
+        call = admin.delete_campaign(campaign_id, force, reason, request_id)
+        return await self._run(call, timeout_s)
+
+    async def unknown_wrap_up_codes(
+        self, *, timeout_s: float | None = None
+    ) -> list[UnknownWrapUpCode]:
+        """Return the unknown codes reported since the server started, most frequent first (R26)."""
+        return await self._run(admin.unknown_codes(), timeout_s)
+
+    async def get_settings(self, *, timeout_s: float | None = None) -> StoreSettings:
+        """Return what is set for the whole store."""
+        return await self._run(admin.get_settings(), timeout_s)
+
+    async def set_settings(
+        self,
+        *,
+        unknown_wrap_up_code: UnknownCode,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> StoreSettings:
+        """Set what an attempt with an unknown wrap-up code is (R26)."""
+        call = admin.set_settings(unknown_wrap_up_code, reason, request_id)
         return await self._run(call, timeout_s)
 
     async def signal_campaign(

@@ -210,6 +210,8 @@ class ContactList:
     update_time: datetime | None
     revision: int | None
     """When the list was read or changed; None in a listing, which has no single revision."""
+    shares_ownership_with: tuple[str, ...] = ()
+    """The other lists that share its holds and its policy (R28)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +229,29 @@ class Owner:
 
 
 @dataclass(frozen=True, slots=True)
+class Activity:
+    """What one campaign asked about a list and was told, since the server started (R17).
+
+    `denied_by_campaign_id` is the campaign that it was denied by most often, "" for none;
+    `called_twice` says how often it called somebody whom another campaign held, by that one.
+    """
+
+    campaign_id: str
+    granted_claim_count: int
+    denied_claim_count: int
+    denied_by_campaign_id: str
+    uncontrolled_claim_count: int
+    rejected_attempt_count: int
+    lapsed_reservation_count: int
+    ownership_acquired_count: int
+    ownership_renewed_count: int
+    ownership_kept_count: int
+    reservation_cleared_count: int
+    not_controlled_count: int
+    called_twice: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Owners:
     """Every campaign that owns or reserves records of a list, exact as of `revision` (R17)."""
 
@@ -235,6 +260,8 @@ class Owners:
     total_reserved_count: int
     revision: int
     time: datetime | None
+    activity: tuple[Activity, ...] = ()
+    """What campaigns asked, those that hold nothing too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +270,36 @@ class Released:
 
     released_count: int
     revision: int
+    not_released: tuple[str, ...] = ()
+    """Records that another campaign owns than the only one that was meant."""
+
+
+class UnknownCode(IntEnum):
+    """What an attempt with an unknown wrap-up code is (R26)."""
+
+    UNKNOWN = 0
+    REFUSE = 1
+    """It is refused."""
+    ATTEMPT = 2
+    """It counts as an attempt, and is no success."""
+    NO_ATTEMPT = 3
+    """It does not count as an attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """What is set for the whole store."""
+
+    unknown_wrap_up_code: UnknownCode
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownWrapUpCode:
+    """A wrap-up code that was reported since the server started and that nobody knows."""
+
+    code: str
+    count: int
+    last_time: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
@@ -30,7 +31,9 @@ from ownerd.ctl.commands import (
     principals,
     records,
     releases,
+    settings,
     statuses,
+    tops,
     wrapups,
 )
 from ownerd.ctl.commands.options import Session, Typed, read_timeout
@@ -43,6 +46,9 @@ from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.ctl.terminal.output import Form, Printer, warn
 
 HELP_FLAGS = ("--help", "-h")
+
+# Of this command line, for the session.
+_more_records: ContextVar[Sequence[str]] = ContextVar("more_records", default=())
 
 
 def _shown_default(value: Any) -> str | None:
@@ -62,10 +68,11 @@ app = App(
 )
 app.meta.suppress_keyboard_interrupt = False
 app.meta.group_parameters = CONNECTION
-for noun in (lists, policies, records, campaigns, wrapups, principals, contexts):
+for noun in (lists, policies, records, campaigns, wrapups, settings, principals, contexts):
     noun.app.help_epilogue = ""  # the exit codes stand in `ownerctl --help` alone
     app.command(noun.app)
 app.command(owners.owners, help_epilogue="")
+app.command(tops.top, help_epilogue="")
 app.command(releases.release, help_epilogue="")
 app.command(audits.audit, help_epilogue="")
 app.command(imports.import_ownership, name="import", help_epilogue="")
@@ -123,7 +130,9 @@ def _launch(
     found = resolve(access)
     for complaint in filter(None, (contextfile.complaint(), *found.complaints())):
         warn(f"ownerctl: {complaint}")
-    session = bound.arguments["session"] = Session(Connection(found, timeout), printer)
+    session = bound.arguments["session"] = Session(
+        Connection(found, timeout), printer, _more_records.get()
+    )
     try:
         return command(*bound.args, **bound.kwargs)
     finally:
@@ -150,7 +159,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _check_utf8(arguments)
         _check_command(arguments)
         found = app.meta(
-            arguments, exit_on_error=False, print_error=False, result_action="return_value"
+            _without_more_records(arguments),
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
         )
         sys.stdout.flush()
     except CycloptsError as error:
@@ -169,6 +181,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _defect(error)
     return found if isinstance(found, Exit) else Exit.OK
+
+
+def _without_more_records(arguments: Sequence[str]) -> list[str]:
+    """Take every `--record ID` after the first out of the command line, and keep the ids.
+
+    Cyclopts takes time with the square of the arguments, and there may be thousands.
+    """
+    rest: list[str] = []
+    ids: list[str] = []
+    seen, left = False, iter(arguments)
+    for token in left:
+        if token == "--":
+            rest += (token, *left)
+            break
+        value = next(left, None) if token == "--record" else None
+        if value is None:
+            rest.append(token)
+        elif seen and not value.startswith("-"):
+            ids.append(value)
+        else:
+            rest += (token, value)
+            seen = True
+    _more_records.set(tuple(ids))
+    return rest
 
 
 def _check_utf8(arguments: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ Rpcs that are not here (audit, wrap-up codes, status) are in the generated stubs
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
 from datetime import timedelta
 from itertools import islice
 from typing import Any, cast
@@ -23,6 +24,7 @@ from ownerd.client.requests.call import (
     chunk_note,
     fresh_request_id,
     id_list,
+    members,
     read_length,
     read_time,
     write_length,
@@ -63,6 +65,7 @@ def _read_list(message: Any, revision: int | None) -> values.ContactList:
         create_time=read_time(message, "create_time"),
         update_time=read_time(message, "update_time"),
         revision=revision,
+        shares_ownership_with=tuple(message.shares_ownership_with),
     )
 
 
@@ -71,12 +74,19 @@ def _read_list_response(response: Any) -> values.ContactList:
 
 
 def create_list(
-    list_id: str, policy: Policy, reason: str, request_id: str | None
+    list_id: str,
+    policy: Policy | None,
+    shares_ownership_with: str,
+    reason: str,
+    request_id: str | None,
 ) -> Call[values.ContactList]:
-    """Build `CreateContactList`."""
+    """Build `CreateContactList`; a list that shares its ownership has no policy of its own."""
+    if policy is None and not shares_ownership_with:
+        policy = Policy()
     request = admin_pb2.CreateContactListRequest(
         list_id=list_id,
-        policy=_write_policy(policy),
+        policy=None if policy is None else _write_policy(policy),
+        shares_ownership_with=shares_ownership_with,
         reason=reason,
         request_id=fresh_request_id(request_id),
     )
@@ -175,6 +185,15 @@ def _read_owners(response: Any) -> values.Owners:
         total_reserved_count=response.total_reserved_count,
         revision=response.revision,
         time=read_time(response, "time"),
+        activity=tuple(map(_read_activity, response.activity)),
+    )
+
+
+def _read_activity(message: Any) -> values.Activity:
+    names = [field.name for field in fields(values.Activity) if field.name != "called_twice"]
+    return values.Activity(
+        **{name: getattr(message, name) for name in names},
+        called_twice={each.campaign_id: each.attempt_count for each in message.called_twice},
     )
 
 
@@ -186,6 +205,7 @@ def release(
     list_id: str,
     campaign_ids: str | Iterable[str],
     all_campaigns: bool,
+    all_lists: bool,
     include_reservations: bool,
     dry_run: bool,
     reason: str,
@@ -194,6 +214,7 @@ def release(
     """Build `ReleaseOwnership`."""
     request = admin_pb2.ReleaseOwnershipRequest(
         list_id=list_id,
+        all_lists=all_lists,
         all_campaigns=all_campaigns,
         campaign_ids=id_list(campaign_ids),
         include_reservations=include_reservations,
@@ -205,7 +226,11 @@ def release(
 
 
 def release_records(
-    list_id: str, record_ids: Iterable[str], reason: str
+    list_id: str,
+    record_ids: Iterable[str],
+    only_if_campaign_id: str,
+    include_reservations: bool,
+    reason: str,
 ) -> Chunks[values.Released, values.Released]:
     """Build the `ReleaseRecords` calls for any number of records."""
     ids = checked_ids(record_ids)
@@ -216,10 +241,12 @@ def release_records(
             admin_pb2.ReleaseRecordsRequest(
                 list_id=list_id,
                 record_ids=ids[start : start + BATCH_LIMIT],
+                only_if_campaign_id=only_if_campaign_id,
+                include_reservations=include_reservations,
                 reason=reason,
                 request_id=fresh_request_id(),
             ),
-            _read_released,
+            _read_released_records,
             chunk_note(start),
         )
         for start in range(0, len(ids), BATCH_LIMIT)
@@ -227,9 +254,16 @@ def release_records(
     return Chunks(calls, _join_released)
 
 
+def _read_released_records(response: Any) -> values.Released:
+    return values.Released(response.released_count, response.revision, tuple(response.not_released))
+
+
 def _join_released(parts: list[values.Released]) -> values.Released:
-    revision = parts[-1].revision if parts else 0
-    return values.Released(sum(part.released_count for part in parts), revision)
+    return values.Released(
+        sum(part.released_count for part in parts),
+        parts[-1].revision if parts else 0,
+        tuple(record_id for part in parts for record_id in part.not_released),
+    )
 
 
 def owned_records_page(
@@ -263,6 +297,57 @@ def upsert_campaign(campaign_id: str, name: str, reason: str, request_id: str | 
         campaign_id=campaign_id, name=name, reason=reason, request_id=fresh_request_id(request_id)
     )
     return Call(ADMIN, "UpsertCampaign", request, lambda response: response.revision)
+
+
+def delete_campaign(
+    campaign_id: str, force: bool, reason: str, request_id: str | None
+) -> Call[values.Released]:
+    """Build `DeleteCampaign`."""
+    request = admin_pb2.DeleteCampaignRequest(
+        campaign_id=campaign_id, force=force, reason=reason, request_id=fresh_request_id(request_id)
+    )
+    return Call(ADMIN, "DeleteCampaign", request, _read_released)
+
+
+def unknown_codes() -> Call[list[values.UnknownWrapUpCode]]:
+    """Build `ListUnknownWrapUpCodes`."""
+    request = admin_pb2.ListUnknownWrapUpCodesRequest()
+    return Call(
+        ADMIN,
+        "ListUnknownWrapUpCodes",
+        request,
+        lambda response: [
+            values.UnknownWrapUpCode(each.code, each.count, read_time(each, "last_time"))
+            for each in response.codes
+        ],
+    )
+
+
+_unknown_code = members(values.UnknownCode)
+
+
+def _read_settings(response: Any) -> values.StoreSettings:
+    return values.StoreSettings(_unknown_code(response.settings.unknown_wrap_up_code))
+
+
+def get_settings() -> Call[values.StoreSettings]:
+    """Build `GetStoreSettings`."""
+    return Call(ADMIN, "GetStoreSettings", admin_pb2.GetStoreSettingsRequest(), _read_settings)
+
+
+def set_settings(
+    unknown_wrap_up_code: values.UnknownCode, reason: str, request_id: str | None
+) -> Call[values.StoreSettings]:
+    """Build `UpdateStoreSettings`."""
+    request = admin_pb2.UpdateStoreSettingsRequest(
+        settings=admin_pb2.StoreSettings(
+            unknown_wrap_up_code=cast(admin_pb2.UnknownCodeMeaning, unknown_wrap_up_code)
+        ),
+        update_mask=FieldMask(paths=["unknown_wrap_up_code"]),
+        reason=reason,
+        request_id=fresh_request_id(request_id),
+    )
+    return Call(ADMIN, "UpdateStoreSettings", request, _read_settings)
 
 
 def signal_campaign(
