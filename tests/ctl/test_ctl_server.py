@@ -138,7 +138,7 @@ def test_a_campaigns_name_is_shown_with_what_it_owns(ask, own, unique):
 
 
 def test_a_wrap_up_code_of_ones_own_takes_the_flags_of_its_category(ask, own, ctl, unique):
-    assert len([c for c in ask("wrapup", "ls")["codes"] if c["code"] == c["category"]]) == 23
+    assert len([c for c in ask("wrapup", "ls")["codes"] if c["code"] == c["category"]]) == 24
     saved = ask("wrapup", "set", unique, "--category", "No Lines")
     assert saved["counts_as_attempt"] is False and saved["success"] is False
     own(unique + "-a", 1, code=unique)
