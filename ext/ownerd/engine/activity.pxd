@@ -7,7 +7,7 @@ from ownerd.base.containers cimport mutex, string, unordered_map, vector
 
 cdef enum:
     ANSWERS = 8                       # ClaimDecision and AttemptOutcome are smaller
-    FREQUENT = 4                      # campaigns that are told of
+    FREQUENT = 8                      # campaigns that are told of
 
 # The campaigns that were met most often; exact while they are no more than there is place for.
 cdef struct Frequent:
@@ -25,6 +25,7 @@ cdef cppclass Activity:
     unordered_map[uint64_t, Counts] counts  # by number of list and campaign
     unordered_map[uint32_t, vector[uint32_t]] campaigns  # of each list, those in `counts`
     unordered_map[string, uint32_t] strangers  # numbers of campaigns that the store does not know
+    uint32_t next_stranger
 
 
 # Between `guard`'s lock and unlock; a group of calls is counted under one.

@@ -49,17 +49,19 @@ cdef void frequent_add(Frequent *frequent, uint32_t campaign) noexcept nogil:
 
 
 cdef void forget_strangers(Activity *activity) noexcept nogil:
-    cdef vector[uint64_t] keys
-    cdef size_t i
-    it = activity.counts.begin()
-    while it != activity.counts.end():
-        if is_stranger(<uint32_t> dereference(it).first):
-            keys.push_back(dereference(it).first)
+    """Forget the strangers of whom nothing is counted any more."""
+    cdef unordered_map[uint32_t, bint] counted
+    cdef unordered_map[string, uint32_t] left
+    pairs = activity.counts.begin()
+    while pairs != activity.counts.end():
+        counted[<uint32_t> dereference(pairs).first] = True
+        preincrement(pairs)
+    it = activity.strangers.begin()
+    while it != activity.strangers.end():
+        if counted.count(dereference(it).second) != 0:
+            left[dereference(it).first] = dereference(it).second
         preincrement(it)
-    for i in range(keys.size()):
-        activity.counts.erase(keys[i])
-    activity.strangers.clear()
-    file_campaigns(activity)
+    activity.strangers.swap(left)
 
 
 cdef void forget_half(Activity *activity) noexcept nogil:
@@ -98,8 +100,10 @@ cdef uint32_t stranger(Activity *activity, Slice campaign_id) noexcept nogil:
     cdef uint32_t number
     if activity.strangers.count(name) == 0:
         if activity.strangers.size() == MOST_PAIRS:
+            forget_half(activity)
             forget_strangers(activity)
-        number = <uint32_t> activity.strangers.size() | <uint32_t> STRANGER_BIT
+        number = activity.next_stranger | <uint32_t> STRANGER_BIT
+        activity.next_stranger += 1
         activity.strangers[name] = number
     return activity.strangers[name]
 
