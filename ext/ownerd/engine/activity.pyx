@@ -100,7 +100,8 @@ cdef uint32_t stranger(Activity *activity, Slice campaign_id) noexcept nogil:
     cdef uint32_t number
     if activity.strangers.count(name) == 0:
         if activity.strangers.size() == MOST_PAIRS:
-            forget_half(activity)
+            if activity.counts.size() == MOST_PAIRS:
+                forget_half(activity)
             forget_strangers(activity)
         number = activity.next_stranger | <uint32_t> STRANGER_BIT
         activity.next_stranger += 1
