@@ -30,8 +30,8 @@ from ownerd.storage.record_tree cimport (
     TREE_RECORDS, TREE_TABLE_COUNT, TREE_TABLE_NAMES, TreeState, tree_state_read,
 )
 from ownerd.storage.tables cimport (
-    CAMPAIGNS, DROPPED_LISTS, LISTS, LOG, META, PRINCIPALS, TABLE_COUNT, TABLE_NAMES, ListRow,
-    SessionRow, StateRow, state_known, state_read,
+    CAMPAIGNS, DIALERS, DROPPED_LISTS, GIVE_BACKS, LISTS, LOG, META, OLD_LIST_BYTES, PRINCIPALS,
+    TABLE_COUNT, TABLE_NAMES, DialerRow, ListRow, SessionRow, StateRow, state_known, state_read,
 )
 
 from ownerd.storage.directory import StoreError
@@ -40,6 +40,9 @@ cdef enum:
     SHOWN_ROWS = 20                   # damaged rows that are named; all are counted
     MOST_TABLES = 16
     LEAST_MAP_BYTES = 0x100000
+
+
+LATER_TABLES = tuple([TABLE_NAMES[i] for i in range(<int> PRINCIPALS, <int> TABLE_COUNT)])
 
 
 cdef cppclass Finding:
@@ -87,9 +90,9 @@ cdef bint tree_state_row(Known *known, const MDB_val *key, const MDB_val *value)
 
 cdef bint list_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
     cdef ListRow row
-    if value.mv_size != sizeof(ListRow):
+    if value.mv_size != sizeof(ListRow) and value.mv_size != OLD_LIST_BYTES:
         return False
-    memcpy(&row, value.mv_data, sizeof(row))
+    memcpy(&row, value.mv_data, OLD_LIST_BYTES)
     known.lists[row.number] = 1
     return True
 
@@ -104,6 +107,18 @@ cdef bint dropped_row(Known *known, const MDB_val *key, const MDB_val *value) no
 cdef bint campaign_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
     known.campaign_count += 1
     return key.mv_size == 4
+
+
+cdef bint dialer_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
+    cdef DialerRow row
+    if key.mv_size != 4 or value.mv_size <= sizeof(row):
+        return False
+    memcpy(&row, value.mv_data, sizeof(row))
+    return row.campaign < known.campaign_count
+
+
+cdef bint give_back_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
+    return key.mv_size == 16 and value.mv_size == 8
 
 
 cdef bint record_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
@@ -170,6 +185,10 @@ cdef RowCheck check_of(bytes name, bint in_tree):
         return dropped_row
     if name == TABLE_NAMES[<int> CAMPAIGNS]:
         return campaign_row
+    if name == TABLE_NAMES[<int> DIALERS]:
+        return dialer_row
+    if name == TABLE_NAMES[<int> GIVE_BACKS]:
+        return give_back_row
     return log_row if name == TABLE_NAMES[<int> LOG] else any_row
 
 
@@ -206,8 +225,8 @@ cdef list scan_environment(str path, names, bint in_tree, Known *known):
         for name in names:
             shown = f"{os.path.basename(path)}/{name.decode()}"
             code = lmdb.dbi_open(txn, name, 0, &table)
-            if code == MDB_NOTFOUND and name == TABLE_NAMES[<int> PRINCIPALS]:
-                continue              # of a store that no server with principals has opened yet
+            if code == MDB_NOTFOUND and not in_tree and name in LATER_TABLES:
+                continue              # of a store that no later server has opened yet
             if code != MDB_SUCCESS:
                 report.append((shown, 0, 0, [], lmdb.strerror(code).decode()))
                 continue
