@@ -158,6 +158,6 @@ def test_r17_the_campaign_that_denies_most_is_told_first(engine: EngineSubject) 
         for _ in range(1 + number % 4):
             engine.claim("L", str(number), "Z")
     with engine.engine.snapshot("L") as snapshot:
-        (_, decisions, _, denied_by) = snapshot.activity()[-1]
+        (_, decisions, _, denied_by, _) = snapshot.activity()[-1]
     assert decisions[2] == 16
     assert denied_by[0] == ("D", 4)

@@ -64,6 +64,19 @@ define(
     "UpdateStoreSettings says what becomes of others",
 )
 define(
+    TIME_NOT_VALID, "INVALID_FIELD", INVALID_ARGUMENT,
+    "{field}: not a valid time: seconds of the years 1 to 9999, nanos of 0 to 999,999,999",
+)
+define(
+    ATTEMPT_AHEAD, "ATTEMPT_TIME_AHEAD", INVALID_ARGUMENT,
+    "{field}: {ahead_ms} ms ahead of the server's clock; up to 10,000 ms are let pass: set the "
+    "dialer's clock",
+)
+define(
+    TTL_NOT_ALLOWED, "INVALID_FIELD", INVALID_ARGUMENT,
+    "reservation_ttl: {seconds} s {nanos} ns found; 1 s to 24 h are allowed, or none for the list's",
+)
+define(
     LIST_NOT_FOUND, "LIST_NOT_FOUND", NOT_FOUND,
     "list_id: there is no contact list {list_id}; create it first (CreateContactList)",
 )
@@ -126,6 +139,11 @@ define(
 define(
     TOO_MANY_READS, "TOO_MANY_READS", RESOURCE_EXHAUSTED,
     "too many reads are in progress; try again",
+)
+define(
+    TOO_MANY_DIALERS, "TOO_MANY_DIALERS", RESOURCE_EXHAUSTED,
+    "dialer_id: {most} dialers have reservations, and no more can be told apart: name the lines of "
+    "a dialer, not its calls",
 )
 define(
     TOO_MUCH_UNDER_WAY, "TOO_MUCH_UNDER_WAY", RESOURCE_EXHAUSTED,
@@ -239,7 +257,7 @@ cdef int printable(const char *data, size_t size) noexcept nogil:
 
 cdef struct Text:
     char *at
-    char *end                         # the last byte, which is kept for the NUL
+    char *end
 
 
 cdef void put(Text *text, const char *data, size_t size) noexcept nogil:
@@ -272,13 +290,21 @@ cdef char *message_of(Task *task) noexcept nogil:
 
 cdef void refuse_with(Task *task, Reason reason, const Value *values) noexcept nogil:
     """Set code, reason and message."""
+    cdef char *message = message_of(task)
+    task.code = TABLE[<int> reason].code
+    task.reason = reason
+    message[reason_text(message, MESSAGE_BYTES - 1, reason, values)] = 0
+
+
+cdef size_t reason_text(
+    char *message, size_t size, Reason reason, const Value *values
+) noexcept nogil:
+    """Write a reason's text, its placeholders replaced."""
     cdef const char *at = TABLE[<int> reason].text
     cdef Text text
     cdef size_t plain
-    text.at = message_of(task)
-    text.end = text.at + MESSAGE_BYTES - 1
-    task.code = TABLE[<int> reason].code
-    task.reason = reason
+    text.at = message
+    text.end = message + size
     while at[0] != 0:
         plain = 0
         while at[plain] != 0 and at[plain] != c'{':
@@ -291,7 +317,7 @@ cdef void refuse_with(Task *task, Reason reason, const Value *values) noexcept n
             while at[0] != c'}':
                 at += 1
             at += 1
-    text.at[0] = 0
+    return text.at - message
 
 
 cdef void refuse(Task *task, Reason reason) noexcept nogil:

@@ -17,6 +17,7 @@ cdef struct Frequent:
 cdef struct Counts:
     uint64_t decisions[ANSWERS]
     uint64_t outcomes[ANSWERS]
+    uint64_t lapsed                   # of its reservations
     Frequent denied_by
     int64_t last_ns                   # when it asked last, on the clock of `clock_elapsed`
 
@@ -29,6 +30,9 @@ cdef cppclass Activity:
 
 
 # Between `guard`'s lock and unlock; a group of calls is counted under one.
-cdef void activity_count(Activity *activity, const DialCall *call, int64_t now_ns) noexcept nogil
+# `answers` has place for ANSWERS: how often each was given in the call.
+cdef void activity_count(
+    Activity *activity, const DialCall *call, int64_t now_ns, uint64_t *answers
+) noexcept nogil
 # Those of a list, by id of campaign; `names` are the ids of campaigns by number.
 cdef list activity_rows(Activity *activity, uint32_t list_number, list names)

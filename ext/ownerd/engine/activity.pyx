@@ -11,9 +11,7 @@ The writer counts, any thread looks; they take turns by `guard`.
 from cython.operator cimport dereference, preincrement
 from libc.string cimport memset
 
-from ownerd.api.dial_call cimport (
-    CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, UNKNOWN_CAMPAIGN, DialItem,
-)
+from ownerd.api.dial_call cimport UNKNOWN_CAMPAIGN, DialItem, call_is_claim
 from ownerd.base.bytes cimport Slice
 from ownerd.rules.ownership cimport DENIED, NOBODY
 
@@ -123,28 +121,40 @@ cdef Counts *counts_of(Activity *activity, uint32_t list_number, uint32_t campai
     return counts
 
 
-cdef void activity_count(Activity *activity, const DialCall *call, int64_t now_ns) noexcept nogil:
-    """Count a call that was decided and is durable."""
+cdef void count_lapsed(Activity *activity, const DialCall *call) noexcept nogil:
+    """Count reservations that ended without a report, by whose they were."""
     cdef uint32_t i
+    for i in range(call.item_count):
+        if call.items[i].lapsed:
+            counts_of(activity, call.list_number, call.items[i].lapsed_campaign).lapsed += 1
+
+
+cdef void activity_count(
+    Activity *activity, const DialCall *call, int64_t now_ns, uint64_t *answers
+) noexcept nogil:
+    """Count a claim or report that was decided and is durable."""
+    cdef uint32_t i, campaign = call.campaign
     cdef const DialItem *item
     cdef Counts *counts
-    cdef bint claims = call.call_kind == CALL_CLAIM or call.call_kind == CALL_CLAIM_BATCH
-    if call.call_kind == CALL_GET_HOLDER:
-        return
-    counts = counts_of(
-        activity, call.list_number,
-        stranger(activity, call.campaign_id) if call.campaign == UNKNOWN_CAMPAIGN
-        else call.campaign,
-    )
+    cdef uint64_t *totals
+    cdef int j
+    cdef bint lapsed = False
+    memset(answers, 0, ANSWERS * sizeof(uint64_t))
+    if campaign == UNKNOWN_CAMPAIGN:
+        campaign = stranger(activity, call.campaign_id)
+    counts = counts_of(activity, call.list_number, campaign)
     counts.last_ns = now_ns
     for i in range(call.item_count):
         item = &call.items[i]
-        if not claims:
-            counts.outcomes[item.answer] += 1
-            continue
-        counts.decisions[item.answer] += 1
-        if item.answer == DENIED and item.holder.kind != NOBODY:
+        answers[item.answer] += 1
+        lapsed |= item.lapsed
+        if item.answer == DENIED and call_is_claim(call) and item.holder.kind != NOBODY:
             frequent_add(&counts.denied_by, item.holder.campaign)
+    totals = &counts.decisions[0] if call_is_claim(call) else &counts.outcomes[0]
+    for j in range(ANSWERS):
+        totals[j] += answers[j]
+    if lapsed:
+        count_lapsed(activity, call)
 
 
 # --- looking, on any thread -----------------------------------------------------------------------
@@ -187,10 +197,10 @@ cdef list frequent_rows(const Frequent *frequent, list names):
 
 
 cdef list activity_rows(Activity *activity, uint32_t list_number, list names):
-    """Return (campaign_id, decisions, outcomes, denied_by), by campaign id.
+    """Return (campaign_id, decisions, outcomes, denied_by, lapsed), by campaign id.
 
     `decisions` and `outcomes` are counts by their numbers in dial.proto, `denied_by` is rows
-    (campaign_id, count). A campaign that was unknown once has all of its numbers in one row; one
+    (campaign_id, count), `lapsed` a count. A campaign that was unknown once has all of its numbers in one row; one
     that is newer than `names` is left out.
     """
     cdef vector[uint32_t] campaigns
@@ -208,9 +218,10 @@ cdef list activity_rows(Activity *activity, uint32_t list_number, list names):
             name = names[campaigns[i]] if campaigns[i] < <size_t> len(names) else None
         if name is None:
             continue
-        row = rows.setdefault(name, ([0] * ANSWERS, [0] * ANSWERS, []))
+        row = rows.setdefault(name, [[0] * ANSWERS, [0] * ANSWERS, [], 0])
         for j in range(ANSWERS):
             row[0][j] += counts[i].decisions[j]
             row[1][j] += counts[i].outcomes[j]
         row[2].extend(frequent_rows(&counts[i].denied_by, names))
+        row[3] += counts[i].lapsed
     return [(name, *rows[name]) for name in sorted(rows)]

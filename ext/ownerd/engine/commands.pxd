@@ -16,6 +16,7 @@ cdef enum CommandKind:
     DELETE_LIST
     RELEASE
     RELEASE_RECORDS
+    TRANSFER
     UPSERT_CAMPAIGN
     DELETE_CAMPAIGN
     SIGNAL_CAMPAIGN
@@ -72,7 +73,9 @@ cdef cppclass Command:
     bint counts_as_attempt
     bint success
     uint8_t unknown_code              # UPDATE_SETTINGS: an UnknownCode
+    bint exact                        # IMPORT_ROWS: expirations as the rows have them (R32)
     uint8_t strategy
+    string to_campaign_id             # TRANSFER
     vector[string] campaign_ids
     vector[string] record_ids
     string only_campaign              # RELEASE_RECORDS: that owns them; empty: any
@@ -99,7 +102,7 @@ cdef cppclass Command:
     vector[Appended] appended         # events
 
 
-cdef int command_run(Store *store, Command *command, int64_t now_ns) noexcept nogil
+cdef int command_run(Store *store, Command *command, int64_t clock_ns) noexcept nogil
 cdef bint read_audit(Store *store, uint64_t entry_id, AuditRow *row, string *note) noexcept nogil
 cdef void put_audit(
     Store *store, uint64_t entry_id, AuditRow *row, const string &note

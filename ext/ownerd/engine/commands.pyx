@@ -18,26 +18,28 @@ from ownerd.api.reasons cimport (
 )
 from ownerd.api.task cimport OK, Task
 from ownerd.base.bytes cimport Slice, empty_slice, put_be64, slice_of, text_slice
-from ownerd.base.containers cimport vector
+from ownerd.base.containers cimport string, vector
 from ownerd.base.lmdb cimport MDB_SUCCESS
 from ownerd.rules.ownership cimport (
-    ALL_CAMPAIGNS, EVENT_DURATION, EVENT_RELEASE, EVENT_RESERVATIONS_END, FORBIDDEN, TAKEN_OVER,
-    Code, Event, ImportRuling, hold_owned, rules_end_reservation, rules_import, rules_release,
+    ALL_CAMPAIGNS, EVENT_DURATION, EVENT_RELEASE, EVENT_RESERVATIONS_END, EVENT_TRANSFER,
+    IMPORT_DIALED, IMPORT_OWNED, IMPORT_TAKEN_OVER, NO_TIME, Code, Event, ImportOutcome,
+    hold_owned, rules_end_reservation, rules_import, rules_release,
 )
+from ownerd.rules.ownership cimport ImportRow as RuleRow
 from ownerd.rules.wrap_up_codes cimport UnknownCode
 from ownerd.storage.capacity cimport CAPACITY_FOR_GRANTS, is_full
 from ownerd.storage.catalog cimport (
     Catalog, List, ListName, add_campaign, all_lists, campaign_known, campaign_of,
     delete_code_row, delete_list_name, drop_list, find_campaign, find_code, find_code_folded,
     find_list, find_list_number, forget_campaign, list_appended, list_draft, list_ever_held,
-    list_may_be_held_by, load_codes, load_list, load_settings, put_campaign, put_code,
+    list_may_be_held_by, load_codes, load_list, load_settings, note_hold, put_campaign, put_code,
     put_deleted_campaign, put_dropped_list, put_event, put_list, put_settings, rename_campaign,
 )
 from ownerd.storage.events cimport find_uncounted
 from ownerd.storage.records cimport Record, record_load, record_store
 from ownerd.storage.store cimport (
     Store, next_entry_id, store_abort, store_begin, store_capacity, store_commit,
-    store_disk_full, store_revision, take_entry_id, take_list_number,
+    store_disk_full, store_instant, store_revision, take_entry_id, take_list_number,
 )
 from ownerd.storage.tables cimport (
     AUDIT, COUNT_PENDING, PRINCIPALS, REQUESTS, REQUEST_MEMORY_NS, AuditRow, RequestRow,
@@ -114,6 +116,7 @@ cdef void create_list(Store *store, Command *command, int64_t now_ns) noexcept n
         draft.number = take_list_number(store)
         draft.head_seq = 0
         draft.policy = command.policy
+        draft.policy.enabled_since_ns = now_ns
         draft.update_ns = now_ns
         draft.update_revision = command.revision
         draft.tells_holders = True
@@ -168,6 +171,9 @@ cdef void update_policy(Store *store, Command *command, int64_t now_ns) noexcept
         event = event_of(EVENT_DURATION, ALL_CAMPAIGNS, now_ns)
         event.duration_ns = command.policy.duration_ns
         append_event(store, command, &draft, event, True)
+    command.policy.enabled_since_ns = draft.policy.enabled_since_ns
+    if command.policy.enabled and not draft.policy.enabled:
+        command.policy.enabled_since_ns = now_ns
     draft.policy = command.policy
     draft.update_ns = now_ns
     draft.update_revision = command.revision
@@ -258,6 +264,23 @@ cdef void end_holds_in(
             append_event(store, command, &draft, event, False)
     if draft.head_seq != lst.head_seq:
         put_list(&store.catalog, &draft)
+
+
+cdef void transfer(Store *store, Command *command, int64_t now_ns) noexcept nogil:
+    """R27: an event of the list, or of each; the receiver becomes known."""
+    cdef Event event = event_of(EVENT_TRANSFER, ALL_CAMPAIGNS, now_ns)
+    cdef vector[List *] lists
+    cdef vector[uint32_t] givers
+    cdef size_t i
+    givers.resize(1)
+    if not lists_meant(store, command, &lists) \
+            or not known_campaign(store, command, command.campaign_ids[0], &givers[0]):
+        return
+    event.to_campaign = ensure_campaign(store, command, command.to_campaign_id, string())
+    for i in range(lists.size()):
+        if list_may_be_held_by(lists[i], givers[0]):
+            note_hold(&store.catalog, lists[i], event.to_campaign, command.revision)
+    end_holds(store, command, &lists, &givers, event)
 
 
 cdef void release_records(Store *store, Command *command, int64_t now_ns) noexcept nogil:
@@ -426,19 +449,22 @@ cdef void import_rows(Store *store, Command *command, int64_t now_ns) noexcept n
 
 
 cdef bint import_row(Store *store, Command *command, ImportRow *row, int64_t now_ns) noexcept nogil:
-    """Write one row; False if another campaign's hold is in the way."""
+    """Write one row; False if another campaign's hold is in the way (R32)."""
     cdef Record record
-    cdef uint32_t number = find_campaign(&store.catalog, text_slice(row.campaign_id))
-    cdef ImportRuling ruling
+    cdef RuleRow given
+    cdef ImportOutcome outcome
+    given.campaign = find_campaign(&store.catalog, text_slice(row.campaign_id))
+    given.since_ns, given.until_ns = NO_TIME, row.until_ns
+    given.overwrite, given.exact = command.strategy == IMPORT_OVERWRITE, command.exact
     record_load(store, command.list, text_slice(row.record_id), NULL, &record)
-    ruling = rules_import(
-        &record.hold, number, row.until_ns, command.strategy == IMPORT_OVERWRITE, now_ns
-    )
-    if ruling == FORBIDDEN:
+    outcome = rules_import(&record.hold, &given, now_ns)
+    if outcome == IMPORT_OWNED or outcome == IMPORT_DIALED:
         return False
     ensure_campaign(store, command, row.campaign_id, row.campaign_name)
     record_store(store, command.list, &record, now_ns)
-    command.tally[<int> TALLY_OVERWRITTEN if ruling == TAKEN_OVER else <int> TALLY_IMPORTED] += 1
+    command.tally[
+        <int> TALLY_OVERWRITTEN if outcome == IMPORT_TAKEN_OVER else <int> TALLY_IMPORTED
+    ] += 1
     return True
 
 
@@ -461,6 +487,8 @@ cdef void apply(Store *store, Command *command, int64_t now_ns) noexcept nogil:
         delete_list(store, command, now_ns)
     elif command.kind == RELEASE:
         release(store, command, now_ns)
+    elif command.kind == TRANSFER:
+        transfer(store, command, now_ns)
     elif command.kind == RELEASE_RECORDS:
         release_records(store, command, now_ns)
     elif command.kind == UPSERT_CAMPAIGN:
@@ -592,16 +620,19 @@ cdef bint is_revision(const Command *command) noexcept nogil:
     return command.kind != NOTE_REFUSALS
 
 
-cdef int command_run(Store *store, Command *command, int64_t now_ns) noexcept nogil:
+cdef int command_run(Store *store, Command *command, int64_t clock_ns) noexcept nogil:
     """Decide and commit one command; 0 unless the store has failed and must stop.
 
     The outcome is in `command`: a refusal with code and message, a replayed answer, or the
-    command's own, durable by then.
+    command's own, durable by then. One that is refused takes no instant.
     """
     cdef int code
+    cdef int64_t before_ns = store.instant_ns
+    cdef int64_t now_ns = store_instant(store, clock_ns)
     store_begin(store)
     if replay(store, command, now_ns):
         store_abort(store)
+        store.instant_ns = before_ns
         return MDB_SUCCESS
     command.revision = store_revision(store) + is_revision(command)
     command.time_ns = now_ns
@@ -610,12 +641,14 @@ cdef int command_run(Store *store, Command *command, int64_t now_ns) noexcept no
     apply(store, command, now_ns)
     if command.task.code != OK:
         store_abort(store)
+        store.instant_ns = before_ns
         return MDB_SUCCESS
     record_command(store, command, now_ns)
     code = store_commit(store, command.revision, now_ns)
     if code == MDB_SUCCESS:
         return refresh_catalog(store, command)
     if is_full(code):
+        store.instant_ns = before_ns
         refuse_full(store, &command.task)
         code = MDB_SUCCESS
     return code

@@ -20,6 +20,7 @@ __all__ = [
     "DEFAULT_RESERVE_BYTES",
     "DIAL_METHODS",
     "GET_HOLDER",
+    "GIVE_BACK",
     "REPORT_ATTEMPT",
     "REPORT_ATTEMPT_BATCH",
     "TIME_CLASS_ENDS_NS",
@@ -40,12 +41,14 @@ CLAIM_BATCH: Final[int]
 REPORT_ATTEMPT: Final[int]
 REPORT_ATTEMPT_BATCH: Final[int]
 GET_HOLDER: Final[int]
+GIVE_BACK: Final[int]
 DIAL_METHODS: Final[tuple[str, ...]]
 DEFAULT_MAP_BYTES: Final[int]
 DEFAULT_RESERVE_BYTES: Final[int]
 DEFAULT_QUEUE_LIMIT: Final[int]
 DEFAULT_MAINTENANCE_STEP_NS: Final[int]
 DEFAULT_MEMTABLE_BYTES: Final[int]
+AHEAD_ALARM_NS: Final[int]
 CLOCK_ALARM_NS: Final[int]
 TIME_CLASS_ENDS_NS: Final[tuple[int, ...]]
 
@@ -199,6 +202,18 @@ class Engine:
         strategy: int,
         entry_id: int = 0,
         *,
+        exact: bool = False,
+        note: bytes = b"",
+        request_id: str = "",
+        requester: str = "",
+        memo: bytes = b"",
+    ) -> Outcome: ...
+    def transfer(
+        self,
+        list_id: str,
+        from_campaign_id: str,
+        to_campaign_id: str,
+        *,
         note: bytes = b"",
         request_id: str = "",
         requester: str = "",
@@ -242,6 +257,7 @@ class Engine:
     def revision(self) -> int: ...
     @property
     def clock_offset_ns(self) -> int: ...
+    def called_twice(self) -> list[tuple[str, str, str, int]]: ...
     def alarms(self) -> list[tuple[str, str]]: ...
     @property
     def store_id(self) -> int: ...

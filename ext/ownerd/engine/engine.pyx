@@ -27,10 +27,11 @@ from ownerd.engine.admin_reads cimport (
     entry_count, list_info, list_page, lists_held, policy_from, principal_rows, request_key,
     settings_row,
 )
+from ownerd.engine.called_twice cimport called_twice_rows
 from ownerd.engine.commands cimport (
     CREATE_LIST, DELETE_CAMPAIGN, DELETE_CODE, DELETE_LIST, DELETE_PRINCIPAL, IMPORT_ROWS,
-    NOTE_REFUSALS,
-    PUT_PRINCIPAL, RELEASE, RELEASE_RECORDS, SIGNAL_CAMPAIGN, UPDATE_POLICY, UPDATE_SETTINGS,
+    NOTE_REFUSALS, PUT_PRINCIPAL, RELEASE, RELEASE_RECORDS, SIGNAL_CAMPAIGN, TRANSFER,
+    UPDATE_POLICY, UPDATE_SETTINGS,
     UPSERT_CAMPAIGN, UPSERT_CODE, Command, ImportRow,
 )
 from ownerd.engine.core cimport (
@@ -70,22 +71,27 @@ from ownerd.storage.recovery import Opening
 __all__ = [
     "CLAIM", "CLAIM_BATCH", "DEFAULT_MAINTENANCE_STEP_NS", "DEFAULT_MAP_BYTES",
     "DEFAULT_MEMTABLE_BYTES", "DEFAULT_QUEUE_LIMIT", "DEFAULT_RESERVE_BYTES", "DIAL_METHODS",
-    "GET_HOLDER", "REPORT_ATTEMPT", "REPORT_ATTEMPT_BATCH", "TIME_CLASS_ENDS_NS", "Engine",
+    "GET_HOLDER", "GIVE_BACK", "REPORT_ATTEMPT", "REPORT_ATTEMPT_BATCH", "TIME_CLASS_ENDS_NS", "Engine",
     "ListInfo", "Opening", "Outcome", "Policy", "Refused", "StoreError", "StoreInUseError",
 ]
 
-CLAIM, CLAIM_BATCH, REPORT_ATTEMPT, REPORT_ATTEMPT_BATCH, GET_HOLDER = range(CALL_KIND_COUNT)
-DIAL_METHODS = ("Claim", "ClaimBatch", "ReportAttempt", "ReportAttemptBatch", "GetHolder")
+CLAIM, CLAIM_BATCH, REPORT_ATTEMPT, REPORT_ATTEMPT_BATCH, GET_HOLDER, GIVE_BACK = range(
+    CALL_KIND_COUNT
+)
+DIAL_METHODS = (
+    "Claim", "ClaimBatch", "ReportAttempt", "ReportAttemptBatch", "GetHolder", "GiveBack",
+)
 DEFAULT_MAP_BYTES = 256 << 30         # sparse: only address space until it is used
 DEFAULT_RESERVE_BYTES = 64 << 20
 DEFAULT_QUEUE_LIMIT = 65_536
 DEFAULT_MAINTENANCE_STEP_NS = 1_000_000
 DEFAULT_MEMTABLE_BYTES = 112 << 20
+AHEAD_ALARM_NS = 600 * 10**9          # R24: since the last attempt that was too far ahead
 CLOCK_ALARM_NS = 60 * 10**9           # R19: of the server's time against the wall clock
 # Ends of the classes of time in `Engine.stats`, but for the last, which has none.
 TIME_CLASS_ENDS_NS = tuple(1 << (SHORTEST_BITS + i) for i in range(TIME_CLASSES - 1))
 LISTLESS_KINDS = (
-    RELEASE, UPSERT_CAMPAIGN, DELETE_CAMPAIGN, SIGNAL_CAMPAIGN, UPSERT_CODE, DELETE_CODE,
+    RELEASE, TRANSFER, UPSERT_CAMPAIGN, DELETE_CAMPAIGN, SIGNAL_CAMPAIGN, UPSERT_CODE, DELETE_CODE,
     UPDATE_SETTINGS, PUT_PRINCIPAL, DELETE_PRINCIPAL, NOTE_REFUSALS,
 )
 
@@ -308,7 +314,8 @@ cdef class Engine:
     def dial(self, int kind, bytes body):
         """Answer one DialService request (protobuf bytes in and out), blocking.
 
-        `kind` is CLAIM, CLAIM_BATCH, REPORT_ATTEMPT, REPORT_ATTEMPT_BATCH or GET_HOLDER.
+        `kind` is CLAIM, CLAIM_BATCH, REPORT_ATTEMPT, REPORT_ATTEMPT_BATCH, GET_HOLDER or
+        GIVE_BACK.
         """
         cdef DialCall call
         if not 0 <= kind < CALL_KIND_COUNT:
@@ -517,6 +524,22 @@ cdef class Engine:
         with Reading(self):
             return lists_held(self.core.store, campaign_id)
 
+    def transfer(
+        self, list_id, from_campaign_id, to_campaign_id, *,
+        note=b"", request_id="", requester="", memo=b"",
+    ):
+        """Give all ownership of one campaign in a list ("": in all lists) to another (R27).
+
+        In force when this returns; `count_released` then says how many were given. Refused:
+        NOT_FOUND, also for a giver that is unknown.
+        """
+        cdef Pending pending = Pending(TRANSFER, list_id, note, request_id, requester, memo)
+        add_campaign_id(pending, from_campaign_id)
+        assign(
+            &pending.command.to_campaign_id, to_campaign_id, "to_campaign_id", 1, CAMPAIGN_ID_BYTES
+        )
+        return self._run(pending)
+
     def signal_campaign(
         self, campaign_id, list_id, end_reservations, *,
         note=b"", request_id="", requester="", memo=b"",
@@ -558,13 +581,14 @@ cdef class Engine:
         return self._run(pending)
 
     def import_rows(
-        self, list_id, rows, strategy, entry_id=0, *,
+        self, list_id, rows, strategy, entry_id=0, *, exact=False,
         note=b"", request_id="", requester="", memo=b"",
     ):
         """Import up to 10,000 rows (record_id, campaign_id, campaign_name, expire_ns or None).
 
         `strategy`: 1 fail, 2 skip, 3 overwrite. `entry_id` 0 begins an import; further chunks pass
-        the first one's and are added to its audit entry. Refused, with nothing of these rows
+        the first one's and are added to its audit entry. `exact`: an expiration may be set that is
+        earlier than the one in force (R32). Refused, with nothing of these rows
         written: NOT_FOUND, RESOURCE_EXHAUSTED, FAILED_PRECONDITION for a conflict with strategy 1.
         """
         cdef Pending pending
@@ -574,6 +598,7 @@ cdef class Engine:
             raise ValueError(f"{len(rows)} rows in one chunk; {BATCH_RECORDS} are allowed")
         pending = Pending(IMPORT_ROWS, list_id, note, request_id, requester, memo)
         pending.command.strategy = strategy
+        pending.command.exact = exact
         pending.command.entry_id = entry_id
         pending.command.rows.resize(len(rows))
         for i, (record_id, campaign_id, campaign_name, expire_ns) in enumerate(rows):
@@ -812,14 +837,15 @@ cdef class Engine:
             "records": counters.records,
             "decisions": {
                 "granted": counters.decisions[1], "denied": counters.decisions[2],
-                "uncontrolled": counters.decisions[3],
+                "uncontrolled": counters.decisions[3], "invalid": counters.decisions[4],
             },
             "outcomes": {
                 name: counters.outcomes[i + 1] for i, name in enumerate((
                     "ownership_acquired", "ownership_renewed", "ownership_kept",
-                    "reservation_cleared", "not_controlled", "rejected",
+                    "reservation_cleared", "not_controlled", "rejected", "invalid",
                 ))
             },
+            "attempts_ahead": counters.attempts_ahead,
             "refused": {
                 "queue_full": queue.refusal_count, "store_full": counters.refused_full,
             },
@@ -841,6 +867,15 @@ cdef class Engine:
             "failed": bool(engine_failed(core)),
         }
 
+    def called_twice(self):
+        """Return how often two campaigns called one person, since the store was opened (R31).
+
+        A list of (list_id, campaign_id, holder_campaign_id, count), by these ids; ("", "", "",
+        count) stands for pairs that are not counted apart.
+        """
+        self._store()
+        return called_twice_rows(&self.core.called_twice)
+
     def alarms(self):
         """Return what is wrong as (name, text), as `stats` does."""
         cdef StoreFigures figures
@@ -848,11 +883,22 @@ cdef class Engine:
             store_figures(self._store(), &figures)
         return self._alarms(figures.disk_full, figures.map_full)
 
+    def _attempts_ahead_lately(self):
+        last_ns = <int64_t> flag_read(&self.core.counters.ahead_elapsed_ns)
+        return last_ns != 0 and time.monotonic_ns() - last_ns < AHEAD_ALARM_NS
+
     def _alarms(self, bint disk_full, bint map_full):
         alarms = []
         offset_ns = self.clock.offset_ns()
         if abs(offset_ns) >= CLOCK_ALARM_NS:
             alarms.append(("clock_off", _clock_text(offset_ns)))
+        if self._attempts_ahead_lately():
+            alarms.append((
+                "attempts_ahead",
+                f"reports come with an attempt time ahead of the server's clock, the last one by "
+                f"{self.core.counters.ahead_ms / 1e3:,.1f} s, and are refused: set the dialers' "
+                "clocks (NTP)",
+            ))
         if disk_full:
             alarms.append((
                 "disk_full", "the disk is full; grants are refused until space is freed",

@@ -260,8 +260,9 @@ cdef class Snapshot:
     def activity(self):
         """Return what each campaign asked of the list and was told since the engine was opened.
 
-        Rows (campaign_id, decisions, outcomes, denied_by), by campaign id: counts by the numbers
-        that answers have in dial.proto, and rows (campaign_id, count), the most frequent first.
+        Rows (campaign_id, decisions, outcomes, denied_by, lapsed), by campaign id: counts by the
+        numbers that answers have in dial.proto, rows (campaign_id, count), the most frequent first,
+        and how many of its reservations lapsed.
         They are of now, not of the snapshot's revision.
         """
         cdef SnapshotRequest *request = opened(self)

@@ -7,7 +7,7 @@ from ownerd.base.containers cimport pair, set, string, unordered_map, vector
 from ownerd.base.live cimport LiveCampaign, LiveList
 from ownerd.rules.ownership cimport Code, Policy
 from ownerd.rules.wrap_up_codes cimport UnknownCode
-from ownerd.storage.events cimport Ended, EventLog
+from ownerd.storage.events cimport EventLog
 from ownerd.storage.tables cimport EventRow
 from ownerd.storage.transaction cimport Transaction
 
@@ -65,6 +65,7 @@ cdef cppclass Catalog:
     size_t committed_campaigns
     unordered_map[uint64_t, Undo] undo  # by list number and seq
     vector[NewHolder] new_holders     # in the open transaction
+    int64_t event_ns                  # when a list last got an event
 
 
 cdef inline bint campaign_known(const Catalog *catalog, uint32_t number) noexcept nogil:
@@ -169,7 +170,9 @@ cdef void delete_events(Catalog *catalog, List *lst, uint32_t last_seq) noexcept
 cdef void put_deleted_campaign(Catalog *catalog, uint32_t number) noexcept nogil
 cdef uint32_t add_campaign(Catalog *catalog, Slice campaign_id) noexcept nogil
 # Counted at once; the row follows with put_released_counts, before the commit.
-cdef void count_ended(Catalog *catalog, List *lst, Ended ended) noexcept nogil
+cdef void count_ended(
+    Catalog *catalog, List *lst, const vector[uint32_t] *counted
+) noexcept nogil
 # The events of one audit entry, from `seq` on, have their final count; then `note_counted` says so.
 cdef void put_counted(
     Catalog *catalog, List *lst, uint32_t seq, uint64_t entry_id

@@ -29,12 +29,13 @@ from ownerd.rules.ownership cimport NEVER_NS
 from ownerd.rules.wrap_up_codes cimport (
     UNKNOWN_CODE_REFUSE, UnknownCode, code_category, code_fold, code_trim,
 )
-from ownerd.storage.events cimport NO_EVENT, events_after, events_append, events_cut, is_uncounted
+from ownerd.storage.events cimport events_after, events_append, events_cut, is_uncounted
 from ownerd.storage.table_cursor cimport (
     TableCursor, cursor_close, cursor_next, cursor_open, cursor_seek,
 )
 from ownerd.storage.tables cimport (
-    CAMPAIGNS, CODES, DROPPED_LISTS, EVENTS, HOLDERS, LISTS, META, ListRow, SettingsRow,
+    CAMPAIGNS, CODES, DROPPED_LISTS, EVENTS, HOLDERS, LISTS, META, OLD_LIST_BYTES, ListRow,
+    SettingsRow, StoredEventRow, event_read, event_stored,
 )
 from ownerd.storage.transaction cimport delete_row, put_row
 
@@ -63,6 +64,7 @@ cdef void catalog_init(Catalog *catalog, Transaction *txn) noexcept nogil:
     catalog.txn = txn
     catalog.committed_campaigns = 0
     catalog.unknown_code = UNKNOWN_CODE_REFUSE
+    catalog.event_ns = 0
 
 
 cdef void catalog_free(Catalog *catalog) noexcept nogil:
@@ -158,6 +160,7 @@ cdef void put_list(Catalog *catalog, List *lst) noexcept nogil:
     row.reservation_ttl_ns = lst.policy.reservation_ttl_ns
     row.update_ns = lst.update_ns
     row.update_revision = lst.update_revision
+    row.enabled_since_ns = lst.policy.enabled_since_ns
     row.name_count = <uint16_t> lst.names.size()
     row.tells_holders = lst.tells_holders
     for i in range(lst.names.size()):
@@ -202,7 +205,8 @@ cdef void list_draft(const List *lst, List *draft) noexcept nogil:
 cdef void list_from_row(List *lst, Slice list_id, Slice row) noexcept nogil:
     cdef ListRow values
     cdef ListName name
-    memcpy(&values, row.data, sizeof(values))
+    memset(&values, 0, sizeof(values))
+    memcpy(&values, row.data, min(row.size, sizeof(values)))
     name.id.assign(list_id.data, list_id.size)
     name.create_ns = values.create_ns
     drop_name(lst, list_id)
@@ -210,6 +214,9 @@ cdef void list_from_row(List *lst, Slice list_id, Slice row) noexcept nogil:
     lst.number = values.number
     lst.head_seq = values.head_seq
     lst.policy.enabled = values.enabled
+    lst.policy.enabled_since_ns = values.enabled_since_ns
+    if row.size <= OLD_LIST_BYTES:
+        lst.policy.enabled_since_ns = values.create_ns
     lst.policy.duration_ns = values.duration_ns
     lst.policy.renewal_window_ns = values.renewal_window_ns
     lst.policy.reservation_ttl_ns = values.reservation_ttl_ns
@@ -263,9 +270,10 @@ cdef void forget_dropped_list(Catalog *catalog, uint32_t number) noexcept nogil:
 
 cdef void put_event(Catalog *catalog, uint32_t number, EventRow *row) noexcept nogil:
     cdef char key[8]
+    cdef StoredEventRow stored = event_stored(row)
     put_be32(key, number)
     put_be32(key + 4, row.event.seq)
-    put_row(catalog.txn, EVENTS, slice_of(key, 8), slice_of(row, sizeof(EventRow)), empty_slice())
+    put_row(catalog.txn, EVENTS, slice_of(key, 8), slice_of(&stored, sizeof(stored)), empty_slice())
 
 
 cdef void delete_events(Catalog *catalog, List *lst, uint32_t last_seq) noexcept nogil:
@@ -295,6 +303,7 @@ cdef void file_list(Catalog *catalog, List *lst) noexcept nogil:
 cdef void list_appended(Catalog *catalog, List *lst, const EventRow *row) noexcept nogil:
     events_append(&lst.events, row)
     lst.head_seq = row.event.seq
+    catalog.event_ns = max(catalog.event_ns, row.event.time_ns)
     if is_uncounted(row):
         catalog.uncounted.insert(Uncounted(row.entry_id, lst.number))
     file_list(catalog, lst)
@@ -360,12 +369,16 @@ cdef List *first_due(Catalog *catalog, int64_t by_ns) noexcept nogil:
     return find_list_number(catalog, dereference(it).second)
 
 
-cdef void count_ended(Catalog *catalog, List *lst, Ended ended) noexcept nogil:
-    """Count a record of which it is now written that events ended what it had (R15, R16)."""
-    if ended.ownership != NO_EVENT:
-        count_at(catalog, lst, <size_t> ended.ownership)
-    if ended.reservation != NO_EVENT:
-        count_at(catalog, lst, <size_t> ended.reservation)
+cdef void count_ended(
+    Catalog *catalog, List *lst, const vector[uint32_t] *counted
+) noexcept nogil:
+    """Count a record of which it is now written what events did to it (R15, R16, R27).
+
+    They are rows of the list's log.
+    """
+    cdef size_t i
+    for i in range(counted.size()):
+        count_at(catalog, lst, counted[0][i])
 
 
 cdef void count_at(Catalog *catalog, List *lst, size_t index) noexcept nogil:
@@ -597,12 +610,14 @@ cdef List *keep_list(Catalog *catalog, const MDB_val *key, const MDB_val *value)
 
 cdef void load_events(Catalog *catalog, List *lst, TableCursor *scan) noexcept nogil:
     cdef EventRow row
+    cdef StoredEventRow stored
     cdef char prefix[4]
     cdef bint more
     put_be32(prefix, lst.number)
     more = cursor_seek(scan, slice_of(prefix, 4))
     while more and get_be32(<const char *> scan.key.mv_data) == lst.number:
-        memcpy(&row, scan.value.mv_data, sizeof(row))
+        memcpy(&stored, scan.value.mv_data, sizeof(stored))
+        event_read(&row, &stored)
         list_appended(catalog, lst, &row)
         more = cursor_next(scan)
 

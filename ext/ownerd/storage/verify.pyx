@@ -30,8 +30,9 @@ from ownerd.storage.record_tree cimport (
     TREE_RECORDS, TREE_TABLE_COUNT, TREE_TABLE_NAMES, TreeState, tree_state_read,
 )
 from ownerd.storage.tables cimport (
-    CAMPAIGNS, DROPPED_LISTS, HOLDERS, LISTS, LOG, META, PRINCIPALS, TABLE_COUNT, TABLE_NAMES,
-    ListRow, SessionRow, SettingsRow, StateRow, state_known, state_read,
+    CAMPAIGNS, DIALERS, DROPPED_LISTS, GIVE_BACKS, HOLDERS, LISTS, LOG, META, OLD_LIST_BYTES,
+    PRINCIPALS, TABLE_COUNT, TABLE_NAMES, DialerRow, ListRow, SessionRow, SettingsRow, StateRow,
+    state_known, state_read,
 )
 
 from ownerd.storage.directory import StoreError
@@ -40,6 +41,9 @@ cdef enum:
     SHOWN_ROWS = 20                   # damaged rows that are named; all are counted
     MOST_TABLES = 16
     LEAST_MAP_BYTES = 0x100000
+
+
+LATER_TABLES = tuple([TABLE_NAMES[i] for i in range(<int> PRINCIPALS, <int> TABLE_COUNT)])
 
 
 cdef cppclass Finding:
@@ -89,9 +93,9 @@ cdef bint tree_state_row(Known *known, const MDB_val *key, const MDB_val *value)
 
 cdef bint list_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
     cdef ListRow row
-    if value.mv_size != sizeof(ListRow):
+    if value.mv_size != sizeof(ListRow) and value.mv_size != OLD_LIST_BYTES:
         return False
-    memcpy(&row, value.mv_data, sizeof(row))
+    memcpy(&row, value.mv_data, OLD_LIST_BYTES)
     known.lists[row.number] = 1
     return True
 
@@ -113,6 +117,18 @@ cdef bint holder_row(Known *known, const MDB_val *key, const MDB_val *value) noe
 cdef bint campaign_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
     known.campaign_count += 1
     return key.mv_size == 4
+
+
+cdef bint dialer_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
+    cdef DialerRow row
+    if key.mv_size != 4 or value.mv_size <= sizeof(row):
+        return False
+    memcpy(&row, value.mv_data, sizeof(row))
+    return row.campaign < known.campaign_count
+
+
+cdef bint give_back_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
+    return key.mv_size == 16 and value.mv_size == 8
 
 
 cdef bint record_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
@@ -167,11 +183,6 @@ cdef void scan_table(
         finding.damaged += stat.ms_entries - finding.rows   # rows that no scan comes to
 
 
-cdef tuple later_tables():
-    """Return the tables that the first stores had not."""
-    return TABLE_NAMES[<int> PRINCIPALS], TABLE_NAMES[<int> HOLDERS]
-
-
 cdef RowCheck check_of(bytes name, bint in_tree):
     """Return the check for a table's rows."""
     if in_tree:
@@ -186,6 +197,10 @@ cdef RowCheck check_of(bytes name, bint in_tree):
         return campaign_row
     if name == TABLE_NAMES[<int> HOLDERS]:
         return holder_row
+    if name == TABLE_NAMES[<int> DIALERS]:
+        return dialer_row
+    if name == TABLE_NAMES[<int> GIVE_BACKS]:
+        return give_back_row
     return log_row if name == TABLE_NAMES[<int> LOG] else any_row
 
 
@@ -222,8 +237,8 @@ cdef list scan_environment(str path, names, bint in_tree, Known *known):
         for name in names:
             shown = f"{os.path.basename(path)}/{name.decode()}"
             code = lmdb.dbi_open(txn, name, 0, &table)
-            if code == MDB_NOTFOUND and name in later_tables():
-                continue              # of a store that no server which has it has opened yet
+            if code == MDB_NOTFOUND and not in_tree and name in LATER_TABLES:
+                continue              # of a store that no later server has opened yet
             if code != MDB_SUCCESS:
                 report.append((shown, 0, 0, [], lmdb.strerror(code).decode()))
                 continue

@@ -45,7 +45,11 @@ def _list(
 
 
 def _activity(
-    campaign_id: str, decisions: list[int], outcomes: list[int], denied_by: list[tuple[str, int]]
+    campaign_id: str,
+    decisions: list[int],
+    outcomes: list[int],
+    denied_by: list[tuple[str, int]],
+    lapsed: int,
 ) -> admin_pb2.Activity:
     return admin_pb2.Activity(
         campaign_id=campaign_id,
@@ -53,6 +57,7 @@ def _activity(
         denied_claim_count=decisions[dial_pb2.CLAIM_DECISION_DENIED],
         uncontrolled_claim_count=decisions[dial_pb2.CLAIM_DECISION_UNCONTROLLED],
         denied_by_campaign_id=denied_by[0][0] if denied_by else "",
+        lapsed_reservation_count=lapsed,
         rejected_attempt_count=outcomes[dial_pb2.ATTEMPT_OUTCOME_REJECTED],
         ownership_acquired_count=outcomes[dial_pb2.ATTEMPT_OUTCOME_OWNERSHIP_ACQUIRED],
         ownership_renewed_count=outcomes[dial_pb2.ATTEMPT_OUTCOME_OWNERSHIP_RENEWED],
