@@ -331,6 +331,7 @@ def _write_row(row: values.OwnershipRow) -> admin_pb2.OwnershipRow:
         campaign_id=row.campaign_id,
         campaign_name=row.campaign_name,
         expire_time=write_time(row.expire_time),
+        acquire_time=write_time(row.acquire_time),
     )
 
 
@@ -359,6 +360,7 @@ def _read_rows(response: Any) -> list[values.OwnershipRow]:
             campaign_id=row.campaign_id,
             campaign_name=row.campaign_name or row.campaign_id,
             expire_time=read_time(row, "expire_time"),
+            acquire_time=read_time(row, "acquire_time"),
         )
         for row in response.rows
     ]
