@@ -26,10 +26,11 @@ APART = {frozenset({"storage", "api"})}
 # What each room of the Python package may import of ours.
 ROOMS = {
     "server": {"server", "files", "limits", "native", "v1", "demo"},
-    "ctl": {"ctl", "client", "durations", "files", "limits", "load", "v1"},
+    "ctl": {"ctl", "client", "contactfile", "durations", "files", "limits", "load", "v1"},
     "client": {"client", "limits", "v1"},
-    "demo": {"demo", "client", "v1", "ctl", "durations", "limits"},
+    "demo": {"demo", "client", "contactfile", "v1", "ctl", "durations", "limits"},
     "native": {"access", "api", "base", "engine", "net", "storage"},
+    "contactfile": {"contactfile", "limits"},
     "durations": set(),
     "files": set(),
     "limits": set(),

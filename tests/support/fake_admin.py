@@ -205,7 +205,7 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
     def ExportOwnership(self, request, context):
         self._enter("ExportOwnership", request, context)
         rows = self.rows[request.list_id].values()
-        wanted = [row for row in rows if self._is_wanted(row, request)]
+        wanted = [_acquired(row) for row in rows if self._is_wanted(row, request)]
         for start in range(0, len(wanted), 2):
             yield pb.ExportOwnershipResponse(rows=wanted[start : start + 2], revision=self.revision)
             if self.export_breaks:
@@ -375,6 +375,14 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
         if row.HasField("expire_time"):
             holder.expire_time.CopyFrom(row.expire_time)
         return dial_pb2.GetHolderResponse(holder=holder, revision=self.revision)
+
+
+def _acquired(row: pb.OwnershipRow) -> pb.OwnershipRow:
+    """Return a row as it is exported."""
+    exported = pb.OwnershipRow()
+    exported.CopyFrom(row)
+    exported.acquire_time.seconds = NOW_S - 60
+    return exported
 
 
 def token_text(number: int) -> str:

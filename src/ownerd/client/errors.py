@@ -121,7 +121,7 @@ def from_rpc_error(error: grpc.RpcError, note: str = "") -> ClientError:
     if note:
         message = f"{message} ({note})"
     found = _CLASSES.get(code, ClientError)(message, code)
-    found.reason = _reason(error)
+    found.reason = error_info(error).reason
     if isinstance(found, ResourceExhausted):
         found.retry_after_s = retry_after_s(error)
     return found
@@ -137,14 +137,14 @@ def retry_after_s(error: grpc.RpcError) -> float | None:
     return None
 
 
-def _reason(error: grpc.RpcError) -> str:
-    """Return the reason of the server's ErrorInfo; "" without one."""
+def error_info(error: grpc.RpcError) -> error_details_pb2.ErrorInfo:
+    """Return what the server says of an error to programs, an empty message where it does not."""
+    info = error_details_pb2.ErrorInfo()
     try:
         rich = rpc_status.from_call(cast(grpc.Call, error))  # which it is, too
     except (ValueError, DecodeError):  # not made by the server whose status this is
-        return ""
+        return info
     for detail in rich.details if rich is not None else ():
-        info = error_details_pb2.ErrorInfo()
         if detail.Is(info.DESCRIPTOR) and detail.Unpack(info) and info.domain == DOMAIN:
-            return str(info.reason)
-    return ""
+            return info
+    return error_details_pb2.ErrorInfo()

@@ -8,6 +8,7 @@ Tables are for people and may change. No sentence for people, on stdout or stder
 """
 
 import csv
+import io
 import json
 import re
 import sys
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import zip_longest
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -307,11 +308,40 @@ def _print_json_line(value: Mapping[str, Any]) -> None:
 
 
 def _print_csv(columns: Sequence[Column], rows: Iterable[Row], with_header: bool) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    write = csv_writer(data_out())
     if with_header:
-        writer.writerow([column.key for column in columns])
+        write([column.key for column in columns])
     for row in rows:
-        writer.writerow([_csv_value(column, row.get(column.key)) for column in columns])
+        write([_csv_value(column, row.get(column.key)) for column in columns])
+
+
+def data_out() -> TextIO:
+    """Return stdout for what programs read: UTF-8 and untouched, but where it is a terminal."""
+    out = sys.stdout
+    if isinstance(out, io.TextIOWrapper) and not out.isatty():
+        out.reconfigure(encoding="utf-8", errors="strict", newline="")
+    return out
+
+
+def csv_writer(out: TextIO) -> Callable[[Sequence[Any]], object]:
+    """Return what writes a row of cells: exactly as they are, or clean where it is a terminal."""
+    writer = csv.writer(_Lines(out), lineterminator="\r\n")
+    if not out.isatty():
+        return writer.writerow
+    return lambda cells: writer.writerow([clean(str(cell)) for cell in cells])
+
+
+class _Lines:
+    """Ends lines with a newline alone, for csv's writer.
+
+    It is told that they end with both, so that it quotes a cell that has either.
+    """
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def write(self, line: str) -> object:
+        return self._out.write(line[:-2] + "\n")
 
 
 def _csv_value(column: Column, value: Any) -> Any:
