@@ -144,7 +144,7 @@ def _answers(
     try:
         yield stream
     except grpc.RpcError as error:
-        raise connection.explain(error) from error
+        raise connection.explain(error, request) from error
     finally:
         stream.cancel()
 

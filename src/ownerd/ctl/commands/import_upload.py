@@ -97,7 +97,7 @@ class Upload:
 
     def _explain(self, error: grpc.RpcError) -> CtlError:
         """Say what the server said, with the lines of the rows that it names by their numbers."""
-        told = self._connection.explain(error)
+        told = self._connection.explain(error, self._head)
         if self._end_was_sent and told.exit_code in _UNKNOWN:
             return CtlError(
                 told.exit_code,

@@ -20,7 +20,7 @@ from google.protobuf.message import Message
 from ownerd.client.credentials import Metadata, TokenSource
 from ownerd.client.requests.call import PAGE_SIZE, fresh_request_id
 from ownerd.client.transport import ChannelFactory, call_options
-from ownerd.ctl.connect import diagnose
+from ownerd.ctl.connect import diagnose, suggest
 from ownerd.ctl.connect.access import DEFAULT_SERVER, Access
 from ownerd.ctl.terminal.exits import CtlError, Exit, exit_of_status
 from ownerd.v1.admin_pb2_grpc import AdminServiceStub
@@ -106,7 +106,7 @@ class Connection:
         try:
             return rpc(request, timeout=self.timeout_s, metadata=self.metadata())
         except grpc.RpcError as error:
-            raise self.explain(error) from error
+            raise self.explain(error, request) from error
 
     def change(self, rpc: "grpc.UnaryUnaryMultiCallable[Any, Answer]", request: Any) -> Answer:
         """Send a change under a fresh request_id, so that a retry cannot do it twice (R20)."""
@@ -131,8 +131,8 @@ class Connection:
                 return
             request.page_token = answer.next_page_token
 
-    def explain(self, error: grpc.RpcError) -> CtlError:
-        """Return what a failed call means to a person."""
+    def explain(self, error: grpc.RpcError, request: Any = None) -> CtlError:
+        """Return what a failed call means to a person; the request says what was asked for."""
         status, details = error.code(), " ".join((error.details() or "").split())
         if status is grpc.StatusCode.UNAVAILABLE and (reason := self._unreachable()):
             return CtlError(
@@ -155,6 +155,8 @@ class Connection:
             )
         if status is grpc.StatusCode.UNAUTHENTICATED:
             return CtlError(Exit.PERMISSION, f"{details or status.name}; {self._token_hint()}")
+        if status is grpc.StatusCode.NOT_FOUND and request is not None:
+            details = suggest.complaint(self, error, request) or details
         return CtlError(exit_of_status(status), details or status.name)
 
     def _token_hint(self) -> str:
