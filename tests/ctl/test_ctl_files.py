@@ -2,8 +2,13 @@
 
 import csv
 import io
+import json
 import os
+import signal
 import stat
+import subprocess
+import sys
+from contextlib import contextmanager
 
 import grpc
 import pytest
@@ -135,6 +140,186 @@ def test_an_import_may_come_from_stdin(ctl, fake, contacts, monkeypatch):
     assert list(fake.rows["L"]) == ["1"]
 
 
+def test_r20_an_import_from_a_pipe_is_sent_again(ctl, fake, contacts, monkeypatch):
+    monkeypatch.setattr("ownerd.ctl.commands.import_upload.RETRY_PAUSES_S", (0.0, 0.0))
+    fake.fail_next("ImportOwnership", grpc.StatusCode.UNAVAILABLE, "draining", count=5)
+    with piped(monkeypatch, HEADER + "1,C1,,\n"):
+        assert ctl("import", "L", "-")[0] == 0
+    assert list(fake.rows["L"]) == ["1"]
+
+
+@contextmanager
+def piped(monkeypatch, text):
+    """Let stdin be a pipe that holds a text and has ended."""
+    reading, writing = os.pipe()
+    os.write(writing, text.encode())
+    os.close(writing)
+    with open(reading) as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        yield
+
+
+@pytest.fixture
+def endless(fake):
+    """An import from a pipe that does not end; more was read from it than a pipe holds."""
+    started = []
+
+    def start(*options):
+        command = [
+            sys.executable,
+            "-m",
+            "ownerd.ctl.cli",
+            "--server",
+            fake.address,
+            "import",
+            "L",
+            "-",
+        ]
+        process = subprocess.Popen(
+            [*command, *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        started.append(process)
+        process.stdin.write((HEADER + "1,C1,,\n" * 100_000).encode())
+        process.stdin.flush()
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate(timeout=60)
+
+
+def test_ctrl_c_ends_an_import_from_a_pipe_that_does_not_end(ctl, fake, endless):
+    ctl("list", "create", "L")
+    process = endless()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == Exit.INTERRUPTED
+    assert process.stderr.read() == b"ownerctl: interrupted\n"
+
+
+def test_the_timeout_ends_an_import_from_a_pipe_that_does_not_end(ctl, fake, endless):
+    ctl("list", "create", "L")
+    process = endless("--timeout", "3s")
+    assert process.wait(60) == Exit.DEADLINE
+    assert b"stdin did not end within --timeout; nothing was imported" in process.stderr.read()
+
+
+def test_an_import_whose_server_dies_after_the_last_row_has_an_unknown_outcome(
+    ctl, fake, contacts, monkeypatch
+):
+    monkeypatch.setattr("ownerd.ctl.commands.import_upload.RETRY_PAUSES_S", ())
+    path = contacts(HEADER + "1,C1,,\n")
+    fake.import_dies = True
+    code, _, err = ctl("import", "L", path)
+    assert code == Exit.UNAVAILABLE and "the outcome is unknown" in err
+
+
+def test_a_dry_run_says_what_a_file_holds_and_sends_nothing(ctl, fake, contacts):
+    text = "1,C1,,\n1,C1,,\n2,,,\n3,C2,,2001-01-01T00:00:00Z\n"
+    path = contacts(HEADER + text)
+    before = len(fake.requests)
+    code, out, _ = ctl("import", "L", path, "--dry-run", "-o", "json")
+    assert code == 0 and len(fake.requests) == before
+    assert json.loads(out) == {
+        "list_id": "L",
+        "row_count": 3,
+        "repeated_count": 1,
+        "expired_count": 1,
+        "unowned_count": 1,
+        "rejected_count": 0,
+    }
+
+
+BAD_ROWS = (
+    HEADER
+    + "1,C1,,\n2,C1,,tomorrow\n3,C1,\n4,C1,,\n5,C1,,\n4,C2,,\n12345678901234500000,C1,,\n6,C1,x,\n"
+)
+
+
+def test_rows_that_are_wrong_go_to_a_file_and_the_others_are_imported(
+    ctl, fake, contacts, tmp_path
+):
+    rejects = tmp_path / "rejects.csv"
+    code, out, err = ctl("import", "L", contacts(BAD_ROWS), "--rejects", rejects, "-o", "json")
+    assert (code, err) == (0, "")
+    assert sorted(fake.rows["L"]) == ["1", "5", "6"]
+    assert json.loads(out)["rejected_count"] == 5
+    rows = list(csv.reader(io.StringIO(rejects.read_text())))
+    assert rows[0] == ["ownerd_line", "ownerd_reason", *HEADER.strip().split(",")]
+    assert [(row[0], row[2:]) for row in rows[1:]] == [
+        ("3", ["2", "C1", "", "tomorrow"]),
+        ("4", ["3", "C1", ""]),
+        ("5", ["4", "C1", "", ""]),
+        ("7", ["4", "C2", "", ""]),
+        ("8", ["12345678901234500000", "C1", "", ""]),
+    ]
+    reasons = [row[1] for row in rows[1:]]
+    for words, reason in zip(
+        ("not a time", "3 cells", "line 7", "line 5", "rounded"), reasons, strict=True
+    ):
+        assert words in reason
+
+
+def test_with_more_wrong_rows_than_allowed_nothing_is_imported(ctl, fake, contacts, tmp_path):
+    rejects = tmp_path / "rejects.csv"
+    for most in range(5):
+        options = ("--rejects", rejects, "--max-rejects", most)
+        code, _, err = ctl("import", "L", contacts(BAD_ROWS), *options)
+        assert code == Exit.INPUT_FILE and err.endswith("nothing was imported\n")
+    assert not fake.rows["L"] and not rejects.exists()
+    options = ("--rejects", rejects, "--max-rejects", 5)
+    assert ctl("import", "L", contacts(BAD_ROWS), *options)[0] == 0
+
+
+def test_a_file_of_rejects_is_new_when_nothing_is_rejected(ctl, contacts, tmp_path):
+    rejects = tmp_path / "rejects.csv"
+    rejects.write_text("of yesterday")
+    assert ctl("import", "L", contacts(HEADER + "1,C1,,\n"), "--rejects", rejects)[0] == 0
+    assert rejects.read_text() == f"ownerd_line,ownerd_reason,{HEADER}"
+
+
+def test_rejects_that_were_mended_are_imported(ctl, fake, contacts, tmp_path):
+    rejects = tmp_path / "rejects.csv"
+    ctl("import", "L", contacts(HEADER + "2,C1,,tomorrow\n"), "--rejects", rejects)
+    rejects.write_text(rejects.read_text().replace(",tomorrow", ",2099-01-01T00:00:00Z"))
+    assert ctl("import", "L", rejects)[0] == 0
+    assert list(fake.rows["L"]) == ["2"]
+
+
+def test_options_that_make_no_sense_are_a_wrong_command_line(ctl, fake, contacts, tmp_path):
+    path = contacts(HEADER + "1,C1,,\n")
+    for options in (
+        ("--max-rejects", 1),
+        ("--rejects", path),
+        ("--rejects", "-"),
+        ("--rejects", tmp_path / "r", "--max-rejects", -1),
+        ("--encoding", "klingon"),
+        ("--encoding", "base64"),
+        ("--time-zone", "Mars/Olympus"),
+        ("--time-zone", "../../etc/passwd"),
+        ("--time-zone", "UTC", "--assume-utc"),
+    ):
+        assert ctl("import", "L", path, *options)[0] == Exit.USAGE, options
+    assert not fake.rows["L"] and path.read_text().startswith(HEADER)
+
+
+def test_a_guessed_encoding_is_told(ctl, fake, contacts):
+    path = contacts((HEADER + "1,C1,Frühling,\n").encode("cp1252"))
+    code, _, err = ctl("import", "L", path)
+    assert code == 0 and "read as Windows-1252: byte 0xfc is not UTF-8" in err
+    assert fake.rows["L"]["1"].campaign_name == "Frühling"
+    assert ctl("import", "L", path, "--encoding", "latin-1")[2] == ""
+
+
+def test_a_time_without_a_zone_is_of_the_zone_that_is_told(ctl, fake, contacts):
+    path = contacts(HEADER + "1,C1,,2027-01-15 03:00:00\n")
+    assert ctl("import", "L", path, "--time-zone", "America/New_York")[0] == 0
+    assert fake.rows["L"]["1"].expire_time.seconds == NOW_S
+
+
 def test_r20_an_import_is_sent_again_under_its_request_id(ctl, fake, contacts, monkeypatch):
     monkeypatch.setattr("ownerd.ctl.commands.import_upload.RETRY_PAUSES_S", (0.0, 0.0))
     fake.fail_next("ImportOwnership", grpc.StatusCode.UNAVAILABLE, "draining", count=5)
@@ -190,6 +375,36 @@ def test_an_export_goes_to_stdout_with_chosen_columns_and_campaigns(ctl, fake):
     options = ["--record-column", "id", "--owner-column", "who", "--name-column", ""]
     _, out, _ = ctl("export", "L", "--campaign", "C,2", *options, "--expiration-column", "until")
     assert out == 'id,who,until,ownerd_acquired\nr00001,"C,2",,2027-01-15T07:59:00Z\n'
+
+
+def test_an_export_begins_with_a_byte_order_mark_if_told(ctl, fake, tmp_path):
+    ctl("list", "create", "L")
+    path = tmp_path / "out.csv"
+    ctl("export", "L", path, "--bom")
+    assert path.read_bytes() == b"\xef\xbb\xbf" + HEADER.strip().encode() + b",ownerd_acquired\n"
+    assert ctl("import", "L", path)[0] == 0
+
+
+def test_an_export_has_the_columns_that_are_chosen(ctl, fake):
+    ctl("list", "create", "L")
+    own(fake, "L", 1, "C1")
+    _, out, _ = ctl("export", "L", "--columns", "i3_campaignownerid, i3_identity")
+    assert out == "i3_campaignownerid,i3_identity\nC1,r00000\n"
+    for columns in ("", "phone", "i3_identity,i3_identity"):
+        code, _, err = ctl("export", "L", "--columns", columns)
+        assert code == Exit.USAGE and "--columns" in err
+
+
+def test_an_export_in_another_form_is_that(ctl, fake):
+    ctl("list", "create", "L")
+    own(fake, "L", 3, "C1")
+    _, out, _ = ctl("export", "L", "-o", "json")
+    records = json.loads(out)["records"]
+    assert len(records) == 3 and records[0]["i3_campaignownerid"] == "C1"
+    assert records[0]["i3_campaignownerexpiration"] is None
+    _, out, _ = ctl("export", "L", "-o", "jsonl")
+    assert [json.loads(line) for line in out.splitlines()] == records
+    assert ctl("export", "L", "-o", "csv")[1].startswith(HEADER.strip())
 
 
 def test_what_was_exported_is_imported_the_same(ctl, fake, tmp_path):

@@ -207,6 +207,7 @@ def test_an_import_fails_skips_or_overwrites_what_another_holds(ask, own, ctl, u
     path.write_text(HEADER + f"1,{other},,\n2,{other},,\n")
     code, _, err = ctl("import", unique, path)
     assert code == Exit.FAILED_PRECONDITION and holder in err
+    assert f"row 1 is line 2 of {path}" in err
     assert ask("owners", unique)["total_owned_count"] == 1
     assert ask("import", unique, path, "--on-conflict", "skip")["skipped_count"] == 1
     assert ask("record", "show", unique, 1)["campaign_id"] == holder

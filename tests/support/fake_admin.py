@@ -37,6 +37,7 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
         self.requests: list[Any] = []
         self.failures: dict[str, list[tuple[grpc.StatusCode, str]]] = defaultdict(list)
         self.export_breaks = False  # after its first message
+        self.import_dies = False  # when all rows are there
         self.principals: dict[str, pb.Principal] = {}
         self.answers = pb.CheckAccessResponse(allowed=True, explanation="as the test says")
         self.authorizations: list[str | None] = []  # one for each request
@@ -196,6 +197,8 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
             else:
                 self.requests.append(request)
             rows += request.rows
+        if self.import_dies:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
         # A cancelled stream just ends, too; that it was cancelled is known a moment later.
         if over.wait(CANCELLED_WITHIN_S):
             return pb.ImportOwnershipResponse()

@@ -47,7 +47,7 @@ def find_encoding(name: str) -> str:
     """
     try:
         # The only public way to tell text encodings from the others, such as base64.
-        str(b"", name)
+        b"a".decode(name, "ignore")
         found = codecs.lookup(name).name
     except (LookupError, ValueError, TypeError, UnicodeError):
         raise UnknownEncoding(
