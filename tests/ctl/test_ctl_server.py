@@ -11,6 +11,7 @@ import sys
 import pytest
 from terminal import answer_with
 
+from ownerd.client import Client, OwnershipRow
 from ownerd.ctl import cli
 from ownerd.ctl.terminal.exits import Exit
 from ownerd.v1 import dial_pb2
@@ -41,6 +42,13 @@ def ask(ctl):
         return json.loads(out)
 
     return run
+
+
+@pytest.fixture
+def client(shared_server):
+    """The Python client of the shared server."""
+    with Client(shared_server.dial_address, admin_target=shared_server.admin_address) as found:
+        yield found
 
 
 @pytest.fixture
@@ -198,6 +206,37 @@ def test_what_is_imported_comes_back_the_same(ask, ctl, unique, tmp_path):
     assert out == HEADER + text.getvalue()
     _, out, _ = ctl("export", unique, *chosen, "--campaign", unique + "B")
     assert out == HEADER + f"2,{unique}B,{unique}B,\n"
+
+
+def test_whatever_the_server_takes_as_an_id_comes_back_the_same(ctl, unique, client, tmp_path):
+    texts = [
+        " 42 ",
+        "NULL",
+        "1E+5",
+        '="7"',
+        'a"b',
+        "\r",
+        "a\nb",
+        "\x00",
+        "\x1a",
+        "(1 row)",
+        "007",
+        "é\ufeff",
+    ]
+    rows = [OwnershipRow(text, f"{unique}{text}", text * 2) for text in texts]
+    client.create_list(unique)
+    client.create_list(f"{unique}-2")
+    client.import_ownership(unique, rows)
+    path = tmp_path / "all.csv"
+    assert ctl("export", unique, path)[0] == ctl("import", f"{unique}-2", path)[0] == 0
+    before, after = (
+        {
+            (row.record_id, row.campaign_id, row.campaign_name)
+            for row in client.export_ownership(each)
+        }
+        for each in (unique, f"{unique}-2")
+    )
+    assert before == after == {(r.record_id, r.campaign_id, r.campaign_name) for r in rows}
 
 
 def test_an_import_fails_skips_or_overwrites_what_another_holds(ask, own, ctl, unique, tmp_path):

@@ -86,16 +86,10 @@ def test_what_was_exported_is_read_again_exactly(
             campaign_id=row.campaign_id,
             campaign_name=row.campaign_name,
             expire_time=None if row.expire_ns is None else times.to_message(row.expire_ns),
+            acquire_time=times.to_message(row.acquire_ns),
         )
         for row in found
-    ] == [_without_acquisition(row) for row in written]
-
-
-def _without_acquisition(row: pb.OwnershipRow) -> pb.OwnershipRow:
-    left = pb.OwnershipRow()
-    left.CopyFrom(row)
-    left.ClearField("acquire_time")
-    return left
+    ] == written
 
 
 def test_a_file_takes_no_memory_of_its_size(tmp_path, monkeypatch) -> None:

@@ -208,7 +208,7 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
     def ExportOwnership(self, request, context):
         self._enter("ExportOwnership", request, context)
         rows = self.rows[request.list_id].values()
-        wanted = [_acquired(row) for row in rows if self._is_wanted(row, request)]
+        wanted = [row for row in rows if self._is_wanted(row, request)]
         for start in range(0, len(wanted), 2):
             yield pb.ExportOwnershipResponse(rows=wanted[start : start + 2], revision=self.revision)
             if self.export_breaks:
@@ -380,14 +380,6 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
         return dial_pb2.GetHolderResponse(holder=holder, revision=self.revision)
 
 
-def _acquired(row: pb.OwnershipRow) -> pb.OwnershipRow:
-    """Return a row as it is exported."""
-    exported = pb.OwnershipRow()
-    exported.CopyFrom(row)
-    exported.acquire_time.seconds = NOW_S - 60
-    return exported
-
-
 def token_text(number: int) -> str:
     """Return the token that the fake makes as its n-th change."""
     return f"ownerd_{number:043x}"
@@ -431,6 +423,7 @@ def own(fake, list_id, count, campaign_id="C1", expire_s=None):
     for _ in range(count):
         row = pb.OwnershipRow(campaign_id=campaign_id, campaign_name=f"Campaign {campaign_id}")
         row.record_id = f"r{len(fake.rows[list_id]):05}"
+        row.acquire_time.seconds = NOW_S - 60
         if expire_s is not None:
             row.expire_time.seconds = expire_s
         fake.rows[list_id][row.record_id] = row

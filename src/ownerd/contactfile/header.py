@@ -46,7 +46,12 @@ class Header:
     owner: int | None
     name: int | None
     expiration: int | None
-    is_literal: bool
+    acquired: int | None
+
+    @property
+    def is_literal(self) -> bool:
+        """Whether the file is an export of ownerd, in which every cell is exactly what it says."""
+        return self.acquired is not None
 
     @property
     def width(self) -> int:
@@ -139,8 +144,8 @@ class _Finder:
             )
             # A missing expiration would make every ownership endless; that must be said aloud.
             expiration = self._optional(titles, columns.expiration, True, "--expiration-column")
-        is_literal = bool(_places(titles, ACQUIRED))
-        return Header(delimiter, lines, titles, record, owner, name, expiration, is_literal)
+        acquired = self._optional(titles, ACQUIRED, False, "")
+        return Header(delimiter, lines, titles, record, owner, name, expiration, acquired)
 
     def _optional(
         self, titles: Sequence[str], column: str, is_needed: bool, option: str

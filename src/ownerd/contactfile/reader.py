@@ -24,13 +24,18 @@ _FOOTER = re.compile(
 
 
 class Owned(NamedTuple):
-    """A row that has an owner. `expire_ns` None: its ownership does not expire."""
+    """A row that has an owner.
+
+    `expire_ns` None: its ownership does not expire; `acquire_ns` None: the file does not say since
+    when it is owned.
+    """
 
     line: int
     record_id: str
     campaign_id: str
     campaign_name: str
     expire_ns: int | None
+    acquire_ns: int | None = None
 
 
 class Reader:
@@ -176,7 +181,8 @@ class _RowReader:
         self._campaign_ids = Remembered(values.campaign_id)
         self._names = Remembered(values.name)
         self._expirations = Remembered(values.expiration)
-        indexes = (header.record, header.owner, header.name, header.expiration)
+        self._acquisitions = Remembered(values.acquisition)
+        indexes = (header.record, header.owner, header.name, header.expiration, header.acquired)
         self._ours = tuple(index for index in indexes if index is not None)
 
     def row(self, row: Row) -> Owned | None:
@@ -198,6 +204,7 @@ class _RowReader:
             campaign_id,
             "" if header.name is None else self._names[cells[header.name]],
             None if header.expiration is None else self._expirations[cells[header.expiration]],
+            None if header.acquired is None else self._acquisitions[cells[header.acquired]],
         )
 
 

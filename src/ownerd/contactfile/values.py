@@ -15,7 +15,7 @@ from ownerd import limits
 from ownerd.contactfile import instants
 from ownerd.contactfile.damage import Evidence, sign_of_damage
 from ownerd.contactfile.faults import RowFault
-from ownerd.contactfile.header import Columns
+from ownerd.contactfile.header import ACQUIRED, Columns
 
 Value = TypeVar("Value")
 
@@ -86,16 +86,20 @@ class Literal:
 
     def expiration(self, cell: str) -> int | None:
         """Return an instant in nanoseconds; None: never."""
-        return self._instant(cell) if cell else None
+        return self._instant(cell, self._columns.expiration) if cell else None
 
-    def _instant(self, text: str) -> int | None:
+    def acquisition(self, cell: str) -> int | None:
+        """Return an instant in nanoseconds; None: not told."""
+        return self._instant(cell, ACQUIRED) if cell else None
+
+    def _instant(self, text: str, column: str) -> int | None:
         try:
             return instants.parse(text, self._zone)
         except instants.TimeFault as fault:
             hint = "say --time-zone ZONE" if fault.lacks_zone else ""
             raise RowFault(
-                f'column "{self._columns.expiration}": "{shown(text)}" {fault};'
-                f" allowed is {instants.ALLOWED}, or nothing for no expiration",
+                f'column "{column}": "{shown(text)}" {fault};'
+                f" allowed is {instants.ALLOWED}, or nothing for none",
                 hint,
             ) from None
 
@@ -149,7 +153,9 @@ class Foreign(Literal):
     def expiration(self, cell: str) -> int | None:
         """Return an instant in nanoseconds; None: never."""
         stripped = _stripped(cell)
-        return None if stripped.lower() in NULLS else self._instant(stripped)
+        return (
+            None if stripped.lower() in NULLS else self._instant(stripped, self._columns.expiration)
+        )
 
     def _id(self, cell: str, column: str, what: str) -> str:
         stripped = _stripped(cell)

@@ -42,6 +42,8 @@ class Spool:
         )
         if row.expire_ns is not None:
             message.expire_time.CopyFrom(times.to_message(row.expire_ns))
+        if row.acquire_ns is not None:
+            message.acquire_time.CopyFrom(times.to_message(row.acquire_ns))
         self._lines.append(row.line)
         self.row_count += 1
         if len(self._lines) == ROWS_PER_MESSAGE:

@@ -4,6 +4,7 @@ The file is checked whole, on this machine, before anything is sent. Memory does
 """
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -114,6 +115,7 @@ def import_ownership(
     9999 is no expiration. A file of `ownerctl export` is taken as it stands.
     """
     most_rejects = _most_rejects(file, rejects, max_rejects)
+    begin_s = time.monotonic()
     deadline = Deadline(session.connection.stream_timeout_s)
     name = name_of(file)
     with _explained(name), opened(file, deadline) as binary, TemporaryFile() as room:
@@ -138,7 +140,14 @@ def import_ownership(
         "unowned_count": summary.unowned_count,
         "rejected_count": summary.rejected_count,
     }
-    session.printer.thing(COLUMNS, row, message=f"Imported {name} into list {list_id}.")
+    pace = _pace(summary.row_count, time.monotonic() - begin_s)
+    session.printer.thing(COLUMNS, row, message=f"Imported {name} into list {list_id}: {pace}.")
+
+
+def _pace(row_count: int, length_s: float) -> str:
+    noun = "row" if row_count == 1 else "rows"
+    rate = row_count / max(length_s, 0.1)
+    return f"{row_count:,} {noun} in {length_s:.1f} s, {rate:,.0f} a second"
 
 
 def _most_rejects(file: Path, rejects: Path | None, most: int | None) -> int:
