@@ -25,7 +25,7 @@ PYTHON = sorted(
 APART = {frozenset({"storage", "api"})}
 # What each room of the Python package may import of ours.
 ROOMS = {
-    "server": {"server", "files", "limits", "native", "v1", "demo"},
+    "server": {"server", "contactfile", "files", "limits", "native", "v1", "demo"},
     "ctl": {"ctl", "client", "contactfile", "durations", "files", "limits", "load", "v1"},
     "client": {"client", "limits", "v1"},
     "demo": {"demo", "client", "contactfile", "v1", "ctl", "durations", "limits"},

@@ -32,6 +32,7 @@ EXAMPLES = [
         {"row": "3", "record_id": "record", "campaign_id": "A"},
     ),
     (errors.ImportConflict(3, "record", None), {"row": "3", "record_id": "record"}),
+    (errors.ImportTwoOwners("record", 3, 5), {"row": "3", "other_row": "5", "record_id": "record"}),
     (errors.ImportCutShort(4, None), {"first_row_not_in_force": "4"}),
     (errors.Draining(), {}),
     (errors.SpoolFailed(), {}),

@@ -209,6 +209,22 @@ class ImportConflict(OwnerdError):
         )
 
 
+class ImportTwoOwners(OwnerdError):
+    """Two rows of an import give one record to two campaigns."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "IMPORT_TWO_OWNERS"
+
+    def __init__(self, record_id: str, row_number: int, other_row: int) -> None:
+        super().__init__(
+            f"rows: row {row_number} and row {other_row} give record {shown(record_id)} to two"
+            " campaigns; nothing was imported. Take one of them out",
+            row=row_number,
+            other_row=other_row,
+            record_id=record_id,
+        )
+
+
 class ImportCutShort(OwnerdError):
     """An import with strategy fail met a conflict after part of it was in force."""
 
@@ -219,8 +235,8 @@ class ImportCutShort(OwnerdError):
         row = f"row {conflict.row_number}" if conflict else "a row"
         holder = conflict.holder if conflict else "another campaign"
         super().__init__(
-            f"rows: {row} is for a record that {holder} holds since the import was checked, or "
-            f"that the import names twice; the rows before row {first_row} are in force, that row "
+            f"rows: {row} is for a record that {holder} holds since the import was checked; "
+            f"the rows before row {first_row} are in force, that row "
             "and those after it are not. Solve the conflict and send the import again; rows "
             "already there are simply set again",
             first_row_not_in_force=first_row,

@@ -23,6 +23,8 @@ from ownerd.v1 import admin_pb2 as pb
 RETRY_PAUSES_S = (0.5, 2.0)  # before the second and third try of a call that was UNAVAILABLE
 
 _UNKNOWN = (Exit.UNAVAILABLE, Exit.DEADLINE, Exit.INTERNAL)
+# Under which a server names rows to programs.
+_ROW_KEYS = ("row", "other_row", "first_row_not_in_force")
 _OF_ROWS = (Exit.FAILED_PRECONDITION, Exit.INVALID_ARGUMENT)
 
 
@@ -98,21 +100,26 @@ class Upload:
     def _explain(self, error: grpc.RpcError) -> CtlError:
         """Say what the server said, with the lines of the rows that it names by their numbers."""
         told = self._connection.explain(error, self._head)
-        if self._end_was_sent and told.exit_code in _UNKNOWN:
-            return CtlError(
-                told.exit_code,
-                f"{told}. The rows were sent, and the outcome is unknown: some or all of them may"
-                " be in force; import the same file again, rows already there are simply set again",
-            )
+        if told.exit_code in _UNKNOWN:
+            timed_out = told.exit_code is Exit.DEADLINE
+            what = "the import did not end within --timeout" if timed_out else str(told)
+            return CtlError(told.exit_code, f"{what}; {self._effect()}")
         if told.exit_code in _OF_ROWS:
             return CtlError(told.exit_code, f"{told} ({self._lines(error)})")
-        if told.exit_code in _UNKNOWN:
-            return CtlError(told.exit_code, f"{told}; nothing was imported")
         return told
+
+    def _effect(self) -> str:
+        """Say what has come of an import whose answer is not known."""
+        if not self._end_was_sent:
+            return "nothing was imported"
+        return (
+            "all rows were sent and the outcome is unknown: some or all of them may be in force;"
+            " import the same file again, rows already there are simply set again"
+        )
 
     def _lines(self, error: grpc.RpcError) -> str:
         metadata = error_info(error).metadata
-        named = [metadata[key] for key in ("row", "other_row") if key in metadata]
+        named = [metadata[key] for key in _ROW_KEYS if key in metadata]
         found = [
             f"row {number} is line {line} of {self._file_name}"
             for number in named

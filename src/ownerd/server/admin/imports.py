@@ -14,7 +14,7 @@ from itertools import islice
 from ownerd.native import Engine, Outcome, Refused
 from ownerd.server.admin.audited_change import Change
 from ownerd.server.admin.context import AdminContext, Caller
-from ownerd.server.admin.import_stream import Header, ImportStream, Row
+from ownerd.server.admin.import_stream import ImportStream, Row
 from ownerd.server.errors import ImportConflict, ImportCutShort, ListNotFound
 from ownerd.server.workers import Workers
 from ownerd.v1 import admin_pb2
@@ -50,6 +50,8 @@ def apply(
     Raises:
         InvalidField: no message came.
         ListNotFound, RequestIdReused: nothing changed.
+        ImportTwoOwners: rows contradict each other; nothing changed.
+        SpoolFailed: there is no room to compare them; nothing changed.
         ImportConflict: another campaign holds a record (CONFLICT_STRATEGY_FAIL).
         ImportCutShort: the same, met when the rows before it were in force.
         Refused: by the engine.
@@ -64,8 +66,11 @@ def apply(
             return answer
         if context.engine.get_list(header.list_id) is None:
             raise ListNotFound(header.list_id)
+        with context.engine.snapshot(header.list_id) as snapshot:
+            time_ns = snapshot.time_ns
+        stream.merge_repeats(time_ns)
         if header.strategy == admin_pb2.CONFLICT_STRATEGY_FAIL:
-            _refuse_conflicts(context.engine, caller, header.list_id, stream.rows())
+            _refuse_conflicts(context.engine, caller, stream, stream.rows())
         return _write(context.engine, caller, stream, change)
 
 
@@ -84,13 +89,13 @@ def _write(
     chunks = _chunks(stream.rows())
     chunk = next(chunks, [])
     for following in chunks:
-        with _conflict_explained(engine, caller, header, chunk, done_count):
+        with _conflict_explained(engine, caller, stream, chunk, done_count):
             outcome = engine.import_rows(
                 header.list_id, chunk, header.strategy, entry_id, note=note
             )
         _add_tally(answer, outcome)
         entry_id, done_count, chunk = outcome.entry_id, done_count + len(chunk), following
-    with _conflict_explained(engine, caller, header, chunk, done_count):
+    with _conflict_explained(engine, caller, stream, chunk, done_count):
         return change.make(
             engine.import_rows,
             header.list_id,
@@ -121,29 +126,32 @@ def _add_tally(answer: admin_pb2.ImportOwnershipResponse, outcome: Outcome) -> N
 
 
 def _refuse_conflicts(
-    engine: Engine, caller: Caller, list_id: str, rows: Iterable[Row], first_number: int = 1
+    engine: Engine, caller: Caller, stream: ImportStream, rows: Iterable[Row], first: int = 1
 ) -> None:
     """Raise ImportConflict for the first row whose record another campaign holds.
 
-    The campaign is named to whoever may see it.
+    The campaign is named to whoever may see it. `first` is the place of the first
+    of them in `stream.rows`.
     """
+    list_id = stream.header.list_id
     rows = iter(rows)
     while batch := list(islice(rows, _LOOKUP_COUNT)):
         with engine.snapshot(list_id) as snapshot:
             holders = snapshot.holders([row[0] for row in batch])
             time_ns = snapshot.time_ns
-        for number, (row, holder) in enumerate(zip(batch, holders, strict=True), first_number):
+        for place, (row, holder) in enumerate(zip(batch, holders, strict=True), first):
             # A row that has expired already is dropped, so it conflicts with nobody.
             alive = row[3] is None or row[3] > time_ns
             if alive and holder is not None and holder[1] != row[1]:
                 seen = caller.may_see(list_id, holder[1])
+                number = stream.row_number(place)
                 raise ImportConflict(number, row[0], holder[1] if seen else None)
-        first_number += len(batch)
+        first += len(batch)
 
 
 @contextmanager
 def _conflict_explained(
-    engine: Engine, caller: Caller, header: Header, chunk: list[Row], done_count: int
+    engine: Engine, caller: Caller, stream: ImportStream, chunk: list[Row], done_count: int
 ) -> Iterator[None]:
     """Name the row of a conflict that came up between the check and the write of its chunk."""
     try:
@@ -153,9 +161,9 @@ def _conflict_explained(
             raise
         conflict = None
         try:
-            _refuse_conflicts(engine, caller, header.list_id, chunk, done_count + 1)
+            _refuse_conflicts(engine, caller, stream, chunk, done_count + 1)
         except ImportConflict as found:
             conflict = found
         if done_count:
-            raise ImportCutShort(done_count + 1, conflict) from None
+            raise ImportCutShort(stream.row_number(done_count + 1), conflict) from None
         raise (conflict or error) from None
