@@ -100,7 +100,7 @@ def test_a_conflict_in_the_last_row_of_a_large_import_leaves_nothing(
     assert [record.record_id for record in subject.owned(unique)] == ["held"]
 
 
-def test_r32_rows_that_give_a_record_to_one_campaign_again_are_one_row_that_ends_last(
+def test_rows_that_give_a_record_to_one_campaign_again_are_one_row_that_ends_last(
     subject: GrpcSubject, unique: str
 ) -> None:
     subject.create_list(unique, Policy(True, DAY))
@@ -116,7 +116,7 @@ def test_r32_rows_that_give_a_record_to_one_campaign_again_are_one_row_that_ends
 
 
 @pytest.mark.parametrize("strategy", [FAIL, SKIP, OVERWRITE])
-def test_r32_a_record_with_two_owners_has_the_import_refused_and_both_rows_named(
+def test_a_record_with_two_owners_has_the_import_refused_and_both_rows_named(
     subject: GrpcSubject, unique: str, strategy: int
 ) -> None:
     subject.create_list(unique, Policy(True, DAY))
@@ -127,7 +127,7 @@ def test_r32_a_record_with_two_owners_has_the_import_refused_and_both_rows_named
     assert subject.revision() == before and subject.owned(unique) == []
 
 
-def test_r32_a_row_that_has_expired_gives_its_record_to_nobody(
+def test_a_row_that_has_expired_gives_its_record_to_nobody(
     subject: GrpcSubject, unique: str
 ) -> None:
     subject.create_list(unique, Policy(True, DAY))
@@ -135,7 +135,7 @@ def test_r32_a_row_that_has_expired_gives_its_record_to_nobody(
     assert subject.import_rows(unique, rows) == Tally(1, 0, 0, 1)
 
 
-def test_r32_a_conflict_behind_rows_that_are_one_has_the_number_of_its_row(
+def test_a_conflict_behind_rows_that_are_one_has_the_number_of_its_row(
     subject: GrpcSubject, unique: str
 ) -> None:
     subject.create_list(unique, Policy(True, DAY))

@@ -108,7 +108,7 @@ class ImportStream:
             yield row.record_id, row.campaign_id, row.campaign_name, expire_ns
 
     def merge_repeats(self, time_ns: int) -> None:
-        """Have `rows` yield a record once that several rows give to one campaign (R32).
+        """Have `rows` yield a record once that several rows give to one campaign.
 
         The row that ends last stands for them. Rows that expired before `time_ns` are no repeats.
 
