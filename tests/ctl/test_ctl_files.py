@@ -218,7 +218,7 @@ def test_an_import_whose_server_dies_after_the_last_row_has_an_unknown_outcome(
 
 
 def test_a_dry_run_says_what_a_file_holds_and_sends_nothing(ctl, fake, contacts):
-    text = "1,C1,,\n1,C1,,\n2,,,\n3,C2,,2001-01-01T00:00:00Z\n"
+    text = "1,C1,,\n1,C1,,\n2,,,\n,,,\n3,C2,,2001-01-01T00:00:00Z\n"
     path = contacts(HEADER + text)
     before = len(fake.requests)
     code, out, _ = ctl("import", "L", path, "--dry-run", "-o", "json")
@@ -393,6 +393,37 @@ def test_an_export_has_the_columns_that_are_chosen(ctl, fake):
     for columns in ("", "phone", "i3_identity,i3_identity"):
         code, _, err = ctl("export", "L", "--columns", columns)
         assert code == Exit.USAGE and "--columns" in err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("-o", "csv"),
+        ("-ocsv",),
+        ("--output=csv",),
+        ("--timeout", "9s"),
+        ("--campaign", "C1", "--timeout=9s"),
+        ("-", "--timeout", "9s"),
+        ("--bom", "-", "-o", "csv"),
+    ],
+)
+def test_options_may_follow_a_list_whose_file_is_not_named(ctl, fake, monkeypatch, options):
+    ctl("list", "create", "L")
+    own(fake, "L", 1, "C1")
+    code, out, err = ctl("export", "L", *options)
+    assert (code, err) == (0, "") and "r00000,C1" in out
+    monkeypatch.delenv("OWNERD_SERVER")
+    code, out, err = ctl("export", "L", "--server", fake.address, *options)
+    assert (code, err) == (0, "") and "r00000,C1" in out
+
+
+def test_an_option_without_its_value_is_a_wrong_command_line(ctl):
+    for arguments in (
+        ("export", "L", "--server"),
+        ("export", "L", "--nosuch"),
+        ("import", "L", "-x"),
+    ):
+        assert ctl(*arguments)[0] == Exit.USAGE
 
 
 def test_an_export_in_another_form_is_that(ctl, fake):

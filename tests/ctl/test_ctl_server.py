@@ -208,6 +208,24 @@ def test_what_is_imported_comes_back_the_same(ask, ctl, unique, tmp_path):
     assert out == HEADER + f"2,{unique}B,{unique}B,\n"
 
 
+def test_a_name_that_is_not_there_is_answered_with_one_like_it(ctl, own, unique, tmp_path):
+    own(f"{unique}-spring", 1)
+    path = tmp_path / "rows.csv"
+    path.write_text(HEADER + "1,A,,\n")
+    wrong = unique[:-1]
+    for arguments in (("owners", wrong), ("export", wrong), ("import", wrong, path)):
+        code, out, err = ctl(*arguments)
+        assert (code, out) == (Exit.NOT_FOUND, "")
+        assert err.startswith(f'ownerctl: there is no contact list "{wrong}"; did you mean ')
+        assert f'"{unique}"' in err
+    campaigns = ("--campaign", f"{unique}-spring", "--campaign", f"{unique}-sprng")
+    code, _, err = ctl("release", unique, *campaigns, "--yes")
+    assert code == Exit.NOT_FOUND
+    assert f'there is no campaign "{unique}-sprng"; did you mean "{unique}-spring"' in err
+    _, _, err = ctl("owners", "nothing is like this one")
+    assert err.endswith("; `ownerctl list list` shows those that there are\n")
+
+
 def test_whatever_the_server_takes_as_an_id_comes_back_the_same(ctl, unique, client, tmp_path):
     texts = [
         " 42 ",

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from ownerd.contactfile.header import Columns
+from ownerd.contactfile.source import BLOCK_BYTES
 from ownerd.contactfile.values import Reading
 
 TITLES = ("i3_identity", "i3_campaignownerid", "i3_campaignownername", "i3_campaignownerexpiration")
@@ -294,6 +295,11 @@ def _shapes() -> Iterator[File]:
     yield file("big cell", NOTES + f"{'x' * 200_000},1,,,\nhi,2,A,,\n", {"2": "A"})
     yield file("big quoted cell", NOTES + f'"{"x, " * 100_000}",1,A,,\n', {"1": "A"})
     yield file("blocks", HEAD + f"1,A,{'n' * 200},\r\n" * 3_000, {"1": "A/" + "n" * 200})
+    lines = f'"{"x, " * 50_000}\n{"y, " * 50_000}",1,A,,\n'
+    yield file("big cell of lines", NOTES + lines, {"1": "A"})
+    until_cr = f"{HEAD}1,A,,\n,,,"  # the CR of its last line is the last byte of a block
+    filled = until_cr + " " * (BLOCK_BYTES - len(until_cr) - 1)
+    yield file("CRLF over blocks", filled + "\r\n,A,,\n", (4, "is empty"))
     yield file(
         "literal", LITERAL + '" 42 ",NULL,nan,,\n1.0,"A\n",,,\n', {" 42 ": "NULL/nan", "1.0": "A\n"}
     )
