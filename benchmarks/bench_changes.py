@@ -7,7 +7,7 @@ import msgspec
 from benchmarks import changing, crashing, processes
 from benchmarks.run import Run
 
-SETTLE_LIMIT_S = 180.0
+VACUUM_LIMIT_S = 180.0
 CRASH_S = 180.0
 
 
@@ -23,7 +23,7 @@ def _measure_changes(run: Run) -> None:
         seed=run.seed,
         record_count=run.scale.largest,
         quiet_s=max(1.0, run.scale.seconds),
-        settle_limit_s=SETTLE_LIMIT_S,
+        vacuum_limit_s=VACUUM_LIMIT_S,
     )
     answer = processes.run_module("benchmarks.changing", msgspec.json.encode(job))
     found = msgspec.json.decode(answer, type=changing.Result)
@@ -36,12 +36,12 @@ def _measure_changes(run: Run) -> None:
                 "records": run.scale.largest,
                 "in force ms": change.in_force_ms,
                 "counted ms": change.counted_ms,
-                "settled s": change.settled_s,
+                "vacuumed s": change.vacuumed_s,
                 "p50 before": change.before_p50_ms,
-                "p50 settling": change.during_p50_ms,
+                "p50 vacuum": change.during_p50_ms,
                 "p99 before": change.before_p99_ms,
-                "p99 settling": change.during_p99_ms,
-                "max settling": change.during_max_ms,
+                "p99 vacuum": change.during_p99_ms,
+                "max vacuum": change.during_max_ms,
                 "errors": change.error_count,
             },
         )
@@ -74,7 +74,7 @@ def _measure_crash(run: Run) -> None:
         {
             "what": "start after kill -9",
             "operations": died.operations,
-            "unsettled records": died.unsettled,
+            "unflushed records": died.unflushed,
             "seconds": opened.seconds,
         },
     )

@@ -50,7 +50,7 @@ def measure(run: Run) -> None:
 
 
 def measure_sustained(run: Run) -> None:
-    """Measure and report batches on the largest list for long enough to settle several times."""
+    """Measure and report batches on the largest list for long enough to flush several times."""
     found = _drive(run, run.scale.largest, seconds=run.scale.sustained_s)
     run.report.add(SUSTAINED, _engine_row(BATCHES_RANDOM, run.scale.largest, found))
     run.report.show(SUSTAINED, f"The engine in process, sustained {run.scale.sustained_s:g} s")

@@ -5,7 +5,7 @@ JSON on stdin, its result as JSON on stdout. A second, open list is filled first
 a rate for both: on the open one each writes; on the owned one another campaign's are denied until
 the release, then granted.
 
-A change is in force when its call returns: its commit is synced then. It is settled when no record
+A change is in force when its call returns: its commit is synced then. It is vacuumed when no record
 is left that has not seen it.
 """
 
@@ -43,18 +43,18 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     record_count: int
     quiet_s: float
-    settle_limit_s: float
+    vacuum_limit_s: float
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """One change. `counted_ms`: until the count was there, None if it gives none; `settled_s`:
+    """One change. `counted_ms`: until the count was there, None if it gives none; `vacuumed_s`:
     None if it took longer than the limit."""
 
     name: str
     in_force_ms: float
     counted_ms: float | None
     count: int | None
-    settled_s: float | None
+    vacuumed_s: float | None
     before_p50_ms: float
     before_p99_ms: float
     during_p50_ms: float
@@ -197,13 +197,13 @@ def _watched(
         if name.startswith("release"):
             count = engine.count_released(outcome.entry_id)
             counted_ms = (time.monotonic() - begin_s) * 1e3
-        settled_s = _settled_s(engine, begin_s, job.settle_limit_s)
+        vacuumed_s = _vacuumed_s(engine, begin_s, job.vacuum_limit_s)
     return Change(
         name=name,
         in_force_ms=in_force_s * 1e3,
         counted_ms=counted_ms,
         count=count,
-        settled_s=settled_s,
+        vacuumed_s=vacuumed_s,
         before_p50_ms=before.latency.quantile_ns(0.5) / 1e6,
         before_p99_ms=before.latency.quantile_ns(0.99) / 1e6,
         during_p50_ms=during.latency.quantile_ns(0.5) / 1e6,
@@ -213,7 +213,7 @@ def _watched(
     )
 
 
-def _settled_s(engine: Engine, begin_s: float, limit_s: float) -> float | None:
+def _vacuumed_s(engine: Engine, begin_s: float, limit_s: float) -> float | None:
     while (took_s := time.monotonic() - begin_s) < limit_s:
         if engine.stats()["unsettled_event_count"] == 0:
             return took_s

@@ -36,7 +36,7 @@ class Protection(NamedTuple):
 OPEN = Protection()
 
 
-class Dialled(NamedTuple):
+class Measured(NamedTuple):
     """What a load of the dial port measured; times of processors are microseconds a decision."""
 
     decisions_per_s: float
@@ -182,7 +182,7 @@ def drive(
     batch_records: int = 1,
     rate_per_s: float = 0.0,
     shown: dict[str, Any] | None = None,
-) -> Dialled:
+) -> Measured:
     """Load a server's dial port with claims on the open list.
 
     Warms up first and measures then, so that the server's processor time is that of the calls
@@ -206,7 +206,7 @@ def drive(
     def ms(share: float) -> float:
         return found.latency.quantile_ns(share) / 1e6
 
-    return Dialled(
+    return Measured(
         decisions_per_s=found.records / found.seconds,
         calls_per_s=found.calls / found.seconds,
         p50_ms=ms(0.5),

@@ -18,7 +18,8 @@ import msgspec
 
 from benchmarks import records
 from ownerd.engine.engine import Engine, Policy
-from ownerd.load.engine import EngineLoad, drive, fill
+from ownerd.load.engine import drive, fill
+from ownerd.load.tally import LoadResult
 
 NS_PER_S = 10**9
 FILL_RECORDS = 10_000
@@ -62,7 +63,7 @@ class Drive(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Filled(msgspec.Struct, frozen=True, kw_only=True):
-    """How a fill went; the seconds include settling what it left and closing the store."""
+    """How a fill went; the seconds include flushing what it left and closing the store."""
 
     records_per_s: float
     seconds: float
@@ -224,7 +225,7 @@ def do_drive(job: Drive) -> Driven:
 
 
 def _driven(
-    job: Drive, load: EngineLoad, before: dict, after: dict, written: int, peak_bytes: int
+    job: Drive, load: LoadResult, before: dict, after: dict, written: int, peak_bytes: int
 ) -> Driven:
     def ms(share: float) -> float:
         return load.latency.quantile_ns(share) / 1e6

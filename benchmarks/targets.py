@@ -91,9 +91,9 @@ def _stranger_share(figures: Figures) -> float:
     return beside / alone
 
 
-def _settling_share(change: str) -> Callable[[Figures], float]:
+def _vacuum_share(change: str) -> Callable[[Figures], float]:
     def share(figures: Figures) -> float:
-        during = figures.one("changes", "p99 settling", change=change)
+        during = figures.one("changes", "p99 vacuum", change=change)
         return during / figures.one("changes", "p99 before", change=change)
 
     return share
@@ -222,15 +222,15 @@ TARGETS = (
         "ms",
     ),
     Target(
-        "change duration, claims' p99 while settling",
-        _settling_share("change duration"),
+        "change duration, claims' p99 in the vacuum",
+        _vacuum_share("change duration"),
         2,
         False,
         "x of before",
     ),
     Target(
-        "release all, claims' p99 while settling",
-        _settling_share("release all"),
+        "release all, claims' p99 in the vacuum",
+        _vacuum_share("release all"),
         2,
         False,
         "x of before",

@@ -23,8 +23,8 @@ PYTHON = sorted(
 )
 # Storage and api do not see each other: neither a row nor a message is laid out by the other.
 APART = {frozenset({"storage", "api"})}
-# What each room of the Python package may import of ours.
-ROOMS = {
+# What each part of the Python package may import of ours.
+PARTS = {
     "server": {"server", "contactfile", "files", "limits", "native", "v1", "demo"},
     "ctl": {"ctl", "client", "contactfile", "durations", "files", "limits", "load", "v1"},
     "client": {"client", "limits", "v1"},
@@ -73,14 +73,14 @@ def _python_imports(path: Path) -> Iterator[str]:
         yield from (name for name in names if name == "ownerd" or name.startswith("ownerd."))
 
 
-def _room(path: Path) -> str:
+def _part(path: Path) -> str:
     return path.relative_to(SRC).parts[0].removesuffix(".py")
 
 
 def test_the_files_are_where_the_checks_look() -> None:
     assert {_folder(name) for name in NAMES} == set(FOLDERS)
     assert {"rules.ownership", "engine.group_commit", "base.clock"} <= NAMES
-    assert {"server", "ctl", "client", "demo"} <= {_room(path) for path in PYTHON}
+    assert {"server", "ctl", "client", "demo"} <= {_part(path) for path in PYTHON}
 
 
 @pytest.mark.parametrize("path", NATIVE, ids=_name)
@@ -166,8 +166,8 @@ def _reached(imports: dict[str, set[str]], name: str) -> set[str]:
 
 
 @pytest.mark.parametrize("path", PYTHON, ids=lambda path: str(path.relative_to(SRC)))
-def test_a_room_of_the_package_imports_only_what_it_may(path: Path) -> None:
-    allowed = ROOMS[_room(path)]
+def test_a_part_of_the_package_imports_only_what_it_may(path: Path) -> None:
+    allowed = PARTS[_part(path)]
     for name in _python_imports(path):
         parts = name.split(".")
         if len(parts) == 1 or parts[1] in ("__version__",):
@@ -175,12 +175,12 @@ def test_a_room_of_the_package_imports_only_what_it_may(path: Path) -> None:
         assert parts[1] in allowed, f"{path.relative_to(SRC)} imports {name}"
 
 
-def test_the_rooms_of_ownerctl_depend_one_way() -> None:
-    rooms = ("terminal", "connect", "commands", "cli")
-    for number, room in enumerate(rooms):
-        found = [*(SRC / "ctl").glob(f"{room}.py"), *(SRC / "ctl" / room).glob("*.py")]
-        assert found, room
-        later = {f"ownerd.ctl.{name}" for name in rooms[number + 1 :]}
+def test_the_parts_of_ownerctl_depend_one_way() -> None:
+    parts = ("terminal", "connect", "commands", "cli")
+    for number, part in enumerate(parts):
+        found = [*(SRC / "ctl").glob(f"{part}.py"), *(SRC / "ctl" / part).glob("*.py")]
+        assert found, part
+        later = {f"ownerd.ctl.{name}" for name in parts[number + 1 :]}
         for path in found:
             for name in _python_imports(path):
                 assert ".".join(name.split(".")[:3]) not in later, f"{path} imports {name}"

@@ -8,13 +8,14 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+from sanitizer import patient_s, plain_environment
 
 from ownerd.client.credentials import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE
 from ownerd.ctl.connect import access
 from ownerd.ctl.terminal.exits import Exit
 
 README = Path(__file__).parent.parent / "README.md"
-DEADLINE_S = 120
+DEADLINE_S = patient_s(120)
 PORTS = ("7411", "7412", "7413")
 TOKEN = re.compile(r"ownerd_[A-Za-z0-9_-]{43}")
 
@@ -48,7 +49,7 @@ def commands() -> tuple[str, dict[str, str]]:
     for once, instead in (
         # The variable is the test's own.
         ("unset OWNERD_TOKEN_FILE\n", "unset OWNERD_TOKEN_FILE OWNERD_SERVER\n"),
-        ("ownerctl audit --follow", "timeout -s INT 3 ownerctl audit --follow"),
+        ("ownerctl audit --follow", f"timeout -s INT {patient_s(3)} ownerctl audit --follow"),
     ):
         assert once in secured
         secured = secured.replace(once, instead)
@@ -74,14 +75,15 @@ def test_the_commands_of_the_readme_do_what_it_says(tmp_path: Path) -> None:
         pytest.skip("no openssl 3 here")
     script, variables = commands()
     trap = "trap 'echo \"FAILED $BASH_COMMAND\"' ERR\ntrap 'kill $(jobs -p); wait' EXIT\n"
+    preload = f"export LD_PRELOAD='{os.environ.get('LD_PRELOAD', '')}'\n"  # of ours, not of bash
     path = f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}"
     done = subprocess.run(
-        ["bash", "-c", trap + script],
+        ["bash", "-c", preload + trap + script],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=DEADLINE_S,
-        env={**os.environ, "PATH": path, "HOME": str(tmp_path), **variables},
+        env={**plain_environment(), "PATH": path, "HOME": str(tmp_path), **variables},
     )
     told = done.stdout + done.stderr
     failed = re.findall(r"^FAILED (.*)$", done.stdout, re.M)

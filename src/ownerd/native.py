@@ -11,6 +11,7 @@ from ownerd.access.table import PERMISSION, RIGHTS, UNAUTHENTICATED, Access, Ide
 from ownerd.api.reasons import REASONS
 from ownerd.api.task import Refused
 from ownerd.base.lmdb import library_version as lmdb_version
+from ownerd.base.rate_limiter import RateLimiter
 from ownerd.engine.engine import DIAL_METHODS, Engine, ListInfo, Outcome, Policy
 from ownerd.net.aio_bridge import AioBridge
 from ownerd.storage.catalog import DEFAULT_CODES
@@ -38,6 +39,7 @@ __all__ = [
     "ListenerLoops",
     "Outcome",
     "Policy",
+    "RateLimiter",
     "Refused",
     "StoreError",
     "StoreInUseError",

@@ -83,7 +83,7 @@ def test_r12_a_duration_change_touches_no_reservation(timed: TimedScene) -> None
     assert timed.holder("1") == hold
 
 
-def test_r12_settling_in_the_background_changes_nothing_that_shows(timed: TimedScene) -> None:
+def test_r12_a_vacuum_in_the_background_changes_nothing_that_shows(timed: TimedScene) -> None:
     timed.open().own("1", "A")
     timed.own("2", "B")
     timed.reserve("3", "B")

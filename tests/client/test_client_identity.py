@@ -95,7 +95,7 @@ def test_a_file_that_has_not_changed_for_a_while_is_not_read_again(
 ) -> None:
     file = tmp_path / "token"
     file.write_text(TOKEN)
-    monkeypatch.setattr("ownerd.client.credentials._SETTLED_NS", -1)
+    monkeypatch.setattr("ownerd.client.credentials._STEADY_NS", -1)
     source = TokenFile(file)
     monkeypatch.setattr(Path, "open", None)
     assert source.metadata() == (("authorization", f"Bearer {TOKEN}"),)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from harness import ServerProcess
+from sanitizer import plain_environment
 from tls_files import Authority, Files
 
 HERE = Path(__file__).resolve().parent
@@ -43,7 +44,12 @@ def node_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [npm, "ci", "--json", "--prefer-offline"]
     try:
         done = subprocess.run(
-            command, cwd=directory, capture_output=True, text=True, timeout=INSTALL_DEADLINE_S
+            command,
+            cwd=directory,
+            env=plain_environment(),
+            capture_output=True,
+            text=True,
+            timeout=INSTALL_DEADLINE_S,
         )
     except subprocess.TimeoutExpired:
         pytest.skip(f"npm ci did not end in {INSTALL_DEADLINE_S} s")
@@ -76,6 +82,7 @@ def _talk(node_client: Path, server: ServerProcess, *more: str) -> dict[str, Any
     done = subprocess.run(
         ["node", "smoke.js", str(PROTOS), *addresses, "node-list", *more],
         cwd=node_client,
+        env=plain_environment(),
         capture_output=True,
         text=True,
         timeout=SMOKE_DEADLINE_S,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from harness import ServerProcess
+from sanitizer import plain_environment
 from subject import DAY, Policy
 from subject_grpc import GrpcSubject
 
@@ -18,7 +19,9 @@ RUN_S = 60.0
 
 
 def _run(command: list[str | Path], timeout_s: float = RUN_S) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=timeout_s, env=plain_environment()
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

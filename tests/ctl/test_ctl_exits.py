@@ -9,6 +9,7 @@ import sys
 
 import grpc
 import pytest
+from sanitizer import plain_environment
 from terminal import table_of
 
 from ownerd.ctl.terminal.exits import EXIT_OF_STATUS, Exit
@@ -131,5 +132,6 @@ def test_bash_completes_commands_options_and_values(ctl, tmp_path, monkeypatch, 
     words = ["ownerctl", *words]
     line = f'COMP_CWORD={len(words) - 1}; _ownerctl; printf "%s\\n" "${{COMPREPLY[@]}}"'
     command = ["bash", "-c", f'. "{script}"; COMP_WORDS=("$@"); {line}', "bash", *words]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    environment = plain_environment()
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert set(ended.stdout.split()) == candidates

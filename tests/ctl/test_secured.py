@@ -221,7 +221,7 @@ def test_a_dialer_may_be_kept_from_seeing_whose_a_record_is(
     assert not root.check_access(opened, Right.VIEW).allowed
 
 
-def test_who_was_turned_away_is_in_the_audit(
+def test_who_was_refused_is_in_the_audit(
     admin: Run, secured: Secured, root: Client, opened: str
 ) -> None:
     issued = root.create_principal(opened, [Grant(Right.DIAL, (), "mine")])

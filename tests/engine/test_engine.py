@@ -1,4 +1,4 @@
-"""The engine in process, beside the rules: counts, settling, repeats, threads, closing."""
+"""The engine in process, beside the rules: counts, vacuums, repeats, threads, closing."""
 
 import gc
 import threading
@@ -64,9 +64,9 @@ Between = Callable[[EngineSubject], Any]
     ],
     ids=[
         "nothing",
-        "settling",
+        "a vacuum",
         "new owners",
-        "new owners and settling",
+        "new owners and a vacuum",
         "another release",
         "a long time",
         "a duration change",
@@ -108,10 +108,10 @@ def test_r15_a_count_that_a_crash_cut_off_is_found_again(owned: EngineSubject) -
     assert [entry[3] for entry in owned.engine.audit(0, 1)] == [1_000]
 
 
-# ---- the settler
+# ---- the vacuum
 
 
-def test_settling_drops_what_expired_and_cuts_the_event_log(engine: EngineSubject) -> None:
+def test_a_vacuum_drops_what_expired_and_cuts_the_event_log(engine: EngineSubject) -> None:
     engine.create_list("list", Policy(True, HOUR, None, MINUTE))
     _own(engine, 500)
     engine.claim_batch("list", "B", [f"dialing-{number}" for number in range(300)])
@@ -130,7 +130,7 @@ def test_settling_drops_what_expired_and_cuts_the_event_log(engine: EngineSubjec
     assert engine.engine.stats()["record_count"] == 0
 
 
-def test_settling_removes_the_records_of_deleted_lists(owned: EngineSubject) -> None:
+def test_a_vacuum_removes_the_records_of_deleted_lists(owned: EngineSubject) -> None:
     owned.delete_list("list", force=True)
     owned.vacuum()
     assert owned.engine.stats()["record_count"] == 0
@@ -146,7 +146,7 @@ def test_many_events_are_folded_in_order(owned: EngineSubject) -> None:
     assert {record.expire_ns for record in owned.owned("list")} == {last_ns + 399 * DAY}
 
 
-def test_r3_settling_at_the_very_end_of_a_hold_neither_ends_nor_revives_it(
+def test_r3_a_vacuum_at_the_very_end_of_a_hold_neither_ends_nor_revives_it(
     engine: EngineSubject,
 ) -> None:
     engine.create_list("list", Policy(True, HOUR, None, MINUTE))
@@ -177,7 +177,7 @@ def test_r20_a_request_is_remembered_for_24_hours(engine: EngineSubject) -> None
     assert not later.replayed and later.revision > first.revision
 
 
-def test_r20_settling_forgets_no_request_too_early(engine: EngineSubject) -> None:
+def test_r20_a_vacuum_forgets_no_request_too_early(engine: EngineSubject) -> None:
     engine.engine.upsert_campaign("A", "n", note=b"", request_id="r", memo=b"first")
     engine.advance_ns(REMEMBERED_NS - 1)
     engine.vacuum()

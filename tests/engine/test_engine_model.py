@@ -11,6 +11,7 @@ from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from machine import Comparison
 from model import Model, Record, Span
+from sanitizer import examples
 from subject import DAY, HOUR, SKIP, Answer, Holder, Owned, Policy, Row, TimedSubject
 from subject_engine import EngineSubject
 
@@ -39,21 +40,22 @@ class EngineComparison(Comparison):
         shutil.rmtree(self.directory)
 
 
-class SettlingEngineComparison(EngineComparison):
-    """The engine with its settler at work at any moment."""
+class MaintainedEngineComparison(EngineComparison):
+    """The engine with maintenance at work at any moment."""
 
     background = True
 
 
 def test_the_engine_and_the_model_give_the_same_answers() -> None:
     run_state_machine_as_test(
-        EngineComparison, settings=settings(max_examples=200, stateful_step_count=40)
+        EngineComparison, settings=settings(max_examples=examples(200), stateful_step_count=40)
     )
 
 
-def test_the_engine_gives_the_same_answers_while_it_settles() -> None:
+def test_the_engine_gives_the_same_answers_while_it_is_maintained() -> None:
     run_state_machine_as_test(
-        SettlingEngineComparison, settings=settings(max_examples=100, stateful_step_count=40)
+        MaintainedEngineComparison,
+        settings=settings(max_examples=examples(100), stateful_step_count=40),
     )
 
 
@@ -168,10 +170,10 @@ def test_the_comparison_finds_no_fault_in_a_right_model() -> None:
     )
 
 
-# ---- many records: the settler's walk is cut into steps, and everything happens between them
+# ---- many records: a vacuum is cut into steps, and everything happens between them
 
 
-def test_r12_many_records_are_settled_under_way_without_a_trace() -> None:
+def test_r12_many_records_are_vacuumed_under_way_without_a_trace() -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     chance = random.Random(seed)
@@ -181,7 +183,7 @@ def test_r12_many_records_are_settled_under_way_without_a_trace() -> None:
             for each in (subject, model):
                 each.create_list("list", Policy(True, DAY, None, HOUR))
             for _ in range(50):
-                # In bursts, so that calls come while the settler is in the middle of a walk.
+                # In bursts, so that calls come in the middle of a vacuum.
                 burst = [_bulk_call(chance) for _ in range(chance.randrange(1, 6))]
                 found = [_said(call(subject)) for call in burst]
                 assert found == [_said(call(model)) for call in burst]

@@ -34,7 +34,7 @@ def _fill(subject: EngineSubject | GrpcSubject) -> list[str]:
 
 
 def _fill_with_attempts(subject: EngineSubject) -> int:
-    """Make A own records until not even the reserve has room, and return how many it owns."""
+    """Make A own records until not even the reserve has capacity, and return how many it owns."""
     for batch in range(1_000):
         ids = [f"record-{batch:04}-{number:04}" for number in range(BATCH)]
         try:
@@ -124,7 +124,7 @@ def test_a_full_store_tells_its_clients(tmp_path: Path) -> None:
         granted = _fill(subject)
         assert subject.status().alarms
         assert subject.release("list", reservations=True) == 0
-        poll(lambda: _grants(subject, granted[0]), "the settler to make room")
+        poll(lambda: _grants(subject, granted[0]), "maintenance to free capacity")
 
 
 def _grants(subject: GrpcSubject, record_id: str) -> bool:

@@ -12,6 +12,7 @@ import pytest
 from harness import ServerDidNotStart, ServerProcess, poll
 from ledger import Ledger
 from load import Threads
+from sanitizer import patient_s
 from shim import SyncShim
 from subject import DAY, Policy, Refusal
 from subject_engine import EngineSubject
@@ -57,7 +58,7 @@ def test_r18_a_kill_loses_nothing_that_was_answered_and_invents_nothing(
             enough = _acknowledged_count(ledgers) + chance.randrange(20, 400)
             with Threads(*(ledger.run for ledger in ledgers)) as threads:
                 have_made = partial(_have_made, ledgers, enough, threads)
-                poll(have_made, f"{enough} acknowledged calls", 60)
+                poll(have_made, f"{enough} acknowledged calls", patient_s(60))
                 seen = _subject(server).revision()
                 server.kill()
             _check_after_restart(server.start(), ledgers, seen)
@@ -83,7 +84,7 @@ def _check_after_restart(server: ServerProcess, ledgers: list[Ledger], seen: int
 
 
 @pytest.mark.parametrize("point", FAILPOINTS)
-def test_r18_a_crash_at_any_step_of_commit_and_settling_loses_nothing_that_was_answered(
+def test_r18_a_crash_at_any_step_of_commit_and_maintenance_loses_nothing_that_was_answered(
     tmp_path: Path, point: str
 ) -> None:
     """The server is killed at a named place, by itself, after the place was passed a few times."""
@@ -98,7 +99,11 @@ def test_r18_a_crash_at_any_step_of_commit_and_settling_loses_nothing_that_was_a
             server.environment["OWNERD_FAILPOINT"] = f"{point}:{passes}"
             server.launch()
             with Threads(*(partial(_run_once_up, ledger, server) for ledger in ledgers)) as threads:
-                poll(lambda: threads.failures or server.exit_code is not None, "the crash", 60)
+                poll(
+                    lambda: threads.failures or server.exit_code is not None,
+                    "the crash",
+                    patient_s(60),
+                )
                 assert not threads.failures and server.wait() == -signal.SIGKILL
             del server.environment["OWNERD_FAILPOINT"]
             _check_after_restart(server.start(), ledgers, seen)
@@ -107,7 +112,11 @@ def test_r18_a_crash_at_any_step_of_commit_and_settling_loses_nothing_that_was_a
 def _run_once_up(ledger: Ledger, server: ServerProcess, stopping: threading.Event) -> None:
     """Run a ledger on a server that may end before it even listens."""
     try:
-        poll(lambda: server.address("dial") and server.address("admin"), "the listeners", 5)
+        poll(
+            lambda: server.address("dial") and server.address("admin"),
+            "the listeners",
+            patient_s(5),
+        )
     except TimeoutError:
         return
     ledger.subject = _subject(server)
@@ -133,7 +142,11 @@ def test_r18_revisions_never_repeat_across_kills(tmp_path: Path) -> None:
 def test_r18_sigterm_under_load_answers_every_call_and_exits_with_0(server: ServerProcess) -> None:
     ledgers = _ledgers(server, random.randrange(2**32))
     with Threads(*(ledger.run for ledger in ledgers)) as threads:
-        poll(lambda: threads.failures or _acknowledged_count(ledgers) > 200, "some calls", 60)
+        poll(
+            lambda: threads.failures or _acknowledged_count(ledgers) > 200,
+            "some calls",
+            patient_s(60),
+        )
         assert server.stop() == 0
     assert "Traceback" not in server.log_text
     server.start()
@@ -214,7 +227,7 @@ def test_r18_a_failed_sync_of_an_admin_change_stops_the_server_too(
 
 
 @pytest.mark.usefixtures("dial_listener")
-def test_r18_a_failed_sync_of_the_settler_stops_the_server(tmp_path: Path, shim: SyncShim) -> None:
+def test_r18_a_failed_sync_of_maintenance_stops_the_server(tmp_path: Path, shim: SyncShim) -> None:
     quick = ("--settle-interval-s", "1")
     with ServerProcess(tmp_path / "data", *quick, environment=shim.environment) as server:
         subject = _subject(server)

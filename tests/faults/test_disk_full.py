@@ -1,4 +1,4 @@
-"""A disk with no room left: grants are refused, the rest goes on, and room that returns is used.
+"""A disk with no space left: grants are refused, the rest goes on, and space that returns is used.
 
 The disk is a small tmpfs in a mount namespace of its own, so nothing else on the machine sees it.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from harness import ServerProcess, poll
+from sanitizer import patient_s, plain_environment
 from subject import DAY, OVERWRITE, Policy, Refusal, Row
 from subject_grpc import GrpcSubject
 
@@ -32,6 +33,7 @@ class SmallDisk:
         self.place = place
         self.holder = subprocess.Popen(
             ["unshare", "--mount", "sh", "-c", HOLDER, "sh", str(DISK_BYTES), str(place)],
+            env=plain_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -55,7 +57,7 @@ class SmallDisk:
         return Path(f"/proc/{self.holder.pid}/root{self.place}/ballast")
 
     def fill(self) -> None:
-        """Take all room that is left on the disk."""
+        """Take all space that is left on the disk."""
         with self._ballast.open("ab", buffering=0) as ballast:
             for size in (64 << 10, 4 << 10):
                 try:
@@ -65,7 +67,7 @@ class SmallDisk:
                     assert error.errno == errno.ENOSPC
 
     def clear(self) -> None:
-        """Give the room back that `fill` took."""
+        """Give the space back that `fill` took."""
         self._ballast.unlink()
 
     def close(self) -> None:
@@ -148,7 +150,11 @@ def test_a_full_disk_refuses_grants_and_nothing_else(server: ServerProcess) -> N
     assert any("disk" in alarm for alarm in map(str, subject.status().alarms))
     assert subject.holder("list", granted[-1]) is not None
     _check_what_still_works(subject, granted)
-    poll(_grants(subject, granted[0]), "the room of released records to be used again", 30)
+    poll(
+        _grants(subject, granted[0]),
+        "the space of released records to be used again",
+        patient_s(30),
+    )
     assert server.stop() == 0
 
 
@@ -191,7 +197,7 @@ def test_r18_a_server_starts_on_a_full_disk_with_all_that_was_answered(
     assert _grants(subject, "new")() is False
     _check_what_still_works(subject, granted)
     disk.clear()
-    poll(_grants(subject, "new"), "a grant", 30)
+    poll(_grants(subject, "new"), "a grant", patient_s(30))
 
 
 def test_an_import_onto_a_full_disk_is_refused_whole(
@@ -218,5 +224,5 @@ def test_a_limit_on_the_size_of_files_is_a_full_disk(tmp_path: Path) -> None:
         granted = _fill_with_claims(subject)
         _check_what_still_works(subject, granted)
         resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (most, most))
-        poll(_grants(subject, "new"), "a grant", 30)
+        poll(_grants(subject, "new"), "a grant", patient_s(30))
         assert server.stop() == 0

@@ -13,13 +13,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from sanitizer import SANITIZER
 
 pytest.importorskip("ownerd.net.listener", reason="built without libnghttp2")
 
 PROGRAM = Path(__file__).parent.parent / "support" / "leak_cycles.py"
 ROUNDS = 3
 DEADLINE_S = 900
-SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")
 OURS = re.compile(r"__pyx_\w*6ownerd|/ownerd/\w+\.(c|pyx|pxd)")
 IMPORTING = "PyModule_ExecDef"  # what a module makes once, and Python never gives back
 
@@ -43,7 +43,7 @@ def ours(blocks: list[str]) -> str:
 
 
 @pytest.mark.long
-@pytest.mark.skipif(not SANITIZED, reason="needs a build with OWNERD_SANITIZE=1")
+@pytest.mark.skipif(SANITIZER != "address", reason="needs a build with OWNERD_SANITIZE=1")
 def test_leak_sanitizer_finds_nothing_of_ours() -> None:
     said = run(
         [],
@@ -56,7 +56,7 @@ def test_leak_sanitizer_finds_nothing_of_ours() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.skipif(SANITIZED or not shutil.which("valgrind"), reason="needs valgrind")
+@pytest.mark.skipif(SANITIZER is not None or not shutil.which("valgrind"), reason="needs valgrind")
 def test_valgrind_finds_nothing_of_ours(tmp_path: Path) -> None:
     log = tmp_path / "valgrind.log"
     run(

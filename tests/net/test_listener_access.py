@@ -124,7 +124,7 @@ def test_strangers_keep_a_connection_for_a_short_time_only(tmp_path: Path, acces
         assert code(dialer, 1) == 0 and not dialer.goaways()
 
 
-def test_those_turned_away_are_counted_with_where_they_came_from(
+def test_those_refused_are_counted_with_where_they_came_from(
     loopback: Loopback, access: Access
 ) -> None:
     access.replace([known(1, grants=((RIGHTS["dial"], ("none",), ()),))])
@@ -132,9 +132,9 @@ def test_those_turned_away_are_counted_with_where_they_came_from(
         for _ in range(3):
             assert code(client, 2) == UNAUTHENTICATED
         assert code(client, 1) == PERMISSION_DENIED
-    rows, beyond = access.take_denials()
+    rows, beyond = access.take_refusals()
     assert sorted(rows) == [
-        (1, "", "ipv4:127.0.0.1", "Claim", "", "", 3),
-        (2, "p1", "ipv4:127.0.0.1", "Claim", "list", "A", 1),
+        (PERMISSION_DENIED, "p1", "ipv4:127.0.0.1", "Claim", "list", "A", 1),
+        (UNAUTHENTICATED, "", "ipv4:127.0.0.1", "Claim", "", "", 3),
     ]
     assert beyond == 0

@@ -431,6 +431,7 @@ def test_connections_over_the_limit_wait_until_there_is_room(tmp_path: Path) -> 
         assert listener.stats()["accept_pauses"] > 0
 
 
+@pytest.mark.unsanitized("thread", reason="it needs descriptors for the names of functions")
 def test_a_server_out_of_descriptors_goes_on_and_recovers(tmp_path: Path) -> None:
     limit = ("prlimit", "--nofile=100")
     with ServerProcess(tmp_path / "data", command=limit) as server:

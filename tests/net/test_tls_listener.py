@@ -14,6 +14,7 @@ import pytest
 from harness import poll
 from native_listener import Loopback, claim_request, holder_request
 from raw_http2 import DIAL, PREFACE, RawClient, framed
+from sanitizer import SANITIZER, plain_environment
 from tls_files import Authority, Pair, context
 
 from ownerd.access.table import Access
@@ -25,7 +26,6 @@ GET = DIAL + "GetHolder"
 CA = Authority()
 SERVER = CA.issue()
 MOST_BATCH = 10_000
-SANITIZED = "asan" in os.environ.get("LD_PRELOAD", "")
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def listener(tmp_path: Path) -> Iterator[Loopback]:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Loopback]:
-    """The same with small buffers, so that writes find no room."""
+    """The same with small buffers, so that writes find no space."""
     with Loopback(tmp_path / "data", tls=SERVER, send_bytes=4_096) as made:
         yield made
 
@@ -316,7 +316,7 @@ def test_a_slow_reader_gets_every_byte_and_holds_up_nobody(
 def test_what_tls_keeps_when_a_wake_up_has_read_enough_is_read_in_the_next(
     tmp_path: Path, trusting: ssl.SSLContext
 ) -> None:
-    # TLS takes several small records from the socket at once; those that have no room in a wake-up
+    # TLS takes several small records from the socket at once; those that have no space in a wake-up
     # stay with it, and when they are the last ones epoll is silent. Which sizes end so depends on
     # when the listener wakes up: one in four, so some of these do.
     with (
@@ -354,7 +354,11 @@ def test_a_key_update_is_answered(listener: Loopback) -> None:
     _need_openssl()
     command = ["openssl", "s_client", "-connect", listener.address, "-alpn", "h2", "-tls1_3"]
     client = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command,
+        env=plain_environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     assert client.stdin is not None and client.stdout is not None
     poll(lambda: listener.stats()["handshakes"] == 1, "the handshake")
@@ -373,7 +377,8 @@ def test_a_key_update_is_answered(listener: Loopback) -> None:
 def test_a_renegotiation_is_refused(listener: Loopback) -> None:
     _need_openssl()
     command = ["openssl", "s_client", "-connect", listener.address, "-alpn", "h2", "-tls1_2"]
-    done = subprocess.run(command, input=b"R\n", capture_output=True, timeout=20)
+    environment = plain_environment()
+    done = subprocess.run(command, env=environment, input=b"R\n", capture_output=True, timeout=20)
     assert b"no renegotiation" in done.stderr
     assert done.returncode != 0
 
@@ -481,7 +486,7 @@ def test_connections_that_come_and_go_leave_nothing(
         come_and_go(100)
         before = _resident_bytes()
         come_and_go(150)
-        if not SANITIZED:  # which keeps freed memory for a while
+        if SANITIZER is None:  # it keeps freed memory for a while
             assert _resident_bytes() - before < 1 << 20
         stats = listener.stats()
         assert stats["accepted"] == sum(stats["ended"].values())

@@ -1,4 +1,4 @@
-"""The rules room by itself: one record's state, its events folded late, against the model."""
+"""The rules by themselves: one record's state, its events folded late, against the model."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""`ownerd.access.table`: patterns, the table of principals, rate limits, who was turned away."""
+"""`ownerd.access.table`: patterns, the table of principals, rate limits, who was refused."""
 
 import fnmatch
 import hashlib
@@ -134,24 +134,26 @@ def test_without_a_limit_nobody_waits() -> None:
     assert not any(caller.wait_ms() for _ in range(1_000))
 
 
-def test_those_turned_away_are_added_up_by_what_they_did_and_told_once() -> None:
+def test_those_refused_are_added_up_by_what_they_did_and_told_once() -> None:
     access = Access()
     for _ in range(3):
-        access.add_denial(UNAUTHENTICATED, "", "ipv4:10.0.0.1", "Claim")
-    access.add_denial(PERMISSION, "p", "ipv4:10.0.0.1", "Claim")
-    rows, beyond = access.take_denials()
+        access.add_refusal(UNAUTHENTICATED, "", "ipv4:10.0.0.1", "Claim")
+    access.add_refusal(PERMISSION, "p", "ipv4:10.0.0.1", "Claim")
+    rows, beyond = access.take_refusals()
     assert sorted(rows) == [
-        (UNAUTHENTICATED, "", "ipv4:10.0.0.1", "Claim", "", "", 3),
         (PERMISSION, "p", "ipv4:10.0.0.1", "Claim", "", "", 1),
+        (UNAUTHENTICATED, "", "ipv4:10.0.0.1", "Claim", "", "", 3),
     ]
-    assert beyond == 0 and access.take_denials() == ([], 0)
+    assert beyond == 0 and access.take_refusals() == ([], 0)
 
 
 def test_a_flood_from_everywhere_is_counted_in_bounded_memory() -> None:
     access = Access()
     for number in range(1_000):
-        access.add_denial(UNAUTHENTICATED, "", f"ipv4:10.0.{number // 256}.{number % 256}", "Claim")
-    rows, beyond = access.take_denials()
+        access.add_refusal(
+            UNAUTHENTICATED, "", f"ipv4:10.0.{number // 256}.{number % 256}", "Claim"
+        )
+    rows, beyond = access.take_refusals()
     assert len(rows) <= 64 and len(rows) + beyond == 1_000
 
 

@@ -274,8 +274,8 @@ def test_a_shipped_code_can_be_changed_deleted_and_made_again(subject: GrpcSubje
     assert (again.category, again.counts_as_attempt, again.success) == ("Skipped", False, False)
 
 
-def _settled(subject: GrpcSubject) -> bool:
-    """Whether what earlier tests left is settled: the settler drops no more of their records."""
+def _vacuumed(subject: GrpcSubject) -> bool:
+    """Whether what earlier tests left is vacuumed: no more is dropped of their records."""
     first = subject.status()
     time.sleep(0.1)
     second = subject.status()
@@ -283,7 +283,7 @@ def _settled(subject: GrpcSubject) -> bool:
 
 
 def test_the_status_tells_what_there_is(subject: GrpcSubject, unique: str) -> None:
-    poll(lambda: _settled(subject), "the settler to be done", 30)
+    poll(lambda: _vacuumed(subject), "the vacuum to be done", 30)
     before = subject.status()
     subject.create_list(unique, Policy(True, None))
     subject.import_rows(unique, [Row(str(number), unique) for number in range(50)])

@@ -1,6 +1,5 @@
 """Import and export over gRPC: many rows, round trips, bounded memory."""
 
-import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -160,9 +159,7 @@ def test_an_empty_import_changes_no_ownership(subject: GrpcSubject, unique: str)
     assert subject.owned(unique) == []
 
 
-@pytest.mark.skipif(
-    "asan" in os.environ.get("LD_PRELOAD", ""), reason="a sanitizer keeps freed memory for a while"
-)
+@pytest.mark.unsanitized("address", "thread", reason="its runtime keeps freed memory for a while")
 def test_a_million_rows_are_imported_in_one_call_with_bounded_memory(tmp_path: Path) -> None:
     with ServerProcess(tmp_path) as server:
         subject = GrpcSubject(server.dial_stub(), server.admin_stub())

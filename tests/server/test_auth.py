@@ -517,7 +517,7 @@ def refusals(server: GuardedServer, principal: str = "") -> list[admin_pb2.Audit
     return [each for each in audit(server, principal=principal) if each.refusal]
 
 
-def test_r21_those_turned_away_are_in_the_audit_in_bounded_number(fresh: GuardedServer) -> None:
+def test_r21_those_refused_are_in_the_audit_in_bounded_number(fresh: GuardedServer) -> None:
     fresh.open_list(LIST)
     dialer = fresh.principal("dialer", *grants(["dial"], [LIST], ["own"]))
     stranger = fresh.caller("ownerd_" + "x" * 43)

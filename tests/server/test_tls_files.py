@@ -268,7 +268,7 @@ def _in_place(files: Files) -> None:
 
 
 @pytest.mark.parametrize("change", [_by_rename, _in_place])
-def test_changed_files_are_handed_on_once_they_have_settled(
+def test_changed_files_are_handed_on_once_they_stay_the_same(
     watched: Watched, change: Callable[[Files], None]
 ) -> None:
     change(watched.files)

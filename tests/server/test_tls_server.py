@@ -17,6 +17,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from harness import CHANNEL_OPTIONS, ServerProcess, poll
 from raw_http2 import PREFACE, RawClient
+from sanitizer import plain_environment
 from subject import DAY, Policy
 from subject_grpc import GrpcSubject
 from tls_files import FUTURE, PAST, Authority, Files, Pair, context
@@ -280,6 +281,7 @@ def test_openssl_agrees(secure: Secure, listener: str) -> None:
             "-verify_ip",
             "127.0.0.1",
         ],
+        env=plain_environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -314,6 +316,7 @@ def test_h2load_gets_an_answer_for_every_request_over_tls(secure: Secure) -> Non
             "content-type: application/grpc",
             f"https://{secure.address('dial')}/ownerd.v1.DialService/Claim",
         ],
+        env=plain_environment(),
         capture_output=True,
         text=True,
         timeout=60,

@@ -14,8 +14,8 @@ from ownerd.v1 import dial_pb2
 HELD = Policy(True, None, None, 86_400 * 10**9)
 BATCH = 10_000
 RECORD_COUNT = 6 * BATCH
-SMALL_OVERLAY = 2 << 20  # two layers of some 26,000 records
-TWO_LAYERS = 4 << 20  # all of them, in both layers
+SMALL_MEMTABLES = 2 << 20  # two of some 26,000 records
+TWO_MEMTABLES = 4 << 20  # all of them, in both
 
 
 def claim(engine: Engine, campaign_id: str, first: int, count: int = BATCH) -> set[int]:
@@ -37,7 +37,7 @@ def owners(engine: Engine) -> list[tuple[str, int]]:
 
 @pytest.fixture
 def crashed(tmp_path: Path) -> Iterator[Path]:
-    """A store as a kill leaves it: nothing settled, every claim in the journal only."""
+    """A store as a kill leaves it: nothing flushed, every claim in the journal only."""
     directory, copy = tmp_path / "store", tmp_path / "crashed"
     with Engine(str(directory), background=False) as engine:
         engine.create_list("list", HELD)
@@ -48,7 +48,7 @@ def crashed(tmp_path: Path) -> Iterator[Path]:
         yield copy
 
 
-@pytest.mark.parametrize("memtable_bytes", [SMALL_OVERLAY, TWO_LAYERS, 64 << 20])
+@pytest.mark.parametrize("memtable_bytes", [SMALL_MEMTABLES, TWO_MEMTABLES, 64 << 20])
 def test_r18_what_only_the_journal_holds_is_replayed_whatever_memory_there_is(
     crashed: Path, memtable_bytes: int
 ) -> None:
@@ -64,10 +64,35 @@ def test_r18_what_only_the_journal_holds_is_replayed_whatever_memory_there_is(
         assert owners(engine) == [("A", RECORD_COUNT)]
 
 
-def test_a_journal_that_fits_into_both_layers_is_not_settled_before_the_store_is_open(
+def test_r18_a_group_larger_than_memory_is_replayed_whole_however_often_the_process_ends(
+    tmp_path: Path,
+) -> None:
+    """It is flushed in the middle: the tree then has a part of its revision, and not the rest."""
+    long_ids = [f"{number:0100}" for number in range(BATCH)]
+    directory, crashed, again = tmp_path / "store", tmp_path / "crashed", tmp_path / "again"
+    claims = dial_pb2.ClaimBatchRequest(list_id="list", campaign_id="A", record_ids=long_ids)
+    with Engine(str(directory), background=False) as engine:
+        engine.create_list("list", HELD)
+        engine.dial(CLAIM_BATCH, claims.SerializeToString())
+        shutil.copytree(directory, crashed)
+    with Engine(str(crashed), memtable_bytes=SMALL_MEMTABLES, background=False) as engine:
+        assert owners(engine) == [("A", BATCH)]
+        while engine.stats()["flushed_revision"] == 0:
+            assert engine.maintain()
+        shutil.copytree(crashed, again)
+    with Engine(str(again), memtable_bytes=SMALL_MEMTABLES, background=False) as engine:
+        assert owners(engine) == [("A", BATCH)]
+        claims.campaign_id = "B"
+        answer = dial_pb2.ClaimBatchResponse.FromString(
+            engine.dial(CLAIM_BATCH, claims.SerializeToString())
+        )
+        assert set(answer.decisions) == {dial_pb2.CLAIM_DECISION_DENIED}
+
+
+def test_a_journal_that_fits_into_both_memtables_is_not_flushed_before_the_store_is_open(
     crashed: Path,
 ) -> None:
-    with Engine(str(crashed), memtable_bytes=TWO_LAYERS, background=False) as engine:
+    with Engine(str(crashed), memtable_bytes=TWO_MEMTABLES, background=False) as engine:
         stats = engine.stats()
         assert stats["flushed_revision"] == 0
         assert stats["unflushed_record_count"] == RECORD_COUNT
@@ -75,14 +100,14 @@ def test_a_journal_that_fits_into_both_layers_is_not_settled_before_the_store_is
     assert verify(str(crashed))
 
 
-def test_what_a_store_was_opened_with_is_settled_by_itself(crashed: Path) -> None:
-    with Engine(str(crashed), memtable_bytes=TWO_LAYERS) as engine:
-        poll(lambda: engine.stats()["flushed_records"] > 0, "the settler to begin")
+def test_what_a_store_was_opened_with_is_flushed_by_itself(crashed: Path) -> None:
+    with Engine(str(crashed), memtable_bytes=TWO_MEMTABLES) as engine:
+        poll(lambda: engine.stats()["flushed_records"] > 0, "the flush to begin")
         assert owners(engine) == [("A", RECORD_COUNT)]
 
 
-def test_more_than_memory_holds_is_settled_on_the_way(tmp_path: Path) -> None:
-    with Engine(str(tmp_path), memtable_bytes=SMALL_OVERLAY, background=False) as engine:
+def test_more_than_memory_holds_is_flushed_on_the_way(tmp_path: Path) -> None:
+    with Engine(str(tmp_path), memtable_bytes=SMALL_MEMTABLES, background=False) as engine:
         engine.create_list("list", HELD)
         for first in range(0, RECORD_COUNT, BATCH):
             claim(engine, "A", first)
@@ -157,7 +182,7 @@ def test_a_journal_is_trimmed_to_its_end(tmp_path: Path) -> None:
     assert (rows["journal/journal"], rows["records/records"]) == (0, 1_200)
 
 
-def test_the_records_of_a_deleted_list_are_buried_after_a_restart(tmp_path: Path) -> None:
+def test_the_records_of_a_deleted_list_are_purged_after_a_restart(tmp_path: Path) -> None:
     with Engine(str(tmp_path), background=False) as engine:
         for name in ("list", "other"):
             engine.create_list(name, HELD)

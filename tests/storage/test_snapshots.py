@@ -16,7 +16,7 @@ OVERWRITE = 3
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    """An engine that settles only when told to."""
+    """An engine that vacuums only when told to."""
     clock = ManualClock(START_NS)
     with Engine(str(tmp_path), clock, map_bytes=1 << 26, background=False) as engine:
         engine.create_list("list", Policy(True, None, None, 10**9))
@@ -35,9 +35,9 @@ def shown(snapshot: Any) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("settled", ["nothing", "at first", "in between"])
+@pytest.mark.parametrize("vacuumed", ["nothing", "at first", "in between"])
 def test_r17_every_snapshot_shows_what_came_before_it_and_nothing_else(
-    engine: Engine, settled: str
+    engine: Engine, vacuumed: str
 ) -> None:
     """Many changes make a sorted run of their own, more are merged, a few are sorted each time."""
     state: dict[str, str] = {}
@@ -51,7 +51,7 @@ def test_r17_every_snapshot_shows_what_came_before_it_and_nothing_else(
         else:
             engine.release_records("list", ids)
             state = {each: owner for each, owner in state.items() if each not in set(ids)}
-        if (stage, settled) in ((0, "at first"), (2, "in between")):
+        if (stage, vacuumed) in ((0, "at first"), (2, "in between")):
             engine.vacuum()
         snapshot, read_later = engine.snapshot("list"), engine.snapshot("list")
         taken += [(snapshot, dict(state)), (read_later, dict(state))]

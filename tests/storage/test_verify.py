@@ -93,7 +93,7 @@ def test_a_truncated_file_is_refused_before_it_is_read(store: Path) -> None:
         Engine(str(store), map_bytes=1 << 26, background=False)
 
 
-def test_a_store_in_use_or_not_there_is_not_walked(store: Path) -> None:
+def test_a_store_in_use_or_not_there_is_not_read(store: Path) -> None:
     with Engine(str(store), map_bytes=1 << 26, background=False):
         assert verify(store)[0] == IN_USE
     code, shown = verify(store / "elsewhere")

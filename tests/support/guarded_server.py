@@ -7,10 +7,11 @@ from typing import Any
 
 import grpc
 from harness import ServerProcess
+from sanitizer import patient_s
 
 from ownerd.v1 import admin_pb2, admin_pb2_grpc, dial_pb2, dial_pb2_grpc
 
-DEADLINE_S = 20.0
+DEADLINE_S = patient_s(20.0)
 LIST = "customers"
 TOKEN = re.compile(r"ownerd_[A-Za-z0-9_-]{43}")
 RIGHTS = {

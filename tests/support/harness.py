@@ -21,14 +21,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
+from sanitizer import patient_s
 
 from ownerd.v1 import admin_pb2_grpc, dial_pb2_grpc
 
 Found = TypeVar("Found")
 
 SECRET = re.compile(r"ownerd_[A-Za-z0-9_-]{43}|PRIVATE KEY")
-START_DEADLINE_S = 30.0
-STOP_DEADLINE_S = 30.0
+DEADLINE_S = patient_s(10.0)
+START_DEADLINE_S = patient_s(30.0)
+STOP_DEADLINE_S = patient_s(30.0)
 CHANNEL_OPTIONS = (
     # Channels that shared a subchannel would share its back-off too, across a server's restart.
     ("grpc.use_local_subchannel_pool", 1),
@@ -38,7 +40,7 @@ CHANNEL_OPTIONS = (
 )
 
 
-def poll(look: Callable[[], Found | None], what: str, deadline_s: float = 10.0) -> Found:
+def poll(look: Callable[[], Found | None], what: str, deadline_s: float = DEADLINE_S) -> Found:
     """Call `look` every 10 ms until it returns something true, and return that.
 
     Raises:

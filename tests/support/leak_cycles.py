@@ -1,6 +1,6 @@
 """Everything that the native core allocates, made and let go of, round after round.
 
-Engine, listener and bridge in one process: lists, imports, releases, settling, snapshots, renames;
+Engine, listener and bridge in one process: lists, imports, releases, vacuums, snapshots, renames;
 connections that call, reset, stall, break the protocol or leave in the middle. At the end nothing
 is in use any more, so whatever a leak checker finds has been lost. `test_leaks.py` runs it:
 `leak_cycles.py ROUNDS`.
@@ -37,7 +37,7 @@ def _batch(campaign_id: str, count: int = BATCH) -> bytes:
 
 
 def steer(listener: Loopback) -> None:
-    """Use the control plane, the settler and the snapshots."""
+    """Use the control plane, the vacuum and the snapshots."""
     subject = listener.subject
     subject.create_list("other", Policy(True, DAY))
     subject.import_rows("other", [Row(f"row-{n}", "AB"[n % 2], f"Name {n}") for n in range(BATCH)])

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
+from sanitizer import patient_s
 
 from ownerd.client import Decision, HoldKind, Outcome
 from ownerd.demo.logbook import Claimed, Entry, Looked, Reported
 from ownerd.v1 import dial_pb2, dial_pb2_grpc
 
-JOIN_S = 60.0
-CALL_DEADLINE_S = 20.0
+JOIN_S = patient_s(60.0)
+CALL_DEADLINE_S = patient_s(20.0)
 
 
 @dataclass

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from harness import poll
 from raw_http2 import DIAL, RawClient
+from sanitizer import patient_s
 from subject import DAY, Policy
 from subject_engine import EngineSubject
 
@@ -33,7 +34,7 @@ LIMITS: dict[str, Any] = {
     "max_age_s": 1_800,
     "max_age_grace_s": 60,
 }
-CLOSE_DEADLINE_S = 10.0
+CLOSE_DEADLINE_S = patient_s(10.0)
 
 
 class Loopback:

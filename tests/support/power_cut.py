@@ -29,10 +29,11 @@ from typing import IO, NamedTuple
 
 from power_disk import CHOICES, Disk, Faults, Image, Kind, read_log, write_image
 from power_story import LOCK_FILE, Check, Story, read_mark
+from sanitizer import patient_s, plain_environment
 
 HERE = Path(__file__).parent
-IMAGE_DEADLINE_S = 60.0
-RECORD_DEADLINE_S = 600.0
+IMAGE_DEADLINE_S = patient_s(60.0)
+RECORD_DEADLINE_S = patient_s(600.0)
 
 
 class Recording(NamedTuple):
@@ -85,7 +86,7 @@ def build_recorder(directory: Path) -> Path | None:
     library = directory / "recorder.so"
     source = HERE / "power_recorder.c"
     command = [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-o", library, source, "-ldl"]
-    subprocess.run(command, check=True, timeout=60)
+    subprocess.run(command, check=True, timeout=60, env=plain_environment())
     return library
 
 

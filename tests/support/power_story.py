@@ -150,7 +150,7 @@ class Check:
         self.counts = dict(story.released_counts)
 
     def run(self) -> None:
-        """Look at everything, settle, look again, and write; then close the store."""
+        """Look at everything, vacuum, look again, and write; then close the store."""
         try:
             if self.subject.engine.revision < self.story.revision:
                 raise Lost(f"revision {self.subject.revision()}, {self.story.revision} was seen")
@@ -228,10 +228,10 @@ class Check:
                 raise Lost(f"call {number}: memo {outcome.memo!r}")
 
     def _compare_again(self, expected: dict[str, Any]) -> None:
-        """Settling changes nothing that can be seen, and leaves no record that nobody holds."""
+        """A vacuum changes nothing that can be seen, and leaves no record that nobody holds."""
         for list_id, shown in expected.items():
             if (found := store_shows(self.subject, list_id)) != shown:
-                raise Lost(f"{list_id}, settled: {difference(found, shown)}")
+                raise Lost(f"{list_id}, vacuumed: {difference(found, shown)}")
         held_count = sum(
             holder is not None for shown in expected.values() if shown for holder in shown[3]
         )

@@ -1,7 +1,7 @@
 """A workload for power cuts: an engine in process, under the recorder of `power_recorder.c`.
 
 A few clients at a time, each with a contact list to itself and one call at a time; between their
-rounds the clock, the settler, changes that concern every list, and now and then a reopening. A mark
+rounds the clock, the vacuum, changes that concern every list, and now and then a reopening. A mark
 goes into the log before each call and after its answer; `power_story` reads them.
 
 Run as a program, life after life, each in a process of its own; only an odd one closes the store:

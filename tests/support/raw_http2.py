@@ -20,9 +20,10 @@ from hyperframe.frame import (
     RstStreamFrame,
     SettingsFrame,
 )
+from sanitizer import patient_s
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DEADLINE_S = 10.0
+DEADLINE_S = patient_s(10.0)
 DIAL = "/ownerd.v1.DialService/"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from harness import poll
+from sanitizer import plain_environment
 
 SOURCE = Path(__file__).with_name("sync_shim.c")
 
@@ -24,7 +25,7 @@ class SyncShim:
         self.directory = directory
         library = directory / "shim.so"
         command = [compiler, "-shared", "-fPIC", "-Wall", "-o", str(library), str(SOURCE), "-ldl"]
-        subprocess.run(command, check=True, timeout=60)
+        subprocess.run(command, check=True, timeout=60, env=plain_environment())
         # Behind what is preloaded already: a sanitizer's runtime has to come first.
         preload = f"{os.environ.get('LD_PRELOAD', '')} {library}".strip()
         self.environment = {"LD_PRELOAD": preload, "SYNC_SHIM_DIR": str(directory)}

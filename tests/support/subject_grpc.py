@@ -6,13 +6,14 @@ import grpc
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
+from sanitizer import patient_s
 from subject import FAIL, Code, Owned, Owner, Policy, Refusal, Row, Tally
 from subject_engine import DialMessages, expire_ns, timestamp_ns
 
 from ownerd.engine.engine import DIAL_METHODS
 from ownerd.v1 import admin_pb2, admin_pb2_grpc, dial_pb2_grpc
 
-DEADLINE_S = 30.0
+DEADLINE_S = patient_s(30.0)
 WHOLE_POLICY = FieldMask(paths=["enabled", "expiration", "renewal_window", "reservation_ttl"])
 
 

@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libcpp.atomic cimport atomic
 from libcpp.memory cimport shared_ptr
 
-from ownerd.access.denials cimport Denials
+from ownerd.access.refusals cimport Refusals
 from ownerd.api.dial_call cimport DialCall
 from ownerd.base.bytes cimport Slice
 from ownerd.base.containers cimport mutex, string, unordered_map, vector
@@ -57,7 +57,7 @@ cdef cppclass AccessCore:
     shared_ptr[AccessTable] table
     atomic[uint64_t] number           # of the table
     unordered_map[string, shared_ptr[Budget]] budgets   # of those in the table
-    Denials denials
+    Refusals refusals
 
 cdef class Access:
     cdef AccessCore *core

@@ -8,7 +8,7 @@ so how long a look-up takes says nothing about how much of a token is right.
 Rate limits are kept beside the tables, so that a change of rights gives nobody a new budget.
 
 Any thread may call what is in the .pxd. It knows no store and no gRPC: the server keeps principals
-and says which right an rpc needs; only for the five dial calls that is settled here.
+and says which right an rpc needs; only for the five dial calls that is decided here.
 """
 
 from cython.operator cimport dereference
@@ -17,14 +17,13 @@ from libc.stdio cimport snprintf
 from libc.string cimport strlen
 from libcpp.memory cimport shared_ptr
 
-from ownerd.access.denials cimport (
-    REFUSED_PERMISSION, REFUSED_UNAUTHENTICATED, denials_add, denials_take,
-)
 from ownerd.access.glob cimport globs_cover
+from ownerd.access.refusals cimport refusals_add, refusals_take
 from ownerd.api.dial_call cimport CALL_GET_HOLDER, DialCall
 from ownerd.api.reasons cimport (
     RATE_LIMITED, RIGHT_LACKING, Value, numeral, printable, quoted, refuse_with, words,
 )
+from ownerd.api.task cimport StatusCode
 from ownerd.base.assertions cimport assert_that
 from ownerd.base.bytes cimport Slice, empty_slice, slice_of, text_slice
 from ownerd.base.clock cimport clock_elapsed
@@ -43,7 +42,7 @@ RIGHTS = {
     "dial": RIGHT_DIAL, "view": RIGHT_VIEW, "configure": RIGHT_CONFIGURE,
     "ownership_control": RIGHT_OWNERSHIP_CONTROL, "admin": RIGHT_ADMIN,
 }
-UNAUTHENTICATED, PERMISSION = REFUSED_UNAUTHENTICATED, REFUSED_PERMISSION
+UNAUTHENTICATED, PERMISSION = StatusCode.UNAUTHENTICATED, StatusCode.PERMISSION_DENIED
 
 
 # --- looking up -----------------------------------------------------------------------------------
@@ -166,7 +165,7 @@ cdef bint may_dial(const Principal *principal, DialCall *call) noexcept nogil:
 cdef bint access_admits(const Principal *principal, DialCall *call) noexcept nogil:
     """Tell whether a decoded call may go on to the engine; False with code and message set if not.
 
-    What the principal may not be shown is settled on the way: `call.hide_holders`.
+    What the principal may not be shown is decided on the way: `call.hide_holders`.
     """
     cdef int64_t wait_ns = pay(principal, call.item_count)
     cdef Value values[2]
@@ -297,7 +296,7 @@ cdef class Access:
     def __cinit__(self, *, bint open=False):
         cdef AccessTable *table = new AccessTable()
         self.core = new AccessCore()
-        self.core.denials.uncounted = 0
+        self.core.refusals.uncounted = 0
         table.open = False
         table.number = 1
         if open:
@@ -371,21 +370,21 @@ cdef class Access:
                 return identity(table, &table.get().principals[i])
         return None
 
-    def add_denial(self, int refusal, str principal_id, str peer, str action):
-        """Count a caller that was refused; `peer` is without its port."""
+    def add_refusal(self, int code, str principal_id, str peer, str action):
+        """Count a caller that was refused with UNAUTHENTICATED or PERMISSION; `peer`: no port."""
         who, where, what = principal_id.encode(), peer.encode(), action.encode()
-        denials_add(
-            &self.core.denials, <uint8_t> refusal, slice_from(who), slice_from(where),
+        refusals_add(
+            &self.core.refusals, code, slice_from(who), slice_from(where),
             slice_from(what), empty_slice(), empty_slice(),
         )
 
-    def take_denials(self):
+    def take_refusals(self):
         """Return and forget who was refused: a list, and how many more there were.
 
-        Each of the list is (refusal, principal_id, peer, action, list_id, campaign_id, count); list
+        Each of the list is (code, principal_id, peer, action, list_id, campaign_id, count); list
         and campaign are those of the first, or "".
         """
-        return denials_take(&self.core.denials)
+        return refusals_take(&self.core.refusals)
 
 
 cdef shown(const string *text):

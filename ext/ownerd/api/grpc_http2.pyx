@@ -101,7 +101,7 @@ cdef int64_t grpc_timeout_ns(const char *text, size_t size) noexcept nogil:
 
 
 cdef size_t grpc_escape(const char *message, char *escaped) noexcept nogil:
-    """Write a grpc-message percent-encoded; `escaped` has room for three times its bytes."""
+    """Write a grpc-message percent-encoded; `escaped` has space for three times its bytes."""
     cdef size_t size = 0
     cdef unsigned char byte
     while message[0] != 0:

@@ -1,4 +1,4 @@
-"""The C++ standard library as the native rooms use it.
+"""The C++ standard library as the native modules use it.
 
 Declared without `except +`: a failed allocation is not turned into a Python error in the middle of
 a decision but ends the process (std::terminate). The store is crash-only, so nothing half-applied

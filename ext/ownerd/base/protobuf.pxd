@@ -1,7 +1,7 @@
 """Protobuf's wire format, as far as messages are read and written without its library.
 
 A field is a tag (its number and its wire type) and a value; tags, sizes and numbers are varints.
-Whoever writes has room for what is written.
+Whoever writes has space for what is written.
 """
 
 from libc.stdint cimport uint32_t, uint64_t

@@ -1,4 +1,4 @@
-"""The system's sockets, epoll and eventfd as the native rooms use them: declarations only."""
+"""The system's sockets, epoll and eventfd as the native modules use them: declarations only."""
 
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 

@@ -634,7 +634,7 @@ cdef class Engine:
             alarms.append((
                 "map_full",
                 "the store has reached map_bytes; grants are refused until records are released "
-                "and settled, or the server is restarted with a larger map",
+                "and vacuumed, or the server is restarted with a larger map",
             ))
         if self.failed is not None:
             alarms.append(("storage_failed", self.failed))

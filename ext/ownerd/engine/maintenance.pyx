@@ -236,7 +236,7 @@ cdef start_maintenance(EngineCore *core, pthread_t *thread):
 # --- at a clean stop ------------------------------------------------------------------------------
 
 cdef int64_t next_last_step(void *store) noexcept nogil:
-    """Flush on until there is no room."""
+    """Flush on until there is no space."""
     return STOP_STEPPING if is_out_of_space((<Store *> store).tree) else URGENT_STEP_NS
 
 

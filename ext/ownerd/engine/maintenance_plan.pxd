@@ -41,7 +41,7 @@ cdef cppclass MaintenanceState:
 cdef cppclass PlanTask:
     Task task
     bint vacuum_all                   # in: begin a vacuum of everything
-    Work work                         # out; a step that finds no room for its commit says NOTHING
+    Work work                         # out; a step that finds no space for its commit says NOTHING
     shared_ptr[Memtable] memtable     # out: WORK_FLUSH
     VacuumTarget target               # out: WORK_COUNT, WORK_BEGIN_VACUUM
     int64_t horizon_ns                # out: WORK_VACUUM
@@ -56,7 +56,7 @@ cdef inline bint is_writers(Work work) noexcept nogil:
 cdef void maintenance_plan(
     Store *store, MaintenanceState *state, PlanTask *plan, int64_t now_ns
 ) noexcept nogil
-# 0, also if there was no room for the step's commit; or an error that ends the store.
+# 0, also if there was no space for the step's commit; or an error that ends the store.
 cdef int maintenance_step(
     Store *store, MaintenanceState *state, PlanTask *plan, int64_t now_ns
 ) noexcept nogil

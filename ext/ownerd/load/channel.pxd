@@ -14,7 +14,7 @@ cdef extern from "<sys/socket.h>" nogil:
 cdef enum:
     GRPC_PREFIX_BYTES = 5             # a flag and the message's length
     NO_STATUS = -1
-    TRANSPORT_WAIT = -1               # neither bytes nor room now
+    TRANSPORT_WAIT = -1               # neither bytes nor space now
     TRANSPORT_ENDED = -2
 
 # How bytes pass, once there is a socket. `begin` is False for want of memory; `end` is called
@@ -26,9 +26,9 @@ cdef struct Transport:
     void (*end)(Channel *channel) noexcept nogil
     bint keeps_bytes                  # has some that epoll does not tell of: received to the last
 
-# One call, used again and again, always on the same channel.
-cdef struct Exchange:
-    Exchange *next
+# The place of one call at a time, used again and again, always on the same channel.
+cdef struct CallSlot:
+    CallSlot *next
     Channel *channel
     bint under_way
     int64_t due_ns
@@ -43,7 +43,7 @@ cdef struct Exchange:
     int status                        # gRPC's; NO_STATUS until it has come
     int http_status
 
-ctypedef void (*OnEnded)(Exchange *exchange) noexcept nogil
+ctypedef void (*OnEnded)(CallSlot *slot) noexcept nogil
 
 cdef struct Channel:
     nghttp2_session *session          # NULL while there is no connection
@@ -64,9 +64,9 @@ cdef struct Channel:
     size_t out_at
     size_t out_size
     bint watched_for_write            # by whoever waits on the socket
-    Exchange *exchanges               # all of them
-    uint32_t exchange_count
-    Exchange *idle
+    CallSlot *slots                   # all of them
+    uint32_t slot_count
+    CallSlot *idle
     OnEnded on_ended                  # once for each call, with its status set
     void *context
 
@@ -81,4 +81,4 @@ cdef void channel_close(Channel *channel) noexcept nogil
 cdef bint channel_receive(Channel *channel) noexcept nogil
 cdef bint channel_flush(Channel *channel) noexcept nogil
 cdef bint channel_awaits_write(const Channel *channel) noexcept nogil
-cdef bint channel_call(Channel *channel, Exchange *exchange, const char *path) noexcept nogil
+cdef bint channel_call(Channel *channel, CallSlot *slot, const char *path) noexcept nogil

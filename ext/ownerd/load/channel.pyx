@@ -1,6 +1,6 @@
 """One client connection that speaks gRPC over HTTP/2, and the calls on it, on nghttp2.
 
-A channel belongs to one thread and never blocks. Its exchanges are made with it; each is idle or
+A channel belongs to one thread and never blocks. Its slots are made with it; each is idle or
 under way, and `on_ended` runs once for each call, whichever way it ends: with the server's status,
 refused by a reset, or lost with the connection.
 
@@ -102,17 +102,17 @@ cdef ssize_t on_read_request(
     nghttp2_session *session, int32_t stream, uint8_t *buffer, size_t size, uint32_t *flags,
     nghttp2_data_source *source, void *context,
 ) noexcept nogil:
-    cdef Exchange *exchange = <Exchange *> source.ptr
-    size = min(size, exchange.request_size - exchange.request_sent)
-    memcpy(buffer, exchange.request + exchange.request_sent, size)
-    exchange.request_sent += size
-    if exchange.request_sent == exchange.request_size:
+    cdef CallSlot *slot = <CallSlot *> source.ptr
+    size = min(size, slot.request_size - slot.request_sent)
+    memcpy(buffer, slot.request + slot.request_sent, size)
+    slot.request_sent += size
+    if slot.request_sent == slot.request_size:
         flags[0] |= <uint32_t> NGHTTP2_DATA_FLAG_EOF
     return <ssize_t> size
 
 
-cdef inline Exchange *exchange_of(nghttp2_session *session, int32_t stream) noexcept nogil:
-    return <Exchange *> nghttp2_session_get_stream_user_data(session, stream)
+cdef inline CallSlot *slot_of(nghttp2_session *session, int32_t stream) noexcept nogil:
+    return <CallSlot *> nghttp2_session_get_stream_user_data(session, stream)
 
 
 cdef inline bint is_text(
@@ -138,16 +138,16 @@ cdef int on_header(
     nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_size,
     const uint8_t *value, size_t value_size, uint8_t flags, void *context,
 ) noexcept nogil:
-    cdef Exchange *exchange
+    cdef CallSlot *slot
     if name_size != 7 and name_size != 11:  # neither of the two, so not worth a look-up
         return 0
-    exchange = exchange_of(session, frame.hd.stream_id)
-    if exchange == NULL:
+    slot = slot_of(session, frame.hd.stream_id)
+    if slot == NULL:
         return 0
     if is_text(name, name_size, "grpc-status"):
-        exchange.status = number_of(value, value_size)
+        slot.status = number_of(value, value_size)
     elif is_text(name, name_size, ":status"):
-        exchange.http_status = number_of(value, value_size)
+        slot.http_status = number_of(value, value_size)
     return 0
 
 
@@ -155,18 +155,18 @@ cdef int on_data(
     nghttp2_session *session, uint8_t flags, int32_t stream, const uint8_t *data, size_t size,
     void *context,
 ) noexcept nogil:
-    cdef Exchange *exchange = exchange_of(session, stream)
+    cdef CallSlot *slot = slot_of(session, stream)
     cdef char *larger
-    if exchange == NULL:
+    if slot == NULL:
         return 0
-    if exchange.answer_size + size > exchange.answer_capacity:
-        larger = <char *> realloc(exchange.answer, 2 * (exchange.answer_size + size))
+    if slot.answer_size + size > slot.answer_capacity:
+        larger = <char *> realloc(slot.answer, 2 * (slot.answer_size + size))
         if larger == NULL:
             return NGHTTP2_ERR_CALLBACK_FAILURE
-        exchange.answer = larger
-        exchange.answer_capacity = 2 * (exchange.answer_size + size)
-    memcpy(exchange.answer + exchange.answer_size, data, size)
-    exchange.answer_size += size
+        slot.answer = larger
+        slot.answer_capacity = 2 * (slot.answer_size + size)
+    memcpy(slot.answer + slot.answer_size, data, size)
+    slot.answer_size += size
     return 0
 
 
@@ -181,61 +181,61 @@ cdef int on_frame(
 cdef int on_stream_close(
     nghttp2_session *session, int32_t stream, uint32_t error_code, void *context
 ) noexcept nogil:
-    cdef Exchange *exchange = exchange_of(session, stream)
-    if exchange == NULL:
+    cdef CallSlot *slot = slot_of(session, stream)
+    if slot == NULL:
         return 0
-    if exchange.status == NO_STATUS:  # the server gave none: what the stream's end stands for
+    if slot.status == NO_STATUS:  # the server gave none: what the stream's end stands for
         if error_code == <uint32_t> NGHTTP2_REFUSED_STREAM:
-            exchange.status = STATUS_UNAVAILABLE
+            slot.status = STATUS_UNAVAILABLE
         elif error_code == <uint32_t> NGHTTP2_CANCEL:
-            exchange.status = STATUS_CANCELLED
+            slot.status = STATUS_CANCELLED
         elif error_code == <uint32_t> NGHTTP2_NO_ERROR:
-            exchange.status = STATUS_UNKNOWN
+            slot.status = STATUS_UNKNOWN
         else:
-            exchange.status = STATUS_INTERNAL
-    end_exchange(exchange)
+            slot.status = STATUS_INTERNAL
+    end_call(slot)
     return 0
 
 
-cdef void end_exchange(Exchange *exchange) noexcept nogil:
-    exchange.under_way = False
-    exchange.next = exchange.channel.idle
-    exchange.channel.idle = exchange
-    exchange.channel.on_ended(exchange)
+cdef void end_call(CallSlot *slot) noexcept nogil:
+    slot.under_way = False
+    slot.next = slot.channel.idle
+    slot.channel.idle = slot
+    slot.channel.on_ended(slot)
 
 
 # --- the connection -------------------------------------------------------------------------------
 
 cdef bint channel_make(Channel *channel, uint32_t in_flight, size_t request_bytes) noexcept nogil:
-    """Give a zeroed channel its exchanges, all idle; False for want of memory."""
+    """Give a zeroed channel its slots, all idle; False for want of memory."""
     cdef uint32_t i
-    cdef Exchange *exchange
+    cdef CallSlot *slot
     channel.fd = -1
     channel.transport = &PLAIN
     channel.scheme = "http"
     channel.out = <char *> malloc(OUT_BYTES + FRAME_BYTES)
-    channel.exchanges = <Exchange *> calloc(in_flight, sizeof(Exchange))
-    if channel.out == NULL or channel.exchanges == NULL:
+    channel.slots = <CallSlot *> calloc(in_flight, sizeof(CallSlot))
+    if channel.out == NULL or channel.slots == NULL:
         return False
     for i in range(in_flight):
-        exchange = &channel.exchanges[i]
-        exchange.channel = channel
-        exchange.request = <char *> malloc(GRPC_PREFIX_BYTES + request_bytes)
-        if exchange.request == NULL:
+        slot = &channel.slots[i]
+        slot.channel = channel
+        slot.request = <char *> malloc(GRPC_PREFIX_BYTES + request_bytes)
+        if slot.request == NULL:
             return False
-        channel.exchange_count += 1
-        exchange.next = channel.idle
-        channel.idle = exchange
+        channel.slot_count += 1
+        slot.next = channel.idle
+        channel.idle = slot
     return True
 
 
 cdef void channel_free(Channel *channel) noexcept nogil:
     """Free what the channel holds; it is closed already, or never was open."""
     cdef uint32_t i
-    for i in range(channel.exchange_count):
-        free(channel.exchanges[i].request)
-        free(channel.exchanges[i].answer)
-    free(channel.exchanges)
+    for i in range(channel.slot_count):
+        free(channel.slots[i].request)
+        free(channel.slots[i].answer)
+    free(channel.slots)
     free(channel.out)
 
 
@@ -301,10 +301,10 @@ cdef void channel_lose(Channel *channel, int status) noexcept nogil:
     nghttp2_session_del(channel.session)
     channel.session = NULL
     close_socket(channel)
-    for i in range(channel.exchange_count):
-        if channel.exchanges[i].under_way:
-            channel.exchanges[i].status = status
-            end_exchange(&channel.exchanges[i])
+    for i in range(channel.slot_count):
+        if channel.slots[i].under_way:
+            channel.slots[i].status = status
+            end_call(&channel.slots[i])
 
 
 cdef void channel_close(Channel *channel) noexcept nogil:
@@ -387,19 +387,19 @@ cdef inline nghttp2_nv header(const char *name, const char *value) noexcept nogi
     return pair
 
 
-cdef void put_prefix(Exchange *exchange) noexcept nogil:
-    cdef size_t size = exchange.request_size - GRPC_PREFIX_BYTES
-    exchange.request[0] = 0           # not compressed
-    exchange.request[1] = <char> (size >> 24)
-    exchange.request[2] = <char> (size >> 16 & 0xFF)
-    exchange.request[3] = <char> (size >> 8 & 0xFF)
-    exchange.request[4] = <char> (size & 0xFF)
+cdef void put_prefix(CallSlot *slot) noexcept nogil:
+    cdef size_t size = slot.request_size - GRPC_PREFIX_BYTES
+    slot.request[0] = 0           # not compressed
+    slot.request[1] = <char> (size >> 24)
+    slot.request[2] = <char> (size >> 16 & 0xFF)
+    slot.request[3] = <char> (size >> 8 & 0xFF)
+    slot.request[4] = <char> (size & 0xFF)
 
 
-cdef bint channel_call(Channel *channel, Exchange *exchange, const char *path) noexcept nogil:
-    """Begin a call with the channel's first idle exchange, its message in place.
+cdef bint channel_call(Channel *channel, CallSlot *slot, const char *path) noexcept nogil:
+    """Begin a call with the channel's first idle slot, its message in place.
 
-    False if the connection takes no more calls; the exchange is idle then. `path` and the request
+    False if the connection takes no more calls; the slot is idle then. `path` and the request
     stay where they are until the call ends.
     """
     cdef nghttp2_nv headers[8]
@@ -415,17 +415,17 @@ cdef bint channel_call(Channel *channel, Exchange *exchange, const char *path) n
     if channel.authorization != NULL:
         headers[7] = header("authorization", channel.authorization)
         header_count = 8
-    put_prefix(exchange)
-    exchange.request_sent = exchange.answer_size = 0
-    exchange.status = NO_STATUS
-    exchange.http_status = 0
-    body.source.ptr = exchange
+    put_prefix(slot)
+    slot.request_sent = slot.answer_size = 0
+    slot.status = NO_STATUS
+    slot.http_status = 0
+    body.source.ptr = slot
     body.read_callback = on_read_request
     if nghttp2_submit_request(
-        channel.session, NULL, headers, header_count, &body, exchange
+        channel.session, NULL, headers, header_count, &body, slot
     ) < 0:
         channel.draining = True
         return False
-    channel.idle = exchange.next
-    exchange.under_way = True
+    channel.idle = slot.next
+    slot.under_way = True
     return True

@@ -10,8 +10,6 @@ Invariants: a call is with the engine or with its thread, never with both; a thr
 the engine has given back every call. It decides nothing and touches no socket.
 """
 
-from collections import namedtuple
-
 from libc.stdint cimport UINT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 
@@ -37,18 +35,10 @@ from ownerd.load.tally cimport (
 )
 from ownerd.load.threads cimport TOGETHER_NS, Worker, run_load, worker_stop, worker_stopping
 
-from ownerd.load.tally import LoadResult
-
-__all__ = ["EngineLoad", "drive", "fill"]
+__all__ = ["drive", "fill"]
 
 cdef enum:
     BACK_OFF_NS = 200_000             # after a refusal, with no answer to wait for
-
-EngineLoad = namedtuple("EngineLoad", LoadResult._fields + ("writer_cpu_s", "process_cpu_s"))
-EngineLoad.__doc__ = """A LoadResult of an engine, with the processor time of the same span.
-
-`writer_cpu_s` is the writer thread's, `process_cpu_s` the whole process's: without `load_cpu_s` it
-is the engine's, its background threads included."""
 
 
 # --- one thread -----------------------------------------------------------------------------------
@@ -257,12 +247,13 @@ cdef class Team:
         free(self.heads)
 
     def run(self, double seconds, double warm_up_s, double rate_per_s, uint64_t record_limit):
-        """Run the load; return an EngineLoad."""
+        """Run the load; return a LoadResult."""
         for i in range(self.count):
             self.workers[i].records_left = record_limit
         result = run_load(self.heads, self.count, seconds, warm_up_s, rate_per_s)
-        return EngineLoad(
-            *result, self.workers[0].writer_ns / 1e9, self.workers[0].process_ns / 1e9
+        return result._replace(
+            writer_cpu_s=self.workers[0].writer_ns / 1e9,
+            process_cpu_s=self.workers[0].process_ns / 1e9,
         )
 
 
@@ -304,7 +295,7 @@ def drive(
     Engine engine, Plan plan, *, in_flight=256, threads=1, seconds=5.0, warm_up_s=0.5,
     rate_per_s=0.0,
 ):
-    """Send a plan's calls to an engine for some time; return an EngineLoad.
+    """Send a plan's calls to an engine for some time; return a LoadResult.
 
     Args:
         engine: an open engine; it must not be closed meanwhile.
@@ -320,7 +311,7 @@ def drive(
 
 
 def fill(Engine engine, Plan plan, *, in_flight=3, limit_s=600.0):
-    """Send every record of a plan made `in_order` once; return the EngineLoad.
+    """Send every record of a plan made `in_order` once; return the LoadResult.
 
     Its time is `limit_s`; the calls are all those that were answered until then.
     """

@@ -5,9 +5,9 @@ from ownerd.load.plan import Plan
 from ownerd.load.tally import LoadResult
 from ownerd.load.tls import TlsClient
 
-__all__ = ["check_shares", "dialled", "drive", "drive_requests"]
+__all__ = ["check_shares", "connect_to", "drive", "drive_requests"]
 
-def dialled(address: str) -> socket: ...
+def connect_to(address: str) -> socket: ...
 def drive(
     address: str,
     plan: Plan,

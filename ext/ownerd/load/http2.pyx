@@ -25,7 +25,7 @@ from ownerd.base.containers cimport string, vector
 from ownerd.base.protobuf cimport WIRE_BYTES, WIRE_VARINT, read_varint
 from ownerd.base.units cimport NS_PER_MS, NS_PER_S
 from ownerd.load.channel cimport (
-    GRPC_PREFIX_BYTES, Channel, Exchange, channel_awaits_write, channel_call, channel_close,
+    GRPC_PREFIX_BYTES, Channel, CallSlot, channel_awaits_write, channel_call, channel_close,
     channel_connect, channel_flush, channel_free, channel_lose, channel_make, channel_receive,
     sockaddr, sockaddr_storage, socklen_t,
 )
@@ -37,7 +37,7 @@ from ownerd.load.tally cimport (
 from ownerd.load.threads cimport TOGETHER_NS, Worker, run_load, worker_stopping
 from ownerd.load.tls cimport TLS, TlsClient
 
-__all__ = ["check_shares", "dialled", "drive", "drive_requests"]
+__all__ = ["check_shares", "connect_to", "drive", "drive_requests"]
 
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:
@@ -132,42 +132,42 @@ cdef bint count_answers(
     return True
 
 
-cdef int check_answer(HttpWorker *worker, Exchange *exchange) noexcept nogil:
+cdef int check_answer(HttpWorker *worker, CallSlot *slot) noexcept nogil:
     """Return the status of an ended call; count what is decided in its answer."""
     cdef Tally *tally = &worker.head.tally
-    cdef const char *message = <const char *> exchange.answer
+    cdef const char *message = <const char *> slot.answer
     cdef uint64_t *answers = tally.outcomes
     cdef uint64_t size
-    if exchange.status != OK:
-        return exchange.status
-    if exchange.http_status != HTTP_OK or exchange.answer_size < GRPC_PREFIX_BYTES:
+    if slot.status != OK:
+        return slot.status
+    if slot.http_status != HTTP_OK or slot.answer_size < GRPC_PREFIX_BYTES:
         return STATUS_UNKNOWN
     size = get_be32(message + 1)
-    if message[0] != 0 or size != exchange.answer_size - GRPC_PREFIX_BYTES:
+    if message[0] != 0 or size != slot.answer_size - GRPC_PREFIX_BYTES:
         return STATUS_INTERNAL
-    if exchange.call_kind == ANY_KIND or not tally_counts(tally, worker.now_ns):
+    if slot.call_kind == ANY_KIND or not tally_counts(tally, worker.now_ns):
         return OK
-    if exchange.call_kind == CALL_CLAIM or exchange.call_kind == CALL_CLAIM_BATCH:
+    if slot.call_kind == CALL_CLAIM or slot.call_kind == CALL_CLAIM_BATCH:
         answers = tally.decisions
     message += GRPC_PREFIX_BYTES
-    return OK if count_answers(message, message + size, exchange.records, answers) \
+    return OK if count_answers(message, message + size, slot.records, answers) \
         else STATUS_INTERNAL
 
 
-cdef void on_ended(Exchange *exchange) noexcept nogil:
-    cdef HttpWorker *worker = <HttpWorker *> exchange.channel.context
+cdef void on_ended(CallSlot *slot) noexcept nogil:
+    cdef HttpWorker *worker = <HttpWorker *> slot.channel.context
     worker.under_way -= 1
     tally_answer(
-        &worker.head.tally, exchange.due_ns, worker.now_ns, check_answer(worker, exchange),
-        exchange.records,
+        &worker.head.tally, slot.due_ns, worker.now_ns, check_answer(worker, slot),
+        slot.records,
     )
 
 
 # --- calls ----------------------------------------------------------------------------------------
 
-cdef const char *prepare(HttpWorker *worker, Exchange *exchange) noexcept nogil:
-    """Write the next request into an exchange; return its path."""
-    cdef char *message = exchange.request + GRPC_PREFIX_BYTES
+cdef const char *prepare(HttpWorker *worker, CallSlot *slot) noexcept nogil:
+    """Write the next request into a slot; return its path."""
+    cdef char *message = slot.request + GRPC_PREFIX_BYTES
     cdef const PlanCore *plan = worker.aim.plan
     cdef string *request
     cdef size_t size
@@ -176,32 +176,32 @@ cdef const char *prepare(HttpWorker *worker, Exchange *exchange) noexcept nogil:
         worker.turn += 1
         size = request.size()
         memcpy(message, request.data(), size)
-        exchange.call_kind = ANY_KIND
-        exchange.records = 1
-        exchange.request_size = GRPC_PREFIX_BYTES + size
+        slot.call_kind = ANY_KIND
+        slot.records = 1
+        slot.request_size = GRPC_PREFIX_BYTES + size
         return worker.aim.path.data()
     size = plan_encode(
-        plan, &worker.picker, plan.batch_records, &exchange.call_kind, message
+        plan, &worker.picker, plan.batch_records, &slot.call_kind, message
     )
-    exchange.records = plan.batch_records
-    exchange.request_size = GRPC_PREFIX_BYTES + size
-    return PATHS[exchange.call_kind]
+    slot.records = plan.batch_records
+    slot.request_size = GRPC_PREFIX_BYTES + size
+    return PATHS[slot.call_kind]
 
 
 cdef bint call_on(HttpWorker *worker, Channel *channel, int64_t due_ns) noexcept nogil:
-    """Make a call on a channel; False if it has no idle exchange or takes no more calls."""
-    cdef Exchange *exchange = channel.idle
-    if exchange == NULL or channel.session == NULL or channel.draining:
+    """Make a call on a channel; False if it has no idle slot or takes no more calls."""
+    cdef CallSlot *slot = channel.idle
+    if slot == NULL or channel.session == NULL or channel.draining:
         return False
-    exchange.due_ns = due_ns
-    if not channel_call(channel, exchange, prepare(worker, exchange)):
+    slot.due_ns = due_ns
+    if not channel_call(channel, slot, prepare(worker, slot)):
         return False
     worker.under_way += 1
     return True
 
 
 cdef void send_at_once(HttpWorker *worker) noexcept nogil:
-    """Let every idle exchange make its next call."""
+    """Let every idle slot make its next call."""
     cdef uint32_t i
     for i in range(worker.channel_count):
         while call_on(worker, &worker.channels[i], worker.now_ns):
@@ -221,7 +221,7 @@ cdef bint call_on_next(HttpWorker *worker, int64_t due_ns) noexcept nogil:
 
 
 cdef void send_due(HttpWorker *worker) noexcept nogil:
-    """Make the calls that are due; those that find no idle exchange wait, and are late."""
+    """Make the calls that are due; those that find no idle slot wait, and are late."""
     if worker.head.gap_ns == 0:
         send_at_once(worker)
         return
@@ -233,12 +233,12 @@ cdef void send_due(HttpWorker *worker) noexcept nogil:
 
 # --- connections ----------------------------------------------------------------------------------
 
-cdef void watch(HttpWorker *worker, uint32_t index, int operation, bint room) noexcept nogil:
+cdef void watch(HttpWorker *worker, uint32_t index, int operation, bint for_write) noexcept nogil:
     cdef epoll_event event
     cdef Channel *channel = &worker.channels[index]
-    event.events = EPOLLIN | EPOLLOUT if room else EPOLLIN
+    event.events = EPOLLIN | EPOLLOUT if for_write else EPOLLIN
     event.data.u32 = index
-    channel.watched_for_write = room
+    channel.watched_for_write = for_write
     epoll_ctl(worker.epoll_fd, operation, channel.fd, &event)
 
 
@@ -249,8 +249,8 @@ cdef void lose(HttpWorker *worker, Channel *channel) noexcept nogil:
 
 cdef bint is_busy(const Channel *channel) noexcept nogil:
     cdef uint32_t i
-    for i in range(channel.exchange_count):
-        if channel.exchanges[i].under_way:
+    for i in range(channel.slot_count):
+        if channel.slots[i].under_way:
             return True
     return False
 
@@ -395,7 +395,7 @@ cdef void free_worker(HttpWorker *worker) noexcept nogil:
 
 # --- all threads ----------------------------------------------------------------------------------
 
-def dialled(str address):
+def connect_to(str address):
     """Return a socket connected to `host:port`, `[IPv6]:port` or `unix:path`; OSError if not."""
     if address.startswith("unix:"):
         found = socket.socket(socket.AF_UNIX)
@@ -456,7 +456,7 @@ cdef class Team:
         for request in requests:
             self.aim.requests.push_back(string(<const char *> request, len(request)))
         self.aim.address_size = sizeof(sockaddr_storage)
-        with dialled(address) as probe:
+        with connect_to(address) as probe:
             getpeername(
                 probe.fileno(), <sockaddr *> &self.aim.address, &self.aim.address_size
             )

@@ -17,6 +17,8 @@ class LoadResult(NamedTuple):
     records_by_second: list[int]
     load_cpu_s: float
     threads: int
+    writer_cpu_s: float = ...
+    process_cpu_s: float = ...
 
 @disjoint_base
 class Latencies:

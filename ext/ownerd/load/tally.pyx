@@ -29,13 +29,17 @@ STATUS_NAMES = (
 
 LoadResult = namedtuple(
     "LoadResult",
-    "seconds calls records decisions outcomes errors latency records_by_second load_cpu_s threads",
+    "seconds calls records decisions outcomes errors latency records_by_second load_cpu_s threads "
+    "writer_cpu_s process_cpu_s",
+    defaults=(0.0, 0.0),
 )
 LoadResult.__doc__ = """What a load measured in `seconds`, after its warm-up.
 
 `calls` were answered with OK and decided `records`; `decisions` and `outcomes` count the answers by
 name, `errors` the other answers by gRPC status; `latency` is a Latencies of the calls. `load_cpu_s`
-is what the load's own `threads` used."""
+is what the load's own `threads` used. Where the load ran in the engine's process, `writer_cpu_s` is
+what its writer thread used in the same span and `process_cpu_s` the whole process: without
+`load_cpu_s` that is the engine's, its background threads included."""
 
 
 # --- latencies ------------------------------------------------------------------------------------

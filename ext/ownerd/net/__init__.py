@@ -1,4 +1,4 @@
 """The native dial listener: HTTP/2, TLS, authentication; and the bridge from asyncio to the engine.
 
-Uses every room to its left.
+Uses every folder to its left.
 """

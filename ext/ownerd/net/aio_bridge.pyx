@@ -20,7 +20,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 
-from ownerd.access.denials cimport denials_add_call
+from ownerd.access.refusals cimport refusals_add_call
 from ownerd.access.table cimport Access, Identity, access_admits
 from ownerd.api.dial_call cimport (
     CALL_CLAIM_BATCH, CALL_KIND_COUNT, CALL_REPORT_BATCH, DialCall, call_clear, call_init,
@@ -191,8 +191,8 @@ cdef class AioBridge:
             return True
         if task.code == PERMISSION_DENIED:
             host = peer_host(peer()).encode()
-            denials_add_call(
-                &self.access.core.denials, &identity.principal.id,
+            refusals_add_call(
+                &self.access.core.refusals, &identity.principal.id,
                 slice_of(<const char *> host, len(host)), call,
             )
         return False

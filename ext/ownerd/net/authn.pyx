@@ -12,7 +12,7 @@ from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcmp, memcpy, memset, strlen, strncmp
 
-from ownerd.access.denials cimport REFUSED_UNAUTHENTICATED, denials_add, denials_add_call
+from ownerd.access.refusals cimport refusals_add, refusals_add_call
 from ownerd.access.table cimport (
     DIGEST_BYTES, AccessTable, Principal, access_admits, access_by_name, access_by_token,
     access_table,
@@ -164,8 +164,8 @@ cdef const Principal *identified(Stream *stream) noexcept nogil:
         NO_CREDENTIALS if stream.credential == CREDENTIAL_NONE else TOKEN_NOT_VALID,
     )
     action = grpc_call_name(stream.target)
-    denials_add(
-        &stream.loop.access.denials, REFUSED_UNAUTHENTICATED, slice_of("", 0),
+    refusals_add(
+        &stream.loop.access.refusals, stream.call.task.code, slice_of("", 0),
         peer_of(stream, peer), slice_of(action, strlen(action)), empty_slice(), empty_slice(),
     )
     return NULL
@@ -189,8 +189,8 @@ cdef bint access_lets_in(Stream *stream) noexcept nogil:
     if access_admits(principal, &stream.call):
         return True
     if stream.call.task.code == PERMISSION_DENIED:
-        denials_add_call(
-            &stream.loop.access.denials, &principal.id, peer_of(stream, peer), &stream.call
+        refusals_add_call(
+            &stream.loop.access.refusals, &principal.id, peer_of(stream, peer), &stream.call
         )
     return False
 

@@ -171,7 +171,7 @@ cdef void stop_listening(Loop *loop) noexcept nogil:
 
 
 cdef void pause_listening(Loop *loop) noexcept nogil:
-    """Leave new connections with the system for a moment: there is no room for them here."""
+    """Leave new connections with the system for a moment: there is no place for them here."""
     stop_listening(loop)
     loop.listening_paused = True
     loop.resume_ns = loop.now_ns + ACCEPT_PAUSE_MS * NS_PER_MS
@@ -189,7 +189,7 @@ cdef uint64_t open_count(Loop *loop) noexcept nogil:
 
 
 cdef bint accept_one(Loop *loop, Socket listening) noexcept nogil:
-    """Accept and hand out one connection; False if there is none, or no room for one."""
+    """Accept and hand out one connection; False if there is none, or no place for one."""
     cdef int one = 1
     cdef Loop *peer
     cdef Socket accepted = listening
@@ -198,7 +198,7 @@ cdef bint accept_one(Loop *loop, Socket listening) noexcept nogil:
         return False
     accepted.fd = accept4(listening.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
     if accepted.fd < 0:
-        # EMFILE and its like: what waits is accepted when there is room again.
+        # EMFILE and its like: what waits is accepted when there is a place again.
         if errno != EAGAIN and errno != EINTR and errno != ECONNABORTED:
             pause_listening(loop)
         return False
@@ -295,7 +295,7 @@ cdef int patience_ms(Loop *loop) noexcept nogil:
 
 cdef void wake_up(Loop *loop) noexcept nogil:
     cdef epoll_event events[EVENTS]
-    cdef bint mail = False
+    cdef bint is_inbox = False
     cdef int i
     cdef int64_t before_ns = loop.now_ns
     cdef int count = epoll_wait(
@@ -307,11 +307,11 @@ cdef void wake_up(Loop *loop) noexcept nogil:
     count_add(&loop.counts.wakeups, 1)
     loop.handshakes_left = HANDSHAKES
     for i in range(count):
-        mail |= events[i].data.ptr == NULL
+        is_inbox |= events[i].data.ptr == NULL
         take_event(loop, &events[i])
     read_unread(loop)
     submit_ready(loop)
-    if mail:
+    if is_inbox:
         take_inbox(loop)
     write_marked(loop)
     if loop.listening_paused and loop.now_ns >= loop.resume_ns:

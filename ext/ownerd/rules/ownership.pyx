@@ -63,22 +63,22 @@ cdef void _assert_hold(const Hold *hold, int64_t now_ns) noexcept nogil:
 
 
 cdef void _assert_ruled(
-    const Hold *before, const Hold *hold, const Ruling *ruling, uint32_t campaign, bint refused,
+    const Hold *before, const Hold *hold, const Ruling *ruling, uint32_t campaign, bint denied,
     int64_t now_ns,
 ) noexcept nogil:
-    """What holds after a claim as after an attempt."""
+    """What holds after a claim as after an attempt, where denied is called rejected."""
     _assert_hold(hold, now_ns)
     assert_that(hold.event_seq == before.event_seq, "a decision is no event of the list")
     assert_that(ruling.changed or _same(before, hold), "what has not changed is the same")
     assert_that(
-        refused == _held_by_another(before, campaign, now_ns),
-        "whom another campaign's hold stands against is refused, and nobody else (R1)",
+        denied == _held_by_another(before, campaign, now_ns),
+        "whom another campaign's hold stands against is denied, and nobody else (R1)",
     )
-    if refused:
-        assert_that(not ruling.changed, "who is refused changes nothing")
+    if denied:
+        assert_that(not ruling.changed, "who is denied changes nothing")
         assert_that(
             ruling.holder.kind != NOBODY and ruling.holder.campaign != campaign,
-            "who is refused is told whose hold it is",
+            "who is denied is told whose hold it is",
         )
     else:
         assert_that(ruling.holder.kind == NOBODY, "nobody stands in the way")

@@ -1,4 +1,4 @@
-"""C interface of capacity: what the store still has room for."""
+"""C interface of capacity: how much may still be written."""
 
 from libc.stdint cimport int64_t, uint64_t
 
@@ -13,7 +13,7 @@ cdef enum Capacity:                   # each includes those before it
 
 
 cdef inline bint is_full(int code) noexcept nogil:
-    """Tell whether an LMDB error means that nothing was written for want of room."""
+    """Tell whether an LMDB error means that nothing was written for want of space."""
     return code == MDB_MAP_FULL or code == MDB_TXN_FULL
 
 

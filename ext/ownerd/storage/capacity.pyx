@@ -1,8 +1,8 @@
 """Capacity in a map and on the disk: grants are refused before the store is full.
 
 LMDB needs free pages even to delete (copy on write), so a reserve is kept: grants may not touch
-it, attempts may use half of it, and the rest is for releases and maintenance, which make room
-again. What is journaled and not yet flushed will need room in the record tree: that much is
+it, attempts may use half of it, and the rest is for releases and maintenance, which free space
+again. What is journaled and not yet flushed will need space in the record tree: that much is
 promised, and counts as used there. The data file's blocks are reserved on the disk ahead of need,
 so that a full disk shows here, where nothing is lost, and not as a failed commit. Any thread.
 """
@@ -116,11 +116,11 @@ cdef Capacity environment_capacity(
     Environment *environment, uint64_t reserve_bytes, uint64_t promised_bytes, int64_t now_ns
 ) noexcept nogil:
     """Tell what may still be written; asked before each group."""
-    cdef Capacity room
+    cdef Capacity capacity
     environment.guard.lock()
-    room = measure(environment, reserve_bytes, promised_bytes, now_ns)
+    capacity = measure(environment, reserve_bytes, promised_bytes, now_ns)
     environment.guard.unlock()
-    return room
+    return capacity
 
 
 cdef Capacity measure(

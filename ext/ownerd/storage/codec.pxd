@@ -11,7 +11,7 @@ cdef enum:
     VALUE_BYTES = 40                  # longest record value, without its checksum
     CHECKSUM_BYTES = 4                # the checksum that ends every stored value
 
-# `value` has room for the checksum behind its `size` bytes.
+# `value` has space for the checksum behind its `size` bytes.
 cdef void row_add_checksum(Slice key, char *value, size_t size) noexcept nogil
 # The checksum is cut off, whether it is right or not.
 cdef bint row_verify(const MDB_val *key, MDB_val *value) noexcept nogil

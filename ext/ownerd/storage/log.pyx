@@ -6,8 +6,8 @@ nothing is left of the record) and a checksum, the CRC-32C of key and value. Sta
 to replay rows in order, as often as one likes, gives the same records.
 
 A large group is cut into parts of a few pages each, whose keys have the part's number behind the
-revision: LMDB then always finds room for them among pages that were freed, which need to be side by
-side for one value.
+revision: LMDB then always finds space for them among pages that were freed, which need to be side
+by side for one value.
 
 Invariant: every revision has its rows in the journal, from the first on without a gap, until the
 tree has flushed it.

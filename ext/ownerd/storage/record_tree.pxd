@@ -35,9 +35,9 @@ cdef cppclass Tree:
     bint reading
     mutex writing                     # held over a whole step, by whoever does it
     uint64_t step_records             # how many records a step may write
-    uint64_t step_bytes               # what that takes at most; 0: whatever there is room for
+    uint64_t step_bytes               # what that takes at most; 0: whatever there is capacity for
     uint64_t reserve_bytes
-    atomic[bint] out_of_space         # the last step found no room
+    atomic[bint] out_of_space         # the last step found no space
 
 # Asked before each of several steps: how long it may take, beside its commit; or to stop here.
 cdef enum:
@@ -52,7 +52,7 @@ cdef inline uint64_t tree_flushed(const Tree *tree) noexcept nogil:
 
 
 cdef inline bint is_out_of_space(const Tree *tree) noexcept nogil:
-    """Tell whether the last step found no room, or somebody said that there is none; any thread."""
+    """Tell whether the last step found no space, or somebody said so; any thread."""
     return tree.out_of_space.load()
 
 
@@ -95,5 +95,5 @@ cdef uint64_t tree_step_begin(Tree *tree) noexcept nogil
 cdef int tree_step_end(Tree *tree, int code) noexcept nogil
 cdef int64_t tree_rows(Tree *tree, MDB_txn *txn) noexcept nogil
 cdef int tree_put_state(Tree *tree, MDB_txn *txn, uint64_t flushed_revision) noexcept nogil
-# Before the first step that others may wait for; until then a step takes what room there is.
+# Before the first step that others may wait for; until then a step takes what capacity there is.
 cdef void tree_limit_steps(Tree *tree, uint64_t reserve_bytes) noexcept nogil

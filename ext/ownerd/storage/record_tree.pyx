@@ -10,7 +10,7 @@ Invariants:
   step, or be cut off by a crash: what it has written already is only written again.
 - Only one thread writes at a time (`tree_step_begin` to `tree_step_end`), and no write changes what
   anybody is answered.
-- A step writes no more than there is room for, nor more than the reserve takes.
+- A step writes no more than there is capacity for, nor more than the reserve takes.
 """
 
 from libc.string cimport memcpy, memset
@@ -205,13 +205,13 @@ cdef uint64_t records_allowed(Tree *tree) noexcept nogil:
 
 
 cdef uint64_t tree_step_begin(Tree *tree) noexcept nogil:
-    """Wait for the turn at writing; return how many records may be written, 0: there is no room."""
+    """Wait for the turn at writing; return how many records may be written, 0: no capacity."""
     tree.writing.lock()
     return records_allowed(tree)
 
 
 cdef int tree_step_end(Tree *tree, int code) noexcept nogil:
-    """Give the turn away; tell a lack of room, which is waited out, from what ends the store."""
+    """Give the turn away; tell a lack of space, which is waited out, from what ends the store."""
     tree.writing.unlock()
     tree.out_of_space.store(is_full(code))
     return MDB_SUCCESS if is_full(code) else code

@@ -243,7 +243,7 @@ cdef bint _replay_row(Store *store, TableCursor *scan, uint64_t revision) except
 
 
 cdef int64_t next_step(void *store) noexcept nogil:
-    """Flush in few steps, until there is no room."""
+    """Flush in few steps, until there is no space."""
     return STOP_STEPPING if is_out_of_space((<Store *> store).tree) else FLUSH_STEP_NS
 
 

@@ -25,7 +25,7 @@ cdef cppclass Store:
     StateRow state                    # as committed
     uint64_t next_entry               # as of the open transaction, like the next one
     uint32_t next_list
-    uint64_t reserve_bytes            # room that is kept for releases and maintenance
+    uint64_t reserve_bytes            # capacity that is kept for releases and maintenance
     int lock_fd
     LiveStore live
 

@@ -151,7 +151,7 @@ cdef int store_trim(Store *store, int64_t now_ns) noexcept nogil:
 cdef Capacity store_capacity(Store *store, int64_t now_ns) noexcept nogil:
     """Tell what may still be written; asked before each group.
 
-    What the memtables hold is promised room in the tree.
+    What the memtables hold is promised capacity in the tree.
     """
     cdef uint64_t promised = memtables_growth(&store.memtables) * SPLIT_PAGES
     return min(

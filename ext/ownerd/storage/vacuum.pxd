@@ -40,7 +40,7 @@ cdef void vacuum_begin(Vacuum *vacuum, Store *store, const VacuumTarget *target)
 cdef bint vacuum_goes_on(Vacuum *vacuum, Catalog *catalog) noexcept nogil
 # Spans that had ended by then may be dropped; asked anew whenever steps follow.
 cdef int64_t vacuum_horizon(Vacuum *vacuum, Catalog *catalog, int64_t now_ns) noexcept nogil
-# A commit of its own. 0, also if there was no room for it; or an error that ends the store.
+# A commit of its own. 0, also if there was no space for it; or an error that ends the store.
 cdef int vacuum_finish(
     Vacuum *vacuum, Store *store, uint64_t vacuum_round, int64_t now_ns
 ) noexcept nogil

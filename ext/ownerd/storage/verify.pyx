@@ -1,10 +1,10 @@
-"""Walks a whole store that no server has open, and says what is damaged.
+"""Reads a whole store that no server has open, and says what is damaged.
 
-Checks that every table can be walked to its end, in key order and with as many rows as LMDB counts;
+Checks that every table can be read to its end, in key order and with as many rows as LMDB counts;
 that every row carries the checksum it was written with; that flushed records belong to a list and a
 campaign that exist; and that the journal can be replayed and has no gap. Read-only.
 
-LMDB trusts its pages: a torn file can end the process with SIGBUS or SIGSEGV while it is walked.
+LMDB trusts its pages: a torn file can end the process with SIGBUS or SIGSEGV while it is read.
 Run this in a process of its own (`ownerd verify` does).
 """
 
@@ -42,7 +42,7 @@ cdef cppclass Finding:
     uint64_t rows
     uint64_t damaged
     vector[string] keys               # of the first damaged rows
-    int error                         # what ended the walk, or MDB_NOTFOUND at its proper end
+    int error                         # what ended the scan, or MDB_NOTFOUND at its proper end
 
 
 # What the catalog says, for the tables that refer to it.
@@ -148,7 +148,7 @@ cdef void scan_table(
         finding.error = lmdb.cursor_get(cursor, &key, &value, MDB_NEXT)
     lmdb.cursor_close(cursor)
     if lmdb.stat(txn, table, &stat) == MDB_SUCCESS and stat.ms_entries > finding.rows:
-        finding.damaged += stat.ms_entries - finding.rows   # rows that no walk comes to
+        finding.damaged += stat.ms_entries - finding.rows   # rows that no scan comes to
 
 
 cdef RowCheck check_of(bytes name, bint in_tree):
@@ -186,7 +186,7 @@ cdef MDB_env *open_environment(str path) except NULL:
 
 
 cdef list scan_environment(str path, names, bint in_tree, Known *known):
-    """Walk an environment's tables, in an order in which what is referred to comes first."""
+    """Check an environment's tables, in an order in which what is referred to comes first."""
     cdef MDB_env *env = open_environment(path)
     cdef MDB_txn *txn
     cdef MDB_dbi table
@@ -215,7 +215,7 @@ cdef list scan_environment(str path, names, bint in_tree, Known *known):
 
 
 cdef tuple _details(Finding *finding):
-    """Return the keys of the first damaged rows, and what ended the walk early, or None."""
+    """Return the keys of the first damaged rows, and what ended the scan early, or None."""
     keys = [finding.keys[i].data()[:finding.keys[i].size()] for i in range(finding.keys.size())]
     ended = None if finding.error == MDB_NOTFOUND else lmdb.strerror(finding.error).decode()
     return keys, ended
@@ -237,9 +237,9 @@ cdef object pair_fault(Known *known):
 
 
 def verify(directory):
-    """Walk the store in `directory`; return a list of (table, rows, damaged, keys, error).
+    """Check the store in `directory`; return a list of (table, rows, damaged, keys, error).
 
-    `keys` are those of the first damaged rows, `error` says what ended a walk before its end or
+    `keys` are those of the first damaged rows, `error` says what ended a scan before its end or
     what is wrong with the whole, or is None. Nothing is changed.
 
     Raises:

@@ -26,7 +26,7 @@ Metadata = tuple[tuple[str, str], ...]
 # What a header can hold. Checked here, since gRPC would quote what it refuses in its exception.
 _TOKEN = re.compile(r"[!-~]+")
 # A file that changed so lately may change once more without another stamp.
-_SETTLED_NS = 2_000_000_000
+_STEADY_NS = 2_000_000_000
 
 # Where distributions keep the CAs that the machine trusts.
 _SYSTEM_ROOTS = (
@@ -101,8 +101,8 @@ class TokenFile:
         with self._path.open("rb") as file:
             found = os.fstat(file.fileno())
             content = file.read(FILE_LIMIT_BYTES).decode("ascii", "replace")
-        is_settled = abs(time.time_ns() - found.st_ctime_ns) > _SETTLED_NS
-        return (_stamp(found) if is_settled else None), _bearer(content, str(self._path))
+        is_steady = abs(time.time_ns() - found.st_ctime_ns) > _STEADY_NS
+        return (_stamp(found) if is_steady else None), _bearer(content, str(self._path))
 
 
 def _stamp(found: os.stat_result) -> tuple[int, ...]:

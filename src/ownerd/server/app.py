@@ -28,12 +28,12 @@ from ownerd.server.admin.context import AdminContext
 from ownerd.server.alarms import AlarmBoard
 from ownerd.server.authn import Authenticator
 from ownerd.server.config import Settings
-from ownerd.server.denial_audit import DenialAudit
 from ownerd.server.errors import PermissionDenied
 from ownerd.server.grpc_listener import GrpcioListener, Listener, stop_all
 from ownerd.server.metrics import Metrics
 from ownerd.server.metrics_http import MetricsServer
 from ownerd.server.principals import ITSELF, Principals
+from ownerd.server.refusal_audit import RefusalAudit
 from ownerd.server.workers import Workers
 from ownerd.v1 import admin_pb2
 
@@ -193,10 +193,10 @@ class _Server:
         self._bridge.attach(self._loop)
         self._workers = Workers()
         self._authenticator = Authenticator(self._access, self._engine)
-        self._denials = DenialAudit(self._engine, self._access, self._workers)
+        self._refusals = RefusalAudit(self._engine, self._access, self._workers)
         self._alarms = AlarmBoard()
         self._metrics = Metrics(self._engine, self._alarms.up)
-        self._metrics.watch_refusals(self._denials.counts)
+        self._metrics.watch_refusals(self._refusals.counts)
         self._health = health.HealthServicer()
         self._listeners = [self._dial_listener(), self._admin_listener()]
 
@@ -276,7 +276,7 @@ class _Server:
         self._watching = asyncio.create_task(watch.run())
 
     def _may_scrape(self, authorization: str | None, names: Sequence[str], peer: str) -> None:
-        """Turn away whoever may not see the metrics; on a thread of the page.
+        """Refuse whoever may not see the metrics; on a thread of the page.
 
         Raises:
             Unauthenticated, PermissionDenied, RateLimited
@@ -333,7 +333,7 @@ class _Server:
         """Return the exit code that the first reason to stop asks for."""
         background = [
             asyncio.create_task(self._finish_counts()),
-            asyncio.create_task(self._denials.watch()),
+            asyncio.create_task(self._refusals.watch()),
         ]
         broken = [asyncio.create_task(listener.failed()) for listener in self._listeners]
         asked = asyncio.create_task(self._asked.wait())
@@ -373,7 +373,7 @@ class _Server:
         patience_s = _LAST_WORDS_S if self._failed.is_set() else self._settings.drain_timeout_s
         answered = await self._all_answered(patience_s)
         if not self._failed.is_set():
-            await self._denials.tell_rest()
+            await self._refusals.tell_rest()
         await stop_all(self._listeners, _LAST_WORDS_S if answered else 0)
         if not answered:
             log.error("calls_left_unanswered", at_once=self._hurried.is_set())

@@ -25,7 +25,7 @@ _CERTIFICATE = "x509_pem_cert"
 
 
 class Authenticator:
-    """Tells callers apart, and remembers those that it turned away.
+    """Tells callers apart, and remembers those that it refused.
 
     Args:
         access: the table of those who are known.
@@ -41,7 +41,7 @@ class Authenticator:
         """Return who makes a gRPC call.
 
         Raises:
-            Unauthenticated: nobody who is known; it is counted as turned away.
+            Unauthenticated: nobody who is known; it is counted as refused.
         """
         if self._anybody is not None:
             return self._anybody
@@ -60,7 +60,7 @@ class Authenticator:
             what: what is asked for, for the audit.
 
         Raises:
-            Unauthenticated: nobody who is known; it is counted as turned away.
+            Unauthenticated: nobody who is known; it is counted as refused.
         """
         if self._anybody is not None:
             return self._anybody
@@ -69,7 +69,7 @@ class Authenticator:
 
     def refused(self, error: PermissionDenied, peer: str, method: str) -> None:
         """Remember that somebody known lacked a right."""
-        self._access.add_denial(PERMISSION, error.principal_id, peer_host(peer), method)
+        self._access.add_refusal(PERMISSION, error.principal_id, peer_host(peer), method)
 
     def spend(self, identity: Identity) -> None:
         """Take an admin call out of the caller's rate limit.
@@ -87,14 +87,14 @@ class Authenticator:
         peer: Callable[[], str],
         what: str,
     ) -> Identity:
-        """Return whose token it is, without one whose certificate; or turn the caller away."""
+        """Return whose token it is, without one whose certificate; or refuse the caller."""
         if headers:
             identity = self._by_token(headers)
         else:
             known = (self._access.by_name(name) for name in names)
             identity = next((each for each in known if each is not None), None)
         if identity is None:
-            self._access.add_denial(UNAUTHENTICATED, "", peer_host(peer()), what)
+            self._access.add_refusal(UNAUTHENTICATED, "", peer_host(peer()), what)
             raise Unauthenticated(given=bool(headers))
         return identity
 

@@ -143,7 +143,7 @@ def show_config(
 
 @app.command
 def verify(data: Path) -> int:
-    """Walk a store that no server has open and say whether it is sound.
+    """Check a store that no server has open and say whether it is sound.
 
     Every row's checksum is checked. Exit code 6 and a line that says what is damaged, if any is.
 

@@ -251,7 +251,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     reserve_bytes: Annotated[
         int,
         _about(
-            "Room kept for releases: grants are refused when less is free in the map or on the "
+            "Capacity kept for releases: grants are refused when less is free in the map or on the "
             "disk. At most a quarter of map_bytes is kept.",
             f"{sizes.ALLOWED}; from 64KiB to 64GiB",
             ge=64 << 10,
@@ -261,15 +261,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     overlay_bytes: Annotated[
         int,
         _about(
-            "Memory for records that are not settled yet; more makes settling cheaper, and a start "
-            "after a crash longer.",
+            "Memory for records that are not flushed yet (the memtables); more makes flushing "
+            "cheaper, and a start after a crash longer.",
             f"{sizes.ALLOWED}; from 8MiB to 16GiB",
             ge=8 << 20,
             le=16 << 30,
         ),
     ] = 112 << 20
     verify_at_start: Annotated[
-        bool, _about("Whether serve walks the whole store before it answers from it.", "yes or no")
+        bool,
+        _about(
+            "Whether serve reads and checks the whole store before it answers from it.", "yes or no"
+        ),
     ] = True
     queue_limit: Annotated[
         int,
@@ -283,7 +286,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     settle_interval_s: Annotated[
         float,
         _about(
-            "Seconds between two rounds of dropping expired records.",
+            "Seconds between two vacuums of everything, which drop expired records.",
             "a number of seconds from 1 to 86,400",
             ge=1,
             le=86_400,

@@ -41,7 +41,7 @@ _COUNTERS = (
     ("records", "ownerd_dial_records", "Records decided by dial calls."),
     ("groups", "ownerd_groups", "Groups of calls decided together."),
     ("changed_groups", "ownerd_commits", "Groups that changed something and were committed."),
-    ("vacuumed_records", "ownerd_settled_records", "Records rewritten or dropped by the settler."),
+    ("vacuumed_records", "ownerd_settled_records", "Records rewritten or dropped by vacuums."),
 )
 _LABELED = (
     ("decisions", "ownerd_claims", "decision", "Claims decided, by decision."),
@@ -125,7 +125,7 @@ class DialCollector(Collector):
 
 
 class RefusalCollector(Collector):
-    """How many callers were turned away, as a metric."""
+    """How many callers were refused, as a metric."""
 
     def __init__(self, counts: Mapping[str, int]) -> None:
         self._counts = counts
@@ -188,7 +188,7 @@ class Metrics:
         self.registry.register(DialCollector(stats))
 
     def watch_refusals(self, counts: Mapping[str, int]) -> None:
-        """Show how many callers were turned away, by reason."""
+        """Show how many callers were refused, by reason."""
         self.registry.register(RefusalCollector(counts))
 
     def watch_tls(self, watch: tls.Watch) -> None:

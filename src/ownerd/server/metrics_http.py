@@ -48,7 +48,7 @@ class MetricsServer:
     Args:
         registry: what the page shows.
         address: where to listen.
-        guard: turns away whoever may not see it.
+        guard: refuses whoever may not see it.
         material: for TLS; None: plaintext.
 
     Raises:

@@ -305,8 +305,8 @@ class Watch:
     async def look(self) -> None:
         """Read the files once; act on what is there for the second time, and is new."""
         found = await asyncio.to_thread(_try, read_files, self._settings)
-        settled, self._seen = found == self._seen, found
-        if settled and found != self._done:
+        steady, self._seen = found == self._seen, found
+        if steady and found != self._done:
             await self._act_on(found)
             self._done = found
         self._show_expiry()

@@ -1,6 +1,6 @@
 """`ownerd verify`: says whether a store that no server has open is sound, and what is not.
 
-The walk itself runs in a child process: LMDB trusts its pages, and walking a torn file can end the
+The check itself runs in a child process: LMDB trusts its pages, and reading a torn file can end the
 process that does it. This module is both sides: `check` is the parent, `main` the child.
 """
 
@@ -17,7 +17,7 @@ from ownerd.server import exits
 
 
 class Finding(TypedDict):
-    """What the walk over one table found."""
+    """What the check of one table found."""
 
     table: str
     rows: int
@@ -27,14 +27,14 @@ class Finding(TypedDict):
 
 
 def check(directory: str) -> int:
-    """Walk the store in a child process, print what it finds, return the exit code.
+    """Check the store in a child process, print what it finds, return the exit code.
 
     Raises:
         exits.StoreInUse: a server has the store open.
         exits.StoreFailed: there is no store, or it cannot be opened.
         exits.StoreDamaged: something in it is not as it was written.
     """
-    findings = _walk(directory)
+    findings = _findings(directory)
     _print(findings)
     _refuse_damaged(directory, findings)
     return exits.OK
@@ -42,10 +42,10 @@ def check(directory: str) -> int:
 
 def refuse_damaged(directory: str) -> None:
     """Raise as `check` does unless the store is sound; print nothing."""
-    _refuse_damaged(directory, _walk(directory))
+    _refuse_damaged(directory, _findings(directory))
 
 
-def _walk(directory: str) -> list[Finding]:
+def _findings(directory: str) -> list[Finding]:
     child = subprocess.run(
         [sys.executable, "-m", "ownerd.server.verify", directory],
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""`ownerctl audit`: who changed what, when and why, and who was turned away (R21)."""
+"""`ownerctl audit`: who changed what, when and why, and who was refused (R21)."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -45,7 +45,7 @@ def audit(
     principal: Annotated[str, Parameter(help="Only by this principal.")] = "",
     action: Annotated[str, Parameter(help="Only this action, as the ACTION column has it.")] = "",
     refused: Annotated[
-        bool, Parameter(negative="", help="Only what callers were turned away from.")
+        bool, Parameter(negative="", help="Only what callers were refused.")
     ] = False,
     since: Annotated[
         Instant | None, Parameter(help="Only since then: 2h ago (2h), or an RFC 3339 time.")
@@ -62,7 +62,7 @@ def audit(
     ] = False,
     session: InSession,
 ) -> Exit:
-    """Show the changes that were made, and who was turned away, newest first.
+    """Show the changes that were made, and who was refused, newest first.
 
     `-o jsonl --limit 0` exports everything, one JSON object a line; with --follow for ever.
     """
@@ -133,7 +133,7 @@ def entry_row(entry: pb.AuditEntry) -> Row:
 
 
 def _refusal(entry: pb.AuditEntry) -> str | None:
-    """Return why the caller was turned away; None if it was not."""
+    """Return why the caller was refused; None if it was not."""
     if not entry.refusal:
         return None
     return REFUSALS.get(entry.refusal, f"refusal {entry.refusal}")

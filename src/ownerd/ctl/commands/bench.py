@@ -113,7 +113,7 @@ class DialSecurity(NamedTuple):
         tls: whether to speak TLS; the rest counts only then.
         ca_pem: CAs of the server's certificate; None: those that the system trusts.
         certificate_pem, key_pem: the load's own certificate, and its key; None: none.
-        server_name: what the server's certificate must be for; empty: the host that is dialled.
+        server_name: what the server's certificate must be for; empty: the host in the address.
     """
 
     token: str = ""

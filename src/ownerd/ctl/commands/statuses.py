@@ -20,7 +20,7 @@ COLUMNS = (
     Column("map_bytes", "Store may grow to", Kind.BYTES),
     Column("disk_free_bytes", "Disk free", Kind.BYTES),
     Column("queue_depth", "Queued dials", Kind.COUNT),
-    Column("unsettled_event_count", "Events to settle", Kind.COUNT),
+    Column("unsettled_event_count", "Events to vacuum", Kind.COUNT),
     Column("alarms", "Alarms", Kind.TEXTS, absent="none"),
     Column("alarm_messages", "", Kind.TEXTS),
 )

@@ -1,22 +1,21 @@
-"""Callers that were turned away: counted for the metrics, told to the log and the audit (R21).
+"""Callers that were refused: counted for the metrics, told to the log and the audit (R21).
 
 Whoever tries often must not fill the disk with it: for each caller an entry at once, a few more,
 then one a minute; for all strangers together, and for all who are known, six a minute once a
 hundred are written. What is held back is added up, and told with the next entry. While the store
-keeps its last room for releases nothing is written at all.
+keeps its last capacity for releases nothing is written at all.
 
 Runs on the event loop's thread; the writes block a worker thread.
 """
 
 import asyncio
 import json
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import structlog
 
-from ownerd.native import PERMISSION, UNAUTHENTICATED, Access, Engine, Refused
+from ownerd.native import PERMISSION, UNAUTHENTICATED, Access, Engine, RateLimiter, Refused
 from ownerd.server.principals import ANONYMOUS
-from ownerd.server.rate_limiter import RateLimiter
 from ownerd.server.workers import Workers
 from ownerd.v1 import admin_pb2
 
@@ -27,7 +26,12 @@ _OF_ALL = (100, 10.0)
 _MOST_KINDS = 1_000
 _MOST_AT_END = 50
 
+# By the code of the refusal: what metrics and log call it, and the audit.
 REASONS = {UNAUTHENTICATED: "unauthenticated", PERMISSION: "permission_denied"}
+_NUMBERS = {
+    UNAUTHENTICATED: admin_pb2.REFUSAL_UNAUTHENTICATED,
+    PERMISSION: admin_pb2.REFUSAL_PERMISSION_DENIED,
+}
 
 log = structlog.get_logger("ownerd.refusals")
 
@@ -35,7 +39,7 @@ log = structlog.get_logger("ownerd.refusals")
 class Kind(NamedTuple):
     """What makes two refusals the same."""
 
-    refusal: int
+    code: int
     principal_id: str
     peer: str
     action: str
@@ -50,8 +54,8 @@ class _Held:
         self.list_id = self.campaign_id = ""
 
 
-class DenialAudit:
-    """What becomes of callers that were turned away.
+class RefusalAudit:
+    """What becomes of callers that were refused.
 
     Args:
         engine: whose audit they are told to.
@@ -66,7 +70,7 @@ class DenialAudit:
         self._held: dict[Kind, _Held] = {}
         self._beyond = 0
         # Strangers who try often must not keep it quiet what somebody known was refused.
-        self._of_all = {refusal: RateLimiter(*_OF_ALL) for refusal in REASONS}
+        self._of_all = {code: RateLimiter(*_OF_ALL) for code in REASONS}
         self.counts = dict.fromkeys((*REASONS.values(), "not_told_apart"), 0)
 
     async def watch(self) -> None:
@@ -81,7 +85,7 @@ class DenialAudit:
         self._fetch()
         self._forget_the_quiet(now_s)
         for kind, held in self._untold():
-            limiters = held.limiter, self._of_all[kind.refusal]
+            limiters = held.limiter, self._of_all[kind.code]
             if all(limiter.allows(now_s) for limiter in limiters):
                 if not await self._tell(kind, held):
                     return
@@ -101,12 +105,12 @@ class DenialAudit:
                 return
 
     def _fetch(self) -> None:
-        rows, beyond = self._access.take_denials()
+        rows, beyond = self._access.take_refusals()
         self._beyond += beyond
         self.counts["not_told_apart"] += beyond
-        for refusal, principal_id, peer, action, list_id, campaign_id, count in rows:
-            self.counts[REASONS[refusal]] += count
-            kind = Kind(refusal, principal_id, peer, action)
+        for code, principal_id, peer, action, list_id, campaign_id, count in rows:
+            self.counts[REASONS[code]] += count
+            kind = Kind(code, principal_id, peer, action)
             if kind not in self._held and len(self._held) >= _MOST_KINDS:
                 self._beyond += count
                 continue
@@ -128,7 +132,7 @@ class DenialAudit:
             del self._held[kind]
 
     async def _tell(self, kind: Kind, held: _Held) -> bool:
-        """Write one entry; False if there is no room for it."""
+        """Write one entry; False if there is no capacity for it."""
         count, held.count = held.count, 0
         beyond, self._beyond = self._beyond, 0
         note = _note(kind, held, beyond)
@@ -141,7 +145,7 @@ class DenialAudit:
             return False
         log.warning(
             "turned_away",
-            reason=REASONS[kind.refusal],
+            reason=REASONS[kind.code],
             principal=kind.principal_id or ANONYMOUS,
             peer=kind.peer,
             action=kind.action,
@@ -160,6 +164,6 @@ def _note(kind: Kind, held: _Held, beyond: int) -> bytes:
         list_id=held.list_id,
         campaign_ids=[held.campaign_id] if held.campaign_id else [],
         detail=json.dumps(detail),
-        refusal=cast(admin_pb2.Refusal, kind.refusal),
+        refusal=_NUMBERS[kind.code],
     )
     return entry.SerializeToString(deterministic=True)

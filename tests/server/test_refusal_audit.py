@@ -1,4 +1,4 @@
-"""How callers that were turned away are told: at once, then less often, and none is forgotten."""
+"""How callers that were refused are told: at once, then less often, and none is forgotten."""
 
 import asyncio
 import json
@@ -8,8 +8,7 @@ import pytest
 
 from ownerd.access.table import PERMISSION, UNAUTHENTICATED, Access
 from ownerd.engine.engine import Refused
-from ownerd.server.denial_audit import DenialAudit
-from ownerd.server.rate_limiter import RateLimiter
+from ownerd.server.refusal_audit import RefusalAudit
 from ownerd.v1 import admin_pb2
 
 EXHAUSTED = 8
@@ -49,21 +48,23 @@ def access() -> Access:
 
 
 @pytest.fixture
-def refusals(audit: Audit, access: Access) -> DenialAudit:
-    return DenialAudit(audit, access, audit)  # type: ignore[arg-type]
+def refusals(audit: Audit, access: Access) -> RefusalAudit:
+    return RefusalAudit(audit, access, audit)  # type: ignore[arg-type]
 
 
-def look(refusals: DenialAudit, now_s: float) -> None:
+def look(refusals: RefusalAudit, now_s: float) -> None:
     asyncio.run(refusals.look(now_s))
 
 
 def strangers(access: Access, count: int, first: int = 0) -> None:
     for number in range(first, first + count):
-        access.add_denial(UNAUTHENTICATED, "", f"ipv4:10.0.{number // 256}.{number % 256}", "Claim")
+        access.add_refusal(
+            UNAUTHENTICATED, "", f"ipv4:10.0.{number // 256}.{number % 256}", "Claim"
+        )
 
 
 def test_one_caller_is_told_at_once_then_once_a_minute(
-    refusals: DenialAudit, access: Access, audit: Audit
+    refusals: RefusalAudit, access: Access, audit: Audit
 ) -> None:
     for second in range(600):
         strangers(access, 1)
@@ -74,7 +75,7 @@ def test_one_caller_is_told_at_once_then_once_a_minute(
 
 
 def test_all_strangers_together_are_told_in_bounded_number(
-    refusals: DenialAudit, access: Access, audit: Audit
+    refusals: RefusalAudit, access: Access, audit: Audit
 ) -> None:
     for second in range(120):
         strangers(access, 60, first=60 * second)
@@ -86,18 +87,18 @@ def test_all_strangers_together_are_told_in_bounded_number(
 
 
 def test_strangers_do_not_keep_it_quiet_what_somebody_known_was_refused(
-    refusals: DenialAudit, access: Access, audit: Audit
+    refusals: RefusalAudit, access: Access, audit: Audit
 ) -> None:
     for second in range(10):
         strangers(access, 60, first=60 * second)
         look(refusals, float(second))
-    access.add_denial(PERMISSION, "insider", "ipv4:10.9.9.9", "ReleaseOwnership")
+    access.add_refusal(PERMISSION, "insider", "ipv4:10.9.9.9", "ReleaseOwnership")
     look(refusals, 11.0)
     assert audit.entries[-1][1].principal == "insider"
 
 
-def test_what_there_was_no_room_for_is_told_later(
-    refusals: DenialAudit, access: Access, audit: Audit
+def test_what_there_was_no_capacity_for_is_told_later(
+    refusals: RefusalAudit, access: Access, audit: Audit
 ) -> None:
     audit.is_full = True
     strangers(access, 10)
@@ -109,21 +110,10 @@ def test_what_there_was_no_room_for_is_told_later(
 
 
 def test_callers_that_are_quiet_again_take_no_memory(
-    refusals: DenialAudit, access: Access, audit: Audit
+    refusals: RefusalAudit, access: Access, audit: Audit
 ) -> None:
     strangers(access, 50)
     look(refusals, 0.0)
     look(refusals, 10_000.0)
     assert not refusals._held
     assert refusals.counts["unauthenticated"] == 50
-
-
-def test_a_limiter_lets_a_burst_through_and_then_keeps_its_rate() -> None:
-    limiter = RateLimiter(burst=3, interval_s=10.0)
-    let_through = []
-    for second in range(60):
-        if limiter.allows(float(second)):
-            limiter.spend(float(second))
-            let_through.append(second)
-    assert let_through == [0, 1, 2, 10, 20, 30, 40, 50]
-    assert not limiter.is_rested(79.0) and limiter.is_rested(80.0)

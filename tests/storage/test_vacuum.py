@@ -1,11 +1,12 @@
-"""The settler step by step: what happens between two of its steps is neither lost nor repeated."""
+"""Maintenance step by step: what happens between two of its steps is neither lost nor repeated."""
 
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
 
-from ownerd.base.testing import ManualClock
+from ownerd.base.testing import ManualClock, MapFullAtCommit
 from ownerd.engine.engine import CLAIM, REPORT_ATTEMPT, Engine, Policy, Refused
 from ownerd.v1 import dial_pb2
 
@@ -23,7 +24,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def engine(tmp_path: Path, clock: ManualClock) -> Iterator[Engine]:
-    """An engine whose settler is driven by hand and stops after every few dozen records."""
+    """An engine whose maintenance is driven by hand and stops after every few dozen records."""
     with Engine(
         str(tmp_path), clock, map_bytes=1 << 26, maintenance_step_ns=0, background=False
     ) as engine:
@@ -40,7 +41,7 @@ def owned(engine: Engine) -> dict[str, int]:
 
 
 def finish(engine: Engine) -> None:
-    """Settle to the end."""
+    """Maintain to the end."""
     while engine.maintain():
         pass
 
@@ -50,7 +51,7 @@ def count_of(engine: Engine, entry_id: int) -> int | None:
     return next(count for number, _, _, count, _ in engine.audit(0, 100) if number == entry_id)
 
 
-def test_r15_a_release_in_the_middle_of_a_walk_is_not_cut_from_the_log(engine: Engine) -> None:
+def test_r15_a_release_in_the_middle_of_a_vacuum_is_not_cut_from_the_log(engine: Engine) -> None:
     engine.release("list", ["A"], False)
     assert engine.maintain()
     engine.release("list", ["B"], False)
@@ -60,7 +61,7 @@ def test_r15_a_release_in_the_middle_of_a_walk_is_not_cut_from_the_log(engine: E
     assert engine.stats()["unsettled_event_count"] == 0
 
 
-def test_r12_a_duration_change_in_the_middle_of_a_walk_reaches_every_record(
+def test_r12_a_duration_change_in_the_middle_of_a_vacuum_reaches_every_record(
     engine: Engine, clock: ManualClock
 ) -> None:
     engine.release("list", ["A"], False)
@@ -73,10 +74,10 @@ def test_r12_a_duration_change_in_the_middle_of_a_walk_reaches_every_record(
     assert owned(engine) == {}
 
 
-def test_r12_what_is_prolonged_in_the_middle_of_a_walk_is_not_dropped_at_its_old_end(
+def test_r12_what_is_prolonged_in_the_middle_of_a_vacuum_is_not_dropped_at_its_old_end(
     engine: Engine, clock: ManualClock
 ) -> None:
-    """The walk does not know the second change, and by its own events all is over."""
+    """The vacuum does not know the second change, and by its own events all is over."""
     engine.update_policy("list", Policy(True, DAY_NS, None, 300 * SECOND_NS))
     while engine.stats()["vacuumed_records"] == 0:
         assert engine.maintain()
@@ -93,14 +94,14 @@ def test_r12_what_is_prolonged_in_the_middle_of_a_walk_is_not_dropped_at_its_old
 
 
 @pytest.mark.parametrize("steps", [0, 1, 5, 1_000])
-def test_r15_the_count_is_the_same_however_far_settling_is(engine: Engine, steps: int) -> None:
+def test_r15_the_count_is_the_same_however_far_the_vacuum_is(engine: Engine, steps: int) -> None:
     entry_id = engine.release("list", ["A"], False).entry_id
     for _ in range(steps):
         engine.maintain()
     assert engine.count_released(entry_id) == RECORD_COUNT // 2
 
 
-def test_r15_a_release_that_nobody_counted_is_counted_by_settling(engine: Engine) -> None:
+def test_r15_a_release_that_nobody_counted_is_counted_by_the_vacuum(engine: Engine) -> None:
     first = engine.release("list", ["A"], False).entry_id
     second = engine.release("list", None, False).entry_id
     assert engine.pending_counts() == [first, second]
@@ -143,7 +144,31 @@ def test_r15_deleting_the_list_does_not_take_the_count_of_its_release(
     assert engine.stats()["unsettled_event_count"] == 0
 
 
-def test_lists_deleted_while_others_are_buried_all_go(engine: Engine) -> None:
+def test_r15_a_commit_that_finds_the_map_full_loses_nothing_and_counts_nothing_twice(
+    tmp_path: Path,
+) -> None:
+    """Each commit of maintenance in turn, the last step of the vacuum among them."""
+    for passes in count():
+        with Engine(
+            str(tmp_path / str(passes)), map_bytes=1 << 26, maintenance_step_ns=0, background=False
+        ) as engine:
+            engine.create_list("list", Policy(True, None, None, 300 * SECOND_NS))
+            engine.import_rows("list", [(str(n), "AB"[n % 2], "", None) for n in range(100)], 1)
+            entry_id = engine.release("list", ["A"], False).entry_id
+            with MapFullAtCommit(passes) as commit:
+                finish(engine)
+            finish(engine)
+            assert owned(engine) == {"B": 50}, passes
+            stats = engine.stats()
+            assert (stats["record_count"], stats["vacuumed_records"]) == (50, 100), passes
+            assert stats["unsettled_event_count"] == stats["unflushed_record_count"] == 0, passes
+            assert count_of(engine, entry_id) == 50, passes
+        if not commit.has_failed:
+            break
+    assert passes > 8, "flush, count, and several steps of the vacuum"
+
+
+def test_lists_deleted_while_others_are_purged_all_go(engine: Engine) -> None:
     for name in ("second", "third"):
         engine.create_list(name, Policy(True, None, None, 300 * SECOND_NS))
         engine.import_rows(name, [(str(number), "A", "", None) for number in range(100)], 1)
@@ -170,7 +195,7 @@ def test_r20_a_request_id_is_new_again_after_a_day(engine: Engine, clock: Manual
     assert dict(engine.campaigns("", 10))["A"] == "three"
 
 
-def test_r20_old_request_ids_are_swept(engine: Engine, clock: ManualClock) -> None:
+def test_r20_old_request_ids_are_forgotten(engine: Engine, clock: ManualClock) -> None:
     engine.upsert_campaign("A", "one", request_id="old")
     clock.advance_ns(DAY_NS - 1)
     engine.upsert_campaign("A", "two", request_id="young")
@@ -182,7 +207,7 @@ def test_r20_old_request_ids_are_swept(engine: Engine, clock: ManualClock) -> No
     assert engine.request("young") is not None
 
 
-def test_r20_more_old_request_ids_than_one_step_takes_are_all_swept(
+def test_r20_more_old_request_ids_than_one_step_takes_are_all_forgotten(
     engine: Engine, clock: ManualClock
 ) -> None:
     for number in range(1_200):
@@ -192,7 +217,7 @@ def test_r20_more_old_request_ids_than_one_step_takes_are_all_swept(
     assert engine.stats()["request_count"] == 0
 
 
-def test_r2_expired_records_are_dropped_by_a_sweep_and_live_ones_stay(
+def test_r2_expired_records_are_dropped_by_a_vacuum_and_live_ones_stay(
     engine: Engine, clock: ManualClock
 ) -> None:
     rows = [(f"short-{number}", "C", "", START_NS + SECOND_NS) for number in range(200)]

@@ -1,0 +1,28 @@
+"""What a sanitizer asks of the tests; its runtime is preloaded before Python, as CONTRIBUTING says.
+
+Everything is several times slower with it: deadlines are longer then, and random tests of the whole
+engine shorter. Programs that are not ours run without it: bash does not start with it, and whatever
+was not built for ThreadSanitizer is reported for races that it does not have.
+"""
+
+import os
+
+_PRELOADED = os.environ.get("LD_PRELOAD", "")
+# "address", "thread", or None on other builds.
+SANITIZER = next((kind for kind in ("address", "thread") if f"lib{kind[0]}san" in _PRELOADED), None)
+SLOWDOWN = {None: 1, "address": 3, "thread": 10}[SANITIZER]
+
+
+def patient_s(deadline_s: float) -> float:
+    """Return a deadline, in seconds, that does not tell a slow build from one that hangs."""
+    return deadline_s * SLOWDOWN
+
+
+def examples(count: int) -> int:
+    """Return how many of `count` random examples there is time for."""
+    return max(1, count // SLOWDOWN)
+
+
+def plain_environment() -> dict[str, str]:
+    """Return the environment for a program that is not ours."""
+    return {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
