@@ -212,7 +212,7 @@ def test_a_name_that_is_not_there_is_answered_with_one_like_it(ctl, own, unique,
     own(f"{unique}-spring", 1)
     path = tmp_path / "rows.csv"
     path.write_text(HEADER + "1,A,,\n")
-    wrong = unique[:-1]
+    wrong = f"{unique}x"
     for arguments in (("owners", wrong), ("export", wrong), ("import", wrong, path)):
         code, out, err = ctl(*arguments)
         assert (code, out) == (Exit.NOT_FOUND, "")
