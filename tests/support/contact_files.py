@@ -198,6 +198,8 @@ def _ids() -> Iterator[File]:
         "#7",
     ):
         yield File(f"not damaged {written}", f"{HEAD}{written},A,,\n".encode(), {written: "A"})
+    undo = Reading(undo=lambda cell: cell.removeprefix("'"))
+    yield File("undone", f"{HEAD}'-7,'A,,\n".encode(), {"-7": "A"}, undo)
     yield File("any ids", f"{HEAD}42.0,1E+5,,\n".encode(), {"42.0": "1E+5"}, ANY)
     yield File(
         "zeros lost", f"{HEAD}00042,A,,\n00043,A,,\n44,A,,\n".encode(), (4, "takes away zeros")

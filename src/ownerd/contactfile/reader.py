@@ -91,10 +91,13 @@ class Reader:
         values = Literal(self._reading) if self.header.is_literal else Foreign(self._reading)
         self.evidence = values.evidence
         read = _RowReader(self.header, values)
+        undo = self._reading.undo
         for row in self._in_shape(rows):
             if isinstance(row, Refusal):
                 yield row
                 continue
+            if undo is not None:
+                row = row._replace(cells=[*map(undo, row.cells)])
             try:
                 owned = read.row(row)
             except RowFault as fault:

@@ -51,6 +51,7 @@ class Reading:
         trim: cut blanks around ids, rather than refuse them.
         any_ids: take ids too that look damaged by a spreadsheet.
         records_only: look at nothing but the record ids.
+        undo: what takes away from a cell what was put into it when it was written; None: nothing.
     """
 
     columns: Columns = field(default_factory=Columns)
@@ -59,6 +60,7 @@ class Reading:
     trim: bool = False
     any_ids: bool = False
     records_only: bool = False
+    undo: Callable[[str], str] | None = None
 
 
 class Literal:
