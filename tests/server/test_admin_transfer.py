@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from harness import ServerProcess
 from model import key_order
-from subject import DAY, OVERWRITE, SKIP, Policy, Row, Tally
+from subject import DAY, FAIL, OVERWRITE, SKIP, Policy, Row, Tally
 from subject_engine import expire_ns
 from subject_grpc import GrpcSubject, call, import_messages, row_message
 
@@ -99,12 +99,50 @@ def test_a_conflict_in_the_last_row_of_a_large_import_leaves_nothing(
     assert [record.record_id for record in subject.owned(unique)] == ["held"]
 
 
-def test_a_record_named_twice_is_imported_twice_in_order(subject: GrpcSubject, unique: str) -> None:
+def test_rows_that_give_a_record_to_one_campaign_again_are_one_row_that_ends_last(
+    subject: GrpcSubject, unique: str
+) -> None:
     subject.create_list(unique, Policy(True, DAY))
-    campaign = f"{unique}-c"
-    rows = [Row("1", campaign), Row("1", campaign, "", 2**62), Row("1", f"{unique}-d")]
-    assert subject.import_rows(unique, rows, OVERWRITE) == Tally(2, 0, 1, 0)
-    assert [(r.campaign_id, r.expire_ns) for r in subject.owned(unique)] == [(f"{unique}-d", None)]
+    late_ns = 2**62
+    rows = [
+        *(Row("1", unique, "", late_ns - soon) for soon in (2, 0, 1)),
+        *(Row("2", unique, "", end_ns) for end_ns in (late_ns, None, late_ns)),
+        Row("3", unique),
+    ]
+    assert subject.import_rows(unique, rows) == Tally(3, 0, 0, 0)
+    owned = [(r.record_id, r.expire_ns) for r in subject.owned(unique)]
+    assert owned == [("1", late_ns), ("2", None), ("3", None)]
+
+
+@pytest.mark.parametrize("strategy", [FAIL, SKIP, OVERWRITE])
+def test_a_record_with_two_owners_has_the_import_refused_and_both_rows_named(
+    subject: GrpcSubject, unique: str, strategy: int
+) -> None:
+    subject.create_list(unique, Policy(True, DAY))
+    before = subject.revision()
+    rows = [Row(str(number), f"{unique}-c") for number in range(12_000)]
+    with pytest.raises(Exception, match="row 8 and row 12001 give record '7' to two campaigns"):
+        subject.import_rows(unique, [*rows, Row("7", f"{unique}-d")], strategy)
+    assert subject.revision() == before and subject.owned(unique) == []
+
+
+def test_a_row_that_has_expired_gives_its_record_to_nobody(
+    subject: GrpcSubject, unique: str
+) -> None:
+    subject.create_list(unique, Policy(True, DAY))
+    rows = [Row("1", f"{unique}-c", "", 1), Row("1", f"{unique}-d")]
+    assert subject.import_rows(unique, rows) == Tally(1, 0, 0, 1)
+
+
+def test_a_conflict_behind_rows_that_are_one_has_the_number_of_its_row(
+    subject: GrpcSubject, unique: str
+) -> None:
+    subject.create_list(unique, Policy(True, DAY))
+    subject.import_rows(unique, [Row("held", f"{unique}-c")])
+    campaign = f"{unique}-d"
+    rows = [Row("1", campaign), Row("1", campaign), Row("2", campaign), Row("held", campaign)]
+    with pytest.raises(Exception, match="row 4 "):
+        subject.import_rows(unique, rows)
 
 
 def test_an_export_of_nothing_is_one_message(subject: GrpcSubject, unique: str) -> None:

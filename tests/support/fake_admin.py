@@ -445,6 +445,7 @@ def own(fake, list_id, count, campaign_id="C1", expire_s=None):
     for _ in range(count):
         row = pb.OwnershipRow(campaign_id=campaign_id, campaign_name=f"Campaign {campaign_id}")
         row.record_id = f"r{len(fake.rows[list_id]):05}"
+        row.acquire_time.seconds = NOW_S - 60
         if expire_s is not None:
             row.expire_time.seconds = expire_s
         fake.rows[list_id][row.record_id] = row

@@ -266,12 +266,17 @@ class OwnedRecord:
 
 @dataclass(frozen=True, slots=True)
 class OwnershipRow:
-    """One row of an import or export. `expire_time` is UTC-aware, None = no end."""
+    """One row of an import or export. `expire_time` is UTC-aware, None = no end.
+
+    `acquire_time` is when the campaign came to own the record: an export tells it, an import does
+    not look at it.
+    """
 
     record_id: str
     campaign_id: str
     campaign_name: str = ""
     expire_time: datetime | None = None
+    acquire_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

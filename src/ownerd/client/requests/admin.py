@@ -25,6 +25,7 @@ from ownerd.client.requests.call import (
     id_list,
     read_length,
     read_time,
+    text,
     write_length,
     write_time,
 )
@@ -75,7 +76,7 @@ def create_list(
 ) -> Call[values.ContactList]:
     """Build `CreateContactList`."""
     request = admin_pb2.CreateContactListRequest(
-        list_id=list_id,
+        list_id=text("list_id", list_id),
         policy=_write_policy(policy),
         reason=reason,
         request_id=fresh_request_id(request_id),
@@ -85,7 +86,7 @@ def create_list(
 
 def get_list(list_id: str) -> Call[values.ContactList]:
     """Build `GetContactList`."""
-    request = admin_pb2.GetContactListRequest(list_id=list_id)
+    request = admin_pb2.GetContactListRequest(list_id=text("list_id", list_id))
     return Call(ADMIN, "GetContactList", request, _read_list_response)
 
 
@@ -105,7 +106,7 @@ def delete_list(
 ) -> Call[int]:
     """Build `DeleteContactList`."""
     request = admin_pb2.DeleteContactListRequest(
-        list_id=list_id,
+        list_id=text("list_id", list_id),
         force=force,
         etag=etag,
         reason=reason,
@@ -143,7 +144,7 @@ def set_policy(
     if not paths:
         raise ValueError("nothing to change: give at least one part of the policy")
     request = admin_pb2.UpdateOwnershipPolicyRequest(
-        list_id=list_id,
+        list_id=text("list_id", list_id),
         policy=policy,
         update_mask=FieldMask(paths=[_MASK_PATHS.get(path, path) for path in paths]),
         etag=etag,
@@ -155,7 +156,7 @@ def set_policy(
 
 def owners(list_id: str) -> Call[values.Owners]:
     """Build `ListOwners`."""
-    request = admin_pb2.ListOwnersRequest(list_id=list_id)
+    request = admin_pb2.ListOwnersRequest(list_id=text("list_id", list_id))
     return Call(ADMIN, "ListOwners", request, _read_owners)
 
 
@@ -193,7 +194,7 @@ def release(
 ) -> Call[values.Released]:
     """Build `ReleaseOwnership`."""
     request = admin_pb2.ReleaseOwnershipRequest(
-        list_id=list_id,
+        list_id=text("list_id", list_id),
         all_campaigns=all_campaigns,
         campaign_ids=id_list(campaign_ids),
         include_reservations=include_reservations,
@@ -214,7 +215,7 @@ def release_records(
             ADMIN,
             "ReleaseRecords",
             admin_pb2.ReleaseRecordsRequest(
-                list_id=list_id,
+                list_id=text("list_id", list_id),
                 record_ids=ids[start : start + BATCH_LIMIT],
                 reason=reason,
                 request_id=fresh_request_id(),
@@ -237,7 +238,10 @@ def owned_records_page(
 ) -> Call[Page[values.OwnedRecord]]:
     """Build one page of `ListOwnedRecords`."""
     request = admin_pb2.ListOwnedRecordsRequest(
-        list_id=list_id, campaign_ids=id_list(campaign_ids), page_size=PAGE_SIZE, page_token=token
+        list_id=text("list_id", list_id),
+        campaign_ids=id_list(campaign_ids),
+        page_size=PAGE_SIZE,
+        page_token=token,
     )
     return Call(
         ADMIN,
@@ -260,7 +264,10 @@ def _read_owned_record(message: Any) -> values.OwnedRecord:
 def upsert_campaign(campaign_id: str, name: str, reason: str, request_id: str | None) -> Call[int]:
     """Build `UpsertCampaign`."""
     request = admin_pb2.UpsertCampaignRequest(
-        campaign_id=campaign_id, name=name, reason=reason, request_id=fresh_request_id(request_id)
+        campaign_id=text("campaign_id", campaign_id),
+        name=name,
+        reason=reason,
+        request_id=fresh_request_id(request_id),
     )
     return Call(ADMIN, "UpsertCampaign", request, lambda response: response.revision)
 
@@ -275,8 +282,8 @@ def signal_campaign(
 ) -> Call[values.Signaled]:
     """Build `SignalCampaign`."""
     request = admin_pb2.SignalCampaignRequest(
-        campaign_id=campaign_id,
-        list_id=list_id,
+        campaign_id=text("campaign_id", campaign_id),
+        list_id=text("list_id", list_id),
         signal=cast(admin_pb2.CampaignSignal, signal),
         end_reservations=end_reservations,
         reason=reason,
@@ -359,7 +366,7 @@ def import_ownership(
 ) -> Call[values.Imported]:
     """Build `ImportOwnership`; the request is an `ImportStream`."""
     first = admin_pb2.ImportOwnershipRequest(
-        list_id=list_id,
+        list_id=text("list_id", list_id),
         conflict_strategy=cast(admin_pb2.ConflictStrategy, on_conflict),
         reason=reason,
         request_id=fresh_request_id(request_id),
@@ -369,10 +376,11 @@ def import_ownership(
 
 def _write_row(row: values.OwnershipRow) -> admin_pb2.OwnershipRow:
     return admin_pb2.OwnershipRow(
-        record_id=row.record_id,
-        campaign_id=row.campaign_id,
-        campaign_name=row.campaign_name,
+        record_id=text("record_id", row.record_id),
+        campaign_id=text("campaign_id", row.campaign_id),
+        campaign_name=text("campaign_name", row.campaign_name),
         expire_time=write_time(row.expire_time),
+        acquire_time=write_time(row.acquire_time),
     )
 
 
@@ -393,7 +401,9 @@ def export_ownership(
     list_id: str, campaign_ids: str | Iterable[str]
 ) -> Call[list[values.OwnershipRow]]:
     """Build `ExportOwnership`; `read` takes one message of the stream."""
-    request = admin_pb2.ExportOwnershipRequest(list_id=list_id, campaign_ids=id_list(campaign_ids))
+    request = admin_pb2.ExportOwnershipRequest(
+        list_id=text("list_id", list_id), campaign_ids=id_list(campaign_ids)
+    )
     return Call(ADMIN, "ExportOwnership", request, _read_rows)
 
 
@@ -404,6 +414,7 @@ def _read_rows(response: Any) -> list[values.OwnershipRow]:
             campaign_id=row.campaign_id,
             campaign_name=row.campaign_name or row.campaign_id,
             expire_time=read_time(row, "expire_time"),
+            acquire_time=read_time(row, "acquire_time"),
         )
         for row in response.rows
     ]

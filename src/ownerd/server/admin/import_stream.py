@@ -5,16 +5,19 @@ request ids exist.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import NamedTuple
 
 from ownerd import limits
+from ownerd.contactfile.faults import NoRoom
+from ownerd.contactfile.repeats import Repeats
 from ownerd.native import Engine
 from ownerd.server import rights
 from ownerd.server.admin import convert, validate
 from ownerd.server.admin.context import AdminContext, Caller
 from ownerd.server.admin.spool import Spool
-from ownerd.server.errors import InvalidField, ListNotFound
+from ownerd.server.errors import ImportTwoOwners, InvalidField, ListNotFound, SpoolFailed
 from ownerd.v1 import admin_pb2
 
 # What Engine.import_rows takes: record, campaign, its name, expiring or None.
@@ -52,6 +55,7 @@ class ImportStream:
         self._spools = context.spools
         self._spool: Spool | None = None
         self._digest = hashlib.sha256()
+        self._merged: Sequence[int] = ()  # numbers of rows that others stand for, in order
         self.row_count = 0
 
     @property
@@ -94,12 +98,47 @@ class ImportStream:
         return self.row_count - before_count
 
     def rows(self) -> Iterator[Row]:
-        """Yield every row, from the first on; may be called again."""
-        for row in self._spool.rows() if self._spool else ():
+        """Yield every row that is not merged with another, from the first on; again if called."""
+        merged = iter(self._merged)
+        passed_over = next(merged, 0)
+        for number, row in enumerate(self._spool.rows() if self._spool else (), start=1):
+            if number == passed_over:
+                passed_over = next(merged, 0)
+                continue
             expire_ns = None
             if row.HasField("expire_time"):
                 expire_ns = convert.instant_ns("expire_time", row.expire_time)
             yield row.record_id, row.campaign_id, row.campaign_name, expire_ns
+
+    def merge_repeats(self, time_ns: int) -> None:
+        """Have `rows` yield a record once that several rows give to one campaign.
+
+        The row that ends last stands for them. Rows that expired before `time_ns` are no repeats.
+
+        Raises:
+            ImportTwoOwners: rows give a record to several campaigns.
+            SpoolFailed: what is needed to find out cannot be written.
+        """
+        with closing(Repeats()) as repeats:
+            try:
+                for number, row in enumerate(self.rows(), start=1):
+                    if row[3] is None or row[3] > time_ns:
+                        repeats.add(row[0], row[1], number, row[3])
+            except NoRoom:
+                raise SpoolFailed from None
+            found = repeats.contradictions()
+            first = min(found, key=lambda each: each.other[1], default=None)
+            if first is not None:
+                raise ImportTwoOwners(first.record_id, first.first[1], first.other[1])
+            self._merged = repeats.merged()
+
+    def row_number(self, place: int) -> int:
+        """Return the number that a client knows a row by, from its place in `rows`; both from 1."""
+        for merged in self._merged:
+            if merged > place:
+                break
+            place += 1
+        return place
 
     def close(self) -> None:
         """Drop the rows; may be called again."""
@@ -165,4 +204,6 @@ def _check_row(row: admin_pb2.OwnershipRow, number: int) -> None:
         if row.HasField("expire_time"):
             convert.instant_ns("expire_time", row.expire_time)
     except InvalidField as error:
-        raise error.within(f"rows: row {number}") from None
+        placed = error.within(f"rows: row {number}")
+        placed.metadata["row"] = str(number)
+        raise placed from None

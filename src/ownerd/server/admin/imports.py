@@ -99,6 +99,8 @@ def apply(
     Raises:
         InvalidField: no message came.
         ListNotFound, RequestIdReused: nothing changed.
+        ImportTwoOwners: rows contradict each other; nothing changed.
+        SpoolFailed: there is no room to compare them; nothing changed.
         ImportConflict: another campaign holds a record (CONFLICT_STRATEGY_FAIL).
         ImportCutShort: rows are in force, and others are not.
         Refused: by the engine, before any row was in force.
@@ -113,8 +115,11 @@ def apply(
             return answer
         if context.engine.get_list(header.list_id) is None:
             raise ListNotFound(header.list_id)
+        with context.engine.snapshot(header.list_id) as snapshot:
+            time_ns = snapshot.time_ns
+        stream.merge_repeats(time_ns)
         if header.strategy == admin_pb2.CONFLICT_STRATEGY_FAIL:
-            _refuse_conflicts(context.engine, caller, header.list_id, stream.rows())
+            _refuse_conflicts(context.engine, caller, stream, stream.rows())
         return _Writing(context.engine, caller, stream, change).run()
 
 
@@ -177,23 +182,21 @@ class _Writing:
             return conflict or error
         cause = status_of(conflict or error, "ImportOwnership")
         if conflict is not None:
-            cause = cause._replace(
-                message=f"{conflict.words} since the import was checked, unless it names it twice"
-            )
+            cause = cause._replace(message=f"{conflict.words} since the import was checked")
+        number = self._stream.row_number
         unknown = cause.reason in _UNKNOWN_AFTER
         return ImportCutShort(
-            self._done_count + 1,
+            number(self._done_count + 1),
             self._stream.row_count,
             cause,
-            self._done_count + len(self._chunk) if unknown else 0,
+            number(self._done_count + len(self._chunk)) if unknown else 0,
         )
 
     def _conflict(self) -> ImportConflict | None:
         """Find the row of a conflict that came up between the check and the write of its chunk."""
-        list_id = self._stream.header.list_id
         try:
             _refuse_conflicts(
-                self._engine, self._caller, list_id, self._chunk, self._done_count + 1
+                self._engine, self._caller, self._stream, self._chunk, self._done_count + 1
             )
         except ImportConflict as found:
             return found
@@ -232,21 +235,24 @@ def _add_tally(answer: admin_pb2.ImportOwnershipResponse, outcome: Outcome) -> N
 
 
 def _refuse_conflicts(
-    engine: Engine, caller: Caller, list_id: str, rows: Iterable[Row], first_number: int = 1
+    engine: Engine, caller: Caller, stream: ImportStream, rows: Iterable[Row], first: int = 1
 ) -> None:
     """Raise ImportConflict for the first row whose record another campaign holds.
 
-    The campaign is named to whoever may see it.
+    The campaign is named to whoever may see it. `first` is the place of the first
+    of them in `stream.rows`.
     """
+    list_id = stream.header.list_id
     rows = iter(rows)
     while batch := list(islice(rows, _LOOKUP_COUNT)):
         with engine.snapshot(list_id) as snapshot:
             holders = snapshot.holders([row[0] for row in batch])
             time_ns = snapshot.time_ns
-        for number, (row, holder) in enumerate(zip(batch, holders, strict=True), first_number):
+        for place, (row, holder) in enumerate(zip(batch, holders, strict=True), first):
             # A row that has expired already is dropped, so it conflicts with nobody.
             alive = row[3] is None or row[3] > time_ns
             if alive and holder is not None and holder[1] != row[1]:
                 seen = caller.may_see(list_id, holder[1])
+                number = stream.row_number(place)
                 raise ImportConflict(number, row[0], holder[1] if seen else None)
-        first_number += len(batch)
+        first += len(batch)
