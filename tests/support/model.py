@@ -366,14 +366,28 @@ class Model:
 
     # ---- import
 
-    def import_rows(self, list_id: str, rows: list[Row], strategy: int = FAIL) -> Tally:
-        """Rows in order; a row that has ended already is counted and nothing else."""
-        self._list(list_id)
+    def import_rows(
+        self,
+        list_id: str,
+        rows: list[Row],
+        strategy: int = FAIL,
+        exact: bool = False,
+        rename: bool = False,
+        by_policy: bool = False,
+    ) -> Tally:
+        """Rows in order (R32); a row that has ended already is counted and nothing else."""
+        duration_ns = self._list(list_id).policy.duration_ns
+        if by_policy and duration_ns is not None:
+            end_ns = self.time_ns + duration_ns
+            rows = [r if r.expire_ns is not None else r._replace(expire_ns=end_ns) for r in rows]
         if strategy == FAIL:
             self._refuse_conflicts(list_id, rows)
         counts = {"imported": 0, "skipped": 0, "overwritten": 0, "expired": 0}
         for row in rows:
-            counts[self._import(list_id, row, strategy)] += 1
+            counted_as = self._import(list_id, row, strategy, exact)
+            counts[counted_as] += 1
+            if counted_as in ("imported", "overwritten"):
+                self._name(row, rename)
         self._commit()
         return Tally(**counts)
 
@@ -384,22 +398,35 @@ class Model:
             if not ended and record is not None and record.campaign_id != row.campaign_id:
                 raise Refusal("FAILED_PRECONDITION", f"row {index + 1}")
 
-    def _import(self, list_id: str, row: Row, strategy: int) -> str:
+    def _import(self, list_id: str, row: Row, strategy: int, exact: bool) -> str:
+        """Never end a reservation; never shorten an ownership unless the row is exact."""
         if row.expire_ns is not None and row.expire_ns <= self.time_ns:
             return "expired"
         records = self.lists[list_id].records
         record = self._record(list_id, row.record_id)
         conflict = record is not None and record.campaign_id != row.campaign_id
-        if conflict and strategy == SKIP:
+        if record is not None and conflict and (strategy == SKIP or record.reservation is not None):
             return "skipped"
-        self._know(row.campaign_id)
-        if row.name:
-            self.names[row.campaign_id] = row.name
         if record is None or conflict:
             record = records[row.record_id] = Record(row.campaign_id)
-        start_ns = record.ownership.start_ns if record.ownership else self.time_ns
-        record.ownership = Span(start_ns, NEVER if row.expire_ns is None else row.expire_ns)
+        ownership = record.ownership
+        start_ns = self.time_ns if row.acquire_ns is None else min(row.acquire_ns, self.time_ns)
+        end_ns = NEVER if row.expire_ns is None else row.expire_ns
+        if ownership is None:
+            record.ownership = Span(start_ns, end_ns)
+        elif exact:
+            ownership.end_ns = end_ns
+            if row.acquire_ns is not None:
+                ownership.start_ns = start_ns
+        else:
+            ownership.end_ns = max(end_ns, ownership.end_ns)
         return "overwritten" if conflict else "imported"
+
+    def _name(self, row: Row, rename: bool) -> None:
+        """A row's name is for a campaign that has none but its id, unless it is to rename."""
+        self._know(row.campaign_id)
+        if row.name and (rename or self.names[row.campaign_id] == row.campaign_id):
+            self.names[row.campaign_id] = row.name
 
     # ---- tracking (R17)
 

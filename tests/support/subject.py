@@ -78,6 +78,7 @@ class Row(NamedTuple):
     campaign_id: str
     name: str = ""
     expire_ns: int | None = None
+    acquire_ns: int | None = None
 
 
 class Tally(NamedTuple):
@@ -152,7 +153,15 @@ class Subject(Protocol):
 
     def codes(self) -> dict[str, Code]: ...
 
-    def import_rows(self, list_id: str, rows: list[Row], strategy: int = FAIL) -> Tally: ...
+    def import_rows(
+        self,
+        list_id: str,
+        rows: list[Row],
+        strategy: int = FAIL,
+        exact: bool = False,
+        rename: bool = False,
+        by_policy: bool = False,
+    ) -> Tally: ...
 
     def owners(self, list_id: str) -> list[Owner]: ...
 

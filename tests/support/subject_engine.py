@@ -10,7 +10,20 @@ from typing import Any, TypeVar
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 from model import START_NS
-from subject import FAIL, Answer, Answers, Code, Holder, Owned, Owner, Policy, Refusal, Row, Tally
+from subject import (
+    FAIL,
+    OVERWRITE,
+    Answer,
+    Answers,
+    Code,
+    Holder,
+    Owned,
+    Owner,
+    Policy,
+    Refusal,
+    Row,
+    Tally,
+)
 
 from ownerd.base.testing import ManualClock
 from ownerd.engine import engine as native
@@ -203,11 +216,42 @@ class EngineSubject(DialMessages):
     def codes(self) -> dict[str, Code]:
         return {code: Code(*rest) for code, *rest in self.engine.codes("", 10_000)}
 
-    def import_rows(self, list_id: str, rows: list[Row], strategy: int = FAIL) -> Tally:
+    def import_rows(
+        self,
+        list_id: str,
+        rows: list[Row],
+        strategy: int = FAIL,
+        exact: bool = False,
+        rename: bool = False,
+        by_policy: bool = False,
+    ) -> Tally:
+        foreseen = self._foreseen(list_id, rows, strategy, exact, by_policy)
         outcome = refusals(
-            lambda: self.engine.import_rows(list_id, [tuple(row) for row in rows], strategy, **NOTE)
+            lambda: self.engine.import_rows(
+                list_id,
+                [tuple(row) for row in rows],
+                strategy,
+                exact=exact,
+                rename_campaigns=rename,
+                expire_by_policy=by_policy,
+                **NOTE,
+            )
         )
+        assert len({row.record_id for row in rows}) < len(rows) or foreseen == outcome.tally
         return Tally(*outcome.tally)
+
+    def _foreseen(
+        self, list_id: str, rows: list[Row], strategy: int, exact: bool, by_policy: bool
+    ) -> tuple[int, ...]:
+        """Return what a snapshot says that an import will do; the engine's time stands still."""
+        with refusals(lambda: self.engine.snapshot(list_id)) as snapshot:
+            outcomes = snapshot.import_outcomes(
+                [tuple(row) for row in rows],
+                overwrite=strategy == OVERWRITE,
+                exact=exact,
+                expire_by_policy=by_policy,
+            )
+        return tuple(outcomes.count(place) for place in range(4))
 
     def owners(self, list_id: str) -> list[Owner]:
         with refusals(lambda: self.engine.snapshot(list_id)) as snapshot:

@@ -7,9 +7,11 @@ cdef extern from *:
     """
     #include <cstdint>
     static constexpr int64_t OWNERD_NEVER_NS = INT64_MAX;
+    static constexpr int64_t OWNERD_NO_TIME = INT64_MIN;
     static constexpr uint32_t OWNERD_ALL_CAMPAIGNS = UINT32_MAX;
     """
     const int64_t NEVER_NS "OWNERD_NEVER_NS"  # an expiration that never comes
+    const int64_t NO_TIME "OWNERD_NO_TIME"  # a row that does not say since when it is owned
     const uint32_t ALL_CAMPAIGNS "OWNERD_ALL_CAMPAIGNS"
 
 cdef enum:
@@ -29,10 +31,11 @@ cdef enum AttemptOutcome:             # the numbers of dial.proto
     NOT_CONTROLLED = 5
     REJECTED = 6
 
-cdef enum ImportRuling:
-    FORBIDDEN                         # another campaign's hold is in the way
-    GIVEN
-    TAKEN_OVER                        # from another campaign
+cdef enum ImportOutcome:
+    IMPORT_TAKEN = 0                  # the record was free, or its campaign's already
+    IMPORT_TAKEN_OVER = 1             # another campaign owned it
+    IMPORT_OWNED = 2                  # nothing changed: another campaign owns it
+    IMPORT_DIALED = 3                 # nothing changed: another campaign is dialing it
 
 cdef enum HoldKind:                   # the numbers of dial.proto
     NOBODY = 0
@@ -79,6 +82,13 @@ cdef struct Code:
     bint counts_as_attempt
     bint success
 
+cdef struct ImportRow:
+    uint32_t campaign
+    int64_t since_ns                  # when the ownership began; NO_TIME: now
+    int64_t until_ns                  # NEVER_NS: no expiration
+    bint overwrite                    # take ownership from another campaign
+    bint exact                        # set the expiration even if that shortens an ownership
+
 cdef struct Ruling:
     uint8_t answer                    # a ClaimDecision or an AttemptOutcome
     bint changed                      # the record's state is another one now
@@ -118,7 +128,8 @@ cdef Ruling rules_attempt(
     Hold *hold, const Policy *policy, const Code *code, uint32_t campaign, int64_t now_ns
 ) noexcept nogil
 cdef bint rules_release(Hold *hold, int64_t now_ns) noexcept nogil
-cdef ImportRuling rules_import(
-    Hold *hold, uint32_t campaign, int64_t until_ns, bint overwrite, int64_t now_ns
+cdef int64_t rules_import_end(
+    int64_t until_ns, bint expire_by_policy, const Policy *policy, int64_t now_ns
 ) noexcept nogil
+cdef ImportOutcome rules_import(Hold *hold, const ImportRow *row, int64_t now_ns) noexcept nogil
 cdef int64_t rules_renewal_window(const Policy *policy) noexcept nogil

@@ -20,10 +20,10 @@ cdef inline void _end_reservation(Hold *hold, int64_t now_ns, Ruling *ruling) no
 
 
 cdef inline void _own(
-    Hold *hold, uint32_t campaign, int64_t now_ns, int64_t until_ns
+    Hold *hold, uint32_t campaign, int64_t since_ns, int64_t until_ns
 ) noexcept nogil:
     hold.campaign = campaign
-    hold.owned_since_ns = now_ns
+    hold.owned_since_ns = since_ns
     hold.owned_until_ns = until_ns
     hold.reserved_since_ns = hold.reserved_until_ns = 0
 
@@ -331,43 +331,63 @@ cdef bint rules_release(Hold *hold, int64_t now_ns) noexcept nogil:
     return owned
 
 
-cdef ImportRuling rules_import(
-    Hold *hold, uint32_t campaign, int64_t until_ns, bint overwrite, int64_t now_ns
+cdef int64_t rules_import_end(
+    int64_t until_ns, bint expire_by_policy, const Policy *policy, int64_t now_ns
 ) noexcept nogil:
-    """Give the record to `campaign` until `until_ns`, unless another campaign's hold forbids it.
+    """Return when an imported row ends: one without expiration never, or by the policy (R32)."""
+    if until_ns == NEVER_NS and expire_by_policy:
+        return time_after(now_ns, policy.duration_ns)
+    return until_ns
 
-    The same campaign's ownership keeps its acquisition time, and its reservation stays: a dial may
-    be in progress.
+
+cdef ImportOutcome rules_import(Hold *hold, const ImportRow *row, int64_t now_ns) noexcept nogil:
+    """Give the record to the row's campaign, or say whose hold forbids it (R32).
+
+    No reservation ends: a dial may be in progress. The row's expiration lies ahead of now.
     """
-    cdef ImportRuling ruling
+    cdef ImportOutcome outcome
     cdef Hold before = hold[0]
-    ruling = _import(hold, campaign, until_ns, overwrite, now_ns)
+    assert_that(row.until_ns > now_ns, "a row that is over is not imported")
+    outcome = _import(hold, row, now_ns)
     assert_that(hold.event_seq == before.event_seq, "an import is no event of the list")
     if ASSERTING:
         _assert_hold(hold, now_ns)
-        if ruling == FORBIDDEN:
-            assert_that(_same(&before, hold), "what is not given stays as it is")
-        else:
+        assert_that(
+            not hold_reserved(&before, now_ns)
+            or hold.reserved_until_ns == before.reserved_until_ns,
+            "an import leaves reservations as they are (R32)",
+        )
+        if outcome == IMPORT_TAKEN or outcome == IMPORT_TAKEN_OVER:
             assert_that(
-                hold.campaign == campaign and hold.owned_until_ns == until_ns,
-                "an imported record is its campaign's until then",
+                hold.campaign == row.campaign and hold_owned(hold, now_ns),
+                "an imported record is its campaign's",
             )
-    return ruling
+        else:
+            assert_that(_same(&before, hold), "what is not taken stays as it is")
+    return outcome
 
 
-cdef ImportRuling _import(
-    Hold *hold, uint32_t campaign, int64_t until_ns, bint overwrite, int64_t now_ns
-) noexcept nogil:
-    cdef bint taken = _held_by_another(hold, campaign, now_ns)
-    if taken and not overwrite:
-        return FORBIDDEN
-    if taken or not hold_alive(hold, now_ns):
-        _own(hold, campaign, now_ns, until_ns)
-        return TAKEN_OVER if taken else GIVEN
-    if not hold_owned(hold, now_ns):
-        hold.owned_since_ns = now_ns
-    hold.owned_until_ns = until_ns
-    return GIVEN
+cdef ImportOutcome _import(Hold *hold, const ImportRow *row, int64_t now_ns) noexcept nogil:
+    cdef bint another = _held_by_another(hold, row.campaign, now_ns)
+    cdef int64_t since_ns = now_ns
+    if another and hold_reserved(hold, now_ns):
+        return IMPORT_DIALED
+    if another and not row.overwrite:
+        return IMPORT_OWNED
+    if row.since_ns != NO_TIME:
+        since_ns = min(row.since_ns, now_ns)
+    if another or not hold_alive(hold, now_ns):
+        _own(hold, row.campaign, since_ns, row.until_ns)
+    elif not hold_owned(hold, now_ns):
+        hold.owned_since_ns = since_ns
+        hold.owned_until_ns = row.until_ns
+    elif row.exact:
+        if row.since_ns != NO_TIME:
+            hold.owned_since_ns = since_ns
+        hold.owned_until_ns = row.until_ns
+    else:
+        hold.owned_until_ns = max(hold.owned_until_ns, row.until_ns)
+    return IMPORT_TAKEN_OVER if another else IMPORT_TAKEN
 
 
 cdef int64_t rules_renewal_window(const Policy *policy) noexcept nogil:

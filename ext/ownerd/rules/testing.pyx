@@ -4,9 +4,9 @@ from libc.stdint cimport int64_t
 
 from ownerd.rules.ownership cimport (
     ALL_CAMPAIGNS, DEFAULT_WINDOW, EVENT_DURATION, EVENT_RELEASE, EVENT_RESERVATIONS_END,
-    EVENT_TIME_SET_BACK, FORBIDDEN, NEVER_NS, NOBODY, TAKEN_OVER, Code, Event, Hold, Holder,
-    ImportRuling, Policy, Ruling, rules_apply_event, rules_attempt, rules_claim, rules_holder,
-    rules_import, rules_release,
+    EVENT_TIME_SET_BACK, NEVER_NS, NOBODY, NO_TIME, Code, Event, Hold, Holder, ImportRow, Policy,
+    Ruling, rules_apply_event, rules_attempt, rules_claim, rules_holder, rules_import,
+    rules_release,
 )
 
 
@@ -49,14 +49,15 @@ cdef class Record:
         """Apply that the server's time was set back by a duration, to `time_ns` (R19)."""
         self._apply(EVENT_TIME_SET_BACK, ALL_CAMPAIGNS, time_ns, False, duration_ns)
 
-    def give(self, campaign, until_ns, overwrite, now_ns):
-        """Apply an imported row; return what an import counts it as."""
-        cdef ImportRuling ruling = rules_import(
-            &self.hold, campaign, _ns(until_ns), overwrite, now_ns
-        )
-        if ruling == FORBIDDEN:
-            return "skipped"
-        return "overwritten" if ruling == TAKEN_OVER else "imported"
+    def give(self, campaign, until_ns, overwrite, exact, now_ns):
+        """Apply an imported row; return an `ImportOutcome`."""
+        cdef ImportRow row
+        row.campaign = campaign
+        row.since_ns = NO_TIME
+        row.until_ns = _ns(until_ns)
+        row.overwrite = overwrite
+        row.exact = exact
+        return <int> rules_import(&self.hold, &row, now_ns)
 
     def release_record(self, now_ns):
         """Apply the release of this record alone (R15); True if it ended ownership."""

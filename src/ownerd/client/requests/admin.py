@@ -361,6 +361,7 @@ def import_ownership(
     list_id: str,
     rows: Iterable[values.OwnershipRow],
     on_conflict: values.OnConflict,
+    options: Mapping[str, bool],
     reason: str,
     request_id: str | None,
 ) -> Call[values.Imported]:
@@ -370,6 +371,10 @@ def import_ownership(
         conflict_strategy=cast(admin_pb2.ConflictStrategy, on_conflict),
         reason=reason,
         request_id=fresh_request_id(request_id),
+        exact=options["exact"],
+        rename_campaigns=options["rename_campaigns"],
+        expire_by_policy=options["expire_by_policy"],
+        dry_run=options["dry_run"],
     )
     return Call(ADMIN, "ImportOwnership", ImportStream(first, rows), _read_imported)
 
@@ -394,6 +399,7 @@ def _read_imported(response: Any) -> values.Imported:
         clock_offset=(
             response.clock_offset.ToTimedelta() if response.HasField("clock_offset") else None
         ),
+        renamed_campaign_count=response.renamed_campaign_count,
     )
 
 

@@ -7,7 +7,7 @@ request ids exist.
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ownerd import limits
 from ownerd.contactfile.faults import NoRoom
@@ -20,8 +20,8 @@ from ownerd.server.admin.spool import Spool
 from ownerd.server.errors import ImportTwoOwners, InvalidField, ListNotFound, SpoolFailed
 from ownerd.v1 import admin_pb2
 
-# What Engine.import_rows takes: record, campaign, its name, expiring or None.
-Row = tuple[str, str, str, int | None]
+# What Engine.import_rows takes: record, campaign, its name, expiring or None, acquired or None.
+Row = tuple[str, str, str, int | None, int | None]
 
 _STRATEGIES: dict[int, str] = {
     admin_pb2.CONFLICT_STRATEGY_FAIL: "FAIL",
@@ -43,6 +43,20 @@ class Header(NamedTuple):
         return _STRATEGIES[self.strategy]
 
 
+class Options(NamedTuple):
+    """What an import may be told to do otherwise (R32)."""
+
+    exact: bool = False
+    rename_campaigns: bool = False
+    expire_by_policy: bool = False
+    dry_run: bool = False
+
+    @property
+    def told(self) -> dict[str, bool]:
+        """Those that were said."""
+        return {name: True for name, value in self._asdict().items() if value}
+
+
 class ImportStream:
     """The rows of one import stream, as far as the caller may import them. `close` drops them."""
 
@@ -52,6 +66,8 @@ class ImportStream:
         self.caller = caller
         self._allowed: set[str] = set()
         self._header: Header | None = None
+        self.options = Options()
+        self.named_ids: set[str] = set()  # campaigns that some row has a name for
         self._spools = context.spools
         self._spool: Spool | None = None
         self._digest = hashlib.sha256()
@@ -89,6 +105,8 @@ class ImportStream:
                 self.row_count += 1
                 _check_row(row, self.row_count)
                 self._allow(row.campaign_id)
+                if row.campaign_name and row.campaign_name != row.campaign_id:
+                    self.named_ids.add(row.campaign_id)
             # Repeated fields join when their bytes do, so this hashes the same in any cut.
             rows = admin_pb2.ImportOwnershipRequest(rows=message.rows)
             packed = rows.SerializeToString(deterministic=True)
@@ -105,15 +123,19 @@ class ImportStream:
             if number == passed_over:
                 passed_over = next(merged, 0)
                 continue
-            expire_ns = None
-            if row.HasField("expire_time"):
-                expire_ns = convert.instant_ns("expire_time", row.expire_time)
-            yield row.record_id, row.campaign_id, row.campaign_name, expire_ns
+            yield (
+                row.record_id,
+                row.campaign_id,
+                row.campaign_name,
+                _instant_ns(row, "expire_time"),
+                _instant_ns(row, "acquire_time"),
+            )
 
-    def merge_repeats(self, time_ns: int) -> None:
+    def merge_repeats(self, time_ns: int, policy_end_ns: int | None) -> None:
         """Have `rows` yield a record once that several rows give to one campaign.
 
-        The row that ends last stands for them. Rows that expired before `time_ns` are no repeats.
+        The row that ends last stands for them. Rows that expired before `time_ns` are no repeats;
+        `policy_end_ns` is when those without expiration end by the list's policy (None: never).
 
         Raises:
             ImportTwoOwners: rows give a record to several campaigns.
@@ -122,8 +144,11 @@ class ImportStream:
         with closing(Repeats()) as repeats:
             try:
                 for number, row in enumerate(self.rows(), start=1):
-                    if row[3] is None or row[3] > time_ns:
-                        repeats.add(row[0], row[1], number, row[3])
+                    end_ns = row[3]
+                    if end_ns is None and self.options.expire_by_policy:
+                        end_ns = policy_end_ns
+                    if end_ns is None or end_ns > time_ns:
+                        repeats.add(row[0], row[1], number, end_ns)
             except NoRoom:
                 raise SpoolFailed from None
             found = repeats.contradictions()
@@ -150,12 +175,15 @@ class ImportStream:
             _check_later_header(message, self._header)
             return
         header = self._header = _read_header(message)
+        self.options = Options(*(getattr(message, field) for field in Options._fields))
         rights.check("ImportOwnership", message, self._identity)
         if header.strategy == admin_pb2.CONFLICT_STRATEGY_OVERWRITE:
             # It may end the hold of any campaign.
             rights.require(self._identity, rights.CONFIGURE, header.list_id, rights.EVERY)
         self._spool = self._spools.open()
         self._digest.update(repr(header).encode())
+        if self.options.told:  # without, it is the digest of a server that knows no options
+            self._digest.update(repr(self.options).encode())
         # Spares the client sending rows in vain; a repeat gets its first answer all the same.
         if (
             not self._may_be_a_repeat(header.request_id)
@@ -190,7 +218,7 @@ def _check_later_header(message: admin_pb2.ImportOwnershipRequest, header: Heade
     if message.list_id not in ("", header.list_id):
         allowed = f"empty or {header.list_id!r}, as in the first message"
         raise InvalidField("list_id", message.list_id, allowed)
-    for field in ("conflict_strategy", "reason", "request_id"):
+    for field in ("conflict_strategy", "reason", "request_id", *Options._fields):
         if value := getattr(message, field):
             raise InvalidField(field, value, "absent after the first message")
 
@@ -201,9 +229,16 @@ def _check_row(row: admin_pb2.OwnershipRow, number: int) -> None:
         validate.campaign_id(row.campaign_id)
         name_bytes = limits.CAMPAIGN_NAME_BYTES
         validate.text("campaign_name", row.campaign_name, name_bytes, required=False)
-        if row.HasField("expire_time"):
-            convert.instant_ns("expire_time", row.expire_time)
+        for field in ("expire_time", "acquire_time"):
+            _instant_ns(row, field)
     except InvalidField as error:
         placed = error.within(f"rows: row {number}")
         placed.metadata["row"] = str(number)
         raise placed from None
+
+
+def _instant_ns(
+    row: admin_pb2.OwnershipRow, field: Literal["expire_time", "acquire_time"]
+) -> int | None:
+    """Return a time of a row; None: it has none."""
+    return convert.instant_ns(field, getattr(row, field)) if row.HasField(field) else None

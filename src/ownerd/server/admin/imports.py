@@ -11,9 +11,10 @@ sending it again sets the first rows once more, which changes nothing.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
+from typing import Any
 
 import structlog
 
@@ -21,6 +22,14 @@ from ownerd.native import CLOCK_ALARM_NS, Engine, Outcome, Refused
 from ownerd.server.admin import convert
 from ownerd.server.admin.audited_change import Change
 from ownerd.server.admin.context import AdminContext, Caller
+from ownerd.server.admin.import_forecast import (
+    SKIPPED,
+    Forecast,
+    Naming,
+    conflict_of,
+    foresee,
+    judged,
+)
 from ownerd.server.admin.import_stream import ImportStream, Row
 from ownerd.server.errors import (
     ImportConflict,
@@ -35,7 +44,7 @@ from ownerd.v1 import admin_pb2
 log = structlog.get_logger("ownerd.server")
 
 _CHUNK_COUNT = 5_000
-_LOOKUP_COUNT = 1_000
+_DETAIL_NAMES = 100  # that the audit shows
 # Messages are handed to a worker thread in parcels of about this size.
 _PARCEL_BYTES = 256 << 10
 # How often one that waits for its rate limit looks whether the server is stopping.
@@ -111,16 +120,31 @@ def apply(
         change = Change(
             context.engine, caller, "ImportOwnership", header, response_type, _fill, stream.digest
         )
-        if (answer := change.first_answer()) is not None:
+        dry_run = stream.options.dry_run
+        if not dry_run and (answer := change.first_answer()) is not None:
             return answer
-        if context.engine.get_list(header.list_id) is None:
-            raise ListNotFound(header.list_id)
-        with context.engine.snapshot(header.list_id) as snapshot:
-            time_ns = snapshot.time_ns
-        stream.merge_repeats(time_ns)
-        if header.strategy == admin_pb2.CONFLICT_STRATEGY_FAIL:
-            _refuse_conflicts(context.engine, caller, stream, stream.rows())
-        return _Writing(context.engine, caller, stream, change).run()
+        _merge_repeats(context.engine, stream)
+        foreseen = foresee(context.engine, caller, stream)
+        if dry_run:
+            return _dry_run_answer(context.engine, foreseen)
+        return _Writing(context.engine, caller, stream, change, foreseen.names).run()
+
+
+def _merge_repeats(engine: Engine, stream: ImportStream) -> None:
+    info = engine.get_list(stream.header.list_id)
+    if info is None:
+        raise ListNotFound(stream.header.list_id)
+    time_ns, duration_ns = engine.time_ns, info.policy.duration_ns
+    stream.merge_repeats(time_ns, None if duration_ns is None else time_ns + duration_ns)
+
+
+def _dry_run_answer(engine: Engine, foreseen: Forecast) -> admin_pb2.ImportOwnershipResponse:
+    answer = admin_pb2.ImportOwnershipResponse(
+        revision=foreseen.revision, renamed_campaign_count=len(foreseen.names)
+    )
+    _add_tally(answer, foreseen.tally)
+    _tell_clock_offset(engine, answer)
+    return answer
 
 
 class _Writing:
@@ -132,11 +156,13 @@ class _Writing:
         caller: Caller,
         stream: ImportStream,
         change: Change[admin_pb2.ImportOwnershipResponse],
+        names: Mapping[str, Naming],
     ) -> None:
         self._engine = engine
         self._caller = caller
         self._stream = stream
         self._change = change
+        self._names = names
         self._chunk: list[Row] = []
         self._done_count = 0
 
@@ -150,17 +176,16 @@ class _Writing:
     def _write(self) -> admin_pb2.ImportOwnershipResponse:
         """Write chunk by chunk; the last one carries the request id and makes the answer."""
         header = self._stream.header
-        detail = {"strategy": header.strategy_name, "row_count": self._stream.row_count}
-        note = self._change.note(detail, header.list_id)
-        answer = admin_pb2.ImportOwnershipResponse()
+        note = self._change.note(self._detail(), header.list_id)
+        answer = admin_pb2.ImportOwnershipResponse(renamed_campaign_count=len(self._names))
         entry_id = 0
         chunks = _chunks(self._stream.rows())
         self._chunk = next(chunks, [])
         for following in chunks:
             outcome = self._engine.import_rows(
-                header.list_id, self._chunk, header.strategy, entry_id, note=note
+                header.list_id, self._chunk, header.strategy, entry_id, note=note, **self._told
             )
-            _add_tally(answer, outcome)
+            _add_tally(answer, outcome.tally)
             entry_id = outcome.entry_id
             self._done_count += len(self._chunk)
             self._chunk = following
@@ -171,9 +196,24 @@ class _Writing:
             header.strategy,
             entry_id,
             answer=answer,
-            detail=detail,
+            detail=self._detail(),
             list_id=header.list_id,
+            **self._told,
         )
+
+    @property
+    def _told(self) -> dict[str, bool]:
+        return self._stream.options.told
+
+    def _detail(self) -> dict[str, Any]:
+        """Return what the audit says; the names are those that the rows were about to change."""
+        header = self._stream.header
+        detail = {"strategy": header.strategy_name, "row_count": self._stream.row_count}
+        if self._names:
+            shown = islice(self._names.items(), _DETAIL_NAMES)
+            detail["renamed_campaign_count"] = len(self._names)
+            detail["campaign_names"] = {each: names._asdict() for each, names in shown}
+        return detail | self._told
 
     def _explained(self, error: Exception) -> Exception:
         """Return what to tell the caller about an error."""
@@ -194,12 +234,11 @@ class _Writing:
 
     def _conflict(self) -> ImportConflict | None:
         """Find the row of a conflict that came up between the check and the write of its chunk."""
+        engine, first = self._engine, self._done_count + 1
         try:
-            _refuse_conflicts(
-                self._engine, self._caller, self._stream, self._chunk, self._done_count + 1
-            )
-        except ImportConflict as found:
-            return found
+            for place, row, outcome in judged(engine, self._stream, self._chunk, first):
+                if outcome == SKIPPED:
+                    return conflict_of(engine, self._caller, self._stream, place, row)
         except Refused:  # the list is gone, or nothing can be read now
             return None
         return None
@@ -215,7 +254,11 @@ def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
 
 
 def _fill(engine: Engine, answer: admin_pb2.ImportOwnershipResponse, outcome: Outcome) -> None:
-    _add_tally(answer, outcome)
+    _add_tally(answer, outcome.tally)
+    _tell_clock_offset(engine, answer)
+
+
+def _tell_clock_offset(engine: Engine, answer: admin_pb2.ImportOwnershipResponse) -> None:
     offset_ns = engine.clock_offset_ns
     if abs(offset_ns) >= CLOCK_ALARM_NS:
         answer.clock_offset.CopyFrom(convert.duration_of(offset_ns))
@@ -226,33 +269,9 @@ def _fill(engine: Engine, answer: admin_pb2.ImportOwnershipResponse, outcome: Ou
         )
 
 
-def _add_tally(answer: admin_pb2.ImportOwnershipResponse, outcome: Outcome) -> None:
-    imported, skipped, overwritten, expired = outcome.tally
+def _add_tally(answer: admin_pb2.ImportOwnershipResponse, tally: Sequence[int]) -> None:
+    imported, skipped, overwritten, expired = tally
     answer.imported_count += imported
     answer.skipped_count += skipped
     answer.overwritten_count += overwritten
     answer.expired_count += expired
-
-
-def _refuse_conflicts(
-    engine: Engine, caller: Caller, stream: ImportStream, rows: Iterable[Row], first: int = 1
-) -> None:
-    """Raise ImportConflict for the first row whose record another campaign holds.
-
-    The campaign is named to whoever may see it. `first` is the place of the first
-    of them in `stream.rows`.
-    """
-    list_id = stream.header.list_id
-    rows = iter(rows)
-    while batch := list(islice(rows, _LOOKUP_COUNT)):
-        with engine.snapshot(list_id) as snapshot:
-            holders = snapshot.holders([row[0] for row in batch])
-            time_ns = snapshot.time_ns
-        for place, (row, holder) in enumerate(zip(batch, holders, strict=True), first):
-            # A row that has expired already is dropped, so it conflicts with nobody.
-            alive = row[3] is None or row[3] > time_ns
-            if alive and holder is not None and holder[1] != row[1]:
-                seen = caller.may_see(list_id, holder[1])
-                number = stream.row_number(place)
-                raise ImportConflict(number, row[0], holder[1] if seen else None)
-        first += len(batch)
