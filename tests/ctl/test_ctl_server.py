@@ -204,6 +204,7 @@ def test_what_is_imported_comes_back_the_same(ask, ctl, unique, tmp_path):
         "expired_count": 1,
         "rejected_count": 0,
         "unowned_count": 1,
+        "renamed_campaign_count": 1,
     }
     chosen = ("--columns", HEADER.strip())
     _, out, _ = ctl("export", unique, *chosen)
@@ -220,7 +221,7 @@ def test_a_name_that_is_not_there_is_answered_with_one_like_it(ctl, own, unique,
     for arguments in (("owners", wrong), ("export", wrong), ("import", wrong, path)):
         code, out, err = ctl(*arguments)
         assert (code, out) == (Exit.NOT_FOUND, "")
-        assert f"there is no contact list {wrong!r}" in err
+        assert "there is no contact list" in err and wrong in err
         assert f'did you mean "{unique}"?' in err
     campaigns = ("--campaign", f"{unique}-spring", "--campaign", f"{unique}-sprng")
     code, _, err = ctl("release", unique, *campaigns, "--yes")
@@ -271,7 +272,9 @@ def test_an_import_fails_skips_or_overwrites_what_another_holds(ask, own, ctl, u
     assert ask("owners", unique)["total_owned_count"] == 1
     assert ask("import", unique, path, "--on-conflict", "skip")["skipped_count"] == 1
     assert ask("record", "show", unique, 1)["campaign_id"] == holder
-    assert ask("import", unique, path, "--on-conflict", "overwrite")["overwritten_count"] == 1
+    assert (
+        ask("import", unique, path, "--on-conflict", "overwrite", "--yes")["overwritten_count"] == 1
+    )
     assert ask("record", "show", unique, 1)["campaign_id"] == other
 
 

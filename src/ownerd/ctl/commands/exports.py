@@ -3,7 +3,6 @@
 Invariant: the named file is either what it was before or the complete export.
 """
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -114,8 +113,7 @@ def _write(
             table.named,
             spreadsheet_safe=session.printer.spreadsheet_safe,
         )
-        total = _total(request, session) if sys.stderr.isatty() else None
-        with progress_bar("Exporting", total, of_bytes=False) as bar:
+        with progress_bar("Exporting", None, of_bytes=False) as bar:
             for answer in chain((first,), answers):
                 writer.write(answer.rows)
                 written_count += len(answer.rows)
@@ -152,13 +150,3 @@ def _answers(
         raise connection.explain(error, request) from error
     finally:
         stream.cancel()
-
-
-def _total(request: pb.ExportOwnershipRequest, session: Session) -> int:
-    """Return about how many rows will come, for the bar."""
-    connection = session.connection
-    answer = connection.ask(
-        connection.admin.ListOwners, pb.ListOwnersRequest(list_id=request.list_id)
-    )
-    wanted = set(request.campaign_ids)
-    return sum(o.owned_count for o in answer.owners if not wanted or o.campaign_id in wanted)

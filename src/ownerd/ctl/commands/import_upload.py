@@ -50,6 +50,14 @@ class Upload:
         self._end_was_sent = False
         self._left_rows = False  # the last try failed, and rows are in force, or may be
 
+    def dry_run(self) -> pb.ImportOwnershipResponse:
+        """Send the rows and return what the server would do with them."""
+        head = pb.ImportOwnershipRequest()
+        head.CopyFrom(self._head)
+        head.dry_run, head.request_id = True, ""
+        parts = (self._connection, head, self._spool, self._file_name, self._deadline)
+        return Upload(*parts).run()
+
     def run(self) -> pb.ImportOwnershipResponse:
         """Send the rows and return the answer."""
         pauses_s = iter(RETRY_PAUSES_S)
@@ -67,7 +75,7 @@ class Upload:
                         earlier = str(told)
                 time.sleep(pause_s)
         except KeyboardInterrupt:
-            if not (self._end_was_sent or earlier):
+            if not (self._may_be_done or earlier):
                 raise
             told = CtlError(Exit.INTERRUPTED, f"interrupted; {OUTCOME_UNKNOWN}")
             raise told from None
@@ -103,7 +111,11 @@ class Upload:
         if head is not None:
             yield head
         self._end_was_sent = True
-        bar.finishing("Importing")
+        bar.finishing("Comparing" if self._head.dry_run else "Importing")
+
+    @property
+    def _may_be_done(self) -> bool:
+        return self._end_was_sent and not self._head.dry_run
 
     def _explain(self, error: grpc.RpcError) -> CtlError:
         """Say what the server said, with the lines of the rows that it names by their numbers."""
@@ -117,7 +129,7 @@ class Upload:
         what = str(told)
         if told.exit_code is Exit.DEADLINE:
             what = "the import did not end within --timeout"
-        if note := import_note(error.code(), info.reason, ended=self._end_was_sent):
+        if note := import_note(error.code(), info.reason, ended=self._may_be_done):
             self._left_rows = True
             return CtlError(told.exit_code, f"{what}; {note}")
         if told.exit_code in _NOTHING_HEARD:

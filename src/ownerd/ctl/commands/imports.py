@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile, gettempdir
-from typing import Annotated, BinaryIO, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
-from cyclopts import Parameter, validators
+from cyclopts import Group, Parameter, validators
 
 from ownerd.client.requests.call import fresh_request_id
 from ownerd.contactfile.check import Check
@@ -21,8 +21,16 @@ from ownerd.contactfile.reader import Reader
 from ownerd.ctl.commands.import_file import Deadline, name_of, opened
 from ownerd.ctl.commands.import_spool import Spool
 from ownerd.ctl.commands.import_upload import Upload
-from ownerd.ctl.commands.options import STREAM, InOutFile, InSession, ListId, Reason, check_file
-from ownerd.ctl.terminal import outfiles, times
+from ownerd.ctl.commands.options import (
+    STREAM,
+    InOutFile,
+    InSession,
+    ListId,
+    Reason,
+    Yes,
+    check_file,
+)
+from ownerd.ctl.terminal import confirm, outfiles, times
 from ownerd.ctl.terminal.csvfile import ColumnOptions, ReadingOptions, RejectsWriter
 from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.ctl.terminal.output import Column, Kind, Printer, warn
@@ -37,30 +45,55 @@ STRATEGIES = {
     "skip": pb.CONFLICT_STRATEGY_SKIP,
     "overwrite": pb.CONFLICT_STRATEGY_OVERWRITE,
 }
-_LIST = Column("list_id", "List")
-_OF_FILE = (
-    Column("unowned_count", "Left out: no owner in the file", Kind.COUNT),
-    Column("repeated_count", "Of them: the same record and owner again", Kind.COUNT),
-    Column("rejected_count", "Rejected: see the file of rejects", Kind.COUNT),
-)
 COLUMNS = (
-    _LIST,
+    Column("list_id", "List"),
     Column("imported_count", "Imported", Kind.COUNT),
-    Column("overwritten_count", "Overwritten", Kind.COUNT),
+    Column("overwritten_count", "Overwritten: another campaign owned it", Kind.COUNT),
     Column("skipped_count", "Skipped: another campaign holds it", Kind.COUNT),
     Column("expired_count", "Left out: expired already", Kind.COUNT),
-    _OF_FILE[0],
-    _OF_FILE[2],
+    Column("unowned_count", "Left out: no owner in the file", Kind.COUNT),
+    Column("rejected_count", "Rejected: see the file of rejects", Kind.COUNT),
+    Column("renamed_campaign_count", "Campaigns named", Kind.COUNT),
     Column("revision", "Revision", Kind.NUMBER),
 )
 DRY_RUN_COLUMNS = (
-    _LIST,
+    COLUMNS[0],
     Column("row_count", "Rows to import", Kind.COUNT),
-    _OF_FILE[1],
-    Column("expired_count", "Of them: expired already", Kind.COUNT),
-    _OF_FILE[0],
-    _OF_FILE[2],
+    Column("repeated_count", "Of them: the same record and owner again", Kind.COUNT),
+    *COLUMNS[1:],
+    Column("dry_run", "Dry run", Kind.FLAG),
 )
+EFFECT_GROUP = Group("What the import may do", sort_key=1)
+
+
+@Parameter(name="*", group=EFFECT_GROUP)
+@dataclass(frozen=True)
+class EffectOptions:
+    """What an import does otherwise only if it is told (R32)."""
+
+    on_conflict: Annotated[
+        Literal["fail", "skip", "overwrite"],
+        Parameter(
+            help="What to do where another campaign owns the record; overwrite takes it from it."
+            " One that another campaign is dialing is left to it."
+        ),
+    ] = "fail"
+    exact: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            help="Set expirations as they are in the file, also where that shortens an ownership.",
+        ),
+    ] = False
+    rename_campaigns: Annotated[
+        bool, Parameter(negative="", help="Let names in the file replace those of campaigns.")
+    ] = False
+    expire_by_policy: Annotated[
+        bool,
+        Parameter(
+            negative="", help="Give rows without expiration the list's duration, from now on."
+        ),
+    ] = False
 
 
 @dataclass(frozen=True)
@@ -69,7 +102,6 @@ class Summary:
 
     row_count: int
     repeated_count: int
-    expired_count: int
     unowned_count: int
     rejected_count: int
 
@@ -81,13 +113,11 @@ def import_ownership(
     ],
     /,
     *,
-    on_conflict: Annotated[
-        Literal["fail", "skip", "overwrite"],
-        Parameter(help="What to do where another campaign holds the record."),
-    ] = "fail",
+    effect: EffectOptions = EffectOptions(),
     dry_run: Annotated[
-        bool, Parameter(negative="", help="Only check the file and say what it holds.")
+        bool, Parameter(negative="", help="Only check the file and say what would change.")
     ] = False,
+    yes: Yes = False,
     rejects: Annotated[
         Path | None,
         Parameter(
@@ -113,7 +143,12 @@ def import_ownership(
     Comma, semicolon, tab or | between cells, columns in any order. NULL, \\N and blanks are no
     owner, name or expiration. Expirations are RFC 3339 times or as databases write them; the year
     9999 is no expiration. A file of `ownerctl export` is taken as it stands.
+
+    Before it takes records from their owners it asks, and says how many; --yes skips that.
     """
+    asks = effect.on_conflict == "overwrite" and not (yes or dry_run)
+    if asks:
+        confirm.need_terminal("import")
     most_rejects = _most_rejects(file, rejects, max_rejects)
     begin_s = time.monotonic()
     deadline = Deadline(session.connection.stream_timeout_s)
@@ -126,22 +161,25 @@ def import_ownership(
         summary = _check(reader, spool, _size_bytes(binary), rejects, most_rejects)
         for note in reader.notes:
             warn(f"ownerctl: {name}: {note}")
-        if dry_run:
-            _tell_dry_run(session.printer, list_id, name, summary)
-            return
         head = pb.ImportOwnershipRequest(
             list_id=list_id,
-            conflict_strategy=STRATEGIES[on_conflict],
+            conflict_strategy=STRATEGIES[effect.on_conflict],
+            exact=effect.exact,
+            rename_campaigns=effect.rename_campaigns,
+            expire_by_policy=effect.expire_by_policy,
+            dry_run=dry_run,
             reason=reason,
-            request_id=fresh_request_id(),
+            request_id="" if dry_run else fresh_request_id(),
         )
-        answer = Upload(session.connection, head, spool, name, deadline).run()
-    row = {column.key: getattr(answer, column.key, None) for column in COLUMNS}
-    row |= {
-        "list_id": list_id,
-        "unowned_count": summary.unowned_count,
-        "rejected_count": summary.rejected_count,
-    }
+        upload = Upload(session.connection, head, spool, name, deadline)
+        if asks:
+            _ask(upload.dry_run().overwritten_count, list_id)
+        answer = upload.run()
+    row = {column.key: getattr(answer, column.key, None) for column in DRY_RUN_COLUMNS}
+    row |= {"list_id": list_id, "dry_run": dry_run, **vars(summary)}
+    if dry_run:
+        _tell_dry_run(session.printer, head, name, row)
+        return
     pace = _pace(summary.row_count, time.monotonic() - begin_s)
     session.printer.thing(COLUMNS, row, message=f"Imported {name} into list {list_id}: {pace}.")
     if answer.HasField("clock_offset"):
@@ -198,15 +236,11 @@ def _check(
     reader: Reader, spool: Spool, size_bytes: int | None, rejects: Path | None, most_rejects: int
 ) -> Summary:
     """Read the whole file into the spool, but for rows that are rejected."""
-    now_ns = times.now_ns()
-    expired_count = 0
-    with Check(reader, now_ns=now_ns, most_refused=most_rejects) as check:
+    with Check(reader, now_ns=times.now_ns(), most_refused=most_rejects) as check:
         try:
             with progress_bar("Checking", size_bytes, of_bytes=True) as bar:
                 for row in check.rows():
                     spool.add(row)
-                    if row.expire_ns is not None and row.expire_ns <= now_ns:
-                        expired_count += 1
                     if spool.row_count % _STEP_ROWS == 0:
                         bar.at(reader.read_bytes, spool.row_count)
                 check.finish()
@@ -221,7 +255,6 @@ def _check(
     return Summary(
         row_count=spool.row_count - late_count,
         repeated_count=check.repeated_count,
-        expired_count=expired_count,
         unowned_count=reader.unowned_count,
         rejected_count=rejected_count,
     )
@@ -241,9 +274,19 @@ def _write_rejects(reader: Reader, check: Check, rejects: Path | None) -> tuple[
     return late_count, count
 
 
-def _tell_dry_run(printer: Printer, list_id: str, name: str, summary: Summary) -> None:
-    """Say what a file holds. What it would change is the server's to say."""
-    row = {column.key: getattr(summary, column.key, None) for column in DRY_RUN_COLUMNS}
-    row["list_id"] = list_id
-    message = f"Checked {name} for list {list_id}; nothing was sent."
+def _ask(taken_count: int, list_id: str) -> None:
+    if taken_count:
+        taken = confirm.counted(taken_count, "record")
+        confirm.confirm(f"Take {taken} of list {list_id} from the campaigns that own them?")
+
+
+def _tell_dry_run(
+    printer: Printer, head: pb.ImportOwnershipRequest, name: str, row: dict[str, Any]
+) -> None:
+    message = f"Checked {name} for list {head.list_id}: this is what would be done."
     printer.thing(DRY_RUN_COLUMNS, row, message=message)
+    if head.conflict_strategy == pb.CONFLICT_STRATEGY_FAIL and row["skipped_count"]:
+        warn(
+            "ownerctl: the import would be refused, for other campaigns hold"
+            f" {confirm.counted(row['skipped_count'], 'record')} of it; see --on-conflict"
+        )

@@ -7,7 +7,7 @@ request ids exist.
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ownerd import limits
 from ownerd.contactfile.faults import NoRoom
@@ -52,7 +52,7 @@ class Options(NamedTuple):
     dry_run: bool = False
 
     @property
-    def told(self) -> dict[str, bool]:
+    def told(self) -> dict[str, Any]:
         """Those that were said."""
         return {name: True for name, value in self._asdict().items() if value}
 

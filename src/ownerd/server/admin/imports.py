@@ -202,7 +202,7 @@ class _Writing:
         )
 
     @property
-    def _told(self) -> dict[str, bool]:
+    def _told(self) -> dict[str, Any]:
         return self._stream.options.told
 
     def _detail(self) -> dict[str, Any]:
