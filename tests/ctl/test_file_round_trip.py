@@ -3,12 +3,18 @@
 import contextlib
 import csv
 import io
+import tempfile
 import tracemalloc
+from collections.abc import Iterator
+from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from model import START_NS
+from sanitizer import examples
 
 from ownerd import limits
+from ownerd.base.testing import ManualClock
 from ownerd.contactfile import instants, repeats
 from ownerd.contactfile.check import Check
 from ownerd.contactfile.faults import FileFault
@@ -16,9 +22,12 @@ from ownerd.contactfile.reader import Owned, Reader
 from ownerd.contactfile.values import Reading
 from ownerd.ctl.terminal import times
 from ownerd.ctl.terminal.csvfile import ColumnOptions, Writer, cell_writers
+from ownerd.ctl.terminal.output import unguarded
+from ownerd.engine.engine import Engine, Policy
 from ownerd.v1 import admin_pb2 as pb
 
 NAMED = ColumnOptions()
+READING = Reading()
 COLUMNS = list(cell_writers(NAMED))
 # What the readers of other people's files look at.
 AWKWARD = st.sampled_from(
@@ -64,8 +73,8 @@ def rows(draw: st.DrawFn) -> pb.OwnershipRow:
     return row
 
 
-def read(data: bytes) -> list[Owned]:
-    with Check(Reader(io.BytesIO(data), Reading()), now_ns=0) as check:
+def read(data: bytes, reading: Reading = READING) -> list[Owned]:
+    with Check(Reader(io.BytesIO(data), reading), now_ns=0) as check:
         found = list(check.rows())
         check.finish()
         assert not any(check.refusal(row.line, row.record_id) for row in found)
@@ -76,13 +85,15 @@ def read(data: bytes) -> list[Owned]:
     st.lists(rows(), max_size=5, unique_by=lambda row: row.record_id),
     st.permutations(COLUMNS),
     st.booleans(),
+    st.booleans(),
 )
 def test_what_was_exported_is_read_again_exactly(
-    written: list[pb.OwnershipRow], columns: list[str], has_mark: bool
+    written: list[pb.OwnershipRow], columns: list[str], has_mark: bool, is_safe: bool
 ) -> None:
     text = io.StringIO(newline="")
-    Writer(text, columns, NAMED).write(written)
-    found = read(text.getvalue().encode("utf-8-sig" if has_mark else "utf-8"))
+    Writer(text, columns, NAMED, spreadsheet_safe=is_safe).write(written)
+    data = text.getvalue().encode("utf-8-sig" if has_mark else "utf-8")
+    found = read(data, Reading(undo=unguarded if is_safe else None))
     assert [
         pb.OwnershipRow(
             record_id=row.record_id,
@@ -93,6 +104,62 @@ def test_what_was_exported_is_read_again_exactly(
         )
         for row in found
     ] == written
+
+
+@contextlib.contextmanager
+def empty_store() -> Iterator[Engine]:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Engine(folder, ManualClock(START_NS), map_bytes=1 << 26, background=False) as engine,
+    ):
+        engine.create_list("list", Policy(True, None, None, 1), note=b"test")
+        yield engine
+
+
+def stored(engine: Engine) -> tuple[list[tuple[str, str, str, int, int | None]], Any]:
+    """Return the owned records, and the campaigns."""
+    with engine.snapshot("list") as snapshot:
+        records, _ = snapshot.records(b"", 1_000)
+    return records, engine.campaigns("", 1_000)
+
+
+@settings(max_examples=examples(60))
+@given(
+    st.lists(
+        st.tuples(
+            texts(limits.RECORD_ID_BYTES),
+            texts(limits.CAMPAIGN_ID_BYTES),
+            texts(limits.CAMPAIGN_NAME_BYTES) | st.just(""),
+            st.none() | st.integers(START_NS + 1, instants.LAST_S * 1_000_000_000),
+            st.integers(0, START_NS),
+        ),
+        max_size=5,
+        unique_by=lambda row: row[0],
+    )
+)
+def test_an_export_makes_the_same_owners_expirations_and_names_of_an_empty_store(
+    rows: list[tuple[str, str, str, int | None, int]],
+) -> None:
+    with empty_store() as store, empty_store() as copy:
+        store.import_rows("list", rows, 1, note=b"test")
+        text = io.StringIO(newline="")
+        Writer(text, COLUMNS, NAMED).write(map(_exported, stored(store)[0]))
+        found = read(text.getvalue().encode())
+        copied = [
+            (row.record_id, row.campaign_id, row.campaign_name, row.expire_ns, row.acquire_ns)
+            for row in found
+        ]
+        copy.import_rows("list", copied, 1, note=b"test")
+        assert stored(copy) == stored(store)
+
+
+def _exported(record: tuple[str, str, str, int, int | None]) -> pb.OwnershipRow:
+    record_id, campaign_id, name, acquire_ns, expire_ns = record
+    row = pb.OwnershipRow(record_id=record_id, campaign_id=campaign_id, campaign_name=name)
+    row.acquire_time.CopyFrom(times.to_message(acquire_ns))
+    if expire_ns is not None:
+        row.expire_time.CopyFrom(times.to_message(expire_ns))
+    return row
 
 
 def test_a_file_takes_no_memory_of_its_size(tmp_path, monkeypatch) -> None:
