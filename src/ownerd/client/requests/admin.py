@@ -316,7 +316,8 @@ class ImportStream:
 
     gRPC iterates it, in the sync client from a thread of its own, and would replace an exception of
     the caller's rows by a bare status: `row_error` keeps it for the client to raise. A server
-    writes nothing before it has seen the end of the rows: `ended` says that it may have.
+    writes nothing before it has seen the end of the rows, and nothing at all in a dry run: `ended`
+    says that it may have.
     """
 
     def __init__(self, first: admin_pb2.ImportOwnershipRequest, rows: Iterable[Any]) -> None:
@@ -341,7 +342,7 @@ class ImportStream:
         except Exception as error:
             self.row_error = error
             raise
-        self.ended = True
+        self.ended = not first.dry_run
 
 
 def import_note(code: grpc.StatusCode, told: str, *, ended: bool) -> str:
