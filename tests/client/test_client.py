@@ -185,6 +185,25 @@ def test_a_bad_id_is_refused_with_its_index_before_anything_is_sent(
     assert not fake.requests
 
 
+def test_an_id_that_is_no_str_is_refused_with_its_name(fake: FakeServer, client: Any) -> None:
+    sent_count = len(fake.requests)
+    for call, name in (
+        (lambda: client.claim("L", 42, "A"), "record_id is a str, found 42, an int"),
+        (lambda: client.claim(7, "1", "A"), "list_id is a str"),
+        (lambda: client.report("L", "1", None, "Busy"), "campaign_id is a str, found None"),
+        (lambda: client.holder("L", 42), "record_id is a str"),
+        (
+            lambda: client.claim_batch("L", record_ids=["1", 42], campaign_id="A"),
+            "record id at index 1 is a str",
+        ),
+        (lambda: client.report_batch("L", "A", [(42, "Busy")]), "record id at index 0 is a str"),
+        (lambda: client.owners(42), "list_id is a str"),
+    ):
+        with pytest.raises(TypeError, match=name):
+            call()
+    assert len(fake.requests) == sent_count
+
+
 def test_a_lone_string_is_not_a_batch_of_its_letters(client: Any) -> None:
     with pytest.raises(TypeError):
         client.claim_batch("customers", "42", "spring")

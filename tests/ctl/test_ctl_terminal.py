@@ -105,6 +105,7 @@ FORMULAS = ("=1+1", "+1", "-1", "@x", "\t=1", "\r=1", "\uff1d1")
 def test_a_file_for_spreadsheets_has_no_formula_and_can_be_read_back(fake, tmp_path, text):
     fake.lists["L"] = pb.ContactList(list_id="L")
     row = pb.OwnershipRow(record_id=text, campaign_id="C", campaign_name=text)
+    row.acquire_time.seconds = 1
     fake.rows["L"][text] = row
     path = tmp_path / "rows.csv"
     assert run(fake, "export", "L", str(path), "--spreadsheet-safe")[0] == 0

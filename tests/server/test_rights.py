@@ -428,11 +428,11 @@ def test_r20_no_choice_of_principal_and_id_comes_to_another_ones(owned: GuardedS
 
 
 def test_r20_an_import_under_another_callers_id_is_another_import(owned: GuardedServer) -> None:
-    row = admin_pb2.OwnershipRow(record_id="imported", campaign_id=IN)
+    rows = [admin_pb2.OwnershipRow(record_id=each, campaign_id=IN) for each in ("one", "two")]
     for number, name in enumerate(("importer-1", "importer-2")):
         caller = owned.principal(name, *grants(["configure"]))
         message = admin_pb2.ImportOwnershipRequest(
-            list_id=IN, rows=[row] * (number + 1), request_id="shared-import"
+            list_id=IN, rows=rows[: number + 1], request_id="shared-import"
         )
         answer = caller.admin("ImportOwnership", iter([message]))
         assert answer.imported_count == number + 1

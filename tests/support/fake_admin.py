@@ -219,7 +219,20 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
         # A cancelled stream just ends, too; that it was cancelled is known a moment later.
         if over.wait(CANCELLED_WITHIN_S):
             return pb.ImportOwnershipResponse()
-        self.rows[head.list_id].update({row.record_id: row for row in rows})
+        held = self.rows[head.list_id]
+        conflict_count = sum(
+            row.record_id in held and held[row.record_id].campaign_id != row.campaign_id
+            for row in rows
+        )
+        if head.dry_run:
+            overwrites = head.conflict_strategy == pb.CONFLICT_STRATEGY_OVERWRITE
+            return pb.ImportOwnershipResponse(
+                imported_count=len(rows) - conflict_count,
+                overwritten_count=conflict_count if overwrites else 0,
+                skipped_count=0 if overwrites else conflict_count,
+                revision=self.revision,
+            )
+        held.update({row.record_id: row for row in rows})
         return pb.ImportOwnershipResponse(imported_count=len(rows), revision=self._next_revision())
 
     def ExportOwnership(self, request, context):
@@ -445,6 +458,7 @@ def own(fake, list_id, count, campaign_id="C1", expire_s=None):
     for _ in range(count):
         row = pb.OwnershipRow(campaign_id=campaign_id, campaign_name=f"Campaign {campaign_id}")
         row.record_id = f"r{len(fake.rows[list_id]):05}"
+        row.acquire_time.seconds = NOW_S - 60
         if expire_s is not None:
             row.expire_time.seconds = expire_s
         fake.rows[list_id][row.record_id] = row

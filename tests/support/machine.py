@@ -52,7 +52,13 @@ policies = st.builds(
     st.sampled_from((None, None, 0, 5 * SECOND, 36525 * DAY)),
     st.sampled_from((SECOND, 5 * SECOND, 5 * MINUTE, 2 * DAY)),
 )
-rows = st.tuples(records, campaigns, st.sampled_from(("", "Imported")), st.integers(-1, 4))
+rows = st.tuples(
+    records,
+    campaigns,
+    st.sampled_from(("", "Imported", "Another")),
+    st.integers(-1, 4),
+    st.integers(-1, 2),
+)
 meanings = st.sampled_from(
     (Code("Busy", True, False), Code("Busy", False, False), Code("Success", True, True))
 )
@@ -250,14 +256,20 @@ class Comparison(RuleBasedStateMachine):
         list_id=lists,
         drawn=st.lists(rows, min_size=1, max_size=4, unique_by=lambda row: row[0]),
         strategy=st.sampled_from((FAIL, SKIP, OVERWRITE)),
-        exact=st.booleans(),
+        options=st.tuples(st.booleans(), st.booleans(), st.booleans()),
     )
-    def import_rows(self, list_id: str, drawn: list[Any], strategy: int, exact: bool) -> None:
-        """Rows end before, at and after now, or never."""
+    def import_rows(
+        self, list_id: str, drawn: list[Any], strategy: int, options: tuple[bool, bool, bool]
+    ) -> None:
+        """Rows end before, at and after now, or never, and began before or after it."""
         now_ns = self.model.now_ns()
         ends_ns = {-1: now_ns - 1, 0: now_ns, 1: now_ns + 1, 2: now_ns + SECOND, 3: now_ns + HOUR}
-        meant = [Row(r, c, name, ends_ns.get(end)) for r, c, name, end in drawn]
-        self.both(lambda s: s.import_rows(list_id, meant, strategy, exact))
+        begins_ns = {-1: now_ns - HOUR, 0: now_ns, 1: now_ns + HOUR}
+        meant = [
+            Row(r, c, name, ends_ns.get(end), begins_ns.get(begin))
+            for r, c, name, end, begin in drawn
+        ]
+        self.both(lambda s: s.import_rows(list_id, meant, strategy, *options))
 
     @rule(list_id=lists, force=st.booleans(), policy=policies)
     def delete_list(self, list_id: str, force: bool, policy: Policy) -> None:

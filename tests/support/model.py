@@ -614,16 +614,28 @@ class Model:
     # ---- import
 
     def import_rows(
-        self, list_id: str, rows: list[Row], strategy: int = FAIL, exact: bool = False
+        self,
+        list_id: str,
+        rows: list[Row],
+        strategy: int = FAIL,
+        exact: bool = False,
+        rename: bool = False,
+        by_policy: bool = False,
     ) -> Tally:
         """Rows in order (R32); a row that has ended already is counted and nothing else."""
-        self._list(list_id)
+        duration_ns = self._list(list_id).policy.duration_ns
+        if by_policy and duration_ns is not None:
+            end_ns = self._coming_instant() + duration_ns
+            rows = [r if r.expire_ns is not None else r._replace(expire_ns=end_ns) for r in rows]
         if strategy == FAIL:
             self._refuse_conflicts(list_id, rows)
         self._next_instant()
         counts = {"imported": 0, "skipped": 0, "overwritten": 0, "expired": 0}
         for row in rows:
-            counts[self._import(list_id, row, strategy, exact)] += 1
+            counted_as = self._import(list_id, row, strategy, exact)
+            counts[counted_as] += 1
+            if counted_as in ("imported", "overwritten"):
+                self._name(row, rename)
         self._commit()
         return Tally(**counts)
 
@@ -648,18 +660,26 @@ class Model:
         conflict = record is not None and record.campaign_id != row.campaign_id
         if record is not None and conflict and (strategy == SKIP or record.reservation is not None):
             return "skipped"
-        self._know(row.campaign_id)
-        if row.name:
-            self.names[row.campaign_id] = row.name
         if record is None or conflict:
             record = records[row.record_id] = Record(row.campaign_id)
         ownership = record.ownership
+        start_ns = self.time_ns if row.acquire_ns is None else min(row.acquire_ns, self.time_ns)
         end_ns = NEVER if row.expire_ns is None else row.expire_ns
         if ownership is None:
-            record.ownership = Span(self.time_ns, end_ns)
+            record.ownership = Span(start_ns, end_ns)
+        elif exact:
+            ownership.end_ns = end_ns
+            if row.acquire_ns is not None:
+                ownership.start_ns = start_ns
         else:
-            ownership.end_ns = end_ns if exact else max(end_ns, ownership.end_ns)
+            ownership.end_ns = max(end_ns, ownership.end_ns)
         return "overwritten" if conflict else "imported"
+
+    def _name(self, row: Row, rename: bool) -> None:
+        """A row's name is for a campaign that has none but its id, unless it is to rename."""
+        self._know(row.campaign_id)
+        if row.name and (rename or self.names[row.campaign_id] == row.campaign_id):
+            self.names[row.campaign_id] = row.name
 
     # ---- tracking (R17)
 

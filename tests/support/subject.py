@@ -99,6 +99,7 @@ class Row(NamedTuple):
     campaign_id: str
     name: str = ""
     expire_ns: int | None = None
+    acquire_ns: int | None = None
 
 
 class Tally(NamedTuple):
@@ -202,7 +203,13 @@ class Subject(Protocol):
     def codes(self) -> dict[str, Code]: ...
 
     def import_rows(
-        self, list_id: str, rows: list[Row], strategy: int = FAIL, exact: bool = False
+        self,
+        list_id: str,
+        rows: list[Row],
+        strategy: int = FAIL,
+        exact: bool = False,
+        rename: bool = False,
+        by_policy: bool = False,
     ) -> Tally: ...
 
     def owners(self, list_id: str) -> list[Owner]: ...

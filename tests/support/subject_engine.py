@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from model import START_NS
 from subject import (
     FAIL,
+    OVERWRITE,
     Answer,
     Answers,
     Attempt,
@@ -316,13 +317,41 @@ class EngineSubject(DialMessages):
         return {code: Code(*rest) for code, *rest in self.engine.codes("", 10_000)}
 
     def import_rows(
-        self, list_id: str, rows: list[Row], strategy: int = FAIL, exact: bool = False
+        self,
+        list_id: str,
+        rows: list[Row],
+        strategy: int = FAIL,
+        exact: bool = False,
+        rename: bool = False,
+        by_policy: bool = False,
     ) -> Tally:
-        meant = [tuple(row) for row in rows]
+        foreseen = self._foreseen(list_id, rows, strategy, exact, by_policy)
         outcome = refusals(
-            lambda: self.engine.import_rows(list_id, meant, strategy, exact=exact, **NOTE)
+            lambda: self.engine.import_rows(
+                list_id,
+                [tuple(row) for row in rows],
+                strategy,
+                exact=exact,
+                rename_campaigns=rename,
+                expire_by_policy=by_policy,
+                **NOTE,
+            )
         )
+        assert len({row.record_id for row in rows}) < len(rows) or foreseen == outcome.tally
         return Tally(*outcome.tally)
+
+    def _foreseen(
+        self, list_id: str, rows: list[Row], strategy: int, exact: bool, by_policy: bool
+    ) -> tuple[int, ...]:
+        """Return what a snapshot says that an import will do; the engine's time stands still."""
+        with refusals(lambda: self.engine.snapshot(list_id)) as snapshot:
+            outcomes = snapshot.import_outcomes(
+                [tuple(row) for row in rows],
+                overwrite=strategy == OVERWRITE,
+                exact=exact,
+                expire_by_policy=by_policy,
+            )
+        return tuple(outcomes.count(place) for place in range(4))
 
     def owners(self, list_id: str) -> list[Owner]:
         with refusals(lambda: self.engine.snapshot(list_id)) as snapshot:

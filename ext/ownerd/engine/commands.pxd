@@ -5,7 +5,9 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from ownerd.api.task cimport Task
 from ownerd.base.containers cimport string, vector
 from ownerd.base.live cimport LiveCommand
-from ownerd.rules.ownership cimport Policy
+from ownerd.rules.ownership cimport (
+    IMPORT_TAKEN, IMPORT_TAKEN_OVER, ImportOutcome, Policy,
+)
 from ownerd.storage.catalog cimport List
 from ownerd.storage.store cimport Store
 from ownerd.storage.tables cimport AuditRow, EventRow
@@ -46,6 +48,7 @@ cdef cppclass ImportRow:
     string campaign_id
     string campaign_name              # empty: leave the name as it is
     int64_t until_ns                  # NEVER_NS: no expiration
+    int64_t since_ns                  # NO_TIME: owned from now on
 
 cdef cppclass Rename:
     uint32_t number
@@ -76,6 +79,8 @@ cdef cppclass Command:
     bint exact                        # IMPORT_ROWS: expirations as the rows have them (R32)
     uint8_t strategy
     string to_campaign_id             # TRANSFER
+    bint rename_campaigns             # IMPORT_ROWS: also those that have a name already
+    bint expire_by_policy             # IMPORT_ROWS: rows without expiration get the list's duration
     vector[string] campaign_ids
     vector[string] record_ids
     string only_campaign              # RELEASE_RECORDS: that owns them; empty: any
@@ -100,6 +105,13 @@ cdef cppclass Command:
     uint32_t campaign                 # DELETE_CAMPAIGN: its number
     vector[Rename] renames
     vector[Appended] appended         # events
+
+
+cdef inline TallyIndex tally_of(ImportOutcome outcome) noexcept nogil:
+    """Return what an imported row is counted as."""
+    if outcome == IMPORT_TAKEN:
+        return TALLY_IMPORTED
+    return TALLY_OVERWRITTEN if outcome == IMPORT_TAKEN_OVER else TALLY_SKIPPED
 
 
 cdef int command_run(Store *store, Command *command, int64_t clock_ns) noexcept nogil

@@ -21,9 +21,8 @@ from ownerd.base.bytes cimport Slice, empty_slice, put_be64, slice_of, text_slic
 from ownerd.base.containers cimport string, vector
 from ownerd.base.lmdb cimport MDB_SUCCESS
 from ownerd.rules.ownership cimport (
-    ALL_CAMPAIGNS, EVENT_DURATION, EVENT_RELEASE, EVENT_RESERVATIONS_END, EVENT_TRANSFER,
-    IMPORT_DIALED, IMPORT_OWNED, IMPORT_TAKEN_OVER, NO_TIME, Code, Event, ImportOutcome,
-    hold_owned, rules_end_reservation, rules_import, rules_release,
+    ALL_CAMPAIGNS, EVENT_DURATION, EVENT_RELEASE, EVENT_RESERVATIONS_END, EVENT_TRANSFER, Code,
+    Event, hold_owned, rules_end_reservation, rules_import, rules_import_end, rules_release,
 )
 from ownerd.rules.ownership cimport ImportRow as RuleRow
 from ownerd.rules.wrap_up_codes cimport UnknownCode
@@ -345,13 +344,23 @@ cdef uint32_t ensure_campaign(
     cdef Rename rename
     if not campaign_known(&store.catalog, number):
         add_campaign(&store.catalog, text_slice(campaign_id))
-    if name.empty() or campaign_of(&store.catalog, number).name == name:
+    if name.empty() or name_to_be(store, command, number)[0] == name:
         return number
     rename.number = number
     rename.name = name
     command.renames.push_back(rename)
     put_campaign(&store.catalog, number, text_slice(campaign_id), text_slice(name))
     return number
+
+
+cdef const string *name_to_be(Store *store, Command *command, uint32_t number) noexcept nogil:
+    """Return a campaign's name as the command leaves it so far."""
+    cdef size_t i = command.renames.size()
+    while i > 0:
+        i -= 1
+        if command.renames[i].number == number:
+            return &command.renames[i].name
+    return &campaign_of(&store.catalog, number).name
 
 
 cdef void signal_campaign(Store *store, Command *command, int64_t now_ns) noexcept nogil:
@@ -438,6 +447,9 @@ cdef void import_rows(Store *store, Command *command, int64_t now_ns) noexcept n
         refuse_full(store, &command.task)
         return
     for i in range(command.rows.size()):
+        command.rows[i].until_ns = rules_import_end(
+            command.rows[i].until_ns, command.expire_by_policy, &command.list.policy, now_ns
+        )
         if command.rows[i].until_ns <= now_ns:
             command.tally[<int> TALLY_EXPIRED] += 1
         elif not import_row(store, command, &command.rows[i], now_ns):
@@ -452,20 +464,26 @@ cdef bint import_row(Store *store, Command *command, ImportRow *row, int64_t now
     """Write one row; False if another campaign's hold is in the way (R32)."""
     cdef Record record
     cdef RuleRow given
-    cdef ImportOutcome outcome
+    cdef TallyIndex counted_as
     given.campaign = find_campaign(&store.catalog, text_slice(row.campaign_id))
-    given.since_ns, given.until_ns = NO_TIME, row.until_ns
+    given.since_ns, given.until_ns = row.since_ns, row.until_ns
     given.overwrite, given.exact = command.strategy == IMPORT_OVERWRITE, command.exact
     record_load(store, command.list, text_slice(row.record_id), NULL, &record)
-    outcome = rules_import(&record.hold, &given, now_ns)
-    if outcome == IMPORT_OWNED or outcome == IMPORT_DIALED:
+    counted_as = tally_of(rules_import(&record.hold, &given, now_ns))
+    if counted_as == TALLY_SKIPPED:
         return False
-    ensure_campaign(store, command, row.campaign_id, row.campaign_name)
+    name_campaign(store, command, row)
     record_store(store, command.list, &record, now_ns)
-    command.tally[
-        <int> TALLY_OVERWRITTEN if outcome == IMPORT_TAKEN_OVER else <int> TALLY_IMPORTED
-    ] += 1
+    command.tally[<int> counted_as] += 1
     return True
+
+
+cdef void name_campaign(Store *store, Command *command, ImportRow *row) noexcept nogil:
+    """Register the row's campaign; give it the row's name if it has none, or if that was asked."""
+    cdef string no_name
+    cdef uint32_t number = ensure_campaign(store, command, row.campaign_id, no_name)
+    if command.rename_campaigns or name_to_be(store, command, number)[0] == row.campaign_id:
+        ensure_campaign(store, command, row.campaign_id, row.campaign_name)
 
 
 cdef void refuse_conflict(Store *store, Command *command, size_t index) noexcept nogil:

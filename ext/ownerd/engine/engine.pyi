@@ -1,5 +1,5 @@
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeAlias
 
 from typing_extensions import disjoint_base
 
@@ -51,6 +51,8 @@ DEFAULT_MEMTABLE_BYTES: Final[int]
 AHEAD_ALARM_NS: Final[int]
 CLOCK_ALARM_NS: Final[int]
 TIME_CLASS_ENDS_NS: Final[tuple[int, ...]]
+
+_Row: TypeAlias = tuple[str, str, str, int | None] | tuple[str, str, str, int | None, int | None]
 
 @disjoint_base
 class Engine:
@@ -198,11 +200,13 @@ class Engine:
     def import_rows(
         self,
         list_id: str,
-        rows: Sequence[tuple[str, str, str, int | None]],
+        rows: Sequence[_Row],
         strategy: int,
         entry_id: int = 0,
         *,
         exact: bool = False,
+        rename_campaigns: bool = False,
+        expire_by_policy: bool = False,
         note: bytes = b"",
         request_id: str = "",
         requester: str = "",

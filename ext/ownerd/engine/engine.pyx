@@ -46,7 +46,7 @@ from ownerd.engine.queue cimport (
 from ownerd.engine.release_count cimport (
     COUNT_END, ReleaseCount, count_release, find_uncounted_releases, release_count_init,
 )
-from ownerd.engine.snapshot cimport Snapshot, SnapshotRequest
+from ownerd.engine.snapshot cimport Snapshot, SnapshotRequest, since_of
 from ownerd.engine.unknown_codes cimport unknown_rows
 from ownerd.rules.limits cimport (
     BATCH_RECORDS, CAMPAIGN_ID_BYTES, CAMPAIGN_NAME_BYTES, CATEGORY_BYTES, LIST_ID_BYTES,
@@ -581,15 +581,17 @@ cdef class Engine:
         return self._run(pending)
 
     def import_rows(
-        self, list_id, rows, strategy, entry_id=0, *, exact=False,
-        note=b"", request_id="", requester="", memo=b"",
+        self, list_id, rows, strategy, entry_id=0, *, exact=False, rename_campaigns=False,
+        expire_by_policy=False, note=b"", request_id="", requester="", memo=b"",
     ):
-        """Import up to 10,000 rows (record_id, campaign_id, campaign_name, expire_ns or None).
+        """Import up to 10,000 rows, as `Snapshot.import_outcomes` takes them (R32).
 
         `strategy`: 1 fail, 2 skip, 3 overwrite. `entry_id` 0 begins an import; further chunks pass
         the first one's and are added to its audit entry. `exact`: an expiration may be set that is
-        earlier than the one in force (R32). Refused, with nothing of these rows
-        written: NOT_FOUND, RESOURCE_EXHAUSTED, FAILED_PRECONDITION for a conflict with strategy 1.
+        earlier than the one in force. `rename_campaigns`: a row's name also replaces one that its
+        campaign has. `expire_by_policy`: a row without expiration ends by the list's duration.
+        Refused, with nothing of these rows written: NOT_FOUND, RESOURCE_EXHAUSTED,
+        FAILED_PRECONDITION for a conflict with strategy 1.
         """
         cdef Pending pending
         cdef ImportRow *row
@@ -598,10 +600,12 @@ cdef class Engine:
             raise ValueError(f"{len(rows)} rows in one chunk; {BATCH_RECORDS} are allowed")
         pending = Pending(IMPORT_ROWS, list_id, note, request_id, requester, memo)
         pending.command.strategy = strategy
-        pending.command.exact = exact
         pending.command.entry_id = entry_id
+        pending.command.exact = exact
+        pending.command.rename_campaigns = rename_campaigns
+        pending.command.expire_by_policy = expire_by_policy
         pending.command.rows.resize(len(rows))
-        for i, (record_id, campaign_id, campaign_name, expire_ns) in enumerate(rows):
+        for i, (record_id, campaign_id, campaign_name, expire_ns, *acquired) in enumerate(rows):
             row = &pending.command.rows[i]
             place = f"rows[{i}]"
             assign(&row.record_id, record_id, f"{place}.record_id", 1, RECORD_ID_BYTES)
@@ -610,6 +614,7 @@ cdef class Engine:
                 &row.campaign_name, campaign_name, f"{place}.campaign_name", 0, CAMPAIGN_NAME_BYTES
             )
             row.until_ns = NEVER_NS if expire_ns is None else <int64_t> expire_ns
+            row.since_ns = since_of(acquired)
         return self._run(pending)
 
     def put_principal(

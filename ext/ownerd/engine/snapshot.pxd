@@ -23,6 +23,7 @@ cdef cppclass SnapshotRequest:
 
 cdef SnapshotRequest *request_new() noexcept nogil
 cdef void request_free(SnapshotRequest *request) noexcept nogil
+cdef int64_t since_of(list acquired) except? -1
 cdef int snapshot_take(Store *store, SnapshotRequest *request, int64_t now_ns) noexcept nogil
 
 

@@ -191,5 +191,8 @@ cdef Ruling rules_attempt(
 ) noexcept nogil
 cdef bint rules_release(Hold *hold, int64_t now_ns) noexcept nogil
 cdef bint rules_end_reservation(Hold *hold, int64_t now_ns) noexcept nogil
+cdef int64_t rules_import_end(
+    int64_t until_ns, bint expire_by_policy, const Policy *policy, int64_t now_ns
+) noexcept nogil
 cdef ImportOutcome rules_import(Hold *hold, const ImportRow *row, int64_t now_ns) noexcept nogil
 cdef int64_t rules_renewal_window(const Policy *policy) noexcept nogil

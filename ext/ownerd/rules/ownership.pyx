@@ -509,6 +509,13 @@ cdef bint rules_end_reservation(Hold *hold, int64_t now_ns) noexcept nogil:
         return False
     _end_reservation(hold)
     return True
+cdef int64_t rules_import_end(
+    int64_t until_ns, bint expire_by_policy, const Policy *policy, int64_t now_ns
+) noexcept nogil:
+    """Return when an imported row ends: one without expiration never, or by the policy (R32)."""
+    if until_ns == NEVER_NS and expire_by_policy:
+        return time_after(now_ns, policy.duration_ns)
+    return until_ns
 
 
 cdef ImportOutcome rules_import(Hold *hold, const ImportRow *row, int64_t now_ns) noexcept nogil:

@@ -438,21 +438,45 @@ class AsyncClient:
         rows: Iterable[OwnershipRow],
         *,
         on_conflict: OnConflict = OnConflict.FAIL,
+        exact: bool = False,
+        rename_campaigns: bool = False,
+        expire_by_policy: bool = False,
+        dry_run: bool = False,
         reason: str = "",
         request_id: str | None = None,
         timeout_s: float | None = None,
     ) -> Imported:
-        """Load ownership from any number of rows, taken while they are sent.
+        """Load ownership from any number of rows, taken while they are sent (R32).
 
         One bad row refuses the whole import, nothing changes. An exception of `rows` cancels the
         import and is raised here. Raises `FailedPrecondition` for a conflict under
         `OnConflict.FAIL`. Give long imports their `timeout_s`.
 
+        Args:
+            list_id: the list.
+            rows: no record for two campaigns.
+            on_conflict: what becomes of rows whose record another campaign holds.
+            exact: set expirations and acquisition times as they are in the rows, also where that
+                shortens an ownership.
+            rename_campaigns: have names in rows replace those that campaigns have.
+            expire_by_policy: have rows without expiration end by the list's duration from now.
+            dry_run: change nothing and return what would have been done; no conflict raises then,
+                its row counts as skipped.
+            reason: for the audit.
+            request_id: makes a repeat safe (R20); None: one is made up.
+            timeout_s: of the whole import.
+
         An error whose reason is IMPORT_CUT_SHORT says in message and metadata how far the import
         came. Where the server's answer is missing, the message says that the outcome is unknown.
         Either way the import may be sent again whole: rows already there are simply set again.
         """
-        call = admin.import_ownership(list_id, rows, on_conflict, reason, request_id)
+        options = {
+            "exact": exact,
+            "rename_campaigns": rename_campaigns,
+            "expire_by_policy": expire_by_policy,
+            "dry_run": dry_run,
+        }
+        call = admin.import_ownership(list_id, rows, on_conflict, options, reason, request_id)
         try:
             return await self._run(call, timeout_s)
         except AsyncTransport.REQUESTS_BROKE_OFF as error:

@@ -323,17 +323,22 @@ class OwnedRecord:
 
 @dataclass(frozen=True, slots=True)
 class OwnershipRow:
-    """One row of an import or export. `expire_time` is UTC-aware, None = no end."""
+    """One row of an import or export. `expire_time` is UTC-aware, None = no end.
+
+    `acquire_time` is when the campaign came to own the record: an export tells it, and an import
+    takes it for a record that the campaign does not own yet; None = now.
+    """
 
     record_id: str
     campaign_id: str
     campaign_name: str = ""
     expire_time: datetime | None = None
+    acquire_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import did with its rows; the four counts add up to the rows."""
+    """What an import did with its rows; the four row counts add up to the rows."""
 
     imported_count: int
     skipped_count: int
@@ -343,6 +348,8 @@ class Imported:
     clock_offset: timedelta | None = None
     """By how much the server's time, which rows were judged by, differs from its wall clock, if
     that is a minute or more."""
+    renamed_campaign_count: int = 0
+    """How many campaigns rows gave a name."""
 
 
 class Right(IntEnum):

@@ -159,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _check_utf8(arguments)
         _check_command(arguments)
         found = app.meta(
-            _without_more_records(arguments),
+            _common_first(_without_more_records(arguments)),
             exit_on_error=False,
             print_error=False,
             result_action="return_value",
@@ -213,6 +213,35 @@ def _check_utf8(arguments: Sequence[str]) -> None:
             argument.encode()
         except UnicodeEncodeError as error:
             raise CtlError(Exit.USAGE, f"argument {position} is not UTF-8; retype it") from error
+
+
+def _common_first(arguments: Sequence[str]) -> list[str]:
+    """Return the command line with the options that every command has in front.
+
+    A command that takes a file, which may be -, would take one behind itself for that file.
+    """
+    takes_value = {
+        name: argument.token_count()[0] > 0
+        for argument in app.meta.assemble_argument_collection()
+        for name in argument.names
+    }
+    common: list[str] = []
+    others: list[str] = []
+    left = iter(arguments)
+    for token in left:
+        if token == "--":
+            others += (token, *left)
+            break
+        name = token.partition("=")[0] if token.startswith("--") else token[:2]
+        if name not in takes_value:
+            others.append(token)
+        elif name != token or not takes_value[name]:
+            common.append(token)
+        elif (value := next(left, None)) is not None:
+            common += (token, value)
+        else:
+            others.append(token)
+    return common + others
 
 
 def _fail(exit_code: Exit, message: str) -> int:

@@ -27,6 +27,7 @@ from ownerd.client.requests.call import (
     members,
     read_length,
     read_time,
+    text,
     write_length,
     write_time,
 )
@@ -84,7 +85,7 @@ def create_list(
     if policy is None and not shares_ownership_with:
         policy = Policy()
     request = admin_pb2.CreateContactListRequest(
-        list_id=list_id,
+        list_id=text("list_id", list_id),
         policy=None if policy is None else _write_policy(policy),
         shares_ownership_with=shares_ownership_with,
         reason=reason,
@@ -95,7 +96,7 @@ def create_list(
 
 def get_list(list_id: str) -> Call[values.ContactList]:
     """Build `GetContactList`."""
-    request = admin_pb2.GetContactListRequest(list_id=list_id)
+    request = admin_pb2.GetContactListRequest(list_id=text("list_id", list_id))
     return Call(ADMIN, "GetContactList", request, _read_list_response)
 
 
@@ -115,7 +116,7 @@ def delete_list(
 ) -> Call[int]:
     """Build `DeleteContactList`."""
     request = admin_pb2.DeleteContactListRequest(
-        list_id=list_id,
+        list_id=text("list_id", list_id),
         force=force,
         etag=etag,
         reason=reason,
@@ -153,7 +154,7 @@ def set_policy(
     if not paths:
         raise ValueError("nothing to change: give at least one part of the policy")
     request = admin_pb2.UpdateOwnershipPolicyRequest(
-        list_id=list_id,
+        list_id=text("list_id", list_id),
         policy=policy,
         update_mask=FieldMask(paths=[_MASK_PATHS.get(path, path) for path in paths]),
         etag=etag,
@@ -165,7 +166,7 @@ def set_policy(
 
 def owners(list_id: str) -> Call[values.Owners]:
     """Build `ListOwners`."""
-    request = admin_pb2.ListOwnersRequest(list_id=list_id)
+    request = admin_pb2.ListOwnersRequest(list_id=text("list_id", list_id))
     return Call(ADMIN, "ListOwners", request, _read_owners)
 
 
@@ -213,7 +214,7 @@ def release(
 ) -> Call[values.Released]:
     """Build `ReleaseOwnership`."""
     request = admin_pb2.ReleaseOwnershipRequest(
-        list_id=list_id,
+        list_id=text("list_id", list_id) if list_id else "",
         all_lists=all_lists,
         all_campaigns=all_campaigns,
         campaign_ids=id_list(campaign_ids),
@@ -239,7 +240,7 @@ def release_records(
             ADMIN,
             "ReleaseRecords",
             admin_pb2.ReleaseRecordsRequest(
-                list_id=list_id,
+                list_id=text("list_id", list_id),
                 record_ids=ids[start : start + BATCH_LIMIT],
                 only_if_campaign_id=only_if_campaign_id,
                 include_reservations=include_reservations,
@@ -271,7 +272,10 @@ def owned_records_page(
 ) -> Call[Page[values.OwnedRecord]]:
     """Build one page of `ListOwnedRecords`."""
     request = admin_pb2.ListOwnedRecordsRequest(
-        list_id=list_id, campaign_ids=id_list(campaign_ids), page_size=PAGE_SIZE, page_token=token
+        list_id=text("list_id", list_id),
+        campaign_ids=id_list(campaign_ids),
+        page_size=PAGE_SIZE,
+        page_token=token,
     )
     return Call(
         ADMIN,
@@ -294,7 +298,10 @@ def _read_owned_record(message: Any) -> values.OwnedRecord:
 def upsert_campaign(campaign_id: str, name: str, reason: str, request_id: str | None) -> Call[int]:
     """Build `UpsertCampaign`."""
     request = admin_pb2.UpsertCampaignRequest(
-        campaign_id=campaign_id, name=name, reason=reason, request_id=fresh_request_id(request_id)
+        campaign_id=text("campaign_id", campaign_id),
+        name=name,
+        reason=reason,
+        request_id=fresh_request_id(request_id),
     )
     return Call(ADMIN, "UpsertCampaign", request, lambda response: response.revision)
 
@@ -360,8 +367,8 @@ def signal_campaign(
 ) -> Call[values.Signaled]:
     """Build `SignalCampaign`."""
     request = admin_pb2.SignalCampaignRequest(
-        campaign_id=campaign_id,
-        list_id=list_id,
+        campaign_id=text("campaign_id", campaign_id),
+        list_id=text("list_id", list_id),
         signal=cast(admin_pb2.CampaignSignal, signal),
         end_reservations=end_reservations,
         reason=reason,
@@ -394,7 +401,8 @@ class ImportStream:
 
     gRPC iterates it, in the sync client from a thread of its own, and would replace an exception of
     the caller's rows by a bare status: `row_error` keeps it for the client to raise. A server
-    writes nothing before it has seen the end of the rows: `ended` says that it may have.
+    writes nothing before it has seen the end of the rows, and nothing at all in a dry run: `ended`
+    says that it may have.
     """
 
     def __init__(self, first: admin_pb2.ImportOwnershipRequest, rows: Iterable[Any]) -> None:
@@ -419,7 +427,7 @@ class ImportStream:
         except Exception as error:
             self.row_error = error
             raise
-        self.ended = True
+        self.ended = not first.dry_run
 
 
 def import_note(code: grpc.StatusCode, told: str, *, ended: bool) -> str:
@@ -439,25 +447,31 @@ def import_ownership(
     list_id: str,
     rows: Iterable[values.OwnershipRow],
     on_conflict: values.OnConflict,
+    options: Mapping[str, bool],
     reason: str,
     request_id: str | None,
 ) -> Call[values.Imported]:
     """Build `ImportOwnership`; the request is an `ImportStream`."""
     first = admin_pb2.ImportOwnershipRequest(
-        list_id=list_id,
+        list_id=text("list_id", list_id),
         conflict_strategy=cast(admin_pb2.ConflictStrategy, on_conflict),
         reason=reason,
         request_id=fresh_request_id(request_id),
+        exact=options["exact"],
+        rename_campaigns=options["rename_campaigns"],
+        expire_by_policy=options["expire_by_policy"],
+        dry_run=options["dry_run"],
     )
     return Call(ADMIN, "ImportOwnership", ImportStream(first, rows), _read_imported)
 
 
 def _write_row(row: values.OwnershipRow) -> admin_pb2.OwnershipRow:
     return admin_pb2.OwnershipRow(
-        record_id=row.record_id,
-        campaign_id=row.campaign_id,
-        campaign_name=row.campaign_name,
+        record_id=text("record_id", row.record_id),
+        campaign_id=text("campaign_id", row.campaign_id),
+        campaign_name=text("campaign_name", row.campaign_name),
         expire_time=write_time(row.expire_time),
+        acquire_time=write_time(row.acquire_time),
     )
 
 
@@ -471,6 +485,7 @@ def _read_imported(response: Any) -> values.Imported:
         clock_offset=(
             response.clock_offset.ToTimedelta() if response.HasField("clock_offset") else None
         ),
+        renamed_campaign_count=response.renamed_campaign_count,
     )
 
 
@@ -478,7 +493,9 @@ def export_ownership(
     list_id: str, campaign_ids: str | Iterable[str]
 ) -> Call[list[values.OwnershipRow]]:
     """Build `ExportOwnership`; `read` takes one message of the stream."""
-    request = admin_pb2.ExportOwnershipRequest(list_id=list_id, campaign_ids=id_list(campaign_ids))
+    request = admin_pb2.ExportOwnershipRequest(
+        list_id=text("list_id", list_id), campaign_ids=id_list(campaign_ids)
+    )
     return Call(ADMIN, "ExportOwnership", request, _read_rows)
 
 
@@ -489,6 +506,7 @@ def _read_rows(response: Any) -> list[values.OwnershipRow]:
             campaign_id=row.campaign_id,
             campaign_name=row.campaign_name or row.campaign_id,
             expire_time=read_time(row, "expire_time"),
+            acquire_time=read_time(row, "acquire_time"),
         )
         for row in response.rows
     ]

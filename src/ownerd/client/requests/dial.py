@@ -12,6 +12,7 @@ from ownerd.client.requests.call import (
     chunk_note,
     members,
     read_time,
+    text,
 )
 from ownerd.client.values import BATCH_LIMIT
 from ownerd.v1 import dial_pb2
@@ -37,7 +38,11 @@ def _holder_in(response: Any) -> values.Holder | None:
 
 def claim(list_id: str, record_id: str, campaign_id: str) -> Call[values.Claim]:
     """Build `Claim`."""
-    request = dial_pb2.ClaimRequest(list_id=list_id, record_id=record_id, campaign_id=campaign_id)
+    request = dial_pb2.ClaimRequest(
+        list_id=text("list_id", list_id),
+        record_id=text("record_id", record_id),
+        campaign_id=text("campaign_id", campaign_id),
+    )
     return Call(DIAL, "Claim", request, _read_claim)
 
 
@@ -50,7 +55,10 @@ def report(
 ) -> Call[values.Report]:
     """Build `ReportAttempt`."""
     request = dial_pb2.ReportAttemptRequest(
-        list_id=list_id, record_id=record_id, campaign_id=campaign_id, wrap_up_code=wrap_up_code
+        list_id=text("list_id", list_id),
+        record_id=text("record_id", record_id),
+        campaign_id=text("campaign_id", campaign_id),
+        wrap_up_code=text("wrap_up_code", wrap_up_code),
     )
     return Call(DIAL, "ReportAttempt", request, _read_report)
 
@@ -61,7 +69,9 @@ def _read_report(response: Any) -> values.Report:
 
 def holder(list_id: str, record_id: str) -> Call[values.Holder | None]:
     """Build `GetHolder`."""
-    request = dial_pb2.GetHolderRequest(list_id=list_id, record_id=record_id)
+    request = dial_pb2.GetHolderRequest(
+        list_id=text("list_id", list_id), record_id=text("record_id", record_id)
+    )
     return Call(DIAL, "GetHolder", request, _holder_in)
 
 
@@ -75,8 +85,8 @@ def claim_batch(
             DIAL,
             "ClaimBatch",
             dial_pb2.ClaimBatchRequest(
-                list_id=list_id,
-                campaign_id=campaign_id,
+                list_id=text("list_id", list_id),
+                campaign_id=text("campaign_id", campaign_id),
                 record_ids=ids[start : start + BATCH_LIMIT],
             ),
             _as_it_is,
@@ -112,10 +122,10 @@ def report_batch(
             DIAL,
             "ReportAttemptBatch",
             dial_pb2.ReportAttemptBatchRequest(
-                list_id=list_id,
-                campaign_id=campaign_id,
+                list_id=text("list_id", list_id),
+                campaign_id=text("campaign_id", campaign_id),
                 attempts=[
-                    message(record_id=record_id, wrap_up_code=code)
+                    message(record_id=record_id, wrap_up_code=text("wrap_up_code", code))
                     for record_id, code in pairs[start : start + BATCH_LIMIT]
                 ],
             ),
