@@ -416,7 +416,7 @@ class Model:
         """An item that is invalid spoils none of the others (R25)."""
         self._list(list_id)
         return self._answers(
-            [self._batched(list_id, campaign_id, each, dialer_id) for each in attempts]
+            [self._batched(list_id, campaign_id, Attempt(*each), dialer_id) for each in attempts]
         )
 
     def _batched(

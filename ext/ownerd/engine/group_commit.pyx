@@ -98,10 +98,13 @@ cdef void answer(EngineCore *engine, DialCall *call) noexcept nogil:
     if call_is_claim(call):
         for i in range(call.item_count):
             count_add(&engine.counters.decisions[call.items[i].answer], 1)
+            count_add(&engine.counters.lapsed, call.items[i].lapsed)
     elif call_is_report(call):
         for i in range(call.item_count):
             count_add(&engine.counters.outcomes[call.items[i].answer], 1)
+            count_add(&engine.counters.lapsed, call.items[i].lapsed)
             if call.items[i].called_twice:
+                count_add(&engine.counters.twice, 1)
                 called_twice_add(
                     &engine.called_twice, call.list_id, call.campaign_id, call.items[i].holder_id
                 )

@@ -28,6 +28,7 @@ class Scope(Enum):
     NONE = "nothing in particular"
     EVERY = "every one"
     NAMED_OR_SEEN = "those in campaign_ids; of others, what the caller may not see is left out"
+    BOTH = "the one that gives and the one that receives"
     NAMED_OR_EVERY = "those in campaign_ids, or every one"
     SEEN = "what the caller may not see is left out"
     EACH_ROW = "each row's own; every one where rows may end another's hold"
@@ -52,6 +53,8 @@ DIAL_RULES: Mapping[str, Rule] = {
     "ReportAttemptBatch": _rule(DIAL, "list_id", "campaign_id"),
     # A holder is named in denials too; to look at one record is a supervisor's as well.
     "GetHolder": Rule((DIAL, VIEW), "list_id", Scope.NONE),
+    # Without a list: in those in which the caller may dial for the campaign.
+    "GiveBack": _rule(DIAL, "list_id", "campaign_id"),
 }
 
 ADMIN_RULES: Mapping[str, Rule] = {
@@ -63,6 +66,7 @@ ADMIN_RULES: Mapping[str, Rule] = {
     "UpdateOwnershipPolicy": _rule(CONFIGURE, "list_id", Scope.EVERY),
     "ListOwners": _rule(CONTROL, "list_id", Scope.SEEN),
     "ReleaseOwnership": _rule(CONTROL, "list_id", Scope.NAMED_OR_EVERY),
+    "TransferOwnership": _rule(CONTROL, "list_id", Scope.BOTH),
     "ReleaseRecords": _rule(CONTROL, "list_id", Scope.EVERY),
     "ListOwnedRecords": _rule(VIEW, "list_id", Scope.NAMED_OR_SEEN),
     "ImportOwnership": _rule(CONFIGURE, "list_id", Scope.EACH_ROW),
@@ -141,6 +145,8 @@ def _campaigns(rule: Rule, request: Any) -> Iterable[str | None]:
         return [getattr(request, scope)]
     if scope is Scope.EVERY:
         return [EVERY]
+    if scope is Scope.BOTH:
+        return [request.from_campaign_id, request.to_campaign_id]
     if scope in (Scope.NAMED_OR_EVERY, Scope.NAMED_OR_SEEN) and request.campaign_ids:
         return list(request.campaign_ids)
     return [EVERY] if scope is Scope.NAMED_OR_EVERY else [NOT_ASKED]

@@ -28,6 +28,7 @@ from ownerd.server.admin import (
     principals,
     records,
     status,
+    transfers,
     validate,
     wrapup,
 )
@@ -46,6 +47,7 @@ HANDLERS: dict[str, Handler] = {
     **policies.HANDLERS,
     **owners.HANDLERS,
     **records.HANDLERS,
+    **transfers.HANDLERS,
     **campaigns.HANDLERS,
     **wrapup.HANDLERS,
     **principals.HANDLERS,
