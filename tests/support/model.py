@@ -443,12 +443,10 @@ class Model:
         """An item that is invalid spoils none of the others (R25)."""
         self._list(list_id)
         return self._answers(
-            [self._batched(list_id, campaign_id, each, dialer_id) for each in attempts]
+            [self._batched(list_id, campaign_id, Attempt(*each), dialer_id) for each in attempts]
         )
 
-    def _batched(
-        self, list_id: str, campaign_id: str, attempt: Attempt, dialer_id: str
-    ) -> Answer:
+    def _batched(self, list_id: str, campaign_id: str, attempt: Attempt, dialer_id: str) -> Answer:
         if attempt.code not in self.code_table:
             return Answer("INVALID", None, 0)
         told = (attempt.attempt_time_ns, attempt.reservation_id)

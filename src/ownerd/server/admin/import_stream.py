@@ -34,6 +34,7 @@ class Header(NamedTuple):
     strategy: int
     reason: str
     request_id: str
+    exact: bool
 
     @property
     def strategy_name(self) -> str:
@@ -151,14 +152,14 @@ def _read_header(message: admin_pb2.ImportOwnershipRequest) -> Header:
     if strategy not in _STRATEGIES:
         allowed = ", ".join(f"CONFLICT_STRATEGY_{name}" for name in _STRATEGIES.values())
         raise InvalidField("conflict_strategy", strategy, allowed)
-    return Header(message.list_id, strategy, message.reason, message.request_id)
+    return Header(message.list_id, strategy, message.reason, message.request_id, message.exact)
 
 
 def _check_later_header(message: admin_pb2.ImportOwnershipRequest, header: Header) -> None:
     if message.list_id not in ("", header.list_id):
         allowed = f"empty or {header.list_id!r}, as in the first message"
         raise InvalidField("list_id", message.list_id, allowed)
-    for field in ("conflict_strategy", "reason", "request_id"):
+    for field in ("conflict_strategy", "reason", "request_id", "exact"):
         if value := getattr(message, field):
             raise InvalidField(field, value, "absent after the first message")
 

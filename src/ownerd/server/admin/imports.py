@@ -145,7 +145,11 @@ class _Writing:
     def _write(self) -> admin_pb2.ImportOwnershipResponse:
         """Write chunk by chunk; the last one carries the request id and makes the answer."""
         header = self._stream.header
-        detail = {"strategy": header.strategy_name, "row_count": self._stream.row_count}
+        detail = {
+            "strategy": header.strategy_name,
+            "exact": header.exact,
+            "row_count": self._stream.row_count,
+        }
         note = self._change.note(detail, header.list_id)
         answer = admin_pb2.ImportOwnershipResponse()
         entry_id = 0
@@ -153,7 +157,12 @@ class _Writing:
         self._chunk = next(chunks, [])
         for following in chunks:
             outcome = self._engine.import_rows(
-                header.list_id, self._chunk, header.strategy, entry_id, note=note
+                header.list_id,
+                self._chunk,
+                header.strategy,
+                entry_id,
+                exact=header.exact,
+                note=note,
             )
             _add_tally(answer, outcome)
             entry_id = outcome.entry_id
@@ -165,6 +174,7 @@ class _Writing:
             self._chunk,
             header.strategy,
             entry_id,
+            exact=header.exact,
             answer=answer,
             detail=detail,
             list_id=header.list_id,
