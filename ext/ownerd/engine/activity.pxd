@@ -30,7 +30,8 @@ cdef cppclass Activity:
 
 
 # Between `guard`'s lock and unlock; a group of calls is counted under one.
-# `answers` has place for ANSWERS: how often each was given in the call. How many reservations lapsed.
+# `answers` has place for ANSWERS: how often each was given in the call. Returns how many
+# reservations lapsed.
 cdef uint32_t activity_count(
     Activity *activity, const DialCall *call, int64_t now_ns, uint64_t *answers
 ) noexcept nogil

@@ -202,8 +202,8 @@ cdef list activity_rows(Activity *activity, uint32_t list_number, list names):
     """Return (campaign_id, decisions, outcomes, denied_by, lapsed), by campaign id.
 
     `decisions` and `outcomes` are counts by their numbers in dial.proto, `denied_by` is rows
-    (campaign_id, count), `lapsed` a count. A campaign that was unknown once has all of its numbers in
-    one row; one that is newer than `names` is left out.
+    (campaign_id, count), `lapsed` a count. A campaign that was unknown once has all of its numbers
+    in one row; one that is newer than `names` is left out.
     """
     cdef vector[uint32_t] campaigns
     cdef vector[Counts] counts
