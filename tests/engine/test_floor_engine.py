@@ -161,3 +161,15 @@ def test_r17_the_campaign_that_denies_most_is_told_first(engine: EngineSubject) 
         (_, decisions, _, denied_by, _) = snapshot.activity()[-1]
     assert decisions[2] == 16
     assert denied_by[0] == ("D", 4)
+
+
+def test_r17_a_reservation_that_lapsed_is_its_campaigns(engine: EngineSubject) -> None:
+    engine.create_list("L", Policy(True, DAY, None, MINUTE))
+    engine.claim_batch("L", "A", ["1", "2", "3"])
+    engine.attempt("L", "3", "A", "Busy")
+    engine.advance_ns(2 * MINUTE)
+    engine.claim_batch("L", "B", ["1", "2", "3"])
+    with engine.engine.snapshot("L") as snapshot:
+        lapsed = {row[0]: row[4] for row in snapshot.activity()}
+    assert lapsed == {"A": 2, "B": 0}
+    assert engine.engine.stats()["lapsed_reservations"] == 2

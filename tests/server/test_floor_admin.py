@@ -289,6 +289,25 @@ def test_r17_who_was_only_denied_is_counted_with_what_it_does_once_it_is_known(
     assert (found.granted_claim_count, found.denied_claim_count) == (1, 1)
 
 
+def test_r31_whom_two_campaigns_called_is_counted_by_who_held_the_record(
+    subject: GrpcSubject, unique: str
+) -> None:
+    one, two = unique + "-1", unique + "-2"
+    subject.create_list(one, OPEN)
+    call(
+        subject.admin.CreateContactList,
+        pb.CreateContactListRequest(list_id=two, shares_ownership_with=one),
+    )
+    for record_id in ("1", "2"):
+        subject.attempt(one, record_id, "A", "Busy")
+        subject.attempt(two, record_id, "B", "Busy")
+    subject.attempt(one, "1", "B", "No Lines")
+    answer = call(subject.admin.ListOwners, pb.ListOwnersRequest(list_id=one))
+    found = {each.campaign_id: each for each in answer.activity}["B"]
+    assert found.rejected_attempt_count == 3
+    assert [(c.campaign_id, c.attempt_count) for c in found.called_twice] == [("A", 2)]
+
+
 # ---- the audit and the settings
 
 

@@ -443,7 +443,7 @@ class Model:
         """An item that is invalid spoils none of the others (R25)."""
         self._list(list_id)
         return self._answers(
-            [self._batched(list_id, campaign_id, each, dialer_id) for each in attempts]
+            [self._batched(list_id, campaign_id, Attempt(*each), dialer_id) for each in attempts]
         )
 
     def _batched(self, list_id: str, campaign_id: str, attempt: Attempt, dialer_id: str) -> Answer:

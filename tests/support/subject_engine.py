@@ -180,7 +180,7 @@ class DialMessages:
         request = dial_pb2.ReportAttemptBatchRequest(
             list_id=list_id, campaign_id=campaign_id, dialer_id=dialer_id
         )
-        for attempt in map(Attempt._make, map(tuple, attempts)):
+        for attempt in (Attempt(*each) for each in attempts):
             request.attempts.add(
                 record_id=attempt.record_id,
                 wrap_up_code=attempt.code,

@@ -136,6 +136,12 @@ class GrpcSubject(DialMessages):
         self.last_answer = call(self.admin.ReleaseOwnership, request)
         return self.last_answer.released_count
 
+    def transfer(self, list_id: str, from_campaign_id: str, to_campaign_id: str) -> int:
+        request = admin_pb2.TransferOwnershipRequest(
+            list_id=list_id, from_campaign_id=from_campaign_id, to_campaign_id=to_campaign_id
+        )
+        return call(self.admin.TransferOwnership, request).transferred_count
+
     def release_records(self, list_id: str, record_ids: list[str]) -> int:
         request = admin_pb2.ReleaseRecordsRequest(list_id=list_id, record_ids=record_ids)
         return call(self.admin.ReleaseRecords, request).released_count

@@ -129,8 +129,8 @@ define(
 )
 define(
     STORE_FULL, "STORE_FULL", RESOURCE_EXHAUSTED,
-    "the store is full ({why}); nothing was changed: release ownership, delete lists, or give it "
-    "more room, then try again",
+    "the store is full ({why}); nothing was changed: delete lists, or give it more room, then try "
+    "again; what is released makes room a day after its last attempt",
 )
 define(
     QUEUE_FULL, "QUEUE_FULL", RESOURCE_EXHAUSTED,

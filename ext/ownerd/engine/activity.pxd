@@ -30,8 +30,9 @@ cdef cppclass Activity:
 
 
 # Between `guard`'s lock and unlock; a group of calls is counted under one.
-# `answers` has place for ANSWERS: how often each was given in the call.
-cdef void activity_count(
+# `answers` has place for ANSWERS: how often each was given in the call. Returns how many
+# reservations lapsed.
+cdef uint32_t activity_count(
     Activity *activity, const DialCall *call, int64_t now_ns, uint64_t *answers
 ) noexcept nogil
 # Those of a list, by id of campaign; `names` are the ids of campaigns by number.

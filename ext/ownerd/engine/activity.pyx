@@ -121,18 +121,21 @@ cdef Counts *counts_of(Activity *activity, uint32_t list_number, uint32_t campai
     return counts
 
 
-cdef void count_lapsed(Activity *activity, const DialCall *call) noexcept nogil:
-    """Count reservations that ended without a report, by whose they were."""
-    cdef uint32_t i
+cdef uint32_t count_lapsed(Activity *activity, const DialCall *call) noexcept nogil:
+    """Count reservations that ended without a report, by whose they were; return how many."""
+    cdef uint32_t i, lapsed = 0
     for i in range(call.item_count):
         if call.items[i].lapsed:
             counts_of(activity, call.list_number, call.items[i].lapsed_campaign).lapsed += 1
+            lapsed += 1
+    return lapsed
 
 
-cdef void activity_count(
+cdef uint32_t activity_count(
     Activity *activity, const DialCall *call, int64_t now_ns, uint64_t *answers
 ) noexcept nogil:
-    """Count a claim or report that was decided and is durable."""
+    """Count a claim or report that was decided and is durable; return how many reservations lapsed.
+    """
     cdef uint32_t i, campaign = call.campaign
     cdef const DialItem *item
     cdef Counts *counts
@@ -153,8 +156,7 @@ cdef void activity_count(
     totals = &counts.decisions[0] if call_is_claim(call) else &counts.outcomes[0]
     for j in range(ANSWERS):
         totals[j] += answers[j]
-    if lapsed:
-        count_lapsed(activity, call)
+    return count_lapsed(activity, call) if lapsed else 0
 
 
 # --- looking, on any thread -----------------------------------------------------------------------
@@ -200,8 +202,8 @@ cdef list activity_rows(Activity *activity, uint32_t list_number, list names):
     """Return (campaign_id, decisions, outcomes, denied_by, lapsed), by campaign id.
 
     `decisions` and `outcomes` are counts by their numbers in dial.proto, `denied_by` is rows
-    (campaign_id, count), `lapsed` a count. A campaign that was unknown once has all of its numbers in one row; one
-    that is newer than `names` is left out.
+    (campaign_id, count), `lapsed` a count. A campaign that was unknown once has all of its numbers
+    in one row; one that is newer than `names` is left out.
     """
     cdef vector[uint32_t] campaigns
     cdef vector[Counts] counts

@@ -30,6 +30,8 @@ cdef struct Counters:
     uint64_t records
     uint64_t decisions[8]             # by ClaimDecision
     uint64_t outcomes[8]              # by AttemptOutcome
+    uint64_t lapsed                   # reservations seen that ended without a report
+    uint64_t twice                    # rejected attempts: two campaigns called one person (R31)
     uint64_t attempts_ahead           # refused: their time was too far ahead (R24)
     int64_t ahead_elapsed_ns          # of clock_elapsed, when the last one was; 0: none yet
     int64_t ahead_ms                  # how far that one was

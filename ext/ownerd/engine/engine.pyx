@@ -851,6 +851,8 @@ cdef class Engine:
                 ))
             },
             "attempts_ahead": counters.attempts_ahead,
+            "called_twice": counters.twice,
+            "lapsed_reservations": counters.lapsed,
             "refused": {
                 "queue_full": queue.refusal_count, "store_full": counters.refused_full,
             },

@@ -102,6 +102,7 @@ cdef void answer(EngineCore *engine, DialCall *call) noexcept nogil:
     if call_is_report(call):
         for i in range(call.item_count):
             if call.items[i].called_twice:
+                count_add(&engine.counters.twice, 1)
                 called_twice_add(
                     &engine.called_twice, call.list_id, call.campaign_id, call.items[i].holder_id
                 )
@@ -120,7 +121,9 @@ cdef void count_activity(EngineCore *engine, int64_t now_ns) noexcept nogil:
         call = engine.group[i]
         if call.task.code != OK or not (call_is_claim(call) or call_is_report(call)):
             continue
-        activity_count(&engine.activity, call, now_ns, answers)
+        count_add(
+            &engine.counters.lapsed, activity_count(&engine.activity, call, now_ns, answers)
+        )
         for j in range(ANSWERS):
             if call_is_claim(call):
                 count_add(&engine.counters.decisions[j], answers[j])

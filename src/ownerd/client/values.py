@@ -190,7 +190,7 @@ class Policy:
     `duration` is how long an ownership lasts: 1 second to 100 years, None = it does not expire.
     `renewal_window` is how close to its end an ownership must be for an attempt to renew it: up to
     100 years, zero = never, None = one tenth of the duration. `reservation_ttl` is how long a claim
-    holds a record that nobody reports on: 1 second to 100 years, None = 5 minutes.
+    holds a record that nobody reports on: 1 second to 100 years, None = 15 minutes.
     """
 
     enabled: bool = False

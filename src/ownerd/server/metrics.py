@@ -46,6 +46,21 @@ _GAUGES = (
 _COUNTERS = (
     ("calls", "ownerd_dial_calls", "Dial calls answered."),
     ("records", "ownerd_dial_records", "Records decided by dial calls."),
+    (
+        "lapsed_reservations",
+        "ownerd_lapsed_reservations",
+        "Reservations that were seen to have ended without a report.",
+    ),
+    (
+        "called_twice",
+        "ownerd_persons_called_twice",
+        "Attempts rejected where another campaign had called the person, too.",
+    ),
+    (
+        "attempts_ahead",
+        "ownerd_attempts_ahead",
+        "Attempts refused, as their time was too far ahead of the server's.",
+    ),
     ("groups", "ownerd_groups", "Groups of calls decided together."),
     ("changed_groups", "ownerd_commits", "Groups that changed something and were committed."),
     ("vacuumed_records", "ownerd_settled_records", "Records rewritten or dropped by vacuums."),

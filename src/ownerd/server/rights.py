@@ -32,6 +32,7 @@ class Scope(Enum):
     NONE = "nothing in particular"
     EVERY = "every one"
     NAMED_OR_SEEN = "those in campaign_ids; of others, what the caller may not see is left out"
+    BOTH = "the one that gives and the one that receives"
     NAMED_OR_EVERY = "those in campaign_ids, or every one"
     SEEN = "what the caller may not see is left out"
     ONLY_IF_OR_EVERY = "that of only_if_campaign_id, or every one"
@@ -71,6 +72,8 @@ DIAL_RULES: Mapping[str, Rule] = {
     "ReportAttemptBatch": _rule(DIAL, "list_id", "campaign_id"),
     # A holder is named in denials too; to look at one record is a supervisor's as well.
     "GetHolder": Rule((DIAL, VIEW), "list_id", Scope.NONE),
+    # Without a list: in those in which the caller may dial for the campaign.
+    "GiveBack": _rule(DIAL, "list_id", "campaign_id"),
 }
 
 ADMIN_RULES: Mapping[str, Rule] = {
@@ -84,6 +87,7 @@ ADMIN_RULES: Mapping[str, Rule] = {
     "UpdateOwnershipPolicy": _rule(CONFIGURE, "list_id", Scope.EVERY, _own),
     "ListOwners": _rule(CONTROL, "list_id", Scope.SEEN),
     "ReleaseOwnership": _rule(CONTROL, "list_id", Scope.NAMED_OR_EVERY, _own),
+    "TransferOwnership": _rule(CONTROL, "list_id", Scope.BOTH, _own),
     "ReleaseRecords": _rule(CONTROL, "list_id", Scope.ONLY_IF_OR_EVERY, _own),
     "ListOwnedRecords": _rule(VIEW, "list_id", Scope.NAMED_OR_SEEN),
     "ImportOwnership": _rule(CONFIGURE, "list_id", Scope.EACH_ROW, _own),
@@ -181,6 +185,8 @@ def _campaigns(rule: Rule, request: Any) -> Iterable[str | None]:
         return [EVERY]
     if scope is Scope.ONLY_IF_OR_EVERY:
         return [request.only_if_campaign_id]
+    if scope is Scope.BOTH:
+        return [request.from_campaign_id, request.to_campaign_id]
     if scope in (Scope.NAMED_OR_EVERY, Scope.NAMED_OR_SEEN) and request.campaign_ids:
         return list(request.campaign_ids)
     return [EVERY] if scope is Scope.NAMED_OR_EVERY else [NOT_ASKED]

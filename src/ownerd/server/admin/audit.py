@@ -24,6 +24,7 @@ _COUNTED = (
     "DeleteContactList",
     "SignalCampaign",
     "DeleteCampaign",
+    "TransferOwnership",
 )
 
 # The changes that may be of all lists.

@@ -19,6 +19,7 @@ def _list(
         found = snapshot.owners()
         asked = snapshot.activity()
         revision, time_ns = snapshot.revision, snapshot.time_ns
+    twice = _called_twice(context, request.list_id)
     owners = [
         admin_pb2.Owner(
             campaign_id=campaign_id,
@@ -37,11 +38,22 @@ def _list(
         revision=revision,
         time=convert.time_of(time_ns),
         activity=[
-            _activity(*row)
+            _activity(*row, twice.get(row[0], {}))
             for row in asked
             if caller.identity.allows(rights.CONTROL, request.list_id, row[0])
         ],
     )
+
+
+def _called_twice(context: AdminContext, list_id: str) -> Mapping[str, Mapping[str, int]]:
+    """Return by campaign how often it called whom another one held, by that one (R31)."""
+    found: dict[str, dict[str, int]] = {}
+    names = set(context.sharing(list_id))
+    for name, campaign_id, holder_id, count in context.engine.called_twice():
+        if name in names:
+            by_holder = found.setdefault(campaign_id, {})
+            by_holder[holder_id] = by_holder.get(holder_id, 0) + count
+    return found
 
 
 def _activity(
@@ -50,6 +62,7 @@ def _activity(
     outcomes: list[int],
     denied_by: list[tuple[str, int]],
     lapsed: int,
+    called_twice: Mapping[str, int],
 ) -> admin_pb2.Activity:
     return admin_pb2.Activity(
         campaign_id=campaign_id,
@@ -64,6 +77,10 @@ def _activity(
         ownership_kept_count=outcomes[dial_pb2.ATTEMPT_OUTCOME_OWNERSHIP_KEPT],
         reservation_cleared_count=outcomes[dial_pb2.ATTEMPT_OUTCOME_RESERVATION_CLEARED],
         not_controlled_count=outcomes[dial_pb2.ATTEMPT_OUTCOME_NOT_CONTROLLED],
+        called_twice=[
+            admin_pb2.CalledTwice(campaign_id=holder_id, attempt_count=count)
+            for holder_id, count in sorted(called_twice.items(), key=lambda row: (-row[1], row[0]))
+        ],
     )
 
 

@@ -12,7 +12,7 @@ from ownerd.server.admin.context import AdminContext, Handler
 from ownerd.server.errors import InvalidField, ListNotFound, StaleEtag, Words
 from ownerd.v1 import admin_pb2
 
-RESERVATION_TTL_NS = 300 * convert.SECOND_NS
+RESERVATION_TTL_NS = 900 * convert.SECOND_NS
 DEFAULT = Policy(
     enabled=False, duration_ns=None, renewal_window_ns=None, reservation_ttl_ns=RESERVATION_TTL_NS
 )

@@ -29,6 +29,7 @@ from ownerd.server.admin import (
     records,
     settings,
     status,
+    transfers,
     validate,
     wrapup,
 )
@@ -47,6 +48,7 @@ HANDLERS: dict[str, Handler] = {
     **policies.HANDLERS,
     **owners.HANDLERS,
     **records.HANDLERS,
+    **transfers.HANDLERS,
     **campaigns.HANDLERS,
     **wrapup.HANDLERS,
     **settings.HANDLERS,

@@ -1,6 +1,7 @@
 """Settings that are part of the store, since decisions need them."""
 
 from collections.abc import Mapping
+from typing import cast
 
 from ownerd.server.admin import validate
 from ownerd.server.admin.audited_change import Change, audited
@@ -63,9 +64,7 @@ def _wanted(request: admin_pb2.UpdateStoreSettingsRequest) -> int | None:
 
 
 def _message(meaning: int) -> admin_pb2.StoreSettings:
-    return admin_pb2.StoreSettings(
-        unknown_wrap_up_code=admin_pb2.UnknownCodeMeaning.ValueType(meaning)
-    )
+    return admin_pb2.StoreSettings(unknown_wrap_up_code=cast(admin_pb2.UnknownCodeMeaning, meaning))
 
 
 def _described(meaning: int) -> dict[str, str]:
