@@ -278,12 +278,7 @@ def test_many_threads_claim_each_record_once(engine: EngineSubject) -> None:
     won = [record_id for ids in granted.values() for record_id in ids]
     assert sorted(won, key=int) == [str(number) for number in range(400)]
     stats = engine.engine.stats()
-    assert stats["decisions"] == {
-        "granted": 400,
-        "denied": 2_800,
-        "uncontrolled": 0,
-        "invalid": 0,
-    }
+    assert stats["decisions"] == {"granted": 400, "denied": 2_800, "uncontrolled": 0, "invalid": 0}
 
 
 def test_calls_from_many_threads_share_commits(engine: EngineSubject) -> None:

@@ -90,7 +90,7 @@ def test_r15_a_store_full_to_the_brim_is_released_and_grants_again(small: Engine
     assert small.release("list") == owned_count - 2
     small.vacuum()
     assert small.owners("list") == []
-    small.advance_ns(DAY + SECOND)    # for a day a released record has its last attempt (R24)
+    small.advance_ns(DAY + SECOND)  # for a day a released record has its last attempt (R24)
     small.vacuum()
     for number in range(20):
         assert small.claim("list", f"again-{number}", "B").what == "GRANTED"

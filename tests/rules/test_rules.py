@@ -41,7 +41,9 @@ policies = st.builds(
 )
 dialers = st.sampled_from((0, 1, 1, 2))
 ttls = st.sampled_from((None, None, SECOND, HOUR))
-ages = st.none() | st.sampled_from((-HOUR, -11 * SECOND, -5 * SECOND, 0, 1, SECOND, HOUR, 25 * HOUR))
+ages = st.none() | st.sampled_from(
+    (-HOUR, -11 * SECOND, -5 * SECOND, 0, 1, SECOND, HOUR, 25 * HOUR)
+)
 named_ids = st.sampled_from(("none", "live", "former"))
 claims = st.tuples(st.just("claim"), campaigns, dialers, ttls)
 attempts = st.tuples(st.just("attempt"), campaigns, codes, dialers, ages, named_ids)
@@ -142,12 +144,13 @@ class OneRecord:
         end_ns = None if length_ns is None else self.model.time_ns + 1 + length_ns
         rows = [Row("1", campaign, "", end_ns)]
         tally = self.model.import_rows("list", rows, OVERWRITE if overwrite else SKIP, exact)
-        outcome = self.native.give(
-            number(campaign), end_ns, overwrite, exact, self.model.time_ns
+        outcome = self.native.give(number(campaign), end_ns, overwrite, exact, self.model.time_ns)
+        assert (
+            outcome
+            in ((TAKEN,), (TAKEN_OVER,), (OWNED, DIALED))[
+                0 if tally.imported else 1 if tally.overwritten else 2
+            ]
         )
-        assert outcome in ((TAKEN,), (TAKEN_OVER,), (OWNED, DIALED))[
-            0 if tally.imported else 1 if tally.overwritten else 2
-        ]
 
     def release_record(self) -> None:
         self.fold()

@@ -134,7 +134,7 @@ def test_r2_what_is_over_is_dropped_by_the_next_round_and_nothing_else(both: Bot
     for _ in range(12):
         both.give()
         for _ in range(both.chance.randrange(4)):
-            both.happen(EVENTS)       # what is given back is dropped when it would have ended
+            both.happen(EVENTS)  # what is given back is dropped when it would have ended
         if both.chance.random() < 0.2:
             both.reopen()
         both.subject.vacuum()

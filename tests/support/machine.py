@@ -160,9 +160,7 @@ class Comparison(RuleBasedStateMachine):
         report = self.reports[index % len(self.reports)]
         self.both(lambda s: s.attempt(*report))
 
-    @rule(
-        list_id=lists, record_id=records, campaign_id=campaigns, code=codes, dialer_id=dialers
-    )
+    @rule(list_id=lists, record_id=records, campaign_id=campaigns, code=codes, dialer_id=dialers)
     def dial(
         self, list_id: str, record_id: str, campaign_id: str, code: str, dialer_id: str
     ) -> None:
@@ -175,9 +173,7 @@ class Comparison(RuleBasedStateMachine):
         ids=st.lists(records | st.just(""), min_size=1, max_size=8),
         dialer_id=dialers,
     )
-    def claim_batch(
-        self, list_id: str, campaign_id: str, ids: list[str], dialer_id: str
-    ) -> None:
+    def claim_batch(self, list_id: str, campaign_id: str, ids: list[str], dialer_id: str) -> None:
         self.both(lambda s: s.claim_batch(list_id, campaign_id, ids, dialer_id))
 
     @rule(

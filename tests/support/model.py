@@ -419,10 +419,8 @@ class Model:
             [self._batched(list_id, campaign_id, Attempt(*each), dialer_id) for each in attempts]
         )
 
-    def _batched(
-        self, list_id: str, campaign_id: str, attempt: Attempt, dialer_id: str
-    ) -> Answer:
-        if attempt.code not in self.code_table:
+    def _batched(self, list_id: str, campaign_id: str, attempt: Attempt, dialer_id: str) -> Answer:
+        if attempt.code not in self.code_table or not 1 <= len(attempt.record_id.encode()) <= 128:
             return Answer("INVALID", None, 0)
         told = (attempt.attempt_time_ns, attempt.reservation_id)
         report = Report(campaign_id, self.code_table[attempt.code], dialer_id, *told)
