@@ -31,6 +31,7 @@ from ownerd.client.values import (
     BATCH_LIMIT,
     UNCHANGED,
     Access,
+    Attempt,
     Claim,
     ClaimBatch,
     ContactList,
@@ -55,6 +56,7 @@ from ownerd.client.values import (
     Signal,
     Signaled,
     Token,
+    Transferred,
 )
 
 __all__ = [
@@ -64,6 +66,7 @@ __all__ = [
     "Access",
     "AlreadyExists",
     "AsyncClient",
+    "Attempt",
     "Claim",
     "ClaimBatch",
     "Client",
@@ -96,6 +99,7 @@ __all__ = [
     "Signal",
     "Signaled",
     "Token",
+    "Transferred",
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",

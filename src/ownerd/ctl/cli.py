@@ -23,6 +23,7 @@ from ownerd.ctl.commands import (
     campaigns,
     contexts,
     exports,
+    give_backs,
     imports,
     lists,
     owners,
@@ -31,6 +32,7 @@ from ownerd.ctl.commands import (
     records,
     releases,
     statuses,
+    transfers,
     wrapups,
 )
 from ownerd.ctl.commands.options import Session, Typed, read_timeout
@@ -67,6 +69,8 @@ for noun in (lists, policies, records, campaigns, wrapups, principals, contexts)
     app.command(noun.app)
 app.command(owners.owners, help_epilogue="")
 app.command(releases.release, help_epilogue="")
+app.command(transfers.transfer, help_epilogue="")
+app.command(give_backs.give_back, help_epilogue="")
 app.command(audits.audit, help_epilogue="")
 app.command(imports.import_ownership, name="import", help_epilogue="")
 app.command(exports.export, help_epilogue="")
