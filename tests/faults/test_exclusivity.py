@@ -1,4 +1,4 @@
-"""R1 under concurrency: many clients over few hot records with holds of one second.
+"""R1 and R22 under concurrency: many dialers over few hot records with holds of one second.
 
 What every client saw is checked by the demo's checker, which knows the rules and not the server.
 """
@@ -92,7 +92,14 @@ def _dialers(server: ServerProcess, list_id: str, seed: int) -> list[Dialer]:
     """Half of the clients speak to the dial port, half to the admin port."""
     ports = (server.dial_address, server.admin_address)
     return [
-        Dialer(server.dial_stub(ports[number % 2]), list_id, campaign_id, RECORDS, seed + number)
+        Dialer(
+            server.dial_stub(ports[number % 2]),
+            list_id,
+            campaign_id,
+            RECORDS,
+            seed + number,
+            dialer_id=f"dialer {number}",
+        )
         for number, campaign_id in enumerate(CAMPAIGNS)
     ]
 

@@ -42,7 +42,7 @@ def _update(subject: GrpcSubject, list_id: str, policy: Any, *paths: str, etag: 
 def test_a_list_is_created_with_the_defaults(subject: GrpcSubject, unique: str) -> None:
     made = _create(subject, unique)
     assert made == _get(subject, unique)
-    assert policy_of(made.policy) == Policy(False, None, None, 5 * MINUTE)
+    assert policy_of(made.policy) == Policy(False, None, None, 15 * MINUTE)
     assert made.policy.no_expiration
     assert made.etag and made.create_time == made.update_time
     assert subject.claim(unique, "1", "A").what == "UNCONTROLLED"
@@ -50,7 +50,7 @@ def test_a_list_is_created_with_the_defaults(subject: GrpcSubject, unique: str) 
 
 def test_a_duration_alone_means_that_ownership_expires(subject: GrpcSubject, unique: str) -> None:
     made = _create(subject, unique, enabled=True, duration=duration(DAY))
-    assert policy_of(made.policy) == Policy(True, DAY, None, 5 * MINUTE)
+    assert policy_of(made.policy) == Policy(True, DAY, None, 15 * MINUTE)
 
 
 def test_r14_days_and_hours_come_back_as_they_were_set(subject: GrpcSubject, unique: str) -> None:
@@ -82,10 +82,10 @@ def test_a_masked_field_that_is_absent_goes_back_to_its_default(
     subject.create_list(unique, Policy(True, DAY, HOUR, MINUTE))
     empty = admin_pb2.OwnershipPolicy()
     assert _update(subject, unique, empty, "renewal_window").renewal_window_ns is None
-    assert _update(subject, unique, empty, "reservation_ttl").reservation_ttl_ns == 5 * MINUTE
+    assert _update(subject, unique, empty, "reservation_ttl").reservation_ttl_ns == 15 * MINUTE
     assert _update(subject, unique, empty, "expiration").duration_ns is None
     assert _update(subject, unique, {"enabled": True, "duration": duration(DAY)}, "*") == Policy(
-        True, DAY, None, 5 * MINUTE
+        True, DAY, None, 15 * MINUTE
     )
 
 

@@ -447,10 +447,11 @@ class Model:
         )
 
     def _batched(self, list_id: str, campaign_id: str, attempt: Attempt, dialer_id: str) -> Answer:
-        if attempt.code not in self.code_table:
+        code = code_meant(attempt.code, self.code_table)
+        if code is None or not 1 <= len(attempt.record_id.encode()) <= 128:
             return Answer("INVALID", None, 0)
         told = (attempt.attempt_time_ns, attempt.reservation_id)
-        report = Report(campaign_id, self.code_table[attempt.code], dialer_id, *told)
+        report = Report(campaign_id, self.code_table[code], dialer_id, *told)
         return self._attempt(list_id, attempt.record_id, report)
 
     def give_back(self, campaign_id: str, dialer_id: str, list_id: str = "") -> None:

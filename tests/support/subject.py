@@ -222,7 +222,12 @@ class Subject(Protocol):
 class TimedSubject(Subject, Protocol):
     """A subject whose clock stands until it is moved."""
 
-    def now_ns(self) -> int: ...
+    @property
+    def time_ns(self) -> int:
+        """The time: the last decision's instant, or the clock's if that is later."""
+
+    def now_ns(self) -> int:
+        """Return what the clock shows."""
 
     def advance_ns(self, delta_ns: int) -> None: ...
 

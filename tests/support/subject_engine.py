@@ -240,6 +240,10 @@ class EngineSubject(DialMessages):
     def close(self) -> None:
         self.engine.close()
 
+    @property
+    def time_ns(self) -> int:
+        return self.engine.time_ns
+
     def now_ns(self) -> int:
         return self.clock.now_ns()
 

@@ -57,7 +57,7 @@ from ownerd.storage.capacity cimport is_full
 from ownerd.storage.environment cimport check
 from ownerd.storage.recovery cimport store_open
 from ownerd.storage.store cimport (
-    StoreFigures, store_figures, store_note_failure, store_revision,
+    StoreFigures, store_figures, store_note_failure, store_now, store_revision,
 )
 from ownerd.storage.tables cimport COUNT_PENDING
 
@@ -745,8 +745,8 @@ cdef class Engine:
 
     @property
     def time_ns(self):
-        """The server's time (R19)."""
-        return clock_now(self.core.clock)
+        """The server's time (R19); no decision has a later one."""
+        return store_now(self._store(), clock_now(self.core.clock))
 
     @property
     def clock_offset_ns(self):

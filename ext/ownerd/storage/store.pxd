@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from ownerd.base.atomics cimport flag_read
+from ownerd.base.atomics cimport flag_read, flag_set
 from ownerd.base.containers cimport vector
 from ownerd.base.live cimport LiveStore
 from ownerd.storage.capacity cimport Capacity
@@ -61,13 +61,14 @@ cdef inline int64_t store_time(const Store *store) noexcept nogil:
 
 cdef inline int64_t store_now(const Store *store, int64_t clock_ns) noexcept nogil:
     """Return the time that what is looked at now is judged by: not before what was decided."""
-    return max(clock_ns, store.instant_ns)
+    return max(clock_ns, flag_read(&store.instant_ns))
 
 
 cdef inline int64_t store_instant(Store *store, int64_t clock_ns) noexcept nogil:
     """Return the next decision's own instant."""
-    store.instant_ns = max(clock_ns, store.instant_ns + 1)
-    return store.instant_ns
+    cdef int64_t instant_ns = max(clock_ns, store.instant_ns + 1)
+    flag_set(&store.instant_ns, instant_ns)
+    return instant_ns
 
 
 # --- one transaction; on the writer thread only ---------------------------------------------------

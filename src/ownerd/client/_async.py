@@ -5,7 +5,7 @@ the words here are read in both, and what differs in more than that is in `trans
 """
 
 from collections.abc import AsyncGenerator, Callable, Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -25,6 +25,7 @@ from ownerd.client.transport import (
 from ownerd.client.values import (
     UNCHANGED,
     Access,
+    Attempt,
     Claim,
     ClaimBatch,
     ContactList,
@@ -45,6 +46,7 @@ from ownerd.client.values import (
     Signal,
     Signaled,
     StoreSettings,
+    Transferred,
     Unchanged,
     UnknownCode,
     UnknownWrapUpCode,
@@ -147,29 +149,46 @@ class AsyncClient:
     # The data plane
 
     async def claim(
-        self, list_id: str, record_id: str, campaign_id: str, *, timeout_s: float | None = None
+        self,
+        list_id: str,
+        record_id: str,
+        campaign_id: str,
+        *,
+        dialer_id: str | None = None,
+        reservation_ttl: timedelta | None = None,
+        timeout_s: float | None = None,
     ) -> Claim:
         """Ask whether a campaign may dial a record now; a grant reserves the record for it.
 
         Dial only if the answer is `allowed`, and report the attempt afterwards, or the record stays
-        reserved until the list's reservation TTL is over (R4-R6).
+        reserved until the reservation TTL is over (R4-R6). Claim again before that while a call
+        lasts: that extends it.
+
+        `dialer_id` names the dialer, the smallest thing of the campaign that dials one call at a
+        time: no other dialer is granted the record meanwhile (R22). `reservation_ttl` is how long it
+        is reserved, 1 second to 24 hours; None: as long as the list's policy says.
         """
-        return await self._run(dial.claim(list_id, record_id, campaign_id), timeout_s)
+        call = dial.claim(list_id, record_id, campaign_id, dialer_id, reservation_ttl)
+        return await self._run(call, timeout_s)
 
     async def claim_batch(
         self,
         list_id: str,
-        record_ids: Iterable[str],
         campaign_id: str,
+        record_ids: Iterable[str],
         *,
+        dialer_id: str | None = None,
+        reservation_ttl: timedelta | None = None,
         timeout_s: float | None = None,
     ) -> ClaimBatch:
         """Claim any number of records for one campaign; the answers are in their order.
 
-        Each record is decided for itself. The records go out in commits of 10,000: when one of them
-        fails, those before it stand. A bad id is refused before anything is sent.
+        Each record is decided for itself; a bad id is answered `INVALID` and spoils no other (R25).
+        The records go out in commits of 10,000: when one of them fails, those before it stand.
+        `dialer_id` and `reservation_ttl` as in `claim`.
         """
-        return await self._run_chunks(dial.claim_batch(list_id, record_ids, campaign_id), timeout_s)
+        chunks = dial.claim_batch(list_id, campaign_id, record_ids, dialer_id, reservation_ttl)
+        return await self._run_chunks(chunks, timeout_s)
 
     async def report(
         self,
@@ -178,29 +197,50 @@ class AsyncClient:
         campaign_id: str,
         wrap_up_code: str,
         *,
+        dialer_id: str | None = None,
+        attempt_time: datetime | None = None,
+        reservation_id: int | None = None,
         timeout_s: float | None = None,
     ) -> Report:
         """Report how a dial ended, such as "Busy"; a valid attempt makes the campaign the owner.
 
-        Raises `InvalidArgument` for a code that the server does not know (R7-R11).
+        `attempt_time` is when it ended, an aware datetime: give it always, then the report may be
+        sent again at any time and does nothing more. `reservation_id` is that of the claim's answer,
+        `dialer_id` the one of the claim (R24). None of each: not told, and the attempt ended now.
+
+        Raises `InvalidArgument` for a code that the server does not know, or a time that is more
+        than 10 seconds ahead of the server's; ValueError for a time without a time zone (R7-R11).
         """
-        return await self._run(
-            dial.report(list_id, record_id, campaign_id, wrap_up_code), timeout_s
-        )
+        attempt = Attempt(record_id, wrap_up_code, attempt_time, reservation_id or 0)
+        return await self._run(dial.report(list_id, campaign_id, dialer_id, attempt), timeout_s)
 
     async def report_batch(
         self,
         list_id: str,
         campaign_id: str,
-        attempts: Iterable[tuple[str, str]],
+        attempts: Iterable[Attempt | tuple[str, str] | tuple[str, str, datetime | None]],
         *,
+        dialer_id: str | None = None,
         timeout_s: float | None = None,
     ) -> ReportBatch:
-        """Report any number of attempts, each a (record id, wrap-up code), of one campaign.
+        """Report any number of attempts of one campaign.
 
-        The answers are in their order. Cut into commits as in `claim_batch`.
+        Each is an `Attempt`, or (record id, wrap-up code), or these two and the attempt's time. The
+        answers are in their order; a bad id, code or time is answered `INVALID` and spoils no other
+        (R25). Cut into commits as in `claim_batch`.
         """
-        return await self._run_chunks(dial.report_batch(list_id, campaign_id, attempts), timeout_s)
+        chunks = dial.report_batch(list_id, campaign_id, attempts, dialer_id)
+        return await self._run_chunks(chunks, timeout_s)
+
+    async def give_back(
+        self, campaign_id: str, dialer_id: str, *, list_id: str = "", timeout_s: float | None = None
+    ) -> int:
+        """End all reservations of one dialer, in a list or in all; return the revision of it (R23).
+
+        For a node that starts, stops or is found dead. No ownership changes. Wait for the answer
+        before the dialer claims again.
+        """
+        return await self._run(dial.give_back(campaign_id, dialer_id, list_id), timeout_s)
 
     async def holder(
         self, list_id: str, record_id: str, *, timeout_s: float | None = None
@@ -334,6 +374,28 @@ class AsyncClient:
         )
         return await self._run(call, timeout_s)
 
+    async def transfer(
+        self,
+        from_campaign_id: str,
+        to_campaign_id: str,
+        *,
+        list_id: str = "",
+        all_lists: bool = False,
+        dry_run: bool = False,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Transferred:
+        """Give all ownership of one campaign to another at one instant (R27).
+
+        Exactly one of `list_id` and `all_lists`. Expirations stay. A dry run counts and changes
+        nothing.
+        """
+        call = admin.transfer(
+            from_campaign_id, to_campaign_id, list_id, all_lists, dry_run, reason, request_id
+        )
+        return await self._run(call, timeout_s)
+
     async def release_records(
         self,
         list_id: str,
@@ -450,7 +512,7 @@ class AsyncClient:
 
         One bad row refuses the whole import, nothing changes. An exception of `rows` cancels the
         import and is raised here. Raises `FailedPrecondition` for a conflict under
-        `OnConflict.FAIL`. Give long imports their `timeout_s`.
+        `OnConflict.FAIL`. No ownership is shortened unless `exact` (R32). Give long imports their `timeout_s`.
 
         Args:
             list_id: the list.

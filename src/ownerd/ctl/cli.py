@@ -24,6 +24,7 @@ from ownerd.ctl.commands import (
     campaigns,
     contexts,
     exports,
+    give_backs,
     imports,
     lists,
     owners,
@@ -34,6 +35,7 @@ from ownerd.ctl.commands import (
     settings,
     statuses,
     tops,
+    transfers,
     wrapups,
 )
 from ownerd.ctl.commands.options import Session, Typed, read_timeout
@@ -74,6 +76,8 @@ for noun in (lists, policies, records, campaigns, wrapups, settings, principals,
 app.command(owners.owners, help_epilogue="")
 app.command(tops.top, help_epilogue="")
 app.command(releases.release, help_epilogue="")
+app.command(transfers.transfer, help_epilogue="")
+app.command(give_backs.give_back, help_epilogue="")
 app.command(audits.audit, help_epilogue="")
 app.command(imports.import_ownership, name="import", help_epilogue="")
 app.command(exports.export, help_epilogue="")

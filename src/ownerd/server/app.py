@@ -40,8 +40,8 @@ from ownerd.server import (
 from ownerd.server.admin import service, spool
 from ownerd.server.admin.context import AdminContext
 from ownerd.server.alarms import Alarm, AlarmBoard, AlarmLog
-from ownerd.server.called_twice import CalledTwiceLog
 from ownerd.server.authn import Authenticator
+from ownerd.server.called_twice import CalledTwiceLog
 from ownerd.server.config import Settings
 from ownerd.server.crowding import CrowdWatch
 from ownerd.server.errors import PermissionDenied

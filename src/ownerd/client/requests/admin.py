@@ -226,6 +226,33 @@ def release(
     return Call(ADMIN, "ReleaseOwnership", request, _read_released)
 
 
+def transfer(
+    from_campaign_id: str,
+    to_campaign_id: str,
+    list_id: str,
+    all_lists: bool,
+    dry_run: bool,
+    reason: str,
+    request_id: str | None,
+) -> Call[values.Transferred]:
+    """Build `TransferOwnership`."""
+    request = admin_pb2.TransferOwnershipRequest(
+        list_id=list_id,
+        all_lists=all_lists,
+        from_campaign_id=from_campaign_id,
+        to_campaign_id=to_campaign_id,
+        dry_run=dry_run,
+        reason=reason,
+        request_id=fresh_request_id(request_id),
+    )
+    return Call(
+        ADMIN,
+        "TransferOwnership",
+        request,
+        lambda r: values.Transferred(r.transferred_count, r.revision),
+    )
+
+
 def release_records(
     list_id: str,
     record_ids: Iterable[str],
@@ -455,6 +482,7 @@ def import_ownership(
     first = admin_pb2.ImportOwnershipRequest(
         list_id=text("list_id", list_id),
         conflict_strategy=cast(admin_pb2.ConflictStrategy, on_conflict),
+        exact=exact,
         reason=reason,
         request_id=fresh_request_id(request_id),
         exact=options["exact"],

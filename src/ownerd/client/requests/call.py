@@ -113,14 +113,19 @@ def id_list(given: str | Iterable[str]) -> list[str]:
     return [text("an id", each) for each in given]
 
 
+def id_texts(record_ids: Iterable[str]) -> list[str]:
+    """Return ids that the server judges one by one as a list. Raise TypeError for one string."""
+    if isinstance(record_ids, str):
+        raise TypeError("record_ids is a collection of ids, not one string")
+    return [text("a record id", each) for each in record_ids]
+
+
 def checked_ids(record_ids: Iterable[str]) -> list[str]:
     """Return the ids as a list, refusing a bad one before anything is sent.
 
     The server refuses a whole chunk for one bad id; only the client can refuse the whole batch.
     """
-    if isinstance(record_ids, str):
-        raise TypeError("record_ids is a collection of ids, not one string")
-    ids = list(record_ids)
+    ids = id_texts(record_ids)
     for index, record_id in enumerate(ids):
         text(f"record id at index {index}", record_id)
         size_bytes = len(record_id) if record_id.isascii() else len(record_id.encode())

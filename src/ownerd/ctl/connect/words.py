@@ -20,6 +20,8 @@ COMMANDS = {
     "ListOwners": "owners",
     "ReleaseOwnership": "release",
     "ReleaseRecords": "release --record",
+    "TransferOwnership": "transfer",
+    "GiveBack": "give-back",
     "ListOwnedRecords": "record ls",
     "GetHolder": "record show",
     "ImportOwnership": "import",

@@ -37,7 +37,6 @@ class Header(NamedTuple):
     strategy: int
     reason: str
     request_id: str
-    exact: bool
 
     @property
     def strategy_name(self) -> str:
@@ -219,7 +218,7 @@ def _read_header(message: admin_pb2.ImportOwnershipRequest) -> Header:
     if strategy not in _STRATEGIES:
         allowed = ", ".join(f"CONFLICT_STRATEGY_{name}" for name in _STRATEGIES.values())
         raise InvalidField("conflict_strategy", strategy, allowed)
-    return Header(message.list_id, strategy, message.reason, message.request_id, message.exact)
+    return Header(message.list_id, strategy, message.reason, message.request_id)
 
 
 def _check_later_header(message: admin_pb2.ImportOwnershipRequest, header: Header) -> None:
