@@ -18,13 +18,13 @@ def test_r32_an_older_file_shortens_nothing(timed: TimedScene, strategy: int) ->
 def test_r32_an_exact_import_sets_times_as_they_are_in_the_rows(timed: TimedScene) -> None:
     timed.open(Policy(duration_ns=3 * DAY)).own("1", "A")
     timed.own("2", "A")
-    now_ns = timed.now_ns()
+    acquired_ns, now_ns = timed.held("1").acquire_ns, timed.now_ns()
     end_ns, begin_ns = now_ns + HOUR, now_ns - DAY
     rows = [Row("1", "A", "", end_ns), Row("2", "A", "", end_ns, begin_ns)]
     assert timed.subject.import_rows(timed.list_id, rows, exact=True) == Tally(2, 0, 0, 0)
     first, second = (timed.held(record_id) for record_id in "12")
     assert (first.expire_ns, second.expire_ns) == (end_ns, end_ns)
-    assert (first.acquire_ns, second.acquire_ns) == (now_ns, begin_ns)
+    assert (first.acquire_ns, second.acquire_ns) == (acquired_ns, begin_ns)
 
 
 def test_r32_a_record_is_owned_since_its_row_says_but_not_from_later_on(timed: TimedScene) -> None:
@@ -33,8 +33,9 @@ def test_r32_a_record_is_owned_since_its_row_says_but_not_from_later_on(timed: T
     begins_ns = {"1": now_ns - DAY, "2": now_ns + DAY, "3": now_ns - HOUR, "4": None}
     rows = [Row(record_id, "A", "", None, begin_ns) for record_id, begin_ns in begins_ns.items()]
     timed.subject.import_rows(timed.list_id, rows)
+    instant_ns = timed.now_ns()
     found = [timed.held(record_id).acquire_ns for record_id in begins_ns]
-    assert found == [now_ns - DAY, now_ns, now_ns - HOUR, now_ns]
+    assert found == [now_ns - DAY, instant_ns, now_ns - HOUR, instant_ns]
 
 
 def test_r32_an_import_leaves_since_when_a_record_is_owned(timed: TimedScene) -> None:

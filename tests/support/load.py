@@ -50,8 +50,16 @@ class Dialer:
                 timed = chance.random() < 0.5
                 if self.attempt(record_id, code, answer.reservation_id, timed=timed) is None:
                     return
-            elif (chance.random() < 0.1 and self.look(record_id) is None) or (chance.random() < 0.1 and self.repeat() is None) or (chance.random() < 0.02 and self.give_back() is None):
+            elif not self.asks_otherwise(record_id, chance):
                 return
+
+    def asks_otherwise(self, record_id: str, chance: random.Random) -> bool:
+        """Look, report again or give back, now and then; False if an outcome is unknown."""
+        if chance.random() < 0.1:
+            return self.look(record_id) is not None
+        if chance.random() < 0.1:
+            return self.repeat() is not None
+        return chance.random() >= 0.02 or self.give_back() is not None
 
     def claim(self, record_id: str) -> Claimed | None:
         """Claim; None if the outcome is unknown."""

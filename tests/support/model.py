@@ -298,7 +298,7 @@ class Model:
 
     def _answers(self, decided: list[Answer]) -> Answers:
         holders = {i: each.holder for i, each in enumerate(decided) if each.holder is not None}
-        ids = [each.reservation_id for each in decided]
+        ids = tuple(each.reservation_id for each in decided)
         return Answers([each.what for each in decided], holders, self._decided_at(), ids)
 
     # ---- attempts (R7 to R11, R24)

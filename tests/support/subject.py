@@ -60,7 +60,7 @@ class Answers(NamedTuple):
     what: list[str]
     holders: dict[int, Holder]
     revision: int
-    reservation_ids: list[int] = []
+    reservation_ids: tuple[int, ...] = ()
 
 
 class Attempt(NamedTuple):

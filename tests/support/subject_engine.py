@@ -150,7 +150,7 @@ class DialMessages:
         holders = {denial.index: _given(denial) for denial in answer.denials}
         decisions = [decision_name(d) for d in answer.decisions]
         check_invalid(decisions, answer.invalid)
-        return Answers(decisions, holders, answer.revision, list(answer.reservation_ids))
+        return Answers(decisions, holders, answer.revision, tuple(answer.reservation_ids))
 
     def attempt(
         self,
@@ -191,7 +191,7 @@ class DialMessages:
         holders = {rejection.index: _given(rejection) for rejection in answer.rejections}
         outcomes = [outcome_name(o) for o in answer.outcomes]
         check_invalid(outcomes, answer.invalid)
-        return Answers(outcomes, holders, answer.revision, [0] * len(outcomes))
+        return Answers(outcomes, holders, answer.revision, (0,) * len(outcomes))
 
     def holder(self, list_id: str, record_id: str) -> Holder | None:
         request = dial_pb2.GetHolderRequest(list_id=list_id, record_id=record_id)

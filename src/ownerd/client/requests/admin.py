@@ -482,7 +482,6 @@ def import_ownership(
     first = admin_pb2.ImportOwnershipRequest(
         list_id=text("list_id", list_id),
         conflict_strategy=cast(admin_pb2.ConflictStrategy, on_conflict),
-        exact=exact,
         reason=reason,
         request_id=fresh_request_id(request_id),
         exact=options["exact"],
