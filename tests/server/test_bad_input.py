@@ -189,9 +189,7 @@ def _list_cases() -> Iterator[Bad]:
 def _transfer_cases() -> Iterator[Bad]:
     transfer = admin_pb2.TransferOwnershipRequest
     for dry_run in (False, True):
-        good = transfer(
-            list_id=LIST, from_campaign_id="A", to_campaign_id="B", dry_run=dry_run
-        )
+        good = transfer(list_id=LIST, from_campaign_id="A", to_campaign_id="B", dry_run=dry_run)
         yield Bad("TransferOwnership", _with(good, "all_lists", True), INVALID, ("all_lists",))
         yield Bad("TransferOwnership", _with(good, "list_id", ""), INVALID, ("list_id",))
         yield Bad("TransferOwnership", _with(good, "list_id", "unknown"), MISSING, ("unknown",))

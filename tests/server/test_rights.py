@@ -131,10 +131,7 @@ REQUESTS: dict[str, Build] = {
         list_id=lst, campaign_ids=[campaign], dry_run=True
     ),
     "TransferOwnership": lambda lst, campaign: admin_pb2.TransferOwnershipRequest(
-        list_id=lst,
-        from_campaign_id=campaign,
-        to_campaign_id=f"{campaign}-again",
-        dry_run=True,
+        list_id=lst, from_campaign_id=campaign, to_campaign_id=f"{campaign}-again", dry_run=True
     ),
     "ReleaseRecords": lambda lst, _: admin_pb2.ReleaseRecordsRequest(list_id=lst, record_ids=["9"]),
     "ListOwnedRecords": lambda lst, campaign: admin_pb2.ListOwnedRecordsRequest(

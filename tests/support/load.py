@@ -109,9 +109,7 @@ class Dialer:
         revision = None if answer is None else answer.revision
         return self._noted(GaveBack(*times, self.dialer_id, revision), answer)
 
-    def _report(
-        self, request: dial_pb2.ReportAttemptRequest, *, again: bool
-    ) -> Reported | None:
+    def _report(self, request: dial_pb2.ReportAttemptRequest, *, again: bool) -> Reported | None:
         answer, *times = self._call(self.stub.ReportAttempt, request)
         # One with a time may have been overtaken by a later one of another dialer.
         timed, code = request.HasField("attempt_time"), request.wrap_up_code

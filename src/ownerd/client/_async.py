@@ -162,8 +162,8 @@ class AsyncClient:
         lasts: that extends it.
 
         `dialer_id` names the dialer, the smallest thing of the campaign that dials one call at a
-        time: no other dialer is granted the record meanwhile (R22). `reservation_ttl` is how long it
-        is reserved, 1 second to 24 hours; None: as long as the list's policy says.
+        time: no other dialer is granted the record meanwhile (R22). `reservation_ttl` is how long
+        it is reserved, 1 second to 24 hours; None: as long as the list's policy says.
         """
         call = dial.claim(list_id, record_id, campaign_id, dialer_id, reservation_ttl)
         return await self._run(call, timeout_s)
@@ -202,8 +202,9 @@ class AsyncClient:
         """Report how a dial ended, such as "Busy"; a valid attempt makes the campaign the owner.
 
         `attempt_time` is when it ended, an aware datetime: give it always, then the report may be
-        sent again at any time and does nothing more. `reservation_id` is that of the claim's answer,
-        `dialer_id` the one of the claim (R24). None of each: not told, and the attempt ended now.
+        sent again at any time and does nothing more. `reservation_id` is that of the claim's
+        answer, `dialer_id` the one of the claim (R24). None of each: not told, and the attempt
+        ended now.
 
         Raises `InvalidArgument` for a code that the server does not know, or a time that is more
         than 10 seconds ahead of the server's; ValueError for a time without a time zone (R7-R11).
@@ -447,7 +448,8 @@ class AsyncClient:
 
         One bad row refuses the whole import, nothing changes. An exception of `rows` cancels the
         import and is raised here. Raises `FailedPrecondition` for a conflict under
-        `OnConflict.FAIL`. No ownership is shortened unless `exact` (R32). Give long imports their `timeout_s`.
+        `OnConflict.FAIL`. No ownership is shortened unless `exact` (R32). Give long imports their
+        `timeout_s`.
 
         An error whose reason is IMPORT_CUT_SHORT says in message and metadata how far the import
         came. Where the server's answer is missing, the message says that the outcome is unknown.

@@ -184,9 +184,10 @@ class _Answers(Sequence[Item_co]):
 class ClaimBatch(_Answers[Claim]):
     """Answers to a batch of claims, a sequence of `Claim` in the order of the records.
 
-    `holders` has the holder of each denied record, by index, `invalid` why a record was not decided,
-    `reservation_ids` those of the granted ones, 0 elsewhere. A batch of more than `BATCH_LIMIT`
-    records is several calls, each one commit: `revisions` has one entry for each call.
+    `holders` has the holder of each denied record, by index, `invalid` why a record was not
+    decided, `reservation_ids` those of the granted ones, 0 elsewhere. A batch of more than
+    `BATCH_LIMIT` records is several calls, each one commit: `revisions` has one entry for each
+    call.
     """
 
     decisions: tuple[Decision, ...]

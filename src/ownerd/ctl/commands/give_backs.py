@@ -39,8 +39,8 @@ def give_back(
         confirm.need_terminal("give back")
         dials = _dials(campaign_id, list_id, session)
         confirm.confirm(
-            f"End the reservations of dialer {dialer_id} of campaign {campaign_id} ({where}{dials})?"
-            " Others may then call the same people."
+            f"End the reservations of dialer {dialer_id} of campaign {campaign_id}"
+            f" ({where}{dials})? Others may then call the same people."
         )
     request = dial_pb2.GiveBackRequest(
         campaign_id=campaign_id, dialer_id=dialer_id, list_id=list_id
