@@ -25,7 +25,7 @@ from grpc_tools import protoc
 
 PROTOS = Path(__file__).resolve().parent.parent / "protos"
 TIMESTAMP = ".google.protobuf.Timestamp"
-READING_RPC = re.compile("Get|List|Check|Export|Claim|Report")
+READING_RPC = re.compile("Get|List|Check|Export|Claim|Report|GiveBack")
 
 # Field numbers in descriptor.proto, the first halves of the steps of a path.
 SYNTAX = FileDescriptorProto.SYNTAX_FIELD_NUMBER
@@ -199,7 +199,8 @@ def test_timestamps_and_only_timestamps_are_named_time(
     wrong = [
         name
         for name, field in fields
-        if (field.type_name == TIMESTAMP) != (field.name == "time" or field.name.endswith("_time"))
+        if (field.type_name == TIMESTAMP)
+        != (field.name == "time" or field.name.endswith(("_time", "_until")))
     ]
     assert_none(wrong, "a Timestamp not named time, or a time that is none")
 

@@ -1,4 +1,4 @@
-"""R22, R23, R27: a campaign's dialers, what they give back, and ownership that is given away."""
+"""R22, R23, R27: the dialers of a campaign, what they give back, ownership that is given away."""
 
 import pytest
 from scene import Scene, TimedScene

@@ -107,17 +107,8 @@ class Simulation:
             record_id, begin_ns, number = self.dialing.pop(client)
             self.logs[campaign].append(Dialed(record_id, begin_ns, ask_ns, f"client {client}"))
             ended_ns = START_NS + ask_ns if self.random.random() < 0.5 else None
-            asked = Asked(
-                "attempt",
-                campaign,
-                record_id,
-                ask_ns,
-                code,
-                0,
-                f"client {client}",
-                number,
-                ended_ns,
-            )
+            about = campaign, record_id, ask_ns, code, 0, f"client {client}"
+            asked = Asked("attempt", *about, number, ended_ns)
             if ended_ns is not None:
                 self.to_repeat[client] = asked
             return asked

@@ -2,8 +2,8 @@
 
 Decoding checks everything that needs no state: well-formed bytes, UTF-8, the length of each field,
 the size of a batch. What is wrong with one item of a batch is noted in the item; the others are
-decided (R25). The decoded slices point into the caller's bytes. As protobuf asks, unknown fields are
-skipped, the last occurrence of a field wins, and messages that are sent twice are merged.
+decided (R25). The decoded slices point into the caller's bytes. As protobuf asks, unknown fields
+are skipped, the last occurrence of a field wins, and messages that are sent twice are merged.
 
 It decides nothing and knows no names of lists or campaigns: the engine fills in the holder.
 """

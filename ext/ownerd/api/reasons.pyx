@@ -74,7 +74,8 @@ define(
 )
 define(
     TTL_NOT_ALLOWED, "INVALID_FIELD", INVALID_ARGUMENT,
-    "reservation_ttl: {seconds} s {nanos} ns found; 1 s to 24 h are allowed, or none for the list's",
+    "reservation_ttl: {seconds} s {nanos} ns found; 1 s to 24 h are allowed, or none for that of "
+    "the list",
 )
 define(
     LIST_NOT_FOUND, "LIST_NOT_FOUND", NOT_FOUND,

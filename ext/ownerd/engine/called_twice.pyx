@@ -1,4 +1,4 @@
-"""Counts, by list and pair of campaigns, the attempts by which two campaigns called one person (R31).
+"""Counts, by list and pair of campaigns, how often both called one person (R31).
 
 The writer adds, of what is committed; anybody reads. They are counts since the store was opened, in
 bounded memory. Ids have no NUL in what separates them, since a length stands before each.

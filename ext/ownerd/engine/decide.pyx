@@ -1,9 +1,9 @@
 """Decides one call of DialService inside the open write transaction.
 
-Looks up the list, the campaign, the dialer, the codes and each record, asks `rules`, and writes what
-changed. What fails a call as a whole is found before its first write, so a refused call has changed
-nothing; what is wrong with one item of a batch is answered in its place (R25). Runs on the writer
-thread only; the engine commits and answers.
+Looks up the list, the campaign, the dialer, the codes and each record, asks `rules`, and writes
+what changed. What fails a call as a whole is found before its first write, so a refused call has
+changed nothing; what is wrong with one item of a batch is answered in its place (R25). Runs on the
+writer thread only; the engine commits and answers.
 """
 
 from libc.stdint cimport int64_t, uint32_t

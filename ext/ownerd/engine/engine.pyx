@@ -71,8 +71,8 @@ from ownerd.storage.recovery import Opening
 __all__ = [
     "CLAIM", "CLAIM_BATCH", "DEFAULT_MAINTENANCE_STEP_NS", "DEFAULT_MAP_BYTES",
     "DEFAULT_MEMTABLE_BYTES", "DEFAULT_QUEUE_LIMIT", "DEFAULT_RESERVE_BYTES", "DIAL_METHODS",
-    "GET_HOLDER", "GIVE_BACK", "REPORT_ATTEMPT", "REPORT_ATTEMPT_BATCH", "TIME_CLASS_ENDS_NS", "Engine",
-    "ListInfo", "Opening", "Outcome", "Policy", "Refused", "StoreError", "StoreInUseError",
+    "GET_HOLDER", "GIVE_BACK", "REPORT_ATTEMPT", "REPORT_ATTEMPT_BATCH", "TIME_CLASS_ENDS_NS",
+    "Engine", "ListInfo", "Opening", "Outcome", "Policy", "Refused", "StoreError", "StoreInUseError",
 ]
 
 CLAIM, CLAIM_BATCH, REPORT_ATTEMPT, REPORT_ATTEMPT_BATCH, GET_HOLDER, GIVE_BACK = range(
@@ -828,6 +828,7 @@ cdef class Engine:
             "queue_limit": queue.record_limit,
             "list_count": lists,
             "campaign_count": campaigns,
+            "dialer_count": flag_read(&store.dialers.count),
             "record_count": figures.record_count,
             "unsettled_event_count": events,
             "request_count": requests,

@@ -59,8 +59,8 @@ from ownerd.storage.transaction cimport transaction_error
 
 cdef enum:
     MULTIGET_RECORDS = 16             # smaller groups are decided record by record
-    # As good as the same: then most attempts are reported at the instant at which the ownership that
-    # they make begins, and their records are stored shorter.
+    # As good as the same: then most attempts are reported at the instant at which the ownership
+    # that they make begins, and their records are stored shorter.
     CLOCKS_AGREE_NS = 1_000_000_000
 
 

@@ -1,15 +1,14 @@
-"""Counts the records of which a release ended the ownership (R15), or a transfer gave it away (R27),
-or a stop ended the reservation (R16).
+"""Counts what a release ended (R15), a transfer gave (R27), or a stop ended of reservations (R16).
 
 Each is one event in the log of each list concerned: it costs the same however many records there
 are, and its audit entry's count is pending until somebody scans them. `count_release` does, on the
 thread that calls it: the writer says which lists are concerned and for one after the other takes a
 view, whose records are read without it, and stores what they came to. A release is of one list, and
 one scan counts every release there that is still to be counted, so many at once cost hardly more
-than one; a stop or a transfer may be of all lists, whose counts are stored together. The count is the same
-whenever it is made: records written since the event were counted as they were written, the others
-have not seen it yet. Maintenance makes it at the latest, before it rewrites the records; one that a
-restart cut off is made after it.
+than one; a stop or a transfer may be of all lists, whose counts are stored together. The count is
+the same whenever it is made: records written since the event were counted as they were written, the
+others have not seen it yet. Maintenance makes it at the latest, before it rewrites the records; one
+that a restart cut off is made after it.
 
 Storing a count makes no revision: it says what was.
 """

@@ -177,9 +177,9 @@ cdef Holder rules_holder(const Hold *hold, int64_t now_ns) noexcept nogil:
 cdef bint rules_apply_event(Hold *hold, const Event *event) noexcept nogil:
     """Bring the state past one event of its list; True if the event ended or gave what it counts.
 
-    A release counts the ownerships that it ends (R15), a transfer those that it gives away (R27), an
-    end of reservations those (R16). Judged at the event's own instant T, so it does not matter when
-    it is applied: what had expired by then is neither revived (R12) nor counted.
+    A release counts the ownerships that it ends (R15), a transfer those that it gives away (R27),
+    an end of reservations those (R16). Judged at the event's own instant T, so it does not matter
+    when it is applied: what had expired by then is neither revived (R12) nor counted.
     """
     cdef bint counted
     cdef Hold before = hold[0]
@@ -265,7 +265,7 @@ cdef void rules_apply_durations(Hold *hold, const Event *first, const Event *las
 
 
 cdef bint _transfer(Hold *hold, const Event *event) noexcept nogil:
-    """R27: the ownership goes over as it is; a dial in progress goes on, and keeps all others off."""
+    """R27: the ownership goes over as it is; a dial in progress keeps everybody else off."""
     if not hold_owned(hold, event.time_ns):
         return False
     if not hold_reserved(hold, event.time_ns):

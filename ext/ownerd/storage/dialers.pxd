@@ -1,6 +1,6 @@
 """C interface of dialers: their names as numbers, and what they gave back."""
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from ownerd.base.bytes cimport Slice
 from ownerd.base.containers cimport pair, string, unordered_map, vector
@@ -28,6 +28,7 @@ cdef cppclass Dialers:
     Transaction *txn                  # which its rows are written in
     vector[Dialer] all                # by number, from 1 on
     unordered_map[string, uint32_t] numbers   # by campaign and id
+    uint64_t count                    # of those that are known; other threads read it
     vector[uint32_t] free             # numbers below `all.size()` that nobody has
     SharedGiveBacks given
     bint shared                       # somebody else may read `given`: it is copied, not changed

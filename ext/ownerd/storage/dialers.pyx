@@ -13,6 +13,7 @@ from cython.operator cimport dereference, preincrement
 from libc.string cimport memcpy
 
 from ownerd.base.assertions cimport assert_that
+from ownerd.base.atomics cimport flag_set
 from ownerd.base.bytes cimport (
     empty_slice, get_be32, get_be64, put_be32, put_be64, slice_of, text_slice,
 )
@@ -36,6 +37,7 @@ cdef void dialers_init(Dialers *dialers, Transaction *txn) noexcept nogil:
     dialers.given = SharedGiveBacks(new GiveBacks())
     dialers.shared = False
     dialers.looked_at = 0
+    dialers.count = 0
     dialers.all.resize(1)             # nobody has the number of no dialer
     dialers.all[0].known = False
 
@@ -99,6 +101,7 @@ cdef void keep_dialer(
     dialer.id.assign(dialer_id.data, dialer_id.size)
     dialer.campaign, dialer.until_ns, dialer.known = campaign, until_ns, True
     dialers.numbers[name_of(campaign, dialer_id)] = number
+    flag_set(&dialers.count, dialers.numbers.size())
 
 
 cdef void add_dialer(Dialers *dialers, uint32_t campaign, Slice dialer_id) noexcept nogil:
@@ -211,6 +214,7 @@ cdef void drop_dialer(Dialers *dialers, uint32_t number) noexcept nogil:
     """Forget a dialer; its number is free."""
     cdef Dialer *dialer = &dialers.all[number]
     dialers.numbers.erase(name_of(dialer.campaign, text_slice(dialer.id)))
+    flag_set(&dialers.count, dialers.numbers.size())
     dialer.known = False
     dialer.id.clear()
     dialers.free.push_back(number)

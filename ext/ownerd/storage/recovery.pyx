@@ -201,7 +201,7 @@ cdef _load_state(Store *store, str directory):
     if not state_known(&store.state, value.size):
         raise StoreError(
             f"the store in {directory} has format {store.state.format}, this program reads "
-            f"{OLD_STATE_FORMAT} and {STATE_FORMAT}; open it with the version that wrote it"
+            f"{OLD_STATE_FORMAT} to {STATE_FORMAT}; open it with the version that wrote it"
         )
     if store.state.store_id != store.tree.store_id:
         raise StoreError(

@@ -1,11 +1,12 @@
 """Vacuuming: visits the records of lists in the tree, so that old events can be forgotten.
 
-Records that have not seen their list's events are written as these left them; those of which nothing
-matters any more are removed. When a vacuum begins the memtables are rotated, and flushed before its
-first step, so that every record is in the tree or has seen the events. Then no record needs the
-events that were there when it began, and they are deleted. A release is counted before its event is
-folded in: afterwards its records cannot be told from others (R15). So a vacuum goes as far as the
-first release that nobody has counted, and is not kept from its work by those that come later.
+Records that have not seen their list's events are written as these left them; those of which
+nothing matters any more are removed. When a vacuum begins the memtables are rotated, and flushed
+before its first step, so that every record is in the tree or has seen the events. Then no record
+needs the events that were there when it began, and they are deleted. A release is counted before
+its event is folded in: afterwards its records cannot be told from others (R15). So a vacuum goes as
+far as the first release that nobody has counted, and is not kept from its work by those that come
+later.
 
 Only lists that have something to do are visited, many in one vacuum: those that are dropped, have
 events, or have a record that is over. When that will be is known: what is written says it, and each

@@ -206,7 +206,8 @@ class AsyncClient:
 
         `attempt_time` is when it ended, an aware datetime: give it always, then the report may be
         sent again at any time and does nothing more. `reservation_id` is that of the claim's
-        answer, `dialer_id` the one of the claim (R24). None of each: not told, and the attempt ended now.
+        answer, `dialer_id` the one of the claim (R24). None of each: not told, and the attempt
+        ended now.
 
         Raises `InvalidArgument` for a code that the server does not know, or a time that is more
         than 10 seconds ahead of the server's; ValueError for a time without a time zone (R7-R11).

@@ -186,7 +186,8 @@ class ClaimBatch(_Answers[Claim]):
 
     `holders` has the holder of each denied record, by index, `invalid` why a record was not
     decided, `reservation_ids` those of the granted ones, 0 elsewhere. A batch of more than
-    `BATCH_LIMIT` records is several calls, each one commit: `revisions` has one entry for each call.
+    `BATCH_LIMIT` records is several calls, each one commit: `revisions` has one entry for each
+    call.
     """
 
     decisions: tuple[Decision, ...]

@@ -32,6 +32,7 @@ _GAUGES = (
     ("queue_depth", "ownerd_queue_records", "Records waiting for the writer."),
     ("list_count", "ownerd_lists", "Contact lists."),
     ("campaign_count", "ownerd_campaigns", "Campaigns known."),
+    ("dialer_count", "ownerd_dialers", "Dialers that may have something reserved."),
     ("record_count", "ownerd_records", "Records stored, including expired ones not yet dropped."),
     ("store_bytes", "ownerd_store_bytes", "Bytes of the store in use."),
     ("map_bytes", "ownerd_map_bytes", "Bytes that the store can grow to."),
