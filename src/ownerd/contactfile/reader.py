@@ -155,6 +155,9 @@ class Reader:
         is_first = True
         for row in rows:
             self.cells = row.cells
+            if header.is_repeated(row.cells):
+                is_first = True
+                continue
             if is_first:
                 is_first = False
                 if not header.is_literal and header.is_rule(row.cells):
