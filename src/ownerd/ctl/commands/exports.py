@@ -51,10 +51,13 @@ def export(
 
     With -o json or jsonl the records go to stdout as that.
     """
+    form = session.printer.form
+    as_objects = file == STREAM and form in ("json", "jsonl")
+    if bom and as_objects:
+        raise CtlError(Exit.USAGE, f"--bom is for CSV; leave it out, or -o {form}")
     request = pb.ExportOwnershipRequest(list_id=list_id, campaign_ids=campaigns)
     table = _Table(named, _chosen(columns, named), "\ufeff" if bom else "")
-    form = session.printer.form
-    if file == STREAM and form in ("json", "jsonl"):
+    if as_objects:
         _print_objects(request, table, session)
         return
     if file == STREAM:

@@ -134,7 +134,7 @@ class Upload:
             return CtlError(told.exit_code, f"{what}; {note}")
         if told.exit_code in _NOTHING_HEARD:
             return CtlError(told.exit_code, f"{what}; nothing was imported")
-        if told.exit_code in _OF_ROWS:
+        if told.exit_code in _OF_ROWS and what.startswith("row"):
             return CtlError(told.exit_code, f"{told} ({self._lines(info)})")
         return told
 
