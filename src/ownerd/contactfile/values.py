@@ -35,6 +35,7 @@ _SHOWN = 60
 _CACHED = 10_000
 # What cannot be seen at an id's ends and makes it another: blanks, and marks of no width.
 _INVISIBLE = "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u00ad"
+_LOST = "\ufffd"  # what stands for a character that could not be read
 _INVISIBLE_KINDS = ("Cc", "Cf", "Zl", "Zp")
 # Of other kinds than CSV has, as they stand around a text.
 _QUOTES = ("''", "``", "`'", "\u2018\u2019", "\u201c\u201d", "\u201e\u201c", "\u00ab\u00bb")
@@ -169,12 +170,8 @@ class Foreign(Literal):
             )
         if not self._any_ids:
             _check_meant(stripped, column, what)
-        found = next((each for each in stripped if _is_invisible(each)), None)
-        if found is not None:
-            raise RowFault(
-                f'column "{column}": "{shown(stripped)}" has the character U+{ord(found):04X},'
-                f" which no {what} is typed with"
-            )
+        if _LOST in stripped or not stripped.isprintable():  # also where there is a wide blank
+            _check_visible(stripped, column, what)
         return _sized(stripped, column, what)
 
 
@@ -212,8 +209,13 @@ def _stripped(cell: str) -> str:
     return stripped.strip(_INVISIBLE).strip() if stripped and not stripped.isascii() else stripped
 
 
-def _is_invisible(character: str) -> bool:
-    return unicodedata.category(character) in _INVISIBLE_KINDS or character == "\ufffd"
+def _check_visible(text: str, column: str, what: str) -> None:
+    for character in text:
+        if character == _LOST or unicodedata.category(character) in _INVISIBLE_KINDS:
+            raise RowFault(
+                f'column "{column}": "{shown(text)}" has the character U+{ord(character):04X},'
+                f" which no {what} is typed with"
+            )
 
 
 def _check_meant(text: str, column: str, what: str) -> None:

@@ -116,7 +116,7 @@ def _write(
             table.named,
             spreadsheet_safe=session.printer.spreadsheet_safe,
         )
-        with progress_bar("Exporting", None, of_bytes=False) as bar:
+        with progress_bar("Exporting", None, of_bytes=False, beside=text) as bar:
             for answer in chain((first,), answers):
                 writer.write(answer.rows)
                 written_count += len(answer.rows)

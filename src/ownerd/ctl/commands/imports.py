@@ -193,8 +193,8 @@ def import_ownership(
 
 def _pace(row_count: int, length_s: float) -> str:
     noun = "row" if row_count == 1 else "rows"
-    rate = row_count / max(length_s, 0.1)
-    return f"{row_count:,} {noun} in {length_s:.1f} s, {rate:,.0f} a second"
+    rate = f", {row_count / length_s:,.0f} a second" if length_s >= 1 else ""
+    return f"{row_count:,} {noun} in {length_s:.1f} s{rate}"
 
 
 def _most_rejects(file: Path, rejects: Path | None, most: int | None) -> int:
