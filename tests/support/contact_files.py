@@ -140,7 +140,7 @@ def _nothing() -> Iterator[File]:
     for written in ("", "NULL", "null", "\\N", '""', "  ", '"NULL"', "(null)", "[NULL]", "<NULL>"):
         yield File(f"nobody is {written!r}", f"{HEAD}1,{written},,\n2,A,,\n".encode(), {"2": "A"})
         yield File(f"no name is {written!r}", f"{HEAD}1,A,{written},\n".encode(), {"1": "A"})
-    for written in ("None", "nan", "#N/A", "NaT"):
+    for written in ("None", "nan", "#N/A", "NA", "<NA>", "NaT", "-"):
         yield File(
             f"perhaps nobody is {written}",
             f"{HEAD}1,{written},,\n".encode(),
@@ -276,6 +276,9 @@ def _shapes() -> Iterator[File]:
         "(1 row)",
         "(1 Zeile betroffen)",
         "1 row selected.",
+        "  1 record(s) selected.",
+        "no rows selected",
+        "\\.",
         "(1 rows affected)\n\nCompletion time: 2026-01-01T00:00:00.0000000+01:00",
     ):
         yield file(f"footer {footer[:20]}", f"{HEAD}1,A,,\n\n{footer}\n", {"1": "A"})
@@ -286,7 +289,7 @@ def _shapes() -> Iterator[File]:
     yield file("header on every page", f"{page}1,A,,\n{page}2,A,,\n", {"1": "A", "2": "A"})
     yield file("joined files", f"{HEAD}1,A,,\n\ufeff{HEAD}2,A,,\n", {"1": "A", "2": "A"})
     yield file("joined exports", f"{LITERAL}1,A,,,\n{LITERAL}2,NULL,,,\n", {"1": "A", "2": "NULL"})
-    yield file("dashes later", HEAD + "1,A,,\n-,-,-,-\n", (3, '"-" is not a time'))
+    yield file("dashes later", HEAD + "1,A,,\n-,-,-,-\n", (3, '"-" is how some programs'))
     yield file("Ctrl-Z on a line", HEAD + "1,A,,\n\x1a", {"1": "A"})
     yield file("Ctrl-Z on a line with an end", HEAD + "1,A,,\n\x1a\r\n", {"1": "A"})
     yield file("Ctrl-Z in a row", HEAD + "1,A,x,\x1a", {"1": "A/x"})
@@ -331,6 +334,8 @@ def _shapes() -> Iterator[File]:
         yield file(f"export saved by a spreadsheet, {name}", text, (2, "spreadsheet"))
     text = f"{LITERAL}1E+15,A,,,\n".replace(",", ";")
     yield file("export saved by a spreadsheet, ;", text, (2, "spreadsheet"))
+    text = f"{LITERAL.upper()}1,A,,,NULL\n2,NULL,,,\n"
+    yield file("export in a table with capitals", text, {"1": "A"})
     text = f"{LITERAL}1,A,,,NULL\n2,NULL,,,\n".replace("\n", "\r\n")
     yield file("export saved by a database", text, {"1": "A"})
     yield file("literal zeros", LITERAL + "007,A,,,\n8,A,,,\n", {"007": "A", "8": "A"})

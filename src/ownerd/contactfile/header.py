@@ -174,7 +174,7 @@ class _Finder:
             # A missing expiration would make every ownership endless; that must be said aloud.
             expiration = self._optional(titles, columns.expiration, True, "--expiration-column")
         acquired = self._optional(titles, ACQUIRED, False, "")
-        is_literal = is_as_written and acquired is not None
+        is_literal = is_as_written and ACQUIRED in titles
         indexes = (record, owner, name, expiration, acquired)
         return Header(delimiter, lines, titles, *indexes, is_literal)
 

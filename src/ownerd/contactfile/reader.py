@@ -16,9 +16,10 @@ from ownerd.contactfile.rows import Row, Rows
 from ownerd.contactfile.text import Text
 from ownerd.contactfile.values import Foreign, Literal, Reading, Remembered, damaged, shown
 
-# What query tools write below the rows: (12 rows affected), 12 rows selected., Ctrl-Z.
+# What query tools write below the rows: (12 rows affected), 12 rows selected., \., Ctrl-Z.
 _FOOTER = re.compile(
-    r"\(\d+ [^\d;,|\t]+\)|\d+ rows? (selected|in set|affected).*|Completion time: .*|\x1a+",
+    r"\(\d+ [^\d;,|\t]+\)|(\d+|no) (rows?|record\(s\)) (selected|in set|affected).*|"
+    r"\\\.|Completion time: .*|\x1a+",
     re.IGNORECASE,
 )
 

@@ -22,7 +22,9 @@ Value = TypeVar("Value")
 
 NULLS = frozenset({"", "null", "\\n", "(null)", "[null]", "<null>"})
 # Words for nothing that might also be a campaign's: it is not for us to choose.
-DOUBTFUL_NULLS = frozenset({"none", "nan", "nil", "n/a", "#n/a", "nat", "undefined"})
+DOUBTFUL_NULLS = frozenset(
+    {"none", "nan", "nil", "na", "<na>", "n/a", "#n/a", "nat", "undefined", "-", "--"}
+)
 _NOTHING = NULLS | DOUBTFUL_NULLS
 
 RECORD, CAMPAIGN, NAME = "record id", "campaign id", "campaign name"
