@@ -194,12 +194,41 @@ def endless(fake):
         process.communicate(timeout=60)
 
 
-def test_ctrl_c_ends_an_import_from_a_pipe_that_does_not_end(ctl, fake, endless):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_an_import_from_a_pipe_that_does_not_end(ctl, fake, endless, number):
     ctl("list", "create", "L")
     process = endless()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     assert process.wait(60) == Exit.INTERRUPTED
     assert process.stderr.read() == b"ownerctl: interrupted\n"
+
+
+def test_a_job_that_is_to_outlive_its_terminal_does(ctl, fake, endless):
+    ctl("list", "create", "L")
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = endless()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    process.send_signal(signal.SIGHUP)
+    process.stdin.close()
+    process.stdin = None
+    assert process.wait(60) == 0 and list(fake.rows["L"]) == ["1"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_export_that_a_signal_ends_leaves_no_half_file(ctl, fake, tmp_path, number):
+    ctl("list", "create", "L")
+    target = tmp_path / "out.csv"
+    target.write_text("before")
+    command = [sys.executable, "-m", "ownerd.ctl.cli", "--server", fake.address]
+    fake.export_stalls = True
+    with subprocess.Popen([*command, "export", "L", target], stderr=subprocess.PIPE) as process:
+        assert fake.export_began.wait(60)
+        process.send_signal(number)
+        _, told = process.communicate(timeout=60)
+    assert (process.returncode, told) == (Exit.INTERRUPTED, b"ownerctl: interrupted\n")
+    assert target.read_text() == "before" and os.listdir(tmp_path) == ["out.csv"]
 
 
 def test_the_timeout_ends_an_import_from_a_pipe_that_does_not_end(ctl, fake, endless):
@@ -589,3 +618,41 @@ def test_an_output_that_cannot_be_written_has_its_own_exit_code(ctl, tmp_path):
     code, _, err = ctl("export", "L", tmp_path / "no" / "out.csv")
     assert code == Exit.OUTPUT_FILE and "No such file or directory" in err
     assert ctl("export", "L", os.devnull)[0] == 0
+
+
+@pytest.mark.parametrize("command", [("import", "L", "in.csv"), ("export", "L")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--owner-column", "i3_identity"),
+        ("--name-column", "I3_IDENTITY"),
+        ("--record-column", "id", "--expiration-column", "ID"),
+        ("--record-column", "ownerd_acquired"),
+    ],
+)
+def test_no_two_columns_have_one_name(ctl, fake, command, options):
+    code, _, err = ctl(*command, *options)
+    assert code == Exit.USAGE and "need names that differ" in err
+
+
+def test_a_byte_order_mark_is_of_csv(ctl, fake):
+    ctl("list", "create", "L")
+    for form in ("json", "jsonl"):
+        code, out, err = ctl("export", "L", "--bom", "-o", form)
+        assert (code, out) == (Exit.USAGE, "") and "--bom is for CSV" in err
+
+
+def test_rejects_do_not_take_the_place_of_what_stdin_reads(ctl, fake, contacts, monkeypatch):
+    path = contacts(HEADER + "1,C1,,\n2,C1,,tomorrow\n")
+    before = path.read_bytes()
+    with path.open() as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        code, _, err = ctl("import", "L", "-", "--rejects", path)
+    assert code == Exit.USAGE and "would overwrite the file that is imported" in err
+    assert path.read_bytes() == before
+
+
+def test_lines_are_named_where_rows_are_at_fault_alone(ctl, fake, contacts):
+    fake.fail_next("ImportOwnership", grpc.StatusCode.INVALID_ARGUMENT, "reason: found too much")
+    code, _, err = ctl("import", "L", contacts(HEADER + "1,C1,,\n"))
+    assert code == Exit.INVALID_ARGUMENT and err.endswith("found too much\n")

@@ -210,3 +210,11 @@ def test_a_narrow_terminal_is_no_trap(fake, columns, words):
     environment = {"COLUMNS": str(columns), "TERM": "dumb"}
     assert run(fake, *words, environment=environment)[0] == 0
     assert at_terminal(fake, *words, environment=environment)[0] == 0
+
+
+def test_no_bar_stands_between_rows_that_a_terminal_shows(fake, ctl):
+    ctl("list", "create", "L")
+    own(fake, "L", 3)
+    code, got = at_terminal(fake, "export", "L", environment={"TERM": "xterm"})
+    assert code == 0 and "\r\nr00002,C1," in got
+    assert "Exporting" not in got and "\x1b" not in got

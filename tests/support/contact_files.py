@@ -88,6 +88,7 @@ def _times() -> Iterator[File]:
         "2030-01-31 18:53:28+00:53:28",
         "2030-01-31 18:00:00 UTC",
         "2030-01-31 18:00:00 GMT",
+        "2030-01-31 18:00:00 utc",
         "2030-01-31 18:00:00.0000000 +00:00",
         '"2030-01-31 18:00:00,000Z"',
         "  2030-01-31 18:00:00Z ",
@@ -139,14 +140,20 @@ def _nothing() -> Iterator[File]:
     for written in ("", "NULL", "null", "\\N", '""', "  ", '"NULL"', "(null)", "[NULL]", "<NULL>"):
         yield File(f"nobody is {written!r}", f"{HEAD}1,{written},,\n2,A,,\n".encode(), {"2": "A"})
         yield File(f"no name is {written!r}", f"{HEAD}1,A,{written},\n".encode(), {"1": "A"})
-    for written in ("None", "nan", "#N/A", "NaT"):
+    for written in ("None", "nan", "#N/A", "NA", "<NA>", "NaT", "-"):
         yield File(
             f"perhaps nobody is {written}",
             f"{HEAD}1,{written},,\n".encode(),
             (2, "is how some programs write nothing"),
         )
     yield File("nobody, whatever else", f"{HEAD},,x,never\n1,A,,\n".encode(), {"1": "A"})
-    for written in ("", "NULL", "  ", "\\N", "nan"):
+    for written in ("nan", "N/A"):
+        yield File(
+            f"perhaps no record is {written}",
+            f"{HEAD}{written},A,,\n".encode(),
+            (2, "is how some programs write nothing"),
+        )
+    for written in ("", "NULL", "  ", "\\N"):
         yield File(
             f"no record is {written!r}",
             f"{HEAD}{written},A,,\n".encode(),
@@ -157,12 +164,12 @@ def _nothing() -> Iterator[File]:
 def _ids() -> Iterator[File]:
     for written in ("42  ", " 42", "42\t", "42\u00a0", "\u300042", "\ufeff42", "42\u200b"):
         data = f'{HEAD}"{written}",A,,\n'.encode()
-        yield File(f"blanks {written!r}", data, (2, "blanks around it"))
+        yield File(f"blanks {written!r}", data, (2, "around it, which makes it another record id"))
         yield File(f"blanks trimmed {written!r}", data, {"42": "A"}, TRIM)
     yield File("blanks of a campaign", f"{HEAD}1,A ,,\n".encode(), (2, "blanks around it"))
     yield File("blanks of a name", f"{HEAD}1,A, x ,\n".encode(), {"1": "A/x"})
     yield File("blanks within", f"{HEAD}a b,A C,,\n".encode(), {"a b": "A C"})
-    for character in "\x00\x07\n\u202e\ufffd":
+    for character in "\x00\x07\n\xad\u061c\u202e\u2066\ufffd":
         data = f'{HEAD}"4{character}2",A,,\n'.encode()
         yield File(f"no character {character!r}", data, (2, f"U+{ord(character):04X}"))
     for written in (
@@ -173,6 +180,7 @@ def _ids() -> Iterator[File]:
         "42.0",
         "42.00",
         '"42,0"',
+        "42.",
         '="00042"',
         '"=""00042"""',
         "=A1",
@@ -185,6 +193,15 @@ def _ids() -> Iterator[File]:
         "Mar-02",
     ):
         yield File(f"damaged {written}", f"{HEAD}{written},A,,\n".encode(), (2, "spreadsheet"))
+    for written in ("'A'", "\u201cA\u201d", "`A`"):
+        yield File(f"quotes {written}", f"{HEAD}1,{written},,\n".encode(), (2, "none in CSV"))
+    for written in ("\uff14\uff12", "\u0664\u0662", "4\uff12"):
+        yield File(
+            f"digits {written}",
+            f"{HEAD}{written},A,,\n".encode(),
+            (2, 'another record id than "42"'),
+        )
+    yield File("digits of a name", f"{HEAD}1,春\uff12,,\n".encode(), {"1": "春\uff12"})
     yield File("damaged campaign", f"{HEAD}1,7.0,,\n".encode(), (2, "spreadsheet"))
     for written in (
         "1.5",
@@ -259,13 +276,20 @@ def _shapes() -> Iterator[File]:
         "(1 row)",
         "(1 Zeile betroffen)",
         "1 row selected.",
+        "  1 record(s) selected.",
+        "no rows selected",
+        "\\.",
         "(1 rows affected)\n\nCompletion time: 2026-01-01T00:00:00.0000000+01:00",
     ):
         yield file(f"footer {footer[:20]}", f"{HEAD}1,A,,\n\n{footer}\n", {"1": "A"})
     yield file("footer within", HEAD + "1,A,,\n(1 row)\n2,A,,\n", (3, "1 cell,"))
     yield file("no footer", HEAD + "1,A,,\nThe end\n", (3, "1 cell,"))
     yield file("dashes", HEAD + "---,--,-,----\n1,A,,\n", {"1": "A"})
-    yield file("dashes later", HEAD + "1,A,,\n-,-,-,-\n", (3, '"-" is not a time'))
+    page = HEAD + "---,--,-,----\n"
+    yield file("header on every page", f"{page}1,A,,\n{page}2,A,,\n", {"1": "A", "2": "A"})
+    yield file("joined files", f"{HEAD}1,A,,\n\ufeff{HEAD}2,A,,\n", {"1": "A", "2": "A"})
+    yield file("joined exports", f"{LITERAL}1,A,,,\n{LITERAL}2,NULL,,,\n", {"1": "A", "2": "NULL"})
+    yield file("dashes later", HEAD + "1,A,,\n-,-,-,-\n", (3, '"-" is how some programs'))
     yield file("Ctrl-Z on a line", HEAD + "1,A,,\n\x1a", {"1": "A"})
     yield file("Ctrl-Z on a line with an end", HEAD + "1,A,,\n\x1a\r\n", {"1": "A"})
     yield file("Ctrl-Z in a row", HEAD + "1,A,x,\x1a", {"1": "A/x"})
@@ -305,6 +329,15 @@ def _shapes() -> Iterator[File]:
     yield file(
         "literal", LITERAL + '" 42 ",NULL,nan,,\n1.0,"A\n",,,\n', {" 42 ": "NULL/nan", "1.0": "A\n"}
     )
+    for name, saved in (("CRLF", "\r\n"), ("CR", "\r")):
+        text = f"{LITERAL}1E+15,A,,,\n".replace("\n", saved)
+        yield file(f"export saved by a spreadsheet, {name}", text, (2, "spreadsheet"))
+    text = f"{LITERAL}1E+15,A,,,\n".replace(",", ";")
+    yield file("export saved by a spreadsheet, ;", text, (2, "spreadsheet"))
+    text = f"{LITERAL.upper()}1,A,,,NULL\n2,NULL,,,\n"
+    yield file("export in a table with capitals", text, {"1": "A"})
+    text = f"{LITERAL}1,A,,,NULL\n2,NULL,,,\n".replace("\n", "\r\n")
+    yield file("export saved by a database", text, {"1": "A"})
     yield file("literal zeros", LITERAL + "007,A,,,\n8,A,,,\n", {"007": "A", "8": "A"})
     yield file("literal Ctrl-Z", LITERAL.replace("\n", ",x\n") + "1,A,,,,\x1a", {"1": "A"})
     yield file("literal blank time", LITERAL + "1,A,, ,\n", (2, "is not a time"))
@@ -325,11 +358,36 @@ def _bytes() -> Iterator[File]:
     yield File("gzip damaged", bytes(damaged), (None, "is damaged"))
     yield File("workbook", b"PK\x03\x04\x14\x00", (None, "an Excel workbook or a zip file"))
     yield File("old workbook", b"\xd0\xcf\x11\xe0\xa1\xb1", (None, "an old Excel workbook"))
+    yield File("gzip, then none", gzip.compress(HEAD.encode()) + b"1,A", (None, "is damaged"))
+    for name, data, what in (
+        ("json", b'{"records": []}\n', "JSON"),
+        ("json of lines", b'{"i3_identity": "1"}\n', "JSON"),
+        ("json array", b"[\n {}]", "JSON"),
+        ("html", b"<html>\n", "HTML or XML"),
+        ("xml", b"<?xml version='1.0'?>\n", "HTML or XML"),
+    ):
+        yield File(name, data, (1, f"it is {what}; a contact file is CSV"))
+    yield File("parquet", b"PAR1\x15", (None, "a Parquet file"))
     yield File("zstd", b"\x28\xb5\x2f\xfd\x00", (None, "packed with zstd"))
     yield File("utf-32", plain.encode("utf-32"), right)
     for encoding in ("iso-8859-15", "mac-roman", "cp850"):
         yield File(f"told {encoding}", plain.encode(encoding), right, Reading(encoding=encoding))
-    yield File("told utf-16", plain.encode("utf-16"), right, Reading(encoding="utf-16"))
+    for written in ("utf-16", "utf-16-le", "utf-16-be"):
+        data = plain.encode(written)
+        yield File(f"told utf-16 of {written}", data, right, Reading(encoding="utf-16"))
+    for told, mark in (("cp1252", "utf-8-sig"), ("utf-8-sig", "utf-16"), ("utf-16", "utf-8-sig")):
+        yield File(
+            f"told {told}, marked {mark}",
+            plain.encode(mark),
+            (1, "it has the byte order mark of"),
+            Reading(encoding=told),
+        )
+    yield File(
+        "told utf-16-be, marked utf-16-le",
+        b"\xff\xfe" + plain.encode("utf-16-le"),
+        right,
+        Reading(encoding="utf-16-be"),
+    )
     yield File(
         "told wrong",
         plain.encode("cp1252"),
@@ -377,6 +435,15 @@ def _headers() -> Iterator[File]:
     )
     yield file("titles of two lines", '"a\nb",' + HEAD + "x,1,A,,\nx,,A,,\n", (4, "is empty"))
     yield file("foreign titles twice", "x,x," + HEAD + ",,1,A,,\n", {"1": "A"})
+    for opens, closes in ("[]", "``"):
+        titles = ",".join(f"{opens}{title.upper()}{closes}" for title in TITLES)
+        yield file(f"titles in {opens}{closes}", f"{titles}\n1,A,,\n", {"1": "A"})
+    for delimiter in "^~:":
+        text = f"{HEAD}1,A,,\n".replace(",", delimiter)
+        yield file(f"unknown {delimiter}", text, (1, "it is not known what separates cells"))
+        yield file(f"told {delimiter}", f"sep={delimiter}\n{text}", {"1": "A"})
+    yield file("header and Ctrl-Z", HEAD.strip() + "\x1a", {})
+    yield file("Ctrl-Z alone", "\x1a", (1, "the file is empty"))
     yield file("title twice", "i3_identity," + HEAD, (1, "is there twice"))
     yield file(
         "title twice by case",
@@ -400,4 +467,4 @@ def _headers() -> Iterator[File]:
     own = Columns(record="Contact", owner="Owner", expiration="Until")
     yield file("own titles", "Until;Phone;owner;CONTACT\n;5;A;1\n", {"1": "A"}, own)
     yield file("sep alone", "sep=;\n", (1, "the file is empty"))
-    yield file("sep wrong", "sep=;\n" + HEAD, (2, "no column"))
+    yield file("sep wrong", "sep=;\n" + HEAD, (2, "it is not known what separates cells"))

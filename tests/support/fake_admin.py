@@ -38,6 +38,8 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
         self.requests: list[Any] = []
         self.failures: dict[str, list[tuple[grpc.StatusCode, str]]] = defaultdict(list)
         self.export_breaks = False  # after its first message
+        self.export_stalls = False  # until it is cancelled
+        self.export_began = threading.Event()
         self.import_fails_at_end = False  # of its rows, else at its first message
         self.principals: dict[str, pb.Principal] = {}
         self.answers = pb.CheckAccessResponse(allowed=True, explanation="as the test says")
@@ -237,6 +239,11 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
 
     def ExportOwnership(self, request, context):
         self._enter("ExportOwnership", request, context)
+        self.export_began.set()
+        if self.export_stalls:
+            over = threading.Event()
+            context.add_callback(over.set)
+            over.wait()
         rows = self.rows[request.list_id].values()
         wanted = [row for row in rows if self._is_wanted(row, request)]
         for start in range(0, len(wanted), 2):

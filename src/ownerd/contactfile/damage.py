@@ -14,7 +14,7 @@ _MONTHS = (
 )
 _SIGNS = (
     (re.compile(r"[+-]?\d+([.,]\d+)?[Ee][+-]\d+|[+-]?\d+[.,]\d+[Ee]\d+"), "a rounded number"),
-    (re.compile(r"[+-]?\d+[.,]0+"), "a number with a fraction"),
+    (re.compile(r"[+-]?\d+[.,]0*"), "a number with a fraction"),
     (re.compile(r"\d{1,3}([,'\u2019\u00a0\u202f]\d{3})+"), "a number with marks between thousands"),
     (re.compile(r"=.*"), "a formula"),
     (re.compile(r"['\u2018\u2019]\d.*"), "a number with the mark of a text"),

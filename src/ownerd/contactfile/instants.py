@@ -20,7 +20,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIME = re.compile(
     r"(?P<year>\d{4})-(?P<day>\d\d-\d\d)"
     r"(?:[Tt ]\s*(?P<clock>\d\d:\d\d)(?P<second>:\d\d)?(?:[.,](?P<fraction>\d{1,9}))?"
-    r"\s*(?P<zone>[Zz]|UTC|GMT|[+-]\d\d(?::?\d\d(?::?\d\d)?)?)?)?",
+    r"\s*(?P<zone>[Zz]|(?i:UTC|GMT)|[+-]\d\d(?::?\d\d(?::?\d\d)?)?)?)?",
     re.ASCII,
 )
 
@@ -100,7 +100,7 @@ def _local_readings(moment: datetime, local: tzinfo | None) -> list[int]:
 
 
 def _iso_offset(offset: str) -> str:
-    if offset in ("Z", "z", "UTC", "GMT"):
+    if offset.upper() in ("Z", "UTC", "GMT"):
         return "+00:00"
     digits = offset[1:].replace(":", "")
     return (

@@ -16,9 +16,10 @@ from ownerd.contactfile.rows import Row, Rows
 from ownerd.contactfile.text import Text
 from ownerd.contactfile.values import Foreign, Literal, Reading, Remembered, damaged, shown
 
-# What query tools write below the rows: (12 rows affected), 12 rows selected., Ctrl-Z.
+# What query tools write below the rows: (12 rows affected), 12 rows selected., \., Ctrl-Z.
 _FOOTER = re.compile(
-    r"\(\d+ [^\d;,|\t]+\)|\d+ rows? (selected|in set|affected).*|Completion time: .*|\x1a+",
+    r"\(\d+ [^\d;,|\t]+\)|(\d+|no) (rows?|record\(s\)) (selected|in set|affected).*|"
+    r"\\\.|Completion time: .*|\x1a+",
     re.IGNORECASE,
 )
 
@@ -155,6 +156,9 @@ class Reader:
         is_first = True
         for row in rows:
             self.cells = row.cells
+            if header.is_repeated(row.cells):
+                is_first = True
+                continue
             if is_first:
                 is_first = False
                 if not header.is_literal and header.is_rule(row.cells):

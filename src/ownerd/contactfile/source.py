@@ -13,12 +13,16 @@ _GZIP = b"\x1f\x8b"
 # What a file begins with that is no text, and what somebody has who has such a file.
 _OTHERS = (
     (b"PK\x03\x04", "an Excel workbook or a zip file; save it as CSV, or unpack it"),
+    (b"PK\x05\x06", "an empty zip file"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook; save it as CSV"),
     (b"%PDF", "a PDF file"),
     (b"\x28\xb5\x2f\xfd", "packed with zstd; unpack it, or pack it with gzip"),
     (b"\xfd7zXZ", "packed with xz; unpack it, or pack it with gzip"),
     (b"BZh", "packed with bzip2; unpack it, or pack it with gzip"),
+    (b"7z\xbc\xaf", "packed with 7-Zip; unpack it, or pack it with gzip"),
+    (b"Rar!", "packed with RAR; unpack it, or pack it with gzip"),
     (b"SQLite format 3", "an SQLite database; export the table as CSV"),
+    (b"PAR1", "a Parquet file; export the table as CSV"),
 )
 
 
@@ -55,8 +59,8 @@ def _unpacked(binary: BinaryIO) -> Iterator[bytes]:
                 block = unpacked.read(BLOCK_BYTES)
             except EOFError:
                 raise FileFault("the gzip file ends early: it was cut off") from None
-            except (gzip.BadGzipFile, zlib.error) as error:
-                raise FileFault(f"the gzip file is damaged: {error}") from None
+            except (gzip.BadGzipFile, zlib.error):
+                raise FileFault("the gzip file is damaged") from None
             if not block:
                 return
             yield block

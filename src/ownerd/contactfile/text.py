@@ -82,7 +82,7 @@ class Text:
 
     def _decoded(self) -> Iterator[str]:
         first = next(self._blocks, b"")
-        told = self._encoding or _marked(first) or _utf16_without_mark(first)
+        told = _told(self._encoding, first) or _marked(first) or _utf16_without_mark(first)
         blocks = _chain(first, self._blocks)
         if told is not None:
             yield from _decoded_as(told, blocks)
@@ -125,6 +125,21 @@ def _decoded_as(encoding: str, blocks: Iterator[bytes]) -> Iterator[str]:
         raise _Undecodable(error, name, ascii_before) from None
     except UnicodeError as error:  # of a codec that has no such details
         raise FileFault(f"it is not {name}: {error}") from None
+
+
+def _told(encoding: str | None, first: bytes) -> str | None:
+    """Return the encoding to read as where one is told: it is not to contradict the mark."""
+    if encoding is None:
+        return None
+    marked = _marked(first)
+    if marked is not None:
+        spelled = marked.removesuffix("-sig").upper()
+        if not encoding.upper().startswith(spelled):
+            raise FileFault(f"it has the byte order mark of {spelled}", 1, "leave out --encoding")
+        return marked
+    if encoding == "utf-16":  # whose codec needs a mark
+        return _utf16_without_mark(first) or "utf-16-le"
+    return encoding
 
 
 def _marked(first: bytes) -> str | None:

@@ -5,7 +5,7 @@ id is taken as it stands or not at all: never as another's. `Literal` reads our 
 which every cell is exactly what it says.
 """
 
-import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import tzinfo
@@ -22,7 +22,9 @@ Value = TypeVar("Value")
 
 NULLS = frozenset({"", "null", "\\n", "(null)", "[null]", "<null>"})
 # Words for nothing that might also be a campaign's: it is not for us to choose.
-DOUBTFUL_NULLS = frozenset({"none", "nan", "nil", "n/a", "#n/a", "nat", "undefined"})
+DOUBTFUL_NULLS = frozenset(
+    {"none", "nan", "nil", "na", "<na>", "n/a", "#n/a", "nat", "undefined", "-", "--"}
+)
 _NOTHING = NULLS | DOUBTFUL_NULLS
 
 RECORD, CAMPAIGN, NAME = "record id", "campaign id", "campaign name"
@@ -35,9 +37,10 @@ _SHOWN = 60
 _CACHED = 10_000
 # What cannot be seen at an id's ends and makes it another: blanks, and marks of no width.
 _INVISIBLE = "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u00ad"
-_UNPRINTABLE = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\ufffd]"
-)
+_LOST = "\ufffd"  # what stands for a character that could not be read
+_INVISIBLE_KINDS = ("Cc", "Cf", "Zl", "Zp")
+# Of other kinds than CSV has, as they stand around a text.
+_QUOTES = ("''", "``", "`'", "\u2018\u2019", "\u201c\u201d", "\u201e\u201c", "\u00ab\u00bb")
 ANY_IDS = "if it is meant so, say --any-ids"
 
 
@@ -117,9 +120,7 @@ class Foreign(Literal):
 
     def record_id(self, cell: str) -> str:
         """Return a record id, exactly as it stands."""
-        if cell.isalnum() and cell.isascii():
-            if cell.lower() in _NOTHING:
-                raise _empty(self._columns.record, RECORD)
+        if cell.isalnum() and cell.isascii() and cell.lower() not in _NOTHING:
             found = _sized(cell, self._columns.record, RECORD)
         else:
             found = self._id(cell, self._columns.record, RECORD)
@@ -134,17 +135,9 @@ class Foreign(Literal):
 
     def campaign_id(self, cell: str) -> str | None:
         """Return a campaign id, exactly as it stands; None: nobody."""
-        stripped = _stripped(cell).lower()
-        if stripped in NULLS:
+        if _stripped(cell).lower() in NULLS:
             return None
-        column = self._columns.owner
-        if stripped in DOUBTFUL_NULLS and not self._any_ids:
-            raise RowFault(
-                f'column "{column}": "{shown(cell)}" is how some programs write nothing; leave the'
-                " cell empty, or write NULL",
-                ANY_IDS,
-            )
-        return self._id(cell, column, CAMPAIGN)
+        return self._id(cell, self._columns.owner, CAMPAIGN)
 
     def name(self, cell: str) -> str:
         """Return a campaign's name without blanks around it, "" for none."""
@@ -160,25 +153,27 @@ class Foreign(Literal):
             None if stripped.lower() in NULLS else self._instant(stripped, self._columns.expiration)
         )
 
+    def acquisition(self, cell: str) -> int | None:
+        """Return an instant in nanoseconds; None: not told."""
+        stripped = _stripped(cell)
+        return None if stripped.lower() in NULLS else self._instant(stripped, ACQUIRED)
+
     def _id(self, cell: str, column: str, what: str) -> str:
         stripped = _stripped(cell)
         if stripped.lower() in NULLS:
-            raise _empty(column, what)
+            raise _empty(column, what, stripped)
         if stripped != cell and not self._trim:
+            mark = next((each for each in (cell[0], cell[-1]) if each in _INVISIBLE), "")
+            around = f"the invisible mark U+{ord(mark):04X}" if mark else "blanks"
             raise RowFault(
-                f'column "{column}": "{shown(cell)}" has blanks around it, which make it another'
+                f'column "{column}": "{shown(cell)}" has {around} around it, which makes it another'
                 f" {what}",
-                "say --trim to cut them",
+                "say --trim to cut that",
             )
-        found = _UNPRINTABLE.search(stripped)
-        if found is not None:
-            raise RowFault(
-                f'column "{column}": "{shown(stripped)}" has the character U+{ord(found[0]):04X},'
-                f" which no {what} is typed with"
-            )
-        damage = None if self._any_ids else sign_of_damage(stripped)
-        if damage is not None:
-            raise damaged(stripped, column, damage)
+        if not self._any_ids:
+            _check_meant(stripped, column, what)
+        if _LOST in stripped or not stripped.isprintable():  # also where there is a wide blank
+            _check_visible(stripped, column, what)
         return _sized(stripped, column, what)
 
 
@@ -216,8 +211,37 @@ def _stripped(cell: str) -> str:
     return stripped.strip(_INVISIBLE).strip() if stripped and not stripped.isascii() else stripped
 
 
-def _empty(column: str, what: str) -> RowFault:
-    return RowFault(f'column "{column}" is empty; a {what} has 1 byte or more')
+def _check_visible(text: str, column: str, what: str) -> None:
+    for character in text:
+        if character == _LOST or unicodedata.category(character) in _INVISIBLE_KINDS:
+            raise RowFault(
+                f'column "{column}": "{shown(text)}" has the character U+{ord(character):04X},'
+                f" which no {what} is typed with"
+            )
+
+
+def _check_meant(text: str, column: str, what: str) -> None:
+    """Refuse an id that is something else than what it was made from."""
+    where = f'column "{column}": "{shown(text)}"'
+    if text.lower() in DOUBTFUL_NULLS:
+        raise RowFault(
+            f"{where} is how some programs write nothing; leave the cell empty, or write NULL",
+            ANY_IDS,
+        )
+    if (damage := sign_of_damage(text)) is not None:
+        raise damaged(text, column, damage)
+    if len(text) > 1 and text[0] + text[-1] in _QUOTES:
+        raise RowFault(f'{where} is in quotes that are none in CSV, which takes only "', ANY_IDS)
+    if text.isdecimal() and not text.isascii():
+        plain = "".join(str(unicodedata.decimal(each)) for each in text)
+        raise RowFault(
+            f'{where} has other digits than 0 to 9, so it is another {what} than "{plain}"', ANY_IDS
+        )
+
+
+def _empty(column: str, what: str, cell: str = "") -> RowFault:
+    said = f' ("{cell}")' if cell else ""
+    return RowFault(f'column "{column}" is empty{said}; a {what} has 1 byte or more')
 
 
 def _sized(text: str, column: str, what: str) -> str:

@@ -5,9 +5,11 @@ from tests with its arguments; it returns the code and leaves no channel open.
 """
 
 import os
+import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Annotated, Any, Literal
 
@@ -48,6 +50,7 @@ from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.ctl.terminal.output import Form, Printer, warn
 
 HELP_FLAGS = ("--help", "-h")
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 # Of this command line, for the session.
 _more_records: ContextVar[Sequence[str]] = ContextVar("more_records", default=())
@@ -138,9 +141,23 @@ def _launch(
         Connection(found, timeout), printer, _more_records.get()
     )
     try:
-        return command(*bound.args, **bound.kwargs)
+        with _ended_like_ctrl_c():
+            return command(*bound.args, **bound.kwargs)
     finally:
         session.connection.close()
+
+
+@contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does: no half file stays, and it is told."""
+    heeded = [each for each in _ENDING if signal.getsignal(each) is signal.SIG_DFL]
+    for number in heeded:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in heeded:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

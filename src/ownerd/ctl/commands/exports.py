@@ -51,10 +51,13 @@ def export(
 
     With -o json or jsonl the records go to stdout as that.
     """
+    form = session.printer.form
+    as_objects = file == STREAM and form in ("json", "jsonl")
+    if bom and as_objects:
+        raise CtlError(Exit.USAGE, f"--bom is for CSV; leave it out, or -o {form}")
     request = pb.ExportOwnershipRequest(list_id=list_id, campaign_ids=campaigns)
     table = _Table(named, _chosen(columns, named), "\ufeff" if bom else "")
-    form = session.printer.form
-    if file == STREAM and form in ("json", "jsonl"):
+    if as_objects:
         _print_objects(request, table, session)
         return
     if file == STREAM:
@@ -113,7 +116,7 @@ def _write(
             table.named,
             spreadsheet_safe=session.printer.spreadsheet_safe,
         )
-        with progress_bar("Exporting", None, of_bytes=False) as bar:
+        with progress_bar("Exporting", None, of_bytes=False, beside=text) as bar:
             for answer in chain((first,), answers):
                 writer.write(answer.rows)
                 written_count += len(answer.rows)

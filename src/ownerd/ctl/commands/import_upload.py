@@ -27,6 +27,7 @@ RETRY_PAUSES_S = (0.5, 2.0)  # before the second and third try of a call that wa
 _NOTHING_HEARD = (Exit.UNAVAILABLE, Exit.DEADLINE, Exit.INTERNAL)
 # Under which a server names rows to programs.
 _ROW_KEYS = ("row", "other_row", "first_row_not_in_force")
+_NOTHING_DONE = "; nothing was imported"
 _OF_ROWS = (Exit.FAILED_PRECONDITION, Exit.INVALID_ARGUMENT)
 
 
@@ -133,8 +134,8 @@ class Upload:
             self._left_rows = True
             return CtlError(told.exit_code, f"{what}; {note}")
         if told.exit_code in _NOTHING_HEARD:
-            return CtlError(told.exit_code, f"{what}; nothing was imported")
-        if told.exit_code in _OF_ROWS:
+            return CtlError(told.exit_code, f"{what}{_NOTHING_DONE}")
+        if told.exit_code in _OF_ROWS and what.startswith("row"):
             return CtlError(told.exit_code, f"{told} ({self._lines(info)})")
         return told
 
@@ -142,7 +143,10 @@ class Upload:
         """Return what ended the last try, with what an earlier one may have left in force."""
         if not earlier or self._left_rows:
             return error
-        text = f"{error}; the try before it may have left rows: {earlier}"
+        now = str(error).removesuffix(_NOTHING_DONE)
+        if earlier.startswith(now):
+            return CtlError(error.exit_code, earlier)
+        text = f"{now}; the try before it may have left rows: {earlier}"
         return CtlError(error.exit_code, text)
 
     def _lines(self, info: error_details_pb2.ErrorInfo) -> str:

@@ -4,6 +4,7 @@ The file is checked whole, on this machine, before anything is sent. Memory does
 """
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -192,8 +193,8 @@ def import_ownership(
 
 def _pace(row_count: int, length_s: float) -> str:
     noun = "row" if row_count == 1 else "rows"
-    rate = row_count / max(length_s, 0.1)
-    return f"{row_count:,} {noun} in {length_s:.1f} s, {rate:,.0f} a second"
+    rate = f", {row_count / length_s:,.0f} a second" if length_s >= 1 else ""
+    return f"{row_count:,} {noun} in {length_s:.1f} s{rate}"
 
 
 def _most_rejects(file: Path, rejects: Path | None, most: int | None) -> int:
@@ -204,9 +205,18 @@ def _most_rejects(file: Path, rejects: Path | None, most: int | None) -> int:
         return 0
     if rejects == STREAM:
         raise CtlError(Exit.USAGE, "--rejects needs a file of its own, not -")
-    if file != STREAM and rejects.exists() and file.exists() and rejects.samefile(file):
+    if _is_same(file, rejects):
         raise CtlError(Exit.USAGE, "--rejects would overwrite the file that is imported")
     return MOST_REJECTS if most is None else most
+
+
+def _is_same(file: Path, rejects: Path) -> bool:
+    """Say whether the rejects would take the place of what is read; a device may be both."""
+    try:
+        read = os.fstat(sys.stdin.fileno()) if file == STREAM else file.stat()
+        return rejects.is_file() and os.path.samestat(read, rejects.stat())
+    except OSError:  # what cannot be read or written is told when it is
+        return False
 
 
 @contextmanager

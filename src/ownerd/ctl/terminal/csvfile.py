@@ -42,6 +42,14 @@ class ColumnOptions:
     def __post_init__(self) -> None:
         if not (self.record_column and self.owner_column):
             raise CtlError(Exit.USAGE, "--record-column and --owner-column need a name")
+        titles = (ACQUIRED, self.record_column, self.owner_column, self.name_column)
+        folded = [title.casefold() for title in (*titles, self.expiration_column) if title]
+        if len({*folded}) < len(folded):
+            raise CtlError(
+                Exit.USAGE,
+                "--record-column, --owner-column, --name-column and --expiration-column need names"
+                f" that differ, from {ACQUIRED} too",
+            )
 
     def columns(self) -> Columns:
         """Return the names as the reader takes them."""

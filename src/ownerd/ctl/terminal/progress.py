@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, TextIO
 
 from rich.progress import (
     BarColumn,
@@ -57,16 +57,19 @@ class _NoBar:
 
 
 @contextmanager
-def progress_bar(description: str, total: int | None, *, of_bytes: bool) -> Iterator[Bar]:
+def progress_bar(
+    description: str, total: int | None, *, of_bytes: bool, beside: TextIO | None = None
+) -> Iterator[Bar]:
     """Show a bar while the block runs, and take it away after it.
 
     Args:
         description: What is going on.
         total: What 100 % is; None: not known.
         of_bytes: Whether it counts bytes, or things.
+        beside: What is written meanwhile: at a terminal it would stand in the bar.
     """
     console = PipeConsole(stderr=True)
-    if not console.is_terminal:
+    if not console.is_terminal or (beside is not None and beside.isatty()):
         yield _NoBar()
         return
     counted: ProgressColumn = DownloadColumn() if of_bytes else MofNCompleteColumn()
