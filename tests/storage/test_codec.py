@@ -31,7 +31,7 @@ def test_what_matters_of_a_record_comes_back(
     if begin_is_last:
         last = owned[0]
     value = encode((campaign, seq, *owned, *reserved, last), NOW)
-    owns, reserves = NOW < owned[1], NOW < reserved[1]
+    owns, reserves = owned[1] > NOW, reserved[1] > NOW
     counts = NOW - last <= DAY
     if not (owns or reserves or counts):
         assert value == b""

@@ -50,11 +50,17 @@ class Dialer:
                 timed = chance.random() < 0.5
                 if self.attempt(record_id, code, answer.reservation_id, timed=timed) is None:
                     return
-            elif chance.random() < 0.1 and self.look(record_id) is None:
-                return
-            elif chance.random() < 0.1 and self.repeat() is None:
-                return
-            elif chance.random() < 0.02 and self.give_back() is None:
+                continue
+            other = chance.random()
+            if other < 0.1:
+                answered = self.look(record_id) is not None
+            elif other < 0.2:
+                answered = self.repeat() is not None
+            elif other < 0.22:
+                answered = self.give_back() is not None
+            else:
+                continue
+            if not answered:
                 return
 
     def claim(self, record_id: str) -> Claimed | None:

@@ -5,6 +5,7 @@ that one test body runs on all of them. Times are nanoseconds since the Unix epo
 nanoseconds; None as an expiration means never.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 MS = 1_000_000
@@ -60,7 +61,7 @@ class Answers(NamedTuple):
     what: list[str]
     holders: dict[int, Holder]
     revision: int
-    reservation_ids: list[int] = []
+    reservation_ids: Sequence[int] = ()
 
 
 class Attempt(NamedTuple):
