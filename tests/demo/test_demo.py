@@ -189,8 +189,8 @@ def test_r1_a_run_in_which_denials_are_ignored_ends_with_exit_code_1(
 ) -> None:
     really_claim = AsyncClient.claim
 
-    async def claim_and_grant(*arguments: Any) -> Claim:
-        claim = await really_claim(*arguments)
+    async def claim_and_grant(*arguments: Any, **options: Any) -> Claim:
+        claim = await really_claim(*arguments, **options)
         return dataclasses.replace(claim, decision=Decision.GRANTED)
 
     monkeypatch.setattr(AsyncClient, "claim", claim_and_grant)
@@ -208,9 +208,9 @@ def test_a_run_in_which_a_campaign_can_speak_for_another_ends_with_exit_code_1(
 ) -> None:
     really_claim = AsyncClient.claim
 
-    async def claim_as_anybody(*arguments: Any) -> Claim:
+    async def claim_as_anybody(*arguments: Any, **options: Any) -> Claim:
         try:
-            return await really_claim(*arguments)
+            return await really_claim(*arguments, **options)
         except PermissionDenied:
             return Claim(Decision.GRANTED, None, 1)
 

@@ -136,7 +136,7 @@ def test_r22_a_number_that_is_given_out_again_is_another_dialers(engine: EngineS
 
 @dataclass
 class Floor:
-    """A list, and the reports delivered; each dial is reported once before it is again."""
+    """A list, and the reports that were delivered, each dial's once before it is again."""
 
     subject: EngineSubject
     delivered: list[tuple[Any, ...]] = field(default_factory=list)

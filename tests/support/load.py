@@ -50,16 +50,18 @@ class Dialer:
                 timed = chance.random() < 0.5
                 if self.attempt(record_id, code, answer.reservation_id, timed=timed) is None:
                     return
-            elif not self.asks_otherwise(record_id, chance):
+                continue
+            other = chance.random()
+            if other < 0.1:
+                answered = self.look(record_id) is not None
+            elif other < 0.2:
+                answered = self.repeat() is not None
+            elif other < 0.22:
+                answered = self.give_back() is not None
+            else:
+                continue
+            if not answered:
                 return
-
-    def asks_otherwise(self, record_id: str, chance: random.Random) -> bool:
-        """Look, report again or give back, now and then; False if an outcome is unknown."""
-        if chance.random() < 0.1:
-            return self.look(record_id) is not None
-        if chance.random() < 0.1:
-            return self.repeat() is not None
-        return chance.random() >= 0.02 or self.give_back() is not None
 
     def claim(self, record_id: str) -> Claimed | None:
         """Claim; None if the outcome is unknown."""

@@ -245,6 +245,7 @@ class Check:
             return
         list_id = self.chance.choice(there)
         model = copy_of(self.models[list_id])
+        model.last_instant_ns = self.subject.time_ns
         record_ids = self.chance.sample(RECORDS[list_id], 20)
         self._do_both(model, ("claim_batch", (list_id, "A", record_ids)))
         attempts = [(record_id, "Busy") for record_id in record_ids]

@@ -138,8 +138,8 @@ def find_holds(campaign_id: str, entries: Sequence[Entry], admin: AdminTimeline)
     """
     reports = _reports(entries)
     reservations = _reservations(campaign_id, entries, admin)
-    holds = [hold for _, hold in reservations]
-    lasting = [(claim, admin.claim_end_ns(campaign_id, claim)) for claim, _ in reservations]
+    holds = [hold for _, _, hold in reservations]
+    lasting = [(claim, end_ns) for claim, end_ns, _ in reservations]
     for report in reports:
         if report.outcome in OWNERSHIP_BEGINS:
             begin_ns = _ownership_begin_ns(report, reports, lasting)
@@ -151,7 +151,7 @@ def find_reservations(
     campaign_id: str, entries: Sequence[Entry], admin: AdminTimeline
 ) -> list[Hold]:
     """Return when one dialer of a campaign had a record reserved for certain, from its entries."""
-    return _joined([hold for _, hold in _reservations(campaign_id, entries, admin)])
+    return _joined([hold for _, _, hold in _reservations(campaign_id, entries, admin)])
 
 
 def _reports(entries: Sequence[Entry]) -> list[Reported]:
@@ -161,26 +161,25 @@ def _reports(entries: Sequence[Entry]) -> list[Reported]:
 
 def _reservations(
     campaign_id: str, entries: Sequence[Entry], admin: AdminTimeline
-) -> list[tuple[Claimed, Hold]]:
-    """Return the granted claims, each with the time that it surely held the record for.
+) -> list[tuple[Claimed, int, Hold]]:
+    """Return the granted claims, each with its earliest end if nothing is reported, and its hold.
 
-    Whatever is reported ends it, and whatever its dialer gives back.
+    Whatever its dialer gives back ends it, and whatever is reported ends the hold for certain.
     """
     granted = [e for e in entries if isinstance(e, Claimed) and e.decision == Decision.GRANTED.name]
     found = []
     for claim in granted:
-        enders_ns = [
+        given_back_ns = [
             entry.ask_ns
             for entry in entries
-            if (isinstance(entry, Reported) and not entry.again and entry.answer_ns > claim.ask_ns)
-            or (
-                isinstance(entry, GaveBack)
-                and entry.dialer_id == claim.dialer_id
-                and entry.answer_ns > claim.ask_ns
-            )
+            if isinstance(entry, GaveBack)
+            and entry.dialer_id == claim.dialer_id
+            and entry.answer_ns > claim.ask_ns
         ]
-        end_ns = min([admin.claim_end_ns(campaign_id, claim), *enders_ns])
-        found.append((claim, Hold(claim.answer_ns, end_ns)))
+        lasts_ns = min([admin.claim_end_ns(campaign_id, claim), *given_back_ns])
+        reported_ns = [r.ask_ns for r in _reports(entries) if r.answer_ns > claim.ask_ns]
+        end_ns = min([lasts_ns, *reported_ns])
+        found.append((claim, lasts_ns, Hold(claim.answer_ns, end_ns)))
     return found
 
 
