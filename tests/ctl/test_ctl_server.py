@@ -150,7 +150,7 @@ def test_a_wrap_up_code_of_ones_own_takes_the_flags_of_its_category(ask, own, ct
     saved = ask("wrapup", "set", unique, "--category", "No Lines")
     assert saved["counts_as_attempt"] is False and saved["success"] is False
     own(unique + "-a", 1, code=unique)
-    assert ask("owners", unique)["owners"] == []
+    assert ask("owners", unique)["total_owned_count"] == 0
     assert ask("wrapup", "set", unique, "--category", "Success")["success"] is True
     assert ask("wrapup", "delete", unique)["code"] == unique
     assert ctl("wrapup", "delete", unique)[0] == Exit.NOT_FOUND

@@ -51,11 +51,11 @@ def _dial_cases() -> Iterator[Bad]:
             list_id=LIST, campaign_id="A", attempts=attempts
         )
         yield Bad("ReportAttemptBatch", report, INVALID, ("attempts", f"{count}"[:2]))
-    for bad in [*_bad_strings(64), "Nonsense", "busy"]:
+    for bad in [*_bad_strings(64), "Nonsense", "Bu sy"]:
         single = dial_pb2.ReportAttemptRequest(
             list_id=LIST, record_id="new", campaign_id="A", wrap_up_code=bad
         )
-        names = ("wrap_up_code", bad) if bad in ("Nonsense", "busy") else ("wrap_up_code",)
+        names = ("wrap_up_code", bad) if bad in ("Nonsense", "Bu sy") else ("wrap_up_code",)
         yield Bad("ReportAttempt", single, INVALID, names)
     yield from _dial_time_cases()
 
@@ -174,7 +174,9 @@ def _list_cases() -> Iterator[Bad]:
     for method, request in requests:
         yield Bad(method, _with(request, "list_id", "unknown"), MISSING, ("list_id", "unknown"))
         for bad in _bad_strings(128):
-            yield Bad(method, _with(request, "list_id", bad), INVALID, ("list_id", "128"))
+            # A release that names no list may be meant for all of them.
+            says = "list_id", "all_lists" if method == "ReleaseOwnership" and not bad else "128"
+            yield Bad(method, _with(request, "list_id", bad), INVALID, says)
     for bad in _bad_strings(128):
         create = admin_pb2.CreateContactListRequest(list_id=bad)
         yield Bad("CreateContactList", create, INVALID, ("list_id", "128"))

@@ -335,6 +335,10 @@ class Model:
             return False
         return held.start_ns == report.reservation_id
 
+    def remembers(self, list_id: str, record_id: str) -> bool:
+        """Whether the record's last attempt counts still (R24)."""
+        return self._last_attempt(list_id, record_id) > 0
+
     def _last_attempt(self, list_id: str, record_id: str) -> int:
         last_ns = self.lists[list_id].attempts.get(record_id, 0)
         return last_ns if self.time_ns - last_ns <= 24 * HOUR else 0

@@ -5,7 +5,6 @@ that one test body runs on all of them. Times are nanoseconds since the Unix epo
 nanoseconds; None as an expiration means never.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 MS = 1_000_000

@@ -117,7 +117,7 @@ def id_texts(record_ids: Iterable[str]) -> list[str]:
     """Return ids that the server judges one by one as a list. Raise TypeError for one string."""
     if isinstance(record_ids, str):
         raise TypeError("record_ids is a collection of ids, not one string")
-    return [text("a record id", each) for each in record_ids]
+    return [text(f"the record id at index {i}", each) for i, each in enumerate(record_ids)]
 
 
 def checked_ids(record_ids: Iterable[str]) -> list[str]:

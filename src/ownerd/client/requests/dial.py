@@ -158,6 +158,8 @@ def report_batch(
 ) -> Chunks[Any, values.ReportBatch]:
     """Build the `ReportAttemptBatch` calls for any number of attempts."""
     meant = [each if isinstance(each, Attempt) else Attempt(*each) for each in attempts]
+    ids = id_texts(each.record_id for each in meant)
+    written = [_write_attempt(*each) for each in zip(ids, meant, strict=True)]
     calls = [
         Call(
             DIAL,
@@ -165,7 +167,7 @@ def report_batch(
             dial_pb2.ReportAttemptBatchRequest(
                 list_id=text("list_id", list_id),
                 campaign_id=text("campaign_id", campaign_id),
-                attempts=map(_write_attempt, meant[start : start + BATCH_LIMIT]),
+                attempts=written[start : start + BATCH_LIMIT],
                 dialer_id=dialer_id,
             ),
             _as_it_is,
@@ -176,9 +178,9 @@ def report_batch(
     return Chunks(calls, _join_reports)
 
 
-def _write_attempt(attempt: Attempt) -> dial_pb2.ReportAttemptBatchRequest.Attempt:
+def _write_attempt(record_id: str, attempt: Attempt) -> dial_pb2.ReportAttemptBatchRequest.Attempt:
     return dial_pb2.ReportAttemptBatchRequest.Attempt(
-        record_id=text("record_id", attempt.record_id),
+        record_id=record_id,
         wrap_up_code=text("wrap_up_code", attempt.wrap_up_code),
         attempt_time=write_time(attempt.attempt_time),
         reservation_id=attempt.reservation_id,
