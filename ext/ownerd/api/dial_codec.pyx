@@ -19,7 +19,7 @@ from ownerd.api.dial_call cimport (
     call_is_report,
 )
 from ownerd.api.reasons cimport (
-    ATTEMPT_AHEAD, BATCH_LENGTH, CODE_UNKNOWN, FIELD_EMPTY, FIELD_LENGTH, FIELD_NOT_UTF8,
+    BATCH_LENGTH, CODE_UNKNOWN, FIELD_EMPTY, FIELD_LENGTH, FIELD_NOT_UTF8,
     MALFORMED_MESSAGE, NO_REASON, TIME_NOT_VALID, TTL_NOT_ALLOWED, Reason, Value, numeral, quoted,
     reason_text, refuse, refuse_with, words,
 )

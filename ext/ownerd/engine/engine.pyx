@@ -66,7 +66,8 @@ __all__ = [
     "CLAIM", "CLAIM_BATCH", "DEFAULT_MAINTENANCE_STEP_NS", "DEFAULT_MAP_BYTES",
     "DEFAULT_MEMTABLE_BYTES", "DEFAULT_QUEUE_LIMIT", "DEFAULT_RESERVE_BYTES", "DIAL_METHODS",
     "GET_HOLDER", "GIVE_BACK", "REPORT_ATTEMPT", "REPORT_ATTEMPT_BATCH", "TIME_CLASS_ENDS_NS",
-    "Engine", "ListInfo", "Opening", "Outcome", "Policy", "Refused", "StoreError", "StoreInUseError",
+    "Engine", "ListInfo", "Opening", "Outcome", "Policy", "Refused", "StoreError",
+    "StoreInUseError",
 ]
 
 CLAIM, CLAIM_BATCH, REPORT_ATTEMPT, REPORT_ATTEMPT_BATCH, GET_HOLDER, GIVE_BACK = range(

@@ -18,7 +18,7 @@ from ownerd.base.bytes cimport (
     empty_slice, get_be32, get_be64, put_be32, put_be64, slice_of, text_slice,
 )
 from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS
-from ownerd.rules.ownership cimport NEVER_NS, NO_DIALER, time_after
+from ownerd.rules.ownership cimport NO_DIALER, time_after
 from ownerd.storage.give_backs cimport give_backs_add
 from ownerd.storage.table_cursor cimport (
     TableCursor, cursor_close, cursor_next, cursor_open,

@@ -42,7 +42,7 @@ cdef enum:
     LEAST_MAP_BYTES = 0x100000
 
 
-LATER_TABLES = tuple([TABLE_NAMES[i] for i in range(<int> PRINCIPALS, <int> TABLE_COUNT)])
+_LATER_TABLES = tuple([TABLE_NAMES[i] for i in range(<int> PRINCIPALS, <int> TABLE_COUNT)])
 
 
 cdef cppclass Finding:
@@ -225,7 +225,7 @@ cdef list scan_environment(str path, names, bint in_tree, Known *known):
         for name in names:
             shown = f"{os.path.basename(path)}/{name.decode()}"
             code = lmdb.dbi_open(txn, name, 0, &table)
-            if code == MDB_NOTFOUND and not in_tree and name in LATER_TABLES:
+            if code == MDB_NOTFOUND and not in_tree and name in _LATER_TABLES:
                 continue              # of a store that no later server has opened yet
             if code != MDB_SUCCESS:
                 report.append((shown, 0, 0, [], lmdb.strerror(code).decode()))

@@ -288,11 +288,17 @@ def _report_entry(
     report: Report | None,
     again: bool,
 ) -> Reported:
-    about = attempt.record_id, ask_ns, answer_ns, attempt.wrap_up_code
-    of_the_dial = {"dialer_id": dialer_id, "reservation_id": attempt.reservation_id, "again": again}
-    if report is None:
-        return Reported(*about, None, **of_the_dial)
-    return Reported(*about, report.outcome.name, **of_the_dial, **_holder_fields(report))
+    return Reported(
+        attempt.record_id,
+        ask_ns,
+        answer_ns,
+        attempt.wrap_up_code,
+        report.outcome.name if report else None,
+        dialer_id=dialer_id,
+        reservation_id=attempt.reservation_id,
+        again=again,
+        **(_holder_fields(report) if report else {}),
+    )
 
 
 def _holder_fields(answer: Claim | Report) -> dict[str, Any]:
