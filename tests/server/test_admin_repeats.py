@@ -62,6 +62,15 @@ def _changes(name: str) -> list[tuple[str, Any, Any]]:
             admin_pb2.ReleaseOwnershipRequest(list_id=name, all_campaigns=True),
         ),
         (
+            "TransferOwnership",
+            admin_pb2.TransferOwnershipRequest(
+                list_id=name, from_campaign_id="B", to_campaign_id=f"{name}-campaign"
+            ),
+            admin_pb2.TransferOwnershipRequest(
+                list_id=name, from_campaign_id="B", to_campaign_id="A"
+            ),
+        ),
+        (
             "UpsertCampaign",
             admin_pb2.UpsertCampaignRequest(campaign_id=f"{name}-campaign", name="After"),
             admin_pb2.UpsertCampaignRequest(campaign_id=f"{name}-campaign", name="Never"),

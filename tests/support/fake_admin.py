@@ -184,6 +184,20 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
         count = sum(row is not None for row in released)
         return pb.ReleaseRecordsResponse(released_count=count, revision=self._next_revision())
 
+    def TransferOwnership(self, request, context):
+        self._enter("TransferOwnership", request, context)
+        chosen = [
+            row
+            for list_id in (self.lists if request.all_lists else [request.list_id])
+            for row in self.rows[list_id].values()
+            if row.campaign_id == request.from_campaign_id
+        ]
+        if not request.dry_run:
+            for row in chosen:
+                row.campaign_id = request.to_campaign_id
+            self._next_revision()
+        return pb.TransferOwnershipResponse(transferred_count=len(chosen), revision=self.revision)
+
     def ListOwnedRecords(self, request, context):
         self._enter("ListOwnedRecords", request, context)
         rows = self.rows[request.list_id]
@@ -405,6 +419,10 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
         answer.start_time.seconds = NOW_S - 7_500
         answer.uptime.seconds = 7_500
         return answer
+
+    def GiveBack(self, request, context):
+        self._enter("GiveBack", request, context)
+        return dial_pb2.GiveBackResponse(revision=self._next_revision())
 
     def GetHolder(self, request, context):
         self._enter("GetHolder", request, context)
