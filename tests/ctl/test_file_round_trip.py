@@ -214,7 +214,8 @@ def test_a_table_that_any_program_wrote_is_read_as_it_is_or_refused(
     try:
         found = read(data)
     except FileFault as fault:
-        assert "looks like a row itself" in fault.message
+        doubts = ("looks like a row itself", "is how some programs write nothing")
+        assert any(doubt in fault.message for doubt in doubts)
     else:
         assert [(row.record_id, row.campaign_id) for row in found] == [row[1:3] for row in table]
 

@@ -17,6 +17,7 @@ cdef cppclass SnapshotRequest:
     ReadView view                     # whoever asked closes it
     uint64_t revision
     int64_t time_ns
+    int64_t next_ns                   # the earliest instant of a decision after it
     vector[Campaign *] campaigns      # by number, as they were; they live as long as the store
     LiveSnapshot live
 

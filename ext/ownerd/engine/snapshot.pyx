@@ -67,6 +67,7 @@ cdef int snapshot_take(Store *store, SnapshotRequest *request, int64_t now_ns) n
         return MDB_SUCCESS
     request.revision = store_revision(store)
     request.time_ns = now_ns
+    request.next_ns = max(now_ns, store.instant_ns + 1)
     all_campaigns(&store.catalog, &request.campaigns)
     return MDB_SUCCESS
 
@@ -359,9 +360,9 @@ cdef class Snapshot:
         for record_id, campaign_id, _, expire_ns, *acquired in rows:
             given.until_ns = rules_import_end(
                 NEVER_NS if expire_ns is None else <int64_t> expire_ns, expire_by_policy,
-                &request.view.list.policy, request.time_ns,
+                &request.view.list.policy, request.next_ns,
             )
-            if given.until_ns <= request.time_ns:
+            if given.until_ns <= request.next_ns:
                 found.append(<int> TALLY_EXPIRED)
                 continue
             given.since_ns = since_of(acquired)
@@ -369,7 +370,7 @@ cdef class Snapshot:
                 found.append(<int> TALLY_IMPORTED)
                 continue
             given.campaign = <uint32_t> number_beside(request, &hold, campaign_id.encode())
-            found.append(<int> tally_of(rules_import(&hold, &given, request.time_ns)))
+            found.append(<int> tally_of(rules_import(&hold, &given, request.next_ns)))
         return found
 
     def holders(self, record_ids):
