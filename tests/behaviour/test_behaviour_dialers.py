@@ -100,6 +100,8 @@ def test_r23_a_dialer_gives_back_what_it_has_reserved_and_nothing_else(scene: Sc
     assert scene.claim("1", "B") == "GRANTED"
     assert scene.claim("2", "A", "node 1") == "GRANTED"
     assert scene.kind("2") == ("RESERVED", "A")
+    scene.subject.give_back("A", "node 1", scene.list_id)
+    assert scene.holder("2") is None, "what came between is given back the second time"
 
 
 def test_r23_without_a_list_it_gives_back_in_all(scene: Scene) -> None:
