@@ -23,6 +23,7 @@ from benchmarks import (
     bench_changes,
     bench_dial,
     bench_engine,
+    bench_floods,
     bench_limits,
     bench_lists,
     bench_peers,
@@ -39,6 +40,7 @@ PARTS = {
     "changes": bench_changes.measure,
     "lists": bench_lists.measure,
     "dial": bench_dial.measure,
+    "floods": bench_floods.measure,
     "peers": bench_peers.measure,
 }
 
