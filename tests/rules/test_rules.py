@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from model import START_NS, Model
@@ -237,6 +238,31 @@ def test_the_rules_and_the_model_agree_however_late_events_are_folded(
             record.check_holder()
     record.fold()
     record.check_holder()
+
+
+@pytest.mark.parametrize("offset_ns", [-HOUR, -5 * SECOND, 0, 5 * SECOND, HOUR, 23 * HOUR])
+def test_r24_a_time_that_was_reported_is_that_of_the_wall_whatever_the_servers_is(
+    offset_ns: int,
+) -> None:
+    policy = (True, DAY, DAY, MINUTE, 0)
+    claimed, reported = START_NS, START_NS + SECOND
+    wall_ns = reported - offset_ns
+    record = rules.Record()
+    record.claim(1, 0, None, policy, claimed)
+
+    def report(attempt_ns: int) -> str:
+        told = (1, 0, attempt_ns, 0)
+        return outcome_name(record.attempt(told, True, False, policy, reported, offset_ns)[0])
+
+    assert report(wall_ns - MINUTE) == "OWNERSHIP_ACQUIRED"
+    holder = record.holder(reported)
+    assert holder is not None and holder[3] == reported - MINUTE + DAY
+    assert holder[5] is not None, "a dial that ended before this one began has not ended this one"
+    assert report(wall_ns) == "OWNERSHIP_RENEWED"
+    holder = record.holder(reported)
+    assert holder is not None and (holder[3], holder[5]) == (reported + DAY, None)
+    assert record.last_attempt(reported) == wall_ns
+    assert report(wall_ns + 11 * SECOND) == "INVALID"
 
 
 def test_r15_a_release_says_whether_it_ended_ownership() -> None:

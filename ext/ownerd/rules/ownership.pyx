@@ -509,6 +509,8 @@ cdef bint rules_end_reservation(Hold *hold, int64_t now_ns) noexcept nogil:
         return False
     _end_reservation(hold)
     return True
+
+
 cdef int64_t rules_import_end(
     int64_t until_ns, bint expire_by_policy, const Policy *policy, int64_t now_ns
 ) noexcept nogil:
