@@ -1,5 +1,7 @@
 """Campaigns that go, lists that share, who ever held, activity: in the engine, over restarts."""
 
+from typing import Any
+
 import pytest
 from model import START_NS
 from subject import DAY, MINUTE, Policy, Refusal
@@ -138,6 +140,30 @@ def test_who_dials_meanwhile_is_not_deleted_without_force(tmp_path) -> None:
         with pytest.raises(native.Refused) as refused:
             engine.delete_list("L", force=False, note=b"test")
         assert refused.value.reason == "LIVE_OWNERSHIP", "it is no name of several, after all"
+
+
+class _Unreadable(native.Engine):
+    """An engine that has no place for another reader."""
+
+    unreadable = False
+
+    def snapshot(self, list_id: str) -> Any:
+        if self.unreadable:
+            raise native.Refused(8, "too many reads", reason="TOO_MANY_READS")
+        return super().snapshot(list_id)
+
+
+def test_a_campaign_whose_holds_cannot_be_looked_at_is_not_deleted(tmp_path) -> None:
+    clock = ManualClock(START_NS)
+    with _Unreadable(str(tmp_path / "data"), clock, map_bytes=1 << 30, background=False) as engine:
+        engine.create_list("L", native.Policy(*OPEN), note=b"test")
+        rows = [("1", "A", "", None)]
+        engine.import_rows("L", rows, 1, note=b"test")
+        engine.unreadable = True
+        with pytest.raises(native.Refused) as refused:
+            engine.delete_campaign("A", force=False, note=b"test")
+        assert refused.value.reason == "TOO_MANY_READS"
+        assert engine.campaigns("", 10) == [("A", "A")]
 
 
 def test_r17_a_bounded_number_of_campaigns_is_counted(engine: EngineSubject) -> None:

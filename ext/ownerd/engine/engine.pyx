@@ -6,7 +6,6 @@ into `Refused`. asyncio waiters use `aio_bridge`.
 
 import os
 import time
-from contextlib import suppress
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
@@ -514,8 +513,13 @@ cdef class Engine:
         """
         owned = reserved = 0
         for list_id in self.lists_held(campaign_id):
-            with suppress(Refused), self.snapshot(list_id) as snapshot:  # it may be deleted by now
-                found = sum_owners(snapshot.owners(), campaign_id)
+            try:
+                with self.snapshot(list_id) as snapshot:
+                    found = sum_owners(snapshot.owners(), campaign_id)
+            except Refused as error:
+                if error.reason != "LIST_NOT_FOUND":  # it may be deleted by now
+                    raise
+            else:
                 owned, reserved = owned + found[0], reserved + found[1]
         return owned, reserved
 

@@ -1,13 +1,13 @@
 """Campaigns: their names, and the signals that they were stopped, recycled or reset (R16)."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from functools import partial
 from itertools import islice
 
 from ownerd import limits
-from ownerd.native import Engine, Outcome, Refused
+from ownerd.native import Engine, Outcome
 from ownerd.server import rights
-from ownerd.server.admin import page_tokens, validate
+from ownerd.server.admin import bulk, page_tokens, validate
 from ownerd.server.admin.audited_change import Change, audited
 from ownerd.server.admin.context import AdminContext, Caller, Handler
 from ownerd.server.errors import InvalidField, Words
@@ -82,8 +82,7 @@ def _seen(context: AdminContext, caller: Caller, after: str) -> Iterator[tuple[s
 def _fill_deleted(
     engine: Engine, answer: admin_pb2.DeleteCampaignResponse, outcome: Outcome
 ) -> None:
-    count = outcome.count
-    answer.released_count = engine.count_released(outcome.entry_id) if count is None else count
+    answer.released_count = bulk.counted(engine, outcome)
 
 
 @audited(admin_pb2.DeleteCampaignResponse, _fill_deleted)
@@ -120,10 +119,7 @@ def _dry_delete(engine: Engine, campaign_id: str) -> admin_pb2.DeleteCampaignRes
 
 
 def _fill(engine: Engine, answer: admin_pb2.SignalCampaignResponse, outcome: Outcome) -> None:
-    count = outcome.count
-    answer.ended_reservation_count = (
-        engine.count_released(outcome.entry_id) if count is None else count
-    )
+    answer.ended_reservation_count = bulk.counted(engine, outcome)
 
 
 @audited(admin_pb2.SignalCampaignResponse, _fill)
@@ -157,21 +153,18 @@ def _signal(
 def _dry_run(
     engine: Engine, request: admin_pb2.SignalCampaignRequest
 ) -> admin_pb2.SignalCampaignResponse:
-    """Count, list by list, what a stop would end; each list as of its own revision.
-
-    Of all lists, one that is deleted meanwhile has nothing to end.
-    """
-    validate.known_campaigns(engine, [request.campaign_id])
+    """Count, list by list, what a stop would end; each list as of its own revision."""
+    campaign_id = request.campaign_id
+    validate.known_campaigns(engine, [campaign_id])
     answer = admin_pb2.SignalCampaignResponse(revision=engine.revision)
-    lists = [request.list_id] if request.list_id else engine.lists_held(request.campaign_id)
-    for list_id in lists if request.end_reservations else ():
-        with suppress(*([] if request.list_id else [Refused])), engine.snapshot(list_id) as found:
-            answer.revision = found.revision
-            answer.ended_reservation_count += sum(
-                reserved
-                for campaign_id, _, _, reserved, _ in found.owners()
-                if campaign_id == request.campaign_id
-            )
+    if not request.end_reservations:
+        return answer
+    lists_held = partial(engine.lists_held, campaign_id)
+    for snapshot in bulk.snapshots(engine, request.list_id, lists_held):
+        answer.revision = snapshot.revision
+        answer.ended_reservation_count += sum(
+            reserved for each, _, _, reserved, _ in snapshot.owners() if each == campaign_id
+        )
     return answer
 
 

@@ -1,14 +1,13 @@
 """Owners of a list: who owns how much (R17), and releasing campaigns' ownership (R15)."""
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from functools import partial
 
-from ownerd.native import Engine, Outcome, Refused
+from ownerd.native import Engine, Outcome
 from ownerd.server import rights
-from ownerd.server.admin import convert, validate
+from ownerd.server.admin import bulk, convert, validate
 from ownerd.server.admin.audited_change import Change, audited
 from ownerd.server.admin.context import AdminContext, Caller, Handler
-from ownerd.server.errors import InvalidField, Words
 from ownerd.v1 import admin_pb2, dial_pb2
 
 
@@ -85,10 +84,7 @@ def _activity(
 
 
 def _fill(engine: Engine, answer: admin_pb2.ReleaseOwnershipResponse, outcome: Outcome) -> None:
-    # The release is in force and durable; counting may take a while, and may have been cut off by a
-    # restart since the first call with this request id.
-    count = outcome.count
-    answer.released_count = engine.count_released(outcome.entry_id) if count is None else count
+    answer.released_count = bulk.counted(engine, outcome)
 
 
 @audited(admin_pb2.ReleaseOwnershipResponse, _fill)
@@ -97,7 +93,7 @@ def _release(
     request: admin_pb2.ReleaseOwnershipRequest,
     change: Change[admin_pb2.ReleaseOwnershipResponse],
 ) -> admin_pb2.ReleaseOwnershipResponse:
-    list_id = _list_to_release(request)
+    list_id = bulk.list_meant(request)
     campaign_ids = _campaigns_to_release(request)
     if request.dry_run:
         return _dry_run(context, list_id, campaign_ids)
@@ -116,19 +112,10 @@ def _release(
     )
 
 
-def _list_to_release(request: admin_pb2.ReleaseOwnershipRequest) -> str:
-    """Return the list, "" for all; exactly one of the two must be asked for."""
-    if request.all_lists == bool(request.list_id):
-        found = Words("both" if request.all_lists else "neither")
-        raise InvalidField("list_id and all_lists", found, "exactly one of the two")
-    return "" if request.all_lists else validate.list_id(request.list_id)
-
-
 def _campaigns_to_release(request: admin_pb2.ReleaseOwnershipRequest) -> list[str] | None:
     """Return the campaigns, None for all; exactly one of the two must be asked for."""
-    if request.all_campaigns == bool(request.campaign_ids):
-        found = Words("both" if request.all_campaigns else "neither")
-        raise InvalidField("all_campaigns and campaign_ids", found, "exactly one of the two")
+    fields = "all_campaigns and campaign_ids"
+    validate.exactly_one(fields, request.all_campaigns, bool(request.campaign_ids))
     if request.all_campaigns:
         return None
     return list(dict.fromkeys(validate.campaign_ids(request.campaign_ids)))
@@ -141,11 +128,9 @@ def _dry_run(
     engine = context.engine
     validate.known_campaigns(engine, campaign_ids or ())
     answer = admin_pb2.ReleaseOwnershipResponse(revision=engine.revision)
-    for each in [list_id] if list_id else _lists_held(engine, campaign_ids):
-        # Of all lists, one that is deleted meanwhile has nothing to release.
-        with suppress(*([] if list_id else [Refused])), engine.snapshot(each) as snapshot:
-            answer.released_count += snapshot.count_owned(campaign_ids)
-            answer.revision = snapshot.revision
+    for snapshot in bulk.snapshots(engine, list_id, partial(_lists_held, engine, campaign_ids)):
+        answer.released_count += snapshot.count_owned(campaign_ids)
+        answer.revision = snapshot.revision
     return answer
 
 

@@ -32,6 +32,12 @@ def parsed(message_type: type[Parsed], body: bytes) -> Parsed:
         raise MalformedMessage(message_type.DESCRIPTOR.name) from None
 
 
+def exactly_one(fields: str, first: bool, second: bool) -> None:
+    """Refuse two fields that are both asked for, or neither."""
+    if first == second:
+        raise InvalidField(fields, Words("both" if first else "neither"), "exactly one of the two")
+
+
 def text(field: str, value: str, limit_bytes: int, *, required: bool = True) -> str:
     """Return `value` when it has at most `limit_bytes` bytes and, if required, at least one."""
     # No character takes more than four bytes, so most values need not be encoded to be measured.
