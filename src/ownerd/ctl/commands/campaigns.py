@@ -147,10 +147,7 @@ def reset(
 
 def _ask_to_delete(request: pb.DeleteCampaignRequest, session: Session) -> None:
     """Ask if the deletion would end anything."""
-    trial = pb.DeleteCampaignRequest()
-    trial.CopyFrom(request)
-    trial.dry_run = True
-    would = session.connection.ask(session.connection.admin.DeleteCampaign, trial)
+    would = session.connection.try_out(session.connection.admin.DeleteCampaign, request)
     counts = ((would.released_count, "owned record"), (would.reserved_count, "reservation"))
     ends = [confirm.counted(count, noun) for count, noun in counts if count]
     if ends:
@@ -160,10 +157,7 @@ def _ask_to_delete(request: pb.DeleteCampaignRequest, session: Session) -> None:
 
 def _ask(request: pb.SignalCampaignRequest, session: Session) -> None:
     """Say how many dials are in progress, and ask: others may begin meanwhile."""
-    trial = pb.SignalCampaignRequest()
-    trial.CopyFrom(request)
-    trial.dry_run = True
-    would = session.connection.ask(session.connection.admin.SignalCampaign, trial)
+    would = session.connection.try_out(session.connection.admin.SignalCampaign, request)
     dials = confirm.counted(would.ended_reservation_count, "dial")
     question = (
         f"End the reservations of {dials} in progress of campaign {request.campaign_id}"

@@ -95,10 +95,7 @@ def delete(
 
 def _ask(request: pb.DeleteContactListRequest, session: Session) -> None:
     """Ask if the deletion would end anything; not where the server would refuse it."""
-    trial = pb.DeleteContactListRequest()
-    trial.CopyFrom(request)
-    trial.dry_run = True
-    would = session.connection.ask(session.connection.admin.DeleteContactList, trial)
+    would = session.connection.try_out(session.connection.admin.DeleteContactList, request)
     if not request.force:
         return
     counts = ((would.owned_count, "ownership"), (would.reserved_count, "reservation"))

@@ -81,10 +81,7 @@ def change(
 
 def _ask(request: pb.UpdateOwnershipPolicyRequest, session: Session) -> None:
     """Ask if any ownership would expire sooner."""
-    trial = pb.UpdateOwnershipPolicyRequest()
-    trial.CopyFrom(request)
-    trial.dry_run = True
-    would = session.connection.ask(session.connection.admin.UpdateOwnershipPolicy, trial)
+    would = session.connection.try_out(session.connection.admin.UpdateOwnershipPolicy, request)
     if would.shortened_count:
         owned = confirm.counted(would.shortened_count, "owned record")
         length = durations.format(request.policy.duration.ToNanoseconds())

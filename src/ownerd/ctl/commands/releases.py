@@ -130,7 +130,7 @@ def _release_ownership(
 ) -> None:
     connection, list_id = session.connection, request.list_id
     if dry_run or not yes:
-        would = _dry_run(request, session)
+        would = connection.try_out(connection.admin.ReleaseOwnership, request)
         reserved_count = 0 if request.all_lists else _show_owners(request, session)
         text = what(list_id, would.released_count, reserved_count)
         if dry_run:
@@ -141,15 +141,6 @@ def _release_ownership(
     answer = connection.change(connection.admin.ReleaseOwnership, request)
     text = what(list_id, answer.released_count)
     _print_outcome(f"Released {text}.", list_id, answer, session)
-
-
-def _dry_run(request: pb.ReleaseOwnershipRequest, session: Session) -> pb.ReleaseOwnershipResponse:
-    trial = pb.ReleaseOwnershipRequest()
-    trial.CopyFrom(request)
-    trial.dry_run = True
-    connection = session.connection
-    answer: pb.ReleaseOwnershipResponse = connection.ask(connection.admin.ReleaseOwnership, trial)
-    return answer
 
 
 def _show_owners(request: pb.ReleaseOwnershipRequest, session: Session) -> int:

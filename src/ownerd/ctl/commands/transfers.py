@@ -49,7 +49,7 @@ def transfer(
     )
     connection = session.connection
     if dry_run or not yes:
-        would = _dry_run(request, session)
+        would = connection.try_out(connection.admin.TransferOwnership, request)
         what = _what(request, would.transferred_count)
         if dry_run:
             return _print(f"Would transfer {what}.", request, would, session, dry_run=True)
@@ -60,17 +60,6 @@ def transfer(
     answer = connection.change(connection.admin.TransferOwnership, request)
     what = _what(request, answer.transferred_count)
     _print(f"Transferred {what}.", request, answer, session)
-
-
-def _dry_run(
-    request: pb.TransferOwnershipRequest, session: Session
-) -> pb.TransferOwnershipResponse:
-    trial = pb.TransferOwnershipRequest()
-    trial.CopyFrom(request)
-    trial.dry_run = True
-    connection = session.connection
-    answer: pb.TransferOwnershipResponse = connection.ask(connection.admin.TransferOwnership, trial)
-    return answer
 
 
 def _what(request: pb.TransferOwnershipRequest, count: int) -> str:
