@@ -95,16 +95,18 @@ cdef void file_campaigns(Activity *activity) noexcept nogil:
 cdef uint32_t stranger(Activity *activity, Slice campaign_id) noexcept nogil:
     """Return the number here of a campaign that the store does not know."""
     cdef string name = string(campaign_id.data, campaign_id.size)
+    cdef unordered_map[string, uint32_t].iterator known = activity.strangers.find(name)
     cdef uint32_t number
-    if activity.strangers.count(name) == 0:
-        if activity.strangers.size() == MOST_PAIRS:
-            if activity.counts.size() == MOST_PAIRS:
-                forget_half(activity)
-            forget_strangers(activity)
-        number = activity.next_stranger | <uint32_t> STRANGER_BIT
-        activity.next_stranger += 1
-        activity.strangers[name] = number
-    return activity.strangers[name]
+    if known != activity.strangers.end():
+        return dereference(known).second
+    if activity.strangers.size() == MOST_PAIRS:
+        if activity.counts.size() == MOST_PAIRS:
+            forget_half(activity)
+        forget_strangers(activity)
+    number = activity.next_stranger | <uint32_t> STRANGER_BIT
+    activity.next_stranger += 1
+    activity.strangers[name] = number
+    return number
 
 
 cdef Counts *counts_of(Activity *activity, uint32_t list_number, uint32_t campaign) noexcept nogil:
