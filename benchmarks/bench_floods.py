@@ -59,6 +59,7 @@ def _measure(run: Run, listener: str, kind: str) -> None:
             "own MiB before": before / (1 << 20),
             "in it": most / (1 << 20),
             "after": after / (1 << 20),
+            "kept": after / before,
             "after s": time.monotonic() - begin_s,
         },
     )

@@ -212,6 +212,10 @@ TARGETS = (
         "x",
     ),
     Target("p99 beside 10,000 wrong tokens a second", _stranger_share, 2, False, "x of alone"),
+    Target(
+        "p99 beside the worst flood", lambda f: f.most("floods", "times"), 2, False, "x of alone"
+    ),
+    Target("memory five minutes after it", lambda f: f.most("floods", "kept"), 1.1, False, "x"),
     Target("change duration, in force", _in_force("change duration"), 10, False, "ms"),
     Target("release all, in force", _in_force("release all"), 10, False, "ms"),
     Target(

@@ -27,11 +27,12 @@ APART = {frozenset({"storage", "api"})}
 SHARED = {"consoles", "machine", "printable", "streams"}
 # What each part of the Python package may import of ours.
 PARTS = {
-    "server": {"server", "files", "limits", "native", "v1", "demo", *SHARED},
-    "ctl": {"ctl", "client", "durations", "files", "limits", "load", "v1", *SHARED},
+    "server": {"server", "contactfile", "files", "limits", "native", "v1", "demo", *SHARED},
+    "ctl": {"ctl", "client", "contactfile", "durations", "files", "limits", "load", "v1", *SHARED},
     "client": {"client", "limits", "v1"},
-    "demo": {"demo", "client", "v1", "ctl", "durations", "limits", *SHARED},
+    "demo": {"demo", "client", "contactfile", "v1", "ctl", "durations", "limits", *SHARED},
     "native": {"access", "api", "base", "engine", "net", "storage"},
+    "contactfile": {"contactfile", "limits", "printable"},
     "durations": set(),
     "files": set(),
     "limits": set(),

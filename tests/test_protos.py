@@ -25,7 +25,7 @@ from grpc_tools import protoc
 
 PROTOS = Path(__file__).resolve().parent.parent / "protos"
 TIMESTAMP = ".google.protobuf.Timestamp"
-READING_RPC = re.compile("Get|List|Check|Export|Claim|Report")
+READING_RPC = re.compile("Get|List|Check|Export|Claim|Report|GiveBack")
 
 # Field numbers in descriptor.proto, the first halves of the steps of a path.
 SYNTAX = FileDescriptorProto.SYNTAX_FIELD_NUMBER
@@ -199,7 +199,8 @@ def test_timestamps_and_only_timestamps_are_named_time(
     wrong = [
         name
         for name, field in fields
-        if (field.type_name == TIMESTAMP) != (field.name == "time" or field.name.endswith("_time"))
+        if (field.type_name == TIMESTAMP)
+        != (field.name == "time" or field.name.endswith(("_time", "_until")))
     ]
     assert_none(wrong, "a Timestamp not named time, or a time that is none")
 
@@ -236,6 +237,6 @@ def test_r20_r21_every_admin_change_takes_a_reason_and_a_request_id(
     rpcs: list[MethodDescriptorProto], field_names: dict[str, set[str]]
 ) -> None:
     changes = [f"{rpc.name}Request" for rpc in rpcs if not READING_RPC.match(rpc.name)]
-    assert len(changes) == 15
+    assert len(changes) == 18
     wrong = [name for name in changes if not {"reason", "request_id"} <= field_names[name]]
     assert_none(wrong, "without reason and request_id")

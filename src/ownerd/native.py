@@ -24,6 +24,7 @@ from ownerd.engine.engine import (
     Outcome,
     Policy,
 )
+from ownerd.engine.snapshot import Snapshot
 from ownerd.net.aio_bridge import AioBridge
 from ownerd.storage.catalog import DEFAULT_CODES
 from ownerd.storage.directory import StoreError, StoreInUseError, sync_directory
@@ -61,6 +62,7 @@ __all__ = [
     "Policy",
     "RateLimiter",
     "Refused",
+    "Snapshot",
     "StoreError",
     "StoreInUseError",
     "bytes_in_use",

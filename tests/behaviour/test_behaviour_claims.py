@@ -24,7 +24,7 @@ def test_r2_an_ownership_exists_until_just_before_its_expiration(
     timed: TimedScene, after_ns: int
 ) -> None:
     hold = timed.open().own("1", "A")
-    assert hold.expire_ns == timed.now_ns() + DAY
+    assert hold.expire_ns == hold.acquire_ns + DAY
     timed.pass_until(hold.expire_ns + after_ns)
     alive = after_ns < 0
     assert timed.kind("1") == (("OWNED", "A") if alive else None)
@@ -38,7 +38,7 @@ def test_r2_a_reservation_exists_until_just_before_its_expiration(
     timed: TimedScene, after_ns: int
 ) -> None:
     hold = timed.open(Policy(reservation_ttl_ns=90 * SECOND)).reserve("1", "A")
-    assert hold.expire_ns == timed.now_ns() + 90 * SECOND
+    assert hold.expire_ns == hold.acquire_ns + 90 * SECOND
     timed.pass_until(hold.expire_ns + after_ns)
     alive = after_ns < 0
     assert timed.kind("1") == (("RESERVED", "A") if alive else None)
@@ -76,7 +76,8 @@ def test_r4_a_claim_is_denied_with_the_campaign_that_dials(scene: Scene) -> None
     hold = scene.open(Policy(reservation_ttl_ns=7 * SECOND * 60)).reserve("1", "A")
     answer = scene.claim_answer("1", "B")
     assert (answer.what, answer.holder) == ("DENIED", hold)
-    assert hold == Holder("RESERVED", "A", "A", hold.acquire_ns, hold.acquire_ns + 7 * MINUTE)
+    end_ns = hold.acquire_ns + 7 * MINUTE
+    assert hold == Holder("RESERVED", "A", "A", hold.acquire_ns, end_ns, "", end_ns)
 
 
 def test_r4_an_ownership_without_end_shows_no_expiration(scene: Scene) -> None:
@@ -91,7 +92,9 @@ def test_r5_a_grant_reserves_the_record_for_the_ttl(timed: TimedScene) -> None:
     answer = timed.claim_answer("1", "A")
     assert (answer.what, answer.holder, answer.revision) == ("GRANTED", None, before + 1)
     start_ns = timed.now_ns()
-    assert timed.holder("1") == Holder("RESERVED", "A", "A", start_ns, start_ns + 30 * SECOND)
+    end_ns = start_ns + 30 * SECOND
+    assert timed.holder("1") == Holder("RESERVED", "A", "A", start_ns, end_ns, "", end_ns)
+    assert (answer.reserved_until_ns, answer.reservation_id) == (end_ns, start_ns)
 
 
 def test_r5_a_repeated_claim_extends_the_reservation(timed: TimedScene) -> None:
@@ -114,26 +117,30 @@ def test_r5_a_claim_after_the_reservation_ended_starts_a_new_one(timed: TimedSce
     assert timed.reserve("1", "A").acquire_ns == timed.now_ns()
 
 
-def test_r5_an_owner_that_outlasts_the_ttl_is_granted_without_a_write(scene: Scene) -> None:
-    hold = scene.open().own("1", "A")
-    before = scene.revision()
-    assert scene.claim_answer("1", "A").what == "GRANTED"
-    assert (scene.holder("1"), scene.revision()) == (hold, before)
-    assert [owner.reserved_count for owner in scene.owners()] == [0]
-
-
-@pytest.mark.parametrize("spare_ns", [-1, 0, 1])
-def test_r5_an_owner_gets_a_reservation_only_where_its_ownership_ends_first(
-    timed: TimedScene, spare_ns: int
-) -> None:
+def test_r5_an_owner_gets_a_reservation_too(timed: TimedScene) -> None:
     hold = timed.open().own("1", "A")
-    timed.pass_until(hold.expire_ns - 5 * MINUTE - spare_ns)
-    assert timed.claim("1", "A") == "GRANTED"
-    needed = spare_ns < 0
-    assert [owner.reserved_count for owner in timed.owners()] == [int(needed)]
-    assert timed.kind("1") == ("OWNED", "A")
-    timed.pass_until(hold.expire_ns)
-    assert timed.kind("1") == (("RESERVED", "A") if needed else None)
+    answer = timed.claim_answer("1", "A")
+    assert answer.what == "GRANTED"
+    assert timed.holder("1") == hold._replace(reserved_until_ns=timed.now_ns() + 5 * MINUTE)
+    assert [(each.owned_count, each.reserved_count) for each in timed.owners()] == [(1, 1)]
+
+
+def test_r5_a_release_leaves_the_dial_of_the_owner_alone(scene: Scene) -> None:
+    scene.open().own("1", "A")
+    assert scene.claim("1", "A") == "GRANTED"
+    assert scene.release() == 1
+    assert scene.kind("1") == ("RESERVED", "A")
+    assert scene.claim("1", "B") == "DENIED"
+    assert scene.attempt("1", "A", "Success") == "OWNERSHIP_ACQUIRED"
+
+
+def test_r5_a_shorter_duration_leaves_the_dial_of_the_owner_alone(timed: TimedScene) -> None:
+    timed.open().own("1", "A")
+    timed.claim("1", "A")
+    timed.set(Policy(duration_ns=SECOND))
+    timed.pass_ns(MINUTE)
+    assert timed.kind("1") == ("RESERVED", "A")
+    assert timed.claim("1", "B") == "DENIED"
 
 
 def test_r6_a_disabled_list_leaves_dialing_free_and_writes_nothing(scene: Scene) -> None:

@@ -70,8 +70,8 @@ def test_r12_several_changes_apply_in_their_order(timed: TimedScene) -> None:
 
 def test_r12_an_ownership_that_ended_between_two_changes_stays_ended(timed: TimedScene) -> None:
     timed.open().own("1", "A")
-    timed.set(Policy(duration_ns=HOUR))
-    timed.pass_ns(HOUR)
+    change_ns = timed.set(Policy(duration_ns=HOUR))
+    timed.pass_until(change_ns + HOUR)
     timed.set(Policy(duration_ns=2 * DAY))
     assert timed.holder("1") is None
     assert timed.owners() == []

@@ -67,7 +67,7 @@ def test_r17_owned_records_come_in_key_order_with_the_values_in_force(scene: Sce
     scene.open()
     holds = {record_id: scene.own(record_id, "A") for record_id in ids}
     assert scene.owned() == [
-        Owned(record_id, *holds[record_id][1:]) for record_id in sorted(ids, key=key_order)
+        Owned(record_id, *holds[record_id][1:5]) for record_id in sorted(ids, key=key_order)
     ]
 
 
@@ -163,21 +163,41 @@ def test_an_import_can_skip_or_overwrite_conflicts(scene: Scene) -> None:
     assert scene.subject.import_rows(scene.list_id, rows, SKIP) == Tally(1, 2, 0, 0)
     assert [scene.holder("1"), scene.holder("2")] == holds
     rows = [Row("1", "C"), Row("2", "C"), Row("4", "C")]
-    assert scene.subject.import_rows(scene.list_id, rows, OVERWRITE) == Tally(1, 0, 2, 0)
+    assert scene.subject.import_rows(scene.list_id, rows, OVERWRITE) == Tally(1, 1, 1, 0)
     assert [scene.kind(record_id) for record_id in "1234"] == [
         ("OWNED", "C"),
-        ("OWNED", "C"),
+        ("RESERVED", "A"),
         ("OWNED", "B"),
         ("OWNED", "C"),
     ]
-    assert scene.attempt("2", "A") == "REJECTED"
+    assert scene.attempt("2", "A") == "OWNERSHIP_ACQUIRED"
 
 
-def test_an_import_sets_the_expiration_of_what_the_campaign_holds(timed: TimedScene) -> None:
+def test_r32_an_import_ends_no_dial_of_an_owner_either(scene: Scene) -> None:
+    scene.open().own("1", "A")
+    scene.claim("1", "A")
+    assert scene.subject.import_rows(scene.list_id, [Row("1", "B")], OVERWRITE).skipped == 1
+    with pytest.raises(Refusal):
+        scene.subject.import_rows(scene.list_id, [Row("1", "B")], FAIL)
+    assert scene.kind("1") == ("OWNED", "A")
+
+
+def test_r32_an_import_shortens_no_ownership_unless_it_is_exact(timed: TimedScene) -> None:
+    hold = timed.open().own("1", "A")
+    rows = [Row("1", "A", "", timed.now_ns() + HOUR)]
+    assert timed.subject.import_rows(timed.list_id, rows, SKIP).imported == 1
+    assert timed.held("1").expire_ns == hold.expire_ns
+    assert timed.subject.import_rows(timed.list_id, rows, SKIP, True).imported == 1
+    assert timed.held("1").expire_ns == rows[0].expire_ns
+    assert timed.subject.import_rows(timed.list_id, [Row("1", "A")], SKIP).imported == 1
+    assert timed.held("1").expire_ns is None
+
+
+def test_an_import_extends_what_the_campaign_holds(timed: TimedScene) -> None:
     hold = timed.open().own("1", "A")
     timed.reserve("2", "A")
     timed.pass_ns(MINUTE)
-    end_ns = timed.now_ns() + HOUR
+    end_ns = timed.now_ns() + 2 * DAY
     rows = [Row("1", "A", "", end_ns), Row("2", "A", "", end_ns)]
     assert timed.subject.import_rows(timed.list_id, rows) == Tally(2, 0, 0, 0)
     assert timed.holder("1") == hold._replace(expire_ns=end_ns)

@@ -99,7 +99,8 @@ def test_nobody_holds_a_free_record(client: Any) -> None:
         (4, Outcome.RESERVATION_CLEARED),
         (5, Outcome.NOT_CONTROLLED),
         (6, Outcome.REJECTED),
-        (7, Outcome.UNKNOWN),
+        (7, Outcome.INVALID),
+        (8, Outcome.UNKNOWN),
     ],
 )
 def test_each_outcome_of_a_report_is_read(
@@ -129,7 +130,7 @@ def test_a_batch_of_25000_records_is_cut_to_the_servers_limit(
 ) -> None:
     fake.answer("ClaimBatch", answer_claim_batch)
     ids = [str(number) for number in range(25_000)]
-    claims = client.claim_batch("customers", ids, "spring")
+    claims = client.claim_batch("customers", "spring", ids)
     sent = fake.requests["ClaimBatch"]
     assert [len(request.record_ids) for request in sent] == [10_000, 10_000, 5_000]
     assert [record_id for request in sent for record_id in request.record_ids] == ids
@@ -167,27 +168,116 @@ def test_a_batch_of_25000_attempts_is_cut_to_the_servers_limit(
 
 
 def test_an_empty_batch_sends_nothing(fake: FakeServer, client: Any) -> None:
-    assert len(client.claim_batch("customers", [], "spring")) == 0
+    assert len(client.claim_batch("customers", "spring", [])) == 0
     assert len(client.report_batch("customers", "spring", [])) == 0
     assert client.release_records("customers", []).released_count == 0
     assert not fake.requests
 
 
-@pytest.mark.parametrize("bad_id", ["", "x" * 129, "é" * 65])
-def test_a_bad_id_is_refused_with_its_index_before_anything_is_sent(
-    fake: FakeServer, client: Any, bad_id: str
+def test_r25_a_bad_item_is_answered_by_itself_with_its_index_in_the_whole_batch(
+    fake: FakeServer, client: Any
 ) -> None:
-    ids = ["1"] * 12_000 + [bad_id]
-    with pytest.raises(client_package.InvalidArgument, match="index 12000 "):
-        client.claim_batch("customers", ids, "spring")
-    with pytest.raises(client_package.InvalidArgument, match="index 12000 "):
-        client.report_batch("customers", "spring", [(each, "Busy") for each in ids])
-    assert not fake.requests
+    def answer(request: Any) -> dial_pb2.ReportAttemptBatchResponse:
+        last = len(request.attempts) - 1
+        return dial_pb2.ReportAttemptBatchResponse(
+            outcomes=[1] * last + [7], invalid=[{"index": last, "reason": "record_id: empty"}]
+        )
+
+    fake.answer("ReportAttemptBatch", answer)
+    attempts = [("1", "Busy")] * 12_000 + [("", "Busy")]
+    reports = client.report_batch("customers", "spring", attempts)
+    assert dict(reports.invalid) == {9_999: "record_id: empty", 12_000: "record_id: empty"}
+    assert (reports[12_000].outcome, reports[12_000].invalid_reason) == (
+        Outcome.INVALID,
+        "record_id: empty",
+    )
+
+
+def test_r22_a_claim_names_its_dialer_and_shows_its_reservation(
+    fake: FakeServer, client: Any
+) -> None:
+    answer = dial_pb2.ClaimResponse(
+        decision=1, reserved_until=stamp(EXPIRES), reservation_id=2**63 + 1
+    )
+    fake.answer("Claim", answer)
+    claim = client.claim(
+        "customers", "42", "spring", dialer_id="n1", reservation_ttl=timedelta(minutes=2)
+    )
+    assert (claim.reserved_until, claim.reservation_id) == (EXPIRES, 2**63 + 1)
+    sent = fake.requests["Claim"][0]
+    assert (sent.dialer_id, sent.reservation_ttl.seconds) == ("n1", 120)
+    client.claim("customers", "42", "spring")
+    sent = fake.requests["Claim"][1]
+    assert sent.dialer_id == "" and not sent.HasField("reservation_ttl")
+
+
+def test_r24_a_report_tells_when_its_dial_ended(fake: FakeServer, client: Any) -> None:
+    fake.answer("ReportAttempt", dial_pb2.ReportAttemptResponse(outcome=1))
+    client.report(
+        "customers", "42", "spring", "Busy", dialer_id="n1", attempt_time=EXPIRES, reservation_id=5
+    )
+    client.report("customers", "42", "spring", "Busy")
+    told, plain = fake.requests["ReportAttempt"]
+    assert (told.dialer_id, told.reservation_id) == ("n1", 5)
+    assert told.attempt_time == stamp(EXPIRES)
+    assert not plain.HasField("attempt_time") and plain.reservation_id == 0
+    with pytest.raises(ValueError, match="time zone"):
+        client.report(
+            "customers", "42", "spring", "Busy", attempt_time=EXPIRES.replace(tzinfo=None)
+        )
+
+
+def test_r24_an_attempt_of_a_batch_may_be_of_three_forms(fake: FakeServer, client: Any) -> None:
+    fake.answer("ReportAttemptBatch", dial_pb2.ReportAttemptBatchResponse(outcomes=[1, 1, 1]))
+    attempts = [
+        ("1", "Busy"),
+        ("2", "Busy", EXPIRES),
+        client_package.Attempt("3", "Busy", EXPIRES, 7),
+    ]
+    client.report_batch("customers", "spring", attempts, dialer_id="n1")
+    sent = fake.requests["ReportAttemptBatch"][0]
+    assert sent.dialer_id == "n1"
+    assert [each.record_id for each in sent.attempts] == ["1", "2", "3"]
+    assert [each.HasField("attempt_time") for each in sent.attempts] == [False, True, True]
+    assert [each.reservation_id for each in sent.attempts] == [0, 0, 7]
+
+
+def test_a_claim_batch_has_the_ids_of_its_reservations(fake: FakeServer, client: Any) -> None:
+    answer = dial_pb2.ClaimBatchResponse(
+        decisions=[1, 2, 4],
+        denials=[{"index": 1, "holder": owned_by("summer")}],
+        invalid=[{"index": 2, "reason": "empty"}],
+        reservation_ids=[9, 0, 0],
+    )
+    fake.answer("ClaimBatch", answer)
+    claims = client.claim_batch("customers", "spring", ["1", "2", ""], dialer_id="n1")
+    assert [claim.reservation_id for claim in claims] == [9, 0, 0]
+    assert (claims[2].decision, claims[2].allowed) == (Decision.INVALID, False)
+    assert fake.requests["ClaimBatch"][0].return_reservation_ids
+
+
+def test_an_id_that_is_no_str_is_refused_with_its_name(fake: FakeServer, client: Any) -> None:
+    sent_count = len(fake.requests)
+    for call, name in (
+        (lambda: client.claim("L", 42, "A"), "record_id is a str, found 42, an int"),
+        (lambda: client.claim(7, "1", "A"), "list_id is a str"),
+        (lambda: client.report("L", "1", None, "Busy"), "campaign_id is a str, found None"),
+        (lambda: client.holder("L", 42), "record_id is a str"),
+        (
+            lambda: client.claim_batch("L", record_ids=["1", 42], campaign_id="A"),
+            "record id at index 1 is a str",
+        ),
+        (lambda: client.report_batch("L", "A", [(42, "Busy")]), "record id at index 0 is a str"),
+        (lambda: client.owners(42), "list_id is a str"),
+    ):
+        with pytest.raises(TypeError, match=name):
+            call()
+    assert len(fake.requests) == sent_count
 
 
 def test_a_lone_string_is_not_a_batch_of_its_letters(client: Any) -> None:
     with pytest.raises(TypeError):
-        client.claim_batch("customers", "42", "spring")
+        client.claim_batch("customers", "spring", "42")
 
 
 def test_an_error_in_a_later_chunk_says_where_it_counts_from(fake: FakeServer, client: Any) -> None:
@@ -198,7 +288,7 @@ def test_an_error_in_a_later_chunk_says_where_it_counts_from(fake: FakeServer, c
 
     fake.answer("ClaimBatch", fail_second)
     with pytest.raises(ClientError, match="counted from item 10000 of your batch"):
-        client.claim_batch("customers", [str(number) for number in range(25_000)], "spring")
+        client.claim_batch("customers", "spring", [str(number) for number in range(25_000)])
     assert len(fake.requests["ClaimBatch"]) == 2
 
 
@@ -345,10 +435,16 @@ def test_both_clients_speak_to_a_real_server(
     assert client.report(unique, "42", unique, "Busy").outcome is Outcome.ACQUIRED
     denied = client.claim(unique, "42", other)
     assert (denied.decision, denied.holder.campaign_name) == (Decision.DENIED, "Spring")
-    claims = client.claim_batch(unique, [str(n) for n in range(25_000)], other)
+    claims = client.claim_batch(unique, other, [str(n) for n in range(25_000)])
     assert [index for index, claim in enumerate(claims) if not claim.allowed] == [42]
     assert client.owners(unique).total_owned_count == 1
     assert [record.record_id for record in client.owned_records(unique)] == ["42"]
+    assert client.claim(unique, "new", other, dialer_id="n1").reservation_id
+    assert client.claim(unique, "new", other, dialer_id="n2").holder.dialer_id == "n1"
+    assert client.give_back(other, "n1", list_id=unique) > 0
+    assert client.holder(unique, "new") is None
+    moved = client.transfer(unique, f"{unique}-again", list_id=unique, dry_run=True)
+    assert moved.transferred_count == 1
     client.set_policy(unique, duration=timedelta(hours=1))
     assert client.get_list(unique).policy.duration == timedelta(hours=1)
     exported = list(client.export_ownership(unique))

@@ -166,6 +166,30 @@ def test_rows_are_imported_in_one_stream_of_chunks(fake: FakeServer, client: Any
     )
 
 
+@pytest.mark.parametrize(
+    "option", ["exact", "rename_campaigns", "expire_by_policy", "dry_run", None]
+)
+def test_what_an_import_does_only_if_told_is_asked_for(
+    fake: FakeServer, client: Any, option: str | None
+) -> None:
+    fake.answer("ImportOwnership", admin_pb2.ImportOwnershipResponse(renamed_campaign_count=2))
+    told = {} if option is None else {option: True}
+    imported = client.import_ownership("customers", [OwnershipRow("1", "spring")], **told)
+    assert imported.renamed_campaign_count == 2
+    first, _ = fake.requests["ImportOwnership"][0]
+    names = ("exact", "rename_campaigns", "expire_by_policy", "dry_run")
+    assert [name for name in names if getattr(first, name)] == list(told)
+
+
+def test_a_dry_run_that_nothing_is_heard_of_leaves_nothing_in_doubt(
+    fake: FakeServer, client: Any
+) -> None:
+    fake.fail(grpc.StatusCode.INTERNAL, "the wire broke", times=10)
+    with pytest.raises(client_package.ClientError) as raised:
+        client.import_ownership("customers", [OwnershipRow("1", "spring")], dry_run=True)
+    assert "unknown" not in str(raised.value)
+
+
 def test_an_error_of_the_rows_cancels_the_import_and_is_raised(
     fake: FakeServer, client: Any
 ) -> None:

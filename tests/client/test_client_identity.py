@@ -43,7 +43,7 @@ def test_every_kind_of_call_carries_the_token(
 ) -> None:
     client = connect(fake.address, token=TOKEN)
     client.claim("L", "1", "C")
-    client.claim_batch("L", ["1"], "C")
+    client.claim_batch("L", "C", ["1"])
     client.report_batch("L", "C", [("1", "Busy")])
     client.owners("L")
     assert list(client.lists()) == []

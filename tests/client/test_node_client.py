@@ -97,7 +97,7 @@ def test_node_creates_a_list_on_the_admin_port(answers: dict[str, Any]) -> None:
     assert created["list_id"] == "node-list"
     assert created["policy"]["enabled"] is True
     assert created["policy"]["duration"]["seconds"] == "7200"
-    assert created["policy"]["reservation_ttl"]["seconds"] == "300"
+    assert created["policy"]["reservation_ttl"]["seconds"] == "900"
 
 
 def test_r5_r9_node_claims_and_acquires_by_a_valid_attempt(answers: dict[str, Any]) -> None:

@@ -118,6 +118,7 @@ def test_lists_are_listed_over_all_pages_in_every_form(ctl, monkeypatch):
         "duration": "129600s",
         "renewal_window": None,
         "reservation_ttl": "300s",
+        "shares_ownership_with": [],
         "create_time": "2027-01-15T08:00:00Z",
         "update_time": "2027-01-15T08:00:00Z",
         "etag": "1",
@@ -165,13 +166,24 @@ def test_wrap_up_flags_that_are_not_given_are_left_to_the_category(ctl, fake):
 
 
 def test_the_audit_log_is_filtered_and_shows_running_counts_as_absent(ctl, fake):
-    entry = pb.AuditEntry(entry_id=3, principal="anonymous", action="release", reason="over")
+    entry = pb.AuditEntry(
+        entry_id=3,
+        principal="anonymous",
+        action="ReleaseOwnership",
+        reason="over",
+        detail='{"all_campaigns": true}',
+    )
     entry.time.seconds = NOW_S
     fake.entries = [entry]
-    _, out, _ = ctl("audit", "--list", "", "--action", "release", "--since", "2027-01-01T00:00:00Z")
-    assert "release" in out and "over" in out
+    _, out, _ = ctl(
+        "audit", "--list", "", "--action", "ReleaseOwnership", "--since", "2027-01-01T00:00:00Z"
+    )
+    assert "ReleaseOwnership" in out and "over" in out
     sent = fake.last(pb.ListAuditEntriesRequest).filter
-    assert sent.action == "release" and sent.start_time.ToJsonString() == "2027-01-01T00:00:00Z"
+    assert (
+        sent.action == "ReleaseOwnership"
+        and sent.start_time.ToJsonString() == "2027-01-01T00:00:00Z"
+    )
     assert not sent.HasField("end_time")
     listed = json.loads(ctl("audit", "-o", "json")[1])["entries"][0]
     assert listed["affected_count"] is None and listed["campaign_ids"] == []

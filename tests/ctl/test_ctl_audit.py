@@ -58,17 +58,40 @@ def test_jsonl_exports_every_entry_an_object_in_a_line(ctl, fake, monkeypatch):
     assert (code, err) == (0, "") and ids(out) == [5, 4, 3, 2, 1]
     assert json.loads(out.splitlines()[0])["reason"] == "é\n4"
     assert ids(ctl("audit", "-o", "jsonl", "--limit", 3)[1]) == [5, 4, 3]
-    assert ctl("audit", "-o", "jsonl", "--action", "none") == (0, "", "")
+    assert ctl("audit", "-o", "jsonl", "--action", "Claim") == (0, "", "")
 
 
 def test_entries_are_filtered_by_time_principal_list_and_action(ctl, fake):
     for number in range(6):
-        fake.add_entry(action="AB"[number % 2], principal="xy"[number // 3], list_id="L")
+        fake.add_entry(
+            action=("Claim", "ReleaseRecords")[number % 2], principal="xy"[number // 3], list_id="L"
+        )
     fake.lists["L"] = pb.ContactList(list_id="L")
-    assert ids(ctl("audit", "-o", "jsonl", "--action", "A", "--principal", "y")[1]) == [5]
+    assert ids(ctl("audit", "-o", "jsonl", "--action", "Claim", "--principal", "y")[1]) == [5]
     since, until = (f"2027-01-15T08:00:0{second}Z" for second in (2, 4))
     assert ids(ctl("audit", "-o", "jsonl", "--since", since, "--until", until)[1]) == [3, 2]
     assert ids(ctl("audit", "-o", "jsonl", "--list", "M")[1]) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("Release", "ReleaseRecords"), ("upsertcampaign", "UpsertCampaign"), ("zzz", "")],
+)
+def test_an_action_that_none_has_is_an_error_that_says_which_was_meant(ctl, fake, typed, meant):
+    code, out, err = ctl("audit", "--action", typed)
+    assert (code, out) == (Exit.USAGE, "") and typed in err
+    assert f'did you mean "{meant}"' in err if meant else "did you mean" not in err
+    assert not fake.requests
+
+
+def test_details_are_json_in_json_and_text_elsewhere(ctl, fake):
+    detail = {"before": {"name": "n1"}, "after": {"name": "n2"}}
+    fake.add_entry(action="UpsertCampaign", principal="admin", detail=json.dumps(detail))
+    assert json.loads(ctl("audit", "-o", "json")[1])["entries"][0]["detail"] == detail
+    assert json.loads(ctl("audit", "-o", "jsonl")[1])["detail"] == detail
+    assert json.dumps(detail) in ctl("audit")[1]
+    (row,) = csv.DictReader(io.StringIO(ctl("audit", "-o", "csv")[1]))
+    assert json.loads(row["detail"]) == detail
 
 
 # Following

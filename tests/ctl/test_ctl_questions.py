@@ -19,6 +19,7 @@ CHANGES = (
     pb.DeletePrincipalRequest,
     pb.UpdatePrincipalRequest,
     pb.RotateTokenRequest,
+    pb.ImportOwnershipRequest,
 )
 # What is done, and what the question says of how many.
 ENDING = [
@@ -37,12 +38,19 @@ ENDING = [
     ("principal set P --no-certificate-names", "2 certificate names"),
     ("principal set P --certificate-name DNS:a", "1 certificate name"),
     ("principal rotate P", "1 token"),
+    ("import L rows.csv --on-conflict overwrite", "2 records"),
 ]
 
 
 @pytest.fixture
-def house(ctl, fake):
-    """A list with three owned records and two dials, and a principal with two tokens."""
+def house(ctl, fake, tmp_path, monkeypatch):
+    """A list with three owned records and two dials, and a principal with two tokens.
+
+    And a file that takes two of the records, and gives one to its owner.
+    """
+    monkeypatch.chdir(tmp_path)
+    names = "i3_identity,i3_campaignownerid,i3_campaignownerexpiration"
+    tmp_path.joinpath("rows.csv").write_text(f"{names}\nr00000,C2,\nr00001,C2,\nr00002,C1,\n")
     ctl("list", "create", "L")
     own(fake, "L", 3)
     fake.reserved_count, fake.shortened_count = 2, 4
@@ -101,6 +109,8 @@ def test_what_ends_something_needs_yes_where_nobody_can_be_asked(
         "principal set P --certificate-name DNS:a --certificate-name DNS:b",
         "principal grant P --right configure",
         "wrapup delete Busy",
+        "import L rows.csv --on-conflict skip",
+        "import L rows.csv --on-conflict overwrite --dry-run",
     ],
 )
 def test_what_ends_nothing_does_not_ask(ctl, house, monkeypatch, words):

@@ -18,9 +18,9 @@ def test_owners_are_shown_with_counts_expirations_and_totals(ctl, fake):
     fake.reserved_count = 3
     _, out, _ = ctl("owners", "L")
     assert table_of(out)[1:] == [
-        ["C1", "Campaign C1", "1,234", "0", "never"],
-        ["C2", "Campaign C2", "2", "0", "2027-01-17 08:00:00 (in 2d)"],
-        ["reserver", "R", "0", "3"],
+        ["C1", "Campaign C1", "1,234", "0", *"0000", "never"],
+        ["C2", "Campaign C2", "2", "0", *"0000", "2027-01-17 08:00:00 (in 2d)"],
+        ["reserver", "R", "0", "3", *"0000"],
         ["total", "1,236", "3"],
     ]
     answer = json.loads(ctl("owners", "L", "-o", "json")[1])
@@ -124,9 +124,65 @@ def test_releasing_nothing_does_not_ask(ctl, monkeypatch):
         [],
         ["--all", "--campaign", "C1"],
         ["--all", "--record", "r"],
-        ["--record", "r", "--include-reservations"],
+        ["--record", "r", "--campaign", "C1", "--campaign", "C2"],
+        ["--record", "r", "--record-file", "f"],
+        ["--all", "--all-lists"],
     ],
 )
 def test_release_needs_exactly_one_choice_of_what(ctl, fake, options):
     assert ctl("release", "L", *options, "--yes")[0] == Exit.USAGE
     assert not fake.requests
+
+
+def test_a_file_of_records_is_released_in_calls_of_a_batch(ctl, fake, tmp_path, monkeypatch):
+    monkeypatch.setattr("ownerd.limits.BATCH_RECORDS", 3)
+    ctl("list", "create", "L")
+    own(fake, "L", 10)
+    path = tmp_path / "ids.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + b"\r\n".join(str(i).encode() for i in range(8)) + b"\n\n")
+    code, out, _ = ctl("release", "L", "--record-file", path, "--yes", "-o", "json")
+    assert code == 0 and json.loads(out)["not_released"] == []
+    sent = [list(r.record_ids) for r in fake.requests if isinstance(r, pb.ReleaseRecordsRequest)]
+    assert sent == [["0", "1", "2"], ["3", "4", "5"], ["6", "7"]]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"1\n 2\n", "line 2: blanks"),
+        (b"1\n\xff\n", "line 2: not UTF-8"),
+        (b"\n\n", "no record ids"),
+        (b"1\n" + b"x" * 129, "line 2: 129 bytes"),
+    ],
+)
+def test_a_file_is_checked_whole_before_anything_is_released(ctl, fake, tmp_path, content, said):
+    path = tmp_path / "ids.txt"
+    path.write_bytes(content)
+    code, _, err = ctl("release", "L", "--record-file", path, "--yes")
+    assert code == Exit.INPUT_FILE and said in err
+    assert not fake.requests
+
+
+def test_repeated_records_are_all_sent_whatever_their_number(ctl, fake):
+    ctl("list", "create", "L")
+    own(fake, "L", 600)
+    options = [x for i in range(600) for x in ("--record", str(i))]
+    assert ctl("release", "L", *options, "--campaign", "C1", "--yes")[0] == 0
+    sent = fake.last(pb.ReleaseRecordsRequest)
+    assert list(sent.record_ids) == [str(i) for i in range(600)]
+    assert sent.only_if_campaign_id == "C1"
+    assert ctl("release", "L", "--record", "7", "--yes")[0] == 0
+    assert list(fake.last(pb.ReleaseRecordsRequest).record_ids) == ["7"]
+
+
+def test_top_shows_each_list_once_where_nobody_looks_on(ctl, fake):
+    ctl("list", "create", "L")
+    own(fake, "L", 3, "C1")
+    code, out, _ = ctl("top", "-o", "json")
+    (row,) = json.loads(out)["campaigns"]
+    assert code == 0
+    assert (row["list_id"], row["campaign_id"], row["owned_count"]) == ("L", "C1", 3)
+    assert row["claims_per_s"] is None
+    assert (
+        len(ctl("top", "L", "--looks", 2, "--interval", "1s", "-o", "jsonl")[1].splitlines()) == 2
+    )

@@ -11,6 +11,7 @@ import sys
 import pytest
 from terminal import answer_with
 
+from ownerd.client import Client, OwnershipRow
 from ownerd.ctl import cli
 from ownerd.ctl.terminal.exits import Exit
 from ownerd.v1 import dial_pb2
@@ -41,6 +42,13 @@ def ask(ctl):
         return json.loads(out)
 
     return run
+
+
+@pytest.fixture
+def client(any_server):
+    """The Python client of the server."""
+    with Client(any_server.dial_address, admin_target=any_server.admin_address) as found:
+        yield found
 
 
 @pytest.fixture
@@ -138,11 +146,11 @@ def test_a_campaigns_name_is_shown_with_what_it_owns(ask, own, unique):
 
 
 def test_a_wrap_up_code_of_ones_own_takes_the_flags_of_its_category(ask, own, ctl, unique):
-    assert len([c for c in ask("wrapup", "ls")["codes"] if c["code"] == c["category"]]) == 23
+    assert len([c for c in ask("wrapup", "ls")["codes"] if c["code"] == c["category"]]) == 24
     saved = ask("wrapup", "set", unique, "--category", "No Lines")
     assert saved["counts_as_attempt"] is False and saved["success"] is False
     own(unique + "-a", 1, code=unique)
-    assert ask("owners", unique)["owners"] == []
+    assert ask("owners", unique)["total_owned_count"] == 0
     assert ask("wrapup", "set", unique, "--category", "Success")["success"] is True
     assert ask("wrapup", "delete", unique)["code"] == unique
     assert ctl("wrapup", "delete", unique)[0] == Exit.NOT_FOUND
@@ -194,12 +202,63 @@ def test_what_is_imported_comes_back_the_same(ask, ctl, unique, tmp_path):
         "overwritten_count": 0,
         "skipped_count": 0,
         "expired_count": 1,
+        "rejected_count": 0,
         "unowned_count": 1,
+        "renamed_campaign_count": 1,
     }
-    _, out, _ = ctl("export", unique)
+    chosen = ("--columns", HEADER.strip())
+    _, out, _ = ctl("export", unique, *chosen)
     assert out == HEADER + text.getvalue()
-    _, out, _ = ctl("export", unique, "--campaign", unique + "B")
+    _, out, _ = ctl("export", unique, *chosen, "--campaign", unique + "B")
     assert out == HEADER + f"2,{unique}B,{unique}B,\n"
+
+
+def test_a_name_that_is_not_there_is_answered_with_one_like_it(ctl, own, unique, tmp_path):
+    own(f"{unique}-spring", 1)
+    path = tmp_path / "rows.csv"
+    path.write_text(HEADER + "1,A,,\n")
+    wrong = f"{unique}x"
+    for arguments in (("owners", wrong), ("export", wrong), ("import", wrong, path)):
+        code, out, err = ctl(*arguments)
+        assert (code, out) == (Exit.NOT_FOUND, "")
+        assert "there is no contact list" in err and wrong in err
+        assert f'did you mean "{unique}"?' in err
+    campaigns = ("--campaign", f"{unique}-spring", "--campaign", f"{unique}-sprng")
+    code, _, err = ctl("release", unique, *campaigns, "--yes")
+    assert code == Exit.NOT_FOUND
+    assert f"{unique}-sprng" in err
+    assert f'did you mean "{unique}-spring"?' in err
+
+
+def test_whatever_the_server_takes_as_an_id_comes_back_the_same(ctl, unique, client, tmp_path):
+    texts = [
+        " 42 ",
+        "NULL",
+        "1E+5",
+        '="7"',
+        'a"b',
+        "\r",
+        "a\nb",
+        "\x00",
+        "\x1a",
+        "(1 row)",
+        "007",
+        "é\ufeff",
+    ]
+    rows = [OwnershipRow(text, f"{unique}{text}", text * 2) for text in texts]
+    client.create_list(unique)
+    client.create_list(f"{unique}-2")
+    client.import_ownership(unique, rows)
+    path = tmp_path / "all.csv"
+    assert ctl("export", unique, path)[0] == ctl("import", f"{unique}-2", path)[0] == 0
+    before, after = (
+        {
+            (row.record_id, row.campaign_id, row.campaign_name)
+            for row in client.export_ownership(each)
+        }
+        for each in (unique, f"{unique}-2")
+    )
+    assert before == after == {(r.record_id, r.campaign_id, r.campaign_name) for r in rows}
 
 
 def test_an_import_fails_skips_or_overwrites_what_another_holds(ask, own, ctl, unique, tmp_path):
@@ -209,10 +268,13 @@ def test_an_import_fails_skips_or_overwrites_what_another_holds(ask, own, ctl, u
     path.write_text(HEADER + f"1,{other},,\n2,{other},,\n")
     code, _, err = ctl("import", unique, path)
     assert code == Exit.FAILED_PRECONDITION and holder in err
+    assert f"row 1 is line 2 of {path}" in err
     assert ask("owners", unique)["total_owned_count"] == 1
     assert ask("import", unique, path, "--on-conflict", "skip")["skipped_count"] == 1
     assert ask("record", "show", unique, 1)["campaign_id"] == holder
-    assert ask("import", unique, path, "--on-conflict", "overwrite")["overwritten_count"] == 1
+    assert (
+        ask("import", unique, path, "--on-conflict", "overwrite", "--yes")["overwritten_count"] == 1
+    )
     assert ask("record", "show", unique, 1)["campaign_id"] == other
 
 

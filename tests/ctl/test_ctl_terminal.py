@@ -105,6 +105,7 @@ FORMULAS = ("=1+1", "+1", "-1", "@x", "\t=1", "\r=1", "\uff1d1")
 def test_a_file_for_spreadsheets_has_no_formula_and_can_be_read_back(fake, tmp_path, text):
     fake.lists["L"] = pb.ContactList(list_id="L")
     row = pb.OwnershipRow(record_id=text, campaign_id="C", campaign_name=text)
+    row.acquire_time.seconds = 1
     fake.rows["L"][text] = row
     path = tmp_path / "rows.csv"
     assert run(fake, "export", "L", str(path), "--spreadsheet-safe")[0] == 0
@@ -209,3 +210,11 @@ def test_a_narrow_terminal_is_no_trap(fake, columns, words):
     environment = {"COLUMNS": str(columns), "TERM": "dumb"}
     assert run(fake, *words, environment=environment)[0] == 0
     assert at_terminal(fake, *words, environment=environment)[0] == 0
+
+
+def test_no_bar_stands_between_rows_that_a_terminal_shows(fake, ctl):
+    ctl("list", "create", "L")
+    own(fake, "L", 3)
+    code, got = at_terminal(fake, "export", "L", environment={"TERM": "xterm"})
+    assert code == 0 and "\r\nr00002,C1," in got
+    assert "Exporting" not in got and "\x1b" not in got

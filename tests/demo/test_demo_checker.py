@@ -6,6 +6,7 @@ Times in the doctored logs are milliseconds of the host's clock; a request takes
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from ownerd.demo.checker import check, check_directory
 from ownerd.demo.logbook import (
@@ -13,6 +14,7 @@ from ownerd.demo.logbook import (
     Claimed,
     Dialed,
     Entry,
+    GaveBack,
     Logbook,
     PolicySet,
     ReleaseMade,
@@ -100,16 +102,6 @@ def test_r15_a_release_of_reservations_ends_a_dial_in_progress() -> None:
     assert verdict_on(a, attempt(110), release(100, "a", reservations=True)).exclusive
 
 
-def test_r5_an_owners_dial_without_reservation_ends_with_a_release() -> None:
-    a = [*attempt(0), claim(50), dial(53, 500)]
-    assert verdict_on(a, attempt(110), release(100, "a")).exclusive
-
-
-def test_r5_an_owners_dial_without_reservation_ends_with_a_shortened_duration() -> None:
-    a = [*attempt(0), claim(50), dial(53, 5_000)]
-    assert verdict_on(a, attempt(1_200), policy(100, 1_000)).exclusive
-
-
 def test_r12_a_grant_after_the_shortened_duration_is_clean() -> None:
     assert verdict_on(attempt(0), attempt(2_005), policy(1_000, 1_000)).exclusive
 
@@ -184,6 +176,51 @@ def test_r15_the_release_of_another_campaign_excuses_nothing() -> None:
 def test_r15_a_release_of_ownership_leaves_a_dial_in_progress_protected() -> None:
     verdict = verdict_on([claim(0), dial(3, 500)], attempt(110), release(100, "a"))
     assert Fault.DIALED_TWICE in faults(verdict)
+
+
+def test_r5_a_release_leaves_the_owners_dial_in_progress_protected() -> None:
+    a = [*attempt(0), claim(50), dial(53, 500)]
+    assert Fault.DIALED_TWICE in faults(verdict_on(a, attempt(110), release(100, "a")))
+
+
+def test_r5_a_shortened_duration_leaves_it_protected_too() -> None:
+    a = [*attempt(0), claim(50), dial(53, 5_000)]
+    assert Fault.DIALED_TWICE in faults(verdict_on(a, attempt(1_200), policy(100, 1_000)))
+
+
+def test_r24_a_report_that_comes_again_excuses_nothing() -> None:
+    again = replace(report(100, "RESERVATION_CLEARED"), again=True)
+    a = [*attempt(0, "RESERVATION_CLEARED"), claim(50), dial(53, 500), again]
+    assert Fault.DIALED_TWICE in faults(verdict_on(a, attempt(110)))
+
+
+def of(dialer_id: str, *entries: Entry) -> list[Entry]:
+    """The entries as those of one dialer of a campaign."""
+    return [replace(entry, dialer_id=dialer_id) for entry in entries]
+
+
+def test_r22_two_dialers_of_a_campaign_that_dial_at_once_are_caught() -> None:
+    a = [*of("one", claim(0), dial(3, 50)), *of("two", claim(10), dial(13, 40))]
+    assert faults(verdict_on(a, [])) == {Fault.RESERVED_TWICE}
+
+
+def test_r22_one_after_the_other_is_clean() -> None:
+    one = of("one", claim(0), dial(3, 13), report(15, "RESERVATION_CLEARED"))
+    two = of("two", claim(5, "DENIED", "a"), claim(30), dial(33, 40))
+    assert verdict_on([*one, *two], []).exclusive
+
+
+def test_r23_what_is_given_back_may_be_dialed_by_the_other_one() -> None:
+    one = of("one", claim(0))
+    two = of("two", claim(30), dial(33, 40))
+    given = GaveBack(20 * MS, 22 * MS, "one")
+    assert verdict_on([*one, given, *two], []).exclusive
+    assert faults(verdict_on([*one, *two], [])) == {Fault.RESERVED_TWICE}
+
+
+def test_r22_a_grant_of_another_dialer_allows_no_dial() -> None:
+    a = [*of("one", claim(0)), *of("two", dial(3, 13))]
+    assert faults(verdict_on(a, [])) == {Fault.DIALED_UNASKED}
 
 
 def test_r12_a_grant_before_the_shortened_duration_is_over_is_caught() -> None:

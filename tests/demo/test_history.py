@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 from load import said
-from model import Model, Record
+from model import START_NS, Model, Record, Report
 from subject import MS, SECOND, Answer, Holder, Policy
 
 from ownerd.demo.checker import check, overlaps
@@ -17,6 +17,7 @@ from ownerd.demo.logbook import (
     Claimed,
     Dialed,
     Entry,
+    GaveBack,
     Looked,
     PolicySet,
     ReleaseMade,
@@ -49,6 +50,10 @@ class Asked(NamedTuple):
     ask_ns: int
     code: str = ""
     duration_ns: int = 0
+    dialer_id: str = ""
+    reservation_id: int = 0
+    ended_ns: int | None = None
+    again: bool = False
 
 
 class Simulation:
@@ -63,7 +68,8 @@ class Simulation:
         self.steered = steered
         self.logs: dict[str, list[Entry]] = {campaign_id: [] for campaign_id in CLIENTS}
         self.admin: list[Entry] = [POLICY]
-        self.dialing: dict[int, tuple[str, int]] = {}
+        self.dialing: dict[int, tuple[str, int, int]] = {}
+        self.to_repeat: dict[int, Asked] = {}
         server.create_list("list", Policy(True, SECOND, None, SECOND))
         for campaign in CLIENTS:
             server.upsert_campaign(campaign, "")
@@ -79,10 +85,12 @@ class Simulation:
             revision = self.server.revision()
             for client, answer in zip(arrived, answers, strict=True):
                 entry = msgspec.structs.replace(answer, revision=revision)
+                if isinstance(entry, Claimed | Reported | GaveBack):
+                    entry = msgspec.structs.replace(entry, dialer_id=f"client {client}")
                 is_admin = isinstance(entry, PolicySet | ReleaseMade)
                 (self.admin if is_admin else self.logs[CLIENTS[client]]).append(entry)
                 if isinstance(entry, Claimed) and entry.decision == "GRANTED":
-                    self.dialing[client] = entry.record_id, entry.answer_ns
+                    self.dialing[client] = entry.record_id, entry.answer_ns, entry.reservation_id
                 sending[client] = self._next(entry.answer_ns, client)
             self.server.committed()
         return self
@@ -96,16 +104,25 @@ class Simulation:
         campaign = CLIENTS[client]
         if client in self.dialing and self.random.random() < 0.7:
             code = "Busy" if self.random.random() < 0.6 else "No Lines"
-            record_id, begin_ns = self.dialing.pop(client)
-            self.logs[campaign].append(Dialed(record_id, begin_ns, ask_ns))
-            return Asked("attempt", campaign, record_id, ask_ns, code)
+            record_id, begin_ns, number = self.dialing.pop(client)
+            self.logs[campaign].append(Dialed(record_id, begin_ns, ask_ns, f"client {client}"))
+            ended_ns = START_NS + ask_ns if self.random.random() < 0.5 else None
+            about = campaign, record_id, ask_ns, code, 0, f"client {client}"
+            asked = Asked("attempt", *about, number, ended_ns)
+            if ended_ns is not None:
+                self.to_repeat[client] = asked
+            return asked
+        if client in self.to_repeat and self.random.random() < 0.1:
+            asked = self.to_repeat.pop(client)
+            return asked._replace(ask_ns=ask_ns, again=True)
         if self.steered and client == 0 and self.random.random() < 0.1:
             duration_ns = self.random.choice(DURATIONS)
             kind = self.random.choice(("duration", "release one"))
             return Asked(kind, self.random.choice(CLIENTS), "", ask_ns, "", duration_ns)
-        kind = self.random.choices(("claim", "holder", "release", "stop"), (80, 10, 1, 1))[0]
-        record_id = "" if kind in ("release", "stop") else self.random.choice(RECORDS)
-        return Asked(kind, campaign, record_id, ask_ns)
+        kinds = ("claim", "holder", "release", "stop", "give back")
+        kind = self.random.choices(kinds, (80, 10, 1, 1, 2))[0]
+        record_id = self.random.choice(RECORDS) if kind in ("claim", "holder") else ""
+        return Asked(kind, campaign, record_id, ask_ns, dialer_id=f"client {client}")
 
     def _decide(self, asked: Asked, tick_ns: int) -> Any:
         """Return what the client will have seen, but for the revision."""
@@ -113,13 +130,27 @@ class Simulation:
         times = asked.ask_ns, tick_ns + self.random.randrange(1, 10 * MS)
         match asked.kind:
             case "claim":
-                what, holder, _ = server.claim("list", record_id, campaign_id)
-                return Claimed(record_id, *times, what, **_shown(holder))
+                answer = server.claim("list", record_id, campaign_id, asked.dialer_id)
+                number, shown = answer.reservation_id, _shown(answer.holder)
+                return Claimed(record_id, *times, answer.what, reservation_id=number, **shown)
+            case "give back":
+                server.give_back(campaign_id, asked.dialer_id, "list")
+                return GaveBack(*times, asked.dialer_id)
             case "attempt":
-                what, holder, _ = server.attempt("list", record_id, campaign_id, asked.code)
-                outcome, valid = what.removeprefix("OWNERSHIP_"), asked.code == "Busy"
-                shown = _shown(holder)
-                return Reported(record_id, *times, asked.code, outcome, valid=valid, **shown)
+                told = asked.dialer_id, asked.ended_ns, asked.reservation_id
+                answer = server.attempt("list", record_id, campaign_id, asked.code, *told)
+                # One with a time may have been overtaken by a later one of another dialer.
+                valid = None if asked.ended_ns is not None else asked.code == "Busy"
+                return Reported(
+                    record_id,
+                    *times,
+                    asked.code,
+                    answer.what.removeprefix("OWNERSHIP_"),
+                    valid=valid,
+                    reservation_id=asked.reservation_id,
+                    again=asked.again,
+                    **_shown(answer.holder),
+                )
             case "holder":
                 return Looked(record_id, *times, **_shown(server.holder("list", record_id)))
             case "duration":
@@ -140,20 +171,35 @@ def _shown(holder: Holder | None) -> dict[str, str]:
 class GrantsTwice(Server):
     """Now and then a claim does not look whether the record is reserved."""
 
-    def claim(self, list_id: str, record_id: str, campaign_id: str) -> Answer:
+    def claim(self, list_id: str, record_id: str, *claim: Any) -> Answer:
         if self.revision_count % 7 == 0:
             self.lists[list_id].records.pop(record_id, None)
-        return super().claim(list_id, record_id, campaign_id)
+        return super().claim(list_id, record_id, *claim)
+
+
+class TellsNoDialersApart(Server):
+    """What one dialer of a campaign has reserved, each of them may dial."""
+
+    def _denied_to(self, record: Record | None, campaign_id: str, dialer_id: str) -> bool:
+        return record is not None and record.campaign_id != campaign_id
+
+
+class TakesRepeatsForNew(Server):
+    """A report that comes again ends the dial that goes on, and owns again."""
+
+    def _attempt(self, list_id: str, record_id: str, report: Report) -> Answer:
+        report.attempt_time_ns, report.reservation_id = None, 0
+        return super()._attempt(list_id, record_id, report)
 
 
 class ForgetsOwnersOfOthers(Server):
     """An attempt does not look whether another campaign holds the record."""
 
-    def attempt(self, list_id: str, record_id: str, campaign_id: str, code: str) -> Answer:
+    def attempt(self, list_id: str, record_id: str, campaign_id: str, *told: Any) -> Answer:
         holder = self.holder(list_id, record_id)
         if holder is not None and holder.campaign_id != campaign_id:
             self.lists[list_id].records.pop(record_id)
-        return super().attempt(list_id, record_id, campaign_id, code)
+        return super().attempt(list_id, record_id, campaign_id, *told)
 
 
 class EndsEarly(Server):
@@ -279,6 +325,9 @@ def test_r1_a_server_that_sometimes_forgets_a_hold_is_always_caught() -> None:
         (RepeatsRevisions, order_violations),
         (ReleasesLater, replay_violations),
         (KeepsStoppedReservations, replay_violations),
+        (TellsNoDialersApart, overlaps),
+        (TellsNoDialersApart, replay_violations),
+        (TakesRepeatsForNew, replay_violations),
     ],
 )
 def test_a_wrong_server_is_caught(server: type[Server], check: Check) -> None:

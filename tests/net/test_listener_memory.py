@@ -125,13 +125,13 @@ def test_one_principal_leaves_room_for_the_others(tmp_path: Path, connections: i
         held = listener.stats()["held_bytes"]
         assert 150_000 < held < 250_000
         with listener.client() as client:
-            assert client.call(BATCH, batch(1_000), authorization=good).code == 0
-            assert client.call(BATCH, batch(1_000), authorization=noisy).code == RESOURCE_EXHAUSTED
+            assert client.call(BATCH, batch(250), authorization=good).code == 0
+            assert client.call(BATCH, batch(250), authorization=noisy).code == RESOURCE_EXHAUSTED
         for client in clients:
             client.socket.close()
         listener.wait_empty()
         with listener.client() as client:
-            assert client.call(BATCH, batch(1_000), authorization=noisy).code == 0
+            assert client.call(BATCH, batch(250), authorization=noisy).code == 0
 
 
 def test_a_principal_that_is_gone_and_back_has_one_share(tmp_path: Path) -> None:

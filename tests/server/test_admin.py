@@ -1,5 +1,6 @@
 """AdminService over gRPC: paging, etags, masks, dry runs, status: what no rule says."""
 
+import json
 import time
 from typing import Any
 
@@ -42,7 +43,7 @@ def _update(subject: GrpcSubject, list_id: str, policy: Any, *paths: str, etag: 
 def test_a_list_is_created_with_the_defaults(subject: GrpcSubject, unique: str) -> None:
     made = _create(subject, unique)
     assert made == _get(subject, unique)
-    assert policy_of(made.policy) == Policy(False, None, None, 5 * MINUTE)
+    assert policy_of(made.policy) == Policy(False, None, None, 15 * MINUTE)
     assert made.policy.no_expiration
     assert made.etag and made.create_time == made.update_time
     assert subject.claim(unique, "1", "A").what == "UNCONTROLLED"
@@ -50,7 +51,7 @@ def test_a_list_is_created_with_the_defaults(subject: GrpcSubject, unique: str) 
 
 def test_a_duration_alone_means_that_ownership_expires(subject: GrpcSubject, unique: str) -> None:
     made = _create(subject, unique, enabled=True, duration=duration(DAY))
-    assert policy_of(made.policy) == Policy(True, DAY, None, 5 * MINUTE)
+    assert policy_of(made.policy) == Policy(True, DAY, None, 15 * MINUTE)
 
 
 def test_r14_days_and_hours_come_back_as_they_were_set(subject: GrpcSubject, unique: str) -> None:
@@ -82,10 +83,10 @@ def test_a_masked_field_that_is_absent_goes_back_to_its_default(
     subject.create_list(unique, Policy(True, DAY, HOUR, MINUTE))
     empty = admin_pb2.OwnershipPolicy()
     assert _update(subject, unique, empty, "renewal_window").renewal_window_ns is None
-    assert _update(subject, unique, empty, "reservation_ttl").reservation_ttl_ns == 5 * MINUTE
+    assert _update(subject, unique, empty, "reservation_ttl").reservation_ttl_ns == 15 * MINUTE
     assert _update(subject, unique, empty, "expiration").duration_ns is None
     assert _update(subject, unique, {"enabled": True, "duration": duration(DAY)}, "*") == Policy(
-        True, DAY, None, 5 * MINUTE
+        True, DAY, None, 15 * MINUTE
     )
 
 
@@ -237,6 +238,50 @@ def test_a_dry_run_counts_and_changes_nothing(subject: GrpcSubject, unique: str)
     count, revision = _release(subject, list_id=unique, campaign_ids=["A", "A"])
     assert (count, subject.owners(unique)[0].owned_count) == (20, 10)
     assert revision > before[0]
+
+
+def _transfer(subject: GrpcSubject, **fields: Any) -> admin_pb2.TransferOwnershipResponse:
+    return call(subject.admin.TransferOwnership, admin_pb2.TransferOwnershipRequest(**fields))
+
+
+def test_r27_a_transfer_counts_and_says_who_why_and_between_whom(
+    subject: GrpcSubject, unique: str
+) -> None:
+    giver, receiver = f"{unique}-old", f"{unique}-new"
+    subject.create_list(unique, Policy(True, None))
+    subject.import_rows(unique, [Row(str(number), giver) for number in range(3)])
+    subject.import_rows(unique, [Row("other", "A")])
+    between = {"from_campaign_id": giver, "to_campaign_id": receiver}
+    before = (subject.revision(), subject.owners(unique), _audit(subject, unique))
+    dry = _transfer(subject, list_id=unique, dry_run=True, **between)
+    assert (dry.transferred_count, dry.revision) == (3, before[0])
+    assert (subject.revision(), subject.owners(unique), _audit(subject, unique)) == before
+    made = _transfer(subject, list_id=unique, reason="rerun", **between)
+    assert made.transferred_count == 3 and made.revision > before[0]
+    counts = {owner.campaign_id: owner.owned_count for owner in subject.owners(unique)}
+    assert counts == {receiver: 3, "A": 1}
+    entry = _audit(subject, unique)[0]
+    assert (entry.action, entry.reason) == ("TransferOwnership", "rerun")
+    assert set(entry.campaign_ids) == {giver, receiver}
+    detail = json.loads(entry.detail)
+    assert (detail["from_campaign_id"], detail["to_campaign_id"]) == (giver, receiver)
+    assert _transfer(subject, list_id=unique, **between).transferred_count == 0
+
+
+def test_r27_a_transfer_reaches_every_list_if_told_to(subject: GrpcSubject, unique: str) -> None:
+    giver, receiver = f"{unique}-old", f"{unique}-new"
+    names = [f"{unique}-1", f"{unique}-2", f"{unique}-3"]
+    for name in names:
+        subject.create_list(name, Policy(True, None))
+        subject.import_rows(name, [Row("1", giver), Row("2", giver)])
+    between = {"from_campaign_id": giver, "to_campaign_id": receiver}
+    assert _transfer(subject, all_lists=True, dry_run=True, **between).transferred_count == 6
+    assert _transfer(subject, all_lists=True, **between).transferred_count == 6
+    for name in names:
+        assert [owner.campaign_id for owner in subject.owners(name)] == [receiver]
+    with pytest.raises(Refusal) as refusal:
+        _transfer(subject, all_lists=True, list_id=names[0], **between)
+    assert refusal.value.code == "INVALID_ARGUMENT" and "exactly one" in refusal.value.message
 
 
 def _audit(subject: GrpcSubject, list_id: str) -> list[admin_pb2.AuditEntry]:

@@ -26,6 +26,7 @@ REQUESTS: dict[int, type[Any]] = {
     native.REPORT_ATTEMPT: dial_pb2.ReportAttemptRequest,
     native.REPORT_ATTEMPT_BATCH: dial_pb2.ReportAttemptBatchRequest,
     native.GET_HOLDER: dial_pb2.GetHolderRequest,
+    native.GIVE_BACK: dial_pb2.GiveBackRequest,
 }
 TRUNCATED = [
     b"\x0a",
@@ -59,6 +60,16 @@ kinds = st.sampled_from(sorted(REQUESTS))
 texts = st.sampled_from(["off", "1", "A", "Busy", "", "é", "x" * 129]) | st.text(max_size=5)
 
 
+numbers = st.sampled_from((0, 1, 2**63, 2**64 - 1))
+seconds = st.sampled_from((0, 1, -1, 86_400, 86_401, 1_800_000_000, 2**62, -(2**63)))
+nanos = st.sampled_from((0, 1, -1, 999_999_999, 10**9))
+
+
+def fill(time: Any, draw: st.DrawFn) -> None:
+    """Set a Timestamp or a Duration, right or wrong."""
+    time.seconds, time.nanos = draw(seconds), draw(nanos)
+
+
 @st.composite
 def messages(draw: st.DrawFn) -> tuple[int, Message]:
     """A request of any kind, mostly on the list that is switched off."""
@@ -71,7 +82,17 @@ def messages(draw: st.DrawFn) -> tuple[int, Message]:
             request.record_ids.extend(draw(st.lists(texts, max_size=4)))
         elif field.name == "attempts":
             for record_id in draw(st.lists(texts, max_size=4)):
-                request.attempts.add(record_id=record_id, wrap_up_code=draw(texts))
+                attempt = request.attempts.add(record_id=record_id, wrap_up_code=draw(texts))
+                attempt.reservation_id = draw(numbers)
+                if draw(st.booleans()):
+                    fill(attempt.attempt_time, draw)
+        elif field.message_type is not None:
+            if draw(st.booleans()):
+                fill(getattr(request, field.name), draw)
+        elif field.name == "reservation_id":
+            request.reservation_id = draw(numbers)
+        elif field.name == "return_reservation_ids":
+            request.return_reservation_ids = draw(st.booleans())
         else:
             setattr(request, field.name, draw(texts))
     return kind, request
@@ -117,7 +138,10 @@ def _answered(subject: EngineSubject, kind: int, body: bytes) -> tuple[int, byte
 
 
 def _check(subject: EngineSubject, kind: int, body: bytes) -> None:
-    """What protobuf cannot read is INVALID_ARGUMENT; what it can is answered as it reads it."""
+    """What protobuf cannot read is INVALID_ARGUMENT; what it can is answered as it reads it.
+
+    Nothing changes, but that a GiveBack is a commit of its own.
+    """
     before = subject.revision()
     found = _answered(subject, kind, body)
     try:
@@ -125,7 +149,11 @@ def _check(subject: EngineSubject, kind: int, body: bytes) -> None:
     except DecodeError:
         assert found[0] == 3, f"protobuf refuses what was taken: {body!r}"
     else:
-        assert found == _answered(subject, kind, plain)
+        again = _answered(subject, kind, plain)
+        if kind == native.GIVE_BACK:
+            assert found[0] == again[0] and (found[0] == 0 or found == again)
+            return
+        assert found == again
     assert subject.revision() == before
 
 

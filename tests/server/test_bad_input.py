@@ -51,32 +51,40 @@ def _dial_cases() -> Iterator[Bad]:
             list_id=LIST, campaign_id="A", attempts=attempts
         )
         yield Bad("ReportAttemptBatch", report, INVALID, ("attempts", f"{count}"[:2]))
-    for bad in _bad_strings(128):
-        batch = dial_pb2.ClaimBatchRequest(
-            list_id=LIST, campaign_id="A", record_ids=["new-1", "new-2", bad, "new-3"]
-        )
-        yield Bad("ClaimBatch", batch, INVALID, ("record_ids[2]",))
-        attempts = [
-            attempt(record_id=name, wrap_up_code="Busy") for name in ("new-1", bad, "new-2")
-        ]
-        report = dial_pb2.ReportAttemptBatchRequest(
-            list_id=LIST, campaign_id="A", attempts=attempts
-        )
-        yield Bad("ReportAttemptBatch", report, INVALID, ("attempts[1].record_id",))
-    for bad in [*_bad_strings(64), "Nonsense", "busy"]:
-        attempts = [
-            attempt(record_id=f"new-{number}", wrap_up_code=code)
-            for number, code in enumerate(("Busy", "Success", bad))
-        ]
-        report = dial_pb2.ReportAttemptBatchRequest(
-            list_id=LIST, campaign_id="A", attempts=attempts
-        )
-        yield Bad("ReportAttemptBatch", report, INVALID, ("attempts[2].wrap_up_code",))
+    for bad in [*_bad_strings(64), "Nonsense", "Bu sy"]:
         single = dial_pb2.ReportAttemptRequest(
             list_id=LIST, record_id="new", campaign_id="A", wrap_up_code=bad
         )
-        names = ("wrap_up_code", bad) if bad in ("Nonsense", "busy") else ("wrap_up_code",)
+        names = ("wrap_up_code", bad) if bad in ("Nonsense", "Bu sy") else ("wrap_up_code",)
         yield Bad("ReportAttempt", single, INVALID, names)
+    yield from _dial_time_cases()
+
+
+def _dial_time_cases() -> Iterator[Bad]:
+    """R22, R24: a TTL outside 1 second to 24 hours, and times that none can have ended at."""
+    for seconds, nanos in ((0, 0), (0, 999_999_999), (-1, 0), (86_400, 1), (86_401, 0), (1, -1)):
+        ttl = Duration(seconds=seconds, nanos=nanos)
+        claim = dial_pb2.ClaimRequest(
+            list_id=LIST, record_id="new", campaign_id="A", reservation_ttl=ttl
+        )
+        yield Bad("Claim", claim, INVALID, ("reservation_ttl", str(seconds)))
+        batch = dial_pb2.ClaimBatchRequest(
+            list_id=LIST, campaign_id="A", record_ids=["new"], reservation_ttl=ttl
+        )
+        yield Bad("ClaimBatch", batch, INVALID, ("reservation_ttl", str(seconds)))
+    for seconds, nanos, says in (
+        (4_000_000_000, 0, "ahead"),
+        (253_402_300_799, 999_999_999, "ahead"),
+        (253_402_300_800, 0, "valid"),
+        (-62_135_596_801, 0, "valid"),
+        (1, -1, "valid"),
+        (1, 10**9, "valid"),
+    ):
+        report = dial_pb2.ReportAttemptRequest(
+            list_id=LIST, record_id="new", campaign_id="A", wrap_up_code="Busy"
+        )
+        report.attempt_time.seconds, report.attempt_time.nanos = seconds, nanos
+        yield Bad("ReportAttempt", report, INVALID, ("attempt_time", says))
 
 
 def _dial_string_cases() -> Iterator[Bad]:
@@ -90,12 +98,18 @@ def _dial_string_cases() -> Iterator[Bad]:
             list_id=LIST, campaign_id="A", attempts=[{"record_id": "new", "wrap_up_code": "Busy"}]
         ),
         "GetHolder": dial_pb2.GetHolderRequest(list_id=LIST, record_id="new"),
+        "GiveBack": dial_pb2.GiveBackRequest(list_id=LIST, campaign_id="A", dialer_id="d"),
     }
+    limits = (("list_id", 128), ("record_id", 128), ("campaign_id", 80), ("dialer_id", 80))
+    may_be_empty = {(method, "dialer_id") for method in good} - {("GiveBack", "dialer_id")}
+    may_be_empty.add(("GiveBack", "list_id"))
     for method, request in good.items():
-        for field, limit_bytes in (("list_id", 128), ("record_id", 128), ("campaign_id", 80)):
+        for field, limit_bytes in limits:
             if field not in request.DESCRIPTOR.fields_by_name:
                 continue
             for bad in _bad_strings(limit_bytes):
+                if not bad and (method, field) in may_be_empty:
+                    continue
                 yield Bad(method, _with(request, field, bad), INVALID, (field,))
         yield Bad(method, _with(request, "list_id", "unknown"), MISSING, ("list_id", "unknown"))
 
@@ -160,7 +174,9 @@ def _list_cases() -> Iterator[Bad]:
     for method, request in requests:
         yield Bad(method, _with(request, "list_id", "unknown"), MISSING, ("list_id", "unknown"))
         for bad in _bad_strings(128):
-            yield Bad(method, _with(request, "list_id", bad), INVALID, ("list_id", "128"))
+            # A release that names no list may be meant for all of them.
+            says = "list_id", "all_lists" if method == "ReleaseOwnership" and not bad else "128"
+            yield Bad(method, _with(request, "list_id", bad), INVALID, says)
     for bad in _bad_strings(128):
         create = admin_pb2.CreateContactListRequest(list_id=bad)
         yield Bad("CreateContactList", create, INVALID, ("list_id", "128"))
@@ -170,6 +186,22 @@ def _list_cases() -> Iterator[Bad]:
     yield Bad("DeleteContactList", delete, "FAILED_PRECONDITION", ("force",))
     delete = admin_pb2.DeleteContactListRequest(list_id=OFF, etag="999999")
     yield Bad("DeleteContactList", delete, "ABORTED", ("etag", "999999"))
+
+
+def _transfer_cases() -> Iterator[Bad]:
+    transfer = admin_pb2.TransferOwnershipRequest
+    for dry_run in (False, True):
+        good = transfer(list_id=LIST, from_campaign_id="A", to_campaign_id="B", dry_run=dry_run)
+        yield Bad("TransferOwnership", _with(good, "all_lists", True), INVALID, ("all_lists",))
+        yield Bad("TransferOwnership", _with(good, "list_id", ""), INVALID, ("list_id",))
+        yield Bad("TransferOwnership", _with(good, "list_id", "unknown"), MISSING, ("unknown",))
+        same = _with(good, "to_campaign_id", "A")
+        yield Bad("TransferOwnership", same, INVALID, ("to_campaign_id",))
+        for field in ("from_campaign_id", "to_campaign_id"):
+            for bad in _bad_strings(80):
+                yield Bad("TransferOwnership", _with(good, field, bad), INVALID, (field,))
+        giver = _with(good, "from_campaign_id", "unknown")
+        yield Bad("TransferOwnership", giver, MISSING, ("campaign", "unknown"))
 
 
 def _release_cases() -> Iterator[Bad]:
@@ -287,6 +319,7 @@ ADMIN_CASES = [
     *_policy_cases(),
     *_list_cases(),
     *_release_cases(),
+    *_transfer_cases(),
     *_page_cases(),
     *_campaign_and_code_cases(),
     *_reason_cases(),

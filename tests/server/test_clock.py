@@ -40,7 +40,7 @@ def ahead(tmp_path: Path) -> Path:
     wrong = ManualClock(time.time_ns() + 3_650 * DAY_NS)
     with Engine(str(tmp_path / "store"), wrong, background=False) as engine:
         engine.create_list("list", POLICY)
-        engine.import_rows("list", [("1", "A", "", wrong.now_ns() + DAY_NS)], 1)
+        engine.import_rows("list", [("1", "A", "", wrong.now_ns() + DAY_NS, None)], 1)
     return tmp_path / "store"
 
 

@@ -37,6 +37,7 @@ EXAMPLES = [
         errors.ImportCutShort(4, 9, errors.Status(grpc.StatusCode.UNAVAILABLE, "", "DRAINING")),
         {"first_row_not_in_force": "4", "row_count": "9", "cause": "DRAINING"},
     ),
+    (errors.ImportTwoOwners("record", 3, 5), {"row": "3", "other_row": "5", "record_id": "record"}),
     (errors.Draining(), {}),
     (errors.SpoolFailed(), {}),
     (errors.SpoolFull("1MiB"), {}),

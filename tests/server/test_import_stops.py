@@ -135,7 +135,7 @@ def test_a_conflict_half_way_names_its_row(engine: Engine, tmp_path: Path) -> No
     class Dialed(Stopping):
         def import_rows(self, *arguments: Any, **options: Any) -> Any:
             if self._good_chunks == 1:
-                row = (str(2 * CHUNK + 7), "B", "", None)
+                row = (str(2 * CHUNK + 7), "B", "", None, None)
                 self._engine.import_rows("list", [row], 1)
             self._good_chunks -= 1
             return self._engine.import_rows(*arguments, **options)

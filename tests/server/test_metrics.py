@@ -89,6 +89,7 @@ def test_lengths_of_dial_calls_are_counted_by_method(server: ServerProcess) -> N
         "ReportAttempt": 0,
         "ReportAttemptBatch": 0,
         "GetHolder": 1,
+        "GiveBack": 0,
     }
     assert value(samples, "ownerd_queue_wait_seconds_count") == 5
     # The command that made the list is no group of dials.

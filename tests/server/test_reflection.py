@@ -70,8 +70,14 @@ def test_reflection_lists_both_services_health_and_itself(client: ReflectingClie
 
 
 def test_reflection_describes_every_dial_rpc(client: ReflectingClient) -> None:
-    expected = ["Claim", "ClaimBatch", "ReportAttempt", "ReportAttemptBatch", "GetHolder"]
-    assert client.methods(DIAL) == expected
+    assert client.methods(DIAL) == [
+        "Claim",
+        "ClaimBatch",
+        "ReportAttempt",
+        "ReportAttemptBatch",
+        "GetHolder",
+        "GiveBack",
+    ]
 
 
 def test_a_client_without_stubs_creates_claims_and_sees_the_owners(

@@ -62,24 +62,27 @@ def test_the_protos_name_the_right_of_each_row() -> None:
 
 def test_the_rows_that_decide_most_are_as_the_protos_say() -> None:
     named = {method: set(map(rights.name_of, rule.rights)) for method, rule in rows().items()}
-    for method in ("Claim", "ClaimBatch", "ReportAttempt", "ReportAttemptBatch"):
+    for method in ("Claim", "ClaimBatch", "ReportAttempt", "ReportAttemptBatch", "GiveBack"):
         assert named[method] == {"dial"}
-        assert DIAL_RULES[method][1:] == ("list_id", "campaign_id")
-    for method in ("ListOwners", "ReleaseOwnership", "ReleaseRecords"):
+        assert DIAL_RULES[method][1:3] == ("list_id", "campaign_id")
+    for method in ("ListOwners", "ReleaseOwnership", "ReleaseRecords", "TransferOwnership"):
         assert named[method] == {"ownership_control"}
     for method in (
         "UpdateOwnershipPolicy",
         "CreateContactList",
         "DeleteContactList",
         "UpsertCampaign",
+        "DeleteCampaign",
         "SignalCampaign",
         "UpsertWrapUpCode",
+        "GetStoreSettings",
+        "UpdateStoreSettings",
         "DeleteWrapUpCode",
         "ImportOwnership",
     ):
         assert named[method] == {"configure"}
     assert named["ListAuditEntries"] == {"view"}
-    assert ADMIN_RULES["ListAuditEntries"][1:] == (Scope.EVERY, Scope.EVERY)
+    assert ADMIN_RULES["ListAuditEntries"][1:3] == (Scope.EVERY, Scope.EVERY)
     assert {method for method in ADMIN_RULES if named[method] == {"admin"}} == {
         "CreatePrincipal",
         "GetPrincipal",
@@ -115,6 +118,9 @@ REQUESTS: dict[str, Build] = {
         attempts=[dial_pb2.ReportAttemptBatchRequest.Attempt(record_id="1", wrap_up_code="SIT")],
     ),
     "GetHolder": lambda lst, _: dial_pb2.GetHolderRequest(list_id=lst, record_id="1"),
+    "GiveBack": lambda lst, campaign: dial_pb2.GiveBackRequest(
+        list_id=lst, campaign_id=campaign, dialer_id="node"
+    ),
     "CreateContactList": lambda lst, _: admin_pb2.CreateContactListRequest(list_id=lst),
     "GetContactList": lambda lst, _: admin_pb2.GetContactListRequest(list_id=lst),
     "ListContactLists": lambda *_: admin_pb2.ListContactListsRequest(),
@@ -127,7 +133,12 @@ REQUESTS: dict[str, Build] = {
     "ReleaseOwnership": lambda lst, campaign: admin_pb2.ReleaseOwnershipRequest(
         list_id=lst, campaign_ids=[campaign], dry_run=True
     ),
-    "ReleaseRecords": lambda lst, _: admin_pb2.ReleaseRecordsRequest(list_id=lst, record_ids=["9"]),
+    "ReleaseRecords": lambda lst, campaign: admin_pb2.ReleaseRecordsRequest(
+        list_id=lst, record_ids=["9"], only_if_campaign_id=campaign
+    ),
+    "TransferOwnership": lambda lst, campaign: admin_pb2.TransferOwnershipRequest(
+        list_id=lst, from_campaign_id=campaign, to_campaign_id=f"{campaign}-again", dry_run=True
+    ),
     "ListOwnedRecords": lambda lst, campaign: admin_pb2.ListOwnedRecordsRequest(
         list_id=lst, campaign_ids=[campaign]
     ),
@@ -145,6 +156,10 @@ REQUESTS: dict[str, Build] = {
     ),
     "UpsertCampaign": lambda _, campaign: admin_pb2.UpsertCampaignRequest(campaign_id=campaign),
     "ListCampaigns": lambda *_: admin_pb2.ListCampaignsRequest(),
+    # One that is not there, as of lists.
+    "DeleteCampaign": lambda _, campaign: admin_pb2.DeleteCampaignRequest(
+        campaign_id=f"{campaign}-gone"
+    ),
     "SignalCampaign": lambda lst, campaign: admin_pb2.SignalCampaignRequest(
         campaign_id=campaign, list_id=lst, signal=admin_pb2.CAMPAIGN_SIGNAL_RESET
     ),
@@ -153,6 +168,11 @@ REQUESTS: dict[str, Build] = {
     ),
     "ListWrapUpCodes": lambda *_: admin_pb2.ListWrapUpCodesRequest(),
     "DeleteWrapUpCode": lambda *_: admin_pb2.DeleteWrapUpCodeRequest(code="none such"),
+    "ListUnknownWrapUpCodes": lambda *_: admin_pb2.ListUnknownWrapUpCodesRequest(),
+    "GetStoreSettings": lambda *_: admin_pb2.GetStoreSettingsRequest(),
+    "UpdateStoreSettings": lambda *_: admin_pb2.UpdateStoreSettingsRequest(
+        settings=admin_pb2.StoreSettings()
+    ),
     "CreatePrincipal": lambda *_: admin_pb2.CreatePrincipalRequest(
         principal=admin_pb2.Principal(principal_id="dummy")
     ),
@@ -358,6 +378,72 @@ def test_a_viewer_of_some_campaigns_is_not_told_whose_a_hold_is(owned: GuardedSe
     assert dialer.dial("GetHolder", request).holder.campaign_id == OUT
 
 
+def test_hidden_holders_are_shown_where_they_are_ones_own(owned: GuardedServer) -> None:
+    """R22: whoever may dial for a campaign sees which of its dialers has the record."""
+    name = "hidden-dialer"
+    request = admin_pb2.CreatePrincipalRequest(
+        principal=admin_pb2.Principal(
+            principal_id=name, hide_holders=True, grants=grants(["dial"], [IN], [IN])
+        )
+    )
+    made = owned.root.admin("CreatePrincipal", request)
+    caller = owned.caller(made.token)
+    for record_id, campaign_id in (("own", IN), ("other", OUT)):
+        wanted = dial_pb2.ClaimRequest(
+            list_id=IN, record_id=record_id, campaign_id=campaign_id, dialer_id="line 1"
+        )
+        assert owned.root.dial("Claim", wanted).decision == dial_pb2.CLAIM_DECISION_GRANTED
+    shown = {}
+    for record_id in ("own", "other"):
+        again = dial_pb2.ClaimRequest(
+            list_id=IN, record_id=record_id, campaign_id=IN, dialer_id="line 2"
+        )
+        looked = dial_pb2.GetHolderRequest(list_id=IN, record_id=record_id)
+        shown[record_id] = [caller.dial("Claim", again).holder]
+        shown[record_id].append(caller.dial("GetHolder", looked).holder)
+    for holder in shown["own"]:
+        assert (holder.campaign_id, holder.dialer_id) == (IN, "line 1")
+        assert holder.HasField("reserved_until")
+    for holder in shown["other"]:
+        assert (holder.campaign_id, holder.dialer_id) == ("", "")
+        assert holder.HasField("expire_time") and not holder.HasField("reserved_until")
+
+
+def test_r23_without_a_list_a_dialer_gives_back_where_it_may_dial(owned: GuardedServer) -> None:
+    caller = owned.principal("giver", *grants(["dial"], [PATTERN], [IN]))
+    for list_id in (IN, OUT):
+        wanted = dial_pb2.ClaimRequest(
+            list_id=list_id, record_id="ahead", campaign_id=IN, dialer_id="node"
+        )
+        owned.root.dial("Claim", wanted)
+    back = dial_pb2.GiveBackRequest(campaign_id=IN, dialer_id="node")
+    stranger = owned.principal("stranger", *grants(["dial"], [PATTERN], [OUT]))
+    code, message = status(stranger.dial, "GiveBack", back)
+    assert code == "PERMISSION_DENIED" and "any list" in message
+    caller.dial("GiveBack", back)
+    held = {
+        list_id: owned.root.dial(
+            "GetHolder", dial_pb2.GetHolderRequest(list_id=list_id, record_id="ahead")
+        ).HasField("holder")
+        for list_id in (IN, OUT)
+    }
+    assert held == {IN: False, OUT: True}
+
+
+def test_r27_a_transfer_needs_control_of_both_campaigns(owned: GuardedServer) -> None:
+    some = owned.principal("mover", *grants(["ownership_control"], [IN], [PATTERN]))
+    for giver, receiver in ((IN, OUT), (OUT, IN)):
+        request = admin_pb2.TransferOwnershipRequest(
+            list_id=IN, from_campaign_id=giver, to_campaign_id=receiver, dry_run=True
+        )
+        assert status(some.admin, "TransferOwnership", request)[0] == "PERMISSION_DENIED"
+    request = admin_pb2.TransferOwnershipRequest(
+        all_lists=True, from_campaign_id=IN, to_campaign_id=f"{IN}-again", dry_run=True
+    )
+    code, message = status(some.admin, "TransferOwnership", request)
+    assert code == "PERMISSION_DENIED" and "every list" in message
+
+
 def overwriting(strategy: int) -> Any:
     row = admin_pb2.OwnershipRow(record_id="1", campaign_id=IN)
     return iter(
@@ -414,11 +500,11 @@ def test_r20_no_choice_of_principal_and_id_comes_to_another_ones(owned: GuardedS
 
 
 def test_r20_an_import_under_another_callers_id_is_another_import(owned: GuardedServer) -> None:
-    row = admin_pb2.OwnershipRow(record_id="imported", campaign_id=IN)
+    rows = [admin_pb2.OwnershipRow(record_id=each, campaign_id=IN) for each in ("one", "two")]
     for number, name in enumerate(("importer-1", "importer-2")):
         caller = owned.principal(name, *grants(["configure"]))
         message = admin_pb2.ImportOwnershipRequest(
-            list_id=IN, rows=[row] * (number + 1), request_id="shared-import"
+            list_id=IN, rows=rows[: number + 1], request_id="shared-import"
         )
         answer = caller.admin("ImportOwnership", iter([message]))
         assert answer.imported_count == number + 1

@@ -38,6 +38,8 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
         self.requests: list[Any] = []
         self.failures: dict[str, list[tuple[grpc.StatusCode, str]]] = defaultdict(list)
         self.export_breaks = False  # after its first message
+        self.export_stalls = False  # until it is cancelled
+        self.export_began = threading.Event()
         self.import_fails_at_end = False  # of its rows, else at its first message
         self.principals: dict[str, pb.Principal] = {}
         self.answers = pb.CheckAccessResponse(allowed=True, explanation="as the test says")
@@ -182,6 +184,20 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
         count = sum(row is not None for row in released)
         return pb.ReleaseRecordsResponse(released_count=count, revision=self._next_revision())
 
+    def TransferOwnership(self, request, context):
+        self._enter("TransferOwnership", request, context)
+        chosen = [
+            row
+            for list_id in (self.lists if request.all_lists else [request.list_id])
+            for row in self.rows[list_id].values()
+            if row.campaign_id == request.from_campaign_id
+        ]
+        if not request.dry_run:
+            for row in chosen:
+                row.campaign_id = request.to_campaign_id
+            self._next_revision()
+        return pb.TransferOwnershipResponse(transferred_count=len(chosen), revision=self.revision)
+
     def ListOwnedRecords(self, request, context):
         self._enter("ListOwnedRecords", request, context)
         rows = self.rows[request.list_id]
@@ -219,11 +235,29 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
         # A cancelled stream just ends, too; that it was cancelled is known a moment later.
         if over.wait(CANCELLED_WITHIN_S):
             return pb.ImportOwnershipResponse()
-        self.rows[head.list_id].update({row.record_id: row for row in rows})
+        held = self.rows[head.list_id]
+        conflict_count = sum(
+            row.record_id in held and held[row.record_id].campaign_id != row.campaign_id
+            for row in rows
+        )
+        if head.dry_run:
+            overwrites = head.conflict_strategy == pb.CONFLICT_STRATEGY_OVERWRITE
+            return pb.ImportOwnershipResponse(
+                imported_count=len(rows) - conflict_count,
+                overwritten_count=conflict_count if overwrites else 0,
+                skipped_count=0 if overwrites else conflict_count,
+                revision=self.revision,
+            )
+        held.update({row.record_id: row for row in rows})
         return pb.ImportOwnershipResponse(imported_count=len(rows), revision=self._next_revision())
 
     def ExportOwnership(self, request, context):
         self._enter("ExportOwnership", request, context)
+        self.export_began.set()
+        if self.export_stalls:
+            over = threading.Event()
+            context.add_callback(over.set)
+            over.wait()
         rows = self.rows[request.list_id].values()
         wanted = [row for row in rows if self._is_wanted(row, request)]
         for start in range(0, len(wanted), 2):
@@ -386,6 +420,10 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
         answer.uptime.seconds = 7_500
         return answer
 
+    def GiveBack(self, request, context):
+        self._enter("GiveBack", request, context)
+        return dial_pb2.GiveBackResponse(revision=self._next_revision())
+
     def GetHolder(self, request, context):
         self._enter("GetHolder", request, context)
         row = self.rows[request.list_id].get(request.record_id)
@@ -445,6 +483,7 @@ def own(fake, list_id, count, campaign_id="C1", expire_s=None):
     for _ in range(count):
         row = pb.OwnershipRow(campaign_id=campaign_id, campaign_name=f"Campaign {campaign_id}")
         row.record_id = f"r{len(fake.rows[list_id]):05}"
+        row.acquire_time.seconds = NOW_S - 60
         if expire_s is not None:
             row.expire_time.seconds = expire_s
         fake.rows[list_id][row.record_id] = row

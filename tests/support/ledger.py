@@ -15,7 +15,7 @@ from subject import DAY, OVERWRITE, Policy, Refusal, Row, Subject
 RECORDS = [str(number) for number in range(40)] + [f"text-{number}" for number in range(10)]
 CAMPAIGNS = ("A", "B", "C")
 Call = Callable[[Subject], Any]
-Shown = dict[str, tuple[str, str] | None]
+Shown = dict[str, tuple[str, str, bool] | None]
 
 
 class Ledger:
@@ -102,7 +102,8 @@ class Ledger:
         kinds: Shown = {}
         for name in RECORDS:
             holder = subject.holder(self.list_id, name)
-            kinds[name] = holder and (holder.kind, holder.campaign_id)
+            reserved = holder is not None and holder.reserved_until_ns is not None
+            kinds[name] = holder and (holder.kind, holder.campaign_id, reserved)
         return subject.policy(self.list_id), kinds
 
 

@@ -12,7 +12,7 @@ import grpc
 from sanitizer import patient_s
 
 from ownerd.client import Decision, HoldKind, Outcome
-from ownerd.demo.logbook import Claimed, Entry, Looked, Reported
+from ownerd.demo.logbook import Claimed, Entry, GaveBack, Looked, Reported
 from ownerd.v1 import dial_pb2, dial_pb2_grpc
 
 JOIN_S = patient_s(60.0)
@@ -21,7 +21,11 @@ CALL_DEADLINE_S = patient_s(20.0)
 
 @dataclass
 class Dialer:
-    """One client thread of one campaign on a few records of one list."""
+    """One client thread of one campaign on a few records of one list: a dialer of its own.
+
+    It reports with or without the time at which a dial ended, delivers some reports with it again,
+    and gives back now and then.
+    """
 
     stub: dial_pb2_grpc.DialServiceStub
     list_id: str
@@ -30,6 +34,8 @@ class Dialer:
     seed: int
     log: list[Entry] = field(default_factory=list)
     errors: list[grpc.StatusCode] = field(default_factory=list)
+    dialer_id: str = ""
+    to_repeat: dial_pb2.ReportAttemptRequest | None = None
 
     def run(self, stopping: threading.Event) -> None:
         """Dial until told to stop, or until the server is gone."""
@@ -41,33 +47,89 @@ class Dialer:
                 return
             if answer.decision == "GRANTED" and chance.random() < 0.8:
                 code = chance.choice(("Busy", "Success", "No Lines"))
-                if self.attempt(record_id, code) is None:
+                timed = chance.random() < 0.5
+                if self.attempt(record_id, code, answer.reservation_id, timed=timed) is None:
                     return
-            elif chance.random() < 0.1 and self.look(record_id) is None:
+                continue
+            other = chance.random()
+            if other < 0.1:
+                answered = self.look(record_id) is not None
+            elif other < 0.2:
+                answered = self.repeat() is not None
+            elif other < 0.22:
+                answered = self.give_back() is not None
+            else:
+                continue
+            if not answered:
                 return
 
     def claim(self, record_id: str) -> Claimed | None:
         """Claim; None if the outcome is unknown."""
         request = dial_pb2.ClaimRequest(
-            list_id=self.list_id, record_id=record_id, campaign_id=self.campaign_id
+            list_id=self.list_id,
+            record_id=record_id,
+            campaign_id=self.campaign_id,
+            dialer_id=self.dialer_id,
         )
         answer, *times = self._call(self.stub.Claim, request)
-        decision = answer and Decision(answer.decision).name
-        entry = Claimed(record_id, *times, decision, **_shown(answer))
+        entry = Claimed(
+            record_id,
+            *times,
+            answer and Decision(answer.decision).name,
+            dialer_id=self.dialer_id,
+            reservation_id=answer.reservation_id if answer else 0,
+            **_shown(answer),
+        )
         return self._noted(entry, answer)
 
-    def attempt(self, record_id: str, code: str) -> Reported | None:
+    def attempt(
+        self, record_id: str, code: str, reservation_id: int, *, timed: bool
+    ) -> Reported | None:
         """Report an attempt; None if the outcome is unknown."""
         request = dial_pb2.ReportAttemptRequest(
             list_id=self.list_id,
             record_id=record_id,
             campaign_id=self.campaign_id,
             wrap_up_code=code,
+            dialer_id=self.dialer_id,
+            reservation_id=reservation_id,
         )
+        if timed:
+            request.attempt_time.GetCurrentTime()
+        entry = self._report(request, again=False)
+        if entry is not None and timed:
+            self.to_repeat = request
+        return entry
+
+    def repeat(self) -> object:
+        """Deliver a report with its time once more; None if the outcome is unknown."""
+        request, self.to_repeat = self.to_repeat, None
+        return self if request is None else self._report(request, again=True)
+
+    def give_back(self) -> GaveBack | None:
+        """Give back all that is reserved in the list; None if the outcome is unknown."""
+        request = dial_pb2.GiveBackRequest(
+            campaign_id=self.campaign_id, dialer_id=self.dialer_id, list_id=self.list_id
+        )
+        answer, *times = self._call(self.stub.GiveBack, request)
+        revision = None if answer is None else answer.revision
+        return self._noted(GaveBack(*times, self.dialer_id, revision), answer)
+
+    def _report(self, request: dial_pb2.ReportAttemptRequest, *, again: bool) -> Reported | None:
         answer, *times = self._call(self.stub.ReportAttempt, request)
-        outcome = answer and Outcome(answer.outcome).name
-        valid = code != "No Lines"
-        entry = Reported(record_id, *times, code, outcome, valid=valid, **_shown(answer))
+        # One with a time may have been overtaken by a later one of another dialer.
+        timed, code = request.HasField("attempt_time"), request.wrap_up_code
+        entry = Reported(
+            request.record_id,
+            *times,
+            code,
+            answer and Outcome(answer.outcome).name,
+            valid=None if timed else code != "No Lines",
+            dialer_id=self.dialer_id,
+            reservation_id=request.reservation_id,
+            again=again,
+            **_shown(answer),
+        )
         return self._noted(entry, answer)
 
     def look(self, record_id: str) -> Looked | None:
@@ -112,7 +174,7 @@ def logs_of(dialers: Iterable[Dialer]) -> dict[str, list[Entry]]:
 
 def said(logs: dict[str, list[Entry]]) -> Counter[str | None]:
     """Count what was answered: decisions, outcomes, None for no answer, "look" for looks."""
-    entries = [entry for log in logs.values() for entry in log]
+    entries = [entry for log in logs.values() for entry in log if not isinstance(entry, GaveBack)]
     return Counter(
         getattr(entry, "decision", getattr(entry, "outcome", "look")) for entry in entries
     )

@@ -20,6 +20,7 @@ from subject import (
     OVERWRITE,
     SECOND,
     SKIP,
+    Attempt,
     Code,
     Policy,
     Refusal,
@@ -36,6 +37,12 @@ lists = st.sampled_from(LISTS)
 campaigns = st.sampled_from(CAMPAIGNS)
 records = st.sampled_from(RECORDS)
 codes = st.sampled_from(CODES)
+dialers = st.sampled_from(("", "d1", "d1", "d2"))
+ttls = st.sampled_from((None, None, SECOND, HOUR, 24 * HOUR))
+# How long before its report an attempt ended; negative: by a clock that is ahead.
+ages = st.sampled_from(
+    (None, None, -11 * SECOND, -5 * SECOND, 0, 1, SECOND, HOUR, 23 * HOUR, 25 * HOUR)
+)
 some_campaigns = st.none() | st.lists(campaigns, min_size=1, max_size=3, unique=True)
 durations = st.sampled_from((SECOND, MINUTE, HOUR, DAY, 36525 * DAY, None))
 policies = st.builds(
@@ -45,7 +52,13 @@ policies = st.builds(
     st.sampled_from((None, None, 0, 5 * SECOND, 36525 * DAY)),
     st.sampled_from((SECOND, 5 * SECOND, 5 * MINUTE, 2 * DAY)),
 )
-rows = st.tuples(records, campaigns, st.sampled_from(("", "Imported")), st.integers(-1, 4))
+rows = st.tuples(
+    records,
+    campaigns,
+    st.sampled_from(("", "Imported", "Another")),
+    st.integers(-1, 4),
+    st.integers(-1, 2),
+)
 meanings = st.sampled_from(
     (Code("Busy", True, False), Code("Busy", False, False), Code("Success", True, True))
 )
@@ -56,6 +69,8 @@ class Comparison(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.reservations: dict[tuple[str, str], int] = {}
+        self.reports: list[tuple[Any, ...]] = []
         self.subject = self.make_subject()
         self.model = Model()
         self.last_revision = self.subject.revision()
@@ -112,32 +127,80 @@ class Comparison(RuleBasedStateMachine):
         self.both(lambda s: s.create_list(LISTS[0], first))
         self.both(lambda s: s.create_list(LISTS[1], second))
 
-    @rule(list_id=lists, record_id=records, campaign_id=campaigns)
-    def claim(self, list_id: str, record_id: str, campaign_id: str) -> None:
-        self.both(lambda s: s.claim(list_id, record_id, campaign_id))
+    @rule(list_id=lists, record_id=records, campaign_id=campaigns, dialer_id=dialers, ttl_ns=ttls)
+    def claim(
+        self, list_id: str, record_id: str, campaign_id: str, dialer_id: str, ttl_ns: int | None
+    ) -> None:
+        answer = self.both(lambda s: s.claim(list_id, record_id, campaign_id, dialer_id, ttl_ns))
+        if getattr(answer, "reservation_id", 0):
+            self.reservations[list_id, record_id] = answer.reservation_id
 
-    @rule(list_id=lists, record_id=records, campaign_id=campaigns, code=codes)
-    def attempt(self, list_id: str, record_id: str, campaign_id: str, code: str) -> None:
-        self.both(lambda s: s.attempt(list_id, record_id, campaign_id, code))
+    @rule(
+        list_id=lists,
+        record_id=records,
+        campaign_id=campaigns,
+        code=codes,
+        dialer_id=dialers,
+        age_ns=ages,
+        named=st.booleans(),
+    )
+    def attempt(
+        self,
+        list_id: str,
+        record_id: str,
+        campaign_id: str,
+        code: str,
+        dialer_id: str,
+        age_ns: int | None,
+        named: bool,
+    ) -> None:
+        told_ns = None if age_ns is None else self.model.time_ns - age_ns
+        reservation_id = self.reservations.get((list_id, record_id), 7) if named else 0
+        report = (list_id, record_id, campaign_id, code, dialer_id, told_ns, reservation_id)
+        self.reports.append(report)
+        self.both(lambda s: s.attempt(*report))
 
-    @rule(list_id=lists, record_id=records, campaign_id=campaigns, code=codes)
-    def dial(self, list_id: str, record_id: str, campaign_id: str, code: str) -> None:
-        self.both(lambda s: s.claim(list_id, record_id, campaign_id))
-        self.both(lambda s: s.attempt(list_id, record_id, campaign_id, code))
+    @precondition(lambda self: self.reports)
+    @rule(index=st.integers(0, 10_000))
+    def attempt_again(self, index: int) -> None:
+        report = self.reports[index % len(self.reports)]
+        self.both(lambda s: s.attempt(*report))
 
-    @rule(list_id=lists, campaign_id=campaigns, ids=st.lists(records, min_size=1, max_size=8))
-    def claim_batch(self, list_id: str, campaign_id: str, ids: list[str]) -> None:
-        self.both(lambda s: s.claim_batch(list_id, campaign_id, ids))
+    @rule(list_id=lists, record_id=records, campaign_id=campaigns, code=codes, dialer_id=dialers)
+    def dial(
+        self, list_id: str, record_id: str, campaign_id: str, code: str, dialer_id: str
+    ) -> None:
+        self.both(lambda s: s.claim(list_id, record_id, campaign_id, dialer_id))
+        self.both(lambda s: s.attempt(list_id, record_id, campaign_id, code, dialer_id))
 
     @rule(
         list_id=lists,
         campaign_id=campaigns,
-        attempts=st.lists(st.tuples(records, codes), min_size=1, max_size=8),
+        ids=st.lists(records | st.just(""), min_size=1, max_size=8),
+        dialer_id=dialers,
+    )
+    def claim_batch(self, list_id: str, campaign_id: str, ids: list[str], dialer_id: str) -> None:
+        self.both(lambda s: s.claim_batch(list_id, campaign_id, ids, dialer_id))
+
+    @rule(
+        list_id=lists,
+        campaign_id=campaigns,
+        drawn=st.lists(st.tuples(records, codes, ages), min_size=1, max_size=8),
+        dialer_id=dialers,
     )
     def attempt_batch(
-        self, list_id: str, campaign_id: str, attempts: list[tuple[str, str]]
+        self, list_id: str, campaign_id: str, drawn: list[Any], dialer_id: str
     ) -> None:
-        self.both(lambda s: s.attempt_batch(list_id, campaign_id, attempts))
+        now_ns = self.model.time_ns
+        attempts = [
+            Attempt(name, code, None if age_ns is None else now_ns - age_ns)
+            for name, code, age_ns in drawn
+        ]
+        self.both(lambda s: s.attempt_batch(list_id, campaign_id, attempts, dialer_id))
+
+    @rule(campaign_id=campaigns, dialer_id=dialers.filter(bool), list_id=lists | st.just(""))
+    def give_back(self, campaign_id: str, dialer_id: str, list_id: str) -> None:
+        self.both(lambda s: s.give_back(campaign_id, dialer_id, list_id))
 
     # ---- steering
 
@@ -153,6 +216,11 @@ class Comparison(RuleBasedStateMachine):
     @rule(list_id=lists, which=some_campaigns, reservations=st.booleans())
     def release(self, list_id: str, which: list[str] | None, reservations: bool) -> None:
         self.both(lambda s: s.release(list_id, which, reservations))
+
+    @rule(list_id=lists, giver=campaigns, receiver=campaigns)
+    def transfer(self, list_id: str, giver: str, receiver: str) -> None:
+        if giver != receiver:
+            self.both(lambda s: s.transfer(list_id, giver, receiver))
 
     @rule(list_id=lists, ids=st.lists(records | st.just("unseen"), min_size=1, max_size=4))
     def release_records(self, list_id: str, ids: list[str]) -> None:
@@ -184,13 +252,20 @@ class Comparison(RuleBasedStateMachine):
         list_id=lists,
         drawn=st.lists(rows, min_size=1, max_size=4, unique_by=lambda row: row[0]),
         strategy=st.sampled_from((FAIL, SKIP, OVERWRITE)),
+        options=st.tuples(st.booleans(), st.booleans(), st.booleans()),
     )
-    def import_rows(self, list_id: str, drawn: list[Any], strategy: int) -> None:
-        """Rows end before, at and after now, or never."""
+    def import_rows(
+        self, list_id: str, drawn: list[Any], strategy: int, options: tuple[bool, bool, bool]
+    ) -> None:
+        """Rows end before, at and after now, or never, and began before or after it."""
         now_ns = self.model.now_ns()
         ends_ns = {-1: now_ns - 1, 0: now_ns, 1: now_ns + 1, 2: now_ns + SECOND, 3: now_ns + HOUR}
-        meant = [Row(r, c, name, ends_ns.get(end)) for r, c, name, end in drawn]
-        self.both(lambda s: s.import_rows(list_id, meant, strategy))
+        begins_ns = {-1: now_ns - HOUR, 0: now_ns, 1: now_ns + HOUR}
+        meant = [
+            Row(r, c, name, ends_ns.get(end), begins_ns.get(begin))
+            for r, c, name, end, begin in drawn
+        ]
+        self.both(lambda s: s.import_rows(list_id, meant, strategy, *options))
 
     @rule(list_id=lists, force=st.booleans(), policy=policies)
     def delete_list(self, list_id: str, force: bool, policy: Policy) -> None:
@@ -219,7 +294,10 @@ class Comparison(RuleBasedStateMachine):
 
     @rule()
     def reopen(self) -> None:
+        # What changed nothing took an instant that nothing was stored of.
+        self.advance_ns(MS)
         self.subject.reopen()
+        self.advance_ns(MS)
         assert self.subject.revision() >= self.last_revision
         self.last_revision = self.subject.revision()
 
@@ -230,7 +308,7 @@ class Comparison(RuleBasedStateMachine):
         self.subject.advance_ns(delta_ns)
 
     def instants_ns(self) -> list[int]:
-        """The ends of all holds, and when an owner enters its renewal window or its last TTL."""
+        """The ends of all holds and of what a last attempt says, and when renewal windows begin."""
         found: set[int] = set()
         for contact_list in self.model.lists.values():
             policy = contact_list.policy
@@ -239,7 +317,8 @@ class Comparison(RuleBasedStateMachine):
                 for span in filter(None, (record.ownership, record.reservation)):
                     found.add(span.end_ns)
                     found.update(span.end_ns - window_ns for window_ns in windows_ns)
-                    found.add(span.end_ns - policy.reservation_ttl_ns)
+            for last_ns in contact_list.attempts.values():
+                found.add(last_ns + 24 * HOUR)
         now_ns = self.model.now_ns()
         return sorted(ns for ns in found if now_ns < ns < now_ns + 400 * DAY)
 

@@ -5,13 +5,18 @@ Every change of policy, release or signal is applied to every record at once; th
 no disk, no background work. Written from the text of the rules alone, never from the native code.
 """
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from subject import (
     FAIL,
+    HOUR,
+    SECOND,
     SKIP,
     Answer,
     Answers,
+    Attempt,
     Code,
     Holder,
     Owned,
@@ -35,7 +40,8 @@ SHIPPED_CODES = {
     **_codes("Remote Hang Up, SIT, SIT Callable, SIT Uncallable, System Hang Up", True, False),
     **_codes("Scheduled, Transferred, Wrong Party, Phone Number Deleted", True, False),
     **_codes("Success, Phone Number Success", True, True),
-    **_codes("No Lines, Non-Dialer Call, Rescheduled, Skipped, Policy Scheduled", False, False),
+    **_codes("No Lines, Non-Dialer Call, Rescheduled, Skipped", False, False),
+    **_codes("Policy Scheduled, Navigate", False, False),
 }
 
 
@@ -48,20 +54,41 @@ class Span:
 
 
 @dataclass
+class Reservation(Span):
+    """Whose dial it is for: a named dialer's, the campaign's, or one of before a transfer (R27)."""
+
+    dialer_id: str = ""
+    giver: str | None = None
+
+
+@dataclass
 class Record:
     """A record that `campaign_id` holds."""
 
     campaign_id: str
     ownership: Span | None = None
-    reservation: Span | None = None
+    reservation: Reservation | None = None
 
 
 @dataclass
 class ContactList:
-    """A list's policy and its held records."""
+    """A list's policy, its held records, and each record's last attempt, held or free (R24)."""
 
     policy: Policy
+    enabled_since_ns: int = 0
     records: dict[str, Record] = field(default_factory=dict)
+    attempts: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Report:
+    """What a dialer says of how an attempt ended."""
+
+    campaign_id: str
+    code: Code
+    dialer_id: str = ""
+    attempt_time_ns: int | None = None
+    reservation_id: int = 0
 
 
 def key_order(record_id: str) -> tuple[int, int, bytes]:
@@ -75,11 +102,36 @@ def key_order(record_id: str) -> tuple[int, int, bytes]:
     return (1, 0, record_id.encode())
 
 
+DASHES = "-\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
+BLANKS = " \t\n\v\f\r\u00a0"
+
+
+def folded(code: str) -> str:
+    """A code without what R26 ignores: outer blanks, ASCII case, the kind of dash."""
+    plain = (("-" if each in DASHES else each) for each in code.strip(BLANKS))
+    return "".join(each.lower() if each.isascii() else each for each in plain)
+
+
+def code_meant(code: str, known: Iterable[str]) -> str | None:
+    """The known code that a dialer means (R26), if there is one."""
+    spellings = {folded(each): each for each in sorted(known, key=str.encode, reverse=True)}
+    text = code.strip(BLANKS)
+    parts = re.match(f"(.+?)[{BLANKS}][{DASHES}][{BLANKS}]", text, re.DOTALL)
+    for part in (code, parts[1].strip(BLANKS)) if parts else (code,):
+        if part in known:
+            return part
+        if folded(part) in spellings:
+            return spellings[folded(part)]
+    return None
+
+
 class Model:
     """A `TimedSubject` that is obviously right."""
 
     def __init__(self) -> None:
+        self.clock_ns = START_NS
         self.time_ns = START_NS
+        self.last_instant_ns = START_NS - 1
         self.lists: dict[str, ContactList] = {}
         self.names: dict[str, str] = {}
         self.code_table = dict(SHIPPED_CODES)
@@ -89,10 +141,18 @@ class Model:
     # ---- time
 
     def now_ns(self) -> int:
-        return self.time_ns
+        return self.clock_ns
 
     def advance_ns(self, delta_ns: int) -> None:
-        self.time_ns += delta_ns
+        self.clock_ns += delta_ns
+        self.time_ns = max(self.time_ns, self.clock_ns)
+
+    def _next_instant(self) -> None:
+        """Every decision has its own instant, later than the one before it (R22)."""
+        self.time_ns = self.last_instant_ns = self._coming_instant()
+
+    def _coming_instant(self) -> int:
+        return max(self.last_instant_ns + 1, self.clock_ns)
 
     def vacuum(self) -> None:
         """Nothing to do: everything was done at once."""
@@ -133,7 +193,12 @@ class Model:
         end_ns = None if span.end_ns == NEVER else span.end_ns
         kind = "OWNED" if record.ownership else "RESERVED"
         name = self.names[record.campaign_id]
-        return Holder(kind, record.campaign_id, name, span.start_ns, end_ns)
+        held = record.reservation
+        dialer_id = held.dialer_id if held is not None and held.giver is None else ""
+        reserved_until_ns = None if held is None else held.end_ns
+        return Holder(
+            kind, record.campaign_id, name, span.start_ns, end_ns, dialer_id, reserved_until_ns
+        )
 
     def _changed(self) -> None:
         """Note that the call in hand changed something."""
@@ -158,79 +223,184 @@ class Model:
             if campaign_id not in self.names:
                 raise Refusal("NOT_FOUND", f"campaign {campaign_id}")
 
-    # ---- claims (R4 to R6)
+    # ---- claims (R4 to R6, R22)
 
-    def _claim(self, list_id: str, record_id: str, campaign_id: str) -> tuple[str, Holder | None]:
+    def _denied_to(self, record: Record | None, campaign_id: str, dialer_id: str) -> bool:
+        """Another campaign holds it (R4), or another dialer of this one has it reserved (R22)."""
+        if record is None:
+            return False
+        if record.campaign_id != campaign_id:
+            return True
+        reservation = record.reservation
+        if reservation is None:
+            return False
+        return reservation.giver is not None or reservation.dialer_id not in ("", dialer_id)
+
+    def _claim(
+        self, list_id: str, record_id: str, campaign_id: str, dialer_id: str, ttl_ns: int | None
+    ) -> Answer:
+        self._next_instant()
         policy = self._list(list_id).policy
         record = self._record(list_id, record_id)
-        if record is not None and record.campaign_id != campaign_id:
-            return "DENIED", self._holder(record)
+        if self._denied_to(record, campaign_id, dialer_id):
+            return Answer("DENIED", self.holder(list_id, record_id), 0)
         if not policy.enabled:
-            return "UNCONTROLLED", None
+            return Answer("UNCONTROLLED", None, 0)
         self._know(campaign_id)
-        end_ns = self.time_ns + policy.reservation_ttl_ns
         if record is None:
             record = self.lists[list_id].records[record_id] = Record(campaign_id)
-        if record.ownership is None or record.ownership.end_ns < end_ns:
-            self._reserve(record, end_ns)
-        return "GRANTED", None
+        end_ns = self.time_ns + (ttl_ns or policy.reservation_ttl_ns)
+        held = self._reserve(record, dialer_id, end_ns)
+        return Answer("GRANTED", None, 0, held.end_ns, held.start_ns)
 
-    def _reserve(self, record: Record, end_ns: int) -> None:
-        """Reserve, or extend the reservation: never shorten it (R3, R5)."""
-        if record.reservation is None:
-            record.reservation = Span(self.time_ns, end_ns)
+    def _reserve(self, record: Record, dialer_id: str, end_ns: int) -> Reservation:
+        """Reserve, extend or take over: never shorten (R3, R5, R22)."""
+        held = record.reservation
+        if held is not None:
+            end_ns = max(end_ns, held.end_ns)
+        if held is None or held.dialer_id != dialer_id:
+            held = record.reservation = Reservation(self.time_ns, end_ns, dialer_id)
             self._changed()
-        elif record.reservation.end_ns < end_ns:
-            record.reservation.end_ns = end_ns
+        elif held.end_ns < end_ns:
+            held.end_ns = end_ns
             self._changed()
+        return held
 
-    def claim(self, list_id: str, record_id: str, campaign_id: str) -> Answer:
-        return Answer(*self._claim(list_id, record_id, campaign_id), self._decided_at())
+    def claim(
+        self,
+        list_id: str,
+        record_id: str,
+        campaign_id: str,
+        dialer_id: str = "",
+        ttl_ns: int | None = None,
+    ) -> Answer:
+        answer = self._claim(list_id, record_id, campaign_id, dialer_id, ttl_ns)
+        return answer._replace(revision=self._decided_at())
 
-    def claim_batch(self, list_id: str, campaign_id: str, record_ids: list[str]) -> Answers:
+    def claim_batch(
+        self,
+        list_id: str,
+        campaign_id: str,
+        record_ids: list[str],
+        dialer_id: str = "",
+        ttl_ns: int | None = None,
+    ) -> Answers:
+        """An item that is invalid spoils none of the others (R25)."""
         self._list(list_id)
-        return self._answers([self._claim(list_id, name, campaign_id) for name in record_ids])
+        return self._answers(
+            [
+                self._claim(list_id, name, campaign_id, dialer_id, ttl_ns)
+                if 1 <= len(name.encode()) <= 128
+                else Answer("INVALID", None, 0)
+                for name in record_ids
+            ]
+        )
 
-    def _answers(self, decided: list[tuple[str, Holder | None]]) -> Answers:
-        holders = {i: holder for i, (_, holder) in enumerate(decided) if holder is not None}
-        return Answers([what for what, _ in decided], holders, self._decided_at())
+    def _answers(self, decided: list[Answer]) -> Answers:
+        holders = {i: each.holder for i, each in enumerate(decided) if each.holder is not None}
+        ids = tuple(each.reservation_id for each in decided)
+        return Answers([each.what for each in decided], holders, self._decided_at(), ids)
 
-    # ---- attempts (R7 to R11)
+    # ---- attempts (R7 to R11, R24)
 
-    def _attempt(
-        self, list_id: str, record_id: str, campaign_id: str, code: Code
-    ) -> tuple[str, Holder | None]:
+    def _attempt(self, list_id: str, record_id: str, report: Report) -> Answer:
+        self._next_instant()
         policy = self._list(list_id).policy
         record = self._record(list_id, record_id)
-        if record is not None and record.campaign_id != campaign_id:
-            return "REJECTED", self._holder(record)
-        if record is not None and record.reservation is not None:
+        told = report.attempt_time_ns
+        names_live = self._names_live(record, report)
+        if told is not None and told > self.time_ns + 10 * SECOND and not names_live:
+            return Answer("INVALID", None, 0)
+        ended_ns = self.time_ns if told is None else min(told, self.time_ns)
+        if names_live:
+            ended_ns = max(ended_ns, report.reservation_id)
+        valid = policy.enabled and report.code.counts
+        new = told is None or names_live or told > self._last_attempt(list_id, record_id)
+        if record is not None and record.campaign_id != report.campaign_id:
+            rejected = Answer("REJECTED", self.holder(list_id, record_id), 0)
+            if valid:
+                self._note_attempt(list_id, record_id, told)
+            return rejected
+        if record is not None and self._reports_on(record, report, ended_ns):
             record.reservation = None
             self._changed()
+        what = self._outcome(list_id, record_id, report, ended_ns, new)
+        if valid and self._note_attempt(list_id, record_id, told):
+            self._know(report.campaign_id)
+        return Answer(what, None, 0)
+
+    def _names_live(self, record: Record | None, report: Report) -> bool:
+        held = None if record is None else record.reservation
+        if held is None or held.giver is not None or record.campaign_id != report.campaign_id:
+            return False
+        return held.start_ns == report.reservation_id
+
+    def remembers(self, list_id: str, record_id: str) -> bool:
+        """Whether the record's last attempt counts still (R24)."""
+        return self._last_attempt(list_id, record_id) > 0
+
+    def _last_attempt(self, list_id: str, record_id: str) -> int:
+        last_ns = self.lists[list_id].attempts.get(record_id, 0)
+        return last_ns if self.time_ns - last_ns <= 24 * HOUR else 0
+
+    def _note_attempt(self, list_id: str, record_id: str, told: int | None) -> bool:
+        """Keep the latest attempt time as reported, for 24 hours after itself; True if it is."""
+        reported_ns = self.time_ns if told is None else min(told, self.time_ns + 24 * HOUR)
+        attempts = self.lists[list_id].attempts
+        if reported_ns > attempts.get(record_id, 0) and self.time_ns - reported_ns <= 24 * HOUR:
+            attempts[record_id] = reported_ns
+            self._changed()
+            return True
+        return False
+
+    def _reports_on(self, record: Record, report: Report, ended_ns: int) -> bool:
+        """R24: which reservation a report ends."""
+        held = record.reservation
+        if held is None or held.giver is not None:
+            return False
+        if report.reservation_id:
+            return held.start_ns == report.reservation_id
+        if held.start_ns > ended_ns:
+            return False
+        if held.dialer_id in ("", report.dialer_id):
+            return True
+        return not report.dialer_id and report.attempt_time_ns is not None
+
+    def _outcome(
+        self, list_id: str, record_id: str, report: Report, ended_ns: int, new: bool
+    ) -> str:
+        policy = self._list(list_id).policy
+        record = self._record(list_id, record_id)
         owned = record is not None and record.ownership is not None
         if not policy.enabled:
-            return ("OWNERSHIP_KEPT" if owned else "NOT_CONTROLLED"), None
-        if not code.counts:
-            return ("OWNERSHIP_KEPT" if owned else "RESERVATION_CLEARED"), None
-        if not owned:
-            self._acquire(list_id, record_id, campaign_id)
-            return "OWNERSHIP_ACQUIRED", None
-        return self._renew(record, policy, code), None
+            return "OWNERSHIP_KEPT" if owned else "NOT_CONTROLLED"
+        if not report.code.counts or not new or not self._still_counts(list_id, ended_ns):
+            return "OWNERSHIP_KEPT" if owned else "RESERVATION_CLEARED"
+        if record is not None and record.ownership is not None:
+            return self._renew(record.ownership, policy, report.code, ended_ns)
+        self._acquire(list_id, record_id, report.campaign_id, ended_ns)
+        return "OWNERSHIP_ACQUIRED"
 
-    def _acquire(self, list_id: str, record_id: str, campaign_id: str) -> None:
+    def _still_counts(self, list_id: str, ended_ns: int) -> bool:
+        contact_list = self.lists[list_id]
+        return (
+            self._end_ns(list_id, ended_ns) > self.time_ns
+            and ended_ns >= contact_list.enabled_since_ns
+            and self.time_ns - ended_ns <= 24 * HOUR
+        )
+
+    def _acquire(self, list_id: str, record_id: str, campaign_id: str, ended_ns: int) -> None:
         self._know(campaign_id)
-        ownership = Span(self.time_ns, self._end_ns(list_id))
-        self.lists[list_id].records[record_id] = Record(campaign_id, ownership)
+        record = self.lists[list_id].records.setdefault(record_id, Record(campaign_id))
+        record.ownership = Span(ended_ns, self._end_ns(list_id, ended_ns))
         self._changed()
 
-    def _end_ns(self, list_id: str) -> int:
+    def _end_ns(self, list_id: str, from_ns: int) -> int:
         duration_ns = self.lists[list_id].policy.duration_ns
-        return NEVER if duration_ns is None else self.time_ns + duration_ns
+        return NEVER if duration_ns is None else from_ns + duration_ns
 
-    def _renew(self, record: Record, policy: Policy, code: Code) -> str:
+    def _renew(self, ownership: Span, policy: Policy, code: Code, ended_ns: int) -> str:
         """R10, with a window that is no longer than the duration: a renewal never shortens."""
-        ownership = record.ownership
-        assert ownership is not None
         if code.success or ownership.end_ns == NEVER:
             return "OWNERSHIP_KEPT"
         duration_ns = NEVER if policy.duration_ns is None else policy.duration_ns
@@ -238,53 +408,95 @@ class Model:
             window_ns = min(policy.renewal_window_ns, duration_ns)
         else:
             window_ns = 0 if policy.duration_ns is None else duration_ns // 10
-        if ownership.end_ns - self.time_ns > window_ns:
+        if ownership.end_ns - ended_ns > window_ns:
             return "OWNERSHIP_KEPT"
-        end_ns = NEVER if policy.duration_ns is None else self.time_ns + duration_ns
-        if end_ns != ownership.end_ns:
+        end_ns = NEVER if policy.duration_ns is None else ended_ns + duration_ns
+        if end_ns > ownership.end_ns:
             ownership.end_ns = end_ns
             self._changed()
         return "OWNERSHIP_RENEWED"
 
     def _meaning(self, code: str) -> Code:
-        if code not in self.code_table:
+        found = code_meant(code, self.code_table)
+        if found is None:
             raise Refusal("INVALID_ARGUMENT", f"wrap_up_code {code}")
-        return self.code_table[code]
+        return self.code_table[found]
 
-    def attempt(self, list_id: str, record_id: str, campaign_id: str, code: str) -> Answer:
+    def attempt(
+        self,
+        list_id: str,
+        record_id: str,
+        campaign_id: str,
+        code: str,
+        dialer_id: str = "",
+        attempt_time_ns: int | None = None,
+        reservation_id: int = 0,
+    ) -> Answer:
         self._list(list_id)
-        decided = self._attempt(list_id, record_id, campaign_id, self._meaning(code))
-        return Answer(*decided, self._decided_at())
+        report = Report(
+            campaign_id, self._meaning(code), dialer_id, attempt_time_ns, reservation_id
+        )
+        answer = self._attempt(list_id, record_id, report)
+        if answer.what == "INVALID":
+            raise Refusal("INVALID_ARGUMENT", "attempt_time")
+        return answer._replace(revision=self._decided_at())
 
     def attempt_batch(
-        self, list_id: str, campaign_id: str, attempts: list[tuple[str, str]]
+        self, list_id: str, campaign_id: str, attempts: list[Attempt], dialer_id: str = ""
     ) -> Answers:
+        """An item that is invalid spoils none of the others (R25)."""
         self._list(list_id)
-        meant = [(record_id, self._meaning(code)) for record_id, code in attempts]
         return self._answers(
-            [self._attempt(list_id, record_id, campaign_id, code) for record_id, code in meant]
+            [self._batched(list_id, campaign_id, Attempt(*each), dialer_id) for each in attempts]
         )
+
+    def _batched(self, list_id: str, campaign_id: str, attempt: Attempt, dialer_id: str) -> Answer:
+        code = code_meant(attempt.code, self.code_table)
+        if code is None or not 1 <= len(attempt.record_id.encode()) <= 128:
+            return Answer("INVALID", None, 0)
+        told = (attempt.attempt_time_ns, attempt.reservation_id)
+        report = Report(campaign_id, self.code_table[code], dialer_id, *told)
+        return self._attempt(list_id, attempt.record_id, report)
+
+    def give_back(self, campaign_id: str, dialer_id: str, list_id: str = "") -> None:
+        """R23: reservations only, of one dialer."""
+        self._next_instant()
+        for name in [list_id] if list_id else list(self.lists):
+            for record in self._held(name).values():
+                held = record.reservation
+                mine = record.campaign_id == campaign_id and held is not None
+                if mine and held.giver is None and held.dialer_id == dialer_id:
+                    record.reservation = None
+        self._commit()
 
     def holder(self, list_id: str, record_id: str) -> Holder | None:
         record = self._record(list_id, record_id)
-        return None if record is None else self._holder(record)
+        if record is None:
+            return None
+        last_ns = self._last_attempt(list_id, record_id) or None
+        return self._holder(record)._replace(last_attempt_ns=last_ns)
 
     # ---- lists and policies (R12 to R14)
 
     def create_list(self, list_id: str, policy: Policy = Policy()) -> None:
         if list_id in self.lists:
             raise Refusal("ALREADY_EXISTS", f"list {list_id}")
-        self.lists[list_id] = ContactList(policy)
+        self._next_instant()
+        self.lists[list_id] = ContactList(policy, self.time_ns)
         self._commit()
 
     def update_policy(self, list_id: str, policy: Policy) -> int:
         contact_list = self._list(list_id)
+        self._next_instant()
+        held = self._held(list_id).values()
+        if policy.enabled and not contact_list.policy.enabled:
+            contact_list.enabled_since_ns = self.time_ns
         changes_duration = policy.duration_ns != contact_list.policy.duration_ns
         contact_list.policy = policy
         if changes_duration:
-            for record in self._held(list_id).values():
+            for record in held:
                 if record.ownership is not None:
-                    record.ownership.end_ns = self._end_ns(list_id)
+                    record.ownership.end_ns = self._end_ns(list_id, self.time_ns)
         self._commit()
         return self.time_ns
 
@@ -292,8 +504,9 @@ class Model:
         return self._list(list_id).policy
 
     def delete_list(self, list_id: str, force: bool = False) -> None:
-        if self.owned(list_id) and not force:
+        if self._held(list_id) and not force:
             raise Refusal("FAILED_PRECONDITION", f"list {list_id} has live ownership")
+        self._next_instant()
         del self.lists[list_id]
         self._commit()
 
@@ -302,8 +515,10 @@ class Model:
     def release(
         self, list_id: str, campaign_ids: list[str] | None = None, reservations: bool = False
     ) -> int:
-        held = self._held(list_id)
+        self._list(list_id)
         self._must_know(campaign_ids)
+        self._next_instant()
+        held = self._held(list_id)
         meant = [
             record
             for record in held.values()
@@ -312,12 +527,35 @@ class Model:
         released_count = sum(record.ownership is not None for record in meant)
         for record in meant:
             record.ownership = None
-            if reservations:
+            if reservations and (campaign_ids is None or not self._given_away(record)):
                 record.reservation = None
         self._commit()
         return released_count
 
+    def _given_away(self, record: Record) -> bool:
+        return record.reservation is not None and record.reservation.giver is not None
+
+    def transfer(self, list_id: str, from_campaign_id: str, to_campaign_id: str) -> int:
+        """R27: expirations stay; a dial in progress keeps everybody off until its TTL."""
+        self._list(list_id)
+        self._must_know([from_campaign_id])
+        self._next_instant()
+        self._know(to_campaign_id)
+        meant = [
+            record
+            for record in self._held(list_id).values()
+            if record.campaign_id == from_campaign_id and record.ownership is not None
+        ]
+        for record in meant:
+            record.campaign_id = to_campaign_id
+            if record.reservation is not None and record.reservation.giver is None:
+                record.reservation.giver = from_campaign_id
+        self._commit()
+        return len(meant)
+
     def release_records(self, list_id: str, record_ids: list[str]) -> int:
+        self._list(list_id)
+        self._next_instant()
         held = self._held(list_id)
         meant = [held[record_id] for record_id in set(record_ids) if record_id in held]
         released_count = sum(record.ownership is not None for record in meant)
@@ -329,13 +567,20 @@ class Model:
     def signal(
         self, campaign_id: str, what: str, list_id: str = "", end_reservations: bool = False
     ) -> int:
+        """Only a stop that is asked to ends reservations (R16)."""
+        for name in [list_id] if list_id else []:
+            self._list(name)
         self._must_know([campaign_id])
+        self._next_instant()
         touched = [list_id] if list_id else list(self.lists)
         held = [record for name in touched for record in self._held(name).values()]
         ended = [
             record
             for record in held
-            if end_reservations and record.campaign_id == campaign_id and record.reservation
+            if end_reservations
+            and record.campaign_id == campaign_id
+            and record.reservation is not None
+            and not self._given_away(record)
         ]
         for record in ended:
             record.reservation = None
@@ -345,6 +590,7 @@ class Model:
     # ---- names and codes
 
     def upsert_campaign(self, campaign_id: str, name: str) -> None:
+        self._next_instant()
         self.names[campaign_id] = name or campaign_id
         self._commit()
 
@@ -352,12 +598,16 @@ class Model:
         return dict(self.names)
 
     def upsert_code(self, code: str, meaning: Code) -> None:
+        if code not in self.code_table and folded(code) in map(folded, self.code_table):
+            raise Refusal("ALREADY_EXISTS", f"code {code}")
+        self._next_instant()
         self.code_table[code] = meaning
         self._commit()
 
     def delete_code(self, code: str) -> None:
         if code not in self.code_table:
             raise Refusal("NOT_FOUND", f"code {code}")
+        self._next_instant()
         del self.code_table[code]
         self._commit()
 
@@ -366,40 +616,73 @@ class Model:
 
     # ---- import
 
-    def import_rows(self, list_id: str, rows: list[Row], strategy: int = FAIL) -> Tally:
-        """Rows in order; a row that has ended already is counted and nothing else."""
-        self._list(list_id)
+    def import_rows(
+        self,
+        list_id: str,
+        rows: list[Row],
+        strategy: int = FAIL,
+        exact: bool = False,
+        rename: bool = False,
+        by_policy: bool = False,
+    ) -> Tally:
+        """Rows in order (R32); a row that has ended already is counted and nothing else."""
+        duration_ns = self._list(list_id).policy.duration_ns
+        if by_policy and duration_ns is not None:
+            end_ns = self._coming_instant() + duration_ns
+            rows = [r if r.expire_ns is not None else r._replace(expire_ns=end_ns) for r in rows]
         if strategy == FAIL:
             self._refuse_conflicts(list_id, rows)
+        self._next_instant()
         counts = {"imported": 0, "skipped": 0, "overwritten": 0, "expired": 0}
         for row in rows:
-            counts[self._import(list_id, row, strategy)] += 1
+            counted_as = self._import(list_id, row, strategy, exact)
+            counts[counted_as] += 1
+            if counted_as in ("imported", "overwritten"):
+                self._name(row, rename)
         self._commit()
         return Tally(**counts)
 
     def _refuse_conflicts(self, list_id: str, rows: list[Row]) -> None:
+        """Judged at the instant that the import has if it is not refused."""
+        instant_ns = self._coming_instant()
         for index, row in enumerate(rows):
-            record = self._record(list_id, row.record_id)
-            ended = row.expire_ns is not None and row.expire_ns <= self.time_ns
-            if not ended and record is not None and record.campaign_id != row.campaign_id:
+            record = self.lists[list_id].records.get(row.record_id)
+            ended = row.expire_ns is not None and row.expire_ns <= instant_ns
+            if ended or record is None or record.campaign_id == row.campaign_id:
+                continue
+            spans = filter(None, (record.ownership, record.reservation))
+            if any(instant_ns < span.end_ns for span in spans):
                 raise Refusal("FAILED_PRECONDITION", f"row {index + 1}")
 
-    def _import(self, list_id: str, row: Row, strategy: int) -> str:
+    def _import(self, list_id: str, row: Row, strategy: int, exact: bool) -> str:
+        """Never end a reservation; never shorten an ownership unless the row is exact."""
         if row.expire_ns is not None and row.expire_ns <= self.time_ns:
             return "expired"
         records = self.lists[list_id].records
         record = self._record(list_id, row.record_id)
         conflict = record is not None and record.campaign_id != row.campaign_id
-        if conflict and strategy == SKIP:
+        if record is not None and conflict and (strategy == SKIP or record.reservation is not None):
             return "skipped"
-        self._know(row.campaign_id)
-        if row.name:
-            self.names[row.campaign_id] = row.name
         if record is None or conflict:
             record = records[row.record_id] = Record(row.campaign_id)
-        start_ns = record.ownership.start_ns if record.ownership else self.time_ns
-        record.ownership = Span(start_ns, NEVER if row.expire_ns is None else row.expire_ns)
+        ownership = record.ownership
+        start_ns = self.time_ns if row.acquire_ns is None else min(row.acquire_ns, self.time_ns)
+        end_ns = NEVER if row.expire_ns is None else row.expire_ns
+        if ownership is None:
+            record.ownership = Span(start_ns, end_ns)
+        elif exact:
+            ownership.end_ns = end_ns
+            if row.acquire_ns is not None:
+                ownership.start_ns = start_ns
+        else:
+            ownership.end_ns = max(end_ns, ownership.end_ns)
         return "overwritten" if conflict else "imported"
+
+    def _name(self, row: Row, rename: bool) -> None:
+        """A row's name is for a campaign that has none but its id, unless it is to rename."""
+        self._know(row.campaign_id)
+        if row.name and (rename or self.names[row.campaign_id] == row.campaign_id):
+            self.names[row.campaign_id] = row.name
 
     # ---- tracking (R17)
 
@@ -421,7 +704,7 @@ class Model:
         held = self._held(list_id)
         self._must_know(campaign_ids)
         return [
-            Owned(record_id, *self._holder(held[record_id])[1:])
+            Owned(record_id, *self._holder(held[record_id])[1:5])
             for record_id in sorted(held, key=key_order)
             if held[record_id].ownership is not None
             and (campaign_ids is None or held[record_id].campaign_id in campaign_ids)

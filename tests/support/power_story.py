@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from model import START_NS, Model
-from subject import Refusal
+from subject import DAY, MS, Holder, Refusal
 from subject_engine import EngineSubject
 
 MAP_BYTES = 128 << 20
+WHOLE_COUNT = 12
 LOCK_FILE = "lock.mdb"
 CAMPAIGNS = ("A", "B", "C")
 SMALL = [str(number * 7) for number in range(100)] + [f"{n:03}" + "-text" * 18 for n in range(40)]
@@ -76,7 +77,7 @@ class Story:
         if mark.what == "time":
             self.time_ns = mark.time_ns
             for model in self.models.values():
-                model.time_ns = mark.time_ns
+                model.time_ns = model.clock_ns = mark.time_ns
             self._shown.clear()
             return
         del self.in_flight[mark.list_id]
@@ -121,7 +122,11 @@ def model_shows(model: Model, list_id: str) -> Any:
     if list_id not in model.lists:
         return None
     holders = [model.holder(list_id, record_id) for record_id in RECORDS[list_id]]
-    return model.policy(list_id), model.owners(list_id), model.owned(list_id), holders
+    seen = [holder and _of_a_snapshot(holder) for holder in holders]
+    whole = holders[:WHOLE_COUNT]
+    return _roughly(
+        (model.policy(list_id), model.owners(list_id), model.owned(list_id), seen, whole)
+    )
 
 
 def store_shows(subject: EngineSubject, list_id: str) -> Any:
@@ -133,7 +138,25 @@ def store_shows(subject: EngineSubject, list_id: str) -> Any:
         if after or snapshot.count_owned(None) != len(owned):
             raise Lost(f"{list_id}: {len(owned)} owned, counted {snapshot.count_owned(None)}")
     holders = subject.holders(list_id, RECORDS[list_id])
-    return subject.policy(list_id), subject.owners(list_id), owned, holders
+    whole = [subject.holder(list_id, record_id) for record_id in RECORDS[list_id][:WHOLE_COUNT]]
+    return _roughly((subject.policy(list_id), subject.owners(list_id), owned, holders, whole))
+
+
+def _roughly(shown: Any) -> Any:
+    """Return what is shown, times to the millisecond.
+
+    Every decision has an instant of its own, a nanosecond after the one before it while the clock
+    stands; which of the calls under way comes first is not known.
+    """
+    if isinstance(shown, int):
+        return shown // MS if shown >= START_NS - DAY else shown
+    if isinstance(shown, list | tuple):
+        return [_roughly(each) for each in shown]
+    return shown
+
+
+def _of_a_snapshot(holder: Holder) -> Holder:
+    return Holder(*holder[:5])
 
 
 Entries = dict[int, tuple[int, int | None]]
@@ -228,15 +251,18 @@ class Check:
                 raise Lost(f"call {number}: memo {outcome.memo!r}")
 
     def _compare_again(self, expected: dict[str, Any]) -> None:
-        """A vacuum changes nothing that can be seen, and leaves no record that nobody holds."""
+        """A vacuum changes nothing that can be seen, and leaves what is held or remembered."""
         for list_id, shown in expected.items():
             if (found := store_shows(self.subject, list_id)) != shown:
                 raise Lost(f"{list_id}, vacuumed: {difference(found, shown)}")
-        held_count = sum(
-            holder is not None for shown in expected.values() if shown for holder in shown[3]
+        kept_count = sum(
+            holder is not None or self.models[list_id].remembers(list_id, record_id)
+            for list_id, shown in expected.items()
+            if shown
+            for record_id, holder in zip(RECORDS[list_id], shown[3], strict=True)
         )
-        if (record_count := self.subject.engine.stats()["record_count"]) != held_count:
-            raise Lost(f"{record_count} records are stored, {held_count} are held")
+        if (record_count := self.subject.engine.stats()["record_count"]) != kept_count:
+            raise Lost(f"{record_count} records are stored, {kept_count} are held or remembered")
 
     def _write(self) -> None:
         """The store takes calls again and keeps them."""
@@ -245,6 +271,7 @@ class Check:
             return
         list_id = self.chance.choice(there)
         model = copy_of(self.models[list_id])
+        model.last_instant_ns = self.subject.time_ns
         record_ids = self.chance.sample(RECORDS[list_id], 20)
         self._do_both(model, ("claim_batch", (list_id, "A", record_ids)))
         attempts = [(record_id, "Busy") for record_id in record_ids]
@@ -264,7 +291,7 @@ def difference(found: Any, expected: Any) -> str:
     """Say briefly in what two lists, as shown, differ."""
     if found is None or expected is None:
         return f"the list is {'absent' if found is None else 'there'}"
-    names, parts = ("policy", "owners", "owned", "holders"), []
+    names, parts = ("policy", "owners", "owned", "holders", "whole holders"), []
     for name, left, right in zip(names, found, expected, strict=True):
         if left != right:
             few = [(a, b) for a, b in zip(left, right, strict=False) if a != b][:2]

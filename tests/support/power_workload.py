@@ -24,7 +24,7 @@ from typing import Any
 from load import Threads
 from model import START_NS
 from power_story import CAMPAIGNS, LOCK_FILE, MAP_BYTES, RECORDS, Call, Mark, perform
-from subject import DAY, FAIL, HOUR, MINUTE, OVERWRITE, SKIP, Code, Policy, Refusal, Row
+from subject import DAY, FAIL, HOUR, MINUTE, MS, OVERWRITE, SKIP, Code, Policy, Refusal, Row
 from subject_engine import EngineSubject
 
 from ownerd.engine import engine as native
@@ -145,7 +145,7 @@ class Workload:
         self.call("", ("upsert_campaign", (self.chance.choice(CAMPAIGNS), f"name {number}")))
         code = Code("Busy", self.chance.random() < 0.5, False)
         self.call("", ("upsert_code", (f"Custom {number % 2}", code)))
-        time_ns = self.subject.now_ns() + self.chance.randrange(most_ns)
+        time_ns = self.subject.now_ns() + self.chance.randrange(most_ns // MS) * MS
         self.mark(Mark("time", time_ns=time_ns))
         self.subject.advance_ns(time_ns - self.subject.now_ns())
         self.subject.vacuum()

@@ -1,6 +1,7 @@
 """A subject and one list on it: the short forms in which behaviour tests are written."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from subject import Answer, Holder, Owned, Owner, Policy, Subject, TimedSubject
 
@@ -17,17 +18,19 @@ class Scene:
         self.subject.create_list(self.list_id, policy)
         return self
 
-    def claim(self, record_id: str, campaign_id: str) -> str:
+    def claim(self, record_id: str, campaign_id: str, dialer_id: str = "") -> str:
         """Claim and return the decision."""
-        return self.subject.claim(self.list_id, record_id, campaign_id).what
+        return self.subject.claim(self.list_id, record_id, campaign_id, dialer_id).what
 
-    def claim_answer(self, record_id: str, campaign_id: str) -> Answer:
+    def claim_answer(
+        self, record_id: str, campaign_id: str, dialer_id: str = "", ttl_ns: int | None = None
+    ) -> Answer:
         """Claim and return the whole answer."""
-        return self.subject.claim(self.list_id, record_id, campaign_id)
+        return self.subject.claim(self.list_id, record_id, campaign_id, dialer_id, ttl_ns)
 
-    def attempt(self, record_id: str, campaign_id: str, code: str = "Busy") -> str:
+    def attempt(self, record_id: str, campaign_id: str, code: str = "Busy", **told: Any) -> str:
         """Report an attempt and return the outcome."""
-        return self.subject.attempt(self.list_id, record_id, campaign_id, code).what
+        return self.subject.attempt(self.list_id, record_id, campaign_id, code, **told).what
 
     def attempt_answer(self, record_id: str, campaign_id: str, code: str = "Busy") -> Answer:
         """Report an attempt and return the whole answer."""
@@ -87,8 +90,8 @@ class TimedScene(Scene):
     subject: TimedSubject
 
     def now_ns(self) -> int:
-        """Return the time."""
-        return self.subject.now_ns()
+        """Return the time: the last decision's instant, or a later one."""
+        return self.subject.time_ns
 
     def pass_ns(self, delta_ns: int) -> None:
         """Let time pass."""

@@ -33,22 +33,43 @@ class Holder(NamedTuple):
     name: str
     acquire_ns: int
     expire_ns: int | None
+    dialer_id: str = ""
+    reserved_until_ns: int | None = None
+    last_attempt_ns: int | None = None
 
 
 class Answer(NamedTuple):
-    """What was decided (the enum value without its prefix), the holder if denied, the revision."""
+    """What was decided (the enum value without its prefix), the holder if denied, the revision.
+
+    A granted claim has a reservation: until when, and its id.
+    """
 
     what: str
     holder: Holder | None
     revision: int
+    reserved_until_ns: int | None = None
+    reservation_id: int = 0
 
 
 class Answers(NamedTuple):
-    """A batch's decisions in request order and the holders of the refused ones by index."""
+    """A batch's decisions in request order and the holders of the refused ones by index.
+
+    Reservation ids are in request order; 0 where none.
+    """
 
     what: list[str]
     holders: dict[int, Holder]
     revision: int
+    reservation_ids: tuple[int, ...] = ()
+
+
+class Attempt(NamedTuple):
+    """One attempt of a batch."""
+
+    record_id: str
+    code: str
+    attempt_time_ns: int | None = None
+    reservation_id: int = 0
 
 
 class Owner(NamedTuple):
@@ -78,6 +99,7 @@ class Row(NamedTuple):
     campaign_id: str
     name: str = ""
     expire_ns: int | None = None
+    acquire_ns: int | None = None
 
 
 class Tally(NamedTuple):
@@ -109,15 +131,43 @@ class Refusal(Exception):
 class Subject(Protocol):
     """An implementation of the rules under test. Every method may raise `Refusal`."""
 
-    def claim(self, list_id: str, record_id: str, campaign_id: str) -> Answer: ...
+    def claim(
+        self,
+        list_id: str,
+        record_id: str,
+        campaign_id: str,
+        dialer_id: str = "",
+        ttl_ns: int | None = None,
+    ) -> Answer: ...
 
-    def claim_batch(self, list_id: str, campaign_id: str, record_ids: list[str]) -> Answers: ...
+    def claim_batch(
+        self,
+        list_id: str,
+        campaign_id: str,
+        record_ids: list[str],
+        dialer_id: str = "",
+        ttl_ns: int | None = None,
+    ) -> Answers: ...
 
-    def attempt(self, list_id: str, record_id: str, campaign_id: str, code: str) -> Answer: ...
+    def attempt(
+        self,
+        list_id: str,
+        record_id: str,
+        campaign_id: str,
+        code: str,
+        dialer_id: str = "",
+        attempt_time_ns: int | None = None,
+        reservation_id: int = 0,
+    ) -> Answer: ...
 
     def attempt_batch(
-        self, list_id: str, campaign_id: str, attempts: list[tuple[str, str]]
+        self, list_id: str, campaign_id: str, attempts: list[Attempt], dialer_id: str = ""
     ) -> Answers: ...
+
+    def give_back(self, campaign_id: str, dialer_id: str, list_id: str = "") -> None: ...
+
+    def transfer(self, list_id: str, from_campaign_id: str, to_campaign_id: str) -> int:
+        """Give one campaign's ownership in the list to another; return the transferred count."""
 
     def holder(self, list_id: str, record_id: str) -> Holder | None: ...
 
@@ -152,7 +202,15 @@ class Subject(Protocol):
 
     def codes(self) -> dict[str, Code]: ...
 
-    def import_rows(self, list_id: str, rows: list[Row], strategy: int = FAIL) -> Tally: ...
+    def import_rows(
+        self,
+        list_id: str,
+        rows: list[Row],
+        strategy: int = FAIL,
+        exact: bool = False,
+        rename: bool = False,
+        by_policy: bool = False,
+    ) -> Tally: ...
 
     def owners(self, list_id: str) -> list[Owner]: ...
 
@@ -164,7 +222,12 @@ class Subject(Protocol):
 class TimedSubject(Subject, Protocol):
     """A subject whose clock stands until it is moved."""
 
-    def now_ns(self) -> int: ...
+    @property
+    def time_ns(self) -> int:
+        """The time: the last decision's instant, or the clock's if that is later."""
+
+    def now_ns(self) -> int:
+        """Return what the clock shows."""
 
     def advance_ns(self, delta_ns: int) -> None: ...
 

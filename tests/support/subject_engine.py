@@ -8,9 +8,24 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from model import START_NS
-from subject import FAIL, Answer, Answers, Code, Holder, Owned, Owner, Policy, Refusal, Row, Tally
+from subject import (
+    FAIL,
+    OVERWRITE,
+    Answer,
+    Answers,
+    Attempt,
+    Code,
+    Holder,
+    Owned,
+    Owner,
+    Policy,
+    Refusal,
+    Row,
+    Tally,
+)
 
 from ownerd.base.testing import ManualClock
 from ownerd.engine import engine as native
@@ -43,14 +58,26 @@ def expire_ns(message: Any) -> int | None:
     return timestamp_ns(message.expire_time) if message.HasField("expire_time") else None
 
 
+def optional_ns(message: Any, field: str) -> int | None:
+    """Return a Timestamp field in nanoseconds; None where it is absent."""
+    return timestamp_ns(getattr(message, field)) if message.HasField(field) else None
+
+
 def holder_of(message: Any) -> Holder | None:
     """Return the `holder` field of a response; None where it is absent."""
     if not message.HasField("holder"):
         return None
     holder = message.holder
-    kind = dial_pb2.HoldKind.Name(holder.kind).removeprefix("HOLD_KIND_")
-    acquire_ns = timestamp_ns(holder.acquire_time)
-    return Holder(kind, holder.campaign_id, holder.campaign_name, acquire_ns, expire_ns(holder))
+    return Holder(
+        dial_pb2.HoldKind.Name(holder.kind).removeprefix("HOLD_KIND_"),
+        holder.campaign_id,
+        holder.campaign_name,
+        timestamp_ns(holder.acquire_time),
+        expire_ns(holder),
+        holder.dialer_id,
+        optional_ns(holder, "reserved_until"),
+        optional_ns(holder, "last_attempt_time"),
+    )
 
 
 def _given(message: Any) -> Holder:
@@ -59,49 +86,128 @@ def _given(message: Any) -> Holder:
     return holder
 
 
+def sent_time(time_ns: int | None) -> Timestamp | None:
+    """Return nanoseconds since the Unix epoch as a Timestamp, None as none."""
+    if time_ns is None:
+        return None
+    return Timestamp(seconds=time_ns // 1_000_000_000, nanos=time_ns % 1_000_000_000)
+
+
+def sent_ttl(length_ns: int | None) -> Duration | None:
+    """Return nanoseconds as a Duration, None as none."""
+    if length_ns is None:
+        return None
+    return Duration(seconds=length_ns // 1_000_000_000, nanos=length_ns % 1_000_000_000)
+
+
 class DialMessages:
-    """The five DialService calls as subject methods, over anything that can carry messages."""
+    """The DialService calls as subject methods, over anything that can carry messages."""
 
     def _dial(self, kind: int, request: Any) -> Any:
         raise NotImplementedError
 
-    def claim(self, list_id: str, record_id: str, campaign_id: str) -> Answer:
-        answer = self._dial(
-            native.CLAIM,
-            dial_pb2.ClaimRequest(list_id=list_id, record_id=record_id, campaign_id=campaign_id),
+    def claim(
+        self,
+        list_id: str,
+        record_id: str,
+        campaign_id: str,
+        dialer_id: str = "",
+        ttl_ns: int | None = None,
+    ) -> Answer:
+        request = dial_pb2.ClaimRequest(
+            list_id=list_id,
+            record_id=record_id,
+            campaign_id=campaign_id,
+            dialer_id=dialer_id,
+            reservation_ttl=sent_ttl(ttl_ns),
         )
-        return Answer(decision_name(answer.decision), holder_of(answer), answer.revision)
+        answer = self._dial(native.CLAIM, request)
+        return Answer(
+            decision_name(answer.decision),
+            holder_of(answer),
+            answer.revision,
+            optional_ns(answer, "reserved_until"),
+            answer.reservation_id,
+        )
 
-    def claim_batch(self, list_id: str, campaign_id: str, record_ids: list[str]) -> Answers:
-        answer = self._dial(
-            native.CLAIM_BATCH,
-            dial_pb2.ClaimBatchRequest(
-                list_id=list_id, campaign_id=campaign_id, record_ids=record_ids
-            ),
+    def claim_batch(
+        self,
+        list_id: str,
+        campaign_id: str,
+        record_ids: list[str],
+        dialer_id: str = "",
+        ttl_ns: int | None = None,
+    ) -> Answers:
+        request = dial_pb2.ClaimBatchRequest(
+            list_id=list_id,
+            campaign_id=campaign_id,
+            record_ids=record_ids,
+            dialer_id=dialer_id,
+            reservation_ttl=sent_ttl(ttl_ns),
+            return_reservation_ids=True,
         )
+        answer = self._dial(native.CLAIM_BATCH, request)
         holders = {denial.index: _given(denial) for denial in answer.denials}
-        return Answers([decision_name(d) for d in answer.decisions], holders, answer.revision)
+        decisions = [decision_name(d) for d in answer.decisions]
+        check_invalid(decisions, answer.invalid)
+        return Answers(decisions, holders, answer.revision, tuple(answer.reservation_ids))
 
-    def attempt(self, list_id: str, record_id: str, campaign_id: str, code: str) -> Answer:
+    def attempt(
+        self,
+        list_id: str,
+        record_id: str,
+        campaign_id: str,
+        code: str,
+        dialer_id: str = "",
+        attempt_time_ns: int | None = None,
+        reservation_id: int = 0,
+    ) -> Answer:
         request = dial_pb2.ReportAttemptRequest(
-            list_id=list_id, record_id=record_id, campaign_id=campaign_id, wrap_up_code=code
+            list_id=list_id,
+            record_id=record_id,
+            campaign_id=campaign_id,
+            wrap_up_code=code,
+            dialer_id=dialer_id,
+            attempt_time=sent_time(attempt_time_ns),
+            reservation_id=reservation_id,
         )
         answer = self._dial(native.REPORT_ATTEMPT, request)
         return Answer(outcome_name(answer.outcome), holder_of(answer), answer.revision)
 
     def attempt_batch(
-        self, list_id: str, campaign_id: str, attempts: list[tuple[str, str]]
+        self, list_id: str, campaign_id: str, attempts: list[Attempt], dialer_id: str = ""
     ) -> Answers:
-        request = dial_pb2.ReportAttemptBatchRequest(list_id=list_id, campaign_id=campaign_id)
-        for record_id, code in attempts:
-            request.attempts.add(record_id=record_id, wrap_up_code=code)
+        request = dial_pb2.ReportAttemptBatchRequest(
+            list_id=list_id, campaign_id=campaign_id, dialer_id=dialer_id
+        )
+        for attempt in (Attempt(*each) for each in attempts):
+            request.attempts.add(
+                record_id=attempt.record_id,
+                wrap_up_code=attempt.code,
+                attempt_time=sent_time(attempt.attempt_time_ns),
+                reservation_id=attempt.reservation_id,
+            )
         answer = self._dial(native.REPORT_ATTEMPT_BATCH, request)
         holders = {rejection.index: _given(rejection) for rejection in answer.rejections}
-        return Answers([outcome_name(o) for o in answer.outcomes], holders, answer.revision)
+        outcomes = [outcome_name(o) for o in answer.outcomes]
+        check_invalid(outcomes, answer.invalid)
+        return Answers(outcomes, holders, answer.revision, (0,) * len(outcomes))
 
     def holder(self, list_id: str, record_id: str) -> Holder | None:
         request = dial_pb2.GetHolderRequest(list_id=list_id, record_id=record_id)
         return holder_of(self._dial(native.GET_HOLDER, request))
+
+    def give_back(self, campaign_id: str, dialer_id: str, list_id: str = "") -> None:
+        request = dial_pb2.GiveBackRequest(
+            campaign_id=campaign_id, dialer_id=dialer_id, list_id=list_id
+        )
+        self._dial(native.GIVE_BACK, request)
+
+
+def check_invalid(answers: list[str], invalid: Any) -> None:
+    """Check that exactly the invalid items of a batch have a reason, in order (R25)."""
+    assert [i for i, what in enumerate(answers) if what == "INVALID"] == [i.index for i in invalid]
+    assert all(item.reason for item in invalid)
 
 
 _RESPONSES = {
@@ -110,6 +216,7 @@ _RESPONSES = {
     native.REPORT_ATTEMPT: dial_pb2.ReportAttemptResponse,
     native.REPORT_ATTEMPT_BATCH: dial_pb2.ReportAttemptBatchResponse,
     native.GET_HOLDER: dial_pb2.GetHolderResponse,
+    native.GIVE_BACK: dial_pb2.GiveBackResponse,
 }
 
 
@@ -132,6 +239,10 @@ class EngineSubject(DialMessages):
 
     def close(self) -> None:
         self.engine.close()
+
+    @property
+    def time_ns(self) -> int:
+        return self.engine.time_ns
 
     def now_ns(self) -> int:
         return self.clock.now_ns()
@@ -176,6 +287,12 @@ class EngineSubject(DialMessages):
         outcome = refusals(lambda: self.engine.release(list_id, campaign_ids, reservations, **NOTE))
         return self.engine.count_released(outcome.entry_id)
 
+    def transfer(self, list_id: str, from_campaign_id: str, to_campaign_id: str) -> int:
+        outcome = refusals(
+            lambda: self.engine.transfer(list_id, from_campaign_id, to_campaign_id, **NOTE)
+        )
+        return self.engine.count_released(outcome.entry_id)
+
     def release_records(self, list_id: str, record_ids: list[str]) -> int:
         return refusals(lambda: self.engine.release_records(list_id, record_ids, **NOTE)).count
 
@@ -203,11 +320,42 @@ class EngineSubject(DialMessages):
     def codes(self) -> dict[str, Code]:
         return {code: Code(*rest) for code, *rest in self.engine.codes("", 10_000)}
 
-    def import_rows(self, list_id: str, rows: list[Row], strategy: int = FAIL) -> Tally:
+    def import_rows(
+        self,
+        list_id: str,
+        rows: list[Row],
+        strategy: int = FAIL,
+        exact: bool = False,
+        rename: bool = False,
+        by_policy: bool = False,
+    ) -> Tally:
+        foreseen = self._foreseen(list_id, rows, strategy, exact, by_policy)
         outcome = refusals(
-            lambda: self.engine.import_rows(list_id, [tuple(row) for row in rows], strategy, **NOTE)
+            lambda: self.engine.import_rows(
+                list_id,
+                [tuple(row) for row in rows],
+                strategy,
+                exact=exact,
+                rename_campaigns=rename,
+                expire_by_policy=by_policy,
+                **NOTE,
+            )
         )
+        assert len({row.record_id for row in rows}) < len(rows) or foreseen == outcome.tally
         return Tally(*outcome.tally)
+
+    def _foreseen(
+        self, list_id: str, rows: list[Row], strategy: int, exact: bool, by_policy: bool
+    ) -> tuple[int, ...]:
+        """Return what a snapshot says that an import will do; the engine's time stands still."""
+        with refusals(lambda: self.engine.snapshot(list_id)) as snapshot:
+            outcomes = snapshot.import_outcomes(
+                [tuple(row) for row in rows],
+                overwrite=strategy == OVERWRITE,
+                exact=exact,
+                expire_by_policy=by_policy,
+            )
+        return tuple(outcomes.count(place) for place in range(4))
 
     def owners(self, list_id: str) -> list[Owner]:
         with refusals(lambda: self.engine.snapshot(list_id)) as snapshot:

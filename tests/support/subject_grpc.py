@@ -75,6 +75,8 @@ def row_message(row: Row) -> admin_pb2.OwnershipRow:
     )
     if row.expire_ns is not None:
         message.expire_time.CopyFrom(timestamp(row.expire_ns))
+    if row.acquire_ns is not None:
+        message.acquire_time.CopyFrom(timestamp(row.acquire_ns))
     return message
 
 
@@ -134,6 +136,12 @@ class GrpcSubject(DialMessages):
         self.last_answer = call(self.admin.ReleaseOwnership, request)
         return self.last_answer.released_count
 
+    def transfer(self, list_id: str, from_campaign_id: str, to_campaign_id: str) -> int:
+        request = admin_pb2.TransferOwnershipRequest(
+            list_id=list_id, from_campaign_id=from_campaign_id, to_campaign_id=to_campaign_id
+        )
+        return call(self.admin.TransferOwnership, request).transferred_count
+
     def release_records(self, list_id: str, record_ids: list[str]) -> int:
         request = admin_pb2.ReleaseRecordsRequest(list_id=list_id, record_ids=record_ids)
         return call(self.admin.ReleaseRecords, request).released_count
@@ -176,8 +184,23 @@ class GrpcSubject(DialMessages):
             for found in page.codes
         }
 
-    def import_rows(self, list_id: str, rows: list[Row], strategy: int = FAIL) -> Tally:
-        messages = import_messages(list_id, rows, strategy)
+    def import_rows(
+        self,
+        list_id: str,
+        rows: list[Row],
+        strategy: int = FAIL,
+        exact: bool = False,
+        rename: bool = False,
+        by_policy: bool = False,
+    ) -> Tally:
+        messages = import_messages(
+            list_id,
+            rows,
+            strategy,
+            exact=exact,
+            rename_campaigns=rename,
+            expire_by_policy=by_policy,
+        )
         answer = call(self.admin.ImportOwnership, iter(messages))
         return Tally(
             answer.imported_count,

@@ -8,7 +8,7 @@ so how long a look-up takes says nothing about how much of a token is right.
 Rate limits are kept beside the tables, so that a change of rights gives nobody a new budget.
 
 Any thread may call what is in the .pxd. It knows no store and no gRPC: the server keeps principals
-and says which right an rpc needs; only for the five dial calls that is decided here.
+and says which right an rpc needs; only for the calls of DialService that is decided here.
 """
 
 from cython.operator cimport dereference
@@ -19,7 +19,7 @@ from libcpp.memory cimport shared_ptr
 
 from ownerd.access.glob cimport globs_cover
 from ownerd.access.refusals cimport refusals_add, refusals_take
-from ownerd.api.dial_call cimport CALL_GET_HOLDER, DialCall
+from ownerd.api.dial_call cimport CALL_GET_HOLDER, CALL_GIVE_BACK, DialCall, NameFilter
 from ownerd.api.reasons cimport (
     RATE_LIMITED, RIGHT_LACKING, Value, numeral, printable, quoted, refuse_with, words,
 )
@@ -154,12 +154,52 @@ cdef bint may_dial(const Principal *principal, DialCall *call) noexcept nogil:
     Viewers who may not see every campaign are shown as little as those whom holders are hidden
     from: whose hold it is comes out only later.
     """
+    if call.call_kind == CALL_GIVE_BACK and call.list_id.size == 0:
+        return may_give_back(principal, call)
     if call.call_kind != CALL_GET_HOLDER:
         return access_allows(principal, RIGHT_DIAL, call.list_id, call.campaign_id)
     if access_allows(principal, RIGHT_DIAL, call.list_id, empty_slice()):
+        if call.hide_holders:
+            own_campaigns(principal, call)
         return True
     call.hide_holders |= not access_allows(principal, RIGHT_VIEW, call.list_id, slice_of("", 0))
     return access_allows(principal, RIGHT_VIEW, call.list_id, empty_slice())
+
+
+cdef bint may_give_back(const Principal *principal, DialCall *call) noexcept nogil:
+    """Tell whether the principal may dial for the campaign in any list; in which, the call is told.
+    """
+    cdef size_t i
+    cdef const Grant *grant
+    if access_allows(principal, RIGHT_DIAL, slice_of("", 0), call.campaign_id):
+        return True
+    for i in range(principal.grants.size()):
+        grant = &principal.grants[i]
+        if grant.right == RIGHT_DIAL and globs_cover(&grant.campaigns, call.campaign_id):
+            add_patterns(call, &grant.lists)
+    return call.filter != NULL
+
+
+cdef void own_campaigns(const Principal *principal, DialCall *call) noexcept nogil:
+    """Tell the call which campaigns are the principal's own: those that it may dial for."""
+    cdef size_t i
+    cdef const Grant *grant
+    for i in range(principal.grants.size()):
+        grant = &principal.grants[i]
+        if grant.right == RIGHT_DIAL and globs_cover(&grant.lists, call.list_id):
+            add_patterns(call, &grant.campaigns)
+
+
+cdef void add_patterns(DialCall *call, const vector[string] *patterns) noexcept nogil:
+    """Add what a grant is limited to; no pattern stands for every name."""
+    cdef size_t i
+    if call.filter == NULL:
+        call.filter = new NameFilter()
+        call.filter.matches = globs_cover
+    if patterns.empty():
+        call.filter.patterns.push_back(string("*", 1))
+    for i in range(patterns.size()):
+        call.filter.patterns.push_back(patterns[0][i])
 
 
 cdef bint access_admits(const Principal *principal, DialCall *call) noexcept nogil:
@@ -193,6 +233,8 @@ cdef void refuse_call(const Principal *principal, DialCall *call) noexcept nogil
         where, sizeof(where), " on list \"%.*s\"",
         printable(call.list_id.data, call.list_id.size), call.list_id.data,
     )
+    if call.list_id.size == 0:
+        size = snprintf(where, sizeof(where), " on any list")
     values[0], values[1] = quoted(text_slice(principal.id)), words("dial or view")
     if call.call_kind != CALL_GET_HOLDER:
         values[1] = words("dial")

@@ -5,10 +5,11 @@ decided; whoever sends the answer encodes it (dial_encode), on its own thread, a
 is OK.
 """
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from ownerd.api.task cimport Task
 from ownerd.base.bytes cimport Slice
+from ownerd.base.containers cimport string, vector
 from ownerd.rules.ownership cimport Holder
 
 cdef enum CallKind:                   # order of ownerd.engine.DIAL_METHODS
@@ -17,13 +18,49 @@ cdef enum CallKind:                   # order of ownerd.engine.DIAL_METHODS
     CALL_REPORT = 2
     CALL_REPORT_BATCH = 3
     CALL_GET_HOLDER = 4
-    CALL_KIND_COUNT = 5
+    CALL_GIVE_BACK = 5
+    CALL_KIND_COUNT = 6
+
+ctypedef bint (*NamesMatch)(const vector[string] *patterns, Slice name) noexcept nogil
+
+# Names by patterns, of which one is enough.
+cdef cppclass NameFilter:
+    vector[string] patterns
+    NamesMatch matches
+
+# A Timestamp or a Duration as it was sent.
+cdef struct SentTime:
+    int64_t seconds
+    int32_t nanos
+    bint present
+
+# Typed rather than an enum member, which Cython would pass through a C int.
+cdef extern from *:
+    """
+    #include <cstdint>
+    static constexpr uint32_t OWNERD_UNKNOWN_CAMPAIGN = UINT32_MAX;
+    """
+    const uint32_t UNKNOWN_CAMPAIGN "OWNERD_UNKNOWN_CAMPAIGN"
 
 cdef struct DialItem:
     Slice record_id
     Slice wrap_up_code
+    SentTime sent_time                # when the attempt ended
+    int64_t attempt_time_ns           # that, in nanoseconds; or NO_TIME
+    uint64_t reservation_id           # in: of a report, or 0; out: of a granted claim
+    int64_t reserved_until_ns         # out: of a granted claim; else 0
     uint8_t answer                    # ClaimDecision or AttemptOutcome
+    bint code_unknown                 # the wrap-up code is none that is known (R26)
+    uint8_t invalid                   # Reason why the item was not decided, of a batch; or 0
+    uint8_t invalid_field             # an ItemField
+    int64_t invalid_value             # what its text says was found
     Holder holder                     # kind NOBODY unless somebody is to be named
+    bint own                          # the holder is the caller's own campaign
+    bint called_twice                 # rejected: two campaigns called one person (R31)
+    bint lapsed                       # a reservation was seen that ended without a report
+    uint32_t lapsed_campaign          # whose
+    uint32_t dialer_at                # where in `names` the holder's dialer is
+    uint32_t dialer_size              # 0: none
     Slice holder_id                   # set with the holder; in place as long as the engine (core)
     Slice holder_name
 
@@ -31,13 +68,23 @@ cdef struct DialCall:
     Task task                         # first: a Task* of kind TASK_DIAL is a DialCall*
     uint8_t call_kind
     bint hide_holders                 # answer with kind and expiration of a hold only
+    bint return_reservation_ids
     Slice list_id
     Slice campaign_id
+    Slice dialer_id                   # empty: none is named
+    SentTime sent_ttl
+    int64_t reservation_ttl_ns        # 0: the list's
+    NameFilter *filter                # of lists to give back in, or of the caller's own campaigns
+    string *names                     # of the holders' dialers, one after the other
     uint32_t item_count
     uint32_t item_capacity            # of malloc'd items
     DialItem *items                   # &single for the unary calls, malloc'd for batches
     DialItem single
+    uint32_t list_number              # once it is decided
+    uint32_t campaign                 # its number, or UNKNOWN_CAMPAIGN
     uint32_t named_count              # items that name a holder
+    uint32_t unknown_code_count       # items whose code is unknown
+    uint32_t invalid_count            # items that were not decided
     uint64_t revision                 # the revision it was decided at
     char *answer                      # the encoded response, once dial_encode was called
     size_t answer_size
@@ -45,8 +92,27 @@ cdef struct DialCall:
     size_t buffer_bytes
 
 
+cdef enum ItemField:
+    ITEM_RECORD_ID
+    ITEM_WRAP_UP_CODE
+    ITEM_ATTEMPT_TIME
+
+cdef inline bint call_is_claim(const DialCall *call) noexcept nogil:
+    return call.call_kind == CALL_CLAIM or call.call_kind == CALL_CLAIM_BATCH
+
+
+cdef inline bint call_is_report(const DialCall *call) noexcept nogil:
+    return call.call_kind == CALL_REPORT or call.call_kind == CALL_REPORT_BATCH
+
+
+cdef inline bint call_is_batch(const DialCall *call) noexcept nogil:
+    return call.call_kind == CALL_CLAIM_BATCH or call.call_kind == CALL_REPORT_BATCH
+
+
 cdef void call_init(DialCall *call, uint8_t call_kind) noexcept nogil
 cdef void call_clear(DialCall *call) noexcept nogil
+# The name of the dialer that the item's holder has.
+cdef void call_name_dialer(DialCall *call, DialItem *item, Slice dialer_id) noexcept nogil
 cdef void call_free_items(DialCall *call) noexcept nogil
 cdef void call_shrink_answer(DialCall *call) noexcept nogil
 

@@ -1,41 +1,57 @@
-"""Decode and encode of the five DialService messages: protobuf bytes to and from `DialCall`.
+"""Decode and encode of the messages of DialService: protobuf bytes to and from `DialCall`.
 
 Decoding checks everything that needs no state: well-formed bytes, UTF-8, the length of each field,
-the size of a batch. The decoded slices point into the caller's bytes. As protobuf asks, unknown
-fields are skipped and the last occurrence of a field wins.
+the size of a batch. What is wrong with one item of a batch is noted in the item; the others are
+decided (R25). The decoded slices point into the caller's bytes. As protobuf asks, unknown fields
+are skipped, the last occurrence of a field wins, and messages that are sent twice are merged.
 
 It decides nothing and knows no names of lists or campaigns: the engine fills in the holder.
 """
 
-from libc.stdint cimport UINT32_MAX, int64_t, uint32_t, uint64_t
+from libc.stdint cimport UINT32_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport abort, malloc, realloc
 from libc.string cimport memset
 
 from ownerd.api.dial_call cimport (
-    CALL_CLAIM_BATCH, CALL_GET_HOLDER, CALL_REPORT, CALL_REPORT_BATCH, DialItem,
+    CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, CALL_GIVE_BACK, CALL_REPORT, ITEM_ATTEMPT_TIME,
+    ITEM_RECORD_ID, ITEM_WRAP_UP_CODE, DialItem, ItemField, SentTime, call_is_batch, call_is_claim,
+    call_is_report,
 )
 from ownerd.api.reasons cimport (
-    BATCH_LENGTH, FIELD_EMPTY, FIELD_LENGTH, FIELD_NOT_UTF8, MALFORMED_MESSAGE, Value, numeral,
-    refuse, refuse_with, words,
+    BATCH_LENGTH, CODE_UNKNOWN, FIELD_EMPTY, FIELD_LENGTH, FIELD_NOT_UTF8,
+    MALFORMED_MESSAGE, NO_REASON, TIME_NOT_VALID, TTL_NOT_ALLOWED, Reason, Value, numeral, quoted,
+    reason_text, refuse, refuse_with, words,
 )
-from ownerd.base.bytes cimport Slice, slice_of
+from ownerd.api.task cimport MESSAGE_BYTES, OK
+from ownerd.base.bytes cimport Slice, get_le64, put_le64, slice_of
 from ownerd.base.protobuf cimport (
     WIRE_BYTES, WIRE_FIXED32, WIRE_FIXED64, WIRE_GROUP, WIRE_GROUP_END, WIRE_VARINT, put_bytes,
-    put_number, put_text, put_varint, read_varint,
+    put_fixed64, put_number, put_text, put_varint, read_varint,
 )
 from ownerd.base.units cimport NS_PER_S
 from ownerd.rules.limits cimport (
-    BATCH_RECORDS, CAMPAIGN_ID_BYTES, LIST_ID_BYTES, RECORD_ID_BYTES, WRAP_UP_CODE_BYTES,
+    BATCH_RECORDS, CAMPAIGN_ID_BYTES, DIALER_ID_BYTES, LIST_ID_BYTES, RECORD_ID_BYTES,
+    WRAP_UP_CODE_BYTES,
 )
-from ownerd.rules.ownership cimport NEVER_NS, NOBODY
+from ownerd.rules.ownership cimport (
+    ATTEMPT_INVALID, CLAIM_INVALID, NEVER_NS, NOBODY, NO_TIME,
+)
 
 cdef enum:
     TAG_BYTES = 5                     # of a varint that fits into 32 bits
     GROUP_DEPTH = 100                 # as deep as protobuf's own parsers follow
     FIRST_ITEMS = 16
     PLACE_BYTES = 64                  # the name of a field, with its index
-    HOLDER_BYTES = 512                # a Holder with its longest fields fits
+    HOLDER_BYTES = 640                # a Holder with its longest fields fits
+    INVALID_BYTES = MESSAGE_BYTES + 32   # an InvalidItem with the longest reason fits
+    FIXED_BYTES = 96                  # the fields of an answer that are no list
+    LONGEST_TTL_S = 86_400
+
+# No time of a report lies farther from the epoch, either way (146 years).
+cdef int64_t FARTHEST_NS = 1 << 62
+cdef int64_t FIRST_SECOND = -62_135_596_800    # of the year 1
+cdef int64_t LAST_SECOND = 253_402_300_799     # of the year 9999
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -148,18 +164,13 @@ cdef bint malformed(DialCall *call) noexcept nogil:
 
 
 cdef bint text_ok(
-    DialCall *call, const char *name, int64_t index, const char *part, Slice field, size_t longest
+    DialCall *call, const char *name, Slice field, size_t longest
 ) noexcept nogil:
-    """Check one text field; on failure the message names it (with its index in a batch)."""
-    cdef char place[PLACE_BYTES]
+    """Check one text field of the call as a whole; on failure the message names it."""
     cdef Value values[4]
     if 0 < field.size <= longest and utf8_valid(<const unsigned char *> field.data, field.size):
         return True
-    if index < 0:
-        snprintf(place, sizeof(place), "%s", name)
-    else:
-        snprintf(place, sizeof(place), "%s[%lld]%s", name, <long long> index, part)
-    values[0] = words(place)
+    values[0] = words(name)
     if field.size == 0:
         values[1] = numeral(longest)
         refuse_with(&call.task, FIELD_EMPTY, values)
@@ -200,21 +211,60 @@ cdef bint read_text(Reader *reader, Slice *field) noexcept nogil:
     return read_bytes(reader, field)
 
 
+cdef bint read_fixed64(Reader *reader, uint64_t *value) noexcept nogil:
+    if <size_t> (reader.end - reader.at) < 8:
+        return False
+    value[0] = get_le64(reader.at)
+    reader.at += 8
+    return True
+
+
+cdef bint read_time(Reader *reader, SentTime *time) noexcept nogil:
+    """Read a Timestamp or a Duration, which are laid out alike, into what was read of it before."""
+    cdef Slice body
+    cdef Reader inner
+    cdef uint32_t number, wire_type
+    cdef uint64_t value
+    if not read_bytes(reader, &body):
+        return False
+    time.present = True
+    inner.at, inner.end = body.data, body.data + body.size
+    while inner.at < inner.end:
+        if not read_tag(&inner, &number, &wire_type):
+            return False
+        if wire_type != WIRE_VARINT or number > 2:
+            if not skip_field(&inner, number, wire_type):
+                return False
+            continue
+        if not read_varint(&inner.at, inner.end, &value):
+            return False
+        if number == 1:
+            time.seconds = <int64_t> value
+        else:
+            time.nanos = <int32_t> <uint32_t> value
+    return True
+
+
 cdef bint read_attempt(Slice body, DialItem *item) noexcept nogil:
     """Read one ReportAttemptBatchRequest.Attempt."""
     cdef Reader reader
     cdef uint32_t number, wire_type
+    cdef bint done
     reader.at, reader.end = body.data, body.data + body.size
     while reader.at < reader.end:
         if not read_tag(&reader, &number, &wire_type):
             return False
         if wire_type == WIRE_BYTES and number == 1:
-            if not read_text(&reader, &item.record_id):
-                return False
+            done = read_text(&reader, &item.record_id)
         elif wire_type == WIRE_BYTES and number == 2:
-            if not read_text(&reader, &item.wrap_up_code):
-                return False
-        elif not skip_field(&reader, number, wire_type):
+            done = read_text(&reader, &item.wrap_up_code)
+        elif wire_type == WIRE_BYTES and number == 3:
+            done = read_time(&reader, &item.sent_time)
+        elif wire_type == WIRE_FIXED64 and number == 4:
+            done = read_fixed64(&reader, &item.reservation_id)
+        else:
+            done = skip_field(&reader, number, wire_type)
+        if not done:
             return False
     return True
 
@@ -236,8 +286,14 @@ cdef bint read_item(DialCall *call, Reader *reader) noexcept nogil:
     return read_attempt(field, item)
 
 
-cdef Slice *unary_field(DialCall *call, uint32_t number) noexcept nogil:
-    """Return where field `number` of a unary request goes; NULL if there is no such field."""
+cdef Slice *unary_text(DialCall *call, uint32_t number) noexcept nogil:
+    """Return where text field `number` of a unary request goes; NULL if there is no such field."""
+    if call.call_kind == CALL_GIVE_BACK:
+        if number == 1:
+            return &call.campaign_id
+        if number == 2:
+            return &call.dialer_id
+        return &call.list_id if number == 3 else NULL
     if number == 1:
         return &call.list_id
     if number == 2:
@@ -246,47 +302,75 @@ cdef Slice *unary_field(DialCall *call, uint32_t number) noexcept nogil:
         return &call.campaign_id
     if number == 4 and call.call_kind == CALL_REPORT:
         return &call.single.wrap_up_code
+    if (number == 4 and call.call_kind == CALL_CLAIM) \
+            or (number == 5 and call.call_kind == CALL_REPORT):
+        return &call.dialer_id
     return NULL
+
+
+cdef SentTime *unary_time(DialCall *call, uint32_t number) noexcept nogil:
+    """Return where time field `number` of a unary request goes, likewise."""
+    if number == 5 and call.call_kind == CALL_CLAIM:
+        return &call.sent_ttl
+    if number == 6 and call.call_kind == CALL_REPORT:
+        return &call.single.sent_time
+    return NULL
+
+
+cdef bint read_unary_field(
+    DialCall *call, Reader *reader, uint32_t number, uint32_t wire_type
+) noexcept nogil:
+    cdef Slice *text = unary_text(call, number)
+    cdef SentTime *time = unary_time(call, number)
+    if wire_type == WIRE_BYTES and text != NULL:
+        return read_text(reader, text)
+    if wire_type == WIRE_BYTES and time != NULL:
+        return read_time(reader, time)
+    if wire_type == WIRE_FIXED64 and number == 7 and call.call_kind == CALL_REPORT:
+        return read_fixed64(reader, &call.single.reservation_id)
+    return skip_field(reader, number, wire_type)
 
 
 cdef bint read_unary(DialCall *call, Reader *reader) noexcept nogil:
     cdef uint32_t number, wire_type
-    cdef Slice *field
-    call.item_count = 1
+    call.item_count = call.call_kind != CALL_GIVE_BACK
     while reader.at < reader.end:
-        if not read_tag(reader, &number, &wire_type):
-            return False
-        field = unary_field(call, number) if wire_type == WIRE_BYTES else NULL
-        if field != NULL:
-            if not read_text(reader, field):
-                return False
-        elif not skip_field(reader, number, wire_type):
+        if not read_tag(reader, &number, &wire_type) \
+                or not read_unary_field(call, reader, number, wire_type):
             return False
     return True
+
+
+cdef bint read_batch_field(
+    DialCall *call, Reader *reader, uint32_t number, uint32_t wire_type
+) noexcept nogil:
+    cdef uint64_t flag
+    if wire_type == WIRE_BYTES and number == 1:
+        return read_text(reader, &call.list_id)
+    if wire_type == WIRE_BYTES and number == 2:
+        return read_text(reader, &call.campaign_id)
+    if wire_type == WIRE_BYTES and number == 3:
+        return read_item(call, reader)
+    if wire_type == WIRE_BYTES and number == 4:
+        return read_text(reader, &call.dialer_id)
+    if wire_type == WIRE_BYTES and number == 5 and call.call_kind == CALL_CLAIM_BATCH:
+        return read_time(reader, &call.sent_ttl)
+    if wire_type == WIRE_VARINT and number == 6 and call.call_kind == CALL_CLAIM_BATCH:
+        if not read_varint(&reader.at, reader.end, &flag):
+            return False
+        call.return_reservation_ids = flag != 0
+        return True
+    return skip_field(reader, number, wire_type)
 
 
 cdef bint read_batch(DialCall *call, Reader *reader) noexcept nogil:
     cdef uint32_t number, wire_type
-    cdef bint done
     call.item_count = 0
     while reader.at < reader.end:
-        if not read_tag(reader, &number, &wire_type):
-            return False
-        if wire_type == WIRE_BYTES and number == 1:
-            done = read_text(reader, &call.list_id)
-        elif wire_type == WIRE_BYTES and number == 2:
-            done = read_text(reader, &call.campaign_id)
-        elif wire_type == WIRE_BYTES and number == 3:
-            done = read_item(call, reader)
-        else:
-            done = skip_field(reader, number, wire_type)
-        if not done:
+        if not read_tag(reader, &number, &wire_type) \
+                or not read_batch_field(call, reader, number, wire_type):
             return False
     return True
-
-
-cdef inline bint is_batch(const DialCall *call) noexcept nogil:
-    return call.call_kind == CALL_CLAIM_BATCH or call.call_kind == CALL_REPORT_BATCH
 
 
 cdef bint batch_size_ok(DialCall *call) noexcept nogil:
@@ -300,29 +384,147 @@ cdef bint batch_size_ok(DialCall *call) noexcept nogil:
     return False
 
 
+# --- one item -------------------------------------------------------------------------------------
+
+cdef const char *field_name(uint8_t field) noexcept nogil:
+    if field == ITEM_RECORD_ID:
+        return "record_id"
+    return "wrap_up_code" if field == ITEM_WRAP_UP_CODE else "attempt_time"
+
+
+cdef void fault_values(
+    const DialItem *item, const char *place, Reason reason, uint8_t field, int64_t found,
+    Value *values
+) noexcept nogil:
+    """Fill in what the text of an item's fault says."""
+    cdef int64_t most = RECORD_ID_BYTES if field == ITEM_RECORD_ID else WRAP_UP_CODE_BYTES
+    values[0] = words(place)
+    if reason == FIELD_EMPTY:
+        values[1] = numeral(most)
+    elif reason == FIELD_LENGTH:
+        values[1], values[2], values[3] = numeral(found), numeral(1), numeral(most)
+    elif reason == CODE_UNKNOWN:
+        values[1] = quoted(item.wrap_up_code)
+    else:
+        values[1] = numeral(found)
+
+
+cdef void item_refuse(
+    DialCall *call, DialItem *item, Reason reason, ItemField field, int64_t found
+) noexcept nogil:
+    """Refuse an item of a batch, which spoils none of the others (R25); or a unary call."""
+    cdef Value values[4]
+    item.invalid_value = found
+    if call_is_batch(call):
+        item.invalid, item.invalid_field = reason, field
+        item.answer = <int> CLAIM_INVALID if call_is_claim(call) else <int> ATTEMPT_INVALID
+        call.invalid_count += 1
+        return
+    fault_values(item, field_name(field), reason, field, found, values)
+    refuse_with(&call.task, reason, values)
+
+
+cdef bint utf8_ok(
+    DialCall *call, const char *name, uint32_t index, const char *part, Slice text
+) noexcept nogil:
+    """Check a text that may spoil a whole batch."""
+    cdef char place[PLACE_BYTES]
+    cdef Value value
+    if utf8_valid(<const unsigned char *> text.data, text.size):
+        return True
+    snprintf(place, sizeof(place), "%s[%u]%s", name, index, part)
+    value = words(name)
+    if call_is_batch(call):
+        value = words(place)
+    refuse_with(&call.task, FIELD_NOT_UTF8, &value)
+    return False
+
+
+cdef bint texts_ok(DialCall *call, uint32_t index) noexcept nogil:
+    """Check that an item's texts are UTF-8; as bytes that are none, they fail the call."""
+    cdef DialItem *item = &call.items[index]
+    if call.call_kind == CALL_CLAIM_BATCH:
+        return utf8_ok(call, "record_ids", index, "", item.record_id)
+    if call_is_batch(call):
+        return utf8_ok(call, "attempts", index, ".record_id", item.record_id) \
+            and utf8_ok(call, "attempts", index, ".wrap_up_code", item.wrap_up_code)
+    return utf8_ok(call, "record_id", 0, "", item.record_id) \
+        and utf8_ok(call, "wrap_up_code", 0, "", item.wrap_up_code)
+
+
+cdef Reason length_fault(Slice text, size_t longest) noexcept nogil:
+    if text.size == 0:
+        return FIELD_EMPTY
+    return FIELD_LENGTH if text.size > longest else NO_REASON
+
+
+cdef bint time_right(DialItem *item) noexcept nogil:
+    """Set the attempt's time in nanoseconds; False if it is none."""
+    cdef SentTime *time = &item.sent_time
+    item.attempt_time_ns = NO_TIME
+    if not time.present:
+        return True
+    if not FIRST_SECOND <= time.seconds <= LAST_SECOND or not 0 <= time.nanos < NS_PER_S:
+        return False
+    if time.seconds >= FARTHEST_NS // NS_PER_S:
+        item.attempt_time_ns = FARTHEST_NS
+    elif time.seconds <= -FARTHEST_NS // NS_PER_S:
+        item.attempt_time_ns = -FARTHEST_NS
+    else:
+        item.attempt_time_ns = time.seconds * NS_PER_S + time.nanos
+    return True
+
+
+cdef void check_item(DialCall *call, DialItem *item) noexcept nogil:
+    cdef Reason fault = length_fault(item.record_id, RECORD_ID_BYTES)
+    if fault != NO_REASON:
+        item_refuse(call, item, fault, ITEM_RECORD_ID, <int64_t> item.record_id.size)
+        return
+    if not call_is_report(call):
+        return
+    fault = length_fault(item.wrap_up_code, WRAP_UP_CODE_BYTES)
+    if fault != NO_REASON:
+        item_refuse(call, item, fault, ITEM_WRAP_UP_CODE, <int64_t> item.wrap_up_code.size)
+    elif not time_right(item):
+        item_refuse(call, item, TIME_NOT_VALID, ITEM_ATTEMPT_TIME, 0)
+
+
 cdef bint items_ok(DialCall *call) noexcept nogil:
     cdef uint32_t i
-    cdef int64_t index
-    cdef bint claims = call.call_kind == CALL_CLAIM_BATCH
-    cdef bint codes = call.call_kind == CALL_REPORT or call.call_kind == CALL_REPORT_BATCH
-    cdef const char *id_name = "record_id"
-    cdef const char *code_name = "wrap_up_code"
-    if claims:
-        id_name = "record_ids"
-    elif is_batch(call):
-        id_name = code_name = "attempts"
+    call.invalid_count = 0
     for i in range(call.item_count):
-        index = <int64_t> i if is_batch(call) else -1
-        if not text_ok(
-            call, id_name, index, "" if claims else ".record_id", call.items[i].record_id,
-            RECORD_ID_BYTES,
-        ):
+        if not texts_ok(call, i):
             return False
-        if codes and not text_ok(
-            call, code_name, index, ".wrap_up_code", call.items[i].wrap_up_code, WRAP_UP_CODE_BYTES
-        ):
-            return False
-    return True
+        check_item(call, &call.items[i])
+    return call.task.code == OK
+
+
+cdef bint ttl_ok(DialCall *call) noexcept nogil:
+    """Set how long the reservation is to last, if the claim says so (R22)."""
+    cdef SentTime *ttl = &call.sent_ttl
+    cdef Value values[2]
+    call.reservation_ttl_ns = 0
+    if not ttl.present:
+        return True
+    if 1 <= ttl.seconds <= LONGEST_TTL_S and 0 <= ttl.nanos < NS_PER_S \
+            and (ttl.seconds < LONGEST_TTL_S or ttl.nanos == 0):
+        call.reservation_ttl_ns = ttl.seconds * NS_PER_S + ttl.nanos
+        return True
+    values[0], values[1] = numeral(ttl.seconds), numeral(ttl.nanos)
+    refuse_with(&call.task, TTL_NOT_ALLOWED, values)
+    return False
+
+
+cdef bint dialer_ok(DialCall *call) noexcept nogil:
+    if call.dialer_id.size == 0 and call.call_kind != CALL_GIVE_BACK:
+        return True
+    return text_ok(call, "dialer_id", call.dialer_id, DIALER_ID_BYTES)
+
+
+cdef bint list_ok(DialCall *call) noexcept nogil:
+    if call.list_id.size == 0 and call.call_kind == CALL_GIVE_BACK:
+        return True
+    return text_ok(call, "list_id", call.list_id, LIST_ID_BYTES)
 
 
 cdef bint dial_decode(DialCall *call, const char *body, size_t size) noexcept nogil:
@@ -332,17 +534,19 @@ cdef bint dial_decode(DialCall *call, const char *body, size_t size) noexcept no
     """
     cdef Reader reader
     reader.at, reader.end = body, body + size
-    if not (read_batch(call, &reader) if is_batch(call) else read_unary(call, &reader)):
+    if not (read_batch(call, &reader) if call_is_batch(call) else read_unary(call, &reader)):
         call.item_count = 0
         return malformed(call)
-    call.task.record_count = call.item_count
-    if not text_ok(call, "list_id", -1, "", call.list_id, LIST_ID_BYTES):
+    call.task.record_count = max(call.item_count, <uint32_t> 1)
+    if not list_ok(call):
         return False
     if call.call_kind != CALL_GET_HOLDER and not text_ok(
-        call, "campaign_id", -1, "", call.campaign_id, CAMPAIGN_ID_BYTES
+        call, "campaign_id", call.campaign_id, CAMPAIGN_ID_BYTES
     ):
         return False
-    if is_batch(call) and not batch_size_ok(call):
+    if not dialer_ok(call) or not ttl_ok(call):
+        return False
+    if call_is_batch(call) and not batch_size_ok(call):
         return False
     return items_ok(call)
 
@@ -380,16 +584,19 @@ cdef char *put_time(char *at, uint32_t number, int64_t time_ns) noexcept nogil:
 
 
 cdef char *put_holder(
-    char *at, uint32_t number, const DialItem *item, bint hidden
+    char *at, uint32_t number, const DialCall *call, const DialItem *item
 ) noexcept nogil:
     """Write a Holder as field `number`; nothing if nobody is to be named.
 
-    Of one that is hidden from the caller only kind and expiration are written.
+    Of one that is hidden from the caller only kind and expiration are written, unless it is its own
+    campaign.
     """
     cdef char inner[HOLDER_BYTES]
     cdef char *end
+    cdef bint hidden
     if item.holder.kind == NOBODY:
         return at
+    hidden = call.hide_holders and not item.own
     end = put_number(inner, 1, item.holder.kind)
     if not hidden:
         end = put_text(end, 2, item.holder_id)
@@ -397,16 +604,53 @@ cdef char *put_holder(
         end = put_time(end, 4, item.holder.since_ns)
     if item.holder.until_ns != NEVER_NS:
         end = put_time(end, 5, item.holder.until_ns)
+    if not hidden:
+        end = put_more(end, call, item)
     return put_bytes(at, number, slice_of(inner, end - inner))
 
 
+cdef char *put_more(char *end, const DialCall *call, const DialItem *item) noexcept nogil:
+    """Write a Holder's fields 6 to 8: who dials, the last attempt, until when it is reserved."""
+    if item.dialer_size != 0:
+        end = put_text(end, 6, slice_of(call.names.data() + item.dialer_at, item.dialer_size))
+    if item.holder.last_attempt_ns > 0:
+        end = put_time(end, 7, item.holder.last_attempt_ns)
+    if item.holder.reserved_until_ns != 0:
+        end = put_time(end, 8, item.holder.reserved_until_ns)
+    return end
+
+
 cdef char *put_denial(
-    char *at, uint32_t index, const DialItem *item, bint hidden
+    char *at, uint32_t index, const DialCall *call, const DialItem *item
 ) noexcept nogil:
     """Write a claim's element of `denials` or an attempt's of `rejections`: {index=1, holder=2}."""
     cdef char inner[HOLDER_BYTES + 16]
-    cdef char *end = put_holder(put_number(inner, 1, index), 2, item, hidden)
+    cdef char *end = put_holder(put_number(inner, 1, index), 2, call, item)
     return put_bytes(at, 2, slice_of(inner, end - inner))
+
+
+cdef char *put_invalid(char *at, uint32_t index, const DialItem *item) noexcept nogil:
+    """Write an element of `invalid`: {index=1, reason=2}."""
+    cdef char inner[INVALID_BYTES]
+    cdef char text[MESSAGE_BYTES]
+    cdef Value values[4]
+    cdef size_t size
+    cdef char *end
+    fault_values(
+        item, field_name(item.invalid_field), <Reason> item.invalid, item.invalid_field,
+        item.invalid_value, values,
+    )
+    size = reason_text(text, sizeof(text), <Reason> item.invalid, values)
+    end = put_text(put_number(inner, 1, index), 2, slice_of(text, size))
+    return put_bytes(at, 4, slice_of(inner, end - inner))
+
+
+cdef char *put_reservation_ids(char *at, const DialCall *call) noexcept nogil:
+    cdef uint32_t i
+    at = put_varint(put_varint(at, 5 << 3 | WIRE_BYTES), 8 * call.item_count)
+    for i in range(call.item_count):
+        at = put_le64(at, call.items[i].reservation_id)
+    return at
 
 
 cdef char *put_batch(char *at, const DialCall *call) noexcept nogil:
@@ -418,29 +662,49 @@ cdef char *put_batch(char *at, const DialCall *call) noexcept nogil:
     for i in range(call.item_count):  # once: the items come from another processor's cache
         answers[i] = <char> call.items[i].answer  # every enum value is one byte long
         if call.items[i].holder.kind != NOBODY:
-            at = put_denial(at, i, &call.items[i], call.hide_holders)
+            at = put_denial(at, i, call, &call.items[i])
+    at = put_number(at, 3, call.revision)
+    if call.invalid_count != 0:
+        for i in range(call.item_count):
+            if call.items[i].invalid != NO_REASON:
+                at = put_invalid(at, i, &call.items[i])
+    if call.return_reservation_ids:
+        at = put_reservation_ids(at, call)
     return at
+
+
+cdef char *put_unary(char *at, const DialCall *call) noexcept nogil:
+    cdef const DialItem *item = &call.single
+    if call.call_kind == CALL_GIVE_BACK:
+        return put_number(at, 1, call.revision)
+    if call.call_kind == CALL_GET_HOLDER:
+        return put_number(put_holder(at, 1, call, item), 2, call.revision)
+    at = put_holder(put_number(at, 1, item.answer), 2, call, item)
+    at = put_number(at, 3, call.revision)
+    if call.call_kind != CALL_CLAIM or item.reserved_until_ns == 0:
+        return at
+    return put_fixed64(put_time(at, 4, item.reserved_until_ns), 5, item.reservation_id)
 
 
 cdef size_t answer_bound(const DialCall *call) noexcept nogil:
     """Return an upper bound of the encoded answer's size."""
-    return 32 + call.item_count + <size_t> call.named_count * HOLDER_BYTES
+    return (
+        FIXED_BYTES + call.item_count * (9 if call.return_reservation_ids else 1)
+        + <size_t> call.named_count * HOLDER_BYTES + <size_t> call.invalid_count * INVALID_BYTES
+    )
 
 
 cdef void dial_encode(DialCall *call) noexcept nogil:
     """Encode the answer of a decided call into `call.answer`, once; on any thread."""
-    cdef char *at
-    cdef uint32_t holder_field = 1 if call.call_kind == CALL_GET_HOLDER else 2
+    cdef char *end
     cdef size_t bound = answer_bound(call)
     call.answer = call.buffer
     if bound > call.buffer_bytes:
         call.answer = <char *> malloc(bound)
     if call.answer == NULL:
         abort()
-    if is_batch(call):
-        at = put_batch(call.answer, call)
+    if call_is_batch(call):
+        end = put_batch(call.answer, call)
     else:
-        at = put_number(call.answer, 1, call.single.answer)
-        at = put_holder(at, holder_field, &call.single, call.hide_holders)
-    at = put_number(at, holder_field + 1, call.revision)
-    call.answer_size = at - call.answer
+        end = put_unary(call.answer, call)
+    call.answer_size = end - call.answer

@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcmp, strlen
 
 from ownerd.api.dial_call cimport (
-    CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, CALL_REPORT, CALL_REPORT_BATCH,
+    CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, CALL_GIVE_BACK, CALL_REPORT, CALL_REPORT_BATCH,
 )
 from ownerd.base.bytes cimport get_be32, put_be32, same
 from ownerd.base.units cimport NS_PER_MS, NS_PER_S, NS_PER_US
@@ -39,6 +39,8 @@ cdef int grpc_target(const char *path, size_t size) noexcept nogil:
             return CALL_REPORT_BATCH
         if same(path, size, "GetHolder"):
             return CALL_GET_HOLDER
+        if same(path, size, "GiveBack"):
+            return CALL_GIVE_BACK
     elif same(path, size, HEALTH_CHECK):
         return TARGET_HEALTH_CHECK
     elif same(path, size, HEALTH_WATCH):
@@ -54,7 +56,9 @@ cdef const char *grpc_call_name(int target) noexcept nogil:
         return "ClaimBatch"
     if target == CALL_REPORT:
         return "ReportAttempt"
-    return "ReportAttemptBatch" if target == CALL_REPORT_BATCH else "GetHolder"
+    if target == CALL_REPORT_BATCH:
+        return "ReportAttemptBatch"
+    return "GiveBack" if target == CALL_GIVE_BACK else "GetHolder"
 
 
 cdef bint grpc_is_content_type(const char *content_type, size_t size) noexcept nogil:

@@ -17,21 +17,28 @@ cdef enum Reason:
     FIELD_NOT_UTF8
     BATCH_LENGTH
     CODE_UNKNOWN
+    TIME_NOT_VALID
+    ATTEMPT_AHEAD
+    TTL_NOT_ALLOWED
     # what is named is not there, or there already
     LIST_NOT_FOUND
     LIST_EXISTS
     CAMPAIGN_NOT_FOUND
     CODE_NOT_FOUND
+    CODE_EXISTS
     # the state forbids it
     STALE_ETAG
     LIST_OWNED
     LIST_DIALED
     LIST_UNCOUNTED
+    CAMPAIGN_HOLDS
+    CAMPAIGN_DIALS
     IMPORT_CONFLICT
     # too much
     STORE_FULL
     QUEUE_FULL
     TOO_MANY_READS
+    TOO_MANY_DIALERS
     TOO_MUCH_UNDER_WAY
     RATE_LIMITED
     # not now
@@ -74,6 +81,10 @@ cdef void refuse(Task *task, Reason reason) noexcept nogil
 # `values` are those of the text's placeholders, in order.
 cdef void refuse_with(Task *task, Reason reason, const Value *values) noexcept nogil
 cdef void refuse_about(Task *task, Reason reason, Slice text) noexcept nogil
+# A reason's text with its values, without a NUL, at most `size` bytes; returns how many.
+cdef size_t reason_text(
+    char *message, size_t size, Reason reason, const Value *values
+) noexcept nogil
 # The name of the reason that a refused task has; "" where it has none for programs.
 cdef const char *reason_name(const Task *task) noexcept nogil
 cdef int printable(const char *data, size_t size) noexcept nogil

@@ -60,7 +60,22 @@ define(
 )
 define(
     CODE_UNKNOWN, "WRAP_UP_CODE_UNKNOWN", INVALID_ARGUMENT,
-    "{field}: {code} is not a known wrap-up code; ListWrapUpCodes shows those that are",
+    "{field}: {code} is not a known wrap-up code; ListWrapUpCodes shows those that are, "
+    "UpdateStoreSettings says what becomes of others",
+)
+define(
+    TIME_NOT_VALID, "INVALID_FIELD", INVALID_ARGUMENT,
+    "{field}: not a valid time: seconds of the years 1 to 9999, nanos of 0 to 999,999,999",
+)
+define(
+    ATTEMPT_AHEAD, "ATTEMPT_TIME_AHEAD", INVALID_ARGUMENT,
+    "{field}: {ahead_ms} ms ahead of the server's clock; up to 10,000 ms are let pass: set the "
+    "dialer's clock",
+)
+define(
+    TTL_NOT_ALLOWED, "INVALID_FIELD", INVALID_ARGUMENT,
+    "reservation_ttl: {seconds} s {nanos} ns found; 1 s to 24 h are allowed, or none for that of "
+    "the list",
 )
 define(
     LIST_NOT_FOUND, "LIST_NOT_FOUND", NOT_FOUND,
@@ -78,22 +93,35 @@ define(
     "code: there is no wrap-up code {code}; ListWrapUpCodes shows those that are known",
 )
 define(
+    CODE_EXISTS, "WRAP_UP_CODE_EXISTS", ALREADY_EXISTS,
+    "code: {code} is only another spelling of the wrap-up code {taken}; change or delete that one",
+)
+define(
     STALE_ETAG, "STALE_ETAG", ABORTED,
     "etag: found {found}, but the policy was changed since and has {current}; read the list again "
     "with GetContactList and repeat the change with its etag",
 )
 define(
     LIST_OWNED, "LIVE_OWNERSHIP", FAILED_PRECONDITION,
-    "contact list {list_id} has live ownership (owned records: {owned}); release it first, or "
-    "delete with force",
+    "contact list {list_id} has live holds (owned records: {owned}, reserved for dials in "
+    "progress: {reserved}); release them first, or delete with force",
 )
 define(
     LIST_DIALED, "LIVE_OWNERSHIP", FAILED_PRECONDITION,
-    "contact list {list_id} is being dialed: ownership was acquired a moment ago",
+    "contact list {list_id} is being dialed: a record was reserved or acquired a moment ago",
 )
 define(
     LIST_UNCOUNTED, "RELEASE_NOT_COUNTED", FAILED_PRECONDITION,
     "contact list {list_id} was released a moment ago and is still counted; try again",
+)
+define(
+    CAMPAIGN_HOLDS, "CAMPAIGN_HOLDS_RECORDS", FAILED_PRECONDITION,
+    "campaign {campaign_id} holds records (owned: {owned}, reserved for dials in progress: "
+    "{reserved}); release them first, or delete with force",
+)
+define(
+    CAMPAIGN_DIALS, "CAMPAIGN_HOLDS_RECORDS", FAILED_PRECONDITION,
+    "campaign {campaign_id} is dialing: it reserved or acquired a record a moment ago",
 )
 define(
     IMPORT_CONFLICT, "IMPORT_CONFLICT", FAILED_PRECONDITION,
@@ -102,8 +130,8 @@ define(
 )
 define(
     STORE_FULL, "STORE_FULL", RESOURCE_EXHAUSTED,
-    "the store is full ({why}); nothing was changed: release ownership, delete lists, or give it "
-    "more room, then try again",
+    "the store is full ({why}); nothing was changed: delete lists, or give it more room, then try "
+    "again; what is released makes room a day after its last attempt",
 )
 define(
     QUEUE_FULL, "QUEUE_FULL", RESOURCE_EXHAUSTED,
@@ -112,6 +140,11 @@ define(
 define(
     TOO_MANY_READS, "TOO_MANY_READS", RESOURCE_EXHAUSTED,
     "too many reads are in progress; try again",
+)
+define(
+    TOO_MANY_DIALERS, "TOO_MANY_DIALERS", RESOURCE_EXHAUSTED,
+    "dialer_id: {most} dialers have reservations, and no more can be told apart: name the lines of "
+    "a dialer, not its calls",
 )
 define(
     TOO_MUCH_UNDER_WAY, "TOO_MUCH_UNDER_WAY", RESOURCE_EXHAUSTED,
@@ -225,7 +258,7 @@ cdef int printable(const char *data, size_t size) noexcept nogil:
 
 cdef struct Text:
     char *at
-    char *end                         # the last byte, which is kept for the NUL
+    char *end
 
 
 cdef void put(Text *text, const char *data, size_t size) noexcept nogil:
@@ -258,13 +291,21 @@ cdef char *message_of(Task *task) noexcept nogil:
 
 cdef void refuse_with(Task *task, Reason reason, const Value *values) noexcept nogil:
     """Set code, reason and message."""
+    cdef char *message = message_of(task)
+    task.code = TABLE[<int> reason].code
+    task.reason = reason
+    message[reason_text(message, MESSAGE_BYTES - 1, reason, values)] = 0
+
+
+cdef size_t reason_text(
+    char *message, size_t size, Reason reason, const Value *values
+) noexcept nogil:
+    """Write a reason's text, its placeholders replaced."""
     cdef const char *at = TABLE[<int> reason].text
     cdef Text text
     cdef size_t plain
-    text.at = message_of(task)
-    text.end = text.at + MESSAGE_BYTES - 1
-    task.code = TABLE[<int> reason].code
-    task.reason = reason
+    text.at = message
+    text.end = message + size
     while at[0] != 0:
         plain = 0
         while at[plain] != 0 and at[plain] != c'{':
@@ -277,7 +318,7 @@ cdef void refuse_with(Task *task, Reason reason, const Value *values) noexcept n
             while at[0] != c'}':
                 at += 1
             at += 1
-    text.at[0] = 0
+    return text.at - message
 
 
 cdef void refuse(Task *task, Reason reason) noexcept nogil:

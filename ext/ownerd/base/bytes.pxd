@@ -1,7 +1,7 @@
 """Bytes: slices of memory that somebody else owns, and big-endian numbers, which sort as bytes."""
 
 from libc.stdint cimport uint32_t, uint64_t
-from libc.string cimport memcmp, strlen
+from libc.string cimport memcmp, memcpy, strlen
 
 from ownerd.base.containers cimport string
 from ownerd.base.lmdb cimport MDB_val
@@ -61,3 +61,15 @@ cdef inline void put_be64(char *at, uint64_t value) noexcept nogil:
 
 cdef inline uint64_t get_be64(const char *at) noexcept nogil:
     return <uint64_t> get_be32(at) << 32 | get_be32(at + 4)
+
+
+# The machine's own order: x86-64 and arm64 Linux are both little-endian.
+cdef inline char *put_le64(char *at, uint64_t value) noexcept nogil:
+    memcpy(at, &value, 8)
+    return at + 8
+
+
+cdef inline uint64_t get_le64(const char *at) noexcept nogil:
+    cdef uint64_t value
+    memcpy(&value, at, 8)
+    return value

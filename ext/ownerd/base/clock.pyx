@@ -33,9 +33,7 @@ cdef class Clock:
 
     def offset_ns(self):
         """Return server time minus wall clock in nanoseconds; 0 for a manual clock."""
-        if self.state.manual:
-            return 0
-        return clock_now(self.state) - clock_read(CLOCK_REALTIME)
+        return clock_offset(self.state, clock_now(self.state))
 
 
 cdef int64_t clock_now(ClockState *state) noexcept nogil:
@@ -52,6 +50,11 @@ cdef int64_t clock_now(ClockState *state) noexcept nogil:
 cdef int64_t clock_elapsed() noexcept nogil:
     """Return nanoseconds since some fixed instant, for measuring how long something takes."""
     return clock_read(CLOCK_MONOTONIC)
+
+
+cdef int64_t clock_offset(const ClockState *state, int64_t now_ns) noexcept nogil:
+    """Return how far a time that was read is ahead of the wall clock."""
+    return 0 if state.manual else now_ns - clock_read(CLOCK_REALTIME)
 
 
 cdef void clock_start_from(ClockState *state, int64_t highest_stored_ns) noexcept nogil:

@@ -7,7 +7,7 @@ Whoever writes has space for what is written.
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from ownerd.base.bytes cimport Slice
+from ownerd.base.bytes cimport Slice, put_le64
 
 cdef enum:
     WIRE_VARINT = 0
@@ -63,3 +63,8 @@ cdef inline char *put_number(char *at, uint32_t number, uint64_t value) noexcept
     if value == 0:
         return at
     return put_varint(put_varint(at, number << 3 | WIRE_VARINT), value)
+
+
+cdef inline char *put_fixed64(char *at, uint32_t number, uint64_t value) noexcept nogil:
+    """Write a fixed64 as field `number`."""
+    return put_le64(put_varint(at, number << 3 | WIRE_FIXED64), value)

@@ -13,6 +13,7 @@ class ListInfo(NamedTuple):
     update_ns: int
     update_revision: int
     number: int
+    shares_with: tuple[str, ...]
 
 class Outcome(NamedTuple):
     revision: int
@@ -23,3 +24,4 @@ class Outcome(NamedTuple):
     replayed: bool
     memo: bytes
     tally: tuple[int, int, int, int]
+    left_out: tuple[int, ...] = ()

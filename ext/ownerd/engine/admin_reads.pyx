@@ -7,19 +7,22 @@ It does not read records (snapshot) and changes nothing.
 """
 
 from collections import namedtuple
+from struct import unpack
 
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
-from ownerd.base.bytes cimport get_be64, put_be64, slice_of
+from ownerd.base.bytes cimport get_be32, get_be64, put_be32, put_be64, slice_of
 from ownerd.base.lmdb cimport MDB_LAST, MDB_PREV, MDB_SUCCESS, MDB_val
+from ownerd.engine.commands cimport TALLY_LEFT_OUT
 from ownerd.rules.ownership cimport DEFAULT_WINDOW, NEVER_NS
+from ownerd.rules.wrap_up_codes cimport UNKNOWN_CODE_REFUSE
 from ownerd.storage.catalog cimport List, list_from_row
 from ownerd.storage.table_cursor cimport (
     TableCursor, cursor_close, cursor_count, cursor_next, cursor_open, cursor_seek, cursor_step,
 )
 from ownerd.storage.tables cimport (
-    AUDIT, CAMPAIGNS, CODES, COUNT_PENDING, EVENTS, LISTS, PRINCIPALS, REQUESTS,
-    REQUEST_MEMORY_NS, AuditRow, RequestRow, Table,
+    AUDIT, CAMPAIGNS, CODES, COUNT_PENDING, EVENTS, HOLDERS, LISTS, META, PRINCIPALS, REQUESTS,
+    REQUEST_MEMORY_NS, AuditRow, ListRow, RequestRow, SettingsRow, Table,
 )
 
 from ownerd.storage.directory import StoreError
@@ -28,14 +31,20 @@ PolicyTuple = namedtuple("Policy", "enabled duration_ns renewal_window_ns reserv
 PolicyTuple.__doc__ = """A list's policy; nanoseconds. `duration_ns` None: no expiration;
 `renewal_window_ns` None: the default, a tenth of the duration."""
 
-ListInfo = namedtuple("ListInfo", "list_id policy create_ns update_ns update_revision number")
+ListInfo = namedtuple(
+    "ListInfo", "list_id policy create_ns update_ns update_revision number shares_with"
+)
 ListInfo.__doc__ = """A contact list; `update_revision` is that of its last policy
-command, `number` its own in the store, never used twice."""
+command, `number` its own in the store, never used twice but by those of `shares_with`, the ids
+of the other lists that share its ownership (R28)."""
 
-Outcome = namedtuple("Outcome", "revision time_ns count entry_id replayed memo tally")
+Outcome = namedtuple(
+    "Outcome", "revision time_ns count entry_id replayed memo tally left_out", defaults=((),)
+)
 Outcome.__doc__ = """What a command did. `count` None: records are still being counted.
 `replayed`: the request id was answered before; nothing changed, this is the first answer.
-`tally`: (imported, skipped, overwritten, expired)."""
+`tally`: (imported, skipped, overwritten, expired). `left_out`: of a release of records, the indexes
+of those that another campaign owns."""
 
 
 cdef Policy policy_from(values) except *:
@@ -86,21 +95,71 @@ cdef bint _find(TableCursor *scan, bytes key):
 
 
 cdef _info(TableCursor *scan):
+    """Return a list, with whether it shares its ownership in place of whom with."""
     cdef List row
     list_from_row(
         &row, slice_of(scan.key.mv_data, scan.key.mv_size),
         slice_of(scan.value.mv_data, scan.value.mv_size),
     )
     return ListInfo(
-        _bytes(&scan.key).decode(), _policy_tuple(&row.policy), row.create_ns, row.update_ns,
-        row.update_revision, row.number,
+        _bytes(&scan.key).decode(), _policy_tuple(&row.policy), row.names[0].create_ns,
+        row.update_ns, row.update_revision, row.number,
+        (<const ListRow *> scan.value.mv_data).name_count > 1,
     )
+
+
+cdef list _with_groups(Store *store, list infos):
+    """Fill in whom the lists share their ownership with; one more scan if any does."""
+    cdef TableCursor scan
+    groups = {info.number: [] for info in infos if info.shares_with}
+    if groups:
+        _begin(store, LISTS, &scan)
+        while cursor_next(&scan):
+            names = groups.get((<const ListRow *> scan.value.mv_data).number)
+            if names is not None:
+                names.append(_bytes(&scan.key).decode())
+        _end(&scan)
+    return [
+        info._replace(shares_with=tuple(
+            [name for name in groups.get(info.number, ()) if name != info.list_id]
+        ))
+        for info in infos
+    ]
 
 
 cdef object list_info(Store *store, str list_id):
     cdef TableCursor scan
     _begin(store, LISTS, &scan)
-    found = _info(&scan) if _find(&scan, list_id.encode()) else None
+    found = [_info(&scan)] if _find(&scan, list_id.encode()) else []
+    _end(&scan)
+    return _with_groups(store, found)[0] if found else None
+
+
+cdef list lists_held(Store *store, object campaign_id):
+    """Return the first name of each list in which a campaign may ever have held a record."""
+    cdef TableCursor scan
+    cdef const ListRow *row
+    cdef char key[8]
+    numbers = {}
+    number = None if campaign_id is None else _campaign_number(store, campaign_id.encode())
+    if campaign_id is not None and number is None:
+        return []
+    _begin(store, LISTS, &scan)
+    while cursor_next(&scan):
+        row = <const ListRow *> scan.value.mv_data
+        numbers.setdefault(row.number, (_bytes(&scan.key).decode(), row.tells_holders))
+    _end(&scan)
+    _begin(store, HOLDERS, &scan)
+    found = []
+    for list_number, (list_id, tells_holders) in numbers.items():
+        put_be32(key, list_number)
+        put_be32(key + 4, number or 0)
+        held = cursor_seek(&scan, slice_of(key, 8)) and (
+            _bytes(&scan.key) == key[:8] if number is not None
+            else _bytes(&scan.key)[:4] == key[:4]
+        )
+        if held or not tells_holders:
+            found.append(list_id)
     _end(&scan)
     return found
 
@@ -115,7 +174,7 @@ cdef list list_page(Store *store, str after, Py_ssize_t limit):
         page.append(_info(&scan))
         more = cursor_next(&scan)
     _end(&scan)
-    return page
+    return _with_groups(store, page)
 
 
 cdef list campaign_page(Store *store, str after, Py_ssize_t limit):
@@ -125,11 +184,55 @@ cdef list campaign_page(Store *store, str after, Py_ssize_t limit):
     _begin(store, CAMPAIGNS, &scan)
     while cursor_next(&scan):
         row = _bytes(&scan.value)
-        campaigns.append((row[1:1 + row[0]], row[1 + row[0]:]))
+        if row[0]:                    # one without an id is deleted
+            campaigns.append((row[1:1 + row[0]], row[1 + row[0]:]))
     _end(&scan)
     start = after.encode()
     chosen = sorted(row for row in campaigns if not start or row[0] > start)[:limit]
     return [(campaign_id.decode(), name.decode()) for campaign_id, name in chosen]
+
+
+cdef bint _seek_campaign(TableCursor *scan, bytes campaign_id):
+    """Move to a campaign's row, from the begin of the table, which is by number."""
+    cdef const unsigned char *row
+    cdef const char *wanted = campaign_id
+    cdef size_t size = len(campaign_id)
+    while cursor_next(scan):
+        row = <const unsigned char *> scan.value.mv_data
+        if row[0] == size and memcmp(row + 1, wanted, size) == 0:
+            return True
+    return False
+
+
+cdef object _campaign_number(Store *store, bytes campaign_id):
+    cdef TableCursor scan
+    _begin(store, CAMPAIGNS, &scan)
+    found = None
+    if _seek_campaign(&scan, campaign_id):
+        found = get_be32(<const char *> scan.key.mv_data)
+    _end(&scan)
+    return found
+
+
+cdef object campaign_name(Store *store, str campaign_id):
+    """Return a campaign's name, or None if it is unknown."""
+    cdef TableCursor scan
+    encoded = campaign_id.encode()
+    _begin(store, CAMPAIGNS, &scan)
+    found = None
+    if _seek_campaign(&scan, encoded):
+        found = _bytes(&scan.value)[1 + len(encoded):].decode()
+    _end(&scan)
+    return found
+
+
+cdef object code_row(Store *store, str code):
+    """Return (category, counts_as_attempt, success) of a code, or None."""
+    cdef TableCursor scan
+    _begin(store, CODES, &scan)
+    row = _bytes(&scan.value) if _find(&scan, code.encode()) else None
+    _end(&scan)
+    return None if row is None else (row[2:].decode(), bool(row[0]), bool(row[1]))
 
 
 cdef list code_page(Store *store, str after, Py_ssize_t limit):
@@ -145,6 +248,18 @@ cdef list code_page(Store *store, str after, Py_ssize_t limit):
         more = cursor_next(&scan)
     _end(&scan)
     return page
+
+
+cdef int settings_row(Store *store) except -1:
+    """Return the store's setting of what an unknown code means."""
+    cdef TableCursor scan
+    cdef SettingsRow row
+    _begin(store, META, &scan)
+    row.unknown_code = UNKNOWN_CODE_REFUSE
+    if _find(&scan, b"settings"):
+        memcpy(&row, scan.value.mv_data, sizeof(row))
+    _end(&scan)
+    return row.unknown_code
 
 
 cdef list principal_rows(Store *store):
@@ -221,18 +336,30 @@ cdef object answered_request(Store *store, bytes key, int64_t now_ns):
     memcpy(&row, <const char *> value, sizeof(row))
     if now_ns - row.time_ns >= REQUEST_MEMORY_NS:
         return None
+    left_out = max(0, -row.tally[<int> TALLY_LEFT_OUT])
+    memo = value[sizeof(row):len(value) - 4 * left_out]
     return Outcome(
         row.revision, row.time_ns, audit_count(store, row.entry_id), row.entry_id, True,
-        value[sizeof(row):], tuple(row.tally),
+        memo, tuple(row.tally), unpack(f"={left_out}I", value[len(value) - 4 * left_out:]),
     )
 
 
 cdef list entry_count(Store *store):
-    """Return the number of rows of LISTS, CAMPAIGNS, EVENTS and REQUESTS."""
+    """Return the number of lists (a group of R28 once), campaigns, events and requests."""
     cdef TableCursor scan
-    counts = []
+    cdef int64_t list_count = 0, campaign_count = 0
+    shared = set()
     _begin(store, LISTS, &scan)
-    for table in (LISTS, CAMPAIGNS, EVENTS, REQUESTS):
-        counts.append(cursor_count(&scan, &store.tables, table))
+    while cursor_next(&scan):
+        if (<const ListRow *> scan.value.mv_data).name_count > 1:
+            shared.add((<const ListRow *> scan.value.mv_data).number)
+        else:
+            list_count += 1
+    events = cursor_count(&scan, &store.tables, EVENTS)
+    requests = cursor_count(&scan, &store.tables, REQUESTS)
     _end(&scan)
-    return counts
+    _begin(store, CAMPAIGNS, &scan)
+    while cursor_next(&scan):
+        campaign_count += (<const char *> scan.value.mv_data)[0] != 0
+    _end(&scan)
+    return [list_count + len(shared), campaign_count, events, requests]

@@ -8,8 +8,11 @@ from ownerd.base.clock cimport ClockState
 from ownerd.base.containers cimport vector
 from ownerd.base.histogram cimport Histogram
 from ownerd.base.live cimport LiveEngine
+from ownerd.engine.activity cimport Activity
+from ownerd.engine.called_twice cimport CalledTwice
 from ownerd.engine.maintenance_plan cimport MaintenanceState
 from ownerd.engine.queue cimport Queue
+from ownerd.engine.unknown_codes cimport UnknownCodes
 from ownerd.storage.catalog cimport Campaign
 from ownerd.storage.store cimport Store
 
@@ -25,8 +28,13 @@ cdef struct Counters:
     uint64_t changed_groups
     uint64_t calls
     uint64_t records
-    uint64_t decisions[4]             # by ClaimDecision
-    uint64_t outcomes[7]              # by AttemptOutcome
+    uint64_t decisions[8]             # by ClaimDecision
+    uint64_t outcomes[8]              # by AttemptOutcome
+    uint64_t lapsed                   # reservations seen that ended without a report
+    uint64_t twice                    # rejected attempts: two campaigns called one person (R31)
+    uint64_t attempts_ahead           # refused: their time was too far ahead (R24)
+    int64_t ahead_elapsed_ns          # of clock_elapsed, when the last one was; 0: none yet
+    int64_t ahead_ms                  # how far that one was
     uint64_t refused_full
     uint64_t commit_ns
     Histogram call_lengths[CALL_KIND_COUNT]  # by kind, from the queue to the answer
@@ -53,6 +61,9 @@ cdef cppclass EngineCore:
     uint64_t group_records            # most records that are decided together
     vector[DialCall *] group
     Counters counters
+    Activity activity
+    UnknownCodes unknown_codes
+    CalledTwice called_twice
     # maintenance's
     atomic[int] lock_missed           # looks in a row that found LOCK alone gone
     int maintenance_fd                # eventfd that wakes its thread

@@ -47,6 +47,7 @@ cdef EngineCore *engine_new(
     engine.flush_waits.store(False)
     engine.fill_permille.store(0)
     engine.lock_missed.store(0)
+    engine.called_twice.others = 0
     queue_init(&engine.queue, options.queue_limit)
     configure(engine, options)
     clock_start_from(clock, store_time(store))

@@ -1,135 +1,199 @@
 """Decides one call of DialService inside the open write transaction.
 
-Looks up the list, the campaign, the codes and each record, asks `rules`, and writes what changed.
-A call is checked whole before its first write, so a refused call has changed nothing. Runs on the
+Looks up the list, the campaign, the dialer, the codes and each record, asks `rules`, and writes
+what changed. What fails a call as a whole is found before its first write, so a refused call has
+changed nothing; what is wrong with one item of a batch is answered in its place (R25). Runs on the
 writer thread only; the engine commits and answers.
 """
 
-from libc.stdint cimport uint32_t
-from libc.stdio cimport snprintf
+from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcmp
 
 from ownerd.api.dial_call cimport (
-    CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, CALL_REPORT, CALL_REPORT_BATCH, DialCall,
-    DialItem,
+    CALL_GET_HOLDER, CALL_GIVE_BACK, ITEM_ATTEMPT_TIME, ITEM_WRAP_UP_CODE, UNKNOWN_CAMPAIGN,
+    DialCall, DialItem, NameFilter, call_is_claim, call_is_report, call_name_dialer,
 )
+from ownerd.api.dial_codec cimport item_refuse
 from ownerd.api.reasons cimport (
-    CODE_UNKNOWN, LIST_NOT_FOUND, Value, quoted, refuse_about, refuse_with, words,
+    ATTEMPT_AHEAD, CODE_UNKNOWN, LIST_NOT_FOUND, NO_REASON, TOO_MANY_DIALERS, Value, numeral,
+    refuse_about, refuse_with,
 )
 from ownerd.api.task cimport OK
 from ownerd.base.bytes cimport Slice, text_slice
+from ownerd.base.containers cimport vector
+from ownerd.base.units cimport NS_PER_MS
 from ownerd.engine.commands cimport refuse_full
 from ownerd.rules.ownership cimport (
-    NOBODY, OWNERSHIP_ACQUIRED, Code, Ruling, rules_attempt, rules_claim, rules_holder,
+    ATTEMPT_INVALID, FORMER_CAMPAIGN, GRANTED, NOBODY, NO_DIALER, Claim, Code, Report, Ruling,
+    rules_ahead_ns, rules_attempt, rules_claim, rules_holder,
 )
+from ownerd.rules.wrap_up_codes cimport rules_unknown_code
 from ownerd.storage.capacity cimport CAPACITY_FOR_GRANTS, CAPACITY_FOR_REPORTS
 from ownerd.storage.catalog cimport (
-    Campaign, List, add_campaign, campaign_known, campaign_of, find_campaign, find_code,
-    find_list, list_acquired,
+    Campaign, Catalog, List, add_campaign, all_lists, campaign_known, campaign_of, find_campaign,
+    find_code_meant, find_list,
+)
+from ownerd.storage.dialers cimport (
+    DIALERS_MOST, EVERY_LIST, add_dialer, dialer_gives_back, dialer_id_of, dialer_known,
+    dialer_reserves, dialers_full, find_dialer,
 )
 from ownerd.storage.multiget cimport Seen, multiget_add, multiget_skip, multiget_take
 from ownerd.storage.records cimport (
     Record, record_load, record_prefetch, record_store, records_look_up,
 )
-from ownerd.storage.store cimport store_revision
+from ownerd.storage.store cimport store_instant, store_now
 
 cdef enum:
-    PLACE_BYTES = 64                  # the name of a field, with its index
     PREFETCHED = 8                    # records between asking for a slot and writing to it
 
 
-# What one call is decided with; a new campaign has the number that it would get until it is added.
+# What one call is decided with; a new campaign or dialer has the number that it would get until it
+# is added.
 cdef struct Decision:
     Store *store
     List *list
     DialCall *call
     uint32_t campaign
-    int64_t now_ns
+    uint32_t dialer
+    const DecidedAt *when
     const Seen *seen                  # what the multiget saw of the next record; or NULL
     bint dry                          # decide without writing
     bint changed
     Slice code_text                   # the wrap-up code last looked up
     Code code
+    bint code_unknown
 
 
 cdef bint lookup_code(Decision *decision, Slice text) noexcept nogil:
-    """Set `decision.code`; batches mostly repeat a few codes, so the last one is kept."""
+    """Set `decision.code` (R26); batches mostly repeat a few codes, so the last one is kept."""
+    cdef Catalog *catalog = &decision.store.catalog
     if text.size == decision.code_text.size and text.size > 0 \
             and memcmp(text.data, decision.code_text.data, text.size) == 0:
         return True
-    if not find_code(&decision.store.catalog, text, &decision.code):
+    decision.code_unknown = not find_code_meant(catalog, text, &decision.code)
+    if decision.code_unknown and not rules_unknown_code(
+        catalog.unknown_code, text, &decision.code
+    ):
+        decision.code_text.size = 0
         return False
     decision.code_text = text
     return True
 
 
-cdef void refuse_code(DialCall *call, uint32_t index, Slice code) noexcept nogil:
-    cdef char place[PLACE_BYTES]
-    cdef Value values[2]
-    values[0], values[1] = words("wrap_up_code"), quoted(code)
-    if call.call_kind == CALL_REPORT_BATCH:
-        snprintf(place, sizeof(place), "attempts[%u].wrap_up_code", index)
-        values[0] = words(place)
-    refuse_with(&call.task, CODE_UNKNOWN, values)
+cdef bint code_is_meant(Decision *decision, DialItem *item) noexcept nogil:
+    """Set `decision.code` for an item, and note whether its code is one that nobody knows."""
+    cdef bint meant = lookup_code(decision, item.wrap_up_code)
+    item.code_unknown = decision.code_unknown
+    decision.call.unknown_code_count += item.code_unknown
+    return meant
 
 
-cdef bint codes_known(Decision *decision) noexcept nogil:
-    cdef uint32_t i
-    cdef Slice text
+cdef void name_holder(Decision *decision, DialItem *item) noexcept nogil:
+    cdef Store *store = decision.store
     cdef DialCall *call = decision.call
-    for i in range(call.item_count):
-        text = call.items[i].wrap_up_code
-        if lookup_code(decision, text):
-            continue
-        refuse_code(call, i, text)
-        return False
-    return True
-
-
-cdef void name_holder(Store *store, DialCall *call, DialItem *item) noexcept nogil:
     cdef Campaign *campaign
-    if item.holder.kind != NOBODY:
-        campaign = campaign_of(&store.catalog, item.holder.campaign)
-        call.named_count += 1
-        item.holder_id = text_slice(campaign.id)
-        item.holder_name = text_slice(campaign.name)
+    cdef uint32_t dialer = item.holder.dialer
+    if item.holder.kind == NOBODY:
+        return
+    campaign = campaign_of(&store.catalog, item.holder.campaign)
+    call.named_count += 1
+    item.holder_id = text_slice(campaign.id)
+    item.holder_name = text_slice(campaign.name)
+    if dialer != NO_DIALER and not dialer & FORMER_CAMPAIGN:
+        call_name_dialer(call, item, dialer_id_of(&store.dialers, dialer))
+    if call.call_kind != CALL_GET_HOLDER:
+        item.own = item.holder.campaign == decision.campaign
+    elif call.filter != NULL:
+        item.own = call.filter.matches(&call.filter.patterns, item.holder_id)
+
+
+cdef void look_up_holder(Decision *decision, DialItem *item, const Record *record) noexcept nogil:
+    item.holder = rules_holder(
+        &record.hold, store_now(decision.store, decision.when.clock_ns)
+    )
+    name_holder(decision, item)
+
+
+cdef Ruling claim_record(
+    Decision *decision, DialItem *item, Record *record, int64_t now_ns
+) noexcept nogil:
+    cdef Claim claim
+    cdef Ruling ruling
+    claim.campaign, claim.dialer = decision.campaign, decision.dialer
+    claim.ttl_ns = decision.call.reservation_ttl_ns
+    ruling = rules_claim(&record.hold, &decision.list.policy, &claim, now_ns)
+    if ruling.answer == GRANTED:
+        item.reservation_id = <unsigned long long> record.hold.reserved_since_ns
+        item.reserved_until_ns = record.hold.reserved_until_ns
+    return ruling
+
+
+cdef Ruling report_attempt(
+    Decision *decision, DialItem *item, Record *record, int64_t now_ns
+) noexcept nogil:
+    cdef Report report
+    cdef Ruling ruling
+    report.campaign, report.dialer = decision.campaign, decision.dialer
+    report.attempt_time_ns = item.attempt_time_ns
+    report.clock_offset_ns = decision.when.offset_ns
+    report.reservation_id = <int64_t> item.reservation_id
+    report.code = decision.code
+    ruling = rules_attempt(&record.hold, &decision.list.policy, &report, now_ns)
+    if ruling.answer == ATTEMPT_INVALID:
+        item_refuse(
+            decision.call, item, ATTEMPT_AHEAD, ITEM_ATTEMPT_TIME,
+            rules_ahead_ns(&report, now_ns) // NS_PER_MS,
+        )
+    item.called_twice = ruling.called_twice
+    return ruling
 
 
 cdef void decide_item(Decision *decision, DialItem *item, const Seen *seen) noexcept nogil:
-    cdef Store *store = decision.store
     cdef Record record
     cdef Ruling ruling
-    record_load(store, decision.list, item.record_id, seen, &record)
-    if decision.call.call_kind == CALL_GET_HOLDER:
-        item.holder = rules_holder(&record.hold, decision.now_ns)
-        name_holder(store, decision.call, item)
+    cdef int64_t now_ns
+    cdef uint32_t before
+    if item.invalid != NO_REASON:
         return
-    if decision.call.call_kind == CALL_CLAIM or decision.call.call_kind == CALL_CLAIM_BATCH:
-        ruling = rules_claim(
-            &record.hold, &decision.list.policy, decision.campaign, decision.now_ns
-        )
+    if call_is_report(decision.call) and not code_is_meant(decision, item):
+        item_refuse(decision.call, item, CODE_UNKNOWN, ITEM_WRAP_UP_CODE, 0)
+        return
+    record_load(decision.store, decision.list, item.record_id, seen, &record)
+    if decision.call.call_kind == CALL_GET_HOLDER:
+        look_up_holder(decision, item, &record)
+        return
+    now_ns = store_instant(decision.store, decision.when.clock_ns)
+    before = record.hold.campaign
+    if call_is_claim(decision.call):
+        ruling = claim_record(decision, item, &record, now_ns)
     else:
-        lookup_code(decision, item.wrap_up_code)
-        ruling = rules_attempt(
-            &record.hold, &decision.list.policy, &decision.code, decision.campaign, decision.now_ns
-        )
+        ruling = report_attempt(decision, item, &record, now_ns)
     item.answer = ruling.answer
     item.holder = ruling.holder
-    name_holder(store, decision.call, item)
+    item.lapsed, item.lapsed_campaign = ruling.lapsed, before
+    name_holder(decision, item)
     if not ruling.changed:
         return
     decision.changed = True
     if not decision.dry:
-        write_item(decision, &record, ruling.answer)
+        write_item(decision, &record, now_ns)
 
 
-cdef void write_item(Decision *decision, Record *record, int answer) noexcept nogil:
+cdef void write_item(Decision *decision, Record *record, int64_t now_ns) noexcept nogil:
     cdef Store *store = decision.store
-    if not campaign_known(&store.catalog, decision.campaign):
+    if record.hold.campaign == decision.campaign \
+            and not campaign_known(&store.catalog, decision.campaign):
         add_campaign(&store.catalog, decision.call.campaign_id)
-    if decision.call.call_kind >= CALL_REPORT and answer == OWNERSHIP_ACQUIRED:
-        list_acquired(decision.list, store_revision(store) + 1)
-    record_store(store, decision.list, record, decision.now_ns)
+    if call_is_claim(decision.call) and decision.dialer != NO_DIALER:
+        reserve_for_dialer(decision, record)
+    record_store(store, decision.list, record, now_ns)
+
+
+cdef void reserve_for_dialer(Decision *decision, const Record *record) noexcept nogil:
+    cdef Store *store = decision.store
+    if not dialer_known(&store.dialers, decision.dialer):
+        add_dialer(&store.dialers, decision.campaign, decision.call.dialer_id)
+    dialer_reserves(&store.dialers, decision.dialer, record.hold.reserved_until_ns)
 
 
 cdef void decide_items(Decision *decision) noexcept nogil:
@@ -140,6 +204,50 @@ cdef void decide_items(Decision *decision) noexcept nogil:
         decide_item(decision, &decision.call.items[i], decision.seen)
         if decision.seen != NULL:
             decision.seen += 1
+
+
+cdef void note_campaign(Decision *decision) noexcept nogil:
+    """Note in the call whom it is counted for, by number, once it is decided."""
+    cdef DialCall *call = decision.call
+    call.list_number, call.campaign = decision.list.number, UNKNOWN_CAMPAIGN
+    if call.call_kind != CALL_GET_HOLDER \
+            and campaign_known(&decision.store.catalog, decision.campaign):
+        call.campaign = decision.campaign
+
+
+cdef void give_back(Decision *decision) noexcept nogil:
+    """R23: in the list that is named, or in all where the caller may dial; one that is not known
+    has nothing reserved."""
+    cdef Store *store = decision.store
+    cdef int64_t now_ns = store_instant(store, decision.when.clock_ns)
+    cdef vector[List *] lists
+    cdef const NameFilter *filter = decision.call.filter
+    cdef size_t i
+    decision.changed = True
+    if decision.dry or not dialer_known(&store.dialers, decision.dialer):
+        return
+    if decision.list != NULL:
+        lists.push_back(decision.list)
+    elif filter == NULL:
+        dialer_gives_back(
+            &store.dialers, decision.dialer, EVERY_LIST, now_ns, store.catalog.event_ns
+        )
+    else:
+        all_lists(&store.catalog, &lists)
+    for i in range(lists.size()):
+        if decision.list != NULL or may_dial(filter, lists[i]):
+            dialer_gives_back(
+                &store.dialers, decision.dialer, lists[i].number, now_ns, store.catalog.event_ns
+            )
+
+
+cdef bint may_dial(const NameFilter *filter, const List *lst) noexcept nogil:
+    """Tell whether the filter covers one of the list's names (R28)."""
+    cdef size_t i
+    for i in range(lst.names.size()):
+        if filter.matches(&filter.patterns, text_slice(lst.names[i].id)):
+            return True
+    return False
 
 
 cdef void multiget_group(Store *store, DialCall *const *calls, size_t count) noexcept nogil:
@@ -153,12 +261,35 @@ cdef void multiget_group(Store *store, DialCall *const *calls, size_t count) noe
             multiget_skip(&store.multiget, calls[i].item_count)
             continue
         for item in range(calls[i].item_count):
-            multiget_add(&store.multiget, lst.number, calls[i].items[item].record_id)
+            if calls[i].items[item].invalid != NO_REASON:
+                multiget_skip(&store.multiget, 1)
+            else:
+                multiget_add(&store.multiget, lst.number, calls[i].items[item].record_id)
     records_look_up(store)
 
 
+cdef bint found_names(Decision *decision) noexcept nogil:
+    """Look up whom and what the call names; False if it is refused."""
+    cdef Store *store = decision.store
+    cdef DialCall *call = decision.call
+    cdef Value most = numeral(DIALERS_MOST)
+    decision.list = find_list(&store.catalog, call.list_id)
+    if decision.list == NULL and call.list_id.size != 0:
+        refuse_about(&call.task, LIST_NOT_FOUND, call.list_id)
+        return False
+    if call.call_kind == CALL_GET_HOLDER:
+        return True
+    decision.campaign = find_campaign(&store.catalog, call.campaign_id)
+    decision.dialer = find_dialer(&store.dialers, decision.campaign, call.dialer_id)
+    if call_is_claim(call) and decision.dialer != NO_DIALER and dialers_full(&store.dialers) \
+            and not dialer_known(&store.dialers, decision.dialer):
+        refuse_with(&call.task, TOO_MANY_DIALERS, &most)
+        return False
+    return True
+
+
 cdef bint decide_call(
-    Store *store, DialCall *call, int64_t now_ns, Capacity capacity
+    Store *store, DialCall *call, const DecidedAt *when, Capacity capacity
 ) noexcept nogil:
     """Decide a call; True if it changed anything. Refusals are in `call.task`.
 
@@ -167,27 +298,24 @@ cdef bint decide_call(
     end.
     """
     cdef Decision decision
-    cdef bint claims = call.call_kind == CALL_CLAIM or call.call_kind == CALL_CLAIM_BATCH
     call.task.code = OK
-    call.named_count = 0
+    call.named_count = call.unknown_code_count = 0
     decision.store = store
     decision.call = call
-    decision.now_ns = now_ns
+    decision.when = when
     decision.changed = False
     decision.code_text.size = 0
+    decision.code_unknown = False
     decision.seen = multiget_take(&store.multiget, call.item_count)
-    decision.dry = capacity < (CAPACITY_FOR_GRANTS if claims else CAPACITY_FOR_REPORTS)
-    decision.list = find_list(&store.catalog, call.list_id)
-    if decision.list == NULL:
-        refuse_about(&call.task, LIST_NOT_FOUND, call.list_id)
+    decision.dry = capacity < (CAPACITY_FOR_GRANTS if call_is_claim(call) else CAPACITY_FOR_REPORTS)
+    if not found_names(&decision):
         return False
-    if call.call_kind != CALL_GET_HOLDER:
-        decision.campaign = find_campaign(&store.catalog, call.campaign_id)
-    if (call.call_kind == CALL_REPORT or call.call_kind == CALL_REPORT_BATCH) \
-            and not codes_known(&decision):
-        return False
-    decide_items(&decision)
+    if call.call_kind == CALL_GIVE_BACK:
+        give_back(&decision)
+    else:
+        decide_items(&decision)
+        note_campaign(&decision)
     if decision.dry and decision.changed:
         refuse_full(store, &call.task)
         return False
-    return decision.changed
+    return decision.changed and call.task.code == OK

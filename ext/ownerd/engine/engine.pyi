@@ -1,5 +1,5 @@
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeAlias
 
 from typing_extensions import disjoint_base
 
@@ -20,6 +20,7 @@ __all__ = [
     "DEFAULT_RESERVE_BYTES",
     "DIAL_METHODS",
     "GET_HOLDER",
+    "GIVE_BACK",
     "REPORT_ATTEMPT",
     "REPORT_ATTEMPT_BATCH",
     "TIME_CLASS_ENDS_NS",
@@ -40,14 +41,18 @@ CLAIM_BATCH: Final[int]
 REPORT_ATTEMPT: Final[int]
 REPORT_ATTEMPT_BATCH: Final[int]
 GET_HOLDER: Final[int]
+GIVE_BACK: Final[int]
 DIAL_METHODS: Final[tuple[str, ...]]
 DEFAULT_MAP_BYTES: Final[int]
 DEFAULT_RESERVE_BYTES: Final[int]
 DEFAULT_QUEUE_LIMIT: Final[int]
 DEFAULT_MAINTENANCE_STEP_NS: Final[int]
 DEFAULT_MEMTABLE_BYTES: Final[int]
+AHEAD_ALARM_NS: Final[int]
 CLOCK_ALARM_NS: Final[int]
 TIME_CLASS_ENDS_NS: Final[tuple[int, ...]]
+
+_Row: TypeAlias = tuple[str, str, str, int | None] | tuple[str, str, str, int | None, int | None]
 
 @disjoint_base
 class Engine:
@@ -75,6 +80,7 @@ class Engine:
         self,
         list_id: str,
         policy: Policy,
+        shares_with: str = "",
         *,
         note: bytes = b"",
         request_id: str = "",
@@ -118,6 +124,8 @@ class Engine:
         self,
         list_id: str,
         record_ids: Iterable[str],
+        only_campaign: str = "",
+        include_reservations: bool = False,
         *,
         note: bytes = b"",
         request_id: str = "",
@@ -136,6 +144,18 @@ class Engine:
         requester: str = "",
         memo: bytes = b"",
     ) -> Outcome: ...
+    def delete_campaign(
+        self,
+        campaign_id: str,
+        *,
+        force: bool,
+        note: bytes = b"",
+        request_id: str = "",
+        requester: str = "",
+        memo: bytes = b"",
+    ) -> Outcome: ...
+    def count_held(self, campaign_id: str) -> tuple[int, int]: ...
+    def lists_held(self, campaign_id: str | None = None) -> list[str]: ...
     def signal_campaign(
         self,
         campaign_id: str,
@@ -168,12 +188,35 @@ class Engine:
         requester: str = "",
         memo: bytes = b"",
     ) -> Outcome: ...
+    def update_settings(
+        self,
+        unknown_code: int,
+        *,
+        note: bytes = b"",
+        request_id: str = "",
+        requester: str = "",
+        memo: bytes = b"",
+    ) -> Outcome: ...
     def import_rows(
         self,
         list_id: str,
-        rows: Sequence[tuple[str, str, str, int | None]],
+        rows: Sequence[_Row],
         strategy: int,
         entry_id: int = 0,
+        *,
+        exact: bool = False,
+        rename_campaigns: bool = False,
+        expire_by_policy: bool = False,
+        note: bytes = b"",
+        request_id: str = "",
+        requester: str = "",
+        memo: bytes = b"",
+    ) -> Outcome: ...
+    def transfer(
+        self,
+        list_id: str,
+        from_campaign_id: str,
+        to_campaign_id: str,
         *,
         note: bytes = b"",
         request_id: str = "",
@@ -203,7 +246,11 @@ class Engine:
     def get_list(self, list_id: str) -> ListInfo | None: ...
     def lists(self, after: str, limit: int) -> list[ListInfo]: ...
     def campaigns(self, after: str, limit: int) -> list[tuple[str, str]]: ...
+    def campaign_name(self, campaign_id: str) -> str | None: ...
+    def code(self, code: str) -> tuple[str, bool, bool] | None: ...
     def codes(self, after: str, limit: int) -> list[tuple[str, str, bool, bool]]: ...
+    def settings(self) -> int: ...
+    def unknown_codes(self) -> list[tuple[str, int, int]]: ...
     def principals(self) -> list[tuple[str, bytes]]: ...
     def audit(self, before: int, limit: int) -> list[tuple[int, int, int, int | None, bytes]]: ...
     def request(self, request_id: str, requester: str = "") -> Outcome | None: ...
@@ -214,6 +261,7 @@ class Engine:
     def revision(self) -> int: ...
     @property
     def clock_offset_ns(self) -> int: ...
+    def called_twice(self) -> list[tuple[str, str, str, int]]: ...
     def alarms(self) -> list[tuple[str, str]]: ...
     @property
     def store_id(self) -> int: ...

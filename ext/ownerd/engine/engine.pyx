@@ -11,7 +11,9 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from ownerd.api.dial_call cimport CALL_KIND_COUNT, DialCall, call_clear, call_init
 from ownerd.api.dial_codec cimport dial_decode, dial_encode
-from ownerd.api.reasons cimport FIELD_LENGTH, LIST_OWNED, SERVER_STOPPING, task_refusal
+from ownerd.api.reasons cimport (
+    CAMPAIGN_HOLDS, FIELD_LENGTH, LIST_OWNED, SERVER_STOPPING, task_refusal,
+)
 from ownerd.api.task cimport OK, TASK_COMMAND, Task, task_clear
 from ownerd.base.atomics cimport counts_read, flag_read
 from ownerd.base.clock cimport Clock, clock_now
@@ -20,13 +22,16 @@ from ownerd.base.histogram cimport SHORTEST_BITS, TIME_CLASSES, Histogram
 from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS, lmdb
 from ownerd.base.threads cimport thread_wait
 from ownerd.engine.admin_reads cimport (
-    answered_request, audit_count, audit_page, campaign_page, code_page, entry_count, list_info,
-    list_page, policy_from, principal_rows, request_key,
+    answered_request, audit_count, audit_page, campaign_name, campaign_page, code_page, code_row,
+    entry_count, list_info, list_page, lists_held, policy_from, principal_rows, request_key,
+    settings_row,
 )
+from ownerd.engine.called_twice cimport called_twice_rows
 from ownerd.engine.commands cimport (
-    CREATE_LIST, DELETE_CODE, DELETE_LIST, DELETE_PRINCIPAL, IMPORT_ROWS, NOTE_REFUSALS,
-    PUT_PRINCIPAL, RELEASE, RELEASE_RECORDS, SIGNAL_CAMPAIGN, UPDATE_POLICY, UPSERT_CAMPAIGN,
-    UPSERT_CODE, Command, ImportRow,
+    CREATE_LIST, DELETE_CAMPAIGN, DELETE_CODE, DELETE_LIST, DELETE_PRINCIPAL, IMPORT_ROWS,
+    NOTE_REFUSALS, PUT_PRINCIPAL, RELEASE, RELEASE_RECORDS, SIGNAL_CAMPAIGN, TRANSFER,
+    UPDATE_POLICY, UPDATE_SETTINGS,
+    UPSERT_CAMPAIGN, UPSERT_CODE, Command, ImportRow,
 )
 from ownerd.engine.core cimport (
     GROUP_SIZE_CLASSES, STORE_LOST, EngineCore, EngineOptions, engine_close_store,
@@ -40,7 +45,8 @@ from ownerd.engine.queue cimport (
 from ownerd.engine.release_count cimport (
     COUNT_END, ReleaseCount, count_release, find_uncounted_releases, release_count_init,
 )
-from ownerd.engine.snapshot cimport Snapshot, SnapshotRequest
+from ownerd.engine.snapshot cimport Snapshot, SnapshotRequest, since_of
+from ownerd.engine.unknown_codes cimport unknown_rows
 from ownerd.rules.limits cimport (
     BATCH_RECORDS, CAMPAIGN_ID_BYTES, CAMPAIGN_NAME_BYTES, CATEGORY_BYTES, LIST_ID_BYTES,
     PRINCIPAL_ID_BYTES, RECORD_ID_BYTES, REQUEST_ID_BYTES, WRAP_UP_CODE_BYTES,
@@ -50,7 +56,7 @@ from ownerd.storage.capacity cimport is_full
 from ownerd.storage.environment cimport check
 from ownerd.storage.recovery cimport store_open
 from ownerd.storage.store cimport (
-    StoreFigures, store_figures, store_note_failure, store_revision,
+    StoreFigures, store_figures, store_note_failure, store_now, store_revision,
 )
 from ownerd.storage.tables cimport COUNT_PENDING
 
@@ -64,24 +70,36 @@ from ownerd.storage.recovery import Opening
 __all__ = [
     "CLAIM", "CLAIM_BATCH", "DEFAULT_MAINTENANCE_STEP_NS", "DEFAULT_MAP_BYTES",
     "DEFAULT_MEMTABLE_BYTES", "DEFAULT_QUEUE_LIMIT", "DEFAULT_RESERVE_BYTES", "DIAL_METHODS",
-    "GET_HOLDER", "REPORT_ATTEMPT", "REPORT_ATTEMPT_BATCH", "TIME_CLASS_ENDS_NS", "Engine",
-    "ListInfo", "Opening", "Outcome", "Policy", "Refused", "StoreError", "StoreInUseError",
+    "GET_HOLDER", "GIVE_BACK", "REPORT_ATTEMPT", "REPORT_ATTEMPT_BATCH", "TIME_CLASS_ENDS_NS",
+    "Engine", "ListInfo", "Opening", "Outcome", "Policy", "Refused", "StoreError",
+    "StoreInUseError",
 ]
 
-CLAIM, CLAIM_BATCH, REPORT_ATTEMPT, REPORT_ATTEMPT_BATCH, GET_HOLDER = range(CALL_KIND_COUNT)
-DIAL_METHODS = ("Claim", "ClaimBatch", "ReportAttempt", "ReportAttemptBatch", "GetHolder")
+CLAIM, CLAIM_BATCH, REPORT_ATTEMPT, REPORT_ATTEMPT_BATCH, GET_HOLDER, GIVE_BACK = range(
+    CALL_KIND_COUNT
+)
+DIAL_METHODS = (
+    "Claim", "ClaimBatch", "ReportAttempt", "ReportAttemptBatch", "GetHolder", "GiveBack",
+)
 DEFAULT_MAP_BYTES = 256 << 30         # sparse: only address space until it is used
 DEFAULT_RESERVE_BYTES = 64 << 20
 DEFAULT_QUEUE_LIMIT = 65_536
 DEFAULT_MAINTENANCE_STEP_NS = 1_000_000
 DEFAULT_MEMTABLE_BYTES = 112 << 20
+AHEAD_ALARM_NS = 600 * 10**9          # R24: since the last attempt that was too far ahead
 CLOCK_ALARM_NS = 60 * 10**9           # R19: of the server's time against the wall clock
 # Ends of the classes of time in `Engine.stats`, but for the last, which has none.
 TIME_CLASS_ENDS_NS = tuple(1 << (SHORTEST_BITS + i) for i in range(TIME_CLASSES - 1))
 LISTLESS_KINDS = (
-    UPSERT_CAMPAIGN, SIGNAL_CAMPAIGN, UPSERT_CODE, DELETE_CODE, PUT_PRINCIPAL, DELETE_PRINCIPAL,
-    NOTE_REFUSALS,
+    RELEASE, TRANSFER, UPSERT_CAMPAIGN, DELETE_CAMPAIGN, SIGNAL_CAMPAIGN, UPSERT_CODE, DELETE_CODE,
+    UPDATE_SETTINGS, PUT_PRINCIPAL, DELETE_PRINCIPAL, NOTE_REFUSALS,
 )
+
+
+cdef tuple sum_owners(list owners, campaign_id=None):
+    """Return how many records are owned and reserved, by one campaign or by all."""
+    meant = [owner for owner in owners if campaign_id is None or campaign_id == owner[0]]
+    return sum([owner[2] for owner in meant]), sum([owner[3] for owner in meant])
 
 
 cdef raise_refusal(Task *task):
@@ -296,7 +314,8 @@ cdef class Engine:
     def dial(self, int kind, bytes body):
         """Answer one DialService request (protobuf bytes in and out), blocking.
 
-        `kind` is CLAIM, CLAIM_BATCH, REPORT_ATTEMPT, REPORT_ATTEMPT_BATCH or GET_HOLDER.
+        `kind` is CLAIM, CLAIM_BATCH, REPORT_ATTEMPT, REPORT_ATTEMPT_BATCH, GET_HOLDER or
+        GIVE_BACK.
         """
         cdef DialCall call
         if not 0 <= kind < CALL_KIND_COUNT:
@@ -318,9 +337,17 @@ cdef class Engine:
 
     # --- control plane
 
-    def create_list(self, list_id, policy, *, note=b"", request_id="", requester="", memo=b""):
-        """Create a contact list. Refused: ALREADY_EXISTS."""
+    def create_list(
+        self, list_id, policy, shares_with="", *,
+        note=b"", request_id="", requester="", memo=b"",
+    ):
+        """Create a contact list. Refused: ALREADY_EXISTS.
+
+        With `shares_with` it shares that list's holds and policy (R28), and `policy` means nothing.
+        Refused then also: NOT_FOUND.
+        """
         cdef Pending pending = Pending(CREATE_LIST, list_id, note, request_id, requester, memo)
+        assign(&pending.command.shares_with, shares_with, "shares_with", 0, LIST_ID_BYTES)
         pending.command.policy = policy_from(policy)
         return self._run(pending)
 
@@ -341,33 +368,42 @@ cdef class Engine:
         self, list_id, *, force, expected_revision=0,
         note=b"", request_id="", requester="", memo=b"",
     ):
-        """Delete a list. Refused: NOT_FOUND, ABORTED; FAILED_PRECONDITION with live ownership.
+        """Delete a list. Refused: NOT_FOUND, ABORTED; FAILED_PRECONDITION with live holds.
 
-        The count is the number of live ownerships that end; `force` deletes them too.
+        The count is the number of live ownerships that end; `force` deletes them too. Of a list
+        that shares its ownership only the name goes.
         """
         cdef Pending pending
         owned = 0
-        revision = 0
-        if not (request_id and self.request(request_id, requester)):
+        revision = None
+        if not (request_id and self.request(request_id, requester)) \
+                and not self._is_shared(list_id):
             with self.snapshot(list_id) as snapshot:
-                owned = snapshot.count_owned()
+                owned, reserved = sum_owners(snapshot.owners())
                 revision = snapshot.revision
-            if owned and not force:
-                raise refused(LIST_OWNED, list_id=f'"{list_id}"', owned=owned)
+            if (owned or reserved) and not force:
+                raise refused(
+                    LIST_OWNED, list_id=f'"{list_id}"', owned=owned, reserved=reserved
+                )
             for entry_id in self.pending_counts(list_id):  # as long as its records are there
                 self.count_released(entry_id)
         pending = Pending(DELETE_LIST, list_id, note, request_id, requester, memo)
         pending.command.force = force
-        pending.command.acquire_revision = revision
+        pending.command.checked = revision is not None
+        pending.command.checked_revision = revision or 0
         pending.command.expected_revision = expected_revision
         pending.command.count = owned
         return self._run(pending)
+
+    def _is_shared(self, list_id):
+        info = self.get_list(list_id)
+        return info is not None and bool(info.shares_with)
 
     def release(
         self, list_id, campaign_ids, include_reservations, *,
         note=b"", request_id="", requester="", memo=b"",
     ):
-        """Release the ownership of some campaigns (None: all) at one instant (R15).
+        """Release the ownership of some campaigns (None: all) in a list ("": all) at once (R15).
 
         In force when this returns; `count_released` then says how many. Refused: NOT_FOUND for the
         list or a campaign.
@@ -380,11 +416,21 @@ cdef class Engine:
         return self._run(pending)
 
     def release_records(
-        self, list_id, record_ids, *,
+        self, list_id, record_ids, only_campaign="", include_reservations=False, *,
         note=b"", request_id="", requester="", memo=b"",
     ):
-        """Release the ownership of single records; those that nobody owns are not counted."""
+        """Release the ownership of single records; those that nobody owns are not counted.
+
+        With `only_campaign` just what that one owns: `left_out` has the indexes of what another
+        one owns. Reservations end with `include_reservations`. Refused: NOT_FOUND for the list or
+        the campaign.
+        """
         cdef Pending pending = Pending(RELEASE_RECORDS, list_id, note, request_id, requester, memo)
+        assign(
+            &pending.command.only_campaign, only_campaign, "only_if_campaign_id", 0,
+            CAMPAIGN_ID_BYTES,
+        )
+        pending.command.include_reservations = include_reservations
         for i, record_id in enumerate(record_ids):
             pending.command.record_ids.push_back(string())
             assign(
@@ -440,6 +486,65 @@ cdef class Engine:
         assign(&pending.command.name, name, "name", 0, CAMPAIGN_NAME_BYTES)
         return self._run(pending)
 
+    def delete_campaign(
+        self, campaign_id, *, force, note=b"", request_id="", requester="", memo=b"",
+    ):
+        """Make a campaign unknown. Refused: NOT_FOUND; FAILED_PRECONDITION if it holds records.
+
+        `force` ends what it holds, in the same commit; `count_released` then says how much.
+        """
+        cdef Pending pending
+        revision = self.revision
+        if not force and not (request_id and self.request(request_id, requester)):
+            owned, reserved = self.count_held(campaign_id)
+            if owned or reserved:
+                raise refused(
+                    CAMPAIGN_HOLDS, campaign_id=f'"{campaign_id}"', owned=owned, reserved=reserved
+                )
+        pending = Pending(DELETE_CAMPAIGN, "", note, request_id, requester, memo)
+        add_campaign_id(pending, campaign_id)
+        pending.command.force = force
+        pending.command.checked = True
+        pending.command.checked_revision = revision
+        return self._run(pending)
+
+    def count_held(self, campaign_id):
+        """Count what a campaign holds, in all lists: (owned, reserved); each as of its own moment.
+        """
+        owned = reserved = 0
+        for list_id in self.lists_held(campaign_id):
+            try:
+                with self.snapshot(list_id) as snapshot:
+                    found = sum_owners(snapshot.owners(), campaign_id)
+            except Refused as error:
+                if error.reason != "LIST_NOT_FOUND":  # it may be deleted by now
+                    raise
+            else:
+                owned, reserved = owned + found[0], reserved + found[1]
+        return owned, reserved
+
+    def lists_held(self, campaign_id=None):
+        """Return the lists in which a campaign (None: any) ever held a record, once a group (R28).
+        """
+        with Reading(self):
+            return lists_held(self.core.store, campaign_id)
+
+    def transfer(
+        self, list_id, from_campaign_id, to_campaign_id, *,
+        note=b"", request_id="", requester="", memo=b"",
+    ):
+        """Give all ownership of one campaign in a list ("": in all lists) to another (R27).
+
+        In force when this returns; `count_released` then says how many were given. Refused:
+        NOT_FOUND, also for a giver that is unknown.
+        """
+        cdef Pending pending = Pending(TRANSFER, list_id, note, request_id, requester, memo)
+        add_campaign_id(pending, from_campaign_id)
+        assign(
+            &pending.command.to_campaign_id, to_campaign_id, "to_campaign_id", 1, CAMPAIGN_ID_BYTES
+        )
+        return self._run(pending)
+
     def signal_campaign(
         self, campaign_id, list_id, end_reservations, *,
         note=b"", request_id="", requester="", memo=b"",
@@ -458,7 +563,7 @@ cdef class Engine:
         self, code, category, counts_as_attempt, success, *,
         note=b"", request_id="", requester="", memo=b"",
     ):
-        """Add or change a wrap-up code."""
+        """Add or change a wrap-up code. Refused: ALREADY_EXISTS, it is another one's spelling."""
         cdef Pending pending = Pending(UPSERT_CODE, "", note, request_id, requester, memo)
         assign(&pending.command.code, code, "code", 1, WRAP_UP_CODE_BYTES)
         assign(&pending.command.category, category, "category", 1, CATEGORY_BYTES)
@@ -472,15 +577,26 @@ cdef class Engine:
         assign(&pending.command.code, code, "code", 1, WRAP_UP_CODE_BYTES)
         return self._run(pending)
 
-    def import_rows(
-        self, list_id, rows, strategy, entry_id=0, *,
-        note=b"", request_id="", requester="", memo=b"",
+    def update_settings(
+        self, int unknown_code, *, note=b"", request_id="", requester="", memo=b"",
     ):
-        """Import up to 10,000 rows (record_id, campaign_id, campaign_name, expire_ns or None).
+        """Set what an unknown wrap-up code means (R26): 1 refuse, 2 attempt, 3 no attempt."""
+        cdef Pending pending = Pending(UPDATE_SETTINGS, "", note, request_id, requester, memo)
+        pending.command.unknown_code = <uint8_t> unknown_code
+        return self._run(pending)
+
+    def import_rows(
+        self, list_id, rows, strategy, entry_id=0, *, exact=False, rename_campaigns=False,
+        expire_by_policy=False, note=b"", request_id="", requester="", memo=b"",
+    ):
+        """Import up to 10,000 rows, as `Snapshot.import_outcomes` takes them (R32).
 
         `strategy`: 1 fail, 2 skip, 3 overwrite. `entry_id` 0 begins an import; further chunks pass
-        the first one's and are added to its audit entry. Refused, with nothing of these rows
-        written: NOT_FOUND, RESOURCE_EXHAUSTED, FAILED_PRECONDITION for a conflict with strategy 1.
+        the first one's and are added to its audit entry. `exact`: an expiration may be set that is
+        earlier than the one in force. `rename_campaigns`: a row's name also replaces one that its
+        campaign has. `expire_by_policy`: a row without expiration ends by the list's duration.
+        Refused, with nothing of these rows written: NOT_FOUND, RESOURCE_EXHAUSTED,
+        FAILED_PRECONDITION for a conflict with strategy 1.
         """
         cdef Pending pending
         cdef ImportRow *row
@@ -490,8 +606,11 @@ cdef class Engine:
         pending = Pending(IMPORT_ROWS, list_id, note, request_id, requester, memo)
         pending.command.strategy = strategy
         pending.command.entry_id = entry_id
+        pending.command.exact = exact
+        pending.command.rename_campaigns = rename_campaigns
+        pending.command.expire_by_policy = expire_by_policy
         pending.command.rows.resize(len(rows))
-        for i, (record_id, campaign_id, campaign_name, expire_ns) in enumerate(rows):
+        for i, (record_id, campaign_id, campaign_name, expire_ns, *acquired) in enumerate(rows):
             row = &pending.command.rows[i]
             place = f"rows[{i}]"
             assign(&row.record_id, record_id, f"{place}.record_id", 1, RECORD_ID_BYTES)
@@ -500,6 +619,7 @@ cdef class Engine:
                 &row.campaign_name, campaign_name, f"{place}.campaign_name", 0, CAMPAIGN_NAME_BYTES
             )
             row.until_ns = NEVER_NS if expire_ns is None else <int64_t> expire_ns
+            row.since_ns = since_of(acquired)
         return self._run(pending)
 
     def put_principal(
@@ -538,6 +658,7 @@ cdef class Engine:
             command.revision, command.time_ns,
             None if command.count == COUNT_PENDING else command.count, command.entry_id,
             bool(command.replayed), command.memo.data()[:command.memo.size()], tuple(command.tally),
+            tuple([command.left_out[i] for i in range(command.left_out.size())]),
         )
 
     # --- reads
@@ -562,10 +683,30 @@ cdef class Engine:
         with Reading(self):
             return campaign_page(self.core.store, after, limit)
 
+    def campaign_name(self, campaign_id):
+        """Return a campaign's name, or None if it is unknown."""
+        with Reading(self):
+            return campaign_name(self.core.store, campaign_id)
+
+    def code(self, code):
+        """Return (category, counts_as_attempt, success) of a code, or None."""
+        with Reading(self):
+            return code_row(self.core.store, code)
+
     def codes(self, after, limit):
         """Return up to `limit` (code, category, counts_as_attempt, success) by code."""
         with Reading(self):
             return code_page(self.core.store, after, limit)
+
+    def settings(self):
+        """Return the store's setting of what an unknown wrap-up code means, as `update_settings`.
+        """
+        with Reading(self):
+            return settings_row(self.core.store)
+
+    def unknown_codes(self):
+        """Return (code, count, last_ns) of unknown codes reported since the start, most first."""
+        return unknown_rows(&self.core.unknown_codes)
 
     def principals(self):
         """Return (principal_id, what is kept of it) of every principal, by id."""
@@ -599,6 +740,7 @@ cdef class Engine:
                 queue_run(&self.core.queue, &request.task)
             if request.task.code != OK:
                 raise task_refusal(&request.task)
+            snapshot.counted = &self.core.activity
             snapshot.open()
         return snapshot
 
@@ -608,8 +750,8 @@ cdef class Engine:
 
     @property
     def time_ns(self):
-        """The server's time (R19)."""
-        return clock_now(self.core.clock)
+        """The server's time (R19); no decision has a later one."""
+        return store_now(self._store(), clock_now(self.core.clock))
 
     @property
     def clock_offset_ns(self):
@@ -691,6 +833,7 @@ cdef class Engine:
             "queue_limit": queue.record_limit,
             "list_count": lists,
             "campaign_count": campaigns,
+            "dialer_count": flag_read(&store.dialers.count),
             "record_count": figures.record_count,
             "unsettled_event_count": events,
             "request_count": requests,
@@ -705,14 +848,17 @@ cdef class Engine:
             "records": counters.records,
             "decisions": {
                 "granted": counters.decisions[1], "denied": counters.decisions[2],
-                "uncontrolled": counters.decisions[3],
+                "uncontrolled": counters.decisions[3], "invalid": counters.decisions[4],
             },
             "outcomes": {
                 name: counters.outcomes[i + 1] for i, name in enumerate((
                     "ownership_acquired", "ownership_renewed", "ownership_kept",
-                    "reservation_cleared", "not_controlled", "rejected",
+                    "reservation_cleared", "not_controlled", "rejected", "invalid",
                 ))
             },
+            "attempts_ahead": counters.attempts_ahead,
+            "called_twice": counters.twice,
+            "lapsed_reservations": counters.lapsed,
             "refused": {
                 "queue_full": queue.refusal_count, "store_full": counters.refused_full,
             },
@@ -734,6 +880,15 @@ cdef class Engine:
             "failed": bool(engine_failed(core)),
         }
 
+    def called_twice(self):
+        """Return how often two campaigns called one person, since the store was opened (R31).
+
+        A list of (list_id, campaign_id, holder_campaign_id, count), by these ids; ("", "", "",
+        count) stands for pairs that are not counted apart.
+        """
+        self._store()
+        return called_twice_rows(&self.core.called_twice)
+
     def alarms(self):
         """Return what is wrong as (name, text), as `stats` does."""
         cdef StoreFigures figures
@@ -741,11 +896,22 @@ cdef class Engine:
             store_figures(self._store(), &figures)
         return self._alarms(figures.disk_full, figures.map_full)
 
+    def _attempts_ahead_lately(self):
+        last_ns = <int64_t> flag_read(&self.core.counters.ahead_elapsed_ns)
+        return last_ns != 0 and time.monotonic_ns() - last_ns < AHEAD_ALARM_NS
+
     def _alarms(self, bint disk_full, bint map_full):
         alarms = []
         offset_ns = self.clock.offset_ns()
         if abs(offset_ns) >= CLOCK_ALARM_NS:
             alarms.append(("clock_off", _clock_text(offset_ns)))
+        if self._attempts_ahead_lately():
+            alarms.append((
+                "attempts_ahead",
+                f"reports come with an attempt time ahead of the server's clock, the last one by "
+                f"{self.core.counters.ahead_ms / 1e3:,.1f} s, and are refused: set the dialers' "
+                "clocks (NTP)",
+            ))
         if disk_full:
             alarms.append((
                 "disk_full", "the disk is full; grants are refused until space is freed",

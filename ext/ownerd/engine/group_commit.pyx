@@ -19,29 +19,32 @@ sends the answer encodes it on a thread of its own.
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from ownerd.api.dial_call cimport CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, DialCall
-from ownerd.api.reasons cimport DEADLINE_PASSED, STORAGE_FAILED, refuse
+from ownerd.api.dial_call cimport DialCall, call_is_claim, call_is_report
+from ownerd.api.reasons cimport ATTEMPT_AHEAD, DEADLINE_PASSED, STORAGE_FAILED, refuse
 from ownerd.api.task cimport (
     OK, RESOURCE_EXHAUSTED, TASK_COMMAND, TASK_COUNT, TASK_DIAL, TASK_SNAPSHOT, TASK_STEP, Task,
 )
 from ownerd.base.assertions cimport assert_that
-from ownerd.base.atomics cimport count_add
-from ownerd.base.clock cimport clock_elapsed, clock_now
+from ownerd.base.atomics cimport count_add, flag_set
+from ownerd.base.clock cimport clock_elapsed, clock_now, clock_offset
 from ownerd.base.failpoints cimport FAIL_AFTER_ANSWER, FAIL_BEFORE_ANSWER, fail_at
 from ownerd.base.histogram cimport histogram_add
 from ownerd.base.lmdb cimport MDB_SUCCESS
 from ownerd.base.threads cimport thread_start
-from ownerd.engine.commands cimport Command, command_run, refuse_full
+from ownerd.engine.activity cimport ANSWERS, activity_count
+from ownerd.engine.called_twice cimport called_twice_add
+from ownerd.engine.commands cimport UPSERT_CODE, Command, command_run, refuse_full
 from ownerd.engine.core cimport (
     GROUP_SIZE_CLASSES, engine_fail, engine_failed, engine_wake_maintenance,
 )
-from ownerd.engine.decide cimport decide_call, multiget_group
+from ownerd.engine.decide cimport DecidedAt, decide_call, multiget_group
 from ownerd.engine.maintenance_plan cimport (
     URGENT_STEP_NS, PlanTask, maintenance_plan, maintenance_step,
 )
 from ownerd.engine.queue cimport queue_take_all
 from ownerd.engine.release_count cimport ReleaseCount, release_count_step
 from ownerd.engine.snapshot cimport SnapshotRequest, snapshot_take
+from ownerd.engine.unknown_codes cimport unknown_count, unknown_forget
 from ownerd.storage.capacity cimport (
     CAPACITY_FOR_CHANGES, CAPACITY_FOR_GRANTS, CAPACITY_FOR_NOTHING, Capacity, is_full,
 )
@@ -49,13 +52,16 @@ from ownerd.storage.flush cimport flush_immutable
 from ownerd.storage.memtables cimport has_immutable, memtables_fill, memtables_fit
 from ownerd.storage.record_tree cimport STOP_STEPPING, is_out_of_space, set_out_of_space
 from ownerd.storage.store cimport (
-    Store, store_abort, store_begin, store_capacity, store_commit, store_drop_flushed,
+    Store, store_abort, store_begin, store_capacity, store_commit, store_drop_flushed, store_now,
     store_revision, store_rotate, store_trim, store_trim_due,
 )
 from ownerd.storage.transaction cimport transaction_error
 
 cdef enum:
     MULTIGET_RECORDS = 16             # smaller groups are decided record by record
+    # As good as the same: then most attempts are reported at the instant at which the ownership
+    # that they make begins, and their records are stored shorter.
+    CLOCKS_AGREE_NS = 1_000_000_000
 
 
 # --- the writer -----------------------------------------------------------------------------------
@@ -66,28 +72,71 @@ cdef void finish(Task *task) noexcept nogil:
     fail_at(FAIL_AFTER_ANSWER)
 
 
+cdef void count_ahead(EngineCore *engine, const DialCall *call) noexcept nogil:
+    """Count the attempts whose time is too far ahead: a dialer's clock is wrong (R24)."""
+    cdef uint32_t i
+    if call.task.code != OK and call.task.reason != ATTEMPT_AHEAD:
+        return
+    if call.task.code == OK and call.invalid_count == 0:
+        return
+    for i in range(call.item_count):
+        if call.task.code != OK or call.items[i].invalid == ATTEMPT_AHEAD:
+            count_add(&engine.counters.attempts_ahead, 1)
+            flag_set(&engine.counters.ahead_ms, call.items[i].invalid_value)
+            flag_set(&engine.counters.ahead_elapsed_ns, clock_elapsed())
+
+
 cdef void answer(EngineCore *engine, DialCall *call) noexcept nogil:
     """Count a decided call and give it back; whoever sends its answer encodes it."""
     cdef uint32_t i
     count_add(&engine.counters.calls, 1)
+    if call.unknown_code_count != 0:
+        unknown_count(&engine.unknown_codes, call, clock_now(engine.clock))
+    if call_is_report(call):
+        count_ahead(engine, call)
     if call.task.code != OK:
         count_add(&engine.counters.refused_full, call.task.code == RESOURCE_EXHAUSTED)
         finish(&call.task)
         return
     count_add(&engine.counters.records, call.item_count)
-    if call.call_kind == CALL_CLAIM or call.call_kind == CALL_CLAIM_BATCH:
+    if call_is_report(call):
         for i in range(call.item_count):
-            count_add(&engine.counters.decisions[call.items[i].answer], 1)
-    elif call.call_kind != CALL_GET_HOLDER:
-        for i in range(call.item_count):
-            count_add(&engine.counters.outcomes[call.items[i].answer], 1)
+            if call.items[i].called_twice:
+                count_add(&engine.counters.twice, 1)
+                called_twice_add(
+                    &engine.called_twice, call.list_id, call.campaign_id, call.items[i].holder_id
+                )
     call.revision = store_revision(engine.store)
     finish(&call.task)
+
+
+cdef void count_activity(EngineCore *engine, int64_t now_ns) noexcept nogil:
+    """Count the group's claims and reports; under one lock, before the first is answered."""
+    cdef uint64_t answers[ANSWERS]
+    cdef DialCall *call
+    cdef size_t i
+    cdef int j
+    engine.activity.guard.lock()
+    for i in range(engine.group.size()):
+        call = engine.group[i]
+        if call.task.code != OK or not (call_is_claim(call) or call_is_report(call)):
+            continue
+        count_add(
+            &engine.counters.lapsed, activity_count(&engine.activity, call, now_ns, answers)
+        )
+        for j in range(ANSWERS):
+            if call_is_claim(call):
+                count_add(&engine.counters.decisions[j], answers[j])
+            else:
+                count_add(&engine.counters.outcomes[j], answers[j])
+    engine.activity.guard.unlock()
 
 
 cdef void answer_group(EngineCore *engine, bint failed) noexcept nogil:
     cdef size_t i
     cdef int64_t now_ns = clock_elapsed()
+    if not failed:
+        count_activity(engine, now_ns)
     for i in range(engine.group.size()):
         histogram_add(
             &engine.counters.call_lengths[engine.group[i].call_kind],
@@ -190,9 +239,9 @@ cdef void count_group(EngineCore *engine, uint64_t records) noexcept nogil:
 
 
 cdef int decide_group(EngineCore *engine, size_t start, size_t end) noexcept nogil:
-    """Decide group[start:end] at one instant and commit; an LMDB error code, or 0."""
+    """Decide group[start:end], each record at an instant of its own; an LMDB error code, or 0."""
     cdef Store *store = engine.store
-    cdef int64_t now_ns
+    cdef DecidedAt when
     cdef Capacity capacity
     cdef bint changed = False
     cdef uint64_t records = 0
@@ -203,16 +252,19 @@ cdef int decide_group(EngineCore *engine, size_t start, size_t end) noexcept nog
     capacity = flushed_capacity(engine, clock_now(engine.clock))
     if not reserve_memtable(engine, records):
         capacity = CAPACITY_FOR_CHANGES
-    now_ns = clock_now(engine.clock)  # not before the wait
+    when.clock_ns = clock_now(engine.clock)  # not before the wait
+    when.offset_ns = clock_offset(engine.clock, when.clock_ns)
+    if -CLOCKS_AGREE_NS < when.offset_ns < CLOCKS_AGREE_NS:
+        when.offset_ns = 0
     store_begin(store)
     if records >= MULTIGET_RECORDS:
         multiget_group(store, &engine.group[start], end - start)
     for i in range(start, end):
-        changed |= decide_call(store, engine.group[i], now_ns, capacity)
+        changed |= decide_call(store, engine.group[i], &when, capacity)
     if not changed and transaction_error(&store.txn) == MDB_SUCCESS:
         store_abort(store)
         return MDB_SUCCESS
-    code = commit_group(engine, now_ns)
+    code = commit_group(engine, store_now(store, when.clock_ns))
     if code == MDB_SUCCESS:
         count_group(engine, records)
     return code
@@ -269,13 +321,15 @@ cdef int run_command(EngineCore *engine, Command *command) noexcept nogil:
         refuse_full(engine.store, &command.task)
         return MDB_SUCCESS
     code = command_run(engine.store, command, clock_now(engine.clock))
+    if command.kind == UPSERT_CODE:
+        unknown_forget(&engine.unknown_codes, &engine.store.catalog)
     engine_wake_maintenance(engine)
     return code
 
 
 cdef void run_task(EngineCore *engine, Task *task) noexcept nogil:
     """Run what is not a dial, between two groups."""
-    cdef int64_t now_ns = clock_now(engine.clock)
+    cdef int64_t now_ns = store_now(engine.store, clock_now(engine.clock))
     cdef int code = MDB_SUCCESS
     if task.kind == TASK_COMMAND:
         code = run_command(engine, <Command *> task.body)

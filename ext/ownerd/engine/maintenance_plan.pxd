@@ -22,6 +22,7 @@ cdef enum Work:
     WORK_BEGIN_VACUUM
     WORK_FINISH_VACUUM
     WORK_FORGET_REQUESTS
+    WORK_FORGET_DIALERS
     # on the thread that maintains
     WORK_FLUSH
     WORK_COUNT                        # count a release, before its records are rewritten
@@ -36,6 +37,7 @@ cdef cppclass MaintenanceState:
     int64_t round_ns                  # lists that are due by then are vacuumed
     bint flush_due                    # the active memtable is to be flushed, full or not
     bint requests_due
+    bint dialers_due
     string requests_after             # the key of the last request that was looked at
     # counts and vacuums take turns
     bint count_waits                  # the last that was begun is a vacuum
@@ -52,7 +54,7 @@ cdef cppclass PlanTask:
 
 cdef inline bint is_writers(Work work) noexcept nogil:
     """Tell whether the writer does this work, as a task of its own."""
-    return WORK_ROTATE <= work <= WORK_FORGET_REQUESTS
+    return WORK_ROTATE <= work <= WORK_FORGET_DIALERS
 
 
 # Both on the writer thread, between two groups. A plan commits nothing.

@@ -3,7 +3,7 @@
 - A finished vacuum is closed: what it has made superfluous is deleted.
 - An immutable memtable is flushed. The journal is trimmed after that.
 - A vacuum goes on, or the next one begins; releases that nobody counts are counted in between.
-- After a round the active memtable is flushed, and old request ids are forgotten.
+- After a round the active memtable is flushed, and old request ids and dialers are forgotten.
 
 A plan is made between two groups and says one thing only. Whatever commits to the journal is a step
 of its own, which the writer runs as a task; whatever writes to the record tree is done by the
@@ -11,16 +11,18 @@ thread that asked (`maintenance`). Between the plan and its work anything may ha
 looks again.
 """
 
+from libc.stdint cimport uint32_t
 from libc.string cimport memcmp, memcpy
 
 from ownerd.base.bytes cimport text_slice, val_of
-from ownerd.base.containers cimport string
+from ownerd.base.containers cimport string, vector
 from ownerd.base.lmdb cimport (
     MDB_CORRUPTED, MDB_NEXT, MDB_SET_RANGE, MDB_SUCCESS, MDB_cursor, MDB_val, lmdb,
 )
 from ownerd.storage.capacity cimport CAPACITY_FOR_NOTHING, is_full
 from ownerd.storage.catalog cimport List, next_to_count
 from ownerd.storage.codec cimport row_verify
+from ownerd.storage.dialers cimport dialers_over, forget_dialers
 from ownerd.storage.memtables cimport has_immutable
 from ownerd.storage.record_tree cimport set_out_of_space
 from ownerd.storage.store cimport (
@@ -71,7 +73,9 @@ cdef Work next_work(
         return WORK_COUNT
     if state.flush_due:
         return WORK_ROTATE
-    return WORK_FORGET_REQUESTS if state.requests_due else WORK_NOTHING
+    if state.requests_due:
+        return WORK_FORGET_REQUESTS
+    return WORK_FORGET_DIALERS if state.dialers_due else WORK_NOTHING
 
 
 cdef void maintenance_plan(
@@ -84,7 +88,7 @@ cdef void maintenance_plan(
         return
     if plan.vacuum_all:
         state.round_ns = now_ns
-        state.requests_due = state.flush_due = True
+        state.requests_due = state.dialers_due = state.flush_due = True
         state.requests_after.clear()
     store_drop_flushed(store)
     plan.work = next_work(store, state, plan, now_ns)
@@ -158,6 +162,26 @@ cdef int forget_requests(Store *store, MaintenanceState *state, int64_t now_ns) 
     return code
 
 
+cdef int forget_some_dialers(
+    Store *store, MaintenanceState *state, int64_t now_ns
+) noexcept nogil:
+    """Forget dialers of which no reservation is left; an error code, or 0."""
+    cdef vector[uint32_t] numbers
+    cdef int code
+    store_begin(store)
+    state.dialers_due = dialers_over(&store.dialers, now_ns, &numbers)
+    if numbers.empty() and transaction_error(&store.txn) == MDB_SUCCESS:
+        store_abort(store)
+        return MDB_SUCCESS
+    code = store_commit(store, store_revision(store), now_ns)
+    if code == MDB_SUCCESS:
+        forget_dialers(&store.dialers, &numbers)
+    elif is_full(code):
+        state.dialers_due = False     # in the next round
+        return MDB_SUCCESS
+    return code
+
+
 cdef int maintenance_step(
     Store *store, MaintenanceState *state, PlanTask *plan, int64_t now_ns
 ) noexcept nogil:
@@ -168,6 +192,8 @@ cdef int maintenance_step(
         return vacuum_finish(&state.vacuum, store, state.round_ns, now_ns)
     if plan.work == WORK_FORGET_REQUESTS:
         return forget_requests(store, state, now_ns)
+    if plan.work == WORK_FORGET_DIALERS:
+        return forget_some_dialers(store, state, now_ns)
     if plan.work == WORK_BEGIN_VACUUM:
         vacuum_begin(&state.vacuum, store, state.round_ns)
     elif plan.work == WORK_ROTATE:

@@ -1,14 +1,14 @@
-"""Counts the records of which a release ended the ownership (R15), or a stop the reservation (R16).
+"""Counts what a release ended (R15), a transfer gave (R27), or a stop ended of reservations (R16).
 
-Either is one event in the log of each list concerned: it costs the same however many records there
+Each is one event in the log of each list concerned: it costs the same however many records there
 are, and its audit entry's count is pending until somebody scans them. `count_release` does, on the
 thread that calls it: the writer says which lists are concerned and for one after the other takes a
 view, whose records are read without it, and stores what they came to. A release is of one list, and
 one scan counts every release there that is still to be counted, so many at once cost hardly more
-than one; a stop may be of all lists, whose counts are stored together. The count is the same
-whenever it is made: records written since the event were counted as they were written, the others
-have not seen it yet. Maintenance makes it at the latest, before it rewrites the records; one that a
-restart cut off is made after it.
+than one; a stop or a transfer may be of all lists, whose counts are stored together. The count is
+the same whenever it is made: records written since the event were counted as they were written, the
+others have not seen it yet. Maintenance makes it at the latest, before it rewrites the records; one
+that a restart cut off is made after it.
 
 Storing a count makes no revision: it says what was.
 """
@@ -26,7 +26,7 @@ from ownerd.storage.capacity cimport CAPACITY_FOR_NOTHING, is_full
 from ownerd.storage.catalog cimport (
     Catalog, List, all_uncounted, find_list_number, lists_uncounted, note_counted, put_counted,
 )
-from ownerd.storage.events cimport NO_EVENT, EventLog, is_uncounted
+from ownerd.storage.events cimport EventLog, is_uncounted
 from ownerd.storage.read_view cimport (
     RecordIterator, iterator_close, iterator_first, iterator_next, iterator_open, view_close,
     view_take,
@@ -53,17 +53,16 @@ cdef void release_count_init(ReleaseCount *request) noexcept nogil:
 # --- the count: on any thread but the writer's ----------------------------------------------------
 
 cdef void count_records(ReleaseCount *request, vector[int64_t] *counts) noexcept nogil:
-    """Count the records of the view by the events that ended what they had; damage is noted there.
+    """Count the records of the view by the events that count them; damage is noted there.
     """
     cdef RecordIterator records
+    cdef size_t i
     cdef bint more
     iterator_open(&records, &request.view)
     more = iterator_first(&records, empty_slice())
     while more:
-        if records.ended.ownership != NO_EVENT:
-            counts[0][records.ended.ownership] += 1
-        if records.ended.reservation != NO_EVENT:
-            counts[0][records.ended.reservation] += 1
+        for i in range(records.counted.size()):
+            counts[0][records.counted[i]] += 1
         more = iterator_next(&records)
     iterator_close(&records)
 
@@ -223,8 +222,6 @@ cdef int release_count_step(
         all_uncounted(&store.catalog, text_slice(request.list_id), &request.pending)
     elif request.step == COUNT_BEGIN:
         begin_count(store, request)
-    elif request.step == COUNT_VIEW:
-        begin_view(store, request)
     elif request.step == COUNT_VIEW:
         begin_view(store, request)
     else:

@@ -1,7 +1,9 @@
 from collections.abc import Iterable
-from typing import Self
+from typing import Self, TypeAlias
 
 from typing_extensions import disjoint_base
+
+_Row: TypeAlias = tuple[str, str, str, int | None] | tuple[str, str, str, int | None, int | None]
 
 @disjoint_base
 class Snapshot:
@@ -13,12 +15,21 @@ class Snapshot:
     def __enter__(self) -> Self: ...
     def __exit__(self, *exception: object) -> None: ...
     def owners(self) -> list[tuple[str, str, int, int, int | None]]: ...
+    def activity(self) -> list[tuple[str, list[int], list[int], list[tuple[str, int]], int]]: ...
     def count_owned(
         self, campaign_ids: Iterable[str] | None = None, *, at_most: int = ..., after_ns: int = ...
     ) -> int: ...
     def records(
         self, after: bytes, limit: int, campaign_ids: Iterable[str] | None = None
     ) -> tuple[list[tuple[str, str, str, int, int | None]], bytes]: ...
+    def import_outcomes(
+        self,
+        rows: Iterable[_Row],
+        *,
+        overwrite: bool,
+        exact: bool = False,
+        expire_by_policy: bool = False,
+    ) -> list[int]: ...
     def holders(
         self, record_ids: Iterable[str]
     ) -> list[tuple[int, str, str, int, int | None] | None]: ...

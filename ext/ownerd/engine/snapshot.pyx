@@ -17,9 +17,12 @@ from ownerd.api.reasons cimport (
 from ownerd.api.task cimport TASK_SNAPSHOT, task_clear
 from ownerd.base.bytes cimport Slice, empty_slice, slice_of, text_slice
 from ownerd.base.lmdb cimport MDB_SUCCESS
+from ownerd.engine.activity cimport activity_rows
+from ownerd.engine.commands cimport TALLY_EXPIRED, TALLY_IMPORTED, tally_of
 from ownerd.rules.limits cimport RECORD_ID_BYTES
 from ownerd.rules.ownership cimport (
-    NEVER_NS, NOBODY, Hold, Holder, hold_owned, hold_reserved, rules_holder,
+    NEVER_NS, NOBODY, NO_TIME, Hold, Holder, ImportRow, hold_owned, hold_reserved, rules_holder,
+    rules_import, rules_import_end,
 )
 from ownerd.storage.catalog cimport Campaign, List, all_campaigns, find_list
 from ownerd.storage.codec cimport KEY_BYTES, record_id_text, record_key
@@ -64,6 +67,7 @@ cdef int snapshot_take(Store *store, SnapshotRequest *request, int64_t now_ns) n
         return MDB_SUCCESS
     request.revision = store_revision(store)
     request.time_ns = now_ns
+    request.next_ns = max(now_ns, store.instant_ns + 1)
     all_campaigns(&store.catalog, &request.campaigns)
     return MDB_SUCCESS
 
@@ -189,6 +193,39 @@ cdef choose(Snapshot snapshot, campaign_ids, vector[char] *chosen):
         )
 
 
+cdef bint find_hold(SnapshotRequest *request, str record_id, Hold *hold) except -1:
+    """Read a record's state; False if there is none."""
+    cdef char key[KEY_BYTES]
+    cdef size_t key_size
+    cdef bint found
+    encoded = record_id.encode()
+    if len(encoded) > RECORD_ID_BYTES:
+        raise ValueError(f"a record id of {len(encoded)} bytes")
+    key_size = record_key(
+        key, request.view.list.number, slice_of(<const char *> encoded, len(encoded))
+    )
+    found = view_find(&request.view, key, key_size, hold)
+    refuse_damaged(request)
+    return found
+
+
+cdef int64_t since_of(list acquired) except? -1:
+    """Return since when a row's record is owned, of what follows its expiration."""
+    if not acquired or acquired[0] is None:
+        return NO_TIME
+    return acquired[0]
+
+
+cdef int64_t number_beside(
+    SnapshotRequest *request, const Hold *hold, bytes campaign_id
+) except -1:
+    """Return a number for a campaign: the one in `hold` if that is it, else that of no campaign."""
+    cdef uint32_t count = <uint32_t> request.campaigns.size()
+    if hold.campaign < count and request.campaigns[hold.campaign].id == campaign_id:
+        return hold.campaign
+    return count
+
+
 cdef class Snapshot:
     """One contact list at one revision; made by `Engine.snapshot`.
 
@@ -256,6 +293,21 @@ cdef class Snapshot:
         ]
         return sorted(found)
 
+    def activity(self):
+        """Return what each campaign asked of the list and was told since the engine was opened.
+
+        Rows (campaign_id, decisions, outcomes, denied_by, lapsed), by campaign id: counts by the
+        numbers that answers have in dial.proto, rows (campaign_id, count), the most frequent first,
+        and how many of its reservations lapsed.
+        They are of now, not of the snapshot's revision.
+        """
+        cdef SnapshotRequest *request = opened(self)
+        cdef size_t i
+        names = [
+            campaign_of(self, <uint32_t> i)[0] for i in range(request.campaigns.size())
+        ]
+        return activity_rows(self.counted, request.view.list.number, names)
+
     def count_owned(self, campaign_ids=None, *, int64_t at_most=NEVER_NS, int64_t after_ns=0):
         """Count the owned records of some campaigns (None: all), stopping at `at_most`.
 
@@ -294,25 +346,43 @@ cdef class Snapshot:
         last = &rows[rows.size() - 1]
         return page, last.key[:last.key_size]
 
+    def import_outcomes(self, rows, *, overwrite, exact=False, expire_by_policy=False):
+        """Return what an import would do with each row; the place of its count in a tally (R32).
+
+        A row is (record_id, campaign_id, campaign_name, expire_ns or None for no expiration,
+        acquire_ns or None for now); the last may be left out. No two are for one record.
+        """
+        cdef SnapshotRequest *request = opened(self)
+        cdef ImportRow given
+        cdef Hold hold
+        given.overwrite, given.exact = overwrite, exact
+        found = []
+        for record_id, campaign_id, _, expire_ns, *acquired in rows:
+            given.until_ns = rules_import_end(
+                NEVER_NS if expire_ns is None else <int64_t> expire_ns, expire_by_policy,
+                &request.view.list.policy, request.next_ns,
+            )
+            if given.until_ns <= request.next_ns:
+                found.append(<int> TALLY_EXPIRED)
+                continue
+            given.since_ns = since_of(acquired)
+            if not find_hold(request, record_id, &hold):
+                found.append(<int> TALLY_IMPORTED)
+                continue
+            given.campaign = <uint32_t> number_beside(request, &hold, campaign_id.encode())
+            found.append(<int> tally_of(rules_import(&hold, &given, request.next_ns)))
+        return found
+
     def holders(self, record_ids):
         """Return each record's holder: (kind, campaign_id, name, acquire_ns, expire_ns) or None."""
         cdef SnapshotRequest *request = opened(self)
         cdef Hold hold
         cdef Holder holder
-        cdef char key[KEY_BYTES]
-        cdef size_t key_size
         found = []
         for record_id in record_ids:
-            encoded = record_id.encode()
-            if len(encoded) > RECORD_ID_BYTES:
-                raise ValueError(f"a record id of {len(encoded)} bytes")
-            key_size = record_key(
-                key, request.view.list.number, slice_of(<const char *> encoded, len(encoded))
-            )
             holder.kind = NOBODY
-            if view_find(&request.view, key, key_size, &hold):
+            if find_hold(request, record_id, &hold):
                 holder = rules_holder(&hold, request.time_ns)
-            refuse_damaged(request)
             found.append(None if holder.kind == NOBODY else (
                 <int> holder.kind, *campaign_of(self, holder.campaign), holder.since_ns,
                 expiry_of(holder.until_ns),

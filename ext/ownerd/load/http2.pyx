@@ -81,6 +81,7 @@ PATHS[:] = [
     "/ownerd.v1.DialService/Claim", "/ownerd.v1.DialService/ClaimBatch",
     "/ownerd.v1.DialService/ReportAttempt", "/ownerd.v1.DialService/ReportAttemptBatch",
     "/ownerd.v1.DialService/GetHolder",
+    "/ownerd.v1.DialService/GiveBack",
 ]
 
 

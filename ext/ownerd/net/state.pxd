@@ -22,7 +22,7 @@ from ownerd.net.tls cimport TlsMaterial
 
 cdef enum:
     INLINE_BYTES = 512                # a unary request with its longest fields fits
-    ANSWER_BYTES = 576                # a unary answer too
+    ANSWER_BYTES = 752                # a unary answer too
     READ_BYTES = 64 << 10             # most that one connection is read in one wake-up
     WRITE_BYTES = 256 << 10           # most that is written to one connection at once
     TOKEN_BYTES = 50                  # `ownerd_` and 256 bits in base64url

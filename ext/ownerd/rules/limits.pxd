@@ -9,6 +9,7 @@ cdef enum:
     RECORD_ID_BYTES = 128
     CAMPAIGN_ID_BYTES = 80
     CAMPAIGN_NAME_BYTES = 256
+    DIALER_ID_BYTES = 80
     WRAP_UP_CODE_BYTES = 64
     CATEGORY_BYTES = 64               # of a wrap-up code
     PRINCIPAL_ID_BYTES = 128

@@ -2,8 +2,10 @@
 
 Everything is in memory, since every decision asks for it. A change writes its rows in the open
 transaction; most show in memory once they are committed (`load_list` and its like), so that nothing
-is decided by what may still fail. A campaign that is added and the count of a release are needed at
-once: these are put back if the transaction does not commit.
+is decided by what may still fail. A campaign that is added, who ever held a record, and the count
+of a release are needed at once: these are put back if the transaction does not commit.
+
+Lists that share their ownership (R28) are one List under several names.
 
 Invariants:
 - The catalog changes on the writer thread only, and by these functions only.
@@ -17,20 +19,30 @@ It decides nothing, and holds no record.
 """
 
 from cython.operator cimport dereference, preincrement
-from libc.string cimport memcpy, memset
+from libc.stdint cimport uint16_t
+from libc.string cimport memcmp, memcpy, memset
 
-from ownerd.base.bytes cimport empty_slice, get_be32, put_be32, slice_of, text_slice
+from ownerd.base.bytes cimport Slice, empty_slice, get_be32, put_be32, same, slice_of, text_slice
 from ownerd.base.lmdb cimport MDB_SUCCESS, MDB_val
+from ownerd.rules.limits cimport WRAP_UP_CODE_BYTES
 from ownerd.rules.ownership cimport NEVER_NS
-from ownerd.storage.events cimport NO_EVENT, events_after, events_append, events_cut, is_uncounted
+from ownerd.rules.wrap_up_codes cimport (
+    UNKNOWN_CODE_REFUSE, UnknownCode, code_category, code_fold, code_trim,
+)
+from ownerd.storage.events cimport events_after, events_append, events_cut, is_uncounted
 from ownerd.storage.table_cursor cimport (
     TableCursor, cursor_close, cursor_next, cursor_open, cursor_seek,
 )
-from ownerd.storage.tables cimport CAMPAIGNS, CODES, DROPPED_LISTS, EVENTS, LISTS, ListRow
+from ownerd.storage.tables cimport (
+    CAMPAIGNS, CODES, DROPPED_LISTS, EVENTS, HOLDERS, LISTS, META, OLD_LIST_BYTES, ListRow,
+    SettingsRow, StoredEventRow, event_read, event_stored,
+)
 from ownerd.storage.transaction cimport delete_row, put_row
 
 cdef enum:
     DUE_IN_FIRST_ROUND = 1            # of a list of which it is not known when a record is over
+
+cdef Slice SETTINGS_KEY = slice_of(b"settings", 8)
 
 # Wrap-up codes of a new store: (code, counts as attempt, success). Each is its own category.
 DEFAULT_CODES = tuple(
@@ -41,7 +53,7 @@ DEFAULT_CODES = tuple(
     )]
     + [(code, True, True) for code in ("Success", "Phone Number Success")]
     + [(code, False, False) for code in (
-        "No Lines", "Non-Dialer Call", "Rescheduled", "Skipped", "Policy Scheduled",
+        "No Lines", "Non-Dialer Call", "Rescheduled", "Skipped", "Policy Scheduled", "Navigate",
     )]
 )
 
@@ -51,13 +63,15 @@ DEFAULT_CODES = tuple(
 cdef void catalog_init(Catalog *catalog, Transaction *txn) noexcept nogil:
     catalog.txn = txn
     catalog.committed_campaigns = 0
+    catalog.unknown_code = UNKNOWN_CODE_REFUSE
+    catalog.event_ns = 0
 
 
 cdef void catalog_free(Catalog *catalog) noexcept nogil:
     """Free the lists and the campaigns; nobody has a snapshot of them any more."""
     cdef size_t i
-    it = catalog.lists.begin()
-    while it != catalog.lists.end():
+    it = catalog.lists_by_number.begin()
+    while it != catalog.lists_by_number.end():
         del dereference(it).second
         preincrement(it)
     for i in range(catalog.campaigns.size()):
@@ -85,11 +99,13 @@ cdef inline void forget_undo(Catalog *catalog) noexcept nogil:
     # Clearing an empty one takes time too, once it has been large.
     if catalog.undo.size() != 0:
         catalog.undo.clear()
+    catalog.new_holders.clear()
 
 
 cdef void catalog_rollback(Catalog *catalog) noexcept nogil:
     cdef Campaign *campaign
     cdef Undo undo
+    cdef size_t i
     while catalog.campaigns.size() > catalog.committed_campaigns:
         campaign = catalog.campaigns.back()
         catalog.campaign_numbers.erase(campaign.id)
@@ -100,6 +116,11 @@ cdef void catalog_rollback(Catalog *catalog) noexcept nogil:
         undo = dereference(it).second
         undo.list.events.rows[undo.index].released_count = undo.released_count
         preincrement(it)
+    for i in range(catalog.new_holders.size()):
+        set_holder(
+            find_list_number(catalog, catalog.new_holders[i].first), catalog.new_holders[i].second,
+            False,
+        )
     forget_undo(catalog)
 
 
@@ -120,14 +141,16 @@ cdef List *find_list_number(Catalog *catalog, uint32_t number) noexcept nogil:
 
 
 cdef void all_lists(Catalog *catalog, vector[List *] *found) noexcept nogil:
-    it = catalog.lists.begin()
-    while it != catalog.lists.end():
+    it = catalog.lists_by_number.begin()
+    while it != catalog.lists_by_number.end():
         found.push_back(dereference(it).second)
         preincrement(it)
 
 
 cdef void put_list(Catalog *catalog, List *lst) noexcept nogil:
+    """Write the row of each of the list's names."""
     cdef ListRow row
+    cdef size_t i
     memset(&row, 0, sizeof(row))
     row.number = lst.number
     row.head_seq = lst.head_seq
@@ -135,35 +158,71 @@ cdef void put_list(Catalog *catalog, List *lst) noexcept nogil:
     row.duration_ns = lst.policy.duration_ns
     row.renewal_window_ns = lst.policy.renewal_window_ns
     row.reservation_ttl_ns = lst.policy.reservation_ttl_ns
-    row.create_ns = lst.create_ns
     row.update_ns = lst.update_ns
     row.update_revision = lst.update_revision
-    put_row(catalog.txn, LISTS, text_slice(lst.id), slice_of(&row, sizeof(row)), empty_slice())
+    row.enabled_since_ns = lst.policy.enabled_since_ns
+    row.name_count = <uint16_t> lst.names.size()
+    row.tells_holders = lst.tells_holders
+    for i in range(lst.names.size()):
+        row.create_ns = lst.names[i].create_ns
+        put_row(
+            catalog.txn, LISTS, text_slice(lst.names[i].id), slice_of(&row, sizeof(row)),
+            empty_slice(),
+        )
+
+
+cdef void delete_list_name(Catalog *catalog, List *lst, Slice list_id) noexcept nogil:
+    cdef List draft
+    list_draft(lst, &draft)
+    drop_name(&draft, list_id)
+    delete_row(catalog.txn, LISTS, list_id)
+    put_list(catalog, &draft)
+
+
+cdef void drop_name(List *lst, Slice list_id) noexcept nogil:
+    cdef size_t i
+    for i in range(lst.names.size()):
+        if same_text(lst.names[i].id, list_id):
+            lst.names[i] = lst.names.back()
+            lst.names.pop_back()
+            return
+
+
+cdef bint same_text(const string &text, Slice other) noexcept nogil:
+    return text.size() == other.size and memcmp(text.data(), other.data, other.size) == 0
 
 
 cdef void list_draft(const List *lst, List *draft) noexcept nogil:
-    draft.id = lst.id
+    draft.names = lst.names
     draft.number = lst.number
     draft.head_seq = lst.head_seq
     draft.policy = lst.policy
-    draft.create_ns = lst.create_ns
     draft.update_ns = lst.update_ns
     draft.update_revision = lst.update_revision
+    draft.tells_holders = lst.tells_holders
 
 
 cdef void list_from_row(List *lst, Slice list_id, Slice row) noexcept nogil:
     cdef ListRow values
-    memcpy(&values, row.data, sizeof(values))
-    lst.id.assign(list_id.data, list_id.size)
+    cdef ListName name
+    memset(&values, 0, sizeof(values))
+    memcpy(&values, row.data, min(row.size, sizeof(values)))
+    name.id.assign(list_id.data, list_id.size)
+    name.create_ns = values.create_ns
+    drop_name(lst, list_id)
+    lst.names.push_back(name)
     lst.number = values.number
     lst.head_seq = values.head_seq
     lst.policy.enabled = values.enabled
+    lst.policy.enabled_since_ns = values.enabled_since_ns
+    if row.size <= OLD_LIST_BYTES:
+        lst.policy.enabled_since_ns = values.create_ns
     lst.policy.duration_ns = values.duration_ns
     lst.policy.renewal_window_ns = values.renewal_window_ns
     lst.policy.reservation_ttl_ns = values.reservation_ttl_ns
-    lst.create_ns = values.create_ns
     lst.update_ns = values.update_ns
     lst.update_revision = values.update_revision
+    lst.tells_holders = values.tells_holders != 0
 
 
 cdef void put_dropped_list(Catalog *catalog, List *lst) noexcept nogil:
@@ -171,18 +230,22 @@ cdef void put_dropped_list(Catalog *catalog, List *lst) noexcept nogil:
     put_be32(key, lst.number)
     delete_events(catalog, lst, lst.head_seq)
     put_row(catalog.txn, DROPPED_LISTS, slice_of(key, 4), empty_slice(), empty_slice())
-    delete_row(catalog.txn, LISTS, text_slice(lst.id))
+    delete_holders(catalog, lst)
+    delete_row(catalog.txn, LISTS, text_slice(lst.names[0].id))
 
 
 cdef void drop_list(Catalog *catalog, Slice list_id) noexcept nogil:
-    """Move a list to the dropped ones."""
+    """Move a list to the dropped ones, if this is its last name."""
     cdef List *lst = find_list(catalog, list_id)
     if lst == NULL:
+        return
+    catalog.lists.erase(string(list_id.data, list_id.size))
+    if lst.names.size() > 1:
+        drop_name(lst, list_id)
         return
     catalog.dropped_lists.push_back(lst.number)
     list_cut(catalog, lst, lst.head_seq)
     list_due(catalog, lst, NEVER_NS)
-    catalog.lists.erase(lst.id)
     catalog.lists_by_number.erase(lst.number)
     del lst
 
@@ -207,9 +270,10 @@ cdef void forget_dropped_list(Catalog *catalog, uint32_t number) noexcept nogil:
 
 cdef void put_event(Catalog *catalog, uint32_t number, EventRow *row) noexcept nogil:
     cdef char key[8]
+    cdef StoredEventRow stored = event_stored(row)
     put_be32(key, number)
     put_be32(key + 4, row.event.seq)
-    put_row(catalog.txn, EVENTS, slice_of(key, 8), slice_of(row, sizeof(EventRow)), empty_slice())
+    put_row(catalog.txn, EVENTS, slice_of(key, 8), slice_of(&stored, sizeof(stored)), empty_slice())
 
 
 cdef void delete_events(Catalog *catalog, List *lst, uint32_t last_seq) noexcept nogil:
@@ -239,6 +303,7 @@ cdef void file_list(Catalog *catalog, List *lst) noexcept nogil:
 cdef void list_appended(Catalog *catalog, List *lst, const EventRow *row) noexcept nogil:
     events_append(&lst.events, row)
     lst.head_seq = row.event.seq
+    catalog.event_ns = max(catalog.event_ns, row.event.time_ns)
     if is_uncounted(row):
         catalog.uncounted.insert(Uncounted(row.entry_id, lst.number))
     file_list(catalog, lst)
@@ -304,12 +369,16 @@ cdef List *first_due(Catalog *catalog, int64_t by_ns) noexcept nogil:
     return find_list_number(catalog, dereference(it).second)
 
 
-cdef void count_ended(Catalog *catalog, List *lst, Ended ended) noexcept nogil:
-    """Count a record of which it is now written that events ended what it had (R15, R16)."""
-    if ended.ownership != NO_EVENT:
-        count_at(catalog, lst, <size_t> ended.ownership)
-    if ended.reservation != NO_EVENT:
-        count_at(catalog, lst, <size_t> ended.reservation)
+cdef void count_ended(
+    Catalog *catalog, List *lst, const vector[uint32_t] *counted
+) noexcept nogil:
+    """Count a record of which it is now written what events did to it (R15, R16, R27).
+
+    They are rows of the list's log.
+    """
+    cdef size_t i
+    for i in range(counted.size()):
+        count_at(catalog, lst, counted[0][i])
 
 
 cdef void count_at(Catalog *catalog, List *lst, size_t index) noexcept nogil:
@@ -366,6 +435,39 @@ cdef void put_released_counts(Catalog *catalog) noexcept nogil:
         preincrement(it)
 
 
+# --- holders --------------------------------------------------------------------------------------
+
+cdef void set_holder(List *lst, uint32_t campaign, bint held) noexcept nogil:
+    cdef size_t word = campaign // 64
+    cdef uint64_t bit = <uint64_t> 1 << (campaign % 64)
+    if word >= lst.holders.size():
+        lst.holders.resize(word + 1, 0)
+    lst.holders[word] = lst.holders[word] | bit if held else lst.holders[word] & ~bit
+
+
+cdef Slice holder_key(char *key, uint32_t number, uint32_t campaign) noexcept nogil:
+    put_be32(key, number)
+    put_be32(key + 4, campaign)
+    return slice_of(key, 8)
+
+
+cdef void add_holder(Catalog *catalog, List *lst, uint32_t campaign) noexcept nogil:
+    cdef char key[8]
+    set_holder(lst, campaign, True)
+    catalog.new_holders.push_back(NewHolder(lst.number, campaign))
+    put_row(
+        catalog.txn, HOLDERS, holder_key(key, lst.number, campaign), empty_slice(), empty_slice()
+    )
+
+
+cdef void delete_holders(Catalog *catalog, List *lst) noexcept nogil:
+    cdef char key[8]
+    cdef uint32_t campaign
+    for campaign in range(<uint32_t> (lst.holders.size() * 64)):
+        if list_held_by(lst, campaign):
+            delete_row(catalog.txn, HOLDERS, holder_key(key, lst.number, campaign))
+
+
 # --- campaigns and codes --------------------------------------------------------------------------
 
 cdef uint32_t find_campaign(Catalog *catalog, Slice campaign_id) noexcept nogil:
@@ -387,6 +489,7 @@ cdef uint32_t add_campaign(Catalog *catalog, Slice campaign_id) noexcept nogil:
     cdef uint32_t number = <uint32_t> catalog.campaigns.size()
     campaign.id.assign(campaign_id.data, campaign_id.size)
     campaign.name = campaign.id
+    campaign.hold_revision = 0
     catalog.campaigns.push_back(campaign)
     catalog.campaign_numbers[campaign.id] = number
     put_campaign(catalog, number, campaign_id, campaign_id)
@@ -403,7 +506,18 @@ cdef void rename_campaign(Catalog *catalog, uint32_t number, const string &name)
     catalog.former.push_back(catalog.campaigns[number])
     renamed.id = catalog.campaigns[number].id
     renamed.name = name
+    renamed.hold_revision = catalog.campaigns[number].hold_revision
     catalog.campaigns[number] = renamed
+
+
+cdef void put_deleted_campaign(Catalog *catalog, uint32_t number) noexcept nogil:
+    """Write the row of a campaign that is no more: it has no id."""
+    put_campaign(catalog, number, empty_slice(), empty_slice())
+
+
+cdef void forget_campaign(Catalog *catalog, uint32_t number) noexcept nogil:
+    """Know a campaign no more; answers and snapshots go on showing what they saw."""
+    catalog.campaign_numbers.erase(catalog.campaigns[number].id)
 
 
 cdef void put_campaign(
@@ -428,6 +542,33 @@ cdef bint find_code(Catalog *catalog, Slice code, Code *found) noexcept nogil:
     return True
 
 
+cdef Slice find_code_folded(Catalog *catalog, Slice text) noexcept nogil:
+    cdef unordered_map[string, string].iterator place
+    cdef char folded[WRAP_UP_CODE_BYTES]
+    if code_trim(text).size > sizeof(folded):
+        return empty_slice()
+    place = catalog.folded_codes.find(string(folded, code_fold(text, folded)))
+    if place == catalog.folded_codes.end():
+        return empty_slice()
+    return text_slice(dereference(place).second)
+
+
+cdef bint find_spelled(Catalog *catalog, Slice text, Code *found) noexcept nogil:
+    cdef Slice code
+    if find_code(catalog, text, found):
+        return True
+    code = find_code_folded(catalog, text)
+    return code.size != 0 and find_code(catalog, code, found)
+
+
+cdef bint find_code_meant(Catalog *catalog, Slice text, Code *found) noexcept nogil:
+    cdef Slice category
+    if find_spelled(catalog, text, found):
+        return True
+    category = code_category(text)
+    return category.size != 0 and find_spelled(catalog, category, found)
+
+
 cdef void put_code(Catalog *catalog, Slice code, const Code *value, Slice category) noexcept nogil:
     """Write a wrap-up code's row: two flags, the category."""
     cdef char flags[2]
@@ -439,20 +580,29 @@ cdef void delete_code_row(Catalog *catalog, Slice code) noexcept nogil:
     delete_row(catalog.txn, CODES, code)
 
 
+cdef void put_settings(Catalog *catalog, UnknownCode unknown_code) noexcept nogil:
+    cdef SettingsRow row
+    memset(&row, 0, sizeof(row))
+    row.unknown_code = unknown_code
+    put_row(
+        catalog.txn, META, SETTINGS_KEY, slice_of(&row, sizeof(row)), empty_slice(),
+    )
+
+
 # --- from what is committed -----------------------------------------------------------------------
 
 cdef List *keep_list(Catalog *catalog, const MDB_val *key, const MDB_val *value) noexcept nogil:
     """Put a list's row into the catalog, in place if it is there (its events stay)."""
     cdef Slice list_id = slice_of(key.mv_data, key.mv_size)
-    cdef List *lst = find_list(catalog, list_id)
+    cdef List *lst = find_list_number(catalog, (<const ListRow *> value.mv_data).number)
     cdef bint known = lst != NULL
     if not known:
         lst = new List()
-        lst.acquire_revision = 0
+        lst.hold_revision = 0
         lst.due_ns = NEVER_NS
     list_from_row(lst, list_id, slice_of(value.mv_data, value.mv_size))
+    catalog.lists[string(list_id.data, list_id.size)] = lst
     if not known:
-        catalog.lists[lst.id] = lst
         catalog.lists_by_number[lst.number] = lst
         list_due(catalog, lst, DUE_IN_FIRST_ROUND)
     return lst
@@ -460,12 +610,14 @@ cdef List *keep_list(Catalog *catalog, const MDB_val *key, const MDB_val *value)
 
 cdef void load_events(Catalog *catalog, List *lst, TableCursor *scan) noexcept nogil:
     cdef EventRow row
+    cdef StoredEventRow stored
     cdef char prefix[4]
     cdef bint more
     put_be32(prefix, lst.number)
     more = cursor_seek(scan, slice_of(prefix, 4))
     while more and get_be32(<const char *> scan.key.mv_data) == lst.number:
-        memcpy(&row, scan.value.mv_data, sizeof(row))
+        memcpy(&stored, scan.value.mv_data, sizeof(stored))
+        event_read(&row, &stored)
         list_appended(catalog, lst, &row)
         more = cursor_next(scan)
 
@@ -481,6 +633,28 @@ cdef int load_list(Catalog *catalog, Slice list_id) noexcept nogil:
     return cursor_close(&scan)
 
 
+cdef void load_list_row(Catalog *catalog, TableCursor *lists, TableCursor *events) noexcept nogil:
+    """Load a name of a list, and with its first one its events."""
+    cdef List *lst = keep_list(catalog, &lists.key, &lists.value)
+    if lst.names.size() == 1:
+        load_events(catalog, lst, events)
+
+
+cdef int load_holders(Catalog *catalog) noexcept nogil:
+    cdef TableCursor scan
+    cdef const char *key
+    cdef List *lst
+    cdef int code = cursor_open(catalog.txn.tables, HOLDERS, &scan)
+    if code != MDB_SUCCESS:
+        return code
+    while cursor_next(&scan):
+        key = <const char *> scan.key.mv_data
+        lst = find_list_number(catalog, get_be32(key))
+        if lst != NULL:
+            set_holder(lst, get_be32(key + 4), True)
+    return cursor_close(&scan)
+
+
 cdef int load_lists(Catalog *catalog) noexcept nogil:
     cdef TableCursor lists, events
     cdef int code = cursor_open(catalog.txn.tables, LISTS, &lists)
@@ -489,13 +663,13 @@ cdef int load_lists(Catalog *catalog) noexcept nogil:
     code = cursor_open(catalog.txn.tables, EVENTS, &events)
     if code == MDB_SUCCESS:
         while not events.damaged and cursor_next(&lists):
-            load_events(catalog, keep_list(catalog, &lists.key, &lists.value), &events)
+            load_list_row(catalog, &lists, &events)
         code = cursor_close(&events)
     return cursor_close(&lists) or code
 
 
 cdef int load_campaigns(Catalog *catalog) noexcept nogil:
-    """Read the campaigns, which are never deleted."""
+    """Read the campaigns; one that was deleted has no id, and keeps its number."""
     cdef TableCursor scan
     cdef const unsigned char *value
     cdef Campaign *campaign
@@ -512,7 +686,9 @@ cdef int load_campaigns(Catalog *catalog) noexcept nogil:
         campaign.name.assign(
             <const char *> value + 1 + value[0], scan.value.mv_size - 1 - value[0]
         )
-        catalog.campaign_numbers[campaign.id] = number
+        campaign.hold_revision = 0
+        if not campaign.id.empty():
+            catalog.campaign_numbers[campaign.id] = number
     return cursor_close(&scan)
 
 
@@ -523,10 +699,37 @@ cdef int load_codes(Catalog *catalog) noexcept nogil:
     if status != MDB_SUCCESS:
         return status
     catalog.codes.clear()
+    catalog.folded_codes.clear()
     while cursor_next(&scan):
         code.counts_as_attempt = (<const char *> scan.value.mv_data)[0]
         code.success = (<const char *> scan.value.mv_data)[1]
-        catalog.codes[string(<const char *> scan.key.mv_data, scan.key.mv_size)] = code
+        keep_code(catalog, slice_of(scan.key.mv_data, scan.key.mv_size), code)
+    return cursor_close(&scan)
+
+
+cdef void keep_code(Catalog *catalog, Slice text, Code code) noexcept nogil:
+    """Keep a code, and its folded form unless one before it has it, in a store of before R26."""
+    cdef char folded[WRAP_UP_CODE_BYTES]
+    cdef string name = string(text.data, text.size)
+    cdef string form
+    catalog.codes[name] = code
+    form.assign(folded, code_fold(text, folded))
+    if catalog.folded_codes.count(form) == 0:
+        catalog.folded_codes[form] = name
+
+
+cdef int load_settings(Catalog *catalog) noexcept nogil:
+    """Read the store's settings; one that was never set has its default."""
+    cdef TableCursor scan
+    cdef SettingsRow row
+    cdef int status = cursor_open(catalog.txn.tables, META, &scan)
+    if status != MDB_SUCCESS:
+        return status
+    if cursor_seek(&scan, SETTINGS_KEY) and same(
+        <const char *> scan.key.mv_data, scan.key.mv_size, "settings"
+    ):
+        memcpy(&row, scan.value.mv_data, sizeof(row))
+        catalog.unknown_code = <UnknownCode> row.unknown_code
     return cursor_close(&scan)
 
 
@@ -543,7 +746,11 @@ cdef int load_dropped_lists(Catalog *catalog) noexcept nogil:
 cdef int load_catalog(Catalog *catalog) noexcept nogil:
     cdef int code = load_lists(catalog)
     if code == MDB_SUCCESS:
+        code = load_holders(catalog)
+    if code == MDB_SUCCESS:
         code = load_campaigns(catalog)
     if code == MDB_SUCCESS:
         code = load_codes(catalog)
+    if code == MDB_SUCCESS:
+        code = load_settings(catalog)
     return code if code != MDB_SUCCESS else load_dropped_lists(catalog)

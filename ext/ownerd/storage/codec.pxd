@@ -8,7 +8,7 @@ from ownerd.rules.ownership cimport Hold
 
 cdef enum:
     KEY_BYTES = 160                   # longest record key: 4 + 1 + 128
-    VALUE_BYTES = 40                  # longest record value, without its checksum
+    VALUE_BYTES = 52                  # longest record value, without its checksum
     CHECKSUM_BYTES = 4                # the checksum that ends every stored value
 
 # `value` has space for the checksum behind its `size` bytes.

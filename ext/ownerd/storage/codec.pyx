@@ -1,9 +1,12 @@
 """How records are laid out: their keys, which sort, and their values.
 
 A key is the list's number, then the record id: canonical decimal integers first, in numeric order,
-then other texts by their bytes. A value is the campaign with two flags, the list event it was last
-brought up to, and each span that the record has. Every value of every table ends with its checksum:
-the CRC-32C of key and value, since LMDB has no checksums of its own.
+then other texts by their bytes. A value is the campaign with four flags, the list event it was last
+brought up to, and of what follows each that the record has: ownership, reservation, the
+reservation's dialer, the last attempt. A last attempt that is the begin of the ownership is left
+out, so that most owned records need no more than their ownership; that is how owned records were
+written before there was a last attempt, too. Every value of every table ends with its checksum: the
+CRC-32C of key and value, since LMDB has no checksums of its own.
 """
 
 from libc.stdio cimport snprintf
@@ -12,10 +15,12 @@ from libc.string cimport memcpy, memset
 
 from ownerd.base.bytes cimport get_be64, put_be32, put_be64
 from ownerd.base.checksum cimport crc32c
-from ownerd.rules.ownership cimport hold_owned, hold_reserved
+from ownerd.rules.ownership cimport NO_DIALER, attempt_counts, hold_owned, hold_reserved
 
 cdef enum:
-    CAMPAIGN_BITS = 0x3FFFFFFF
+    CAMPAIGN_BITS = 0x0FFFFFFF
+    ATTEMPT_BIT = 0x10000000
+    DIALER_BIT = 0x20000000
     OWNED_BIT = 0x40000000
     RESERVED_BIT = 0x80000000
     INTEGER_TAG = 1
@@ -93,32 +98,45 @@ cdef size_t record_id_text(const char *key, size_t key_size, char *text) noexcep
     return key_size - 5
 
 
+cdef inline size_t row_size(uint32_t head) noexcept nogil:
+    return (
+        8 + 16 * (head & OWNED_BIT != 0) + 16 * (head & <uint32_t> RESERVED_BIT != 0)
+        + 4 * (head & DIALER_BIT != 0) + 8 * (head & ATTEMPT_BIT != 0)
+    )
+
+
 cdef bint hold_decode(const MDB_val *value, Hold *hold) noexcept nogil:
-    """Read a record's row: campaign with two flags, event seq, then each span that it has."""
+    """Read a record's row: campaign with its flags, event seq, then each part that it has."""
     cdef const char *at = <const char *> value.mv_data
     cdef uint32_t head[2]
-    cdef size_t size = 8
     memset(hold, 0, sizeof(Hold))
     if value.mv_size < 8:
         return False
     memcpy(head, at, 8)
     hold.campaign = head[0] & CAMPAIGN_BITS
     hold.event_seq = head[1]
-    size += 16 * ((head[0] & OWNED_BIT != 0) + (head[0] & <uint32_t> RESERVED_BIT != 0))
-    if value.mv_size != size:
+    if value.mv_size != row_size(head[0]):
         return False
     at += 8
     if head[0] & OWNED_BIT:
         memcpy(&hold.owned_since_ns, at, 16)
+        hold.last_attempt_ns = hold.owned_since_ns
         at += 16
     if head[0] & <uint32_t> RESERVED_BIT:
         memcpy(&hold.reserved_since_ns, at, 16)
+        at += 16
+    if head[0] & DIALER_BIT:
+        memcpy(&hold.dialer, at, 4)
+        at += 4
+    if head[0] & ATTEMPT_BIT:
+        memcpy(&hold.last_attempt_ns, at, 8)
     return True
 
 
 cdef size_t hold_encode(const Hold *hold, int64_t now_ns, char *value) noexcept nogil:
-    """Write a record's row (at most 40 bytes); 0 if nothing of it is left at `now_ns`."""
+    """Write a record's row (at most VALUE_BYTES); 0 if nothing of it is left at `now_ns`."""
     cdef uint32_t head[2]
+    cdef int64_t last_attempt_ns = 0  # what is read where it is left out
     cdef size_t size = 8
     head[0] = hold.campaign
     head[1] = hold.event_seq
@@ -126,10 +144,21 @@ cdef size_t hold_encode(const Hold *hold, int64_t now_ns, char *value) noexcept 
         head[0] |= OWNED_BIT
         memcpy(value + size, &hold.owned_since_ns, 16)
         size += 16
+        last_attempt_ns = hold.owned_since_ns
     if hold_reserved(hold, now_ns):
         head[0] |= <uint32_t> RESERVED_BIT
         memcpy(value + size, &hold.reserved_since_ns, 16)
         size += 16
+        if hold.dialer != NO_DIALER:
+            head[0] |= DIALER_BIT
+            memcpy(value + size, &hold.dialer, 4)
+            size += 4
+    if hold.last_attempt_ns != last_attempt_ns and (
+        attempt_counts(hold.last_attempt_ns, now_ns) or attempt_counts(last_attempt_ns, now_ns)
+    ):
+        head[0] |= ATTEMPT_BIT
+        memcpy(value + size, &hold.last_attempt_ns, 8)
+        size += 8
     if size == 8:
         return 0
     memcpy(value, head, 8)

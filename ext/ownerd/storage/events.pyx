@@ -1,8 +1,9 @@
-"""A list's events: duration changes, releases, ends of reservations; what they make of a record.
+"""A list's events: what changed it as a whole; what they make of a record.
 
-A list that changes as a whole gets an event, whatever its size; a record is brought past those that
-it has not seen when it is read. A few are applied one by one. Where there are many, most do not
-matter to one record, and an index finds those that do in O(log n):
+A list that changes as a whole (its duration, a release, a transfer, an end of reservations) gets an
+event, whatever its size; a record is brought past those that it has not seen when it is read. A few
+are applied one by one. Where there are many, most do not matter to one record, and an index finds
+those that do in O(log n):
 
 - Of the releases of a record's campaign, or of all, only the first one can end its ownership: what
   is over by then does not come back (R12).
@@ -10,8 +11,9 @@ matter to one record, and an index finds those that do in O(log n):
   what one sets is still alive at the next: only the end of a run counts.
 - Of the events that end a reservation, likewise only the first.
 
-That holds while time goes on: where it was set back (R19), events are applied one by one until a
-vacuum has brought every record past that.
+That holds while time goes on, and while a record is one campaign's: where the time was set back
+(R19) or ownership was transferred (R27) is a barrier, which is applied by itself, between what is
+before it and what is after it.
 
 So nothing is thrown away that a record may need, and the rules stay in `rules`: the events that
 matter are applied by them. A debug build folds both ways and compares.
@@ -21,11 +23,13 @@ independent.
 """
 
 from libc.string cimport memcmp
+from libcpp.algorithm cimport sort
 
 from ownerd.base.assertions cimport ASSERTING, assert_that
 from ownerd.rules.ownership cimport (
     ALL_CAMPAIGNS, EVENT_DURATION, EVENT_RELEASE, EVENT_RESERVATIONS_END, EVENT_TIME_SET_BACK,
-    Event, rules_apply_durations, rules_apply_event, rules_follows,
+    EVENT_TRANSFER, Event, reservation_given_away, rules_apply_durations, rules_apply_event,
+    rules_follows,
 )
 
 cdef enum:
@@ -108,14 +112,14 @@ cdef EventIndex *index_of(EventLog *events) noexcept nogil:
         events.index = shared_ptr[EventIndex](new EventIndex())
         index = events.index.get()
         index.row_count = 0
-        index.is_whole = True
     for at in range(<uint32_t> index.row_count, <uint32_t> events.rows.size()):
         event = &events.rows[at].event
         if event.kind == EVENT_DURATION:
             index_duration(index, &events.rows, at)
             continue
-        if event.kind == EVENT_TIME_SET_BACK:
-            index.is_whole = False
+        if event.kind == EVENT_TIME_SET_BACK or event.kind == EVENT_TRANSFER:
+            index.barriers.push_back(at)
+            continue
         if event.kind == EVENT_RELEASE:
             index.releases[event.campaign].push_back(at)
         if event.kind == EVENT_RESERVATIONS_END or event.include_reservations:
@@ -152,20 +156,19 @@ cdef uint32_t first_from(
 
 # --- folding --------------------------------------------------------------------------------------
 
-cdef inline void note_ended(Ended *ended, const EventRow *row, int at) noexcept nogil:
-    if row.event.kind == EVENT_RELEASE:
-        ended.ownership = at
-    else:
-        ended.reservation = at
+cdef inline void apply_row(
+    EventLog *events, size_t at, Hold *hold, vector[uint32_t] *counted
+) noexcept nogil:
+    if rules_apply_event(hold, &events.rows[at].event) and counted != NULL:
+        counted.push_back(<uint32_t> at)
 
 
-cdef Ended fold_one_by_one(EventLog *events, size_t start, Hold *hold) noexcept nogil:
-    cdef Ended ended = ended_nothing()
+cdef void fold_one_by_one(
+    EventLog *events, size_t start, Hold *hold, vector[uint32_t] *counted
+) noexcept nogil:
     cdef size_t i
     for i in range(start, events.rows.size()):
-        if rules_apply_event(hold, &events.rows[i].event):
-            note_ended(&ended, &events.rows[i], <int> i)
-    return ended
+        apply_row(events, i, hold, counted)
 
 
 cdef void fold_durations(
@@ -183,69 +186,95 @@ cdef void fold_durations(
 
 
 cdef uint32_t first_of(
-    unordered_map[uint32_t, vector[uint32_t]] *places, const Hold *hold, uint32_t start,
-    uint32_t none
+    unordered_map[uint32_t, vector[uint32_t]] *places, const Hold *hold, bint campaigns,
+    uint32_t start, uint32_t end
 ) noexcept nogil:
-    """Return the first row for the record's campaign or for all, at `start` or later, or `none`."""
-    return min(
-        first_from(places, hold.campaign, start, none),
-        first_from(places, ALL_CAMPAIGNS, start, none),
-    )
+    """Return the first row of [start, end) that is for all, or for the record's campaign; or `end`.
+    """
+    cdef uint32_t first = first_from(places, ALL_CAMPAIGNS, start, end)
+    if campaigns:
+        first = min(first, first_from(places, hold.campaign, start, end))
+    return min(first, end)
 
 
 cdef void fold_one(
-    EventLog *events, uint32_t at, uint32_t seen, Hold *hold, Ended *ended
+    EventLog *events, uint32_t at, uint32_t seen, Hold *hold, vector[uint32_t] *counted
 ) noexcept nogil:
     """Apply one event out of turn."""
     hold.event_seq = seen
-    if rules_apply_event(hold, &events.rows[at].event):
-        note_ended(ended, &events.rows[at], <int> at)
+    apply_row(events, at, hold, counted)
 
 
-cdef Ended fold_indexed(EventLog *events, uint32_t start, Hold *hold) noexcept nogil:
-    """Apply only what matters. Ownership and reservation are folded each by itself.
+cdef void fold_stretch(
+    EventLog *events, uint32_t start, uint32_t end, Hold *hold, vector[uint32_t] *counted
+) noexcept nogil:
+    """Apply what matters among the rows [start, end), which have no barrier.
 
-    A release that ends reservations too is among both; it is applied as a release first, and as the
-    end of a reservation finds no ownership any more.
+    Ownership and reservation are folded each by itself. A release that ends reservations too is
+    among both; it is applied as a release first, and as the end of a reservation finds no ownership
+    any more. What a transfer left reserved only ends with the reservations of all.
     """
     cdef EventIndex *index = index_of(events)
     cdef uint32_t seen = hold.event_seq
-    cdef uint32_t none = <uint32_t> events.rows.size()
-    cdef Ended ended = ended_nothing()
-    cdef uint32_t ending = first_of(&index.endings, hold, start, none)
-    cdef uint32_t release = first_of(&index.releases, hold, start, none)
+    cdef uint32_t ending = first_of(
+        &index.endings, hold, not reservation_given_away(hold), start, end
+    )
+    cdef uint32_t release = first_of(&index.releases, hold, True, start, end)
     fold_durations(events, index, start, release, hold)
-    if ending != none and events.rows[ending].event.kind == EVENT_RESERVATIONS_END:
-        fold_one(events, ending, seen, hold, &ended)
-        ending = none
-    if release != none:
-        fold_one(events, release, seen, hold, &ended)
-    if ending != none:
-        fold_one(events, ending, seen, hold, &ended)
-    return ended
+    if ending != end and events.rows[ending].event.kind == EVENT_RESERVATIONS_END:
+        fold_one(events, ending, seen, hold, counted)
+        ending = end
+    if release != end:
+        fold_one(events, release, seen, hold, counted)
+    if ending != end:
+        fold_one(events, ending, seen, hold, counted)
+    hold.event_seq = seen
 
 
-cdef Ended fold_late(EventLog *events, uint32_t head_seq, Hold *hold) noexcept nogil:
-    """Bring the record past the events that it has not seen; see `fold_events`."""
+cdef void fold_indexed(
+    EventLog *events, uint32_t start, Hold *hold, vector[uint32_t] *counted
+) noexcept nogil:
+    """Apply only what matters, from barrier to barrier."""
+    cdef EventIndex *index = index_of(events)
+    cdef size_t place = place_from(&index.barriers, start)
+    cdef uint32_t barrier
+    while place < index.barriers.size():
+        barrier = index.barriers[place]
+        fold_stretch(events, start, barrier, hold, counted)
+        apply_row(events, barrier, hold, counted)
+        start = barrier + 1
+        place += 1
+    fold_stretch(events, start, <uint32_t> events.rows.size(), hold, counted)
+
+
+cdef void assert_folded(EventLog *events, size_t start, const Hold *hold) noexcept nogil:
+    """Compare what comes of the events that matter with what comes of every one in turn."""
+    cdef Hold indexed = hold[0], other = hold[0]
+    cdef vector[uint32_t] counted, otherwise
+    cdef size_t i
+    fold_indexed(events, <uint32_t> start, &indexed, &counted)
+    fold_one_by_one(events, start, &other, &otherwise)
+    sort(counted.begin(), counted.end())
+    assert_that(counted.size() == otherwise.size(), "each way counts as many events")
+    for i in range(counted.size()):
+        assert_that(counted[i] == otherwise[i], "the first ones that end something are the ones")
+    other.event_seq = indexed.event_seq
+    assert_that(memcmp(&other, &indexed, sizeof(Hold)) == 0, "both ways come to the same")
+
+
+cdef void fold_events(
+    EventLog *events, uint32_t head_seq, Hold *hold, vector[uint32_t] *counted
+) noexcept nogil:
+    """Bring the record past the events that it has not seen."""
     cdef size_t start = events_after(events, hold.event_seq)
-    cdef Hold other
-    cdef Ended ended, otherwise
     assert_that(
         events.rows.empty() or events.rows.back().event.seq <= head_seq, "the head is the last one"
     )
-    if events.rows.size() - start <= FEW_EVENTS or not index_of(events).is_whole:
-        ended = fold_one_by_one(events, start, hold)
+    if events.rows.size() - start <= FEW_EVENTS:
+        fold_one_by_one(events, start, hold, counted)
         hold.event_seq = head_seq
-        return ended
-    other = hold[0]
-    ended = fold_indexed(events, <uint32_t> start, hold)
-    hold.event_seq = head_seq
+        return
     if ASSERTING:
-        otherwise = fold_one_by_one(events, start, &other)
-        assert_that(
-            ended.ownership == otherwise.ownership and ended.reservation == otherwise.reservation,
-            "the first ones that end something are the ones",
-        )
-        other.event_seq = head_seq
-        assert_that(memcmp(&other, hold, sizeof(Hold)) == 0, "both ways come to the same")
-    return ended
+        assert_folded(events, start, hold)
+    fold_indexed(events, <uint32_t> start, hold, counted)
+    hold.event_seq = head_seq

@@ -36,7 +36,7 @@ cdef enum:
     UNIT_BYTES = 8
     CHUNK_BYTES = 1 << 18
     CHUNK_UNITS = CHUNK_BYTES // UNIT_BYTES
-    LONGEST_ENTRY_BYTES = 184         # 6 + 133 + 40, in whole units
+    LONGEST_ENTRY_BYTES = 192         # 6 + 133 + 52, in whole units
     COMMON_ENTRY_UNITS = 6            # of a record with a number as its id and one span
     SLOTS_MIN = 1 << 15               # the largest batch fits into an empty memtable
     ARENA_BYTES_MIN = 1 << 20

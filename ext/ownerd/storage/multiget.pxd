@@ -40,7 +40,7 @@ cdef inline const Seen *multiget_take(Multiget *multiget, uint32_t count) noexce
     Valid until the multiget is cleared.
     """
     cdef size_t first = multiget.next
-    if multiget.records.size() < first + count:
+    if count == 0 or multiget.records.size() < first + count:
         return NULL
     multiget.next += count
     return &multiget.records[first]

@@ -8,7 +8,7 @@ from ownerd.base.live cimport LiveReadView
 from ownerd.base.lmdb cimport MDB_cursor, MDB_txn, MDB_val
 from ownerd.rules.ownership cimport Hold
 from ownerd.storage.catalog cimport List
-from ownerd.storage.events cimport Ended
+from ownerd.storage.give_backs cimport SharedGiveBacks
 from ownerd.storage.memtable cimport Entry, Runs
 from ownerd.storage.memtables cimport MemtablesView
 from ownerd.storage.record_tree cimport Tree
@@ -20,6 +20,7 @@ cdef cppclass ReadView:
     uint32_t epoch                    # of the tree, when it was taken
     MemtablesView memtables
     List list                         # a copy: what is in its row, and events, as of the revision
+    SharedGiveBacks given             # what dialers gave back, as of the revision
     size_t campaign_count
     Runs runs                         # newest first, once it is prepared
     bint prepared
@@ -40,7 +41,7 @@ cdef cppclass RecordIterator:
     char prefix[4]
     Slice key                         # of the current record
     Hold hold
-    Ended ended                       # by events of the list, since it was written
+    vector[uint32_t] counted          # rows of the events that count the record
 
 # On the writer thread, between two transactions. An LMDB error code, or 0.
 cdef int view_take(ReadView *view, Store *store, List *lst) noexcept nogil

@@ -9,13 +9,18 @@ it is read.
 It changes nothing, and is used by one thread at a time.
 """
 
+from libc.stdint cimport uint32_t
 from libc.string cimport memcmp
 
 from ownerd.base.bytes cimport put_be32, slice_of
+from ownerd.base.containers cimport vector
 from ownerd.base.lmdb cimport MDB_NEXT, MDB_NOTFOUND, MDB_RDONLY, MDB_SET_RANGE, MDB_SUCCESS, lmdb
+from ownerd.rules.ownership cimport NEVER_NS, NO_DIALER
 from ownerd.storage.catalog cimport list_draft
 from ownerd.storage.codec cimport hold_decode, row_verify
-from ownerd.storage.events cimport events_copy, fold_events
+from ownerd.storage.dialers cimport share_given
+from ownerd.storage.events cimport events_copy
+from ownerd.storage.give_backs cimport Fold, fold
 from ownerd.storage.memtable cimport (
     compare_keys, entry_key, entry_value, memtable_run, memtable_runs, run_seek,
 )
@@ -34,6 +39,7 @@ cdef int view_take(ReadView *view, Store *store, List *lst) noexcept nogil:
     memtables_view(&store.memtables, &view.memtables)
     list_draft(lst, &view.list)
     events_copy(&lst.events, lst.head_seq, &view.list.events)
+    view.given = share_given(&store.dialers)
     view.campaign_count = store.catalog.campaigns.size()
     view.prepared = view.damaged = False
     return MDB_SUCCESS
@@ -48,6 +54,7 @@ cdef void view_close(ReadView *view) noexcept nogil:
     view.runs.clear()
     view.memtables.active.reset()
     view.memtables.immutable.reset()
+    view.given.reset()
 
 
 cdef void prepare(ReadView *view) noexcept nogil:
@@ -170,10 +177,19 @@ cdef bint advance(RecordIterator *records) noexcept nogil:
         records.passes_top, records.passes_tree = order <= 0, order >= 0
         if gone:
             move_past(records)
-    records.ended = fold_events(
-        &records.view.list.events, records.view.list.head_seq, &records.hold
-    )
+    records.counted.clear()
+    bring_up(records.view, &records.hold, &records.counted)
     return True
+
+
+cdef void bring_up(ReadView *view, Hold *hold, vector[uint32_t] *counted) noexcept nogil:
+    """Bring a record past what happened to its list and its dialer since it was written."""
+    cdef Fold by
+    if hold.event_seq >= view.list.head_seq and hold.dialer == NO_DIALER:
+        return
+    by.events, by.given = &view.list.events, view.given.get()
+    by.list, by.head_seq, by.horizon_ns = view.list.number, view.list.head_seq, NEVER_NS
+    fold(&by, hold, counted)
 
 
 cdef void move_past(RecordIterator *records) noexcept nogil:
@@ -186,7 +202,7 @@ cdef void move_past(RecordIterator *records) noexcept nogil:
 cdef bint iterator_first(RecordIterator *records, Slice after) noexcept nogil:
     """Move to the first record, or to the first one after the key `after`; False if none is left.
 
-    The current record is in `key`, `hold` and `ended` until the next step.
+    The current record is in `key`, `hold` and `counted` until the next step.
     """
     cdef Slice start = after if after.size != 0 else slice_of(records.prefix, 4)
     cdef size_t i
@@ -243,5 +259,5 @@ cdef bint fold_into(ReadView *view, const MDB_val *value, Hold *hold) noexcept n
     if not hold_decode(value, hold) or hold.campaign >= view.campaign_count:
         view.damaged = True
         return False
-    fold_events(&view.list.events, view.list.head_seq, hold)
+    bring_up(view, hold, NULL)
     return True

@@ -6,7 +6,6 @@ from ownerd.base.bytes cimport Slice
 from ownerd.rules.ownership cimport Hold
 from ownerd.storage.catalog cimport List
 from ownerd.storage.codec cimport KEY_BYTES
-from ownerd.storage.events cimport Ended
 from ownerd.storage.memtables cimport memtables_prefetch_put
 from ownerd.storage.multiget cimport Seen
 from ownerd.storage.store cimport Store
@@ -16,7 +15,7 @@ cdef struct Record:
     size_t key_size
     uint32_t hash
     bint existed                      # something of it was stored
-    Ended ended                       # by events of the list, since it was written
+    bint counted                      # by events since it was written: `Store.counted`
     Hold hold
     char key[KEY_BYTES]
 
@@ -31,7 +30,7 @@ cdef inline void record_prefetch(Store *store, const Seen *seen) noexcept nogil:
 cdef void record_load(
     Store *store, List *lst, Slice record_id, const Seen *seen, Record *record
 ) noexcept nogil
-# What was loaded, with another hold; at most once for each time that it was loaded.
+# What was loaded last, with another hold; at most once for each time that it was loaded.
 cdef void record_store(Store *store, List *lst, Record *record, int64_t now_ns) noexcept nogil
 # Look up what was added to the store's multiget.
 cdef void records_look_up(Store *store) noexcept nogil

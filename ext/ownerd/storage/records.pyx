@@ -12,10 +12,10 @@ from libc.string cimport memcpy, memset
 from ownerd.base.assertions cimport assert_that
 from ownerd.base.bytes cimport slice_of, val_of
 from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_NOTFOUND, MDB_SUCCESS, MDB_val
-from ownerd.rules.ownership cimport hold_end
-from ownerd.storage.catalog cimport count_ended, list_ends
+from ownerd.rules.ownership cimport NEVER_NS, NO_DIALER, hold_alive, hold_end
+from ownerd.storage.catalog cimport count_ended, list_ends, note_hold
 from ownerd.storage.codec cimport VALUE_BYTES, hold_decode, hold_encode, record_key
-from ownerd.storage.events cimport ended_nothing, fold_events
+from ownerd.storage.give_backs cimport Fold, fold
 from ownerd.storage.log cimport log_add
 from ownerd.storage.memtable cimport Entry, entry_value, record_hash
 from ownerd.storage.memtables cimport memtables_find, memtables_put
@@ -38,6 +38,16 @@ cdef bint find_row(Store *store, const Record *record, MDB_val *value) noexcept 
     return code == MDB_SUCCESS
 
 
+cdef void bring_up(Store *store, List *lst, Record *record) noexcept nogil:
+    """Bring a record past what happened to its list and its dialer since it was written."""
+    cdef Fold by
+    by.events, by.given = &lst.events, store.dialers.given.get()
+    by.list, by.head_seq, by.horizon_ns = lst.number, lst.head_seq, NEVER_NS
+    store.counted.clear()
+    fold(&by, &record.hold, &store.counted)
+    record.counted = not store.counted.empty()
+
+
 cdef void record_load(
     Store *store, List *lst, Slice record_id, const Seen *seen, Record *record
 ) noexcept nogil:
@@ -58,12 +68,13 @@ cdef void record_load(
         if record.existed and not hold_decode(&value, &record.hold):
             note_error(&store.txn, MDB_CORRUPTED)
             record.existed = False
-    record.ended = ended_nothing()
+    record.counted = False
     if record.existed:
         assert_that(
             record.hold.event_seq <= lst.head_seq, "no record is ahead of its list's events"
         )
-        record.ended = fold_events(&lst.events, lst.head_seq, &record.hold)
+        if record.hold.event_seq < lst.head_seq or record.hold.dialer != NO_DIALER:
+            bring_up(store, lst, record)
         assert_that(record.hold.event_seq == lst.head_seq, "a record is read as it is now")
         return
     memset(&record.hold, 0, sizeof(Hold))
@@ -77,9 +88,12 @@ cdef void record_store(Store *store, List *lst, Record *record, int64_t now_ns) 
     cdef Slice key = slice_of(record.key, record.key_size)
     assert_that(record.hold.event_seq <= lst.head_seq, "no record is ahead of its list's events")
     assert_that(size <= VALUE_BYTES, "a row has its place")
-    count_ended(&store.catalog, lst, record.ended)
+    if record.counted:
+        count_ended(&store.catalog, lst, &store.counted)
     if size != 0:
         list_ends(&store.catalog, lst, hold_end(&record.hold))
+        if hold_alive(&record.hold, now_ns):
+            note_hold(&store.catalog, lst, record.hold.campaign, store.state.revision + 1)
     log_add(&store.log, key, slice_of(value, size))
     memtables_put(&store.memtables, record.hash, key, slice_of(value, size), record.existed)
 

@@ -21,6 +21,7 @@ from ownerd.base.bytes cimport Slice, put_be64, slice_of
 from ownerd.base.lmdb cimport MDB_MAP_FULL
 from ownerd.storage.catalog cimport catalog_free, catalog_init, load_catalog
 from ownerd.storage.creation cimport create_store, find_store
+from ownerd.storage.dialers cimport dialers_init, load_dialers
 from ownerd.storage.directory cimport DirectoryLock, lock_directory, lock_init, unlock_directory
 from ownerd.storage.environment cimport check, environment_close, environment_open, open_tables
 from ownerd.storage.flush cimport Flush, flush_immutable
@@ -103,6 +104,7 @@ cdef Store *store_open(
     store.tree = NULL
     transaction_init(&store.txn, &store.tables)
     catalog_init(&store.catalog, &store.txn)
+    dialers_init(&store.dialers, &store.txn)
     try:
         _find_or_make(&store.lock, directory, opening)
         least = max(reserve_bytes, <uint64_t> LEAST_RESERVE_BYTES)
@@ -123,6 +125,7 @@ cdef Store *store_open(
         opening.stored_ns = store.state.time_ns
         if opening.time_ns != 0:
             set_time_back(store, opening.time_ns, directory)
+        store.instant_ns = store.state.time_ns
     except BaseException:
         store_close(store)
         raise
@@ -180,6 +183,7 @@ cdef _load(Store *store, str directory):
     open_tables(store.tables.environment, TABLE_NAMES, store.tables.handles, TABLE_COUNT)
     _load_state(store, directory)
     check(load_catalog(&store.catalog), f"cannot read the catalog in {directory}")
+    check(load_dialers(&store.dialers), f"cannot read the dialers in {directory}")
 
 
 cdef _load_state(Store *store, str directory):
@@ -197,7 +201,7 @@ cdef _load_state(Store *store, str directory):
     if not state_known(&store.state, value.size):
         raise StoreError(
             f"the store in {directory} has format {store.state.format}, this program reads "
-            f"{OLD_STATE_FORMAT} and {STATE_FORMAT}; open it with the version that wrote it"
+            f"{OLD_STATE_FORMAT} to {STATE_FORMAT}; open it with the version that wrote it"
         )
     if store.state.store_id != store.tree.store_id:
         raise StoreError(

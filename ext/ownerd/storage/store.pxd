@@ -2,10 +2,12 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from ownerd.base.atomics cimport flag_read
+from ownerd.base.atomics cimport flag_read, flag_set
+from ownerd.base.containers cimport vector
 from ownerd.base.live cimport LiveStore
 from ownerd.storage.capacity cimport Capacity
 from ownerd.storage.catalog cimport Catalog
+from ownerd.storage.dialers cimport Dialers
 from ownerd.storage.directory cimport DirectoryLock, Place
 from ownerd.storage.log cimport Log
 from ownerd.storage.memtables cimport Memtables
@@ -19,11 +21,14 @@ cdef cppclass Store:
     Tables tables
     Transaction txn
     Catalog catalog
+    Dialers dialers
     Log log
     Memtables memtables
     Multiget multiget                 # what the open transaction is about to decide
+    vector[uint32_t] counted          # rows of events that the record loaded last did not see
     Tree *tree                        # the records, as flushed
     StateRow state                    # as committed
+    int64_t instant_ns                # of the last decision; no two have the same one (R22)
     uint64_t next_entry               # as of the open transaction, like the next one
     uint32_t next_list
     uint64_t reserve_bytes            # capacity that is kept for releases and maintenance
@@ -52,6 +57,18 @@ cdef inline uint64_t store_revision(const Store *store) noexcept nogil:
 cdef inline int64_t store_time(const Store *store) noexcept nogil:
     """Return the highest time that is stored (R19)."""
     return store.state.time_ns
+
+
+cdef inline int64_t store_now(const Store *store, int64_t clock_ns) noexcept nogil:
+    """Return the time that what is looked at now is judged by: not before what was decided."""
+    return max(clock_ns, flag_read(&store.instant_ns))
+
+
+cdef inline int64_t store_instant(Store *store, int64_t clock_ns) noexcept nogil:
+    """Return the next decision's own instant."""
+    cdef int64_t instant_ns = max(clock_ns, store.instant_ns + 1)
+    flag_set(&store.instant_ns, instant_ns)
+    return instant_ns
 
 
 # --- one transaction; on the writer thread only ---------------------------------------------------

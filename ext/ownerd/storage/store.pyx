@@ -17,6 +17,7 @@ from ownerd.base.bytes cimport empty_slice, slice_of
 from ownerd.base.lmdb cimport MDB_SUCCESS
 from ownerd.storage.capacity cimport environment_capacity
 from ownerd.storage.catalog cimport catalog_mark, catalog_rollback, put_released_counts
+from ownerd.storage.dialers cimport dialers_mark, dialers_rollback
 from ownerd.storage.directory cimport FILES_LOST, lock_place, note_failure
 from ownerd.storage.environment cimport environment_in_place, used_bytes
 from ownerd.storage.log cimport (
@@ -45,6 +46,7 @@ cdef void store_begin(Store *store) noexcept nogil:
     store.next_entry = store.state.next_entry
     store.next_list = store.state.next_list
     catalog_mark(&store.catalog)
+    dialers_mark(&store.dialers)
     log_begin(&store.log)
     multiget_clear(&store.multiget)
     memtables_mark(&store.memtables)
@@ -141,6 +143,7 @@ cdef void roll_back(Store *store) noexcept nogil:
     memtables_rollback(&store.memtables)
     log_rollback(&store.log)
     catalog_rollback(&store.catalog)
+    dialers_rollback(&store.dialers)
 
 
 cdef void store_abort(Store *store) noexcept nogil:

@@ -1,6 +1,6 @@
 """C interface of tables: the tables of the journal's environment, and how their rows lie."""
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 from ownerd.base.bytes cimport Slice
 from ownerd.base.lmdb cimport MDB_dbi
@@ -19,6 +19,10 @@ cdef enum Table:
     REQUESTS
     LOG
     PRINCIPALS
+    # of stores that were opened since claims may name a dialer
+    DIALERS
+    GIVE_BACKS                        # by dialer, list and time; until when it is needed
+    HOLDERS                           # by list and campaign
     TABLE_COUNT
 
 cdef enum:
@@ -41,13 +45,14 @@ cdef struct StateRow:                 # META "state", written by every commit
     uint64_t next_entry
     uint32_t next_list
     uint32_t format
-    # of format 3 only:
+    # from format 3 on:
     uint64_t incarnation              # its random id; in format 2 the store's own
     uint64_t first_revision           # that the incarnation began at; its first change is the next
     uint64_t commit_count             # last: see `meta_pages`
 
 cdef enum:
-    STATE_FORMAT = 3
+    STATE_FORMAT = 4                  # records have dialers and last attempts
+    UNDIALED_STATE_FORMAT = 3         # laid out alike
     OLD_STATE_FORMAT = 2
     OLD_STATE_BYTES = 40
 
@@ -58,7 +63,13 @@ cdef struct SessionRow:               # META "session": the last opening, and of
     FileMark stamp                    # DIR/SESSION
     FileMark stamp_before             # while one begins: the former DIR/SESSION
 
-cdef struct ListRow:                  # LISTS, by list id
+cdef struct SettingsRow:              # META "settings", once one was set
+    uint32_t unknown_code             # an UnknownCode
+    uint32_t unused[7]
+
+# LISTS, by list id; of lists that share their ownership the rows differ in `create_ns` alone, and
+# have one number (R28).
+cdef struct ListRow:
     int64_t duration_ns
     int64_t renewal_window_ns
     int64_t reservation_ttl_ns
@@ -68,13 +79,34 @@ cdef struct ListRow:                  # LISTS, by list id
     uint32_t number
     uint32_t head_seq
     uint32_t enabled
-    uint32_t unused
+    uint16_t name_count               # how many lists share it; 0: one, in rows of before
+    uint16_t tells_holders            # HOLDERS has every campaign that ever held a record
+    int64_t enabled_since_ns          # not of rows of before, which have OLD_LIST_BYTES
 
-cdef struct EventRow:                 # EVENTS, by list number and seq
+cdef enum:
+    OLD_LIST_BYTES = 64
+
+cdef struct EventRow:                 # an event as it is in memory
     Event event
     uint64_t entry_id                 # the audit entry that reports the count
-    int64_t released_count            # records written since whose ownership it ended
+    int64_t released_count            # records written since of which it ended or gave something
     uint64_t counted                  # the audit entry has its final count
+
+cdef struct StoredEventRow:           # EVENTS, by list number and seq
+    uint32_t seq
+    uint32_t campaign
+    uint32_t kind
+    uint32_t include_reservations
+    int64_t time_ns
+    int64_t value                     # a duration; of a transfer, the campaign that receives
+    uint64_t entry_id
+    int64_t released_count
+    uint64_t counted
+
+cdef struct DialerRow:                # DIALERS, by number; the id follows
+    int64_t until_ns
+    uint32_t campaign
+    uint32_t unused
 
 cdef struct AuditRow:                 # AUDIT, by entry id; the note follows
     int64_t time_ns
@@ -89,5 +121,8 @@ cdef struct RequestRow:               # REQUESTS, by `request_key`; the memo fol
 
 # What its format lacks is filled in.
 cdef void state_read(StateRow *state, Slice value) noexcept nogil
+# Between an event in memory and its row.
+cdef StoredEventRow event_stored(const EventRow *row) noexcept nogil
+cdef void event_read(EventRow *row, const StoredEventRow *stored) noexcept nogil
 # Whether a row of this size is of a format that is read here.
 cdef bint state_known(const StateRow *state, size_t size) noexcept nogil

@@ -7,11 +7,14 @@ It reads and writes none: `table_cursor` reads what is committed, `transaction` 
 the open transaction.
 """
 
+from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memset
+
+from ownerd.rules.ownership cimport EVENT_TRANSFER
 
 TABLE_NAMES[:] = [
     "meta", "lists", "graves", "events", "campaigns", "codes", "audit", "requests", "journal",
-    "principals",
+    "principals", "dialers", "give_backs", "holders",
 ]
 
 
@@ -23,6 +26,34 @@ cdef void state_read(StateRow *state, Slice value) noexcept nogil:
         state.incarnation = state.store_id
 
 
+cdef StoredEventRow event_stored(const EventRow *row) noexcept nogil:
+    cdef StoredEventRow stored
+    stored.seq, stored.campaign = row.event.seq, row.event.campaign
+    stored.kind, stored.include_reservations = row.event.kind, row.event.include_reservations
+    stored.time_ns = row.event.time_ns
+    stored.value = row.event.duration_ns
+    if row.event.kind == EVENT_TRANSFER:
+        stored.value = row.event.to_campaign
+    stored.entry_id, stored.released_count = row.entry_id, row.released_count
+    stored.counted = row.counted
+    return stored
+
+
+cdef void event_read(EventRow *row, const StoredEventRow *stored) noexcept nogil:
+    memset(row, 0, sizeof(EventRow))
+    row.event.seq, row.event.campaign = stored.seq, stored.campaign
+    # The bytes behind the kind were not always 0.
+    row.event.kind = <uint8_t> (stored.kind & 0xFF)
+    row.event.include_reservations = stored.include_reservations
+    row.event.time_ns = stored.time_ns
+    if row.event.kind == EVENT_TRANSFER:
+        row.event.to_campaign = <uint32_t> stored.value
+    else:
+        row.event.duration_ns = stored.value
+    row.entry_id, row.released_count = stored.entry_id, stored.released_count
+    row.counted = stored.counted
+
+
 cdef bint state_known(const StateRow *state, size_t size) noexcept nogil:
-    return (state.format == STATE_FORMAT and size == sizeof(StateRow)) \
+    return (UNDIALED_STATE_FORMAT <= state.format <= STATE_FORMAT and size == sizeof(StateRow)) \
         or (state.format == OLD_STATE_FORMAT and size == OLD_STATE_BYTES)

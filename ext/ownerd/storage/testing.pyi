@@ -4,7 +4,10 @@ from typing import Self
 from typing_extensions import disjoint_base
 
 _Row = tuple[int, bytes, bytes | None]
+_State = tuple[int, int, int, int, int, int, int, int]
 
+def encode(state: _State, now_ns: int) -> bytes: ...
+def decode(value: bytes) -> _State | None: ...
 def rows_in(data: bytes, count: int) -> list[_Row]: ...
 
 @disjoint_base

@@ -1,16 +1,21 @@
 """What tests ask of storage; built only with OWNERD_TESTING=1.
 
-The log as files by itself, its readers, and a disk that fails at a call of one's choice.
+A record's value; the log as files by itself, its readers, and a disk that fails at a call of one's
+choice.
 """
 
 cimport libc.errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memset
 from libcpp.atomic cimport atomic
 from posix.types cimport mode_t, off_t
 
-from ownerd.base.bytes cimport Slice, slice_of
+from ownerd.base.bytes cimport Slice, slice_of, val_of
 from ownerd.base.disk cimport DiskApi, disk
+from ownerd.base.lmdb cimport MDB_val
 from ownerd.base.threads cimport usleep
+from ownerd.rules.ownership cimport Hold
+from ownerd.storage.codec cimport VALUE_BYTES, hold_decode, hold_encode
 from ownerd.storage.file_log cimport (
     LOG_FAILED, LOG_FULL, LOG_MORE, LOG_OK, FileLog, LogOptions, LogStatus, LogTail,
     default_log_options, file_log_bytes, file_log_error, file_log_next_ready, file_log_oldest,
@@ -31,6 +36,37 @@ from ownerd.storage.log_writer cimport (
 
 _STATUSES = {LOG_OK: "ok", LOG_MORE: "more", LOG_FULL: "full", LOG_FAILED: "failed"}
 _READS = ("entry", "tail", "trimmed", "ahead", "damaged", "failed")
+
+
+# --- a record's value ---------------------------------------------------------------------------
+
+def encode(state, now_ns):
+    """Return a record's value; b"" if nothing of it is left.
+
+    The state is (campaign, event seq, owned since and until, reserved since and until, dialer, last
+    attempt), 0 where there is none.
+    """
+    cdef Hold hold
+    cdef char value[VALUE_BYTES]
+    memset(&hold, 0, sizeof(hold))
+    hold.campaign, hold.event_seq = state[0], state[1]
+    hold.owned_since_ns, hold.owned_until_ns = state[2], state[3]
+    hold.reserved_since_ns, hold.reserved_until_ns = state[4], state[5]
+    hold.dialer, hold.last_attempt_ns = state[6], state[7]
+    cdef size_t size = hold_encode(&hold, now_ns, value)
+    return value[:size]
+
+
+def decode(bytes value):
+    """Return the state that a value says, or None if it is none."""
+    cdef Hold hold
+    cdef MDB_val row = val_of(slice_of(<const char *> value, len(value)))
+    if not hold_decode(&row, &hold):
+        return None
+    return (
+        hold.campaign, hold.event_seq, hold.owned_since_ns, hold.owned_until_ns,
+        hold.reserved_since_ns, hold.reserved_until_ns, hold.dialer, hold.last_attempt_ns,
+    )
 
 
 # --- the log --------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from ownerd.storage.capacity cimport is_full
 from ownerd.storage.catalog cimport (
     List, all_lists, list_appended, list_draft, put_event, put_list,
 )
+from ownerd.storage.dialers cimport set_given_back
 from ownerd.storage.environment cimport check
 from ownerd.storage.store cimport store_begin, store_commit_opening, store_note_failure
 from ownerd.storage.tables cimport EventRow
@@ -28,6 +29,7 @@ cdef set_time_back(Store *store, int64_t time_ns, str directory):
         return
     all_lists(&store.catalog, &lists)
     store_begin(store)
+    set_given_back(&store.dialers, time_ns, store.state.time_ns - time_ns)
     for i in range(lists.size()):
         rows.push_back(_put_event(store, lists[i], time_ns))
     code = store_commit_opening(store, 0, store.state.revision, time_ns)

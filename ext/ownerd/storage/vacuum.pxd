@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from ownerd.base.containers cimport string, vector
 from ownerd.storage.catalog cimport Catalog
 from ownerd.storage.events cimport EventLog
+from ownerd.storage.give_backs cimport SharedGiveBacks
 from ownerd.storage.record_tree cimport NextStep, Tree
 from ownerd.storage.store cimport Store
 
@@ -25,6 +26,7 @@ cdef cppclass Vacuum:
     bint active
     bint finished                     # every record was visited
     vector[VacuumList] lists
+    SharedGiveBacks given             # what dialers had given back when it was begun
     size_t at                         # the list that is visited
     string after                      # the last key visited in it
     size_t closed                     # lists that are finished with, once all are visited

@@ -1,11 +1,12 @@
 """Vacuuming: visits the records of lists in the tree, so that old events can be forgotten.
 
-Records that have not seen their list's events are written as these left them; those that nobody
-holds any more are removed. When a vacuum begins the memtables are rotated, and flushed before its
-first step, so that every record is in the tree or has seen the events. Then no record needs the
-events that were there when it began, and they are deleted. A release is counted before its event is
-folded in: afterwards its records cannot be told from others (R15). So a vacuum goes as far as the
-first release that nobody has counted, and is not kept from its work by those that come later.
+Records that have not seen their list's events are written as these left them; those of which
+nothing matters any more are removed. When a vacuum begins the memtables are rotated, and flushed
+before its first step, so that every record is in the tree or has seen the events. Then no record
+needs the events that were there when it began, and they are deleted. A release is counted before
+its event is folded in: afterwards its records cannot be told from others (R15). So a vacuum goes as
+far as the first release that nobody has counted, and is not kept from its work by those that come
+later.
 
 Only lists that have something to do are visited, many in one vacuum: those that are dropped, have
 events, or have a record that is over. When that will be is known: what is written says it, and each
@@ -26,7 +27,7 @@ from ownerd.base.lmdb cimport (
     MDB_CORRUPTED, MDB_CURRENT, MDB_MAP_FULL, MDB_NEXT, MDB_NOTFOUND, MDB_SET_RANGE,
     MDB_SUCCESS, MDB_cursor, MDB_txn, MDB_val, lmdb,
 )
-from ownerd.rules.ownership cimport NEVER_NS, Hold, hold_alive, hold_end
+from ownerd.rules.ownership cimport NEVER_NS, Hold, hold_end, hold_kept
 from ownerd.storage.capacity cimport is_full
 from ownerd.storage.catalog cimport (
     List, delete_dropped_list, delete_events, find_list_number, first_due, forget_dropped_list,
@@ -35,7 +36,9 @@ from ownerd.storage.catalog cimport (
 from ownerd.storage.codec cimport (
     CHECKSUM_BYTES, VALUE_BYTES, hold_decode, hold_encode, row_add_checksum, row_verify,
 )
-from ownerd.storage.events cimport events_after, events_copy, find_uncounted, fold_events
+from ownerd.storage.dialers cimport share_given
+from ownerd.storage.events cimport events_after, events_copy, find_uncounted
+from ownerd.storage.give_backs cimport Fold, fold
 from ownerd.storage.memtables cimport has_immutable
 from ownerd.storage.record_tree cimport (
     STOP_STEPPING, TREE_RECORDS, step_over, tree_commit, tree_flushed, tree_put_state,
@@ -122,6 +125,7 @@ cdef void vacuum_begin(Vacuum *vacuum, Store *store, int64_t by_ns) noexcept nog
     if has_immutable(&store.memtables):
         return                        # what is written since its rotation could not be rotated
     vacuum.lists.clear()
+    vacuum.given = share_given(&store.dialers)
     choose_dropped(vacuum, &store.catalog)
     choose_with_events(vacuum, &store.catalog)
     choose_due(vacuum, &store.catalog, by_ns)
@@ -197,6 +201,7 @@ cdef void note_due(Vacuum *vacuum, Catalog *catalog, int64_t by_ns) noexcept nog
 cdef int close_vacuum(Vacuum *vacuum, int code) noexcept nogil:
     vacuum.active = vacuum.finished = False
     vacuum.lists.clear()
+    vacuum.given.reset()
     return MDB_SUCCESS if is_full(code) else code
 
 
@@ -232,16 +237,19 @@ cdef int visit_record(
 ) noexcept nogil:
     """Rewrite or remove the record under the cursor if it is behind or over."""
     cdef Hold hold
+    cdef Fold by
     cdef char row[VALUE_BYTES + CHECKSUM_BYTES]
     cdef MDB_val written
     cdef size_t size = 0
     if not entry.purge:
         if not row_verify(key, value) or not hold_decode(value, &hold):
             return MDB_CORRUPTED
-        if hold.event_seq >= entry.last_seq and hold_alive(&hold, entry.horizon_ns):
+        if hold.event_seq >= entry.last_seq and hold_kept(&hold, entry.horizon_ns):
             entry.due_ns = min(entry.due_ns, hold_end(&hold))
             return MDB_SUCCESS
-        fold_events(&entry.events, entry.last_seq, &hold)
+        by.events, by.given = &entry.events, vacuum.given.get()
+        by.list, by.head_seq, by.horizon_ns = entry.number, entry.last_seq, entry.horizon_ns
+        fold(&by, &hold, NULL)
         size = hold_encode(&hold, entry.horizon_ns, row)
     vacuum.written += 1
     if size == 0:

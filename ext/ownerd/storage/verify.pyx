@@ -30,8 +30,9 @@ from ownerd.storage.record_tree cimport (
     TREE_RECORDS, TREE_TABLE_COUNT, TREE_TABLE_NAMES, TreeState, tree_state_read,
 )
 from ownerd.storage.tables cimport (
-    CAMPAIGNS, DROPPED_LISTS, LISTS, LOG, META, PRINCIPALS, TABLE_COUNT, TABLE_NAMES, ListRow,
-    SessionRow, StateRow, state_known, state_read,
+    CAMPAIGNS, DIALERS, DROPPED_LISTS, GIVE_BACKS, HOLDERS, LISTS, LOG, META, OLD_LIST_BYTES,
+    PRINCIPALS, TABLE_COUNT, TABLE_NAMES, DialerRow, ListRow, SessionRow, SettingsRow, StateRow,
+    state_known, state_read,
 )
 
 from ownerd.storage.directory import StoreError
@@ -40,6 +41,9 @@ cdef enum:
     SHOWN_ROWS = 20                   # damaged rows that are named; all are counted
     MOST_TABLES = 16
     LEAST_MAP_BYTES = 0x100000
+
+
+_LATER_TABLES = tuple([TABLE_NAMES[i] for i in range(<int> PRINCIPALS, <int> TABLE_COUNT)])
 
 
 cdef cppclass Finding:
@@ -75,6 +79,8 @@ cdef bint state_row(Known *known, const MDB_val *key, const MDB_val *value) noex
             return False
         memcpy(&known.session, value.mv_data, sizeof(SessionRow))
         return True
+    if same(<const char *> key.mv_data, key.mv_size, "settings"):
+        return value.mv_size == sizeof(SettingsRow)
     state_read(&known.state, slice_of(value.mv_data, value.mv_size))
     return state_known(&known.state, value.mv_size)
 
@@ -87,9 +93,9 @@ cdef bint tree_state_row(Known *known, const MDB_val *key, const MDB_val *value)
 
 cdef bint list_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
     cdef ListRow row
-    if value.mv_size != sizeof(ListRow):
+    if value.mv_size != sizeof(ListRow) and value.mv_size != OLD_LIST_BYTES:
         return False
-    memcpy(&row, value.mv_data, sizeof(row))
+    memcpy(&row, value.mv_data, OLD_LIST_BYTES)
     known.lists[row.number] = 1
     return True
 
@@ -101,9 +107,28 @@ cdef bint dropped_row(Known *known, const MDB_val *key, const MDB_val *value) no
     return True
 
 
+cdef bint holder_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
+    """Tell whether a campaign that held a record, and the list that it is in, exist."""
+    cdef const char *at = <const char *> key.mv_data
+    return key.mv_size == 8 and known.lists.count(get_be32(at)) != 0 \
+        and get_be32(at + 4) < known.campaign_count
+
+
 cdef bint campaign_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
     known.campaign_count += 1
     return key.mv_size == 4
+
+
+cdef bint dialer_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
+    cdef DialerRow row
+    if key.mv_size != 4 or value.mv_size <= sizeof(row):
+        return False
+    memcpy(&row, value.mv_data, sizeof(row))
+    return row.campaign < known.campaign_count
+
+
+cdef bint give_back_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
+    return key.mv_size == 16 and value.mv_size == 8
 
 
 cdef bint record_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
@@ -170,6 +195,12 @@ cdef RowCheck check_of(bytes name, bint in_tree):
         return dropped_row
     if name == TABLE_NAMES[<int> CAMPAIGNS]:
         return campaign_row
+    if name == TABLE_NAMES[<int> HOLDERS]:
+        return holder_row
+    if name == TABLE_NAMES[<int> DIALERS]:
+        return dialer_row
+    if name == TABLE_NAMES[<int> GIVE_BACKS]:
+        return give_back_row
     return log_row if name == TABLE_NAMES[<int> LOG] else any_row
 
 
@@ -206,8 +237,8 @@ cdef list scan_environment(str path, names, bint in_tree, Known *known):
         for name in names:
             shown = f"{os.path.basename(path)}/{name.decode()}"
             code = lmdb.dbi_open(txn, name, 0, &table)
-            if code == MDB_NOTFOUND and name == TABLE_NAMES[<int> PRINCIPALS]:
-                continue              # of a store that no server with principals has opened yet
+            if code == MDB_NOTFOUND and not in_tree and name in _LATER_TABLES:
+                continue              # of a store that no later server has opened yet
             if code != MDB_SUCCESS:
                 report.append((shown, 0, 0, [], lmdb.strerror(code).decode()))
                 continue

@@ -5,7 +5,7 @@ the words here are read in both, and what differs in more than that is in `trans
 """
 
 from collections.abc import AsyncGenerator, Callable, Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -25,6 +25,7 @@ from ownerd.client.transport import (
 from ownerd.client.values import (
     UNCHANGED,
     Access,
+    Attempt,
     Claim,
     ClaimBatch,
     ContactList,
@@ -44,7 +45,11 @@ from ownerd.client.values import (
     Right,
     Signal,
     Signaled,
+    StoreSettings,
+    Transferred,
     Unchanged,
+    UnknownCode,
+    UnknownWrapUpCode,
 )
 
 Result = TypeVar("Result")
@@ -144,29 +149,46 @@ class AsyncClient:
     # The data plane
 
     async def claim(
-        self, list_id: str, record_id: str, campaign_id: str, *, timeout_s: float | None = None
+        self,
+        list_id: str,
+        record_id: str,
+        campaign_id: str,
+        *,
+        dialer_id: str | None = None,
+        reservation_ttl: timedelta | None = None,
+        timeout_s: float | None = None,
     ) -> Claim:
         """Ask whether a campaign may dial a record now; a grant reserves the record for it.
 
         Dial only if the answer is `allowed`, and report the attempt afterwards, or the record stays
-        reserved until the list's reservation TTL is over (R4-R6).
+        reserved until the reservation TTL is over (R4-R6). Claim again before that while a call
+        lasts: that extends it.
+
+        `dialer_id` names the dialer, the smallest thing of the campaign that dials one call at a
+        time: no other dialer is granted the record meanwhile (R22). `reservation_ttl` is how long
+        it is reserved, 1 second to 24 hours; None: as long as the list's policy says.
         """
-        return await self._run(dial.claim(list_id, record_id, campaign_id), timeout_s)
+        call = dial.claim(list_id, record_id, campaign_id, dialer_id, reservation_ttl)
+        return await self._run(call, timeout_s)
 
     async def claim_batch(
         self,
         list_id: str,
-        record_ids: Iterable[str],
         campaign_id: str,
+        record_ids: Iterable[str],
         *,
+        dialer_id: str | None = None,
+        reservation_ttl: timedelta | None = None,
         timeout_s: float | None = None,
     ) -> ClaimBatch:
         """Claim any number of records for one campaign; the answers are in their order.
 
-        Each record is decided for itself. The records go out in commits of 10,000: when one of them
-        fails, those before it stand. A bad id is refused before anything is sent.
+        Each record is decided for itself; a bad id is answered `INVALID` and spoils no other (R25).
+        The records go out in commits of 10,000: when one of them fails, those before it stand.
+        `dialer_id` and `reservation_ttl` as in `claim`.
         """
-        return await self._run_chunks(dial.claim_batch(list_id, record_ids, campaign_id), timeout_s)
+        chunks = dial.claim_batch(list_id, campaign_id, record_ids, dialer_id, reservation_ttl)
+        return await self._run_chunks(chunks, timeout_s)
 
     async def report(
         self,
@@ -175,29 +197,51 @@ class AsyncClient:
         campaign_id: str,
         wrap_up_code: str,
         *,
+        dialer_id: str | None = None,
+        attempt_time: datetime | None = None,
+        reservation_id: int | None = None,
         timeout_s: float | None = None,
     ) -> Report:
         """Report how a dial ended, such as "Busy"; a valid attempt makes the campaign the owner.
 
-        Raises `InvalidArgument` for a code that the server does not know (R7-R11).
+        `attempt_time` is when it ended, an aware datetime: give it always, then the report may be
+        sent again at any time and does nothing more. `reservation_id` is that of the claim's
+        answer, `dialer_id` the one of the claim (R24). None of each: not told, and the attempt
+        ended now.
+
+        Raises `InvalidArgument` for a code that the server does not know, or a time that is more
+        than 10 seconds ahead of the server's; ValueError for a time without a time zone (R7-R11).
         """
-        return await self._run(
-            dial.report(list_id, record_id, campaign_id, wrap_up_code), timeout_s
-        )
+        attempt = Attempt(record_id, wrap_up_code, attempt_time, reservation_id or 0)
+        return await self._run(dial.report(list_id, campaign_id, dialer_id, attempt), timeout_s)
 
     async def report_batch(
         self,
         list_id: str,
         campaign_id: str,
-        attempts: Iterable[tuple[str, str]],
+        attempts: Iterable[Attempt | tuple[str, str] | tuple[str, str, datetime | None]],
         *,
+        dialer_id: str | None = None,
         timeout_s: float | None = None,
     ) -> ReportBatch:
-        """Report any number of attempts, each a (record id, wrap-up code), of one campaign.
+        """Report any number of attempts of one campaign.
 
-        The answers are in their order. Cut into commits as in `claim_batch`.
+        Each is an `Attempt`, or (record id, wrap-up code), or these two and the attempt's time. The
+        answers are in their order; a bad id, code or time is answered `INVALID` and spoils no other
+        (R25). Cut into commits as in `claim_batch`.
         """
-        return await self._run_chunks(dial.report_batch(list_id, campaign_id, attempts), timeout_s)
+        chunks = dial.report_batch(list_id, campaign_id, attempts, dialer_id)
+        return await self._run_chunks(chunks, timeout_s)
+
+    async def give_back(
+        self, campaign_id: str, dialer_id: str, *, list_id: str = "", timeout_s: float | None = None
+    ) -> int:
+        """End all reservations of one dialer, in a list or in all; return the revision of it (R23).
+
+        For a node that starts, stops or is found dead. No ownership changes. Wait for the answer
+        before the dialer claims again.
+        """
+        return await self._run(dial.give_back(campaign_id, dialer_id, list_id), timeout_s)
 
     async def holder(
         self, list_id: str, record_id: str, *, timeout_s: float | None = None
@@ -212,16 +256,20 @@ class AsyncClient:
         list_id: str,
         policy: Policy | None = None,
         *,
+        shares_ownership_with: str = "",
         reason: str = "",
         request_id: str | None = None,
         timeout_s: float | None = None,
     ) -> ContactList:
         """Create a contact list; without a policy its ownership is disabled.
 
+        With `shares_ownership_with` it shares that list's holds and policy, for good (R28): give
+        no policy then.
+
         `reason` goes to the audit log. `request_id` (1 to 64 bytes, None = a random one) makes a
         repeat within 24 hours return the first answer. Raises `AlreadyExists`.
         """
-        call = admin.create_list(list_id, policy or Policy(), reason, request_id)
+        call = admin.create_list(list_id, policy, shares_ownership_with, reason, request_id)
         return await self._run(call, timeout_s)
 
     async def get_list(self, list_id: str, *, timeout_s: float | None = None) -> ContactList:
@@ -242,10 +290,10 @@ class AsyncClient:
         request_id: str | None = None,
         timeout_s: float | None = None,
     ) -> int:
-        """Delete a list and return the revision of it; `force` deletes live ownership with it.
+        """Delete a list and return the revision of it; `force` deletes what is held with it.
 
-        Raises `FailedPrecondition` for live ownership without `force`, `Aborted` for a stale
-        `etag`.
+        Raises `FailedPrecondition` for live ownership or reservations without `force`, `Aborted`
+        for a stale `etag`.
         """
         call = admin.delete_list(list_id, force, etag, reason, request_id)
         return await self._run(call, timeout_s)
@@ -298,10 +346,11 @@ class AsyncClient:
 
     async def release(
         self,
-        list_id: str,
+        list_id: str = "",
         campaign_ids: str | Iterable[str] = (),
         *,
         all_campaigns: bool = False,
+        all_lists: bool = False,
         include_reservations: bool = False,
         dry_run: bool = False,
         reason: str = "",
@@ -310,11 +359,41 @@ class AsyncClient:
     ) -> Released:
         """End all ownership of some campaigns, or of all, in a list at one instant (R15).
 
-        Exactly one of `campaign_ids` and `all_campaigns`. Dials in progress keep their reservation
-        unless `include_reservations`. A dry run counts and changes nothing.
+        Exactly one of `campaign_ids` and `all_campaigns`, and of `list_id` and `all_lists`. Dials
+        in progress keep their reservation unless `include_reservations`. A dry run counts and
+        changes nothing.
         """
         call = admin.release(
-            list_id, campaign_ids, all_campaigns, include_reservations, dry_run, reason, request_id
+            list_id,
+            campaign_ids,
+            all_campaigns,
+            all_lists,
+            include_reservations,
+            dry_run,
+            reason,
+            request_id,
+        )
+        return await self._run(call, timeout_s)
+
+    async def transfer(
+        self,
+        from_campaign_id: str,
+        to_campaign_id: str,
+        *,
+        list_id: str = "",
+        all_lists: bool = False,
+        dry_run: bool = False,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Transferred:
+        """Give all ownership of one campaign to another at one instant (R27).
+
+        Exactly one of `list_id` and `all_lists`. Expirations stay. A dry run counts and changes
+        nothing.
+        """
+        call = admin.transfer(
+            from_campaign_id, to_campaign_id, list_id, all_lists, dry_run, reason, request_id
         )
         return await self._run(call, timeout_s)
 
@@ -323,11 +402,19 @@ class AsyncClient:
         list_id: str,
         record_ids: Iterable[str],
         *,
+        only_if_campaign_id: str = "",
+        include_reservations: bool = False,
         reason: str = "",
         timeout_s: float | None = None,
     ) -> Released:
-        """End the ownership of single records, any number, in commits of 10,000 (R15)."""
-        return await self._run_chunks(admin.release_records(list_id, record_ids, reason), timeout_s)
+        """End the ownership of single records, any number, in commits of 10,000 (R15).
+
+        With `only_if_campaign_id` only what that campaign owns: `not_released` names the others.
+        """
+        chunks = admin.release_records(
+            list_id, record_ids, only_if_campaign_id, include_reservations, reason
+        )
+        return await self._run_chunks(chunks, timeout_s)
 
     async def upsert_campaign(
         self,
@@ -340,6 +427,44 @@ class AsyncClient:
     ) -> int:
         """Give a campaign its display name, register it if it is new, and return the revision."""
         call = admin.upsert_campaign(campaign_id, name, reason, request_id)
+        return await self._run(call, timeout_s)
+
+    async def delete_campaign(
+        self,
+        campaign_id: str,
+        *,
+        force: bool = False,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Released:
+        """Make a campaign unknown, with its name; `force` ends what it holds in all lists.
+
+        Raises `FailedPrecondition` while it holds anything, without `force`.
+        """
+        call = admin.delete_campaign(campaign_id, force, reason, request_id)
+        return await self._run(call, timeout_s)
+
+    async def unknown_wrap_up_codes(
+        self, *, timeout_s: float | None = None
+    ) -> list[UnknownWrapUpCode]:
+        """Return the unknown codes reported since the server started, most frequent first (R26)."""
+        return await self._run(admin.unknown_codes(), timeout_s)
+
+    async def get_settings(self, *, timeout_s: float | None = None) -> StoreSettings:
+        """Return what is set for the whole store."""
+        return await self._run(admin.get_settings(), timeout_s)
+
+    async def set_settings(
+        self,
+        *,
+        unknown_wrap_up_code: UnknownCode,
+        reason: str = "",
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> StoreSettings:
+        """Set what an attempt with an unknown wrap-up code is (R26)."""
+        call = admin.set_settings(unknown_wrap_up_code, reason, request_id)
         return await self._run(call, timeout_s)
 
     async def signal_campaign(
@@ -376,21 +501,45 @@ class AsyncClient:
         rows: Iterable[OwnershipRow],
         *,
         on_conflict: OnConflict = OnConflict.FAIL,
+        exact: bool = False,
+        rename_campaigns: bool = False,
+        expire_by_policy: bool = False,
+        dry_run: bool = False,
         reason: str = "",
         request_id: str | None = None,
         timeout_s: float | None = None,
     ) -> Imported:
-        """Load ownership from any number of rows, taken while they are sent.
+        """Load ownership from any number of rows, taken while they are sent (R32).
 
         One bad row refuses the whole import, nothing changes. An exception of `rows` cancels the
         import and is raised here. Raises `FailedPrecondition` for a conflict under
         `OnConflict.FAIL`. Give long imports their `timeout_s`.
 
+        Args:
+            list_id: the list.
+            rows: no record for two campaigns.
+            on_conflict: what becomes of rows whose record another campaign holds.
+            exact: set expirations and acquisition times as they are in the rows, also where that
+                shortens an ownership.
+            rename_campaigns: have names in rows replace those that campaigns have.
+            expire_by_policy: have rows without expiration end by the list's duration from now.
+            dry_run: change nothing and return what would have been done; no conflict raises then,
+                its row counts as skipped.
+            reason: for the audit.
+            request_id: makes a repeat safe (R20); None: one is made up.
+            timeout_s: of the whole import.
+
         An error whose reason is IMPORT_CUT_SHORT says in message and metadata how far the import
         came. Where the server's answer is missing, the message says that the outcome is unknown.
         Either way the import may be sent again whole: rows already there are simply set again.
         """
-        call = admin.import_ownership(list_id, rows, on_conflict, reason, request_id)
+        options = {
+            "exact": exact,
+            "rename_campaigns": rename_campaigns,
+            "expire_by_policy": expire_by_policy,
+            "dry_run": dry_run,
+        }
+        call = admin.import_ownership(list_id, rows, on_conflict, options, reason, request_id)
         try:
             return await self._run(call, timeout_s)
         except AsyncTransport.REQUESTS_BROKE_OFF as error:

@@ -23,11 +23,13 @@ class Decision(IntEnum):
 
     UNKNOWN = 0
     GRANTED = 1
-    """Dial: the campaign has the record reserved, or owns it (R5)."""
+    """Dial: the campaign has the record reserved (R5)."""
     DENIED = 2
-    """Do not dial: another campaign holds the record (R4)."""
+    """Do not dial: another campaign holds the record (R4), or another dialer dials it (R22)."""
     UNCONTROLLED = 3
     """Dial freely: the list's policy is disabled and nobody holds the record (R6)."""
+    INVALID = 4
+    """Do not dial: this item of the batch was not decided (R25)."""
 
 
 class Outcome(IntEnum):
@@ -35,17 +37,19 @@ class Outcome(IntEnum):
 
     UNKNOWN = 0
     ACQUIRED = 1
-    """The campaign owns the record from now (R9)."""
+    """The campaign owns the record from the end of the dial (R9)."""
     RENEWED = 2
     """The campaign owned it and its ownership runs anew (R10)."""
     KEPT = 3
-    """The campaign owns it as before (R8, R10, R11)."""
+    """The campaign owns it as before (R8, R10, R11), also after a repeat (R24)."""
     RESERVATION_CLEARED = 4
-    """Not a valid attempt: nobody owns the record, the reservation ended (R8)."""
+    """Not a valid attempt, or a late or repeated one: nobody owns the record (R8, R24)."""
     NOT_CONTROLLED = 5
     """The policy is disabled and the campaign does not own the record (R11)."""
     REJECTED = 6
-    """Another campaign holds the record; nothing changed (R7)."""
+    """Another campaign holds the record; no hold changed (R7)."""
+    INVALID = 7
+    """This item of the batch was not decided (R25)."""
 
 
 class HoldKind(IntEnum):
@@ -77,7 +81,7 @@ class OnConflict(IntEnum):
     SKIP = 2
     """Leave that record as it is and count it."""
     OVERWRITE = 3
-    """Give the record to the campaign of the row."""
+    """Give the record to the campaign of the row, unless another one is dialing it."""
 
 
 class Unchanged(Enum):
@@ -92,22 +96,37 @@ UNCHANGED = Unchanged.UNCHANGED
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The one campaign that holds a record. `expire_time` is None for a hold without end."""
+    """The one campaign that holds a record. `expire_time` is None for a hold without end.
+
+    `dialer_id` is the dialer that has it reserved, "" for none that was named; `reserved_until` is
+    None when it is not reserved, `last_attempt_time` when there was no valid attempt for a day.
+    """
 
     kind: HoldKind
     campaign_id: str
     campaign_name: str
     acquire_time: datetime | None
     expire_time: datetime | None
+    dialer_id: str = ""
+    reserved_until: datetime | None = None
+    last_attempt_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Answer to a claim. `holder` is who stands in the way, None unless denied."""
+    """Answer to a claim. `holder` is who stands in the way, None unless denied.
+
+    A granted one has a reservation: `reserved_until` is when it ends (None in a batch), and
+    `reservation_id` belongs into the report of this dial. `invalid_reason` says why an item of a
+    batch was not decided.
+    """
 
     decision: Decision
     holder: Holder | None
     revision: int
+    reserved_until: datetime | None = None
+    reservation_id: int = 0
+    invalid_reason: str = ""
 
     @property
     def allowed(self) -> bool:
@@ -117,11 +136,29 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Answer to a reported attempt. `holder` is who stood in the way, None unless rejected."""
+    """Answer to a reported attempt. `holder` is who stood in the way, None unless rejected.
+
+    `invalid_reason` says why an item of a batch was not decided.
+    """
 
     outcome: Outcome
     holder: Holder | None
     revision: int
+    invalid_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt of `report_batch`: how the dial of a record ended, and when.
+
+    `attempt_time` is an aware datetime, None = now; with it a report may be sent again at any time.
+    `reservation_id` is that of the claim which the dial began with, 0 = none (R24).
+    """
+
+    record_id: str
+    wrap_up_code: str
+    attempt_time: datetime | None = None
+    reservation_id: int = 0
 
 
 class _Answers(Sequence[Item_co]):
@@ -147,40 +184,54 @@ class _Answers(Sequence[Item_co]):
 class ClaimBatch(_Answers[Claim]):
     """Answers to a batch of claims, a sequence of `Claim` in the order of the records.
 
-    `holders` has the holder of each denied record, by index. A batch of more than `BATCH_LIMIT`
-    records is several calls, each one commit: `revisions` has one entry for each call.
+    `holders` has the holder of each denied record, by index, `invalid` why a record was not
+    decided, `reservation_ids` those of the granted ones, 0 elsewhere. A batch of more than
+    `BATCH_LIMIT` records is several calls, each one commit: `revisions` has one entry for each
+    call.
     """
 
     decisions: tuple[Decision, ...]
     holders: Mapping[int, Holder]
     revisions: tuple[int, ...]
+    invalid: Mapping[int, str] = field(default_factory=dict)
+    reservation_ids: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.decisions)
 
     def _item(self, index: int) -> Claim:
         revision = self.revisions[index // BATCH_LIMIT]
-        return Claim(self.decisions[index], self.holders.get(index), revision)
+        return Claim(
+            self.decisions[index],
+            self.holders.get(index),
+            revision,
+            None,
+            self.reservation_ids[index] if self.reservation_ids else 0,
+            self.invalid.get(index, ""),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class ReportBatch(_Answers[Report]):
     """Answers to a batch of attempts, a sequence of `Report` in the order of the attempts.
 
-    `holders` has the holder of each record whose attempt was rejected, by index; `revisions` as in
-    `ClaimBatch`.
+    `holders` has the holder of each record whose attempt was rejected, by index; `invalid` and
+    `revisions` as in `ClaimBatch`.
     """
 
     outcomes: tuple[Outcome, ...]
     holders: Mapping[int, Holder]
     revisions: tuple[int, ...]
+    invalid: Mapping[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.outcomes)
 
     def _item(self, index: int) -> Report:
         revision = self.revisions[index // BATCH_LIMIT]
-        return Report(self.outcomes[index], self.holders.get(index), revision)
+        return Report(
+            self.outcomes[index], self.holders.get(index), revision, self.invalid.get(index, "")
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +241,7 @@ class Policy:
     `duration` is how long an ownership lasts: 1 second to 100 years, None = it does not expire.
     `renewal_window` is how close to its end an ownership must be for an attempt to renew it: up to
     100 years, zero = never, None = one tenth of the duration. `reservation_ttl` is how long a claim
-    holds a record that nobody reports on: 1 second to 100 years, None = 5 minutes.
+    holds a record that nobody reports on: 1 second to 100 years, None = 15 minutes.
     """
 
     enabled: bool = False
@@ -210,6 +261,8 @@ class ContactList:
     update_time: datetime | None
     revision: int | None
     """When the list was read or changed; None in a listing, which has no single revision."""
+    shares_ownership_with: tuple[str, ...] = ()
+    """The other lists that share its holds and its policy (R28)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +280,29 @@ class Owner:
 
 
 @dataclass(frozen=True, slots=True)
+class Activity:
+    """What one campaign asked about a list and was told, since the server started (R17).
+
+    `denied_by_campaign_id` is the campaign that it was denied by most often, "" for none;
+    `called_twice` says how often it called somebody whom another campaign held, by that one.
+    """
+
+    campaign_id: str
+    granted_claim_count: int
+    denied_claim_count: int
+    denied_by_campaign_id: str
+    uncontrolled_claim_count: int
+    rejected_attempt_count: int
+    lapsed_reservation_count: int
+    ownership_acquired_count: int
+    ownership_renewed_count: int
+    ownership_kept_count: int
+    reservation_cleared_count: int
+    not_controlled_count: int
+    called_twice: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Owners:
     """Every campaign that owns or reserves records of a list, exact as of `revision` (R17)."""
 
@@ -235,6 +311,8 @@ class Owners:
     total_reserved_count: int
     revision: int
     time: datetime | None
+    activity: tuple[Activity, ...] = ()
+    """What campaigns asked, those that hold nothing too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +320,44 @@ class Released:
     """How many ownerships a release ended, or would end in a dry run."""
 
     released_count: int
+    revision: int
+    not_released: tuple[str, ...] = ()
+    """Records that another campaign owns than the only one that was meant."""
+
+
+class UnknownCode(IntEnum):
+    """What an attempt with an unknown wrap-up code is (R26)."""
+
+    UNKNOWN = 0
+    REFUSE = 1
+    """It is refused."""
+    ATTEMPT = 2
+    """It counts as an attempt, and is no success."""
+    NO_ATTEMPT = 3
+    """It does not count as an attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """What is set for the whole store."""
+
+    unknown_wrap_up_code: UnknownCode
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownWrapUpCode:
+    """A wrap-up code that was reported since the server started and that nobody knows."""
+
+    code: str
+    count: int
+    last_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Transferred:
+    """How many ownerships a transfer gave, or would give in a dry run (R27)."""
+
+    transferred_count: int
     revision: int
 
 
@@ -266,17 +382,22 @@ class OwnedRecord:
 
 @dataclass(frozen=True, slots=True)
 class OwnershipRow:
-    """One row of an import or export. `expire_time` is UTC-aware, None = no end."""
+    """One row of an import or export. `expire_time` is UTC-aware, None = no end.
+
+    `acquire_time` is when the campaign came to own the record: an export tells it, and an import
+    takes it for a record that the campaign does not own yet; None = now.
+    """
 
     record_id: str
     campaign_id: str
     campaign_name: str = ""
     expire_time: datetime | None = None
+    acquire_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import did with its rows; the four counts add up to the rows."""
+    """What an import did with its rows; the four row counts add up to the rows."""
 
     imported_count: int
     skipped_count: int
@@ -286,6 +407,8 @@ class Imported:
     clock_offset: timedelta | None = None
     """By how much the server's time, which rows were judged by, differs from its wall clock, if
     that is a minute or more."""
+    renamed_campaign_count: int = 0
+    """How many campaigns rows gave a name."""
 
 
 class Right(IntEnum):

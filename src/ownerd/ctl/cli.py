@@ -5,9 +5,12 @@ from tests with its arguments; it returns the code and leaves no channel open.
 """
 
 import os
+import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
@@ -23,6 +26,7 @@ from ownerd.ctl.commands import (
     campaigns,
     contexts,
     exports,
+    give_backs,
     imports,
     lists,
     owners,
@@ -30,7 +34,10 @@ from ownerd.ctl.commands import (
     principals,
     records,
     releases,
+    settings,
     statuses,
+    tops,
+    transfers,
     wrapups,
 )
 from ownerd.ctl.commands.options import Session, Typed, read_timeout
@@ -43,6 +50,10 @@ from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.ctl.terminal.output import Form, Printer, warn
 
 HELP_FLAGS = ("--help", "-h")
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+# Of this command line, for the session.
+_more_records: ContextVar[Sequence[str]] = ContextVar("more_records", default=())
 
 
 def _shown_default(value: Any) -> str | None:
@@ -62,11 +73,14 @@ app = App(
 )
 app.meta.suppress_keyboard_interrupt = False
 app.meta.group_parameters = CONNECTION
-for noun in (lists, policies, records, campaigns, wrapups, principals, contexts):
+for noun in (lists, policies, records, campaigns, wrapups, settings, principals, contexts):
     noun.app.help_epilogue = ""  # the exit codes stand in `ownerctl --help` alone
     app.command(noun.app)
 app.command(owners.owners, help_epilogue="")
+app.command(tops.top, help_epilogue="")
 app.command(releases.release, help_epilogue="")
+app.command(transfers.transfer, help_epilogue="")
+app.command(give_backs.give_back, help_epilogue="")
 app.command(audits.audit, help_epilogue="")
 app.command(imports.import_ownership, name="import", help_epilogue="")
 app.command(exports.export, help_epilogue="")
@@ -123,11 +137,27 @@ def _launch(
     found = resolve(access)
     for complaint in filter(None, (contextfile.complaint(), *found.complaints())):
         warn(f"ownerctl: {complaint}")
-    session = bound.arguments["session"] = Session(Connection(found, timeout), printer)
+    session = bound.arguments["session"] = Session(
+        Connection(found, timeout), printer, _more_records.get()
+    )
     try:
-        return command(*bound.args, **bound.kwargs)
+        with _ended_like_ctrl_c():
+            return command(*bound.args, **bound.kwargs)
     finally:
         session.connection.close()
+
+
+@contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does: no half file stays, and it is told."""
+    heeded = [each for each in _ENDING if signal.getsignal(each) is signal.SIG_DFL]
+    for number in heeded:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in heeded:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -150,7 +180,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _check_utf8(arguments)
         _check_command(arguments)
         found = app.meta(
-            arguments, exit_on_error=False, print_error=False, result_action="return_value"
+            _common_first(_without_more_records(arguments)),
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
         )
         sys.stdout.flush()
     except CycloptsError as error:
@@ -171,12 +204,65 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return found if isinstance(found, Exit) else Exit.OK
 
 
+def _without_more_records(arguments: Sequence[str]) -> list[str]:
+    """Take every `--record ID` after the first out of the command line, and keep the ids.
+
+    Cyclopts takes time with the square of the arguments, and there may be thousands.
+    """
+    rest: list[str] = []
+    ids: list[str] = []
+    seen, left = False, iter(arguments)
+    for token in left:
+        if token == "--":
+            rest += (token, *left)
+            break
+        value = next(left, None) if token == "--record" else None
+        if value is None:
+            rest.append(token)
+        elif seen and not value.startswith("-"):
+            ids.append(value)
+        else:
+            rest += (token, value)
+            seen = True
+    _more_records.set(tuple(ids))
+    return rest
+
+
 def _check_utf8(arguments: Sequence[str]) -> None:
     for position, argument in enumerate(arguments, start=1):
         try:
             argument.encode()
         except UnicodeEncodeError as error:
             raise CtlError(Exit.USAGE, f"argument {position} is not UTF-8; retype it") from error
+
+
+def _common_first(arguments: Sequence[str]) -> list[str]:
+    """Return the command line with the options that every command has in front.
+
+    A command that takes a file, which may be -, would take one behind itself for that file.
+    """
+    takes_value = {
+        name: argument.token_count()[0] > 0
+        for argument in app.meta.assemble_argument_collection()
+        for name in argument.names
+    }
+    common: list[str] = []
+    others: list[str] = []
+    left = iter(arguments)
+    for token in left:
+        if token == "--":
+            others += (token, *left)
+            break
+        name = token.partition("=")[0] if token.startswith("--") else token[:2]
+        if name not in takes_value:
+            others.append(token)
+        elif name != token or not takes_value[name]:
+            common.append(token)
+        elif (value := next(left, None)) is not None:
+            common += (token, value)
+        else:
+            others.append(token)
+    return common + others
 
 
 def _fail(exit_code: Exit, message: str) -> int:

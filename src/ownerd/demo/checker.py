@@ -1,5 +1,7 @@
 """The verdict on a run, from the logs alone: did two campaigns dial a record while one held it?
 
+Or two dialers of one campaign, while one of them had it reserved?
+
 Owns: the checks. Nothing of the server is asked or trusted, and no time but that of the host's one
 monotonic clock counts. Three independent doubts, each able to find what the others miss: each
 record is checked against the windows in which a campaign held it for certain (`holds`); where the
@@ -12,12 +14,12 @@ answer may go unnoticed. A campaign may have made several calls at once. Pure fu
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import permutations
+from itertools import combinations, permutations
 from pathlib import Path
 
 from ownerd.client import Decision, Outcome
-from ownerd.demo.holds import FOREVER_NS, AdminTimeline, Hold, find_holds
-from ownerd.demo.logbook import ByCampaign, Claimed, Dialed, Entry, Reported, read_logs
+from ownerd.demo.holds import FOREVER_NS, AdminTimeline, Hold, find_holds, find_reservations
+from ownerd.demo.logbook import ByCampaign, Claimed, Dialed, Entry, GaveBack, Reported, read_logs
 from ownerd.demo.replay import order_violations, replay_violations
 from ownerd.demo.verdict import Fault, Verdict, Violation
 
@@ -56,6 +58,10 @@ def _by_record(logs: ByCampaign) -> dict[str, dict[str, list[Entry]]]:
         for entry in entries:
             if isinstance(entry, Claimed | Dialed | Reported):
                 records[entry.record_id][campaign_id].append(entry)
+        given_back = [entry for entry in entries if isinstance(entry, GaveBack)]
+        for by_campaign in records.values() if given_back else ():
+            if campaign_id in by_campaign:
+                by_campaign[campaign_id] += given_back
     return records
 
 
@@ -80,6 +86,7 @@ class _Record:
     def __init__(self, record_id: str, by_campaign: ByCampaign, admin: AdminTimeline) -> None:
         self.record_id = record_id
         self.entries = by_campaign
+        self.admin = admin
         self.claims = {
             name: sorted((e for e in entries if isinstance(e, Claimed)), key=_answered)
             for name, entries in by_campaign.items()
@@ -97,6 +104,7 @@ class _Record:
         for campaign_id in self.entries:
             yield from self._dials_unasked(campaign_id)
             yield from self._denials_for_nobody(campaign_id)
+            yield from self._reserved_twice(campaign_id)
         for campaign_id, holder_id in permutations(self.entries, 2):
             yield from self._grants_while_held(campaign_id, holder_id)
             yield from self._dials_while_held(campaign_id, holder_id)
@@ -110,12 +118,29 @@ class _Record:
 
     def _was_allowed(self, campaign_id: str, dial: Dialed) -> bool:
         """Say whether an answer before a dial allowed it, and no later claim was answered no."""
-        claims = self.claims[campaign_id]
+        claims = [each for each in self.claims[campaign_id] if each.dialer_id == dial.dialer_id]
         before = claims[: bisect_right(claims, dial.begin_ns, key=_answered)]
         last = next((claim for claim in reversed(before) if claim.decision in _ALLOWED), None)
         return last is not None and not any(
             claim.ask_ns >= last.answer_ns for claim in before if claim.decision not in _ALLOWED
         )
+
+    def _reserved_twice(self, campaign_id: str) -> Iterator[Violation]:
+        """Find two dialers of the campaign that had the record reserved at once (R22)."""
+        by_dialer: dict[str, list[Entry]] = defaultdict(list)
+        for entry in self.entries[campaign_id]:
+            if isinstance(entry, Claimed | Reported | GaveBack) and entry.dialer_id:
+                by_dialer[entry.dialer_id].append(entry)
+        held = {
+            dialer_id: find_reservations(campaign_id, entries, self.admin)
+            for dialer_id, entries in by_dialer.items()
+        }
+        for one, other in combinations(held, 2):
+            for first in held[one]:
+                for second in held[other]:
+                    if first.overlaps(second.begin_ns, second.end_ns):
+                        at_ns = max(first.begin_ns, second.begin_ns)
+                        yield self._found(Fault.RESERVED_TWICE, campaign_id, other, at_ns)
 
     def _denials_for_nobody(self, campaign_id: str) -> Iterator[Violation]:
         for claim in self.claims[campaign_id]:

@@ -1,7 +1,7 @@
-"""The contact list of the demo: reading any CSV file of contacts, and making one up.
+"""The contact list of the demo: the record ids of any file of contacts, or a list made up.
 
-Owns: what counts as a readable contact list. All that the demo needs of a contact is its record id,
-the column `i3_identity`; every other column is the owner's business and is passed over.
+All that the demo needs of a contact is its record id, the column `i3_identity`; every other column
+is the owner's business and is passed over.
 """
 
 import csv
@@ -9,13 +9,13 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
 
-from ownerd import limits
+from ownerd.contactfile.faults import FileFault, Refusal
+from ownerd.contactfile.reader import Reader
+from ownerd.contactfile.values import Reading
 
 ID_COLUMN = "i3_identity"
 SAMPLE_CONTACT_COUNT = 10_000
-_DELIMITERS = ",;\t|"
 
 _FIRST_NAMES = (
     "Ada Amir Ana Anton Aya Ben Carla Chen Clara Daniel Dina Elena Emil Eva Farah Felix Grace Hugo "
@@ -59,95 +59,47 @@ class ContactList:
 
 
 def read_contacts(path: Path) -> ContactList:
-    """Read a CSV file that has a header with an `i3_identity` column, wherever it stands.
+    """Read a file of contacts that has a header with an `i3_identity` column, wherever it stands.
 
-    Comma, semicolon, tab and | separate fields; quoted fields, a byte order mark, blank lines and
-    any other columns are fine. The name of the column may differ in case.
+    What it may look like is `ownerd.contactfile`'s to say, as for `ownerctl import`.
 
     Raises:
-        ContactsError: The file cannot be read, is no UTF-8 CSV file, has no such column, no rows,
-            or a row with a missing, overlong or repeated id. The message names the line.
+        ContactsError: The file cannot be read, is no contact file, has no such column, no rows, or
+            a row with a missing, overlong or repeated id. The message names the line.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            delimiter = _find_delimiter(path, file)
-            file.seek(0)
-            return _read_rows(path, csv.reader(file, delimiter=delimiter, strict=True))
+        with path.open("rb") as binary:
+            reader = Reader(binary, Reading(records_only=True, trim=True))
+            line_by_id = _lines(path, reader)
     except OSError as error:
         raise ContactsError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ContactsError(f"{path} is not UTF-8 text; save it as CSV in UTF-8") from error
-
-
-def _find_delimiter(path: Path, file: TextIO) -> str:
-    """Return the delimiter under which the header has the id column."""
-    for delimiter in _DELIMITERS:
-        file.seek(0)
-        try:
-            names = next(csv.reader(file, delimiter=delimiter), [])
-        except csv.Error as error:
-            raise ContactsError(f"{path} is not a CSV file: {error}") from error
-        if ID_COLUMN in map(_normalized, names):
-            return delimiter
-    file.seek(0)
-    header_line = file.readline().strip()
-    if not header_line:
-        raise ContactsError(f"{path} has no header in line 1; name the columns there")
-    if not header_line.replace("\t", " ").isprintable():
-        raise ContactsError(f"{path} is not a CSV file: it has control characters in line 1")
-    raise ContactsError(
-        f"{path} has no column {ID_COLUMN}; its header is: {header_line[:80]}; "
-        f"name the column with the record ids {ID_COLUMN}"
-    )
-
-
-def _normalized(column_name: str) -> str:
-    return column_name.strip().lower()
-
-
-def _read_rows(path: Path, reader: Any) -> ContactList:
-    line_by_id: dict[str, int] = {}
-    try:
-        header = next(reader)
-        position = [*map(_normalized, header)].index(ID_COLUMN)
-        for row in reader:
-            if row:
-                record_id = _id_in(row, header, position, f"{path} line {reader.line_num}")
-                _remember(line_by_id, record_id, path, reader.line_num)
-    except csv.Error as error:
-        raise ContactsError(f"{path} line {reader.line_num} is not CSV: {error}") from error
+    except FileFault as fault:
+        raise ContactsError(_placed(path, fault.line, fault.message)) from fault
     if not line_by_id:
         raise ContactsError(f"{path} has a header and no contacts")
-    others = [name for index, name in enumerate(header) if index != position]
+    header = reader.header
+    others = [title for index, title in enumerate(header.titles) if index != header.record]
     return ContactList(path, list(line_by_id), others)
 
 
-def _id_in(row: list[str], header: list[str], position: int, where: str) -> str:
-    if len(row) != len(header):
-        # Usually an unquoted separator, after which every field, perhaps the id, is shifted.
-        raise ContactsError(
-            f"{where} has {len(row)} fields, the header has {len(header)}; "
-            "quote fields that contain the separator"
-        )
-    record_id = row[position].strip()
-    if not record_id:
-        raise ContactsError(f"{where} has an empty {ID_COLUMN}; every contact needs one")
-    size_bytes = len(record_id.encode())
-    if size_bytes > limits.RECORD_ID_BYTES:
-        raise ContactsError(
-            f"{where} has an {ID_COLUMN} of {size_bytes} bytes; "
-            f"up to {limits.RECORD_ID_BYTES} are allowed"
-        )
-    return record_id
+def _lines(path: Path, reader: Reader) -> dict[str, int]:
+    """Return the record ids of a file, each with its line."""
+    line_by_id: dict[str, int] = {}
+    for row in reader.record_ids():
+        if isinstance(row, Refusal):
+            raise ContactsError(_placed(path, row.line, row.reason))
+        line, record_id = row
+        first_line = line_by_id.setdefault(record_id, line)
+        if first_line != line:
+            raise ContactsError(
+                f"{path} line {line} repeats {ID_COLUMN} {record_id} of line {first_line}; "
+                "each contact needs its own"
+            )
+    return line_by_id
 
 
-def _remember(line_by_id: dict[str, int], record_id: str, path: Path, line: int) -> None:
-    first_line = line_by_id.setdefault(record_id, line)
-    if first_line != line:
-        raise ContactsError(
-            f"{path} line {line} repeats {ID_COLUMN} {record_id} of line {first_line}; "
-            "each contact needs its own"
-        )
+def _placed(path: Path, line: int | None, message: str) -> str:
+    return f"{path}: {message}" if line is None else f"{path} line {line}: {message}"
 
 
 def write_sample(path: Path, seed: int, count: int = SAMPLE_CONTACT_COUNT) -> None:

@@ -11,16 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ownerd.client import Decision, Outcome
-from ownerd.demo.logbook import Claimed, Entry, PolicySet, ReleaseMade, Reported
+from ownerd.demo.logbook import Claimed, Entry, GaveBack, PolicySet, ReleaseMade, Reported
 
 FOREVER_NS = 2**63 - 1
 MARGIN_NS = 5_000_000
 OWNERSHIP_BEGINS = {Outcome.ACQUIRED.name, Outcome.RENEWED.name}
-_OWNERSHIP_DENIED = {
-    Outcome.RESERVATION_CLEARED.name,
-    Outcome.NOT_CONTROLLED.name,
-    Outcome.REJECTED.name,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +47,12 @@ class AdminTimeline:
         )
         self._releases = [entry for entry in entries if isinstance(entry, ReleaseMade)]
 
-    def claim_end_ns(self, campaign_id: str, claim: Claimed, *, may_own: bool) -> int:
-        """Return the earliest end of what a grant gave, if nothing is reported.
-
-        An owner may have been granted the dial on its ownership alone (R5), which also ends by a
-        release of ownership and by a shortened duration.
-        """
+    def claim_end_ns(self, campaign_id: str, claim: Claimed) -> int:
+        """Return the earliest end of what a grant gave, if nothing is reported or given back."""
         end_ns = claim.ask_ns + min(
             (_shortened(policy.reservation_ttl_ns) for policy in self._possible(claim)), default=0
         )
-        release_ns = self._release_ns(campaign_id, claim.ask_ns, True, may_own)
-        expiries_ns = [_expiry_after(policy) for policy in self._changes(claim)] if may_own else []
-        return min(end_ns, release_ns, *expiries_ns)
+        return min(end_ns, self._release_ns(campaign_id, claim.ask_ns, True, False))
 
     def ownership_end_ns(self, campaign_id: str, report: Reported) -> int:
         """Return the earliest end of the ownership that a report began."""
@@ -144,27 +133,54 @@ def slack_ns(length_ns: int) -> int:
 def find_holds(campaign_id: str, entries: Sequence[Entry], admin: AdminTimeline) -> list[Hold]:
     """Return the certain holds of one campaign on one record, joined where they touch.
 
-    `entries` are the campaign's entries about the record; some may have been under way at once.
+    `entries` are the campaign's entries about the record, and what its dialers gave back; some may
+    have been under way at once.
     """
-    reports = sorted((e for e in entries if isinstance(e, Reported)), key=_asked)
-    granted = [e for e in entries if isinstance(e, Claimed) and e.decision == Decision.GRANTED.name]
-    reservations: list[tuple[Claimed, int]] = []
-    holds: list[Hold] = []
-    for claim in granted:
-        may_own = any(
-            report.ask_ns < claim.answer_ns and report.outcome not in _OWNERSHIP_DENIED
-            for report in reports
-        )
-        end_ns = admin.claim_end_ns(campaign_id, claim, may_own=may_own)
-        reservations.append((claim, end_ns))
-        # Whatever is reported ends the reservation.
-        asks_ns = (report.ask_ns for report in reports if report.answer_ns > claim.ask_ns)
-        holds.append(Hold(claim.answer_ns, min(end_ns, *asks_ns, FOREVER_NS)))
+    reports = _reports(entries)
+    reservations = _reservations(campaign_id, entries, admin)
+    holds = [hold for _, _, hold in reservations]
+    lasting = [(claim, end_ns) for claim, end_ns, _ in reservations]
     for report in reports:
         if report.outcome in OWNERSHIP_BEGINS:
-            begin_ns = _ownership_begin_ns(report, reports, reservations)
+            begin_ns = _ownership_begin_ns(report, reports, lasting)
             holds.append(Hold(begin_ns, admin.ownership_end_ns(campaign_id, report)))
     return _joined(holds)
+
+
+def find_reservations(
+    campaign_id: str, entries: Sequence[Entry], admin: AdminTimeline
+) -> list[Hold]:
+    """Return when one dialer of a campaign had a record reserved for certain, from its entries."""
+    return _joined([hold for _, _, hold in _reservations(campaign_id, entries, admin)])
+
+
+def _reports(entries: Sequence[Entry]) -> list[Reported]:
+    """Return the reports that may have done something: one that comes again does nothing."""
+    return sorted((e for e in entries if isinstance(e, Reported) and not e.again), key=_asked)
+
+
+def _reservations(
+    campaign_id: str, entries: Sequence[Entry], admin: AdminTimeline
+) -> list[tuple[Claimed, int, Hold]]:
+    """Return the granted claims, each with its earliest end if nothing is reported, and its hold.
+
+    Whatever its dialer gives back ends it, and whatever is reported ends the hold for certain.
+    """
+    granted = [e for e in entries if isinstance(e, Claimed) and e.decision == Decision.GRANTED.name]
+    found = []
+    for claim in granted:
+        given_back_ns = [
+            entry.ask_ns
+            for entry in entries
+            if isinstance(entry, GaveBack)
+            and entry.dialer_id == claim.dialer_id
+            and entry.answer_ns > claim.ask_ns
+        ]
+        lasts_ns = min([admin.claim_end_ns(campaign_id, claim), *given_back_ns])
+        reported_ns = [r.ask_ns for r in _reports(entries) if r.answer_ns > claim.ask_ns]
+        end_ns = min([lasts_ns, *reported_ns])
+        found.append((claim, lasts_ns, Hold(claim.answer_ns, end_ns)))
+    return found
 
 
 def _ownership_begin_ns(

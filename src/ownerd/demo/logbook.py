@@ -36,6 +36,9 @@ class Claimed(msgspec.Struct, frozen=True, tag="claim"):
     holder_expire_time: str | None = None
     holder_kind: str | None = None
     revision: int | None = None
+    dialer_id: str = ""
+    reservation_id: int = 0
+    holder_dialer_id: str = ""
 
 
 class Dialed(msgspec.Struct, frozen=True, tag="dial"):
@@ -44,12 +47,14 @@ class Dialed(msgspec.Struct, frozen=True, tag="dial"):
     record_id: str
     begin_ns: int
     end_ns: int
+    dialer_id: str = ""
 
 
 class Reported(msgspec.Struct, frozen=True, tag="report"):
     """A report of how a dial ended. `outcome` is None if no answer came.
 
-    `valid` says whether the code makes it a valid attempt (R8), None if that is not known.
+    `valid` says whether the code makes it a valid attempt (R8), None if that is not known. `again`:
+    it was answered before, and has the time at which the dial ended: so it does nothing (R24).
     """
 
     record_id: str
@@ -60,6 +65,18 @@ class Reported(msgspec.Struct, frozen=True, tag="report"):
     holder_id: str | None = None
     holder_kind: str | None = None
     valid: bool | None = None
+    revision: int | None = None
+    dialer_id: str = ""
+    reservation_id: int = 0
+    again: bool = False
+
+
+class GaveBack(msgspec.Struct, frozen=True, tag="give back"):
+    """A dialer gave back all that it had reserved (R23)."""
+
+    ask_ns: int
+    answer_ns: int
+    dialer_id: str
     revision: int | None = None
 
 
@@ -100,7 +117,7 @@ class ReleaseMade(msgspec.Struct, frozen=True, tag="release"):
 
 RecordCall = Claimed | Reported | Looked
 AdminCall = PolicySet | ReleaseMade
-Entry = Opened | Dialed | RecordCall | AdminCall
+Entry = Opened | Dialed | RecordCall | GaveBack | AdminCall
 ByCampaign = Mapping[str, Sequence[Entry]]
 
 _encode = msgspec.json.Encoder().encode

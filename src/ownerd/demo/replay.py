@@ -20,6 +20,7 @@ from ownerd.demo.logbook import (
     ByCampaign,
     Claimed,
     Entry,
+    GaveBack,
     Looked,
     PolicySet,
     RecordCall,
@@ -33,7 +34,7 @@ class Call(NamedTuple):
     """One call, with the campaign that made it; the administrator's id is empty."""
 
     campaign_id: str
-    entry: RecordCall | AdminCall
+    entry: RecordCall | GaveBack | AdminCall
 
     @property
     def revision(self) -> int:
@@ -50,7 +51,11 @@ class Call(NamedTuple):
 
 def order_violations(logs: ByCampaign, admin: Sequence[Entry]) -> Iterator[Violation]:
     """Find answers that show an older revision than one that had been answered before."""
-    calls = [*(Call(*made) for made in _calls_on_records(logs)), *_calls_on_the_list(admin)]
+    calls = [
+        *(Call(*made) for made in _calls_on_records(logs)),
+        *_given_back(logs),
+        *_calls_on_the_list(admin),
+    ]
     known = [call for call in calls if call.entry.revision is not None]
     returned = sorted(known, key=lambda call: call.entry.answer_ns)
     latest: Call | None = None
@@ -64,7 +69,7 @@ def order_violations(logs: ByCampaign, admin: Sequence[Entry]) -> Iterator[Viola
             yield call.found(Fault.OLDER_REVISION, latest)
 
 
-def _takes(entry: RecordCall | AdminCall) -> bool:
+def _takes(entry: RecordCall | GaveBack | AdminCall) -> bool:
     """Say whether a call made the campaign own the record anew, which is a revision of its own."""
     return isinstance(entry, Reported) and entry.outcome in OWNERSHIP_BEGINS
 
@@ -74,7 +79,7 @@ def replay_violations(logs: ByCampaign, admin: Sequence[Entry]) -> Iterator[Viol
     records: dict[str, list[Call]] = defaultdict(list)
     for campaign_id, entry in _calls_on_records(logs):
         records[entry.record_id].append(Call(campaign_id, entry))
-    on_the_list = _calls_on_the_list(admin)
+    on_the_list = [*_calls_on_the_list(admin), *_given_back(logs)]
     for calls in records.values():
         calls += on_the_list
         if all(call.entry.revision is not None for call in calls):
@@ -90,6 +95,15 @@ def _calls_on_records(logs: ByCampaign) -> Iterator[tuple[str, RecordCall]]:
                 yield campaign_id, entry
 
 
+def _given_back(logs: ByCampaign) -> list[Call]:
+    return [
+        Call(campaign_id, entry)
+        for campaign_id, entries in logs.items()
+        for entry in entries
+        if isinstance(entry, GaveBack)
+    ]
+
+
 def _calls_on_the_list(admin: Sequence[Entry]) -> list[Call]:
     return [Call("", entry) for entry in admin if isinstance(entry, AdminCall)]
 
@@ -100,11 +114,11 @@ class Span(NamedTuple):
     earliest_ns: int
     latest_ns: int
 
-    def surely(self, entry: RecordCall | AdminCall) -> bool:
+    def surely(self, entry: RecordCall | GaveBack | AdminCall) -> bool:
         """Say whether the hold lasted through the whole call."""
         return self.earliest_ns > entry.answer_ns + MARGIN_NS
 
-    def maybe(self, entry: RecordCall | AdminCall) -> bool:
+    def maybe(self, entry: RecordCall | GaveBack | AdminCall) -> bool:
         """Say whether the hold lasted into the call."""
         return self.latest_ns > entry.ask_ns - MARGIN_NS
 
@@ -128,6 +142,8 @@ class _State:
     campaign_id: str = ""
     owned: Span = _NOTHING
     reserved: Span = _NOTHING
+    dialer_id: str = ""
+    reservation_id: int = 0
 
 
 class _Point(NamedTuple):
@@ -195,6 +211,10 @@ def _after(state: _State, call: Call) -> _State | None:
             owned = _NOTHING if release.include_ownership else state.owned
             reserved = _NOTHING if release.include_reservations else state.reserved
             return replace(state, owned=owned, reserved=reserved)
+        case GaveBack(dialer_id=dialer_id):
+            if (state.campaign_id, state.dialer_id) == (call.campaign_id, dialer_id):
+                return replace(state, reserved=_NOTHING)
+            return state
         case entry:
             return _asked(state, call.campaign_id, entry)
 
@@ -207,8 +227,12 @@ def _policy_set(state: _State, policy: PolicySet) -> _State:
         if owned is not _NOTHING and not state.owned.surely(policy):
             # It may have ended just before the change: then it was not revived.
             owned = Span(min(state.owned.earliest_ns, owned.earliest_ns), owned.latest_ns)
-    lengths = policy.duration_ns, policy.reservation_ttl_ns
-    return _State(*lengths, state.campaign_id, owned, state.reserved)
+    return replace(
+        state,
+        duration_ns=policy.duration_ns,
+        reservation_ttl_ns=policy.reservation_ttl_ns,
+        owned=owned,
+    )
 
 
 def _asked(state: _State, campaign_id: str, entry: RecordCall) -> _State | None:
@@ -220,12 +244,18 @@ def _asked(state: _State, campaign_id: str, entry: RecordCall) -> _State | None:
             return None if surely else state
         return state if maybe and _shows(state, entry) else None
     if _is_refused(entry):
-        return state if not mine and maybe and _shows(state, entry) else None
+        theirs = not mine or (isinstance(entry, Claimed) and _another_dials(state, entry))
+        return state if theirs and maybe and _shows(state, entry) else None
     if not mine and surely:
         return None
     if isinstance(entry, Claimed):
         return _granted(state, campaign_id, entry)
     return _reported(state, campaign_id, entry)
+
+
+def _another_dials(state: _State, claim: Claimed) -> bool:
+    """Say whether another dialer of the campaign may have the record reserved (R22)."""
+    return state.dialer_id not in ("", claim.dialer_id) and state.reserved.maybe(claim)
 
 
 def _is_refused(entry: Claimed | Reported) -> bool:
@@ -246,15 +276,16 @@ def _granted(state: _State, campaign_id: str, claim: Claimed) -> _State | None:
     if claim.decision != Decision.GRANTED.name:
         return None
     mine = state.campaign_id == campaign_id
-    owned = state.owned if mine and state.owned.maybe(claim) else _NOTHING
-    reserved = _span(claim, state.reservation_ttl_ns)
-    if owned.earliest_ns > reserved.latest_ns + MARGIN_NS:
-        return state
-    if owned.latest_ns > reserved.earliest_ns - MARGIN_NS:
-        # The owner may have needed no reservation.
-        before_ns = state.reserved.earliest_ns if mine else -FOREVER_NS
-        reserved = Span(before_ns, reserved.latest_ns)
-    return replace(state, campaign_id=campaign_id, owned=owned, reserved=reserved)
+    if mine and _another_dials(state, claim) and state.reserved.surely(claim):
+        return None
+    return replace(
+        state,
+        campaign_id=campaign_id,
+        owned=state.owned if mine and state.owned.maybe(claim) else _NOTHING,
+        reserved=_span(claim, state.reservation_ttl_ns),
+        dialer_id=claim.dialer_id,
+        reservation_id=claim.reservation_id,
+    )
 
 
 def _reported(state: _State, campaign_id: str, report: Reported) -> _State | None:
@@ -262,7 +293,10 @@ def _reported(state: _State, campaign_id: str, report: Reported) -> _State | Non
     mine = state.campaign_id == campaign_id
     owned_maybe = mine and state.owned.maybe(report)
     owned_surely = mine and state.owned.surely(report)
-    ended = replace(state, reserved=_NOTHING)
+    if report.again:
+        return _repeated(state, report, owned_maybe, owned_surely)
+    reported_on = report.reservation_id in (0, state.reservation_id)
+    ended = state if mine and not reported_on else replace(state, reserved=_NOTHING)
     owned = _span(report, state.duration_ns)
     taken = replace(ended, campaign_id=campaign_id, owned=owned)
     match report.outcome:
@@ -273,5 +307,18 @@ def _reported(state: _State, campaign_id: str, report: Reported) -> _State | Non
         case Outcome.KEPT.name:
             return ended if owned_maybe else None
         case Outcome.RESERVATION_CLEARED.name if report.valid is not True and not owned_surely:
-            return replace(ended, campaign_id="", owned=_NOTHING)
+            if mine and not reported_on and state.reserved.maybe(report):
+                return replace(ended, owned=_NOTHING)
+            return replace(ended, campaign_id="", owned=_NOTHING, reserved=_NOTHING)
+    return None
+
+
+def _repeated(
+    state: _State, report: Reported, owned_maybe: bool, owned_surely: bool
+) -> _State | None:
+    """Return the state after a report that comes again: the one before it (R24)."""
+    if report.outcome == Outcome.KEPT.name:
+        return state if owned_maybe else None
+    if report.outcome == Outcome.RESERVATION_CLEARED.name:
+        return None if owned_surely else state
     return None

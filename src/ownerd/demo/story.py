@@ -17,14 +17,14 @@ from rich.console import Console
 from ownerd import durations
 from ownerd.client import AsyncClient, Grant, OwnedRecord, PermissionDenied, Policy, Right
 from ownerd.demo.contacts import ContactList
-from ownerd.demo.dialers import Campaign
+from ownerd.demo.dialers import DIALERS, Campaign
 from ownerd.demo.logbook import SUFFIX, Logbook, PolicySet, ReleaseMade, now_ns
 from ownerd.demo.view import Board, expirations_table, owners_table, time_left
 
 LIST_ID = "customers"
 DURATION = timedelta(days=2, hours=3)
 SHORTER_DURATION = timedelta(hours=1)
-RESERVATION_TTL = timedelta(minutes=5)
+RESERVATION_TTL = timedelta(minutes=15)
 RELEASE_REASON = "the campaign ended early"
 LINE_COUNT = 24
 CALLED_LIMIT = 10_000
@@ -84,7 +84,8 @@ class Story:
         await self._speak_for_another()
         self._say(
             f"{len(self.campaigns)} campaigns dial {self._called_text} at once, "
-            f"{LINE_COUNT} lines each; an ownership lasts {_spell(DURATION)}."
+            f"{DIALERS} dialers with {LINE_COUNT // DIALERS} lines each; an ownership lasts "
+            f"{_spell(DURATION)}. A tenth of the reports comes twice, and late."
         )
         await self._dial(self.campaigns, dial_s * FIRST_SHARE)
         await self._shorten()

@@ -11,6 +11,7 @@ class Fault(StrEnum):
 
     GRANTED_WHILE_HELD = "granted while another campaign held the record"
     HELD_TWICE = "held by two campaigns at once"
+    RESERVED_TWICE = "reserved by two dialers of a campaign at once"
     DIALED_WHILE_HELD = "dialed while another campaign held the record"
     DIALED_TWICE = "dialed by two campaigns at once, while one held the record"
     DIALED_UNASKED = "dialed without a grant"

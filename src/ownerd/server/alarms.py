@@ -20,6 +20,7 @@ log = structlog.get_logger("ownerd.server")
 
 # Every alarm that there can be: each is a series on the metrics page, up or not.
 NAMES = (
+    "attempts_ahead",
     "calls_stalled",
     "clock_off",
     "connections_full",

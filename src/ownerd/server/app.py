@@ -41,6 +41,7 @@ from ownerd.server.admin import service, spool
 from ownerd.server.admin.context import AdminContext
 from ownerd.server.alarms import Alarm, AlarmBoard, AlarmLog
 from ownerd.server.authn import Authenticator
+from ownerd.server.called_twice import CalledTwiceLog
 from ownerd.server.config import Settings
 from ownerd.server.crowding import CrowdWatch
 from ownerd.server.errors import PermissionDenied
@@ -404,6 +405,7 @@ class _Server:
             asyncio.create_task(self._crowds.run()),
             asyncio.create_task(MemoryWatch(self._workers).run()),
             asyncio.create_task(AlarmLog(self._all_alarms).watch()),
+            asyncio.create_task(CalledTwiceLog(self._engine).watch()),
         ]
         broken = [asyncio.create_task(listener.failed()) for listener in self._listeners]
         asked = asyncio.create_task(self._asked.wait())

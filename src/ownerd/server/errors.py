@@ -221,6 +221,22 @@ class ImportConflict(OwnerdError):
         )
 
 
+class ImportTwoOwners(OwnerdError):
+    """Two rows of an import give one record to two campaigns."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "IMPORT_TWO_OWNERS"
+
+    def __init__(self, record_id: str, row_number: int, other_row: int) -> None:
+        super().__init__(
+            f"rows: row {row_number} and row {other_row} give record {shown(record_id)} to two"
+            " campaigns; nothing was imported. Take one of them out",
+            row=row_number,
+            other_row=other_row,
+            record_id=record_id,
+        )
+
+
 # Why an import stopped, and what to do about it, by the reason of what stopped it.
 _CUT_SHORT: dict[str, tuple[str, str]] = {
     "STORE_FULL": ("the store is full", "Release ownership, delete lists, or give it more room"),

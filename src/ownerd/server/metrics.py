@@ -32,6 +32,7 @@ _GAUGES = (
     ("queue_depth", "ownerd_queue_records", "Records waiting for the writer."),
     ("list_count", "ownerd_lists", "Contact lists."),
     ("campaign_count", "ownerd_campaigns", "Campaigns known."),
+    ("dialer_count", "ownerd_dialers", "Dialers that may have something reserved."),
     ("record_count", "ownerd_records", "Records stored, including expired ones not yet dropped."),
     ("store_bytes", "ownerd_store_bytes", "Bytes of the store in use."),
     ("map_bytes", "ownerd_map_bytes", "Bytes that the store can grow to."),
@@ -46,6 +47,21 @@ _GAUGES = (
 _COUNTERS = (
     ("calls", "ownerd_dial_calls", "Dial calls answered."),
     ("records", "ownerd_dial_records", "Records decided by dial calls."),
+    (
+        "lapsed_reservations",
+        "ownerd_lapsed_reservations",
+        "Reservations that were seen to have ended without a report.",
+    ),
+    (
+        "called_twice",
+        "ownerd_persons_called_twice",
+        "Attempts rejected where another campaign had called the person, too.",
+    ),
+    (
+        "attempts_ahead",
+        "ownerd_attempts_ahead",
+        "Attempts refused, as their time was too far ahead of the server's.",
+    ),
     ("groups", "ownerd_groups", "Groups of calls decided together."),
     ("changed_groups", "ownerd_commits", "Groups that changed something and were committed."),
     ("vacuumed_records", "ownerd_settled_records", "Records rewritten or dropped by vacuums."),

@@ -8,7 +8,7 @@ Rows of DialService are enforced in the native core (`ownerd.native`), for both 
 they stand here so that the table is whole. Health and reflection need nothing and have no row.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -22,27 +22,47 @@ _NAMES = {number: name for name, number in RIGHTS.items()}
 EVERY, NOT_ASKED = "", None
 
 
+# Returns the lists that share the ownership of one, itself included; none for "".
+Sharing = Callable[[str], Iterable[str]]
+
+
 class Scope(Enum):
     """What a call is about, where no single field of the request says so."""
 
     NONE = "nothing in particular"
     EVERY = "every one"
     NAMED_OR_SEEN = "those in campaign_ids; of others, what the caller may not see is left out"
+    BOTH = "the one that gives and the one that receives"
     NAMED_OR_EVERY = "those in campaign_ids, or every one"
     SEEN = "what the caller may not see is left out"
+    ONLY_IF_OR_EVERY = "that of only_if_campaign_id, or every one"
     EACH_ROW = "each row's own; every one where rows may end another's hold"
 
 
 class Rule(NamedTuple):
-    """One row: the rights, any of which is enough, and where lists and campaigns are named."""
+    """One row: the rights, any of which is enough, and where lists and campaigns are named.
+
+    `shared` returns of a request the list with which every other one that shares its ownership
+    (R28) is concerned, too; "" for none.
+    """
 
     rights: tuple[int, ...]
     lists: str | Scope
     campaigns: str | Scope
+    shared: Callable[[Any], str] = lambda _: ""
 
 
-def _rule(right: int, lists: str | Scope, campaigns: str | Scope = Scope.NONE) -> Rule:
-    return Rule((right,), lists, campaigns)
+def _rule(
+    right: int,
+    lists: str | Scope,
+    campaigns: str | Scope = Scope.NONE,
+    shared: Callable[[Any], str] = lambda _: "",
+) -> Rule:
+    return Rule((right,), lists, campaigns, shared)
+
+
+def _own(request: Any) -> str:
+    return str(request.list_id)
 
 
 DIAL_RULES: Mapping[str, Rule] = {
@@ -52,27 +72,41 @@ DIAL_RULES: Mapping[str, Rule] = {
     "ReportAttemptBatch": _rule(DIAL, "list_id", "campaign_id"),
     # A holder is named in denials too; to look at one record is a supervisor's as well.
     "GetHolder": Rule((DIAL, VIEW), "list_id", Scope.NONE),
+    # Without a list: in those in which the caller may dial for the campaign.
+    "GiveBack": _rule(DIAL, "list_id", "campaign_id"),
 }
 
 ADMIN_RULES: Mapping[str, Rule] = {
-    "CreateContactList": _rule(CONFIGURE, "list_id"),
+    "CreateContactList": _rule(
+        CONFIGURE, "list_id", shared=lambda request: str(request.shares_ownership_with)
+    ),
     "GetContactList": _rule(VIEW, "list_id"),
     "ListContactLists": _rule(VIEW, Scope.SEEN),
     # These touch what every campaign owns in the list.
     "DeleteContactList": _rule(CONFIGURE, "list_id", Scope.EVERY),
-    "UpdateOwnershipPolicy": _rule(CONFIGURE, "list_id", Scope.EVERY),
+    "UpdateOwnershipPolicy": _rule(CONFIGURE, "list_id", Scope.EVERY, _own),
     "ListOwners": _rule(CONTROL, "list_id", Scope.SEEN),
-    "ReleaseOwnership": _rule(CONTROL, "list_id", Scope.NAMED_OR_EVERY),
-    "ReleaseRecords": _rule(CONTROL, "list_id", Scope.EVERY),
+    "ReleaseOwnership": _rule(CONTROL, "list_id", Scope.NAMED_OR_EVERY, _own),
+    "TransferOwnership": _rule(CONTROL, "list_id", Scope.BOTH, _own),
+    "ReleaseRecords": _rule(CONTROL, "list_id", Scope.ONLY_IF_OR_EVERY, _own),
     "ListOwnedRecords": _rule(VIEW, "list_id", Scope.NAMED_OR_SEEN),
-    "ImportOwnership": _rule(CONFIGURE, "list_id", Scope.EACH_ROW),
+    "ImportOwnership": _rule(CONFIGURE, "list_id", Scope.EACH_ROW, _own),
     "ExportOwnership": _rule(VIEW, "list_id", Scope.NAMED_OR_SEEN),
     "UpsertCampaign": _rule(CONFIGURE, Scope.NONE, "campaign_id"),
     "ListCampaigns": _rule(VIEW, Scope.NONE, Scope.SEEN),
-    "SignalCampaign": _rule(CONFIGURE, "list_id", "campaign_id"),
+    "DeleteCampaign": _rule(CONFIGURE, Scope.EVERY, "campaign_id"),
+    "SignalCampaign": _rule(
+        CONFIGURE,
+        "list_id",
+        "campaign_id",
+        lambda request: str(request.list_id) if request.end_reservations else "",
+    ),
     "UpsertWrapUpCode": _rule(CONFIGURE, Scope.EVERY, Scope.EVERY),
     "ListWrapUpCodes": _rule(VIEW, Scope.NONE),
     "DeleteWrapUpCode": _rule(CONFIGURE, Scope.EVERY, Scope.EVERY),
+    "ListUnknownWrapUpCodes": _rule(VIEW, Scope.NONE),
+    "GetStoreSettings": _rule(CONFIGURE, Scope.EVERY, Scope.EVERY),
+    "UpdateStoreSettings": _rule(CONFIGURE, Scope.EVERY, Scope.EVERY),
     "CreatePrincipal": _rule(ADMIN, Scope.NONE),
     "GetPrincipal": _rule(ADMIN, Scope.NONE),
     "ListPrincipals": _rule(ADMIN, Scope.NONE),
@@ -89,15 +123,23 @@ ADMIN_RULES: Mapping[str, Rule] = {
 METRICS_RULE = _rule(VIEW, Scope.NONE)
 
 
-def check(method: str, request: Any, identity: Identity) -> None:
+def check(method: str, request: Any, identity: Identity, sharing: Sharing) -> None:
     """Check that a caller may make an admin call.
+
+    Args:
+        method: the rpc's name.
+        request: its request.
+        identity: who makes it.
+        sharing: returns the lists that share a list's ownership, itself included.
 
     Raises:
         PermissionDenied: it may not; the message names the right.
     """
     rule = ADMIN_RULES[method]
+    lists = dict.fromkeys((_list(rule, request), *sharing(rule.shared(request))))
     for campaign_id in _campaigns(rule, request):
-        require(identity, rule.rights[0], _list(rule, request), campaign_id)
+        for list_id in lists:
+            require(identity, rule.rights[0], list_id, campaign_id)
 
 
 def require(identity: Identity, right: int, list_id: str | None, campaign_id: str | None) -> None:
@@ -141,6 +183,10 @@ def _campaigns(rule: Rule, request: Any) -> Iterable[str | None]:
         return [getattr(request, scope)]
     if scope is Scope.EVERY:
         return [EVERY]
+    if scope is Scope.ONLY_IF_OR_EVERY:
+        return [request.only_if_campaign_id]
+    if scope is Scope.BOTH:
+        return [request.from_campaign_id, request.to_campaign_id]
     if scope in (Scope.NAMED_OR_EVERY, Scope.NAMED_OR_SEEN) and request.campaign_ids:
         return list(request.campaign_ids)
     return [EVERY] if scope is Scope.NAMED_OR_EVERY else [NOT_ASKED]

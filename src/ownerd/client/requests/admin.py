@@ -5,6 +5,7 @@ Rpcs that are not here (audit, wrap-up codes, status) are in the generated stubs
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
 from datetime import timedelta
 from itertools import islice
 from typing import Any, cast
@@ -23,8 +24,10 @@ from ownerd.client.requests.call import (
     chunk_note,
     fresh_request_id,
     id_list,
+    members,
     read_length,
     read_time,
+    text,
     write_length,
     write_time,
 )
@@ -63,6 +66,7 @@ def _read_list(message: Any, revision: int | None) -> values.ContactList:
         create_time=read_time(message, "create_time"),
         update_time=read_time(message, "update_time"),
         revision=revision,
+        shares_ownership_with=tuple(message.shares_ownership_with),
     )
 
 
@@ -71,12 +75,19 @@ def _read_list_response(response: Any) -> values.ContactList:
 
 
 def create_list(
-    list_id: str, policy: Policy, reason: str, request_id: str | None
+    list_id: str,
+    policy: Policy | None,
+    shares_ownership_with: str,
+    reason: str,
+    request_id: str | None,
 ) -> Call[values.ContactList]:
-    """Build `CreateContactList`."""
+    """Build `CreateContactList`; a list that shares its ownership has no policy of its own."""
+    if policy is None and not shares_ownership_with:
+        policy = Policy()
     request = admin_pb2.CreateContactListRequest(
-        list_id=list_id,
-        policy=_write_policy(policy),
+        list_id=text("list_id", list_id),
+        policy=None if policy is None else _write_policy(policy),
+        shares_ownership_with=shares_ownership_with,
         reason=reason,
         request_id=fresh_request_id(request_id),
     )
@@ -85,7 +96,7 @@ def create_list(
 
 def get_list(list_id: str) -> Call[values.ContactList]:
     """Build `GetContactList`."""
-    request = admin_pb2.GetContactListRequest(list_id=list_id)
+    request = admin_pb2.GetContactListRequest(list_id=text("list_id", list_id))
     return Call(ADMIN, "GetContactList", request, _read_list_response)
 
 
@@ -105,7 +116,7 @@ def delete_list(
 ) -> Call[int]:
     """Build `DeleteContactList`."""
     request = admin_pb2.DeleteContactListRequest(
-        list_id=list_id,
+        list_id=text("list_id", list_id),
         force=force,
         etag=etag,
         reason=reason,
@@ -143,7 +154,7 @@ def set_policy(
     if not paths:
         raise ValueError("nothing to change: give at least one part of the policy")
     request = admin_pb2.UpdateOwnershipPolicyRequest(
-        list_id=list_id,
+        list_id=text("list_id", list_id),
         policy=policy,
         update_mask=FieldMask(paths=[_MASK_PATHS.get(path, path) for path in paths]),
         etag=etag,
@@ -155,7 +166,7 @@ def set_policy(
 
 def owners(list_id: str) -> Call[values.Owners]:
     """Build `ListOwners`."""
-    request = admin_pb2.ListOwnersRequest(list_id=list_id)
+    request = admin_pb2.ListOwnersRequest(list_id=text("list_id", list_id))
     return Call(ADMIN, "ListOwners", request, _read_owners)
 
 
@@ -175,6 +186,15 @@ def _read_owners(response: Any) -> values.Owners:
         total_reserved_count=response.total_reserved_count,
         revision=response.revision,
         time=read_time(response, "time"),
+        activity=tuple(map(_read_activity, response.activity)),
+    )
+
+
+def _read_activity(message: Any) -> values.Activity:
+    names = [field.name for field in fields(values.Activity) if field.name != "called_twice"]
+    return values.Activity(
+        **{name: getattr(message, name) for name in names},
+        called_twice={each.campaign_id: each.attempt_count for each in message.called_twice},
     )
 
 
@@ -186,6 +206,7 @@ def release(
     list_id: str,
     campaign_ids: str | Iterable[str],
     all_campaigns: bool,
+    all_lists: bool,
     include_reservations: bool,
     dry_run: bool,
     reason: str,
@@ -193,7 +214,8 @@ def release(
 ) -> Call[values.Released]:
     """Build `ReleaseOwnership`."""
     request = admin_pb2.ReleaseOwnershipRequest(
-        list_id=list_id,
+        list_id=text("list_id", list_id) if list_id else "",
+        all_lists=all_lists,
         all_campaigns=all_campaigns,
         campaign_ids=id_list(campaign_ids),
         include_reservations=include_reservations,
@@ -204,8 +226,39 @@ def release(
     return Call(ADMIN, "ReleaseOwnership", request, _read_released)
 
 
+def transfer(
+    from_campaign_id: str,
+    to_campaign_id: str,
+    list_id: str,
+    all_lists: bool,
+    dry_run: bool,
+    reason: str,
+    request_id: str | None,
+) -> Call[values.Transferred]:
+    """Build `TransferOwnership`."""
+    request = admin_pb2.TransferOwnershipRequest(
+        list_id=list_id,
+        all_lists=all_lists,
+        from_campaign_id=from_campaign_id,
+        to_campaign_id=to_campaign_id,
+        dry_run=dry_run,
+        reason=reason,
+        request_id=fresh_request_id(request_id),
+    )
+    return Call(
+        ADMIN,
+        "TransferOwnership",
+        request,
+        lambda r: values.Transferred(r.transferred_count, r.revision),
+    )
+
+
 def release_records(
-    list_id: str, record_ids: Iterable[str], reason: str
+    list_id: str,
+    record_ids: Iterable[str],
+    only_if_campaign_id: str,
+    include_reservations: bool,
+    reason: str,
 ) -> Chunks[values.Released, values.Released]:
     """Build the `ReleaseRecords` calls for any number of records."""
     ids = checked_ids(record_ids)
@@ -214,12 +267,14 @@ def release_records(
             ADMIN,
             "ReleaseRecords",
             admin_pb2.ReleaseRecordsRequest(
-                list_id=list_id,
+                list_id=text("list_id", list_id),
                 record_ids=ids[start : start + BATCH_LIMIT],
+                only_if_campaign_id=only_if_campaign_id,
+                include_reservations=include_reservations,
                 reason=reason,
                 request_id=fresh_request_id(),
             ),
-            _read_released,
+            _read_released_records,
             chunk_note(start),
         )
         for start in range(0, len(ids), BATCH_LIMIT)
@@ -227,9 +282,16 @@ def release_records(
     return Chunks(calls, _join_released)
 
 
+def _read_released_records(response: Any) -> values.Released:
+    return values.Released(response.released_count, response.revision, tuple(response.not_released))
+
+
 def _join_released(parts: list[values.Released]) -> values.Released:
-    revision = parts[-1].revision if parts else 0
-    return values.Released(sum(part.released_count for part in parts), revision)
+    return values.Released(
+        sum(part.released_count for part in parts),
+        parts[-1].revision if parts else 0,
+        tuple(record_id for part in parts for record_id in part.not_released),
+    )
 
 
 def owned_records_page(
@@ -237,7 +299,10 @@ def owned_records_page(
 ) -> Call[Page[values.OwnedRecord]]:
     """Build one page of `ListOwnedRecords`."""
     request = admin_pb2.ListOwnedRecordsRequest(
-        list_id=list_id, campaign_ids=id_list(campaign_ids), page_size=PAGE_SIZE, page_token=token
+        list_id=text("list_id", list_id),
+        campaign_ids=id_list(campaign_ids),
+        page_size=PAGE_SIZE,
+        page_token=token,
     )
     return Call(
         ADMIN,
@@ -260,9 +325,63 @@ def _read_owned_record(message: Any) -> values.OwnedRecord:
 def upsert_campaign(campaign_id: str, name: str, reason: str, request_id: str | None) -> Call[int]:
     """Build `UpsertCampaign`."""
     request = admin_pb2.UpsertCampaignRequest(
-        campaign_id=campaign_id, name=name, reason=reason, request_id=fresh_request_id(request_id)
+        campaign_id=text("campaign_id", campaign_id),
+        name=name,
+        reason=reason,
+        request_id=fresh_request_id(request_id),
     )
     return Call(ADMIN, "UpsertCampaign", request, lambda response: response.revision)
+
+
+def delete_campaign(
+    campaign_id: str, force: bool, reason: str, request_id: str | None
+) -> Call[values.Released]:
+    """Build `DeleteCampaign`."""
+    request = admin_pb2.DeleteCampaignRequest(
+        campaign_id=campaign_id, force=force, reason=reason, request_id=fresh_request_id(request_id)
+    )
+    return Call(ADMIN, "DeleteCampaign", request, _read_released)
+
+
+def unknown_codes() -> Call[list[values.UnknownWrapUpCode]]:
+    """Build `ListUnknownWrapUpCodes`."""
+    request = admin_pb2.ListUnknownWrapUpCodesRequest()
+    return Call(
+        ADMIN,
+        "ListUnknownWrapUpCodes",
+        request,
+        lambda response: [
+            values.UnknownWrapUpCode(each.code, each.count, read_time(each, "last_time"))
+            for each in response.codes
+        ],
+    )
+
+
+_unknown_code = members(values.UnknownCode)
+
+
+def _read_settings(response: Any) -> values.StoreSettings:
+    return values.StoreSettings(_unknown_code(response.settings.unknown_wrap_up_code))
+
+
+def get_settings() -> Call[values.StoreSettings]:
+    """Build `GetStoreSettings`."""
+    return Call(ADMIN, "GetStoreSettings", admin_pb2.GetStoreSettingsRequest(), _read_settings)
+
+
+def set_settings(
+    unknown_wrap_up_code: values.UnknownCode, reason: str, request_id: str | None
+) -> Call[values.StoreSettings]:
+    """Build `UpdateStoreSettings`."""
+    request = admin_pb2.UpdateStoreSettingsRequest(
+        settings=admin_pb2.StoreSettings(
+            unknown_wrap_up_code=cast(admin_pb2.UnknownCodeMeaning, unknown_wrap_up_code)
+        ),
+        update_mask=FieldMask(paths=["unknown_wrap_up_code"]),
+        reason=reason,
+        request_id=fresh_request_id(request_id),
+    )
+    return Call(ADMIN, "UpdateStoreSettings", request, _read_settings)
 
 
 def signal_campaign(
@@ -275,8 +394,8 @@ def signal_campaign(
 ) -> Call[values.Signaled]:
     """Build `SignalCampaign`."""
     request = admin_pb2.SignalCampaignRequest(
-        campaign_id=campaign_id,
-        list_id=list_id,
+        campaign_id=text("campaign_id", campaign_id),
+        list_id=text("list_id", list_id),
         signal=cast(admin_pb2.CampaignSignal, signal),
         end_reservations=end_reservations,
         reason=reason,
@@ -309,7 +428,8 @@ class ImportStream:
 
     gRPC iterates it, in the sync client from a thread of its own, and would replace an exception of
     the caller's rows by a bare status: `row_error` keeps it for the client to raise. A server
-    writes nothing before it has seen the end of the rows: `ended` says that it may have.
+    writes nothing before it has seen the end of the rows, and nothing at all in a dry run: `ended`
+    says that it may have.
     """
 
     def __init__(self, first: admin_pb2.ImportOwnershipRequest, rows: Iterable[Any]) -> None:
@@ -334,7 +454,7 @@ class ImportStream:
         except Exception as error:
             self.row_error = error
             raise
-        self.ended = True
+        self.ended = not first.dry_run
 
 
 def import_note(code: grpc.StatusCode, told: str, *, ended: bool) -> str:
@@ -354,25 +474,31 @@ def import_ownership(
     list_id: str,
     rows: Iterable[values.OwnershipRow],
     on_conflict: values.OnConflict,
+    options: Mapping[str, bool],
     reason: str,
     request_id: str | None,
 ) -> Call[values.Imported]:
     """Build `ImportOwnership`; the request is an `ImportStream`."""
     first = admin_pb2.ImportOwnershipRequest(
-        list_id=list_id,
+        list_id=text("list_id", list_id),
         conflict_strategy=cast(admin_pb2.ConflictStrategy, on_conflict),
         reason=reason,
         request_id=fresh_request_id(request_id),
+        exact=options["exact"],
+        rename_campaigns=options["rename_campaigns"],
+        expire_by_policy=options["expire_by_policy"],
+        dry_run=options["dry_run"],
     )
     return Call(ADMIN, "ImportOwnership", ImportStream(first, rows), _read_imported)
 
 
 def _write_row(row: values.OwnershipRow) -> admin_pb2.OwnershipRow:
     return admin_pb2.OwnershipRow(
-        record_id=row.record_id,
-        campaign_id=row.campaign_id,
-        campaign_name=row.campaign_name,
+        record_id=text("record_id", row.record_id),
+        campaign_id=text("campaign_id", row.campaign_id),
+        campaign_name=text("campaign_name", row.campaign_name),
         expire_time=write_time(row.expire_time),
+        acquire_time=write_time(row.acquire_time),
     )
 
 
@@ -386,6 +512,7 @@ def _read_imported(response: Any) -> values.Imported:
         clock_offset=(
             response.clock_offset.ToTimedelta() if response.HasField("clock_offset") else None
         ),
+        renamed_campaign_count=response.renamed_campaign_count,
     )
 
 
@@ -393,7 +520,9 @@ def export_ownership(
     list_id: str, campaign_ids: str | Iterable[str]
 ) -> Call[list[values.OwnershipRow]]:
     """Build `ExportOwnership`; `read` takes one message of the stream."""
-    request = admin_pb2.ExportOwnershipRequest(list_id=list_id, campaign_ids=id_list(campaign_ids))
+    request = admin_pb2.ExportOwnershipRequest(
+        list_id=text("list_id", list_id), campaign_ids=id_list(campaign_ids)
+    )
     return Call(ADMIN, "ExportOwnership", request, _read_rows)
 
 
@@ -404,6 +533,7 @@ def _read_rows(response: Any) -> list[values.OwnershipRow]:
             campaign_id=row.campaign_id,
             campaign_name=row.campaign_name or row.campaign_id,
             expire_time=read_time(row, "expire_time"),
+            acquire_time=read_time(row, "acquire_time"),
         )
         for row in response.rows
     ]

@@ -82,11 +82,6 @@ def fresh_request_id(given: str | None = None) -> str:
     return str(uuid.uuid4()) if given is None else given
 
 
-def id_list(given: str | Iterable[str]) -> list[str]:
-    """Return a list of ids; a lone string is one id, not its letters."""
-    return [given] if isinstance(given, str) else list(given)
-
-
 def members(enum_class: Any) -> Callable[[int], Any]:
     """Return a fast reader of an enum's number, with UNKNOWN for one from a newer server."""
     by_number = {member.value: member for member in enum_class}
@@ -99,15 +94,40 @@ def chunk_note(start: int) -> str:
     return f"items are counted from item {start} of your batch" if start else ""
 
 
+def text(name: str, value: str) -> str:
+    """Return an id or a name, refusing what is none: a table's bigint is a number in Python."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is a str, found {value!r}, {_a(value)}; give str({value!r})")
+    return value
+
+
+def _a(value: object) -> str:
+    kind = type(value).__name__
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
+
+
+def id_list(given: str | Iterable[str]) -> list[str]:
+    """Return a list of ids; a lone string is one id, not its letters."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        return [text("an id", given)]
+    return [text("an id", each) for each in given]
+
+
+def id_texts(record_ids: Iterable[str]) -> list[str]:
+    """Return ids that the server judges one by one as a list. Raise TypeError for one string."""
+    if isinstance(record_ids, str):
+        raise TypeError("record_ids is a collection of ids, not one string")
+    return [text(f"the record id at index {i}", each) for i, each in enumerate(record_ids)]
+
+
 def checked_ids(record_ids: Iterable[str]) -> list[str]:
     """Return the ids as a list, refusing a bad one before anything is sent.
 
     The server refuses a whole chunk for one bad id; only the client can refuse the whole batch.
     """
-    if isinstance(record_ids, str):
-        raise TypeError("record_ids is a collection of ids, not one string")
-    ids = list(record_ids)
+    ids = id_texts(record_ids)
     for index, record_id in enumerate(ids):
+        text(f"record id at index {index}", record_id)
         size_bytes = len(record_id) if record_id.isascii() else len(record_id.encode())
         if not 1 <= size_bytes <= limits.RECORD_ID_BYTES:
             raise InvalidArgument(

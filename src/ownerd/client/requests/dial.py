@@ -1,6 +1,7 @@
-"""The DialService: claims, reports and holders."""
+"""The DialService: claims, reports, holders, and what a dialer gives back."""
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from ownerd.client import values
@@ -8,12 +9,15 @@ from ownerd.client.requests.call import (
     DIAL,
     Call,
     Chunks,
-    checked_ids,
     chunk_note,
+    id_texts,
     members,
     read_time,
+    text,
+    write_length,
+    write_time,
 )
-from ownerd.client.values import BATCH_LIMIT
+from ownerd.client.values import BATCH_LIMIT, Attempt
 from ownerd.v1 import dial_pb2
 
 _decision = members(values.Decision)
@@ -28,6 +32,9 @@ def _read_holder(message: Any) -> values.Holder:
         campaign_name=message.campaign_name or message.campaign_id,
         acquire_time=read_time(message, "acquire_time"),
         expire_time=read_time(message, "expire_time"),
+        dialer_id=message.dialer_id,
+        reserved_until=read_time(message, "reserved_until"),
+        last_attempt_time=read_time(message, "last_attempt_time"),
     )
 
 
@@ -35,22 +42,46 @@ def _holder_in(response: Any) -> values.Holder | None:
     return _read_holder(response.holder) if response.HasField("holder") else None
 
 
-def claim(list_id: str, record_id: str, campaign_id: str) -> Call[values.Claim]:
+def claim(
+    list_id: str,
+    record_id: str,
+    campaign_id: str,
+    dialer_id: str | None,
+    reservation_ttl: timedelta | None,
+) -> Call[values.Claim]:
     """Build `Claim`."""
-    request = dial_pb2.ClaimRequest(list_id=list_id, record_id=record_id, campaign_id=campaign_id)
+    request = dial_pb2.ClaimRequest(
+        list_id=text("list_id", list_id),
+        record_id=text("record_id", record_id),
+        campaign_id=text("campaign_id", campaign_id),
+        dialer_id=dialer_id,
+        reservation_ttl=write_length(reservation_ttl),
+    )
     return Call(DIAL, "Claim", request, _read_claim)
 
 
 def _read_claim(response: Any) -> values.Claim:
-    return values.Claim(_decision(response.decision), _holder_in(response), response.revision)
+    return values.Claim(
+        _decision(response.decision),
+        _holder_in(response),
+        response.revision,
+        read_time(response, "reserved_until"),
+        response.reservation_id,
+    )
 
 
 def report(
-    list_id: str, record_id: str, campaign_id: str, wrap_up_code: str
+    list_id: str, campaign_id: str, dialer_id: str | None, attempt: Attempt
 ) -> Call[values.Report]:
     """Build `ReportAttempt`."""
     request = dial_pb2.ReportAttemptRequest(
-        list_id=list_id, record_id=record_id, campaign_id=campaign_id, wrap_up_code=wrap_up_code
+        list_id=text("list_id", list_id),
+        record_id=text("record_id", attempt.record_id),
+        campaign_id=text("campaign_id", campaign_id),
+        wrap_up_code=text("wrap_up_code", attempt.wrap_up_code),
+        dialer_id=dialer_id,
+        attempt_time=write_time(attempt.attempt_time),
+        reservation_id=attempt.reservation_id,
     )
     return Call(DIAL, "ReportAttempt", request, _read_report)
 
@@ -61,23 +92,40 @@ def _read_report(response: Any) -> values.Report:
 
 def holder(list_id: str, record_id: str) -> Call[values.Holder | None]:
     """Build `GetHolder`."""
-    request = dial_pb2.GetHolderRequest(list_id=list_id, record_id=record_id)
+    request = dial_pb2.GetHolderRequest(
+        list_id=text("list_id", list_id), record_id=text("record_id", record_id)
+    )
     return Call(DIAL, "GetHolder", request, _holder_in)
 
 
+def give_back(campaign_id: str, dialer_id: str, list_id: str) -> Call[int]:
+    """Build `GiveBack`."""
+    request = dial_pb2.GiveBackRequest(
+        campaign_id=campaign_id, dialer_id=dialer_id, list_id=list_id
+    )
+    return Call(DIAL, "GiveBack", request, lambda response: response.revision)
+
+
 def claim_batch(
-    list_id: str, record_ids: Iterable[str], campaign_id: str
+    list_id: str,
+    campaign_id: str,
+    record_ids: Iterable[str],
+    dialer_id: str | None,
+    reservation_ttl: timedelta | None,
 ) -> Chunks[Any, values.ClaimBatch]:
     """Build the `ClaimBatch` calls for any number of records."""
-    ids = checked_ids(record_ids)
+    ids = id_texts(record_ids)
     calls = [
         Call(
             DIAL,
             "ClaimBatch",
             dial_pb2.ClaimBatchRequest(
-                list_id=list_id,
-                campaign_id=campaign_id,
+                list_id=text("list_id", list_id),
+                campaign_id=text("campaign_id", campaign_id),
                 record_ids=ids[start : start + BATCH_LIMIT],
+                dialer_id=dialer_id,
+                reservation_ttl=write_length(reservation_ttl),
+                return_reservation_ids=True,
             ),
             _as_it_is,
             chunk_note(start),
@@ -97,34 +145,46 @@ def _join_claims(responses: list[Any]) -> values.ClaimBatch:
         decisions=tuple(_decision(number) for r in responses for number in r.decisions),
         holders=_join_holders([r.denials for r in responses]),
         revisions=tuple(r.revision for r in responses),
+        invalid=_join_invalid(responses),
+        reservation_ids=tuple(number for r in responses for number in r.reservation_ids),
     )
 
 
 def report_batch(
-    list_id: str, campaign_id: str, attempts: Iterable[tuple[str, str]]
+    list_id: str,
+    campaign_id: str,
+    attempts: Iterable[Attempt | tuple[str, str] | tuple[str, str, datetime | None]],
+    dialer_id: str | None,
 ) -> Chunks[Any, values.ReportBatch]:
-    """Build the `ReportAttemptBatch` calls for any number of (record id, wrap-up code)."""
-    pairs = list(attempts)
-    checked_ids([record_id for record_id, _ in pairs])
-    message = dial_pb2.ReportAttemptBatchRequest.Attempt
+    """Build the `ReportAttemptBatch` calls for any number of attempts."""
+    meant = [each if isinstance(each, Attempt) else Attempt(*each) for each in attempts]
+    ids = id_texts(each.record_id for each in meant)
+    written = [_write_attempt(*each) for each in zip(ids, meant, strict=True)]
     calls = [
         Call(
             DIAL,
             "ReportAttemptBatch",
             dial_pb2.ReportAttemptBatchRequest(
-                list_id=list_id,
-                campaign_id=campaign_id,
-                attempts=[
-                    message(record_id=record_id, wrap_up_code=code)
-                    for record_id, code in pairs[start : start + BATCH_LIMIT]
-                ],
+                list_id=text("list_id", list_id),
+                campaign_id=text("campaign_id", campaign_id),
+                attempts=written[start : start + BATCH_LIMIT],
+                dialer_id=dialer_id,
             ),
             _as_it_is,
             chunk_note(start),
         )
-        for start in range(0, len(pairs), BATCH_LIMIT)
+        for start in range(0, len(meant), BATCH_LIMIT)
     ]
     return Chunks(calls, _join_reports)
+
+
+def _write_attempt(record_id: str, attempt: Attempt) -> dial_pb2.ReportAttemptBatchRequest.Attempt:
+    return dial_pb2.ReportAttemptBatchRequest.Attempt(
+        record_id=record_id,
+        wrap_up_code=text("wrap_up_code", attempt.wrap_up_code),
+        attempt_time=write_time(attempt.attempt_time),
+        reservation_id=attempt.reservation_id,
+    )
 
 
 def _join_reports(responses: list[Any]) -> values.ReportBatch:
@@ -132,7 +192,17 @@ def _join_reports(responses: list[Any]) -> values.ReportBatch:
         outcomes=tuple(_outcome(number) for r in responses for number in r.outcomes),
         holders=_join_holders([r.rejections for r in responses]),
         revisions=tuple(r.revision for r in responses),
+        invalid=_join_invalid(responses),
     )
+
+
+def _join_invalid(responses: list[Any]) -> Mapping[int, str]:
+    """Return why items were not decided, by their index in the whole batch."""
+    return {
+        number * BATCH_LIMIT + entry.index: entry.reason
+        for number, response in enumerate(responses)
+        for entry in response.invalid
+    }
 
 
 def _join_holders(chunks: list[Any]) -> Mapping[int, values.Holder]:

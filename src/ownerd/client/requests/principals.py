@@ -16,6 +16,7 @@ from ownerd.client.requests.call import (
     id_list,
     members,
     read_time,
+    text,
     write_length,
 )
 from ownerd.client.values import Grant, Right, Unchanged
@@ -180,7 +181,7 @@ def check_access(
     request = admin_pb2.CheckAccessRequest(
         principal_id=principal_id,
         right=cast(admin_pb2.Right, right),
-        list_id=list_id,
-        campaign_id=campaign_id,
+        list_id=text("list_id", list_id),
+        campaign_id=text("campaign_id", campaign_id),
     )
     return Call(ADMIN, "CheckAccess", request, lambda r: values.Access(r.allowed, r.explanation))

@@ -8,10 +8,12 @@ from cyclopts import Parameter
 
 from ownerd.ctl.commands import audit_follow
 from ownerd.ctl.commands.options import InSession, Instant, Limit, Session
+from ownerd.ctl.connect.words import like
 from ownerd.ctl.terminal import times
 from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.ctl.terminal.output import Column, Kind, Row
 from ownerd.v1 import admin_pb2 as pb
+from ownerd.v1 import dial_pb2
 
 TABLE_COLUMNS = (
     Column("time", "Time (UTC)", Kind.INSTANT),
@@ -25,10 +27,11 @@ COLUMNS = (
     Column("peer", "From"),
     Column("action", "Action"),
     Column("list_id", "List"),
+    Column("shared_list_ids", "Shared with", Kind.TEXTS),
     Column("campaign_ids", "Campaigns", Kind.TEXTS),
     Column("affected_count", "Count", Kind.COUNT),
     Column("refusal", "Refused"),
-    Column("detail", "Detail"),
+    Column("detail", "Detail", Kind.JSON),
     Column("reason", "Reason"),
     Column("request_id", "Request"),
     Column("revision", "Revision", Kind.NUMBER),
@@ -66,6 +69,7 @@ def audit(
 
     `-o jsonl --limit 0` exports everything, one JSON object a line; with --follow for ever.
     """
+    _check_action(action)
     audit_filter = pb.AuditFilter(list_id=list_id, principal=principal, action=action)
     if since is not None:
         audit_filter.start_time.CopyFrom(times.to_message(since))
@@ -79,6 +83,22 @@ def audit(
     rows = map(entry_row, entries)
     session.printer.rows("entries", columns, rows, empty="No audit entries match.")
     return Exit.OK
+
+
+def _check_action(action: str) -> None:
+    """Refuse an action that no entry can have, and say which was meant.
+
+    Raises:
+        CtlError: USAGE.
+    """
+    services = (pb.DESCRIPTOR.services_by_name, dial_pb2.DESCRIPTOR.services_by_name)
+    names = [rpc.name for found in services for each in found.values() for rpc in each.methods]
+    if action and action not in names:
+        meant = like(action, names) or next((name for name in names if action in name), "")
+        hint = f', did you mean "{meant}"?' if meant else ";"
+        raise CtlError(
+            Exit.USAGE, f'no action is called "{action}"{hint} actions are named as rpcs are'
+        )
 
 
 def _entries(
@@ -121,6 +141,7 @@ def entry_row(entry: pb.AuditEntry) -> Row:
         "peer": entry.peer,
         "action": entry.action,
         "list_id": entry.list_id or None,
+        "shared_list_ids": list(entry.shared_list_ids),
         "campaign_ids": list(entry.campaign_ids),
         "affected_count": entry.affected_count if counted else None,
         "refusal": _refusal(entry),

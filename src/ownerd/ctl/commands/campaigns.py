@@ -21,6 +21,12 @@ SIGNAL_COLUMNS = (
     Column("revision", "Revision", Kind.NUMBER),
 )
 
+DELETED = (
+    Column("campaign_id", "Campaign"),
+    Column("released_count", "Released", Kind.COUNT),
+    Column("revision", "Revision", Kind.NUMBER),
+)
+
 OneList = Annotated[str, Parameter(name="--list", help="In this list only; all lists without.")]
 
 
@@ -54,6 +60,37 @@ def list_all(*, session: InSession) -> None:
         ({"campaign_id": c.campaign_id, "name": c.name} for page in pages for c in page.campaigns),
         empty="The server knows no campaigns yet; it learns one at its first granted claim.",
     )
+
+
+@app.command
+def delete(
+    campaign_id: CampaignId,
+    /,
+    *,
+    force: Annotated[
+        bool, Parameter(negative="", help="Even if it holds records, which ends its holds.")
+    ] = False,
+    reason: Reason = "",
+    yes: Yes = False,
+    session: InSession,
+) -> None:
+    """Delete a campaign with its name: one that is gone, or was imported by mistake.
+
+    Asks if that ends ownership or reservations; --yes does not.
+    """
+    request = pb.DeleteCampaignRequest(campaign_id=campaign_id, force=force, reason=reason)
+    connection = session.connection
+    if force and not yes:
+        _ask_to_delete(request, session)
+    answer = connection.change(connection.admin.DeleteCampaign, request)
+    released = confirm.counted(answer.released_count, "record")
+    row = {
+        "campaign_id": campaign_id,
+        "released_count": answer.released_count,
+        "revision": answer.revision,
+    }
+    ended = f"; {released} released" if answer.released_count else ""
+    session.printer.done(f"Deleted campaign {campaign_id}{ended}.", DELETED, row)
 
 
 @app.command
@@ -108,12 +145,19 @@ def reset(
     _signal(campaign_id, list_id, signal, reason, session, "reset; ownership is unchanged")
 
 
+def _ask_to_delete(request: pb.DeleteCampaignRequest, session: Session) -> None:
+    """Ask if the deletion would end anything."""
+    would = session.connection.try_out(session.connection.admin.DeleteCampaign, request)
+    counts = ((would.released_count, "owned record"), (would.reserved_count, "reservation"))
+    ends = [confirm.counted(count, noun) for count, noun in counts if count]
+    if ends:
+        question = f"Delete campaign {request.campaign_id}, and free {' and '.join(ends)}?"
+        confirm.ask("delete it", question, yes=False)
+
+
 def _ask(request: pb.SignalCampaignRequest, session: Session) -> None:
     """Say how many dials are in progress, and ask: others may begin meanwhile."""
-    trial = pb.SignalCampaignRequest()
-    trial.CopyFrom(request)
-    trial.dry_run = True
-    would = session.connection.ask(session.connection.admin.SignalCampaign, trial)
+    would = session.connection.try_out(session.connection.admin.SignalCampaign, request)
     dials = confirm.counted(would.ended_reservation_count, "dial")
     question = (
         f"End the reservations of {dials} in progress of campaign {request.campaign_id}"

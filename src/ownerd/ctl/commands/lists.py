@@ -18,6 +18,7 @@ COLUMNS = (
     Column("duration", "Duration", Kind.LENGTH, absent="no expiration"),
     Column("renewal_window", "Renewal window", Kind.LENGTH, absent="default"),
     Column("reservation_ttl", "Reservation TTL", Kind.LENGTH),
+    Column("shares_ownership_with", "Shares with", Kind.TEXTS),
     *(Column(c.key, c.title, c.kind, in_list=False) for c in policies.COLUMNS[-3:]),
 )
 
@@ -28,12 +29,22 @@ def create(
     /,
     *,
     policy: PolicyOptions = PolicyOptions(),
+    shares_with: Annotated[
+        str,
+        Parameter(
+            help="Share policy and ownership of this list, for good: an id is one customer in both."
+        ),
+    ] = "",
     reason: Reason = "",
     session: InSession,
 ) -> None:
     """Create a contact list, by default disabled and without expiration."""
-    message, _ = policies.policy_message(policy)
-    request = pb.CreateContactListRequest(list_id=list_id, policy=message, reason=reason)
+    message, paths = policies.policy_message(policy)
+    request = pb.CreateContactListRequest(
+        list_id=list_id, shares_ownership_with=shares_with, reason=reason
+    )
+    if paths or not shares_with:
+        request.policy.CopyFrom(message)
     connection = session.connection
     answer = connection.change(connection.admin.CreateContactList, request)
     row = policies.list_row(answer.list)
@@ -65,7 +76,7 @@ def delete(
     /,
     *,
     force: Annotated[
-        bool, Parameter(negative="", help="Even if campaigns own records of it now.")
+        bool, Parameter(negative="", help="Even if campaigns own or reserve records of it now.")
     ] = False,
     etag: Annotated[str, Parameter(help="Only if its ETag is still this one.")] = "",
     reason: Reason = "",
@@ -84,11 +95,8 @@ def delete(
 
 def _ask(request: pb.DeleteContactListRequest, session: Session) -> None:
     """Ask if the deletion would end anything; not where the server would refuse it."""
-    trial = pb.DeleteContactListRequest()
-    trial.CopyFrom(request)
-    trial.dry_run = True
-    would = session.connection.ask(session.connection.admin.DeleteContactList, trial)
-    if would.owned_count and not request.force:
+    would = session.connection.try_out(session.connection.admin.DeleteContactList, request)
+    if not request.force:
         return
     counts = ((would.owned_count, "ownership"), (would.reserved_count, "reservation"))
     ends = [confirm.counted(count, noun) for count, noun in counts if count]

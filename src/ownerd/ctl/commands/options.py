@@ -25,6 +25,7 @@ class Session:
 
     connection: Connection
     printer: Printer
+    more_records: Sequence[str] = ()  # those of --record after the first
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ COLUMNS = (
     Column("duration", "Ownership lasts", Kind.LENGTH, absent="until released (no expiration)"),
     Column("renewal_window", "Renewal window", Kind.LENGTH, absent=_default_window),
     Column("reservation_ttl", "Reservation TTL", Kind.LENGTH),
+    Column("shares_ownership_with", "Shares with", Kind.TEXTS),
     Column("create_time", "Created (UTC)", Kind.TIME),
     Column("update_time", "Changed (UTC)", Kind.TIME),
     Column("etag", "ETag"),
@@ -80,10 +81,7 @@ def change(
 
 def _ask(request: pb.UpdateOwnershipPolicyRequest, session: Session) -> None:
     """Ask if any ownership would expire sooner."""
-    trial = pb.UpdateOwnershipPolicyRequest()
-    trial.CopyFrom(request)
-    trial.dry_run = True
-    would = session.connection.ask(session.connection.admin.UpdateOwnershipPolicy, trial)
+    would = session.connection.try_out(session.connection.admin.UpdateOwnershipPolicy, request)
     if would.shortened_count:
         owned = confirm.counted(would.shortened_count, "owned record")
         length = durations.format(request.policy.duration.ToNanoseconds())
@@ -148,6 +146,7 @@ def list_row(contact_list: pb.ContactList) -> Row:
         "duration": _length(policy, "duration"),
         "renewal_window": _length(policy, "renewal_window"),
         "reservation_ttl": _length(policy, "reservation_ttl"),
+        "shares_ownership_with": list(contact_list.shares_ownership_with),
         "create_time": contact_list.create_time.ToNanoseconds(),
         "update_time": contact_list.update_time.ToNanoseconds(),
         "etag": contact_list.etag,

@@ -27,8 +27,12 @@ HOLDER_COLUMNS = (
     Column("campaign_name", "Name"),
     Column("acquire_time", "Since (UTC)", Kind.TIME, in_list=False),
     Column("expire_time", "Expires (UTC)", Kind.TIME, absent=_never),
+    Column("dialer_id", "Dialer"),
+    Column("reserved_until", "Reserved until (UTC)", Kind.TIME),
+    Column("last_attempt_time", "Last attempt (UTC)", Kind.TIME),
 )
-COLUMNS = tuple(column for column in HOLDER_COLUMNS if column.key not in ("list_id", "kind"))
+_OF_ONE = ("list_id", "kind", "dialer_id", "reserved_until", "last_attempt_time")
+COLUMNS = tuple(column for column in HOLDER_COLUMNS if column.key not in _OF_ONE)
 
 
 @app.command
@@ -90,6 +94,9 @@ def get_holder(list_id: str, record_id: str, session: Session) -> Row:
         "campaign_name": holder.campaign_name or None,
         "acquire_time": _instant(holder, "acquire_time"),
         "expire_time": _instant(holder, "expire_time"),
+        "dialer_id": holder.dialer_id or None,
+        "reserved_until": _instant(holder, "reserved_until"),
+        "last_attempt_time": _instant(holder, "last_attempt_time"),
     }
 
 

@@ -1,14 +1,28 @@
-"""`ownerctl release`: show what would be released, ask, release it (R15)."""
+"""`ownerctl release`: show what would be released, ask, release it (R15).
+
+What is released record by record is in `release_records`.
+"""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from ownerd.ctl.commands import owners, records
-from ownerd.ctl.commands.options import Campaigns, InSession, ListId, Reason, Session, Yes
-from ownerd.ctl.terminal import confirm, times
+from ownerd.ctl.commands import owners
+from ownerd.ctl.commands.options import (
+    Campaigns,
+    InOutFile,
+    InSession,
+    ListId,
+    Reason,
+    Session,
+    Yes,
+)
+from ownerd.ctl.commands.release_records import Meant, release_records, what
+from ownerd.ctl.terminal import confirm
 from ownerd.ctl.terminal.exits import CtlError, Exit
+from ownerd.ctl.terminal.idfile import IdFile
 from ownerd.ctl.terminal.output import Column, Kind, show_rows
 from ownerd.v1 import admin_pb2 as pb
 
@@ -21,14 +35,21 @@ COLUMNS = (
 
 
 def release(
-    list_id: ListId,
+    list_id: ListId = "",
     /,
     *,
+    all_lists: Annotated[
+        bool, Parameter(negative="", help="In every list, in place of one.")
+    ] = False,
     all_campaigns: Annotated[
         bool, Parameter(name="--all", negative="", help="Release what every campaign owns.")
     ] = False,
     campaigns: Annotated[
-        Campaigns, Parameter(help="Release what this campaign owns; may be given several times.")
+        Campaigns,
+        Parameter(
+            help="Release what this campaign owns; may be given several times. With records: only"
+            " those that it owns."
+        ),
     ] = (),
     record_ids: Annotated[
         tuple[str, ...],
@@ -38,6 +59,10 @@ def release(
             help="Release this record, whoever owns it; may be given several times.",
         ),
     ] = (),
+    record_file: Annotated[
+        InOutFile | None,
+        Parameter(help="Release the records of this file, one id in a line; - is stdin."),
+    ] = None,
     include_reservations: Annotated[
         bool, Parameter(negative="", help="End the reservations of dials in progress too.")
     ] = False,
@@ -50,32 +75,54 @@ def release(
 
     Shows what it would release and asks; --yes skips both.
     """
-    _check_choice(all_campaigns, campaigns, record_ids, include_reservations)
+    record_ids = (*record_ids, *session.more_records)
+    by_record = bool(record_ids) or record_file is not None
+    _check_choice(all_campaigns, campaigns, record_ids, record_file)
+    if bool(list_id) == all_lists or (all_lists and by_record):
+        raise CtlError(Exit.USAGE, "name a list, or --all-lists with --all or --campaign")
     if not (yes or dry_run):
         confirm.need_terminal("release")
-    if record_ids:
-        request = pb.ReleaseRecordsRequest(list_id=list_id, record_ids=record_ids, reason=reason)
-        _release_records(request, session, yes=yes, dry_run=dry_run)
-    else:
-        bulk = pb.ReleaseOwnershipRequest(
-            list_id=list_id,
-            all_campaigns=all_campaigns,
-            campaign_ids=campaigns,
-            include_reservations=include_reservations,
-            reason=reason,
+    if by_record:
+        only = campaigns[0] if campaigns else ""
+        meant = Meant(
+            list_id,
+            IdFile(record_file) if record_file is not None else record_ids,
+            pb.ReleaseRecordsRequest(
+                list_id=list_id,
+                only_if_campaign_id=only,
+                include_reservations=include_reservations,
+                reason=reason,
+            ),
         )
-        _release_ownership(bulk, session, yes=yes, dry_run=dry_run)
+        release_records(meant, session, yes=yes, dry_run=dry_run)
+        return
+    bulk = pb.ReleaseOwnershipRequest(
+        list_id=list_id,
+        all_lists=all_lists,
+        all_campaigns=all_campaigns,
+        campaign_ids=campaigns,
+        include_reservations=include_reservations,
+        reason=reason,
+    )
+    _release_ownership(bulk, session, yes=yes, dry_run=dry_run)
 
 
 def _check_choice(
-    all_campaigns: bool, campaigns: Sequence[str], record_ids: Sequence[str], reservations: bool
+    all_campaigns: bool,
+    campaigns: Sequence[str],
+    record_ids: Sequence[str],
+    record_file: Path | None,
 ) -> None:
-    if sum((all_campaigns, bool(campaigns), bool(record_ids))) != 1:
+    by_record = bool(record_ids) + (record_file is not None)
+    if by_record > 1 or (by_record and all_campaigns):
+        raise CtlError(Exit.USAGE, "give one of --all, --record and --record-file, not more")
+    if by_record and len(campaigns) > 1:
+        raise CtlError(Exit.USAGE, "records are released from one --campaign, or from whoever owns")
+    if not by_record and all_campaigns == bool(campaigns):
         raise CtlError(
-            Exit.USAGE, "say what to release: exactly one of --all, --campaign and --record"
+            Exit.USAGE,
+            "say what to release: exactly one of --all, --campaign, --record and --record-file",
         )
-    if record_ids and reservations:
-        raise CtlError(Exit.USAGE, "--include-reservations goes with --all or --campaign only")
 
 
 def _release_ownership(
@@ -83,26 +130,17 @@ def _release_ownership(
 ) -> None:
     connection, list_id = session.connection, request.list_id
     if dry_run or not yes:
-        would = _dry_run(request, session)
-        reserved_count = _show_owners(request, session)
-        what = _what(list_id, would.released_count, reserved_count)
+        would = connection.try_out(connection.admin.ReleaseOwnership, request)
+        reserved_count = 0 if request.all_lists else _show_owners(request, session)
+        text = what(list_id, would.released_count, reserved_count)
         if dry_run:
-            return _print_outcome(f"Would release {what}.", list_id, would, session, dry_run=True)
-        if not would.released_count and not reserved_count:
+            return _print_outcome(f"Would release {text}.", list_id, would, session, dry_run=True)
+        if not would.released_count and not reserved_count and not request.all_lists:
             return _print_outcome(f"Nothing to release in list {list_id}.", list_id, would, session)
-        confirm.confirm(f"Release {what}?")
+        confirm.confirm(f"Release {text}?")
     answer = connection.change(connection.admin.ReleaseOwnership, request)
-    what = _what(list_id, answer.released_count)
-    _print_outcome(f"Released {what}.", list_id, answer, session)
-
-
-def _dry_run(request: pb.ReleaseOwnershipRequest, session: Session) -> pb.ReleaseOwnershipResponse:
-    trial = pb.ReleaseOwnershipRequest()
-    trial.CopyFrom(request)
-    trial.dry_run = True
-    connection = session.connection
-    answer: pb.ReleaseOwnershipResponse = connection.ask(connection.admin.ReleaseOwnership, trial)
-    return answer
+    text = what(list_id, answer.released_count)
+    _print_outcome(f"Released {text}.", list_id, answer, session)
 
 
 def _show_owners(request: pb.ReleaseOwnershipRequest, session: Session) -> int:
@@ -117,56 +155,20 @@ def _show_owners(request: pb.ReleaseOwnershipRequest, session: Session) -> int:
         if request.all_campaigns or owner.campaign_id in request.campaign_ids
     ]
     if chosen:
-        show_rows(owners.COLUMNS, chosen, answer.time.ToNanoseconds())
+        show_rows(owners.HOLD_COLUMNS, chosen, answer.time.ToNanoseconds())
     return sum(row["reserved_count"] for row in chosen) if request.include_reservations else 0
-
-
-def _release_records(
-    request: pb.ReleaseRecordsRequest, session: Session, *, yes: bool, dry_run: bool
-) -> None:
-    connection, list_id = session.connection, request.list_id
-    if dry_run or not yes:
-        would = _show_owned(request, session)
-        what = _what(list_id, would.released_count)
-        if dry_run:
-            return _print_outcome(f"Would release {what}.", list_id, would, session, dry_run=True)
-        if not would.released_count:
-            message = "Nothing to release: no campaign owns it."
-            return _print_outcome(message, list_id, would, session)
-        confirm.confirm(f"Release {what}?")
-    answer = connection.change(connection.admin.ReleaseRecords, request)
-    what = _what(list_id, answer.released_count)
-    _print_outcome(f"Released {what}.", list_id, answer, session)
-
-
-def _show_owned(request: pb.ReleaseRecordsRequest, session: Session) -> pb.ReleaseRecordsResponse:
-    """Show on stderr which of the records are owned, and by whom."""
-    trial = pb.ReleaseRecordsRequest()
-    trial.CopyFrom(request)
-    trial.dry_run = True
-    connection = session.connection
-    would: pb.ReleaseRecordsResponse = connection.ask(connection.admin.ReleaseRecords, trial)
-    if would.records:
-        show_rows(records.COLUMNS, list(map(records.record_row, would.records)), times.now_ns())
-    return would
-
-
-def _what(list_id: str, owned_count: int, reserved_count: int = 0) -> str:
-    records_text = "1 record" if owned_count == 1 else f"{owned_count:,} records"
-    reservations = f" and end {reserved_count:,} reservations" if reserved_count else ""
-    return f"{records_text} of list {list_id}{reservations}"
 
 
 def _print_outcome(
     message: str,
     list_id: str,
-    answer: pb.ReleaseOwnershipResponse | pb.ReleaseRecordsResponse,
+    answer: pb.ReleaseOwnershipResponse,
     session: Session,
     *,
     dry_run: bool = False,
 ) -> None:
     row = {
-        "list_id": list_id,
+        "list_id": list_id or None,
         "released_count": answer.released_count,
         "dry_run": dry_run,
         "revision": answer.revision or None,

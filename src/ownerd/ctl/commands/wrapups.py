@@ -16,6 +16,11 @@ COLUMNS = (
     Column("counts_as_attempt", "Counts as attempt", Kind.FLAG),
     Column("success", "Success", Kind.FLAG),
 )
+UNKNOWN_COLUMNS = (
+    Column("code", "Code"),
+    Column("count", "Reported", Kind.COUNT),
+    Column("last_time", "Last (UTC)", Kind.TIME),
+)
 DELETED = (Column("code", "Code"), Column("revision", "Revision", Kind.NUMBER))
 
 Code = Annotated[str, Parameter(help="The wrap-up code, e.g. Busy.")]
@@ -31,6 +36,27 @@ def list_all(*, session: InSession) -> None:
         COLUMNS,
         (code_row(code) for page in pages for code in page.codes),
         empty="There are no wrap-up codes; every report of an attempt is refused.",
+    )
+
+
+@app.command
+def unknown(*, session: InSession) -> None:
+    """List the codes that dialers reported since the server started and that it does not know.
+
+    Add one with `ownerctl wrapup set`; what they are until then is in `ownerctl settings`.
+    """
+    connection = session.connection
+    answer = connection.ask(
+        connection.admin.ListUnknownWrapUpCodes, pb.ListUnknownWrapUpCodesRequest()
+    )
+    session.printer.rows(
+        "codes",
+        UNKNOWN_COLUMNS,
+        (
+            {"code": code.code, "count": code.count, "last_time": code.last_time.ToNanoseconds()}
+            for code in answer.codes
+        ),
+        empty="Every reported wrap-up code is known.",
     )
 
 
@@ -64,7 +90,7 @@ def change(
 
 @app.command
 def delete(code: Code, /, *, reason: Reason = "", session: InSession) -> None:
-    """Delete a wrap-up code; reports that use it are refused from then on."""
+    """Delete a wrap-up code; it is an unknown one from then on."""
     connection = session.connection
     request = pb.DeleteWrapUpCodeRequest(code=code, reason=reason)
     answer = connection.change(connection.admin.DeleteWrapUpCode, request)

@@ -115,6 +115,13 @@ class Connection:
         except grpc.RpcError as error:
             raise self.explain(error, request) from error
 
+    def try_out(self, rpc: "grpc.UnaryUnaryMultiCallable[Any, Answer]", request: Any) -> Answer:
+        """Ask what a change would do: send it as a dry run, and leave the request as it is."""
+        trial = type(request)()
+        trial.CopyFrom(request)
+        trial.dry_run = True
+        return self.ask(rpc, trial)
+
     def change(self, rpc: "grpc.UnaryUnaryMultiCallable[Any, Answer]", request: Any) -> Answer:
         """Send a change under a fresh request_id, so that a retry cannot do it twice (R20)."""
         request.request_id = fresh_request_id()

@@ -1,30 +1,30 @@
-"""Ownership as a table in a CSV file: which columns, what a row may hold, what is wrong with one.
+"""Ownership as a CSV file, as the command line tells of it: columns, how to read, and writing one.
 
-Reading and writing are streams: one row at a time, whatever the size of the file. A broken row is
-an error that names file, line, column, what was found and what is allowed. No gRPC call is made
-here.
+What a file may look like that is read is `ownerd.contactfile`'s to say. No gRPC call is made here.
 """
 
-import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
-from typing import Annotated, BinaryIO, TextIO
+from datetime import UTC, tzinfo
+from typing import Annotated, TextIO
 
 from cyclopts import Group, Parameter
 
-from ownerd import limits
+from ownerd.contactfile import instants
+from ownerd.contactfile.faults import Refusal
+from ownerd.contactfile.header import ACQUIRED, Columns, Header
+from ownerd.contactfile.text import UnknownEncoding, find_encoding
+from ownerd.contactfile.values import Reading
 from ownerd.ctl.terminal import times
 from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.ctl.terminal.output import csv_writer, unguarded
+from ownerd.durations import NS_PER_SECOND
 from ownerd.v1 import admin_pb2 as pb
 
-MAX_BYTES = {
-    "record id": limits.RECORD_ID_BYTES,
-    "campaign id": limits.CAMPAIGN_ID_BYTES,
-    "campaign name": limits.CAMPAIGN_NAME_BYTES,
-}
 COLUMN_GROUP = Group("Columns of the file", sort_key=2)
+READING_GROUP = Group("How the file is read", sort_key=3)
+BYTE_ORDER_MARK = "\ufeff"
+REJECT_COLUMNS = ("ownerd_line", "ownerd_reason")
 
 
 @Parameter(name="*", group=COLUMN_GROUP)
@@ -32,195 +32,149 @@ COLUMN_GROUP = Group("Columns of the file", sort_key=2)
 class ColumnOptions:
     """What the columns of the file are called; any order, any others beside them."""
 
-    record_column: Annotated[str, Parameter(help="Record id.")] = "i3_identity"
-    owner_column: Annotated[str, Parameter(help="Owner: campaign id.")] = "i3_campaignownerid"
-    name_column: Annotated[str, Parameter(help="Owner's name.")] = "i3_campaignownername"
+    record_column: Annotated[str, Parameter(help="Record id.")] = Columns.record
+    owner_column: Annotated[str, Parameter(help="Owner: campaign id.")] = Columns.owner
+    name_column: Annotated[str, Parameter(help="Owner's name.")] = Columns.name
     expiration_column: Annotated[str, Parameter(help="Expiration; an empty cell is none.")] = (
-        "i3_campaignownerexpiration"
+        Columns.expiration
     )
 
     def __post_init__(self) -> None:
         if not (self.record_column and self.owner_column):
             raise CtlError(Exit.USAGE, "--record-column and --owner-column need a name")
-
-    def names(self) -> tuple[str, str, str, str]:
-        """Return the four names in the order that they are written in."""
-        return (self.record_column, self.owner_column, self.name_column, self.expiration_column)
-
-
-@dataclass(frozen=True)
-class Cells:
-    """Where the columns of a file are; None: the file has no such column."""
-
-    width: int
-    record: int
-    owner: int
-    name: int | None
-    expiration: int | None
-
-
-class Reader:
-    """Reads the owned rows of one CSV file.
-
-    `unowned_count` is the rows without an owner so far, `read_bytes` how far in the file it is.
-    """
-
-    def __init__(
-        self,
-        binary: BinaryIO,
-        file_name: str,
-        columns: ColumnOptions,
-        *,
-        assume_utc: bool,
-        spreadsheet_safe: bool = False,
-    ) -> None:
-        self.unowned_count = 0
-        self.read_bytes = 0
-        self._file_name = file_name
-        self._columns = columns
-        self._assume_utc = assume_utc
-        self._as_written = unguarded if spreadsheet_safe else str
-        self._binary = binary
-        self._csv = csv.reader(self._lines(), strict=True)
-        self._line = 1
-
-    def __iter__(self) -> Iterator[pb.OwnershipRow]:
-        header = next(self._rows(), None)
-        if header is None:
-            raise self._broken("the file is empty; it needs a header line that names the columns")
-        cells = self._find_columns(header)
-        for row in self._rows():
-            if len(row) != cells.width:
-                raise self._broken(f"{len(row)} cells, but the header has {cells.width}")
-            if row[cells.owner].strip():
-                yield self._ownership(row, cells)
-            else:
-                self.unowned_count += 1
-
-    def _lines(self) -> Iterator[str]:
-        # Decoded line by line, so that a wrong byte is reported with the line that it is on.
-        for number, line in enumerate(self._binary, start=1):
-            self.read_bytes += len(line)
-            try:
-                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                self._line = number
-                byte = line[error.start]
-                raise self._broken(f"byte 0x{byte:02x} is not UTF-8; save it as UTF-8") from error
-
-    def _rows(self) -> Iterator[list[str]]:
-        while True:
-            self._line = self._csv.line_num + 1  # a quoted cell may go over several lines
-            try:
-                row = next(self._csv, None)
-            except csv.Error as error:
-                raise self._broken(f"no valid CSV: {error}") from error
-            if row is None:
-                return
-            if row:
-                yield row
-
-    def _find_columns(self, header: Sequence[str]) -> Cells:
-        titles = [title.strip() for title in header]
-        twice = [title for title in titles if title and titles.count(title) > 1]
-        if twice:
-            raise self._broken(f'column "{twice[0]}" is there twice; names must differ')
-        columns = self._columns
-        name_is_given = columns.name_column not in ("", ColumnOptions.name_column)
-        return Cells(
-            width=len(titles),
-            record=self._find(titles, columns.record_column, "--record-column"),
-            owner=self._find(titles, columns.owner_column, "--owner-column"),
-            name=self._find_optional(
-                titles, columns.name_column, "--name-column", needed=name_is_given
-            ),
-            # A missing expiration would make every ownership endless; that must be said aloud.
-            expiration=self._find_optional(
-                titles, columns.expiration_column, "--expiration-column", needed=True
-            ),
-        )
-
-    def _find(self, titles: Sequence[str], column: str, option: str) -> int:
-        if column in titles:
-            return titles.index(column)
-        found = ", ".join(titles)
-        without = ' (or "" for a file without it)' if option == "--expiration-column" else ""
-        raise self._broken(
-            f'no column "{column}"; found: {found}; name yours with {option}{without}'
-        )
-
-    def _find_optional(
-        self, titles: Sequence[str], column: str, option: str, *, needed: bool
-    ) -> int | None:
-        if not column or (column not in titles and not needed):
-            return None
-        return self._find(titles, column, option)
-
-    def _ownership(self, row: Sequence[str], cells: Cells) -> pb.OwnershipRow:
-        columns = self._columns
-        message = pb.OwnershipRow(
-            record_id=self._text(row[cells.record], columns.record_column, "record id"),
-            campaign_id=self._text(row[cells.owner].strip(), columns.owner_column, "campaign id"),
-        )
-        if cells.name is not None:
-            name = row[cells.name].strip()
-            message.campaign_name = self._text(name, columns.name_column, "campaign name")
-        if cells.expiration is not None and row[cells.expiration].strip():
-            self._set_expiration(message, row[cells.expiration])
-        return message
-
-    def _text(self, text: str, column: str, what: str) -> str:
-        text = self._as_written(text)
-        length = len(text.encode())
-        if not text and what != "campaign name":
-            raise self._broken(f'column "{column}" is empty; a {what} has 1 byte or more')
-        if length > MAX_BYTES[what]:
-            raise self._broken(
-                f'column "{column}" has {length} bytes, "{text[:40]}...";'
-                f" a {what} has at most {MAX_BYTES[what]}"
+        titles = (ACQUIRED, self.record_column, self.owner_column, self.name_column)
+        folded = [title.casefold() for title in (*titles, self.expiration_column) if title]
+        if len({*folded}) < len(folded):
+            raise CtlError(
+                Exit.USAGE,
+                "--record-column, --owner-column, --name-column and --expiration-column need names"
+                f" that differ, from {ACQUIRED} too",
             )
-        return text
 
-    def _set_expiration(self, message: pb.OwnershipRow, text: str) -> None:
+    def columns(self) -> Columns:
+        """Return the names as the reader takes them."""
+        return Columns(
+            self.record_column, self.owner_column, self.name_column, self.expiration_column
+        )
+
+
+@Parameter(name="*", group=READING_GROUP)
+@dataclass(frozen=True)
+class ReadingOptions:
+    """What a file of another program leaves open. A file of `ownerctl export` needs none of it."""
+
+    encoding: Annotated[
+        str | None,
+        Parameter(
+            help="Of the text, such as windows-1252 or utf-16; by default it is found: UTF-8,"
+            " UTF-16, else Windows-1252."
+        ),
+    ] = None
+    time_zone: Annotated[
+        str | None,
+        Parameter(
+            help="Of expirations without one, such as America/New_York; where a clock showed a time"
+            " twice, the later counts."
+        ),
+    ] = None
+    assume_utc: Annotated[bool, Parameter(negative="", help="The same as --time-zone UTC.")] = False
+    trim: Annotated[
+        bool, Parameter(negative="", help="Cut blanks around ids; by default such ids are refused.")
+    ] = False
+    any_ids: Annotated[
+        bool,
+        Parameter(
+            negative="", help="Take ids too that look damaged by a spreadsheet, such as 1.2E+15."
+        ),
+    ] = False
+
+    def reading(self, columns: ColumnOptions, *, spreadsheet_safe: bool = False) -> Reading:
+        """Return how the reader is to read.
+
+        Args:
+            columns: What the columns are called.
+            spreadsheet_safe: Whether it was written so that a spreadsheet sees no formula in it.
+        """
+        if self.assume_utc and self.time_zone is not None:
+            raise CtlError(Exit.USAGE, "--assume-utc and --time-zone exclude each other")
         try:
-            time_ns = times.parse(text, assume_utc=self._assume_utc)
-        except times.TimeError as error:
-            hint = ", or say --assume-utc" if "zone" in str(error) else ""
-            raise self._broken(
-                f'column "{self._columns.expiration_column}": "{text}" {error};'
-                f" allowed is {times.ALLOWED}{hint}, or nothing for no expiration"
-            ) from error
-        message.expire_time.CopyFrom(times.to_message(time_ns))
+            encoding = None if self.encoding is None else find_encoding(self.encoding)
+            zone = UTC if self.assume_utc else self._zone()
+        except UnknownEncoding as error:
+            raise CtlError(Exit.USAGE, f"--encoding: {error}") from error
+        undo = unguarded if spreadsheet_safe else None
+        return Reading(columns.columns(), encoding, zone, self.trim, self.any_ids, undo=undo)
 
-    def _broken(self, complaint: str) -> CtlError:
-        where = f"{self._file_name} line {self._line}"
-        return CtlError(Exit.INPUT_FILE, f"{where}: {complaint}; nothing was imported")
+    def _zone(self) -> tzinfo | None:
+        if self.time_zone is None:
+            return None
+        try:
+            return instants.zone(self.time_zone)
+        except ValueError as error:
+            raise CtlError(Exit.USAGE, f"--time-zone: {error}") from error
 
 
 class Writer:
-    """Writes owned rows as CSV, the header first; a column named "" is left out."""
+    """Writes owned rows as CSV, the header first."""
 
     def __init__(
-        self, text: TextIO, columns: ColumnOptions, *, spreadsheet_safe: bool = False
+        self,
+        text: TextIO,
+        columns: Sequence[str],
+        named: ColumnOptions,
+        *,
+        spreadsheet_safe: bool = False,
     ) -> None:
-        named = zip(columns.names(), WRITERS, strict=True)
-        titles, self._writers = zip(*((name, write) for name, write in named if name), strict=True)
+        """Write the header.
+
+        Args:
+            text: Where to.
+            columns: Which columns, in order, by their names.
+            named: What the columns are called.
+            spreadsheet_safe: Whether no cell may begin as a formula does.
+        """
+        writers = cell_writers(named)
+        self._cells = [writers[column] for column in columns]
         self._write = csv_writer(text, spreadsheet_safe=spreadsheet_safe)
-        self._write(titles)
+        self._write(columns)
 
     def write(self, rows: Iterable[pb.OwnershipRow]) -> None:
-        """Write rows; expirations as RFC 3339 in UTC, an empty cell for none."""
+        """Write rows; times as RFC 3339 in UTC, an empty cell for none."""
         for row in rows:
-            self._write([write(row) for write in self._writers])
+            self._write([cell(row) for cell in self._cells])
 
 
-def _written_expiration(row: pb.OwnershipRow) -> str:
-    return row.expire_time.ToJsonString() if row.HasField("expire_time") else ""
+class RejectsWriter:
+    """Writes rows that were not taken, each behind its line and the reason.
+
+    The columns have the names that they have in the file, so that it can be mended and imported.
+    """
+
+    def __init__(self, text: TextIO, header: Header) -> None:
+        self._write = csv_writer(text)
+        self._write([*REJECT_COLUMNS, *header.titles])
+
+    def write(self, refusal: Refusal, cells: Sequence[str]) -> None:
+        """Write a row, with as many cells as it has."""
+        hint = f"; {refusal.hint}" if refusal.hint else ""
+        self._write([str(refusal.line), f"{refusal.reason}{hint}", *cells])
 
 
-WRITERS = (
-    attrgetter("record_id"),
-    attrgetter("campaign_id"),
-    attrgetter("campaign_name"),
-    _written_expiration,
-)
+def cell_writers(named: ColumnOptions) -> dict[str, Callable[[pb.OwnershipRow], str]]:
+    """Return what each column of a file is written with, by its name; "" is no column."""
+    writers = {
+        named.record_column: lambda row: row.record_id,
+        named.owner_column: lambda row: row.campaign_id,
+        named.name_column: lambda row: row.campaign_name,
+        named.expiration_column: lambda row: _written(row, "expire_time"),
+        ACQUIRED: lambda row: _written(row, "acquire_time"),
+    }
+    writers.pop("", None)
+    return writers
+
+
+def _written(row: pb.OwnershipRow, field: str) -> str:
+    if not row.HasField(field):
+        return ""
+    time = getattr(row, field)
+    return times.rfc3339(time.seconds * NS_PER_SECOND + time.nanos)

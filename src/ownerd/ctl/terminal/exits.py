@@ -32,12 +32,12 @@ class Exit(IntEnum):
     DEADLINE = 9, "no answer within --timeout; the outcome is unknown"
     EXHAUSTED = 10, "the server's queue or store is full, or you are over your rate limit"
     PERMISSION = 11, "you may not do this, or did not say who you are"
-    INPUT_FILE = 12, "the input file is broken or unreadable; nothing was imported"
+    INPUT_FILE = 12, "the input file is broken or unreadable; nothing was changed"
     INTERNAL = 13, "a defect, or the machine gave too few descriptors, threads or memory"
     OUTPUT_FILE = 14, "the output could not be written"
     NOT_BUILT = 15, "ownerd was installed without a part that the command needs"
     ALARM = 16, "an alarm is up, says `status`"
-    INTERRUPTED = 130, "interrupted by Ctrl-C"
+    INTERRUPTED = 130, "interrupted by Ctrl-C, SIGTERM or SIGHUP"
 
 
 class CtlError(Exception):

@@ -9,6 +9,7 @@ Tables are for people and may change. No sentence for people, on stdout or stder
 
 import csv
 import io
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -50,6 +51,7 @@ class Kind(Enum):
     INSTANT = "instant"  # a time whose distance from now does not matter
     LENGTH = "length"
     ROUGH_LENGTH = "rough length"  # tables round it
+    JSON = "json"  # a text that is a JSON object, which json shows as that
 
 
 # What a spreadsheet takes for the begin of a formula, and what stands before such a text here.
@@ -282,6 +284,7 @@ _CELLS: dict[Kind, Callable[[Any, int], str]] = {
     Kind.INSTANT: lambda value, now_ns: times.plain(value),
     Kind.LENGTH: lambda value, now_ns: durations.format(value),
     Kind.ROUGH_LENGTH: lambda value, now_ns: rough(value),
+    Kind.JSON: lambda value, now_ns: clean(value),
 }
 
 
@@ -297,7 +300,17 @@ def _json_value(column: Column, value: Any) -> Any:
         return times.rfc3339(value)
     if column.kind in (Kind.LENGTH, Kind.ROUGH_LENGTH):
         return durations.to_message(value).ToJsonString()
+    if column.kind is Kind.JSON:
+        return _parsed(value)
     return value
+
+
+def _parsed(text: str) -> Any:
+    """Return the JSON that a text is; the text, if it is none."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _print_json(value: Mapping[str, Any], indent: int | None = 2) -> None:
@@ -354,6 +367,8 @@ class _Lines:
 
 
 def _csv_value(column: Column, value: Any) -> Any:
+    if column.kind is Kind.JSON:
+        return value
     value = _json_value(column, value)
     if isinstance(value, bool):
         return "true" if value else "false"

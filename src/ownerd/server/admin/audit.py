@@ -23,7 +23,12 @@ _COUNTED = (
     "ImportOwnership",
     "DeleteContactList",
     "SignalCampaign",
+    "DeleteCampaign",
+    "TransferOwnership",
 )
+
+# The changes that may be of all lists.
+_OF_ALL_LISTS = ("ReleaseOwnership", "SignalCampaign", "DeleteCampaign", "TransferOwnership")
 
 # What Engine.audit returns: id, time, revision, count, note.
 Recorded = tuple[int, int, int, int | None, bytes]
@@ -97,12 +102,14 @@ def _compiled(
 def _is_about(entry: admin_pb2.AuditEntry, list_id: str, *, existed: bool) -> bool:
     """Tell whether an entry is about a list.
 
-    What ended reservations in all lists is about each that `existed` then.
+    What ended holds in all lists is about each that `existed` then.
     """
-    if not list_id or entry.list_id == list_id:
+    if not list_id or entry.list_id == list_id or list_id in entry.shared_list_ids:
         return True
-    ends_all = existed and entry.action == "SignalCampaign" and not entry.list_id
-    return ends_all and bool(json.loads(entry.detail).get("end_reservations"))
+    if not existed or entry.list_id or entry.action not in _OF_ALL_LISTS:
+        return False
+    detail = json.loads(entry.detail)
+    return bool(detail.get("all_lists") or detail.get("end_reservations"))
 
 
 def _entry(recorded: Recorded) -> admin_pb2.AuditEntry:

@@ -95,6 +95,8 @@ class Change(Generic[Answer]):
         answer: Answer | None = None,
         list_id: str = "",
         campaign_ids: Iterable[str] = (),
+        shared_list_ids: Iterable[str] | None = None,
+        fill: Fill | None = None,
         **keywords: Any,
     ) -> Answer:
         """Commit the change and return the filled answer; a repeat is given its first one.
@@ -104,14 +106,17 @@ class Change(Generic[Answer]):
             detail: what is set, for the audit.
             answer: what is known of the answer before the commit.
             list_id, campaign_ids: what the change is about, for the audit.
+            shared_list_ids: the other lists that share its ownership; None: looked up.
+            fill: in the place of the one that every change of this rpc has.
         """
+        self._fill = fill or self._fill
         if not self._is_new and (first := self.first_answer()) is not None:
             return first
         if answer is None:
             answer = self._answer_type()
         outcome = engine_call(
             *arguments,
-            note=self.note(detail, list_id, campaign_ids),
+            note=self.note(detail, list_id, campaign_ids, shared_list_ids),
             request_id=self._request_id,
             requester=self._caller.principal,
             memo=self.memo(answer),
@@ -124,14 +129,22 @@ class Change(Generic[Answer]):
         return self._repeated(outcome) if outcome.replayed else self._filled(answer, outcome)
 
     def note(
-        self, detail: Mapping[str, Any], list_id: str = "", campaign_ids: Iterable[str] = ()
+        self,
+        detail: Mapping[str, Any],
+        list_id: str = "",
+        campaign_ids: Iterable[str] = (),
+        shared_list_ids: Iterable[str] | None = None,
     ) -> bytes:
         """Return the audit entry without its id, time, revision and count."""
+        if shared_list_ids is None:
+            info = self._engine.get_list(list_id) if list_id else None
+            shared_list_ids = info.shares_with if info is not None else ()
         entry = admin_pb2.AuditEntry(
             principal=self._caller.principal,
             peer=self._caller.peer,
             action=self._action,
             list_id=list_id,
+            shared_list_ids=shared_list_ids,
             campaign_ids=campaign_ids,
             reason=self._reason,
             request_id=self._request_id,

@@ -1,13 +1,13 @@
 """Campaigns: their names, and the signals that they were stopped, recycled or reset (R16)."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from functools import partial
 from itertools import islice
 
 from ownerd import limits
-from ownerd.native import Engine, Outcome, Refused
+from ownerd.native import Engine, Outcome
 from ownerd.server import rights
-from ownerd.server.admin import page_tokens, validate
+from ownerd.server.admin import bulk, page_tokens, validate
 from ownerd.server.admin.audited_change import Change, audited
 from ownerd.server.admin.context import AdminContext, Caller, Handler
 from ownerd.server.errors import InvalidField, Words
@@ -31,16 +31,23 @@ def _upsert(
     campaign_id = validate.campaign_id(request.campaign_id)
     validate.text("name", request.name, limits.CAMPAIGN_NAME_BYTES, required=False)
     name = request.name or campaign_id
-    return change.make(
-        context.engine.upsert_campaign,
-        campaign_id,
-        name,
-        campaign_ids=[campaign_id],
-        detail={"name": name},
-        answer=admin_pb2.UpsertCampaignResponse(
-            campaign=admin_pb2.Campaign(campaign_id=campaign_id, name=name)
-        ),
-    )
+    with context.change_lock:
+        before = context.engine.campaign_name(campaign_id)
+        return change.make(
+            context.engine.upsert_campaign,
+            campaign_id,
+            name,
+            campaign_ids=[campaign_id],
+            detail={"before": _described(before), "after": _described(name)},
+            answer=admin_pb2.UpsertCampaignResponse(
+                campaign=admin_pb2.Campaign(campaign_id=campaign_id, name=name)
+            ),
+        )
+
+
+def _described(name: str | None) -> dict[str, str] | None:
+    """Return a campaign as the audit's detail shows it; None where there is none."""
+    return None if name is None else {"name": name}
 
 
 def _list(
@@ -72,11 +79,47 @@ def _seen(context: AdminContext, caller: Caller, after: str) -> Iterator[tuple[s
         after = found[-1][0]
 
 
-def _fill(engine: Engine, answer: admin_pb2.SignalCampaignResponse, outcome: Outcome) -> None:
-    count = outcome.count
-    answer.ended_reservation_count = (
-        engine.count_released(outcome.entry_id) if count is None else count
+def _fill_deleted(
+    engine: Engine, answer: admin_pb2.DeleteCampaignResponse, outcome: Outcome
+) -> None:
+    answer.released_count = bulk.counted(engine, outcome)
+
+
+@audited(admin_pb2.DeleteCampaignResponse, _fill_deleted)
+def _delete(
+    context: AdminContext,
+    request: admin_pb2.DeleteCampaignRequest,
+    change: Change[admin_pb2.DeleteCampaignResponse],
+) -> admin_pb2.DeleteCampaignResponse:
+    campaign_id = validate.campaign_id(request.campaign_id)
+    if request.dry_run:
+        return _dry_delete(context.engine, campaign_id)
+    with context.change_lock:
+        before = _described(context.engine.campaign_name(campaign_id))
+        return change.make(
+            context.engine.delete_campaign,
+            campaign_id,
+            force=request.force,
+            campaign_ids=[campaign_id],
+            detail={
+                "before": before,
+                "after": None,
+                **({"force": True, "all_lists": True} if request.force else {}),
+            },
+        )
+
+
+def _dry_delete(engine: Engine, campaign_id: str) -> admin_pb2.DeleteCampaignResponse:
+    validate.known_campaigns(engine, [campaign_id])
+    revision = engine.revision
+    owned, reserved = engine.count_held(campaign_id)
+    return admin_pb2.DeleteCampaignResponse(
+        revision=revision, released_count=owned, reserved_count=reserved
     )
+
+
+def _fill(engine: Engine, answer: admin_pb2.SignalCampaignResponse, outcome: Outcome) -> None:
+    answer.ended_reservation_count = bulk.counted(engine, outcome)
 
 
 @audited(admin_pb2.SignalCampaignResponse, _fill)
@@ -110,33 +153,24 @@ def _signal(
 def _dry_run(
     engine: Engine, request: admin_pb2.SignalCampaignRequest
 ) -> admin_pb2.SignalCampaignResponse:
-    """Count, list by list, what a stop would end; each list as of its own revision.
-
-    Of all lists, one that is deleted meanwhile has nothing to end.
-    """
-    validate.known_campaigns(engine, [request.campaign_id])
+    """Count, list by list, what a stop would end; each list as of its own revision."""
+    campaign_id = request.campaign_id
+    validate.known_campaigns(engine, [campaign_id])
     answer = admin_pb2.SignalCampaignResponse(revision=engine.revision)
-    lists = [request.list_id] if request.list_id else _every_list(engine)
-    for list_id in lists if request.end_reservations else ():
-        with suppress(*([] if request.list_id else [Refused])), engine.snapshot(list_id) as found:
-            answer.revision = found.revision
-            answer.ended_reservation_count += sum(
-                reserved
-                for campaign_id, _, _, reserved, _ in found.owners()
-                if campaign_id == request.campaign_id
-            )
+    if not request.end_reservations:
+        return answer
+    lists_held = partial(engine.lists_held, campaign_id)
+    for snapshot in bulk.snapshots(engine, request.list_id, lists_held):
+        answer.revision = snapshot.revision
+        answer.ended_reservation_count += sum(
+            reserved for each, _, _, reserved, _ in snapshot.owners() if each == campaign_id
+        )
     return answer
-
-
-def _every_list(engine: Engine) -> Iterator[str]:
-    after = ""
-    while found := engine.lists(after, _STEP_COUNT):
-        yield from (info.list_id for info in found)
-        after = found[-1].list_id
 
 
 HANDLERS: Mapping[str, Handler] = {
     "UpsertCampaign": _upsert,
     "ListCampaigns": _list,
+    "DeleteCampaign": _delete,
     "SignalCampaign": _signal,
 }

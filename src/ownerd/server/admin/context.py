@@ -20,7 +20,7 @@ class AdminContext(NamedTuple):
         spools: where imports are kept until they are all there.
         start_ns: server time at which the process began to serve.
         principals: who may make calls.
-        policy_lock: held from reading a policy to writing what was made of it.
+        change_lock: held from reading what a change is made on to writing what was made of it.
         more_alarms: those besides the engine's.
         dial_listener: what serves the dial addresses, native or grpcio.
     """
@@ -29,9 +29,14 @@ class AdminContext(NamedTuple):
     spools: Spools
     start_ns: int
     principals: Principals
-    policy_lock: threading.Lock
+    change_lock: threading.Lock
     more_alarms: alarms.Alarms = alarms.none
     dial_listener: str = "native"
+
+    def sharing(self, list_id: str) -> Iterable[str]:
+        """Return the lists that share a list's ownership (R28), itself included; none for ""."""
+        info = self.engine.get_list(list_id) if list_id else None
+        return () if info is None else (list_id, *info.shares_with)
 
 
 class Caller(NamedTuple):

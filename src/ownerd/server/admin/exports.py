@@ -25,8 +25,9 @@ def page(
                 campaign_id=campaign_id,
                 campaign_name=name,
                 expire_time=convert.optional_time_of(expire_ns),
+                acquire_time=convert.time_of(acquire_ns),
             )
-            for record_id, campaign_id, name, _, expire_ns in found.rows
+            for record_id, campaign_id, name, acquire_ns, expire_ns in found.rows
         ],
         revision=found.revision,
         time=convert.time_of(found.time_ns),

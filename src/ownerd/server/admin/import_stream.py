@@ -5,20 +5,23 @@ request ids exist.
 """
 
 import hashlib
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import Any, Literal, NamedTuple
 
 from ownerd import limits
+from ownerd.contactfile.faults import NoRoom
+from ownerd.contactfile.repeats import Repeats
 from ownerd.native import Engine
 from ownerd.server import rights
 from ownerd.server.admin import convert, validate
 from ownerd.server.admin.context import AdminContext, Caller
 from ownerd.server.admin.spool import Spool
-from ownerd.server.errors import InvalidField, ListNotFound
+from ownerd.server.errors import ImportTwoOwners, InvalidField, ListNotFound, SpoolFailed
 from ownerd.v1 import admin_pb2
 
-# What Engine.import_rows takes: record, campaign, its name, expiring or None.
-Row = tuple[str, str, str, int | None]
+# What Engine.import_rows takes: record, campaign, its name, expiring or None, acquired or None.
+Row = tuple[str, str, str, int | None, int | None]
 
 _STRATEGIES: dict[int, str] = {
     admin_pb2.CONFLICT_STRATEGY_FAIL: "FAIL",
@@ -40,18 +43,36 @@ class Header(NamedTuple):
         return _STRATEGIES[self.strategy]
 
 
+class Options(NamedTuple):
+    """What an import may be told to do otherwise (R32)."""
+
+    exact: bool = False
+    rename_campaigns: bool = False
+    expire_by_policy: bool = False
+    dry_run: bool = False
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Those that were said."""
+        return {name: True for name, value in self._asdict().items() if value}
+
+
 class ImportStream:
     """The rows of one import stream, as far as the caller may import them. `close` drops them."""
 
     def __init__(self, context: AdminContext, caller: Caller) -> None:
         self._engine: Engine = context.engine
         self._identity = caller.identity
+        self._sharing = context.sharing
         self.caller = caller
         self._allowed: set[str] = set()
         self._header: Header | None = None
+        self.options = Options()
+        self.named_ids: set[str] = set()  # campaigns that some row has a name for
         self._spools = context.spools
         self._spool: Spool | None = None
         self._digest = hashlib.sha256()
+        self._merged: Sequence[int] = ()  # numbers of rows that others stand for, in order
         self.row_count = 0
 
     @property
@@ -85,6 +106,8 @@ class ImportStream:
                 self.row_count += 1
                 _check_row(row, self.row_count)
                 self._allow(row.campaign_id)
+                if row.campaign_name and row.campaign_name != row.campaign_id:
+                    self.named_ids.add(row.campaign_id)
             # Repeated fields join when their bytes do, so this hashes the same in any cut.
             rows = admin_pb2.ImportOwnershipRequest(rows=message.rows)
             packed = rows.SerializeToString(deterministic=True)
@@ -94,12 +117,54 @@ class ImportStream:
         return self.row_count - before_count
 
     def rows(self) -> Iterator[Row]:
-        """Yield every row, from the first on; may be called again."""
-        for row in self._spool.rows() if self._spool else ():
-            expire_ns = None
-            if row.HasField("expire_time"):
-                expire_ns = convert.instant_ns("expire_time", row.expire_time)
-            yield row.record_id, row.campaign_id, row.campaign_name, expire_ns
+        """Yield every row that is not merged with another, from the first on; again if called."""
+        merged = iter(self._merged)
+        passed_over = next(merged, 0)
+        for number, row in enumerate(self._spool.rows() if self._spool else (), start=1):
+            if number == passed_over:
+                passed_over = next(merged, 0)
+                continue
+            yield (
+                row.record_id,
+                row.campaign_id,
+                row.campaign_name,
+                _instant_ns(row, "expire_time"),
+                _instant_ns(row, "acquire_time"),
+            )
+
+    def merge_repeats(self, time_ns: int, policy_end_ns: int | None) -> None:
+        """Have `rows` yield a record once that several rows give to one campaign.
+
+        The row that ends last stands for them. Rows that expired before `time_ns` are no repeats;
+        `policy_end_ns` is when those without expiration end by the list's policy (None: never).
+
+        Raises:
+            ImportTwoOwners: rows give a record to several campaigns.
+            SpoolFailed: what is needed to find out cannot be written.
+        """
+        with closing(Repeats()) as repeats:
+            try:
+                for number, row in enumerate(self.rows(), start=1):
+                    end_ns = row[3]
+                    if end_ns is None and self.options.expire_by_policy:
+                        end_ns = policy_end_ns
+                    if end_ns is None or end_ns > time_ns:
+                        repeats.add(row[0], row[1], number, end_ns)
+            except NoRoom:
+                raise SpoolFailed from None
+            found = repeats.contradictions()
+            first = min(found, key=lambda each: each.other[1], default=None)
+            if first is not None:
+                raise ImportTwoOwners(first.record_id, first.first[1], first.other[1])
+            self._merged = repeats.merged()
+
+    def row_number(self, place: int) -> int:
+        """Return the number that a client knows a row by, from its place in `rows`; both from 1."""
+        for merged in self._merged:
+            if merged > place:
+                break
+            place += 1
+        return place
 
     def close(self) -> None:
         """Drop the rows; may be called again."""
@@ -111,12 +176,15 @@ class ImportStream:
             _check_later_header(message, self._header)
             return
         header = self._header = _read_header(message)
-        rights.check("ImportOwnership", message, self._identity)
+        rights.check("ImportOwnership", message, self._identity, self._sharing)
+        self.options = Options(*(getattr(message, field) for field in Options._fields))
         if header.strategy == admin_pb2.CONFLICT_STRATEGY_OVERWRITE:
             # It may end the hold of any campaign.
-            rights.require(self._identity, rights.CONFIGURE, header.list_id, rights.EVERY)
+            self._require(rights.EVERY)
         self._spool = self._spools.open()
         self._digest.update(repr(header).encode())
+        if self.options.told:  # without, it is the digest of a server that knows no options
+            self._digest.update(repr(self.options).encode())
         # Spares the client sending rows in vain; a repeat gets its first answer all the same.
         if (
             not self._may_be_a_repeat(header.request_id)
@@ -133,8 +201,14 @@ class ImportStream:
     def _allow(self, campaign_id: str) -> None:
         """Check that the caller may import rows of a campaign."""
         if campaign_id not in self._allowed:
-            rights.require(self._identity, rights.CONFIGURE, self.header.list_id, campaign_id)
+            self._require(campaign_id)
             self._allowed.add(campaign_id)
+
+    def _require(self, campaign_id: str) -> None:
+        """Check the right on a campaign in the list, and in those that share it (R28)."""
+        list_id = self.header.list_id
+        for each in dict.fromkeys((list_id, *self._sharing(list_id))):
+            rights.require(self._identity, rights.CONFIGURE, each, campaign_id)
 
 
 def _read_header(message: admin_pb2.ImportOwnershipRequest) -> Header:
@@ -151,7 +225,7 @@ def _check_later_header(message: admin_pb2.ImportOwnershipRequest, header: Heade
     if message.list_id not in ("", header.list_id):
         allowed = f"empty or {header.list_id!r}, as in the first message"
         raise InvalidField("list_id", message.list_id, allowed)
-    for field in ("conflict_strategy", "reason", "request_id"):
+    for field in ("conflict_strategy", "reason", "request_id", *Options._fields):
         if value := getattr(message, field):
             raise InvalidField(field, value, "absent after the first message")
 
@@ -162,7 +236,16 @@ def _check_row(row: admin_pb2.OwnershipRow, number: int) -> None:
         validate.campaign_id(row.campaign_id)
         name_bytes = limits.CAMPAIGN_NAME_BYTES
         validate.text("campaign_name", row.campaign_name, name_bytes, required=False)
-        if row.HasField("expire_time"):
-            convert.instant_ns("expire_time", row.expire_time)
+        for field in ("expire_time", "acquire_time"):
+            _instant_ns(row, field)
     except InvalidField as error:
-        raise error.within(f"rows: row {number}") from None
+        placed = error.within(f"rows: row {number}")
+        placed.metadata["row"] = str(number)
+        raise placed from None
+
+
+def _instant_ns(
+    row: admin_pb2.OwnershipRow, field: Literal["expire_time", "acquire_time"]
+) -> int | None:
+    """Return a time of a row; None: it has none."""
+    return convert.instant_ns(field, getattr(row, field)) if row.HasField(field) else None

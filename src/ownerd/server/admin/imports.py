@@ -11,9 +11,10 @@ sending it again sets the first rows once more, which changes nothing.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
+from typing import Any
 
 import structlog
 
@@ -21,6 +22,14 @@ from ownerd.native import CLOCK_ALARM_NS, Engine, Outcome, Refused
 from ownerd.server.admin import convert
 from ownerd.server.admin.audited_change import Change
 from ownerd.server.admin.context import AdminContext, Caller
+from ownerd.server.admin.import_forecast import (
+    SKIPPED,
+    Forecast,
+    Naming,
+    conflict_of,
+    foresee,
+    judged,
+)
 from ownerd.server.admin.import_stream import ImportStream, Row
 from ownerd.server.errors import (
     ImportConflict,
@@ -35,7 +44,7 @@ from ownerd.v1 import admin_pb2
 log = structlog.get_logger("ownerd.server")
 
 _CHUNK_COUNT = 5_000
-_LOOKUP_COUNT = 1_000
+_DETAIL_NAMES = 100  # that the audit shows
 # Messages are handed to a worker thread in parcels of about this size.
 _PARCEL_BYTES = 256 << 10
 # How often one that waits for its rate limit looks whether the server is stopping.
@@ -99,6 +108,8 @@ def apply(
     Raises:
         InvalidField: no message came.
         ListNotFound, RequestIdReused: nothing changed.
+        ImportTwoOwners: rows contradict each other; nothing changed.
+        SpoolFailed: there is no room to compare them; nothing changed.
         ImportConflict: another campaign holds a record (CONFLICT_STRATEGY_FAIL).
         ImportCutShort: rows are in force, and others are not.
         Refused: by the engine, before any row was in force.
@@ -109,13 +120,31 @@ def apply(
         change = Change(
             context.engine, caller, "ImportOwnership", header, response_type, _fill, stream.digest
         )
-        if (answer := change.first_answer()) is not None:
+        dry_run = stream.options.dry_run
+        if not dry_run and (answer := change.first_answer()) is not None:
             return answer
-        if context.engine.get_list(header.list_id) is None:
-            raise ListNotFound(header.list_id)
-        if header.strategy == admin_pb2.CONFLICT_STRATEGY_FAIL:
-            _refuse_conflicts(context.engine, caller, header.list_id, stream.rows())
-        return _Writing(context.engine, caller, stream, change).run()
+        _merge_repeats(context.engine, stream)
+        foreseen = foresee(context.engine, caller, stream)
+        if dry_run:
+            return _dry_run_answer(context.engine, foreseen)
+        return _Writing(context.engine, caller, stream, change, foreseen.names).run()
+
+
+def _merge_repeats(engine: Engine, stream: ImportStream) -> None:
+    info = engine.get_list(stream.header.list_id)
+    if info is None:
+        raise ListNotFound(stream.header.list_id)
+    time_ns, duration_ns = engine.time_ns, info.policy.duration_ns
+    stream.merge_repeats(time_ns, None if duration_ns is None else time_ns + duration_ns)
+
+
+def _dry_run_answer(engine: Engine, foreseen: Forecast) -> admin_pb2.ImportOwnershipResponse:
+    answer = admin_pb2.ImportOwnershipResponse(
+        revision=foreseen.revision, renamed_campaign_count=len(foreseen.names)
+    )
+    _add_tally(answer, foreseen.tally)
+    _tell_clock_offset(engine, answer)
+    return answer
 
 
 class _Writing:
@@ -127,11 +156,13 @@ class _Writing:
         caller: Caller,
         stream: ImportStream,
         change: Change[admin_pb2.ImportOwnershipResponse],
+        names: Mapping[str, Naming],
     ) -> None:
         self._engine = engine
         self._caller = caller
         self._stream = stream
         self._change = change
+        self._names = names
         self._chunk: list[Row] = []
         self._done_count = 0
 
@@ -145,17 +176,16 @@ class _Writing:
     def _write(self) -> admin_pb2.ImportOwnershipResponse:
         """Write chunk by chunk; the last one carries the request id and makes the answer."""
         header = self._stream.header
-        detail = {"strategy": header.strategy_name, "row_count": self._stream.row_count}
-        note = self._change.note(detail, header.list_id)
-        answer = admin_pb2.ImportOwnershipResponse()
+        note = self._change.note(self._detail(), header.list_id)
+        answer = admin_pb2.ImportOwnershipResponse(renamed_campaign_count=len(self._names))
         entry_id = 0
         chunks = _chunks(self._stream.rows())
         self._chunk = next(chunks, [])
         for following in chunks:
             outcome = self._engine.import_rows(
-                header.list_id, self._chunk, header.strategy, entry_id, note=note
+                header.list_id, self._chunk, header.strategy, entry_id, note=note, **self._told
             )
-            _add_tally(answer, outcome)
+            _add_tally(answer, outcome.tally)
             entry_id = outcome.entry_id
             self._done_count += len(self._chunk)
             self._chunk = following
@@ -166,9 +196,24 @@ class _Writing:
             header.strategy,
             entry_id,
             answer=answer,
-            detail=detail,
+            detail=self._detail(),
             list_id=header.list_id,
+            **self._told,
         )
+
+    @property
+    def _told(self) -> dict[str, Any]:
+        return self._stream.options.told
+
+    def _detail(self) -> dict[str, Any]:
+        """Return what the audit says; the names are those that the rows were about to change."""
+        header = self._stream.header
+        detail = {"strategy": header.strategy_name, "row_count": self._stream.row_count}
+        if self._names:
+            shown = islice(self._names.items(), _DETAIL_NAMES)
+            detail["renamed_campaign_count"] = len(self._names)
+            detail["campaign_names"] = {each: names._asdict() for each, names in shown}
+        return detail | self._told
 
     def _explained(self, error: Exception) -> Exception:
         """Return what to tell the caller about an error."""
@@ -177,26 +222,23 @@ class _Writing:
             return conflict or error
         cause = status_of(conflict or error, "ImportOwnership")
         if conflict is not None:
-            cause = cause._replace(
-                message=f"{conflict.words} since the import was checked, unless it names it twice"
-            )
+            cause = cause._replace(message=f"{conflict.words} since the import was checked")
+        number = self._stream.row_number
         unknown = cause.reason in _UNKNOWN_AFTER
         return ImportCutShort(
-            self._done_count + 1,
+            number(self._done_count + 1),
             self._stream.row_count,
             cause,
-            self._done_count + len(self._chunk) if unknown else 0,
+            number(self._done_count + len(self._chunk)) if unknown else 0,
         )
 
     def _conflict(self) -> ImportConflict | None:
         """Find the row of a conflict that came up between the check and the write of its chunk."""
-        list_id = self._stream.header.list_id
+        engine, first = self._engine, self._done_count + 1
         try:
-            _refuse_conflicts(
-                self._engine, self._caller, list_id, self._chunk, self._done_count + 1
-            )
-        except ImportConflict as found:
-            return found
+            for place, row, outcome in judged(engine, self._stream, self._chunk, first):
+                if outcome == SKIPPED:
+                    return conflict_of(engine, self._caller, self._stream, place, row)
         except Refused:  # the list is gone, or nothing can be read now
             return None
         return None
@@ -212,7 +254,11 @@ def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
 
 
 def _fill(engine: Engine, answer: admin_pb2.ImportOwnershipResponse, outcome: Outcome) -> None:
-    _add_tally(answer, outcome)
+    _add_tally(answer, outcome.tally)
+    _tell_clock_offset(engine, answer)
+
+
+def _tell_clock_offset(engine: Engine, answer: admin_pb2.ImportOwnershipResponse) -> None:
     offset_ns = engine.clock_offset_ns
     if abs(offset_ns) >= CLOCK_ALARM_NS:
         answer.clock_offset.CopyFrom(convert.duration_of(offset_ns))
@@ -223,30 +269,9 @@ def _fill(engine: Engine, answer: admin_pb2.ImportOwnershipResponse, outcome: Ou
         )
 
 
-def _add_tally(answer: admin_pb2.ImportOwnershipResponse, outcome: Outcome) -> None:
-    imported, skipped, overwritten, expired = outcome.tally
+def _add_tally(answer: admin_pb2.ImportOwnershipResponse, tally: Sequence[int]) -> None:
+    imported, skipped, overwritten, expired = tally
     answer.imported_count += imported
     answer.skipped_count += skipped
     answer.overwritten_count += overwritten
     answer.expired_count += expired
-
-
-def _refuse_conflicts(
-    engine: Engine, caller: Caller, list_id: str, rows: Iterable[Row], first_number: int = 1
-) -> None:
-    """Raise ImportConflict for the first row whose record another campaign holds.
-
-    The campaign is named to whoever may see it.
-    """
-    rows = iter(rows)
-    while batch := list(islice(rows, _LOOKUP_COUNT)):
-        with engine.snapshot(list_id) as snapshot:
-            holders = snapshot.holders([row[0] for row in batch])
-            time_ns = snapshot.time_ns
-        for number, (row, holder) in enumerate(zip(batch, holders, strict=True), first_number):
-            # A row that has expired already is dropped, so it conflicts with nobody.
-            alive = row[3] is None or row[3] > time_ns
-            if alive and holder is not None and holder[1] != row[1]:
-                seen = caller.may_see(list_id, holder[1])
-                raise ImportConflict(number, row[0], holder[1] if seen else None)
-        first_number += len(batch)

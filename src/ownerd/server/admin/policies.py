@@ -12,7 +12,7 @@ from ownerd.server.admin.context import AdminContext, Handler
 from ownerd.server.errors import InvalidField, ListNotFound, StaleEtag, Words
 from ownerd.v1 import admin_pb2
 
-RESERVATION_TTL_NS = 300 * convert.SECOND_NS
+RESERVATION_TTL_NS = 900 * convert.SECOND_NS
 DEFAULT = Policy(
     enabled=False, duration_ns=None, renewal_window_ns=None, reservation_ttl_ns=RESERVATION_TTL_NS
 )
@@ -84,7 +84,12 @@ def expected_revision(etag: str, info: ListInfo, incarnation: int) -> int:
 
 
 def list_message(
-    list_id: str, policy: Policy, create_ns: int, update_ns: int, etag: str
+    list_id: str,
+    policy: Policy,
+    create_ns: int,
+    update_ns: int,
+    etag: str,
+    shares_with: Iterable[str] = (),
 ) -> admin_pb2.ContactList:
     """Return the message of a contact list."""
     return admin_pb2.ContactList(
@@ -93,6 +98,7 @@ def list_message(
         etag=etag,
         create_time=convert.time_of(create_ns),
         update_time=convert.time_of(update_ns),
+        shares_ownership_with=shares_with,
     )
 
 
@@ -164,7 +170,7 @@ def _update(
     merge(DEFAULT, request.policy, request.update_mask.paths)
     # A merge is only right on top of the policy that it was made from, and a concurrent change of
     # another field is no reason to fail.
-    with context.policy_lock:
+    with context.change_lock:
         return _update_locked(context, request, change)
 
 
@@ -190,7 +196,7 @@ def _update_locked(
         list_id=request.list_id,
         detail={"before": describe(info.policy), "after": describe(policy)},
         answer=admin_pb2.UpdateOwnershipPolicyResponse(
-            list=list_message(request.list_id, policy, info.create_ns, 0, "")
+            list=list_message(request.list_id, policy, info.create_ns, 0, "", info.shares_with)
         ),
     )
 
@@ -205,6 +211,7 @@ def _dry_run(
         info.create_ns,
         info.update_ns,
         etag_of(info.update_revision, engine.incarnation),
+        info.shares_with,
     )
     with engine.snapshot(info.list_id) as snapshot:
         moves = policy.duration_ns not in (info.policy.duration_ns, None)

@@ -393,9 +393,7 @@ def _revoke(
 
 def _tokens_to_revoke(request: admin_pb2.RevokeTokensRequest) -> set[str] | None:
     """Return the tokens, None for all; exactly one of the two must be asked for."""
-    if request.all_tokens == bool(request.token_ids):
-        found = Words("both" if request.all_tokens else "neither")
-        raise InvalidField("all_tokens and token_ids", found, "exactly one of the two")
+    validate.exactly_one("all_tokens and token_ids", request.all_tokens, bool(request.token_ids))
     for index, token_id in enumerate(request.token_ids):
         field = f"token_ids[{index}]"
         if len(token_id) != _TOKEN_ID_BYTES or not set(token_id) <= set("0123456789abcdef"):

@@ -105,31 +105,54 @@ def _release(
 ) -> admin_pb2.ReleaseRecordsResponse:
     list_id = validate.list_id(request.list_id)
     record_ids = validate.record_ids(request.record_ids)
+    only = request.only_if_campaign_id
+    if only:
+        validate.campaign_id(only, "only_if_campaign_id")
     if request.dry_run:
-        return _dry_run(context.engine, list_id, record_ids)
+        return _dry_run(context.engine, list_id, record_ids, only)
+
+    def fill(engine: Engine, answer: admin_pb2.ReleaseRecordsResponse, outcome: Outcome) -> None:
+        _fill(engine, answer, outcome)
+        left_out = dict.fromkeys(record_ids[index] for index in outcome.left_out)
+        answer.not_released.extend(left_out)
+
     return change.make(
         context.engine.release_records,
         list_id,
         record_ids,
+        only,
+        request.include_reservations,
         list_id=list_id,
+        campaign_ids=[only] if only else (),
+        fill=fill,
         # A full batch of long ids would make the audit entry a megabyte.
-        detail={"record_count": len(record_ids), "record_ids": record_ids[:_DETAIL_IDS]},
+        detail={
+            "record_count": len(record_ids),
+            "record_ids": record_ids[:_DETAIL_IDS],
+            "include_reservations": request.include_reservations,
+        },
     )
 
 
 def _dry_run(
-    engine: Engine, list_id: str, record_ids: Iterable[str]
+    engine: Engine, list_id: str, record_ids: Iterable[str], only: str
 ) -> admin_pb2.ReleaseRecordsResponse:
+    if only:
+        validate.known_campaigns(engine, [only])
     named = list(dict.fromkeys(record_ids))
     with engine.snapshot(list_id) as snapshot:
         found = zip(named, snapshot.holders(named), strict=True)
-        records = [
+        owned = [
             _message((record_id, *holder[1:]))
             for record_id, holder in found
             if holder is not None and holder[0] == dial_pb2.HOLD_KIND_OWNED
         ]
+        records = [record for record in owned if only in ("", record.campaign_id)]
         return admin_pb2.ReleaseRecordsResponse(
-            released_count=len(records), revision=snapshot.revision, records=records
+            released_count=len(records),
+            revision=snapshot.revision,
+            records=records,
+            not_released=[r.record_id for r in owned if only not in ("", r.campaign_id)],
         )
 
 

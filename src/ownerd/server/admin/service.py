@@ -27,7 +27,9 @@ from ownerd.server.admin import (
     policies,
     principals,
     records,
+    settings,
     status,
+    transfers,
     validate,
     wrapup,
 )
@@ -46,8 +48,10 @@ HANDLERS: dict[str, Handler] = {
     **policies.HANDLERS,
     **owners.HANDLERS,
     **records.HANDLERS,
+    **transfers.HANDLERS,
     **campaigns.HANDLERS,
     **wrapup.HANDLERS,
+    **settings.HANDLERS,
     **principals.HANDLERS,
     **audit.HANDLERS,
     **status.HANDLERS,
@@ -93,7 +97,7 @@ class AdminService:
 
         def work(body: bytes, caller: Caller) -> bytes:
             request = validate.parsed(request_type, body)
-            rights.check(method, request, caller.identity)
+            rights.check(method, request, caller.identity, self._context.sharing)
             return handler(self._context, request, caller).SerializeToString()
 
         async def handle(body: bytes, context: Context) -> bytes:
@@ -123,7 +127,7 @@ class AdminService:
         with self._answering("ExportOwnership", context), self._workers.entered():
             caller = self._caller(context, "ExportOwnership")
             request = validate.parsed(admin_pb2.ExportOwnershipRequest, body)
-            rights.check("ExportOwnership", request, caller.identity)
+            rights.check("ExportOwnership", request, caller.identity, self._context.sharing)
             after = b""
             while True:
                 page, after = await self._workers.run(

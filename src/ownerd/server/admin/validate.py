@@ -32,6 +32,12 @@ def parsed(message_type: type[Parsed], body: bytes) -> Parsed:
         raise MalformedMessage(message_type.DESCRIPTOR.name) from None
 
 
+def exactly_one(fields: str, first: bool, second: bool) -> None:
+    """Refuse two fields that are both asked for, or neither."""
+    if first == second:
+        raise InvalidField(fields, Words("both" if first else "neither"), "exactly one of the two")
+
+
 def text(field: str, value: str, limit_bytes: int, *, required: bool = True) -> str:
     """Return `value` when it has at most `limit_bytes` bytes and, if required, at least one."""
     # No character takes more than four bytes, so most values need not be encoded to be measured.
@@ -60,6 +66,21 @@ def record_id(value: str, field: str = "record_id") -> str:
 def code(value: str, field: str = "code") -> str:
     """Return a wrap-up code, 1 to 64 bytes."""
     return text(field, value, limits.WRAP_UP_CODE_BYTES)
+
+
+def new_code(value: str, field: str) -> str:
+    """Return a wrap-up code that is more than blanks, which are none to dialers (R26)."""
+    if not value.strip():
+        raise InvalidField(field, value, "a text that is more than blanks")
+    return code(value, field)
+
+
+def one_of(field: str, value: str, allowed: Iterable[str]) -> str:
+    """Return a text that is one of some."""
+    names = list(allowed)
+    if value not in names:
+        raise InvalidField(field, value, ", ".join(names))
+    return value
 
 
 def change_fields(reason: str, request_id: str) -> None:

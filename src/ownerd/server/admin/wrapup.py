@@ -1,10 +1,10 @@
 """Wrap-up codes: what each means for ownership, and the categories that new ones fall in."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ownerd.native import DEFAULT_CODES
-from ownerd.server.admin import page_tokens, validate
+from ownerd.server.admin import convert, page_tokens, validate
 from ownerd.server.admin.audited_change import Change, audited
 from ownerd.server.admin.context import AdminContext, Caller, Handler
 from ownerd.server.errors import InvalidField, Words
@@ -33,20 +33,23 @@ def _upsert(
     if not request.HasField("code"):
         raise InvalidField("code", Words("none"), "the whole wrap-up code")
     code = _completed(request.code)
-    return change.make(
-        context.engine.upsert_code,
-        code.code,
-        code.category,
-        code.counts_as_attempt,
-        code.success,
-        detail={
-            "code": code.code,
-            "category": code.category,
-            "counts_as_attempt": code.counts_as_attempt,
-            "success": code.success,
-        },
-        answer=admin_pb2.UpsertWrapUpCodeResponse(code=code),
-    )
+    kept = (code.category, code.counts_as_attempt, code.success)
+    with context.change_lock:
+        before = context.engine.code(code.code)
+        return change.make(
+            context.engine.upsert_code,
+            code.code,
+            *kept,
+            detail={"code": code.code, "before": _described(before), "after": _described(kept)},
+            answer=admin_pb2.UpsertWrapUpCodeResponse(code=code),
+        )
+
+
+def _described(kept: tuple[str, bool, bool] | None) -> dict[str, Any] | None:
+    """Return what a code means as the audit's detail shows it; None where there is none."""
+    if kept is None:
+        return None
+    return dict(zip(("category", "counts_as_attempt", "success"), kept, strict=True))
 
 
 def _completed(code: admin_pb2.WrapUpCode) -> admin_pb2.WrapUpCode:
@@ -55,7 +58,7 @@ def _completed(code: admin_pb2.WrapUpCode) -> admin_pb2.WrapUpCode:
     Raises:
         InvalidField: an unknown category, or a success that does not count as an attempt.
     """
-    validate.code(code.code, "code.code")
+    validate.new_code(code.code, "code.code")
     category = code.category or code.code
     if category not in CATEGORIES:
         allowed = f"one of {', '.join(CATEGORIES)}"
@@ -95,7 +98,22 @@ def _delete(
     change: Change[admin_pb2.DeleteWrapUpCodeResponse],
 ) -> admin_pb2.DeleteWrapUpCodeResponse:
     code = validate.code(request.code)
-    return change.make(context.engine.delete_code, code, detail={"code": code})
+    with context.change_lock:
+        before = _described(context.engine.code(code))
+        return change.make(
+            context.engine.delete_code, code, detail={"code": code, "before": before, "after": None}
+        )
+
+
+def _list_unknown(
+    context: AdminContext, _request: admin_pb2.ListUnknownWrapUpCodesRequest, _: Caller
+) -> admin_pb2.ListUnknownWrapUpCodesResponse:
+    return admin_pb2.ListUnknownWrapUpCodesResponse(
+        codes=[
+            admin_pb2.UnknownWrapUpCode(code=code, count=count, last_time=convert.time_of(last_ns))
+            for code, count, last_ns in context.engine.unknown_codes()
+        ]
+    )
 
 
 def _message(code: str, category: str, counts: bool, success: bool) -> admin_pb2.WrapUpCode:
@@ -108,4 +126,5 @@ HANDLERS: Mapping[str, Handler] = {
     "UpsertWrapUpCode": _upsert,
     "ListWrapUpCodes": _list,
     "DeleteWrapUpCode": _delete,
+    "ListUnknownWrapUpCodes": _list_unknown,
 }
