@@ -68,6 +68,27 @@ cdef extern from "<set>" namespace "std" nogil:
         iterator lower_bound(const T &)
         iterator upper_bound(const T &)
 
+cdef extern from "<map>" namespace "std" nogil:
+    cdef cppclass map[K, V]:
+        cppclass iterator:
+            iterator()
+            pair[K, V] &operator*()
+            bint operator==(iterator)
+            bint operator!=(iterator)
+            iterator operator++()
+            iterator operator--()
+        map()
+        V &operator[](const K &)
+        size_t size()
+        bint empty()
+        size_t erase(const K &)
+        iterator begin()
+        iterator end()
+        iterator find(const K &)
+        iterator lower_bound(const K &)
+        iterator upper_bound(const K &)
+        void clear()
+
 cdef extern from "<unordered_map>" namespace "std" nogil:
     cdef cppclass unordered_map[K, V]:
         cppclass iterator:

@@ -13,7 +13,8 @@ cdef extern from *:
     static const char *const OWNERD_FAILPOINTS[] = {
         "before_commit", "after_commit", "before_answer", "after_answer", "before_rotate",
         "after_rotate", "before_flush_commit", "after_flush_commit", "before_vacuum_commit",
-        "after_vacuum_commit", "before_trim", "after_trim",
+        "after_vacuum_commit", "before_trim", "after_trim", "before_cut_commit",
+        "after_cut_commit", "before_prepare", "after_prepare",
     };
     #define OWNERD_FAILPOINT_COUNT (sizeof(OWNERD_FAILPOINTS) / sizeof(*OWNERD_FAILPOINTS))
 
@@ -71,3 +72,7 @@ cdef enum FailPoint:
     FAIL_AFTER_VACUUM_COMMIT
     FAIL_BEFORE_TRIM
     FAIL_AFTER_TRIM
+    FAIL_BEFORE_CUT_COMMIT
+    FAIL_AFTER_CUT_COMMIT
+    FAIL_BEFORE_PREPARE
+    FAIL_AFTER_PREPARE

@@ -18,7 +18,8 @@ from ownerd.rules.ownership cimport DEFAULT_WINDOW, NEVER_NS
 from ownerd.rules.wrap_up_codes cimport UNKNOWN_CODE_REFUSE
 from ownerd.storage.catalog cimport List, list_from_row
 from ownerd.storage.table_cursor cimport (
-    TableCursor, cursor_close, cursor_count, cursor_next, cursor_open, cursor_seek, cursor_step,
+    TableCursor, cursor_close, cursor_count, cursor_last, cursor_next, cursor_open,
+    cursor_previous, cursor_seek,
 )
 from ownerd.storage.tables cimport (
     AUDIT, CAMPAIGNS, CODES, COUNT_PENDING, EVENTS, HOLDERS, LISTS, META, PRINCIPALS, REQUESTS,
@@ -291,12 +292,13 @@ cdef list audit_page(Store *store, uint64_t before, Py_ssize_t limit):
     page = []
     _begin(store, AUDIT, &scan)
     put_be64(key, before)
-    more = cursor_step(
-        &scan, MDB_PREV if before != 0 and cursor_seek(&scan, slice_of(key, 8)) else MDB_LAST
-    )
+    if before != 0 and cursor_seek(&scan, slice_of(key, 8)):
+        more = cursor_previous(&scan)
+    else:
+        more = cursor_last(&scan)
     while more and len(page) < limit:
         page.append(_audit_entry(&scan))
-        more = cursor_step(&scan, MDB_PREV)
+        more = cursor_previous(&scan)
     _end(&scan)
     return page
 
@@ -355,8 +357,8 @@ cdef list entry_count(Store *store):
             shared.add((<const ListRow *> scan.value.mv_data).number)
         else:
             list_count += 1
-    events = cursor_count(&scan, &store.tables, EVENTS)
-    requests = cursor_count(&scan, &store.tables, REQUESTS)
+    events = cursor_count(&scan, EVENTS)
+    requests = cursor_count(&scan, REQUESTS)
     _end(&scan)
     _begin(store, CAMPAIGNS, &scan)
     while cursor_next(&scan):

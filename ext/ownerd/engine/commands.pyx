@@ -633,11 +633,6 @@ cdef int refresh_catalog(Store *store, Command *command) noexcept nogil:
     return MDB_SUCCESS
 
 
-cdef bint is_revision(const Command *command) noexcept nogil:
-    """Tell whether the command makes a revision: a note of refusals only says what was."""
-    return command.kind != NOTE_REFUSALS
-
-
 cdef int command_run(Store *store, Command *command, int64_t clock_ns) noexcept nogil:
     """Decide and commit one command; 0 unless the store has failed and must stop.
 
@@ -652,7 +647,7 @@ cdef int command_run(Store *store, Command *command, int64_t clock_ns) noexcept 
         store_abort(store)
         store.instant_ns = before_ns
         return MDB_SUCCESS
-    command.revision = store_revision(store) + is_revision(command)
+    command.revision = store_revision(store) + 1
     command.time_ns = now_ns
     if command.entry_id == 0:
         command.entry_id = next_entry_id(store)
@@ -662,7 +657,7 @@ cdef int command_run(Store *store, Command *command, int64_t clock_ns) noexcept 
         store.instant_ns = before_ns
         return MDB_SUCCESS
     record_command(store, command, now_ns)
-    code = store_commit(store, command.revision, now_ns)
+    code = store_commit(store, now_ns)
     if code == MDB_SUCCESS:
         return refresh_catalog(store, command)
     if is_full(code):

@@ -18,6 +18,7 @@ from ownerd.storage.store cimport Store
 
 cdef enum:
     GROUP_SIZE_CLASSES = 20           # group sizes are counted by power of two
+    GROUP_BYTES_PER_RECORD = 256      # what one record takes in the log, at most
 
 cdef enum:
     STORE_LOST = -1                   # a failure code beside LMDB's: see `store_place`

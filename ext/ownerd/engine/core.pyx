@@ -10,7 +10,7 @@ which is undone before any call that names it is answered; and when the store is
 stay here. So whoever sends an answer encodes it on a thread of its own, whenever it likes.
 """
 
-from ownerd.base.clock cimport clock_start_from
+from ownerd.base.clock cimport clock_elapsed, clock_start_from
 from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS
 from ownerd.base.sockets cimport EFD_CLOEXEC, EFD_NONBLOCK, close, eventfd, eventfd_write
 from ownerd.engine.queue cimport FAILED, STOPPED, queue_change_state, queue_destroy, queue_init
@@ -22,7 +22,6 @@ from ownerd.storage.store cimport store_note_failure, store_place, store_time
 cdef enum:
     LOCK_MISSES = 10                  # some five seconds, as maintenance looks
     GROUP_RECORDS = 16_384            # more would only wait longer
-    GROUP_BYTES_PER_RECORD = 256      # what one record takes in the log, at most
 
 
 cdef void configure(EngineCore *engine, const EngineOptions *options) noexcept nogil:
@@ -32,6 +31,8 @@ cdef void configure(EngineCore *engine, const EngineOptions *options) noexcept n
     ))
     engine.vacuum_interval_ms = options.vacuum_interval_ms
     engine.maintenance.step_ns = options.step_ns
+    engine.maintenance.clean_ns = clock_elapsed()
+    engine.maintenance.clean_bytes = 0
 
 
 cdef EngineCore *engine_new(

@@ -840,7 +840,7 @@ cdef class Engine:
             "store_bytes": figures.log_bytes + figures.tree_bytes,
             "journal_bytes": figures.log_bytes,
             "map_bytes": figures.map_bytes,
-            "map_free_bytes": figures.map_bytes - max(figures.log_bytes, figures.tree_bytes),
+            "map_free_bytes": figures.map_bytes - figures.tree_bytes,
             "disk_free_bytes": disk.f_bavail * disk.f_frsize,
             "groups": counters.groups,
             "changed_groups": counters.changed_groups,

@@ -35,7 +35,8 @@ from ownerd.engine.activity cimport ANSWERS, activity_count
 from ownerd.engine.called_twice cimport called_twice_add
 from ownerd.engine.commands cimport UPSERT_CODE, Command, command_run, refuse_full
 from ownerd.engine.core cimport (
-    GROUP_SIZE_CLASSES, engine_fail, engine_failed, engine_wake_maintenance,
+    GROUP_BYTES_PER_RECORD, GROUP_SIZE_CLASSES, engine_fail, engine_failed,
+    engine_wake_maintenance,
 )
 from ownerd.engine.decide cimport DecidedAt, decide_call, multiget_group
 from ownerd.engine.maintenance_plan cimport (
@@ -48,12 +49,13 @@ from ownerd.engine.unknown_codes cimport unknown_count, unknown_forget
 from ownerd.storage.capacity cimport (
     CAPACITY_FOR_CHANGES, CAPACITY_FOR_GRANTS, CAPACITY_FOR_NOTHING, Capacity, is_full,
 )
+from ownerd.storage.file_log cimport file_log_next_ready
 from ownerd.storage.flush cimport flush_immutable
 from ownerd.storage.memtables cimport has_immutable, memtables_fill, memtables_fit
 from ownerd.storage.record_tree cimport STOP_STEPPING, is_out_of_space, set_out_of_space
 from ownerd.storage.store cimport (
     Store, store_abort, store_begin, store_capacity, store_commit, store_drop_flushed, store_now,
-    store_revision, store_rotate, store_trim, store_trim_due,
+    store_reserve_log, store_revision, store_rotate,
 )
 from ownerd.storage.transaction cimport transaction_error
 
@@ -153,7 +155,7 @@ cdef int commit_group(EngineCore *engine, int64_t now_ns) noexcept nogil:
     """Commit the open transaction as one revision; count it and the time it took."""
     cdef int64_t begun_ns = clock_elapsed()
     cdef uint64_t revision = store_revision(engine.store)
-    cdef int code = store_commit(engine.store, revision + 1, now_ns)
+    cdef int code = store_commit(engine.store, now_ns)
     cdef int64_t took_ns = clock_elapsed() - begun_ns
     count_add(&engine.counters.commit_ns, took_ns)
     histogram_add(&engine.counters.commit_lengths, took_ns)
@@ -206,6 +208,15 @@ cdef bint reserve_memtable(EngineCore *engine, uint64_t records) noexcept nogil:
     return True
 
 
+cdef void reserve_log(EngineCore *engine, uint64_t records) noexcept nogil:
+    """Have a segment of the log ready for a group of so many records, if maintenance is behind."""
+    cdef Store *store = engine.store
+    if file_log_next_ready(store.log):
+        return
+    store_reserve_log(store, store.reserve_bytes + records * GROUP_BYTES_PER_RECORD)
+    engine_wake_maintenance(engine)
+
+
 cdef Capacity flushed_capacity(EngineCore *engine, int64_t now_ns) noexcept nogil:
     """Tell what may still be written; flush the memtables before grants are refused for them.
 
@@ -213,15 +224,10 @@ cdef Capacity flushed_capacity(EngineCore *engine, int64_t now_ns) noexcept nogi
     """
     cdef Store *store = engine.store
     cdef Capacity capacity = store_capacity(store, now_ns)
-    cdef int code = MDB_SUCCESS
     if capacity >= CAPACITY_FOR_GRANTS or capacity == CAPACITY_FOR_NOTHING:
         return capacity
     if await_flush(engine) and store_rotate(store):
         await_flush(engine)
-    while code == MDB_SUCCESS and store_trim_due(store):
-        code = store_trim(store, now_ns)
-    if code != MDB_SUCCESS and not is_full(code):
-        engine_fail(engine, code)
     return store_capacity(store, now_ns)
 
 
@@ -249,6 +255,7 @@ cdef int decide_group(EngineCore *engine, size_t start, size_t end) noexcept nog
     cdef int code
     for i in range(start, end):
         records += engine.group[i].item_count
+    reserve_log(engine, records)
     capacity = flushed_capacity(engine, clock_now(engine.clock))
     if not reserve_memtable(engine, records):
         capacity = CAPACITY_FOR_CHANGES
@@ -316,8 +323,10 @@ cdef Task *gather_group(EngineCore *engine, Task *task) noexcept nogil:
 cdef int run_command(EngineCore *engine, Command *command) noexcept nogil:
     """Run a command of the control plane; it may change records, one for each row or id in it."""
     cdef int code
+    cdef uint64_t records = command.rows.size() + command.record_ids.size()
+    reserve_log(engine, records)
     if store_capacity(engine.store, clock_now(engine.clock)) == CAPACITY_FOR_NOTHING \
-            or not reserve_memtable(engine, command.rows.size() + command.record_ids.size()):
+            or not reserve_memtable(engine, records):
         refuse_full(engine.store, &command.task)
         return MDB_SUCCESS
     code = command_run(engine.store, command, clock_now(engine.clock))

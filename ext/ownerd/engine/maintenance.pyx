@@ -1,6 +1,7 @@
 """Has maintenance's work done: plan by plan, with pauses, on a thread of its own.
 
-Work is planned on the writer thread; what writes to the record tree is done here, in short steps.
+Work is planned on the writer thread; what writes to the record tree is done here, in short steps,
+and so are the log's segments made and removed.
 The pauses between them are three times as long, so that maintenance takes a quarter of a core and
 of the disk. A flush that would not be done by the time the active memtable is half full makes no
 pauses. While somebody reads a snapshot, whose pages cannot be used again, a step that is not urgent
@@ -11,26 +12,37 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from ownerd.api.task cimport OK, TASK_PLAN, TASK_STEP, TaskKind, task_clear
-from ownerd.base.clock cimport clock_elapsed
+from ownerd.base.atomics cimport flag_read
+from ownerd.base.clock cimport clock_elapsed, clock_now
 from ownerd.base.lmdb cimport MDB_SUCCESS
 from ownerd.base.sockets cimport eventfd_read
 from ownerd.base.threads cimport thread_start, usleep
-from ownerd.engine.core cimport engine_fail, engine_look, engine_wake_maintenance
+from ownerd.engine.core cimport engine_fail, engine_failed, engine_look, engine_wake_maintenance
 from ownerd.engine.maintenance_plan cimport (
-    URGENT_STEP_NS, WORK_COUNT, WORK_FLUSH, WORK_NOTHING, WORK_VACUUM, PlanTask, is_writers,
+    URGENT_STEP_NS, WORK_COUNT, WORK_CUT, WORK_FLUSH, WORK_NOTHING, WORK_PREPARE, WORK_VACUUM,
+    MaintenanceState, PlanTask,
+    is_writers,
 )
 from ownerd.engine.queue cimport queue_run, queue_takes_tasks
 from ownerd.engine.release_count cimport ReleaseCount, count_release, release_count_init
+from ownerd.storage.capacity cimport is_full
+from ownerd.storage.file_log cimport (
+    LOG_FAILED, LOG_FULL, LOG_MORE, LogStatus, file_log_appended, file_log_error, file_log_fill,
+    file_log_next_ready,
+)
 from ownerd.storage.flush cimport flush_immutable, flush_memtable, flush_progress
+from ownerd.storage.log_writer cimport file_log_end
 from ownerd.storage.memtables cimport has_immutable
 from ownerd.storage.record_tree cimport (
     STOP_STEPPING, NextStep, begin_view_epoch, former_views_open, is_out_of_space,
-    set_out_of_space,
+    set_out_of_space, tree_flushed, tree_put_state,
 )
 from ownerd.storage.store cimport (
-    Store, store_drop_flushed, store_rotate, store_trim, store_trim_due,
+    Store, store_begin, store_commit, store_drop_flushed, store_prepare_log,
+    store_revision, store_rotate, store_time, store_trim_log,
 )
-from ownerd.storage.vacuum cimport vacuum_records
+from ownerd.storage.tables cimport StateRow
+from ownerd.storage.vacuum cimport vacuum_cut, vacuum_records
 
 cdef extern from "<poll.h>" nogil:
     struct pollfd:
@@ -48,6 +60,10 @@ cdef enum:
     READER_PAUSE_US = 1_000
     READER_PATIENCE_NS = 5_000_000_000
     LOOK_MS = 500
+    FLUSH_BYTES = 0x10000000          # 256 MiB of log that would be replayed
+    URGENT_FILL_PERMILLE = 500        # of a segment, with none ready after it
+
+cdef int64_t FLUSH_AGE_NS = 60_000_000_000
 
 
 # --- plan and work --------------------------------------------------------------------------------
@@ -71,15 +87,39 @@ cdef int do_work(
         return flush_memtable(
             &engine.maintenance.flush, engine.store.tree, plan.memtable, next_step, context
         )
+    if plan.work == WORK_PREPARE:
+        return prepare_log(engine, plan, next_step, context)
     if plan.work == WORK_VACUUM:
         return vacuum_records(
             &engine.maintenance.vacuum, engine.store.tree, next_step, context
         )
+    if plan.work == WORK_CUT and next_step(context) != STOP_STEPPING:
+        return vacuum_cut(&engine.maintenance.vacuum, engine.store.tree)
     if plan.work == WORK_COUNT and next_step(context) != STOP_STEPPING:
         return count_planned(engine, plan)
     if is_writers(plan.work):
         ask_writer(engine, plan, TASK_STEP)
     return MDB_SUCCESS
+
+
+cdef int prepare_log(
+    EngineCore *engine, PlanTask *plan, NextStep next_step, void *context
+) noexcept nogil:
+    """Make the next segment of the log, as far as `next_step` allows; a full disk is waited out."""
+    cdef LogStatus status = LOG_MORE
+    while status == LOG_MORE and next_step(context) != STOP_STEPPING:
+        status = store_prepare_log(engine.store, False)
+    if status == LOG_FULL:
+        plan.work = WORK_NOTHING
+    return file_log_error(engine.store.log) if status == LOG_FAILED else MDB_SUCCESS
+
+
+cdef int trim_log(EngineCore *engine) noexcept nogil:
+    """Remove the segments that nobody needs any more; a code that ends the store, or 0."""
+    cdef LogStatus status = LOG_MORE
+    while status == LOG_MORE:
+        status = store_trim_log(engine.store, clock_now(engine.clock), True)
+    return file_log_error(engine.store.log) if status == LOG_FAILED else MDB_SUCCESS
 
 
 cdef bint plan_and_work(
@@ -88,12 +128,29 @@ cdef bint plan_and_work(
     """Make a plan and follow it; True if there may be more to do."""
     cdef int code
     plan.vacuum_all = vacuum_all
+    plan.flush_all = flush_is_due(engine)
     plan.work = WORK_NOTHING
     ask_writer(engine, plan, TASK_PLAN)
     code = do_work(engine, plan, next_step, context)
+    if code == MDB_SUCCESS and not engine_failed(engine):
+        code = trim_log(engine)
     if code != MDB_SUCCESS:
         engine_fail(engine, code)
     return code == MDB_SUCCESS and plan.work != WORK_NOTHING
+
+
+cdef bint flush_is_due(EngineCore *engine) noexcept nogil:
+    """Tell whether what is not flushed is old, or takes long to replay, and count from now on."""
+    cdef MaintenanceState *state = &engine.maintenance
+    cdef int64_t now_ns = clock_elapsed()
+    cdef uint64_t appended = file_log_appended(engine.store.log)
+    cdef bint clean = tree_flushed(engine.store.tree) == store_revision(engine.store)
+    cdef bint due = not clean and (
+        now_ns - state.clean_ns >= FLUSH_AGE_NS or appended - state.clean_bytes >= FLUSH_BYTES
+    )
+    if clean or due:
+        state.clean_ns, state.clean_bytes = now_ns, appended
+    return due
 
 
 cdef struct OneStep:
@@ -144,8 +201,13 @@ cdef struct Pace:
 
 
 cdef bint is_urgent(EngineCore *engine) noexcept nogil:
-    """Tell whether the flush is behind: less far than twice what the active memtable is filled."""
+    """Tell whether a segment of the log is wanted soon, or the flush is behind: less far than twice
+    what the active memtable is filled.
+    """
     cdef uint64_t fill = engine.fill_permille.load()
+    if not file_log_next_ready(engine.store.log) \
+            and file_log_fill(engine.store.log) > URGENT_FILL_PERMILLE:
+        return True
     if not engine.flush_waits.load() or fill < UNHURRIED_PERMILLE:
         return False
     return flush_progress(&engine.maintenance.flush, engine.store.tree) < 2 * fill
@@ -215,6 +277,11 @@ cdef void look(EngineCore *engine, int64_t *next_ns) noexcept nogil:
         next_ns[0] = clock_elapsed() + LOOK_MS * 1_000_000
 
 
+cdef bint flush_may_be_due(EngineCore *engine) noexcept nogil:
+    return clock_elapsed() - engine.maintenance.clean_ns >= FLUSH_AGE_NS // 2 \
+        or file_log_appended(engine.store.log) - engine.maintenance.clean_bytes >= FLUSH_BYTES
+
+
 cdef void *maintenance_main(void *argument) noexcept nogil:
     """Work while there is something to do, and vacuum everything every interval.
 
@@ -238,7 +305,8 @@ cdef void *maintenance_main(void *argument) noexcept nogil:
         due = clock_elapsed() >= vacuum_ns
         if due:
             vacuum_ns = clock_elapsed() + interval_ns
-        more = due or wake.revents != 0
+        more = due or wake.revents != 0 or flag_read(&engine.store.log_full) \
+            or flush_may_be_due(engine)
         while more and queue_takes_tasks(&engine.queue):
             more = maintain(engine, due)
             due = False
@@ -261,9 +329,9 @@ cdef int64_t next_last_step(void *store) noexcept nogil:
 
 
 cdef int flush_all(EngineCore *engine, int64_t now_ns) noexcept nogil:
-    """Bring everything into the tree and trim the log, with no thread running any more.
+    """Bring everything into the tree and end the log, with no thread running any more.
 
-    Commits the time too, so that a restart on an earlier wall clock does not go back (R19). An LMDB
+    Commits the time too, so that a restart on an earlier wall clock does not go back (R19). An
     error code, or 0; what is not flushed then stays in the log.
     """
     cdef Store *store = engine.store
@@ -274,7 +342,24 @@ cdef int flush_all(EngineCore *engine, int64_t now_ns) noexcept nogil:
     if code == MDB_SUCCESS and store_rotate(store):
         code = flush_immutable(&engine.maintenance.flush, store, next_last_step, store)
     if code == MDB_SUCCESS:
-        code = store_trim(store, now_ns)
-    while code == MDB_SUCCESS and store_trim_due(store):
-        code = store_trim(store, now_ns)
+        code = commit_time(store, now_ns)
+    if code == MDB_SUCCESS:
+        code = trim_log(engine)
+    if code == MDB_SUCCESS and file_log_end(store.log, now_ns) == LOG_FAILED:
+        code = file_log_error(store.log)
     return code
+
+
+cdef int commit_time(Store *store, int64_t now_ns) noexcept nogil:
+    """Commit the time: with what the tree has, or behind what it lacks; an error code, or 0."""
+    cdef StateRow state = store.tree.state
+    cdef int code
+    if now_ns <= store_time(store):
+        return MDB_SUCCESS
+    if state.revision == store_revision(store):
+        state.time_ns = now_ns
+        code = tree_put_state(store.tree, &state, NULL)
+    else:
+        store_begin(store)
+        code = store_commit(store, now_ns)
+    return MDB_SUCCESS if is_full(code) else code

@@ -18,19 +18,22 @@ cdef enum Work:
     WORK_NOTHING
     # the writer's, between two groups: `maintenance_step`
     WORK_ROTATE
-    WORK_TRIM
     WORK_BEGIN_VACUUM
     WORK_FINISH_VACUUM
     WORK_FORGET_REQUESTS
     WORK_FORGET_DIALERS
     # on the thread that maintains
+    WORK_PREPARE                      # the next segment of the log
     WORK_FLUSH
     WORK_COUNT                        # count a release, before its records are rewritten
     WORK_VACUUM
+    WORK_CUT                          # rows that a vacuum has made superfluous
 
 cdef cppclass MaintenanceState:
     mutex turn                        # held from a plan to the end of its work
     int64_t step_ns                   # how long a step may take, beside its commit
+    int64_t clean_ns                  # since when, and since how many bytes of log, there may be
+    uint64_t clean_bytes              # something to flush
     Flush flush
     Vacuum vacuum
     # what is still to come of the last round, a vacuum of everything; the writer thread's
@@ -47,6 +50,7 @@ cdef cppclass MaintenanceState:
 cdef cppclass PlanTask:
     Task task
     bint vacuum_all                   # in: begin a vacuum of everything
+    bint flush_all                    # in: flush what there is, full or not
     Work work                         # out; a step that finds no space for its commit says NOTHING
     shared_ptr[Memtable] memtable     # out: WORK_FLUSH
     uint64_t uncounted_entry          # out: WORK_COUNT, the release's audit entry

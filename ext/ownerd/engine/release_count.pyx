@@ -31,7 +31,7 @@ from ownerd.storage.read_view cimport (
     RecordIterator, iterator_close, iterator_first, iterator_next, iterator_open, view_close,
     view_take,
 )
-from ownerd.storage.store cimport store_begin, store_capacity, store_commit, store_revision
+from ownerd.storage.store cimport store_begin, store_capacity, store_commit
 from ownerd.storage.tables cimport COUNT_PENDING, AuditRow, EventRow
 
 cdef enum:
@@ -203,7 +203,7 @@ cdef int end_count(Store *store, ReleaseCount *request, int64_t now_ns) noexcept
             put_count(store, found[i].entry_id, found[i].count)
     if request.lists.size() > 1:
         put_count(store, request.entry_id, request.count)
-    code = store_commit(store, store_revision(store), now_ns)
+    code = store_commit(store, now_ns)
     if is_full(code):
         refuse_full(store, &request.task)
         return MDB_SUCCESS

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from ownerd.base.lmdb cimport MDB_MAP_FULL, MDB_TXN_FULL
 from ownerd.storage.environment cimport Environment
+from ownerd.storage.file_log cimport FileLog
 
 cdef enum Capacity:                   # each includes those before it
     CAPACITY_FOR_NOTHING              # a commit could fail
@@ -25,3 +26,5 @@ cdef uint64_t environment_left(
 cdef Capacity environment_capacity(
     Environment *environment, uint64_t reserve_bytes, uint64_t promised_bytes, int64_t now_ns
 ) noexcept nogil
+# What the log takes before it needs a segment that is not ready.
+cdef Capacity log_capacity(const FileLog *log, uint64_t reserve_bytes) noexcept nogil

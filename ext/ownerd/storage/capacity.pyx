@@ -2,7 +2,7 @@
 
 LMDB needs free pages even to delete (copy on write), so a reserve is kept: grants may not touch
 it, attempts may use half of it, and the rest is for releases and maintenance, which free space
-again. What is journaled and not yet flushed will need space in the record tree: that much is
+again. What is in the log and not yet flushed will need space in the record tree: that much is
 promised, and counts as used there. The data file's blocks are reserved on the disk ahead of need,
 so that a full disk shows here, where nothing is lost, and not as a failed commit. Any thread.
 """
@@ -14,6 +14,8 @@ from ownerd.base.lmdb cimport (
     MDB_NEXT, MDB_RDONLY, MDB_SUCCESS, MDB_cursor, MDB_envinfo, MDB_txn, MDB_val, lmdb,
 )
 from ownerd.storage.environment cimport used_bytes
+from ownerd.storage.file_log cimport file_log_next_ready
+from ownerd.storage.log_writer cimport file_log_room
 
 cdef extern from "<fcntl.h>" nogil:
     int fallocate(int, int, long, long)
@@ -33,6 +35,8 @@ cdef extern from "<sys/statvfs.h>" nogil:
 cdef enum:
     FREE_COUNT_INTERVAL_NS = 1_000_000_000
     PAGES_PER_CHANGE = 32             # a generous bound on what a small commit writes
+    RESERVED_PART = 4                 # of a segment, at most, for what is not a grant
+    LEAST_ROOM_BYTES = 0x10000        # 64 KiB: a generous bound on what a small commit appends
     ALLOCATE_BYTES = 0x400000         # 4 MiB: the data file's blocks are reserved in such steps
 
 
@@ -150,3 +154,18 @@ cdef Capacity measure(
         return CAPACITY_FOR_REPORTS
     return CAPACITY_FOR_CHANGES if left >= PAGES_PER_CHANGE * environment.page_bytes \
         else CAPACITY_FOR_NOTHING
+
+
+cdef Capacity log_capacity(const FileLog *log, uint64_t reserve_bytes) noexcept nogil:
+    """Tell what may still be appended; asked before each group, by the writer.
+
+    Where a next segment is ready there is room. Else what the last one has left is for what makes
+    room, or stops the server.
+    """
+    cdef uint64_t room = file_log_room(log)
+    cdef uint64_t reserve = min(reserve_bytes, log.active.get().header.file_bytes // RESERVED_PART)
+    if file_log_next_ready(log) or room >= reserve:
+        return CAPACITY_FOR_GRANTS
+    if room >= reserve // 2:
+        return CAPACITY_FOR_REPORTS
+    return CAPACITY_FOR_CHANGES if room >= LEAST_ROOM_BYTES else CAPACITY_FOR_NOTHING

@@ -1,7 +1,7 @@
 """Makes a new store, and tells a directory that has one from one that has none.
 
-    DIR/CREATING/  there while a new store is being made: in it are its two environments, which get
-                   their places when they are whole, journal last
+    DIR/CREATING/  there while a new store is being made: in it are its log and its records, which
+                   get their places when they are whole, records last
 
 What holds a commit of a server or a record is never removed, whatever lies beside it.
 """
@@ -9,32 +9,33 @@ What holds a commit of a server or a record is never removed, whatever lies besi
 import os
 import shutil
 
-from libc.stdint cimport uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
-from ownerd.base.bytes cimport Slice, empty_slice, slice_of
-from ownerd.base.lmdb cimport lmdb
+from ownerd.base.bytes cimport Slice, slice_of
 from ownerd.rules.ownership cimport Code
 from ownerd.storage.catalog cimport Catalog, catalog_init, put_code
-from ownerd.storage.environment cimport check, environment_close, environment_create, open_tables
+from ownerd.storage.file_log cimport LogOptions, default_log_options
+from ownerd.storage.log_entry cimport LOG_BLOCK_BYTES
+from ownerd.storage.log_opening cimport file_log_create
 from ownerd.storage.meta_pages cimport newest_state
 from ownerd.storage.record_tree cimport tree_create
-from ownerd.storage.tables cimport META, STATE_FORMAT, TABLE_COUNT, TABLE_NAMES, StateRow, Tables
-from ownerd.storage.transaction cimport (
-    Transaction, put_row, transaction_begin, transaction_error, transaction_init,
+from ownerd.storage.segment cimport (
+    ENTRIES_FROM, SEGMENT_NAME_BYTES, SegmentHeader, segment_file_name,
 )
+from ownerd.storage.tables cimport STATE_FORMAT, StateRow
+from ownerd.storage.transaction cimport Transaction, transaction_init
 
 from ownerd.storage.catalog import DEFAULT_CODES
 from ownerd.storage.directory import StoreError, sync_directory
 
 cdef enum:
-    MOST_UNFINISHED_BYTES = 1 << 20   # a new environment has no more
+    MOST_UNFINISHED_BYTES = 1 << 20   # a new tree has no more
 
 _FILES = {"data.mdb", "lock.mdb"}
 
 
 def _places(directory):
-    return [os.path.join(directory, name) for name in ("CREATING", "journal", "records")]
+    return [os.path.join(directory, name) for name in ("CREATING", "log", "records")]
 
 
 cdef bint find_store(str directory) except -1:
@@ -43,24 +44,50 @@ cdef bint find_store(str directory) except -1:
     Raises:
         StoreError: half of a store is there, or what says that one is being made beside a store.
     """
-    creating, journal, records = _places(directory)
-    if not os.path.lexists(journal) and _are_pair(_inside(creating)[0], records):
+    creating, log, records = _places(directory)
+    refuse_former(directory)
+    if not os.path.lexists(records) and _are_pair(log, _inside(creating)[1]):
         _finish(directory)
-    there = [path for path in (journal, records) if os.path.lexists(path)]
+    there = [path for path in (log, records) if os.path.lexists(path)]
     if there and os.path.lexists(creating):
         _remove_marker(directory, there)
     if len(there) == 1:
         raise StoreError(
-            f"{directory} is half a store: {journal} and {records} belong together. Restore "
-            "both from one copy; a store of format 1 has to be exported with its own version"
+            f"{directory} is half a store: {log} and {records} belong together. Restore both from "
+            "one copy"
         )
     return len(there) == 2
 
 
-def _are_pair(journal, records):
-    """Tell whether two environments are of one store: both state rows have its id second."""
-    rows = [newest_state(path) for path in (journal, records)]
-    return None not in rows and rows[0][8:16] == rows[1][8:16]
+def refuse_former(directory):
+    """Raise StoreError if there is a store of a version that kept its log in an environment."""
+    if os.path.lexists(os.path.join(directory, "journal")):
+        raise StoreError(
+            f"the store in {directory} was written by an earlier version: keep a copy, and run "
+            f"'ownerd migrate --data {directory}' once, or start with 'ownerd serve --migrate'"
+        )
+
+
+def _are_pair(log, records):
+    """Tell whether a log and records are of one store: each has its id second."""
+    row = newest_state(records)
+    return row is not None and row[8:16] == _store_id(log)
+
+
+def _store_id(log):
+    """Return whose log it is, as its first segment says; None if that cannot be read."""
+    cdef char name[SEGMENT_NAME_BYTES]
+    cdef SegmentHeader header
+    segment_file_name(name, 1)
+    try:
+        with open(os.path.join(log, name.decode()), "rb") as file:
+            head = file.read(sizeof(header))
+    except OSError:
+        return None
+    if len(head) < <Py_ssize_t> sizeof(header):
+        return None
+    memcpy(&header, <const char *> head, sizeof(header))
+    return header.store_id.to_bytes(8, "little")
 
 
 def _remove_marker(directory, there):
@@ -80,30 +107,35 @@ def _remove_marker(directory, there):
 
 cdef create_store(str directory):
     """Make an empty store in a directory that has none; a power cut meanwhile leaves no half."""
-    creating, _, records = _places(directory)
+    cdef StateRow state
+    cdef LogOptions options = default_log_options()
+    creating, log, _ = _places(directory)
     _remove_unfinished(creating)
-    for path in (creating, *_inside(creating)):
+    new_log, new_records = _inside(creating)
+    for path in (creating, new_records):
         os.mkdir(path, 0o700)
-    store_id = int.from_bytes(os.urandom(8), "little")
-    new_journal, new_records = _inside(creating)
-    tree_create(new_records, store_id)
-    _create_log(new_journal, store_id)
-    for path in (new_journal, new_records, creating, directory):
+    memset(&state, 0, sizeof(state))
+    state.store_id = state.incarnation = int.from_bytes(os.urandom(8), "little")
+    state.format = STATE_FORMAT
+    state.next_entry = state.next_list = 1
+    file_log_create(new_log, state.store_id, 0, &options)
+    _create_tree(new_records, &state)
+    for path in (new_records, creating, directory):
         sync_directory(path)
-    os.rename(new_records, records)
+    os.rename(new_log, log)
     sync_directory(directory)
     _finish(directory)
 
 
 def _inside(creating):
-    """Return the places of journal and records while they are made."""
-    return [os.path.join(creating, name) for name in ("journal", "records")]
+    """Return the places of log and records while they are made."""
+    return [os.path.join(creating, name) for name in ("log", "records")]
 
 
 def _finish(directory):
-    """Give the journal its place, which makes the new store one."""
-    creating, journal, _ = _places(directory)
-    os.rename(_inside(creating)[0], journal)
+    """Give the records their place, which makes the new store one."""
+    creating, _, records = _places(directory)
+    os.rename(_inside(creating)[1], records)
     for path in (directory, creating):
         sync_directory(path)
     os.rmdir(creating)
@@ -134,52 +166,42 @@ def _entries(path):
 
 
 def _is_unfinished(path):
-    """Tell whether `path` is an environment that holds no commit of a server."""
-    if os.path.basename(path) not in ("journal", "records") or not os.path.isdir(path) \
-            or not _FILES.issuperset(os.listdir(path)):
+    """Tell whether `path` is a part that holds no commit of a server."""
+    if not os.path.isdir(path):
+        return False
+    if os.path.basename(path) == "log":
+        return all(_is_empty_segment(file) for file in _entries(path))
+    if os.path.basename(path) != "records" or not _FILES.issuperset(os.listdir(path)):
         return False
     data = os.path.join(path, "data.mdb")
     if os.path.exists(data) and os.path.getsize(data) > MOST_UNFINISHED_BYTES:
         return False
-    # Both state rows begin with a revision; a new store is at 0.
+    # A state row begins with a revision; a new store is at 0.
     return not any((newest_state(path) or b"")[:8])
 
 
-cdef _create_log(str path, uint64_t store_id):
-    """Make the journal's environment with its first commit: the format and the wrap-up codes."""
-    cdef Tables tables
+def _is_empty_segment(path):
+    """Tell whether a file is one of the log's, without an entry."""
+    cdef char name[SEGMENT_NAME_BYTES]
+    segment_file_name(name, 1)
+    if os.path.basename(path) not in (name.decode(), "next.new") or not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        file.seek(<int> ENTRIES_FROM)
+        return not any(file.read(<int> LOG_BLOCK_BYTES))
+
+
+cdef _create_tree(str path, const StateRow *state):
+    """Make the records with their first commit: the state and the wrap-up codes."""
     cdef Transaction txn
-    tables.environment = environment_create(path)
-    try:
-        open_tables(tables.environment, TABLE_NAMES, tables.handles, TABLE_COUNT)
-        transaction_init(&txn, &tables)
-        transaction_begin(&txn)
-        _put_codes(&txn)
-        _put_first_state(&txn, store_id)
-        check(transaction_error(&txn), "cannot write the new store")
-        check(lmdb.txn_commit(txn.txn), "cannot write the new store")
-    finally:
-        environment_close(tables.environment)
-
-
-cdef _put_codes(Transaction *txn):
     cdef Catalog catalog
     cdef Code flags
     cdef Slice code
-    catalog_init(&catalog, txn)
+    transaction_init(&txn, NULL)
+    catalog_init(&catalog, &txn)
     for name, counts, success in DEFAULT_CODES:
         encoded = name.encode()
         code = slice_of(<const char *> encoded, len(encoded))
         flags.counts_as_attempt, flags.success = counts, success
         put_code(&catalog, code, &flags, code)
-
-
-cdef _put_first_state(Transaction *txn, uint64_t store_id):
-    cdef StateRow state
-    memset(&state, 0, sizeof(state))
-    state.store_id = store_id
-    state.incarnation = store_id
-    state.format = STATE_FORMAT
-    state.commit_count = 1
-    state.next_entry = state.next_list = 1
-    put_row(txn, META, slice_of(b"state", 5), slice_of(&state, sizeof(state)), empty_slice())
+    tree_create(path, state, &txn.rows)

@@ -1,8 +1,8 @@
 """The data directory: made durably, locked for one process.
 
 Locked with flock before anything in it is opened are the directory itself, DIR/LOCK (which names
-the process) and the data file of each environment: LOCK may be taken for left over and deleted, but
-who deletes the others has no store any more. The kernel lets go of the locks when the process ends,
+the process), the data file and the directory of the log: LOCK may be taken for left over and
+deleted, but who deletes the others has no store any more. The kernel lets go of the locks when the process ends,
 however it ends.
 
 A server whose files were deleted, moved or replaced goes on with what no path leads to, and would
@@ -28,7 +28,7 @@ cdef enum:
     FIRST_DATA_FILE = 2
 
 # In the order in which they are locked.
-_LOCKED = ("", "LOCK", os.path.join("journal", "data.mdb"), os.path.join("records", "data.mdb"))
+_LOCKED = ("", "LOCK", os.path.join("records", "data.mdb"), "log")
 
 
 class StoreError(Exception):

@@ -9,12 +9,14 @@ from ownerd.base.disk cimport Descriptor
 from ownerd.storage.segment cimport Segment
 
 cdef struct LogOptions:
-    uint64_t segment_bytes            # of a file; whole blocks
+    uint64_t first_bytes              # of the first file of a new log; whole blocks
+    uint64_t segment_bytes            # each next one is twice as large, up to this
     uint64_t append_bytes             # a larger append gets a segment of its own; whole blocks
     uint64_t keep_bytes               # of segments that only readers need, whichever of the two
     int64_t keep_ns                   # is reached first
 
 cdef enum:
+    DEFAULT_FIRST_BYTES = 0x100000      # 1 MiB
     DEFAULT_SEGMENT_BYTES = 0x2000000   # 32 MiB
     DEFAULT_APPEND_BYTES = 0x400000     # 4 MiB
     DEFAULT_KEEP_BYTES = 0x40000000     # 1 GiB
@@ -46,6 +48,7 @@ cdef cppclass FileLog:
     LogTail tail
     shared_ptr[Segment] active
     atomic[uint64_t] revision         # the tail's, for others
+    atomic[uint64_t] appended_bytes   # since it was opened
     # Everybody's, under the guard, which is held for a few steps in memory.
     mutex guard
     vector[shared_ptr[Segment]] segments   # oldest first; those behind the active one are ready
@@ -72,6 +75,10 @@ cdef uint64_t file_log_oldest(FileLog *log) noexcept nogil
 cdef bint file_log_next_ready(const FileLog *log) noexcept nogil
 # Of all its files.
 cdef uint64_t file_log_bytes(FileLog *log) noexcept nogil
+# Of the active segment, how much has been appended to, in thousandths.
+cdef uint64_t file_log_fill(FileLog *log) noexcept nogil
+# What was appended since the log was opened, in bytes with padding.
+cdef uint64_t file_log_appended(const FileLog *log) noexcept nogil
 
 # --- for the parts of the log ---------------------------------------------------------------------
 
@@ -85,6 +92,8 @@ cdef void describe(FileLog *log, Segment *segment) noexcept nogil
 cdef int give_number(
     FileLog *log, Segment *segment, const char *name, uint64_t number
 ) noexcept nogil
+# Of the file to be made next.
+cdef uint64_t next_bytes(FileLog *log) noexcept nogil
 # NULL: none is ready.
 cdef shared_ptr[Segment] next_segment(FileLog *log) noexcept nogil
 cdef uint64_t bytes_of(const vector[shared_ptr[Segment]] *segments) noexcept nogil

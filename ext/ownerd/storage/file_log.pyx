@@ -26,7 +26,7 @@ from libc.errno cimport EDQUOT, EMFILE, ENFILE, ENOENT, ENOMEM, ENOSPC
 
 from ownerd.storage.log_entry cimport LOG_BLOCK_BYTES
 from ownerd.storage.segment cimport (
-    ENTRIES_FROM, SEGMENT_NAME_BYTES, segment_file_name, segment_rename, segment_sync,
+    ENTRIES_FROM, SEGMENT_NAME_BYTES, SEGMENT_OF_ONE, segment_file_name, segment_rename, segment_sync,
     segment_unlink, segment_write_header,
 )
 
@@ -38,6 +38,7 @@ DEFAULT_KEEP_NS = 3_600_000_000_000
 
 cdef LogOptions default_log_options() noexcept nogil:
     cdef LogOptions options
+    options.first_bytes = DEFAULT_FIRST_BYTES
     options.segment_bytes = DEFAULT_SEGMENT_BYTES
     options.append_bytes = DEFAULT_APPEND_BYTES
     options.keep_bytes = DEFAULT_KEEP_BYTES
@@ -98,6 +99,20 @@ cdef int give_number(
     return code
 
 
+cdef uint64_t next_bytes(FileLog *log) noexcept nogil:
+    """Return how large the next file is to be: a log that is little used stays small."""
+    cdef uint64_t bytes = log.options.first_bytes
+    cdef const Segment *segment
+    cdef size_t i
+    log.guard.lock()
+    for i in range(log.segments.size()):
+        segment = log.segments[i].get()
+        if not segment.header.flags & SEGMENT_OF_ONE:
+            bytes = max(bytes, 2 * segment.header.file_bytes)
+    log.guard.unlock()
+    return min(bytes, log.options.segment_bytes)
+
+
 # --- for whoever asks -----------------------------------------------------------------------------
 
 cdef shared_ptr[Segment] next_segment(FileLog *log) noexcept nogil:
@@ -144,3 +159,17 @@ cdef uint64_t file_log_bytes(FileLog *log) noexcept nogil:
     bytes = bytes_of(&log.segments)
     log.guard.unlock()
     return bytes
+
+
+cdef uint64_t file_log_fill(FileLog *log) noexcept nogil:
+    cdef const Segment *segment
+    cdef uint64_t fill
+    log.guard.lock()
+    segment = log.segments[log.active_index].get()
+    fill = segment.end.load() * 1000 // segment.header.file_bytes
+    log.guard.unlock()
+    return fill
+
+
+cdef uint64_t file_log_appended(const FileLog *log) noexcept nogil:
+    return (<FileLog *> log).appended_bytes.load()

@@ -3,13 +3,22 @@
 from libc.stdint cimport int64_t, uint64_t
 from libcpp.memory cimport shared_ptr
 
+from ownerd.base.containers cimport string, vector
 from ownerd.storage.memtable cimport Memtable, Run
 from ownerd.storage.record_tree cimport NextStep, Tree
+from ownerd.storage.rows cimport RowVersion
 from ownerd.storage.store cimport Store
+
+# One row of a memtable, which owns both.
+cdef struct FlushedRow:
+    const string *place
+    const RowVersion *row
 
 # How far a memtable is in the tree. Read and written by whoever has the tree's turn at writing.
 cdef cppclass Flush:
     shared_ptr[Memtable] memtable     # being flushed; or none
+    vector[FlushedRow] rows           # of the small tables; they come first
+    size_t row_position
     shared_ptr[Run] run
     size_t position
     uint64_t flushed_count            # records brought into the tree since the store was opened

@@ -1,7 +1,8 @@
 """Flushing: brings an immutable memtable into the record tree, sorted, in steps of one commit each.
 
-A step writes the next records in key order; the last one also writes the memtable's last revision,
-which the tree is flushed up to from then on. What a step has written is written again if the
+A step writes the next rows of the small tables, and when it has all the next records, in key order;
+the last one also writes the state of the memtable's last revision, which the tree is flushed up to
+from then on. What a step has written is written again if the
 process ends before that: states, not decisions.
 
 Invariant: a memtable that the tree has is left alone. Written again, it would undo what came after.
@@ -9,12 +10,14 @@ Invariant: a memtable that the tree has is left alone. Written again, it would u
 Flushing changes nothing that anybody is answered.
 """
 
+from cython.operator cimport dereference, preincrement
 from libc.string cimport memcpy
 
 from ownerd.base.assertions cimport assert_that
 from ownerd.base.atomics cimport count_add
 from ownerd.base.bytes cimport slice_of, val_of
 from ownerd.base.clock cimport clock_elapsed
+from ownerd.base.containers cimport map
 from ownerd.base.failpoints cimport FAIL_AFTER_FLUSH_COMMIT, FAIL_BEFORE_FLUSH_COMMIT, fail_at
 from ownerd.base.lmdb cimport (
     MDB_MAP_FULL, MDB_NOTFOUND, MDB_SET, MDB_SUCCESS, MDB_cursor, MDB_txn, MDB_val, lmdb,
@@ -23,10 +26,12 @@ from ownerd.storage.codec cimport CHECKSUM_BYTES, VALUE_BYTES, row_add_checksum
 from ownerd.storage.memtable cimport Entry, entry_key, entry_value, memtable_run, prefetch
 from ownerd.storage.memtables cimport has_immutable
 from ownerd.storage.record_tree cimport (
-    STOP_STEPPING, TREE_RECORDS, step_over, tree_commit, tree_flushed, tree_put_state,
-    tree_rows, tree_step_begin, tree_step_end,
+    STOP_STEPPING, step_over, tree_commit, tree_flushed, tree_put_row, tree_rows, tree_step_begin,
+    tree_step_end,
 )
+from ownerd.storage.rows cimport Versions, placed_key
 from ownerd.storage.store cimport store_drop_flushed
+from ownerd.storage.tables cimport RECORDS, StateRow, Table
 
 cdef enum:
     PREFETCHED = 12                   # entries lie in the order in which they were written
@@ -34,7 +39,7 @@ cdef enum:
 
 cdef bint is_flushed(const Tree *tree, const Memtable *memtable) noexcept nogil:
     """Tell whether the tree has everything of an immutable memtable."""
-    return tree_flushed(tree) >= memtable.last_revision
+    return tree_flushed(tree) >= memtable.state.revision
 
 
 cdef int write_entry(MDB_cursor *cursor, const Entry *entry) noexcept nogil:
@@ -70,42 +75,72 @@ cdef int write_entries(
     return code
 
 
+cdef int write_rows(
+    const Flush *flush, Tree *tree, MDB_txn *txn, size_t *position, uint64_t most, int64_t end_ns
+) noexcept nogil:
+    """Write the next rows of the small tables, likewise."""
+    cdef const FlushedRow *row
+    cdef size_t first = position[0]
+    cdef int code = MDB_SUCCESS
+    while code == MDB_SUCCESS and position[0] < flush.rows.size() \
+            and not step_over(position[0] - first, most, end_ns):
+        row = &flush.rows[position[0]]
+        code = tree_put_row(
+            tree, txn, <Table> <int> row.place.data()[0], placed_key(row.place), row.row
+        )
+        position[0] += 1
+    return code
+
+
 cdef int write_step(Flush *flush, Tree *tree, uint64_t most, int64_t end_ns) noexcept nogil:
     """Commit the next records; an LMDB error code, and then nothing was written, or 0."""
     cdef MDB_txn *txn
     cdef MDB_cursor *cursor
-    cdef size_t at = flush.position
-    cdef uint64_t revision = tree_flushed(tree)
+    cdef size_t at = flush.position, row_at = flush.row_position
+    cdef StateRow state = tree.state
     cdef int64_t count = 0
     cdef int code = lmdb.txn_begin(tree.environment.env, NULL, 0, &txn)
     if code != MDB_SUCCESS:
         return code
-    code = lmdb.cursor_open(txn, tree.tables[<int> TREE_RECORDS], &cursor)
+    code = lmdb.cursor_open(txn, tree.tables[<int> RECORDS], &cursor)
     if code == MDB_SUCCESS:
         count = tree_rows(tree, txn)
-        code = write_entries(flush.run.get(), &at, cursor, most, end_ns)
+        code = write_rows(flush, tree, txn, &row_at, most, end_ns)
+        most -= min(most, <uint64_t> (row_at - flush.row_position))
+        if code == MDB_SUCCESS and row_at == flush.rows.size():
+            code = write_entries(flush.run.get(), &at, cursor, most, end_ns)
         count = tree_rows(tree, txn) - count
         lmdb.cursor_close(cursor)
-    if at == flush.run.get().entries.size():
-        revision = max(revision, flush.memtable.get().last_revision)
-    if code == MDB_SUCCESS:
-        code = tree_put_state(tree, txn, revision)
     if code != MDB_SUCCESS:
         lmdb.txn_abort(txn)
         return code
+    if row_at == flush.rows.size() and at == flush.run.get().entries.size():
+        state = flush.memtable.get().state
+    assert_that(state.revision >= tree_flushed(tree), "what is flushed stays flushed")
     fail_at(FAIL_BEFORE_FLUSH_COMMIT)
-    code = tree_commit(tree, txn)
+    code = tree_commit(tree, txn, &state)
     fail_at(FAIL_AFTER_FLUSH_COMMIT)
     if code == MDB_SUCCESS:
-        assert_that(revision >= tree_flushed(tree), "what is flushed stays flushed")
         assert_that(
             flush.position <= at <= flush.run.get().entries.size(), "a flush goes on in its run"
         )
         count_add(&flush.flushed_count, at - flush.position)
-        flush.position = at
+        flush.position, flush.row_position = at, row_at
         tree.flushing_delta.fetch_add(count)
-        tree.flushed_revision.store(revision)
+        tree.flushed_revision.store(state.revision)
     return code
+
+
+cdef void choose_rows(Flush *flush, Memtable *memtable) noexcept nogil:
+    """Take every row as it was last; nothing changes in a memtable that is immutable."""
+    cdef map[string, Versions].iterator at = memtable.rows.all.begin()
+    cdef FlushedRow row
+    flush.rows.clear()
+    while at != memtable.rows.all.end():
+        row.place = &dereference(at).first
+        row.row = &dereference(at).second.back()
+        flush.rows.push_back(row)
+        preincrement(at)
 
 
 cdef void choose_memtable(Flush *flush, shared_ptr[Memtable] memtable) noexcept nogil:
@@ -113,7 +148,8 @@ cdef void choose_memtable(Flush *flush, shared_ptr[Memtable] memtable) noexcept 
     if flush.memtable.get() != memtable.get():
         flush.memtable = memtable
         flush.run = memtable_run(memtable.get())
-        flush.position = 0
+        flush.position = flush.row_position = 0
+        choose_rows(flush, memtable.get())
 
 
 cdef int flush_step(
@@ -130,6 +166,7 @@ cdef int flush_step(
     if is_flushed(tree, memtable.get()):
         flush.memtable.reset()
         flush.run.reset()
+        flush.rows.clear()
     return tree_step_end(tree, code)
 
 

@@ -15,5 +15,9 @@ cdef file_log_create(
 cdef FileLog *file_log_acquire(
     str directory, uint64_t store_id, uint64_t flushed_revision, const LogOptions *options
 ) except NULL
+# Only to be read, by nobody else but the caller: nothing in the directory changes.
+cdef FileLog *file_log_inspect(
+    str directory, uint64_t store_id, uint64_t flushed_revision
+) except NULL
 # No reader uses it any more.
 cdef void file_log_release(FileLog *log) noexcept

@@ -11,7 +11,9 @@ from libcpp.memory cimport shared_ptr
 from posix.fcntl cimport O_RDONLY
 
 from ownerd.base.disk cimport disk
-from ownerd.storage.file_log cimport LEAST_SEGMENT_BYTES, describe, give_number
+from ownerd.storage.file_log cimport (
+    LEAST_SEGMENT_BYTES, default_log_options, describe, give_number,
+)
 from ownerd.storage.log_entry cimport ENTRY_END, LOG_BLOCK_BYTES
 from ownerd.storage.log_recovery cimport LogEnd, find_end, repair_end
 from ownerd.storage.log_upkeep cimport begin_file, fill_file
@@ -34,10 +36,12 @@ _UNFINISHED = ("next.new", "large.new", "spare.new")
 
 
 cdef FileLog *new_log(str directory, uint64_t store_id, const LogOptions *options) except NULL:
-    """Open the directory and remove what was not finished."""
+    """Open the directory."""
     cdef FileLog *log
-    if options.segment_bytes % LOG_BLOCK_BYTES or options.append_bytes % LOG_BLOCK_BYTES \
-            or options.segment_bytes < LEAST_SEGMENT_BYTES \
+    if options.first_bytes % LOG_BLOCK_BYTES or options.segment_bytes % LOG_BLOCK_BYTES \
+            or options.append_bytes % LOG_BLOCK_BYTES \
+            or options.first_bytes < LEAST_SEGMENT_BYTES \
+            or options.segment_bytes < options.first_bytes \
             or options.append_bytes < LOG_BLOCK_BYTES:
         raise ValueError("the sizes of the log are whole blocks, and a segment has several")
     log = new FileLog()
@@ -46,19 +50,24 @@ cdef FileLog *new_log(str directory, uint64_t store_id, const LogOptions *option
     log.error.store(0)
     log.ready_count.store(0)
     log.revision.store(0)
+    log.appended_bytes.store(0)
     log.active_index = log.filled_bytes = 0
     try:
         encoded = os.fsencode(directory)
         log.directory.fd = disk.openat(AT_FDCWD, encoded, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
         if log.directory.fd < 0:
             raise OSError(errno, f"cannot open {directory}: {os.strerror(errno)}")
-        for name in _UNFINISHED:
-            if os.path.lexists(os.path.join(directory, name)):
-                _check(segment_unlink(log.directory.fd, name.encode()), directory)
     except BaseException:
         del log
         raise
     return log
+
+
+cdef _remove_unfinished(FileLog *log, str directory):
+    """Remove files that got no number."""
+    for name in _UNFINISHED:
+        if os.path.lexists(os.path.join(directory, name)):
+            _check(segment_unlink(log.directory.fd, name.encode()), directory)
 
 
 cdef int _check(int code, str directory) except -1:
@@ -75,8 +84,9 @@ cdef file_log_create(
     make_directories(directory)
     log = new_log(directory, store_id, options)
     try:
+        _remove_unfinished(log, directory)
         code = begin_file(log)
-        while code == 0 and log.filled_bytes < options.segment_bytes:
+        while code == 0 and log.filled_bytes < options.first_bytes:
             code = fill_file(log)
         if code == 0:
             describe(log, log.made.get())
@@ -126,14 +136,20 @@ cdef _go_on(FileLog *log, const LogEnd *found, str directory):
     that was ready beside a first append that was torn, as one is ready at most.
     """
     cdef char name[SEGMENT_NAME_BYTES]
-    for _ in range(found.first):
-        segment_file_name(name, log.segments[0].get().header.number)
+    for i in range(found.first):
+        segment_file_name(name, log.segments[i].get().header.number)
         _check(segment_unlink(log.directory.fd, name), directory)
-        log.segments.erase(log.segments.begin())
-    while log.segments.size() > found.active - found.first + 2:
+    while log.segments.size() > found.active + 2:
         segment_file_name(name, log.segments.back().get().header.number)
         _check(segment_unlink(log.directory.fd, name), directory)
         log.segments.pop_back()
+    _place_end(log, found)
+
+
+cdef void _place_end(FileLog *log, const LogEnd *found) noexcept:
+    """Take the end that was found for the tail, and the oldest that can be read for the first."""
+    for _ in range(found.first):
+        log.segments.erase(log.segments.begin())
     log.active_index = found.active - found.first
     log.active = log.segments[log.active_index]
     log.ready_count.store(<int> (log.segments.size() - log.active_index - 1))
@@ -152,10 +168,27 @@ cdef FileLog *file_log_acquire(
     cdef FileLog *log = new_log(directory, store_id, options)
     cdef LogEnd found
     try:
+        _remove_unfinished(log, directory)
         _open_segments(log, directory)
         find_end(&found, &log.segments, flushed_revision, directory)
         repair_end(&found, &log.segments, log.directory.fd)
         _go_on(log, &found, directory)
+    except BaseException:
+        del log
+        raise
+    return log
+
+
+cdef FileLog *file_log_inspect(
+    str directory, uint64_t store_id, uint64_t flushed_revision
+) except NULL:
+    cdef LogOptions options = default_log_options()
+    cdef FileLog *log = new_log(directory, store_id, &options)
+    cdef LogEnd found
+    try:
+        _open_segments(log, directory)
+        find_end(&found, &log.segments, flushed_revision, directory)
+        _place_end(log, &found)
     except BaseException:
         del log
         raise

@@ -8,10 +8,10 @@ from libcpp.memory cimport shared_ptr
 
 from ownerd.storage.file_log cimport (
     LOG_FAILED, LOG_MORE, LOG_OK, bytes_of, describe, fail, file_log_next_ready, give_number,
-    give_up,
+    give_up, next_bytes,
 )
 from ownerd.storage.segment cimport (
-    ENTRIES_FROM, SEGMENT_NAME_BYTES, Segment, segment_allocate, segment_file_name, segment_fill,
+    ENTRIES_FROM, SEGMENT_NAME_BYTES, SEGMENT_OF_ONE, Segment, segment_allocate, segment_file_name, segment_fill,
     segment_forget, segment_open, segment_rename, segment_unlink,
 )
 
@@ -38,7 +38,7 @@ cdef int begin_file(FileLog *log) noexcept nogil:
     log.made_name.assign("next.new", 8)
     code = segment_open(log.made.get(), log.directory.fd, log.made_name.data(), True)
     if code == 0:
-        code = segment_allocate(log.made.get(), log.options.segment_bytes)
+        code = segment_allocate(log.made.get(), next_bytes(log))
     return code
 
 
@@ -124,10 +124,11 @@ cdef shared_ptr[Segment] take_oldest(
     return taken
 
 
-cdef bint can_be_used_again(const FileLog *log, const shared_ptr[Segment] &segment) noexcept nogil:
+cdef bint can_be_used_again(FileLog *log, const shared_ptr[Segment] &segment) noexcept nogil:
     """Tell whether nobody reads a file, and it is as one that would be made."""
     if log.spare.get() != NULL or log.made.get() != NULL or segment.use_count() != 1 \
-            or segment.get().header.file_bytes != log.options.segment_bytes:
+            or segment.get().header.flags & SEGMENT_OF_ONE \
+            or segment.get().header.file_bytes != next_bytes(log):
         return False
     atomic_thread_fence(memory_order_acquire)   # the last reader let go of it before
     return True

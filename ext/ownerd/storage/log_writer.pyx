@@ -10,7 +10,8 @@ from libcpp.memory cimport shared_ptr
 from ownerd.base.assertions cimport assert_that
 from ownerd.base.bytes cimport Slice
 from ownerd.storage.file_log cimport (
-    LOG_FAILED, LOG_FULL, LOG_OK, describe, fail, give_number, give_up, next_segment,
+    LOG_FAILED, LOG_FULL, LOG_OK, describe, fail, give_number, give_up, next_bytes,
+    next_segment,
 )
 from ownerd.storage.log_entry cimport (
     ENTRY_END, ENTRY_ROWS, LOG_BLOCK_BYTES, EntryHead, entry_begin, entry_finish, entry_size,
@@ -95,6 +96,7 @@ cdef LogStatus write_entry(
     cdef int code = segment_append(segment, offset, bytes)
     if code != 0:
         return fail(log, code)
+    log.appended_bytes.fetch_add(bytes.size)
     move_tail(log, head, offset + bytes.size)
     return LOG_OK
 
@@ -151,7 +153,7 @@ cdef uint64_t most_in_next(FileLog *log) noexcept nogil:
     if next.get() != NULL:
         return next.get().header.append_bytes
     return min(
-        log.options.append_bytes, log.options.segment_bytes - ENTRIES_FROM - LOG_BLOCK_BYTES
+        log.options.append_bytes, next_bytes(log) - ENTRIES_FROM - LOG_BLOCK_BYTES
     )
 
 
@@ -221,5 +223,6 @@ cdef LogStatus append_large(
     log.naming.unlock()
     if code != 0:
         return fail(log, code)
+    log.appended_bytes.fetch_add(size)
     move_tail(log, &head, ENTRIES_FROM + size)
     return LOG_OK

@@ -1,4 +1,4 @@
-"""C interface of memtable: records changed since the last rotation, in memory."""
+"""C interface of memtable: what was changed since the last rotation, in memory."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
@@ -7,6 +7,8 @@ from libcpp.memory cimport shared_ptr
 from ownerd.base.bytes cimport Slice
 from ownerd.base.containers cimport mutex, vector
 from ownerd.base.live cimport LiveMemtable
+from ownerd.storage.rows cimport Rows
+from ownerd.storage.tables cimport StateRow
 
 # One record as one group left it. The key follows, then the value (a row without its checksum).
 cdef struct Entry:
@@ -52,7 +54,8 @@ cdef cppclass Memtable:
     uint64_t slot_count
     uint64_t record_count             # records with an entry
     uint64_t record_limit
-    uint64_t last_revision            # the highest revision that has an entry here
+    Rows rows                         # of the small tables; under the guard of `memtables`
+    StateRow state                    # of the store, as of the last change here; once immutable
     int64_t record_delta              # records that came to be, less those that ceased to
     uint64_t growth_bytes             # bound on what the record tree needs more for them
     vector[SlotUndo] undo             # since the mark

@@ -1,6 +1,7 @@
-"""The memtables: what was committed to the journal and is not in the record tree yet.
+"""The memtables: what was committed to the log and is not in the record tree yet.
 
-A memtable is an append-only arena of entries with a hash index of the newest entry of each record.
+Of records, a memtable is an append-only arena of entries with a hash index of the newest entry of
+each; rows of the small tables lie beside it (`rows`).
 One memtable is active: the writer thread appends to it. When it is full, or a vacuum begins, it is
 made immutable: nothing changes in it any more, and it is dropped once the record tree has what it
 holds.
@@ -23,6 +24,7 @@ from libc.string cimport memcmp, memcpy, memset
 from libcpp.algorithm cimport sort
 
 from ownerd.base.assertions cimport ASSERTING, assert_that
+from ownerd.storage.rows cimport rows_init
 
 cdef extern from "<stdlib.h>" nogil:
     void *aligned_alloc(size_t, size_t)
@@ -72,7 +74,8 @@ cdef Memtable *memtable_new(uint64_t memtable_bytes) noexcept nogil:
         memtable_bytes - min(memtable_bytes, slot_count * sizeof(Slot)),
     ) // UNIT_BYTES
     memtable.end = memtable.run_end = 0
-    memtable.record_count = memtable.last_revision = memtable.growth_bytes = 0
+    memtable.record_count = memtable.growth_bytes = memtable.state.revision = 0
+    rows_init(&memtable.rows)
     memtable.record_delta = 0
     memtable_mark(memtable)
     return memtable
@@ -107,19 +110,24 @@ cdef inline uint64_t entry_units(size_t key_size, size_t value_size) noexcept no
     return (sizeof(Entry) + key_size + value_size + UNIT_BYTES - 1) // UNIT_BYTES
 
 
+cdef uint64_t used_units(const Memtable *memtable) noexcept nogil:
+    """Return what records and rows take, in units of the arena."""
+    return memtable.end + memtable.rows.bytes // UNIT_BYTES
+
+
 cdef bint memtable_fits(Memtable *memtable, uint64_t record_count) noexcept nogil:
     """Tell whether a group of so many records may be put; an empty memtable takes any batch."""
-    if memtable.end == 0:
+    if used_units(memtable) == 0:
         return True
     return memtable.record_count + record_count <= memtable.record_limit \
-        and memtable.end < memtable.end_limit
+        and used_units(memtable) < memtable.end_limit
 
 
 cdef uint64_t memtable_fill(Memtable *memtable) noexcept nogil:
     """Return how full a memtable is, in thousandths."""
     return max(
         memtable.record_count * 1000 // memtable.record_limit,
-        memtable.end * 1000 // memtable.end_limit,
+        used_units(memtable) * 1000 // memtable.end_limit,
     )
 
 

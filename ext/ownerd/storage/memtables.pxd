@@ -5,15 +5,21 @@ from libcpp.atomic cimport atomic
 from libcpp.memory cimport shared_ptr
 
 from ownerd.base.bytes cimport Slice
-from ownerd.base.containers cimport vector
+from ownerd.base.containers cimport map, mutex, string, vector
 from ownerd.storage.memtable cimport (
     Entry, Memtable, memtable_find, memtable_fits, memtable_prefetch, memtable_put,
 )
+from ownerd.storage.rows cimport RowVersion
+from ownerd.storage.tables cimport StateRow
 
 cdef cppclass Memtables:
     shared_ptr[Memtable] active       # what was committed since the last rotation; never none
     shared_ptr[Memtable] immutable    # what is being flushed; or none
     uint64_t memtable_bytes           # about what one takes when it is full
+    # Held to read rows on any thread, to change them, and to change which memtables there are.
+    mutex guard
+    int row_views                     # how many read rows as of some revision
+    uint64_t rows_revision            # of the last commit that changed rows
     atomic[int64_t] record_count      # records that both hold, as published; any thread reads it
     atomic[int64_t] record_delta      # by how many they raise the number of records, likewise
 
@@ -71,9 +77,20 @@ cdef void memtables_close(Memtables *memtables) noexcept nogil
 # Rolling back undoes what was put since the mark.
 cdef void memtables_mark(Memtables *memtables) noexcept nogil
 cdef void memtables_rollback(Memtables *memtables) noexcept nogil
-# Between two transactions. `last_revision` is the highest that the active one has an entry of.
+# Rows as a commit leaves them, by place.
+cdef void memtables_put_rows(
+    Memtables *memtables, map[string, RowVersion] *rows, uint64_t revision
+) noexcept nogil
+# What nobody is answered any more, as if it had not been put; the tree is to lose it, too. Without
+# an immutable memtable.
+cdef void memtables_forget_row(Memtables *memtables, const string &place) noexcept nogil
+# On the writer thread; NULL: neither has the row. Valid until the next put.
+cdef const RowVersion *memtables_row(
+    const Memtables *memtables, const string &place
+) noexcept nogil
+# Between two transactions. `state`: the store's, of whose revision the active one's last change is.
 cdef bint rotate(
-    Memtables *memtables, uint64_t flushed_revision, uint64_t last_revision
+    Memtables *memtables, uint64_t flushed_revision, const StateRow *state
 ) noexcept nogil
 cdef bint drop_flushed(Memtables *memtables, uint64_t flushed_revision) noexcept nogil
 cdef void publish_counts(Memtables *memtables) noexcept nogil

@@ -7,17 +7,24 @@ Invariants:
 - What the active memtable has of a record is newer than what the immutable one has, and that is
   newer than what the tree has.
 - Only the writer thread changes the pair. Other threads hold a memtable by a pointer of their own,
-  and read the published counts.
+  and read the published counts; rows of the small tables they read under the guard.
 """
+
+from cython.operator cimport dereference, preincrement
 
 from ownerd.base.assertions cimport assert_that
 from ownerd.base.failpoints cimport FAIL_AFTER_ROTATE, FAIL_BEFORE_ROTATE, fail_at
 from ownerd.storage.memtable cimport memtable_fill, memtable_mark, memtable_new, memtable_rollback
+from ownerd.storage.rows cimport rows_find, rows_forget, rows_put
+
+cdef uint64_t NEWEST = 0xFFFF_FFFF_FFFF_FFFF
 
 
 cdef void memtables_init(Memtables *memtables, uint64_t memtable_bytes) noexcept nogil:
     memtables.memtable_bytes = memtable_bytes
     memtables.active = shared_ptr[Memtable](memtable_new(memtable_bytes))
+    memtables.row_views = 0
+    memtables.rows_revision = 0
     memtables.record_count.store(0)
     memtables.record_delta.store(0)
 
@@ -36,33 +43,76 @@ cdef void memtables_rollback(Memtables *memtables) noexcept nogil:
     memtable_rollback(memtables.active.get())
 
 
+cdef void memtables_put_rows(
+    Memtables *memtables, map[string, RowVersion] *rows, uint64_t revision
+) noexcept nogil:
+    """Put the rows of a commit; whoever reads goes on with what was before it."""
+    cdef map[string, RowVersion].iterator at = rows.begin()
+    if rows.empty():
+        return
+    memtables.guard.lock()
+    while at != rows.end():
+        dereference(at).second.revision = revision
+        rows_put(
+            &memtables.active.get().rows, dereference(at).first, &dereference(at).second,
+            memtables.row_views > 0,
+        )
+        preincrement(at)
+    memtables.rows_revision = revision
+    memtables.guard.unlock()
+
+
+cdef void memtables_forget_row(Memtables *memtables, const string &place) noexcept nogil:
+    assert_that(memtables.immutable.get() == NULL, "what is immutable does not change")
+    memtables.guard.lock()
+    rows_forget(&memtables.active.get().rows, place)
+    memtables.guard.unlock()
+
+
+cdef const RowVersion *memtables_row(
+    const Memtables *memtables, const string &place
+) noexcept nogil:
+    cdef const RowVersion *row = rows_find(&memtables.active.get().rows, place, NEWEST)
+    if row == NULL and memtables.immutable.get() != NULL:
+        row = rows_find(&memtables.immutable.get().rows, place, NEWEST)
+    return row
+
+
 cdef bint rotate(
-    Memtables *memtables, uint64_t flushed_revision, uint64_t last_revision
+    Memtables *memtables, uint64_t flushed_revision, const StateRow *state
 ) noexcept nogil:
     """Rotate the active memtable and begin another; True if it did.
 
     Not while another memtable is immutable, nor when there is nothing that the tree does not have.
     """
-    if memtables.immutable.get() != NULL or flushed_revision >= last_revision:
+    cdef shared_ptr[Memtable] fresh
+    if memtables.immutable.get() != NULL or flushed_revision >= state.revision:
         return False
     fail_at(FAIL_BEFORE_ROTATE)
     assert_that(
-        last_revision > memtables.active.get().last_revision, "a memtable is rotated once"
+        state.revision > memtables.active.get().state.revision, "a memtable is rotated once"
     )
-    memtables.active.get().last_revision = last_revision
+    memtables.active.get().state = state[0]
+    fresh = shared_ptr[Memtable](memtable_new(memtables.memtable_bytes))
+    memtables.guard.lock()
     memtables.immutable = memtables.active
-    memtables.active = shared_ptr[Memtable](memtable_new(memtables.memtable_bytes))
+    memtables.active = fresh
+    memtables.guard.unlock()
     fail_at(FAIL_AFTER_ROTATE)
     return True
 
 
 cdef bint drop_flushed(Memtables *memtables, uint64_t flushed_revision) noexcept nogil:
     """Let go of the immutable memtable once the tree has it; True if it did."""
+    cdef shared_ptr[Memtable] dropped
     if memtables.immutable.get() == NULL \
-            or flushed_revision < memtables.immutable.get().last_revision:
+            or flushed_revision < memtables.immutable.get().state.revision:
         return False
     assert_that(memtables.active.get() != NULL, "there is always an active memtable")
+    memtables.guard.lock()
+    dropped = memtables.immutable     # its memory goes behind the guard
     memtables.immutable.reset()
+    memtables.guard.unlock()
     return True
 
 
@@ -84,10 +134,14 @@ cdef uint64_t memtables_fill(const Memtables *memtables) noexcept nogil:
 
 
 cdef uint64_t memtables_growth(const Memtables *memtables) noexcept nogil:
-    cdef uint64_t growth = memtables.active.get().growth_bytes
+    cdef uint64_t growth = memtable_growth(memtables.active.get())
     if memtables.immutable.get() != NULL:
-        growth += memtables.immutable.get().growth_bytes
+        growth += memtable_growth(memtables.immutable.get())
     return growth
+
+
+cdef uint64_t memtable_growth(const Memtable *memtable) noexcept nogil:
+    return memtable.growth_bytes + memtable.rows.growth_bytes
 
 
 cdef void memtables_view(const Memtables *memtables, MemtablesView *view) noexcept nogil:

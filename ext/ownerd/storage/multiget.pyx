@@ -16,7 +16,8 @@ from ownerd.base.lmdb cimport (
 from ownerd.storage.codec cimport KEY_BYTES, hold_decode, record_key, row_verify
 from ownerd.storage.memtable cimport key_high, key_low, record_hash
 from ownerd.storage.memtables cimport memtables_find, memtables_prefetch
-from ownerd.storage.record_tree cimport TREE_RECORDS, tree_read
+from ownerd.storage.record_tree cimport tree_read
+from ownerd.storage.tables cimport RECORDS
 
 cdef enum:
     PREFETCHED = 16                   # records between asking for a slot and reading it
@@ -115,7 +116,7 @@ cdef int multiget_read(
     sort(multiget.probes.begin(), multiget.probes.end(), probe_before)
     code = tree_read(tree)
     if code == MDB_SUCCESS:
-        code = lmdb.cursor_open(tree.reader, tree.tables[<int> TREE_RECORDS], &cursor)
+        code = lmdb.cursor_open(tree.reader, tree.tables[<int> RECORDS], &cursor)
     if code != MDB_SUCCESS:
         return code
     for i in range(multiget.probes.size()):

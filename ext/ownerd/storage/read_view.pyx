@@ -25,7 +25,8 @@ from ownerd.storage.memtable cimport (
     compare_keys, entry_key, entry_value, memtable_run, memtable_runs, run_seek,
 )
 from ownerd.storage.memtables cimport memtables_view
-from ownerd.storage.record_tree cimport TREE_RECORDS, tree_view_begins, tree_view_ends
+from ownerd.storage.record_tree cimport tree_view_begins, tree_view_ends
+from ownerd.storage.tables cimport RECORDS
 
 
 cdef int view_take(ReadView *view, Store *store, List *lst) noexcept nogil:
@@ -77,7 +78,7 @@ cdef void iterator_open(RecordIterator *records, ReadView *view) noexcept nogil:
     put_be32(records.prefix, view.list.number)
     records.at.resize(view.runs.size())
     if lmdb.cursor_open(
-        view.txn, view.tree.tables[<int> TREE_RECORDS], &records.cursor
+        view.txn, view.tree.tables[<int> RECORDS], &records.cursor
     ) != MDB_SUCCESS:
         records.cursor = NULL
         view.damaged = True
@@ -247,7 +248,7 @@ cdef bint view_find(ReadView *view, const char *key, size_t key_size, Hold *hold
             return entry.value_size != 0 and fold_into(view, &value, hold)
     where.mv_data = <void *> key
     where.mv_size = key_size
-    if lmdb.get(view.txn, view.tree.tables[<int> TREE_RECORDS], &where, &value) != MDB_SUCCESS:
+    if lmdb.get(view.txn, view.tree.tables[<int> RECORDS], &where, &value) != MDB_SUCCESS:
         return False
     if not row_verify(&where, &value):
         view.damaged = True

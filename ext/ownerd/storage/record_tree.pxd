@@ -1,44 +1,24 @@
-"""C interface of record_tree: the record tree on disk, as flushed up to some revision."""
+"""C interface of record_tree: the tree on disk, as flushed up to some revision."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libcpp.atomic cimport atomic
 
+from ownerd.base.bytes cimport Slice
 from ownerd.base.clock cimport clock_elapsed
-from ownerd.base.containers cimport mutex
+from ownerd.base.containers cimport map, mutex, string
 from ownerd.base.lmdb cimport MDB_dbi, MDB_txn, MDB_val
 from ownerd.storage.environment cimport Environment
-
-cdef enum TreeTable:
-    TREE_META
-    TREE_RECORDS
-    TREE_TABLE_COUNT
+from ownerd.storage.rows cimport RowVersion
+from ownerd.storage.tables cimport TABLE_COUNT, SessionRow, StateRow, Table
 
 cdef enum:
     RECORDS_PER_LOOK = 32             # records handled between two looks at the clock
 
-cdef const char *TREE_TABLE_NAMES[TREE_TABLE_COUNT]
-
-cdef struct TreeState:                # TREE_META "state"
-    uint64_t flushed_revision         # every change up to here is in the tree
-    uint64_t store_id                 # the journal's, so that strangers are not taken for a pair
-    uint32_t format
-    uint32_t unused
-    # of format 3 only:
-    uint64_t session                  # the last opening's, as the journal's
-    uint64_t commit_count             # last: see `meta_pages`
-
-cdef enum:
-    TREE_FORMAT = 3
-    OLD_TREE_FORMAT = 2
-    OLD_TREE_STATE_BYTES = 24
-
 cdef cppclass Tree:
     Environment *environment
-    MDB_dbi tables[TREE_TABLE_COUNT]
+    MDB_dbi tables[TABLE_COUNT]
     atomic[uint64_t] flushed_revision  # as committed
-    uint64_t store_id
-    uint64_t session
-    uint64_t commit_count             # as committed, like the two above; written under `writing`
+    StateRow state                    # as committed, of that revision; written under `writing`
     atomic[int64_t] flushing_delta    # records added, less removed, by the flush in progress
     # Views that are open, whose pages are not used again, by the epoch in which they were taken;
     # two of them at most have any.
@@ -106,20 +86,18 @@ cdef inline bint step_over(uint64_t handled, uint64_t most, int64_t end_ns) noex
     )
 
 
-# False: it is none; what its format lacks is 0.
-cdef bint tree_state_read(TreeState *state, const MDB_val *value) noexcept nogil
-
 # StoreError: it cannot be opened, or is no tree of this format.
 cdef Tree *tree_open(str path, uint64_t map_bytes) except NULL
-cdef tree_create(str path, uint64_t store_id)
+# With rows, of a store that is new.
+cdef tree_create(str path, const StateRow *state, map[string, RowVersion] *rows)
 cdef void tree_close(Tree *tree) noexcept
 
 # --- look-ups of the writer thread; what they found is valid until `tree_rest` --------------------
 
 cdef int tree_read(Tree *tree) noexcept nogil
 # MDB_NOTFOUND, MDB_CORRUPTED or another LMDB error; 0: found.
-cdef int tree_find(
-    Tree *tree, const char *key, size_t key_size, MDB_val *value
+cdef int tree_get(
+    Tree *tree, Table table, const char *key, size_t key_size, MDB_val *value
 ) noexcept nogil
 cdef void tree_rest(Tree *tree) noexcept nogil
 
@@ -131,11 +109,16 @@ cdef uint64_t tree_count(Tree *tree) noexcept nogil
 cdef uint64_t tree_step_begin(Tree *tree) noexcept nogil
 cdef int tree_step_end(Tree *tree, int code) noexcept nogil
 cdef int64_t tree_rows(Tree *tree, MDB_txn *txn) noexcept nogil
-# Every commit of the tree is of a transaction that this was called in, and the last call was
-# followed by `tree_commit`.
-cdef int tree_put_state(Tree *tree, MDB_txn *txn, uint64_t flushed_revision) noexcept nogil
-cdef int tree_commit(Tree *tree, MDB_txn *txn) noexcept nogil
-# Between two steps, or before the first.
-cdef int tree_put_session(Tree *tree, uint64_t session) noexcept nogil
+# A row of a small table, or that it is gone, without its checksum.
+cdef int tree_put_row(
+    Tree *tree, MDB_txn *txn, Table table, Slice key, const RowVersion *row
+) noexcept nogil
+# Commits with what the tree has been flushed up to, which the caller publishes if it changed; of an
+# error's transaction nothing is left.
+cdef int tree_commit(Tree *tree, MDB_txn *txn, const StateRow *state) noexcept nogil
+# Between two steps, or before the first: a commit of its own. `row` may be NULL.
+cdef int tree_put_state(
+    Tree *tree, const StateRow *state, const SessionRow *row
+) noexcept nogil
 # Before the first step that others may wait for; until then a step takes what capacity there is.
 cdef void tree_limit_steps(Tree *tree, uint64_t reserve_bytes) noexcept nogil

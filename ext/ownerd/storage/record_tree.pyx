@@ -1,38 +1,45 @@
-"""The record tree: every record as of the flushed revision, in an environment of its own.
+"""The record tree: every record and every row of the small tables as of the flushed revision.
 
-It is written in steps that are one transaction each: `flush` brings an immutable memtable in,
-`vacuum` folds a list's old events into its records and drops what nobody holds. The writer thread
-looks single records up; snapshots read with transactions of their own.
+It is the store's one LMDB environment, written in steps that are one transaction each: `flush`
+brings an immutable memtable in, `vacuum` folds a list's old events into its records and drops what
+nobody holds. The writer thread looks up single records and rows; snapshots and scans read with
+transactions of their own.
 
 Invariants:
-- A record in the tree is the newest that was ever flushed; whatever is newer is in the memtables,
-  and in the journal, which is replayed after `flushed_revision`. So a flush may stop after any
-  step, or be cut off by a crash: what it has written already is only written again.
+- What is in the tree is the newest that was ever flushed; whatever is newer is in the memtables,
+  and in the log, which is replayed after `flushed_revision`. So a flush may stop after any step, or
+  be cut off by a crash: what it has written already is only written again.
 - Only one thread writes at a time (`tree_step_begin` to `tree_step_end`), and no write changes what
   anybody is answered.
 - A step writes no more than there is capacity for, nor more than the reserve takes.
 """
 
-from libc.string cimport memcpy, memset
+import os
 
-from ownerd.base.bytes cimport slice_of, val_of
+from libc.string cimport memcpy
+
+from ownerd.base.bytes cimport slice_of, text_slice, val_of
 from ownerd.base.clock cimport clock_elapsed
-from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_RDONLY, MDB_SUCCESS, MDB_stat, lmdb
+from cython.operator cimport dereference, preincrement
+
+from ownerd.base.lmdb cimport (
+    MDB_CORRUPTED, MDB_NOTFOUND, MDB_RDONLY, MDB_SUCCESS, MDB_stat, lmdb,
+)
 from ownerd.storage.capacity cimport environment_left, is_full
 from ownerd.storage.codec cimport CHECKSUM_BYTES, row_add_checksum, row_verify
+from ownerd.storage.meta_pages cimport newest_state
 from ownerd.storage.environment cimport (
     check, environment_close, environment_create, environment_open, open_tables,
 )
+from ownerd.storage.rows cimport placed_key
+from ownerd.storage.tables cimport META, RECORDS, STATE_FORMAT, TABLE_NAMES
 
 from ownerd.storage.directory import StoreError
 
 cdef enum:
-    STATE_ROW_BYTES = 48              # a TreeState and its checksum
     FIRST_STEP_RECORDS = 4_096        # while nobody else uses the store
     STEP_RECORDS = 8_192              # 32 MiB of dirty pages at most
     PAGES_PER_RECORD = 4              # a generous bound on what one random record dirties
-
-TREE_TABLE_NAMES[:] = ["meta", "records"]
 
 
 # --- opening --------------------------------------------------------------------------------------
@@ -55,8 +62,9 @@ cdef Tree *tree_open(str path, uint64_t map_bytes) except NULL:
     tree.step_records = FIRST_STEP_RECORDS
     tree.step_bytes = tree.reserve_bytes = 0
     try:
-        tree.environment = environment_open(path, map_bytes, sizeof(TreeState))
-        open_tables(tree.environment, TREE_TABLE_NAMES, tree.tables, TREE_TABLE_COUNT)
+        tree.environment = environment_open(path, map_bytes, sizeof(StateRow))
+        refuse_format(tree.environment, path)
+        open_tables(tree.environment, TABLE_NAMES, tree.tables, TABLE_COUNT)
         _read_state(tree, path)
         check(
             lmdb.txn_begin(tree.environment.env, NULL, MDB_RDONLY, &tree.reader),
@@ -69,57 +77,62 @@ cdef Tree *tree_open(str path, uint64_t map_bytes) except NULL:
     return tree
 
 
+cdef refuse_format(Environment *environment, str path):
+    """Raise StoreError unless the newest state row is one of ours; before anything is written."""
+    row = newest_state(path)
+    if row is not None and len(row) != <Py_ssize_t> sizeof(StateRow):
+        raise StoreError(
+            f"the store in {os.path.dirname(path)} was written by an earlier version: stop what "
+            "uses it, keep a copy, and run 'ownerd migrate' once, or start with 'ownerd serve "
+            "--migrate'"
+        )
+
+
 cdef _read_state(Tree *tree, str path):
     cdef MDB_txn *txn
     cdef MDB_val key = val_of(slice_of(b"state", 5)), value
     cdef int code
-    cdef TreeState state
-    memset(&state, 0, sizeof(state))
     check(lmdb.txn_begin(tree.environment.env, NULL, MDB_RDONLY, &txn), "cannot begin reading")
-    code = lmdb.get(txn, tree.tables[<int> TREE_META], &key, &value)
+    code = lmdb.get(txn, tree.tables[<int> META], &key, &value)
     if code == MDB_SUCCESS and not row_verify(&key, &value):
         code = MDB_CORRUPTED
-    if code == MDB_SUCCESS:
-        tree_state_read(&state, &value)
+    known = code == MDB_SUCCESS and value.mv_size == sizeof(StateRow)
+    if known:
+        memcpy(&tree.state, value.mv_data, sizeof(StateRow))
     lmdb.txn_abort(txn)
-    if code == MDB_CORRUPTED:
-        check(code, f"cannot read the records in {path}")
-    tree.flushed_revision.store(state.flushed_revision)
-    tree.store_id = state.store_id
-    tree.session = state.session
-    tree.commit_count = state.commit_count
-    if state.format != TREE_FORMAT and state.format != OLD_TREE_FORMAT:
+    if code == MDB_NOTFOUND:
+        raise StoreError(f"{path} is no store of this program: its state is missing")
+    check(code, f"cannot read the store in {path}")
+    if not known or tree.state.format != STATE_FORMAT:
         raise StoreError(
-            f"{path} has format {state.format}, this program reads {OLD_TREE_FORMAT} and "
-            f"{TREE_FORMAT}; open it with the version that wrote it, or restore a copy"
+            f"the store in {os.path.dirname(path)} has format {tree.state.format}, this program "
+            f"reads {STATE_FORMAT}; open it with the version that wrote it"
         )
+    tree.flushed_revision.store(tree.state.revision)
 
 
-cdef bint tree_state_read(TreeState *state, const MDB_val *value) noexcept nogil:
-    """Read a state row of any format; False if it is none. What a format lacks is 0."""
-    memset(state, 0, sizeof(TreeState))
-    if value.mv_size != sizeof(TreeState) and value.mv_size != OLD_TREE_STATE_BYTES:
-        return False
-    memcpy(state, value.mv_data, value.mv_size)
-    return True
-
-
-cdef tree_create(str path, uint64_t store_id):
-    """Make an empty tree in the directory `path`, flushed before the first revision."""
+cdef tree_create(str path, const StateRow *state, map[string, RowVersion] *rows):
+    """Make a tree in the directory `path` with some rows of the small tables."""
     cdef Tree tree
     cdef MDB_txn *txn
-    cdef int code
+    cdef map[string, RowVersion].iterator at = rows.begin()
+    cdef int code = MDB_SUCCESS
     tree.environment = environment_create(path)
+    tree.state.commit_count = 0
     try:
-        open_tables(tree.environment, TREE_TABLE_NAMES, tree.tables, TREE_TABLE_COUNT)
-        tree.store_id = store_id
-        tree.session = tree.commit_count = 0
+        open_tables(tree.environment, TABLE_NAMES, tree.tables, TABLE_COUNT)
         check(lmdb.txn_begin(tree.environment.env, NULL, 0, &txn), "cannot begin a transaction")
-        code = tree_put_state(&tree, txn, 0)
-        if code != MDB_SUCCESS:
+        while code == MDB_SUCCESS and at != rows.end():
+            code = tree_put_row(
+                &tree, txn, <Table> <int> dereference(at).first.data()[0],
+                placed_key(&dereference(at).first), &dereference(at).second,
+            )
+            preincrement(at)
+        if code == MDB_SUCCESS:
+            code = tree_commit(&tree, txn, state)
+        else:
             lmdb.txn_abort(txn)
-            check(code, "cannot write the new store")
-        check(lmdb.txn_commit(txn), "cannot write the new store")
+        check(code, "cannot write the new store")
     finally:
         environment_close(tree.environment)
 
@@ -143,15 +156,15 @@ cdef int tree_read(Tree *tree) noexcept nogil:
     return code
 
 
-cdef int tree_find(
-    Tree *tree, const char *key, size_t key_size, MDB_val *value
+cdef int tree_get(
+    Tree *tree, Table table, const char *key, size_t key_size, MDB_val *value
 ) noexcept nogil:
-    """Look a record up; MDB_NOTFOUND if it is not there. The value is valid until `tree_rest`."""
+    """Look a row up; MDB_NOTFOUND if it is not there. The value is valid until `tree_rest`."""
     cdef MDB_val where = val_of(slice_of(key, key_size))
     cdef int code = tree_read(tree)
     if code != MDB_SUCCESS:
         return code
-    code = lmdb.get(tree.reader, tree.tables[<int> TREE_RECORDS], &where, value)
+    code = lmdb.get(tree.reader, tree.tables[<int> table], &where, value)
     if code == MDB_SUCCESS and not row_verify(&where, value):
         return MDB_CORRUPTED
     return code
@@ -177,51 +190,67 @@ cdef uint64_t tree_count(Tree *tree) noexcept nogil:
 
 cdef int64_t tree_rows(Tree *tree, MDB_txn *txn) noexcept nogil:
     cdef MDB_stat stat
-    lmdb.stat(txn, tree.tables[<int> TREE_RECORDS], &stat)
+    lmdb.stat(txn, tree.tables[<int> RECORDS], &stat)
     return <int64_t> stat.ms_entries
 
 
 # --- the steps that write, of flush and vacuum ----------------------------------------------------
 
-cdef int tree_put_state(Tree *tree, MDB_txn *txn, uint64_t flushed_revision) noexcept nogil:
-    cdef char row[STATE_ROW_BYTES]
-    cdef MDB_val key = val_of(slice_of(b"state", 5))
-    cdef MDB_val value = val_of(slice_of(row, sizeof(TreeState) + CHECKSUM_BYTES))
-    cdef TreeState state
-    memset(&state, 0, sizeof(state))
-    state.flushed_revision = flushed_revision
-    state.store_id = tree.store_id
-    state.format = TREE_FORMAT
-    state.session = tree.session
-    state.commit_count = tree.commit_count + 1
-    memcpy(row, &state, sizeof(state))
-    row_add_checksum(slice_of(b"state", 5), row, sizeof(state))
-    return lmdb.put(txn, tree.tables[<int> TREE_META], &key, &value, 0)
+cdef int put_checked(
+    Tree *tree, MDB_txn *txn, Table table, Slice key, Slice row
+) noexcept nogil:
+    """Put a row with its checksum; an LMDB error code, or 0."""
+    cdef MDB_val where = val_of(key), value
+    cdef string whole
+    whole.resize(row.size + CHECKSUM_BYTES)
+    if row.size != 0:
+        memcpy(&whole[0], row.data, row.size)
+    row_add_checksum(key, &whole[0], row.size)
+    value = val_of(text_slice(whole))
+    return lmdb.put(txn, tree.tables[<int> table], &where, &value, 0)
 
 
-cdef int tree_commit(Tree *tree, MDB_txn *txn) noexcept nogil:
-    cdef int code = lmdb.txn_commit(txn)
+cdef int tree_put_row(
+    Tree *tree, MDB_txn *txn, Table table, Slice key, const RowVersion *row
+) noexcept nogil:
+    cdef MDB_val where = val_of(key)
+    cdef int code
+    if not row.is_gone:
+        return put_checked(tree, txn, table, key, text_slice(row.value))
+    code = lmdb.delete(txn, tree.tables[<int> table], &where, NULL)
+    return MDB_SUCCESS if code == MDB_NOTFOUND else code
+
+
+cdef int tree_commit(Tree *tree, MDB_txn *txn, const StateRow *state) noexcept nogil:
+    """Commit a transaction together with the tree's state; an LMDB error code, or 0."""
+    cdef StateRow row = state[0]
+    cdef int code
+    row.commit_count = tree.state.commit_count + 1
+    code = put_checked(tree, txn, META, slice_of(b"state", 5), slice_of(&row, sizeof(row)))
+    if code != MDB_SUCCESS:
+        lmdb.txn_abort(txn)
+        return code
+    code = lmdb.txn_commit(txn)
     if code == MDB_SUCCESS:
-        tree.commit_count += 1
+        tree.state = row
     return code
 
 
-cdef int tree_put_session(Tree *tree, uint64_t session) noexcept nogil:
-    """Commit who has the tree open from now on; an LMDB error code, or 0."""
+cdef int tree_put_state(
+    Tree *tree, const StateRow *state, const SessionRow *row
+) noexcept nogil:
     cdef MDB_txn *txn
-    cdef uint64_t before = tree.session
     cdef int code = lmdb.txn_begin(tree.environment.env, NULL, 0, &txn)
     if code != MDB_SUCCESS:
         return code
-    tree.session = session
-    code = tree_put_state(tree, txn, tree_flushed(tree))
-    if code == MDB_SUCCESS:
-        code = tree_commit(tree, txn)
-    else:
-        lmdb.txn_abort(txn)
+    if row != NULL:
+        code = put_checked(
+            tree, txn, META, slice_of(b"session", 7), slice_of(row, sizeof(SessionRow))
+        )
     if code != MDB_SUCCESS:
-        tree.session = before
-    return code
+        lmdb.txn_abort(txn)
+        return code
+    return tree_commit(tree, txn, state)
 
 
 cdef void tree_limit_steps(Tree *tree, uint64_t reserve_bytes) noexcept nogil:

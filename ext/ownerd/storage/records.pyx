@@ -2,7 +2,7 @@
 
 A record is as the active memtable has it, else the immutable one, else the tree, brought past the
 events of its list that it has not seen. What is written goes into the active memtable and into the
-group's rows of the journal.
+group's entry of the log.
 
 It judges none: `rules` does. Runs on the writer thread.
 """
@@ -16,12 +16,12 @@ from ownerd.rules.ownership cimport NEVER_NS, NO_DIALER, hold_alive, hold_end
 from ownerd.storage.catalog cimport count_ended, list_ends, note_hold
 from ownerd.storage.codec cimport VALUE_BYTES, hold_decode, hold_encode, record_key
 from ownerd.storage.give_backs cimport Fold, fold
-from ownerd.storage.log cimport log_add
 from ownerd.storage.memtable cimport Entry, entry_value, record_hash
 from ownerd.storage.memtables cimport memtables_find, memtables_put
 from ownerd.storage.multiget cimport LOOKUP_FOUND, LOOKUP_NONE, multiget_read
-from ownerd.storage.record_tree cimport tree_find
-from ownerd.storage.transaction cimport note_error
+from ownerd.storage.record_tree cimport tree_get
+from ownerd.storage.tables cimport RECORDS
+from ownerd.storage.transaction cimport note_error, note_record
 
 
 cdef bint find_row(Store *store, const Record *record, MDB_val *value) noexcept nogil:
@@ -32,7 +32,7 @@ cdef bint find_row(Store *store, const Record *record, MDB_val *value) noexcept 
     if entry != NULL:
         value[0] = val_of(slice_of(entry_value(entry), entry.value_size))
         return entry.value_size != 0
-    code = tree_find(store.tree, record.key, record.key_size, value)
+    code = tree_get(store.tree, RECORDS, record.key, record.key_size, value)
     if code != MDB_SUCCESS and code != MDB_NOTFOUND:
         note_error(&store.txn, code)
     return code == MDB_SUCCESS
@@ -94,7 +94,7 @@ cdef void record_store(Store *store, List *lst, Record *record, int64_t now_ns) 
         list_ends(&store.catalog, lst, hold_end(&record.hold))
         if hold_alive(&record.hold, now_ns):
             note_hold(&store.catalog, lst, record.hold.campaign, store.state.revision + 1)
-    log_add(&store.log, key, slice_of(value, size))
+    note_record(&store.txn, key, slice_of(value, size))
     memtables_put(&store.memtables, record.hash, key, slice_of(value, size), record.existed)
 
 

@@ -1,52 +1,54 @@
-"""Opens a data directory: lock, both environments, catalog, the journal since the last flush.
+"""Opens a data directory: lock, record tree, the log since the last flush, catalog.
 
-    DIR/LOCK       locked by the one process that has the store, like DIR and both data files
+    DIR/LOCK       locked by the one process that has the store, like DIR, the data file and the log
     DIR/SESSION    tells the store from a copy of it (`session`)
-    DIR/journal/   LMDB: journal, catalog, audit, requests
-    DIR/records/   LMDB: the record tree
+    DIR/log/       the log, as files (`file_log`)
+    DIR/records/   LMDB: the record tree, with the small tables
     DIR/FAILED     there after a commit failed, until the next opening (`meta_pages`)
     DIR/CREATING/  there while a new store is being made (`creation`)
 
-What the journal holds after the tree's flushed revision is replayed into the active memtable, so
-the store is as its last commit left it, however the process ended. A gap in the journal, a value
-that fails its checksum, or two environments that do not belong together are refused: the store
-would grant what somebody holds.
+What the log holds after the tree's flushed revision is replayed into the active memtable, so the
+store is as its last commit left it, however the process ended. A gap in the log, an entry that is
+damaged, or a log and a tree that do not belong together are refused: the store would grant what
+somebody holds.
 """
 
 import os
 
 from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcpy
 
-from ownerd.base.bytes cimport Slice, put_be64, slice_of
+from ownerd.base.bytes cimport same
+from ownerd.base.containers cimport map, string
 from ownerd.base.lmdb cimport MDB_MAP_FULL
 from ownerd.storage.catalog cimport catalog_free, catalog_init, load_catalog
+from ownerd.storage.codec cimport KEY_BYTES, VALUE_BYTES
 from ownerd.storage.creation cimport create_store, find_store
 from ownerd.storage.dialers cimport dialers_init, load_dialers
 from ownerd.storage.directory cimport DirectoryLock, lock_directory, lock_init, unlock_directory
-from ownerd.storage.environment cimport check, environment_close, environment_open, open_tables
+from ownerd.storage.environment cimport check
+from ownerd.storage.file_log cimport LogOptions, default_log_options, file_log_revision
 from ownerd.storage.flush cimport Flush, flush_immutable
-from ownerd.storage.log cimport (
-    LogPosition, log_count, log_follows, log_follows_revision, log_init, log_replay,
+from ownerd.storage.log_entry cimport ROW_FOUND, ROWS_END, LogRow, RowFound, row_next
+from ownerd.storage.log_opening cimport file_log_acquire, file_log_release
+from ownerd.storage.log_reader cimport (
+    READ_ENTRY, READ_FAILED, READ_TAIL, LogReader, ReadEntry, ReadStatus, file_log_read,
+    log_reader_next,
 )
+from ownerd.storage.memtable cimport memtable_put, record_hash
 from ownerd.storage.memtables cimport (
-    has_immutable, memtables_close, memtables_fit, memtables_init, publish_counts, rotate,
+    has_immutable, memtables_close, memtables_fit, memtables_init, memtables_put_rows,
+    publish_counts, rotate,
 )
 from ownerd.storage.record_tree cimport (
     STOP_STEPPING, is_out_of_space, tree_close, tree_flushed, tree_limit_steps, tree_open,
 )
+from ownerd.storage.rows cimport RowVersion, place_row
 from ownerd.storage.session cimport begin_session
 from ownerd.storage.store cimport store_capacity
-from ownerd.storage.table_cursor cimport (
-    TableCursor, cursor_close, cursor_next, cursor_open, cursor_seek,
-)
-from ownerd.storage.tables cimport (
-    LOG, META, OLD_STATE_FORMAT, STATE_FORMAT, TABLE_COUNT, TABLE_NAMES, StateRow, state_known,
-    state_read,
-)
+from ownerd.storage.tables cimport META, RECORDS, TABLE_COUNT, StateRow, Table
 from ownerd.storage.time_back cimport set_time_back
-from ownerd.storage.transaction cimport (
-    get_row, transaction_abort, transaction_begin, transaction_error, transaction_init,
-)
+from ownerd.storage.transaction cimport transaction_init
 
 from ownerd.storage.directory import StoreError, prepare_directory
 from ownerd.storage.filesystem import check_filesystems
@@ -91,7 +93,7 @@ cdef Store *store_open(
     str directory, uint64_t map_bytes, uint64_t reserve_bytes, uint64_t memtable_bytes,
     object opening,
 ) except NULL:
-    """Lock, open or create the store in `directory`, load its catalog, replay its journal.
+    """Lock, open or create the store in `directory`, replay its log, load its catalog.
 
     Raises:
         StoreInUseError: another process has it.
@@ -100,8 +102,11 @@ cdef Store *store_open(
     """
     cdef Store *store = new Store()
     lock_init(&store.lock)
-    store.tables.environment = NULL
+    store.log = NULL
     store.tree = NULL
+    store.log_full = False
+    store.tables.tree = NULL
+    store.tables.memtables = &store.memtables
     transaction_init(&store.txn, &store.tables)
     catalog_init(&store.catalog, &store.txn)
     dialers_init(&store.dialers, &store.txn)
@@ -112,13 +117,12 @@ cdef Store *store_open(
         memtables_init(&store.memtables, min(
             memtable_bytes // MEMTABLES, map_bytes // MAP_BYTES_PER_MEMTABLE_BYTE
         ))
-        store.tree = tree_open(os.path.join(directory, "records"), map_bytes)
-        store.tables.environment = environment_open(
-            os.path.join(directory, "journal"), map_bytes, sizeof(StateRow)
-        )
-        _load(store, directory)
+        store.tree = store.tables.tree = tree_open(os.path.join(directory, "records"), map_bytes)
+        store.state = store.tree.state
         _refuse_stranger(store, directory, opening)
         _replay(store, directory)
+        check(load_catalog(&store.catalog), f"cannot read the catalog in {directory}")
+        check(load_dialers(&store.dialers), f"cannot read the dialers in {directory}")
         tree_limit_steps(store.tree, store.reserve_bytes)
         store_capacity(store, 0)      # reserves disk blocks before they are needed
         begin_session(store, directory, opening)
@@ -136,8 +140,8 @@ cdef Store *store_open(
 
 cdef _find_or_make(DirectoryLock *lock, str directory, object opening):
     """Lock the directory; make a store in it if there is none and one may be made."""
-    parts = [os.path.join(directory, name) for name in ("journal", "records", "CREATING")]
-    if not opening.create and not any(map(os.path.lexists, parts)):
+    parts = [os.path.join(directory, name) for name in ("log", "records", "CREATING")]
+    if not opening.create and not any(os.path.lexists(part) for part in parts):
         refuse_none(directory)
     prepare_directory(directory)
     _check_filesystems([directory], opening)
@@ -177,90 +181,85 @@ cdef _refuse_stranger(Store *store, str directory, object opening):
         )
 
 
-# --- the catalog ----------------------------------------------------------------------------------
-
-cdef _load(Store *store, str directory):
-    open_tables(store.tables.environment, TABLE_NAMES, store.tables.handles, TABLE_COUNT)
-    _load_state(store, directory)
-    check(load_catalog(&store.catalog), f"cannot read the catalog in {directory}")
-    check(load_dialers(&store.dialers), f"cannot read the dialers in {directory}")
-
-
-cdef _load_state(Store *store, str directory):
-    cdef Slice value
-    cdef bint found
-    transaction_begin(&store.txn)
-    found = get_row(&store.txn, META, slice_of(b"state", 5), &value)
-    if found:
-        state_read(&store.state, value)
-    code = transaction_error(&store.txn)
-    transaction_abort(&store.txn)
-    check(code, f"cannot read the store in {directory}")
-    if not found:
-        raise StoreError(f"{directory}/journal is no store of this program: its state is missing")
-    if not state_known(&store.state, value.size):
-        raise StoreError(
-            f"the store in {directory} has format {store.state.format}, this program reads "
-            f"{OLD_STATE_FORMAT} to {STATE_FORMAT}; open it with the version that wrote it"
-        )
-    if store.state.store_id != store.tree.store_id:
-        raise StoreError(
-            f"{directory}/journal and {directory}/records are of two stores; restore both from "
-            "one copy"
-        )
-
-
-# --- the journal ----------------------------------------------------------------------------------
+# --- the log --------------------------------------------------------------------------------------
 
 cdef refuse_log(str directory, str what):
     raise StoreError(
-        f"the journal in {directory} {what}: changes that were answered would be missing. "
-        "'ownerd verify' says what is damaged; a copy must be restored"
+        f"the log in {directory} {what}: changes that were answered would be missing. 'ownerd "
+        "verify' says what is damaged; a copy must be restored"
     )
 
 
 cdef _replay(Store *store, str directory):
     """Put every change that the tree does not have into the active memtable."""
-    cdef TableCursor scan
-    cdef LogPosition place
-    cdef char key[8]
-    cdef bint more
-    place.revision = tree_flushed(store.tree)
-    place.more = False
-    if place.revision > store.state.revision:
-        refuse_log(
-            directory,
-            f"ends at revision {store.state.revision}, the records are at {place.revision}",
-        )
-    check(cursor_open(&store.tables, LOG, &scan), f"cannot read the journal in {directory}")
-    try:
-        more = cursor_next(&scan)
-        log_init(&store.log, (
-            log_follows_revision(&scan.key, &scan.value) if more else store.state.revision
-        ) + 1)
-        put_be64(key, place.revision + 1)
-        more = more and cursor_seek(&scan, slice_of(key, 8))
-        while more and log_follows(&place, &scan.key, &scan.value):
-            if not _replay_row(store, &scan, place.revision):
-                refuse_log(directory, f"cannot be read at revision {place.revision}")
-            more = cursor_next(&scan)
-        if more or place.more or place.revision != store.state.revision or scan.damaged:
-            refuse_log(directory, f"is damaged or incomplete at revision {place.revision}")
-    finally:
-        cursor_close(&scan)
+    cdef LogOptions options = default_log_options()
+    cdef LogReader reader
+    cdef ReadEntry entry
+    cdef ReadStatus status
+    place = os.path.join(directory, "log")
+    store.log = file_log_acquire(
+        place, store.tree.state.store_id, tree_flushed(store.tree), &options
+    )
+    status = file_log_read(store.log, tree_flushed(store.tree), &reader)
+    if status == READ_TAIL:
+        status = log_reader_next(&reader, &entry)
+    while status == READ_ENTRY:
+        if not _replay_entry(store, &entry):
+            refuse_log(directory, f"cannot be read at revision {entry.revision}")
+        status = log_reader_next(&reader, &entry)
+    if status == READ_FAILED:
+        raise OSError(reader.window.error, f"cannot read {place}: "
+                      f"{os.strerror(reader.window.error)}")
+    if status != READ_TAIL or store.state.revision != file_log_revision(store.log):
+        refuse_log(directory, f"is damaged or incomplete behind revision {store.state.revision}")
     publish_counts(&store.memtables)
 
 
-cdef bint _replay_row(Store *store, TableCursor *scan, uint64_t revision) except *:
-    """Replay one row; a full memtable, which holds what came before, is rotated first.
+cdef bint _replay_entry(Store *store, ReadEntry *entry) except *:
+    """Replay one entry; a full memtable, which holds what came before, is rotated first.
 
-    The journal of a server with as much memory fits into both memtables; then flushing is left to
+    The log of a server with as much memory fits into both memtables; then flushing is left to
     maintenance, and the store opens so much sooner.
     """
-    if not memtables_fit(&store.memtables, <uint64_t> log_count(&scan.value)):
+    cdef map[string, RowVersion] rows
+    cdef LogRow row
+    cdef RowFound found
+    if not memtables_fit(&store.memtables, entry.row_count):
         _flush(store)
-        rotate(&store.memtables, tree_flushed(store.tree), revision - 1)
-    return log_replay(&scan.value, store.memtables.active.get())
+        rotate(&store.memtables, tree_flushed(store.tree), &store.state)
+    found = row_next(&entry.rows, &row)
+    while found == ROW_FOUND:
+        if not replay_row(store, &row, &rows):
+            return False
+        found = row_next(&entry.rows, &row)
+    memtables_put_rows(&store.memtables, &rows, entry.revision)
+    return found == ROWS_END and store.state.revision == entry.revision
+
+
+cdef bint replay_row(Store *store, const LogRow *row, map[string, RowVersion] *rows) noexcept nogil:
+    """Replay one row of an entry; False if it cannot be right."""
+    cdef string place
+    cdef RowVersion *version
+    if row.table == RECORDS:
+        if row.key.size == 0 or row.key.size > KEY_BYTES or row.value.size > VALUE_BYTES:
+            return False
+        memtable_put(
+            store.memtables.active.get(), record_hash(row.key.data, row.key.size), row.key,
+            row.value,
+        )
+        return True
+    if row.table >= TABLE_COUNT:
+        return False
+    if row.table == META and same(row.key.data, row.key.size, "state"):
+        if row.value.size != sizeof(StateRow):
+            return False
+        memcpy(&store.state, row.value.data, sizeof(StateRow))
+        return True
+    place_row(&place, <Table> row.table, row.key)
+    version = &rows[0][place]
+    version.is_gone = row.is_gone
+    version.value.assign(row.value.data, row.value.size)
+    return True
 
 
 cdef int64_t next_step(void *store) noexcept nogil:
@@ -273,19 +272,19 @@ cdef _flush(Store *store):
     cdef Flush flush
     flush.flushed_count = 0
     check(
-        flush_immutable(&flush, store, next_step, store), "cannot flush what the journal holds"
+        flush_immutable(&flush, store, next_step, store), "cannot flush what the log holds"
     )
     if has_immutable(&store.memtables):
-        check(MDB_MAP_FULL, "cannot flush what the journal holds")
+        check(MDB_MAP_FULL, "cannot flush what the log holds")
 
 
 # --- closing --------------------------------------------------------------------------------------
 
 cdef void store_close(Store *store) noexcept:
-    """Close both environments, free the catalog and let go of the lock."""
+    """Close log and tree, free the catalog and let go of the lock."""
     memtables_close(&store.memtables)
-    if store.tables.environment != NULL:
-        environment_close(store.tables.environment)
+    if store.log != NULL:
+        file_log_release(store.log)
     if store.tree != NULL:
         tree_close(store.tree)
     unlock_directory(&store.lock)

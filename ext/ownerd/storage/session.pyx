@@ -1,17 +1,18 @@
 """An opening of a store, and whether its files are the ones that it last wrote.
 
 A store that is restored from an older copy, or copied, would give out revisions a second time. So
-each opening leaves three marks: the journal keeps what its files, and the file DIR/SESSION, are
-known by (`filesystem`); DIR/SESSION is made anew each time, so that a data file that is overwritten
-in place names another one; journal and records keep the opening's random id.
+each opening leaves marks: the tree keeps what the store's files, and the file DIR/SESSION, are
+known by (`filesystem`), and the opening's random id, which every entry of the log names;
+DIR/SESSION is made anew each time, so that a data file that is overwritten in place names another
+one.
 
-- Other files, or another DIR/SESSION, than the journal names: the store was copied, and begins a
-  new incarnation: another random id, and the revision goes on to the next multiple of 2^44.
-- Other ids in journal and records: they are of two days, and do not make one store.
+- Other files, or another DIR/SESSION, than the tree names: the store was copied, and begins a new
+  incarnation: another random id, and the revision goes on to the next multiple of 2^44.
+- A log that ends with an entry of an opening that the tree does not know: they are of two days, and
+  do not make one store.
 
-Each step may be the last before a power cut: while a session begins, the journal names both the
-marks before and those to come. A store of a version that knew no sessions has no marks, and gets
-its first.
+Each step may be the last before a power cut: while a session begins, the tree names both the marks
+before and those to come. A store that was never opened has no marks, and gets its first.
 """
 
 import errno
@@ -21,19 +22,15 @@ from contextlib import suppress
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
-from ownerd.base.bytes cimport Slice, empty_slice, slice_of
-from ownerd.base.lmdb cimport MDB_SUCCESS
+from ownerd.base.lmdb cimport MDB_NOTFOUND, MDB_SUCCESS, MDB_val
 from ownerd.storage.capacity cimport CAPACITY_FOR_CHANGES, is_full
 from ownerd.storage.environment cimport check
 from ownerd.storage.filesystem cimport FileMark, file_mark, same_mark
-from ownerd.storage.record_tree cimport tree_put_session
+from ownerd.storage.record_tree cimport tree_get, tree_put_state, tree_rest
 from ownerd.storage.store cimport (
     store_begin, store_capacity, store_commit_opening, store_note_failure,
 )
 from ownerd.storage.tables cimport META, SessionRow
-from ownerd.storage.transaction cimport (
-    get_row, put_row, transaction_abort, transaction_begin, transaction_error,
-)
 
 from ownerd.storage.directory import StoreError, sync_directory
 
@@ -54,17 +51,17 @@ cdef begin_session(Store *store, str directory, object opening):
     """Mark the store as opened; begin a new incarnation if its files are not its own.
 
     Raises:
-        StoreError: journal and records are of two days; or the store was copied and has no room
-            to begin an incarnation.
+        StoreError: log and records are of two days; or the store was copied and has no room to
+            begin an incarnation.
         OSError: DIR/SESSION cannot be written.
     """
     cdef SessionRow row
     cdef bint known = _read_row(store, directory, &row)
     cdef bint copied
-    if known and store.tree.session != row.session and store.tree.session != row.before:
+    if known and store.state.session != row.session and store.state.session != row.log_session:
         raise StoreError(
-            f"{directory}/journal and {directory}/records are of one store, but not of one day: "
-            "one of them was replaced by a copy. Restore both from one copy"
+            f"{directory}/log and {directory}/records are of one store, but not of one day: one of "
+            "them was replaced by a copy. Restore both from one copy"
         )
     copied = known and not _files_same(directory, &row)
     if store_capacity(store, 0) < CAPACITY_FOR_CHANGES:
@@ -92,22 +89,19 @@ _COPIED = (
 
 cdef bint _read_row(Store *store, str directory, SessionRow *row) except -1:
     """Read the last session's row; False if there was none."""
-    cdef Slice value
-    cdef bint found
-    cdef int code
+    cdef MDB_val value
+    cdef int code = tree_get(store.tree, META, b"session", 7, &value)
     memset(row, 0, sizeof(SessionRow))
-    transaction_begin(&store.txn)
-    found = get_row(&store.txn, META, slice_of(b"session", 7), &value)
-    if found:
-        memcpy(row, value.data, min(value.size, sizeof(SessionRow)))
-    code = transaction_error(&store.txn)
-    transaction_abort(&store.txn)
-    check(code, f"cannot read the store in {directory}")
-    return found
+    if code == MDB_SUCCESS:
+        memcpy(row, value.mv_data, min(value.mv_size, sizeof(SessionRow)))
+    tree_rest(store.tree)
+    if code != MDB_NOTFOUND:
+        check(code, f"cannot read the store in {directory}")
+    return code == MDB_SUCCESS
 
 
 def _data_files(directory):
-    return [os.path.join(directory, name, "data.mdb") for name in ("journal", "records")]
+    return [os.path.join(directory, "log"), os.path.join(directory, "records", "data.mdb")]
 
 
 cdef bint _files_same(str directory, const SessionRow *row) except -1:
@@ -156,18 +150,21 @@ cdef _begin(Store *store, str directory, SessionRow *row, bint copied, object op
     """Leave the marks of a new session, in steps of which each may be the last."""
     cdef int i
     stamp = os.path.join(directory, _STAMP)
-    row.before = store.tree.session
+    if copied:                        # first: with the marks to come it is a copy no more
+        _begin_incarnation(store, directory)
+    row.before = row.session
+    row.log_session = store.state.session
     row.session = int.from_bytes(os.urandom(8), "little") | 1
     for i, path in enumerate(_data_files(directory)):
         row.files[i] = file_mark(path)
     row.stamp_before = _stamp_mark(stamp)
     row.stamp = _new_stamp(stamp + ".new")
-    _commit(store, row, copied, directory)
+    _check_written(store, tree_put_state(store.tree, &store.tree.state, row), directory)
     os.rename(stamp + ".new", stamp)
     sync_directory(directory)
-    _check_written(store, tree_put_session(store.tree, row.session), directory)
     row.before = row.session
-    _commit(store, row, False, directory)
+    _check_written(store, tree_put_state(store.tree, &store.tree.state, row), directory)
+    store.state.session = row.session
     # What a commit that failed has left in either file was just written over.
     with suppress(FileNotFoundError):
         os.unlink(os.path.join(directory, "FAILED"))
@@ -184,15 +181,11 @@ cdef uint64_t _next_incarnation(uint64_t revision) noexcept nogil:
     return (revision >> INCARNATION_BITS) + 1 << INCARNATION_BITS
 
 
-cdef _commit(Store *store, const SessionRow *row, bint copied, str directory):
-    cdef uint64_t incarnation = int.from_bytes(os.urandom(8), "little")
-    cdef uint64_t revision = store.state.revision
-    cdef int code
+cdef _begin_incarnation(Store *store, str directory):
+    cdef uint64_t incarnation = int.from_bytes(os.urandom(8), "little") | 1
     store_begin(store)
-    put_row(
-        &store.txn, META, slice_of(b"session", 7), slice_of(row, sizeof(SessionRow)), empty_slice()
+    _check_written(
+        store,
+        store_commit_opening(store, incarnation, _next_incarnation(store.state.revision), 0),
+        directory,
     )
-    code = store_commit_opening(
-        store, incarnation, _next_incarnation(revision) if copied else revision, 0
-    )
-    _check_written(store, code, directory)

@@ -3,17 +3,18 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from ownerd.base.atomics cimport flag_read, flag_set
-from ownerd.base.containers cimport vector
+from ownerd.base.containers cimport mutex, vector
 from ownerd.base.live cimport LiveStore
 from ownerd.storage.capacity cimport Capacity
 from ownerd.storage.catalog cimport Catalog
 from ownerd.storage.dialers cimport Dialers
 from ownerd.storage.directory cimport DirectoryLock, Place
-from ownerd.storage.log cimport Log
+from ownerd.storage.file_log cimport FileLog, LogStatus
 from ownerd.storage.memtables cimport Memtables
 from ownerd.storage.multiget cimport Multiget
 from ownerd.storage.record_tree cimport Tree
-from ownerd.storage.tables cimport StateRow, Tables
+from ownerd.storage.table_cursor cimport Tables
+from ownerd.storage.tables cimport StateRow
 from ownerd.storage.transaction cimport Transaction
 
 # Made by `recovery`. The parts belong to the modules that they are named after.
@@ -22,15 +23,17 @@ cdef cppclass Store:
     Transaction txn
     Catalog catalog
     Dialers dialers
-    Log log
+    FileLog *log
+    mutex upkeep                      # held by whoever makes or removes a segment of the log
     Memtables memtables
     Multiget multiget                 # what the open transaction is about to decide
     vector[uint32_t] counted          # rows of events that the record loaded last did not see
-    Tree *tree                        # the records, as flushed
+    Tree *tree                        # all rows, as flushed
     StateRow state                    # as committed
     int64_t instant_ns                # of the last decision; no two have the same one (R22)
     uint64_t next_entry               # as of the open transaction, like the next one
     uint32_t next_list
+    bint log_full                     # the last segment that was wanted found no disk space
     uint64_t reserve_bytes            # capacity that is kept for releases and maintenance
     DirectoryLock lock
     LiveStore live
@@ -74,14 +77,14 @@ cdef inline int64_t store_instant(Store *store, int64_t clock_ns) noexcept nogil
 # --- one transaction; on the writer thread only ---------------------------------------------------
 
 cdef void store_begin(Store *store) noexcept nogil
-# 0: everything is on disk (R18). MAP_FULL and TXN_FULL: nothing changed. Any other error: what is
-# on disk is not known, and the caller must stop the engine.
-cdef int store_commit(Store *store, uint64_t revision, int64_t now_ns) noexcept nogil
+# As the next revision. 0: everything is on disk (R18). MAP_FULL: nothing changed. Any other error:
+# what is on disk is not known, and the caller must stop the engine.
+cdef int store_commit(Store *store, int64_t now_ns) noexcept nogil
 cdef void store_abort(Store *store) noexcept nogil
-# As store_commit, of what is no change: the revision goes on to that of a new incarnation, unless
-# it is the store's own. The time is `time_ns` if that is not 0, also if it goes back.
+# The same before anybody is answered: as the first revision of a new incarnation, unless that is 0;
+# and with this time, also if it goes back, unless that is 0.
 cdef int store_commit_opening(
-    Store *store, uint64_t incarnation, uint64_t revision, int64_t time_ns
+    Store *store, uint64_t incarnation, uint64_t first_revision, int64_t time_ns
 ) noexcept nogil
 # Never used again if the transaction commits.
 cdef uint64_t next_entry_id(const Store *store) noexcept nogil
@@ -92,12 +95,17 @@ cdef uint32_t take_list_number(Store *store) noexcept nogil
 
 cdef bint store_rotate(Store *store) noexcept nogil
 cdef void store_drop_flushed(Store *store) noexcept nogil
-cdef bint store_trim_due(const Store *store) noexcept nogil
-# A commit of its own; its errors are those of store_commit.
-cdef int store_trim(Store *store, int64_t now_ns) noexcept nogil
+# Makes a next segment of the log at once, unless the log takes so many bytes without it.
+cdef void store_reserve_log(Store *store, uint64_t bytes) noexcept nogil
 cdef Capacity store_capacity(Store *store, int64_t now_ns) noexcept nogil
 
 # --- on any thread --------------------------------------------------------------------------------
+
+# A step towards a next segment of the log, for one who is not in a hurry, or all that is left of
+# it. LOG_OK: one is ready; LOG_MORE; LOG_FULL: the disk is; LOG_FAILED.
+cdef LogStatus store_prepare_log(Store *store, bint at_once) noexcept nogil
+# Removes a segment that nobody needs; LOG_MORE if it did. Without `keep`, readers need none.
+cdef LogStatus store_trim_log(Store *store, int64_t now_ns, bint keep) noexcept nogil
 
 cdef bint store_disk_full(const Store *store) noexcept nogil
 cdef void store_figures(Store *store, StoreFigures *figures) noexcept nogil

@@ -1,41 +1,48 @@
-"""One store: catalog, journal, memtables and record tree, and the transaction that spans them.
+"""One store: catalog, log, memtables and record tree, and the transaction that spans them.
 
 A transaction decides against the catalog in memory and against each record as it was last. What it
-writes becomes rows of the tables, entries of the active memtable and rows of the journal. Its
-commit is one LMDB transaction: journal, catalog, audit and time go to disk as one.
+writes becomes rows of the active memtable and of one entry of the log. Its commit is the append of
+that entry: records, catalog, audit and time go to disk as one, with one sync.
 
 Invariants:
 - `store_abort`, and a commit that fails, put back what the transaction changed in memory.
-- The revision and the time (R19) of the state never go back.
+- Every commit takes a revision; it and the time (R19) of the state never go back.
+- What is in the log is in a memtable or in the tree.
 
 It decides nothing and knows no gRPC. `recovery` opens it, `records` reads and writes its records.
 """
 
 from ownerd.base.assertions cimport assert_that
 from ownerd.base.atomics cimport flag_read, flag_set
-from ownerd.base.bytes cimport empty_slice, slice_of
-from ownerd.base.lmdb cimport MDB_SUCCESS
-from ownerd.storage.capacity cimport environment_capacity
+from ownerd.base.bytes cimport slice_of
+from ownerd.base.failpoints cimport (
+    FAIL_AFTER_COMMIT, FAIL_AFTER_PREPARE, FAIL_AFTER_TRIM, FAIL_BEFORE_COMMIT,
+    FAIL_BEFORE_PREPARE, FAIL_BEFORE_TRIM, fail_at,
+)
+from ownerd.base.lmdb cimport MDB_MAP_FULL, MDB_SUCCESS
+from ownerd.storage.capacity cimport environment_capacity, log_capacity
 from ownerd.storage.catalog cimport catalog_mark, catalog_rollback, put_released_counts
 from ownerd.storage.dialers cimport dialers_mark, dialers_rollback
 from ownerd.storage.directory cimport FILES_LOST, lock_place, note_failure
 from ownerd.storage.environment cimport environment_in_place, used_bytes
-from ownerd.storage.log cimport (
-    log_begin, log_committed, log_put, log_put_jump, log_rollback, log_trim, trim_due,
+from ownerd.storage.file_log cimport (
+    LOG_FULL, LOG_MORE, LOG_OK, file_log_bytes, file_log_error, file_log_next_ready,
 )
+from ownerd.storage.log_entry cimport entry_put
+from ownerd.storage.log_upkeep cimport file_log_prepare, file_log_trim
+from ownerd.storage.log_writer cimport file_log_append, file_log_room
 from ownerd.storage.memtables cimport (
-    drop_flushed, memtables_growth, memtables_mark, memtables_rollback, publish_counts, rotate,
+    drop_flushed, memtables_growth, memtables_mark, memtables_put_rows, memtables_rollback,
+    publish_counts, rotate,
 )
 from ownerd.storage.multiget cimport multiget_clear
 from ownerd.storage.record_tree cimport tree_count, tree_flushed, tree_rest
-from ownerd.storage.tables cimport META, STATE_FORMAT
+from ownerd.storage.tables cimport META
 from ownerd.storage.transaction cimport (
-    put_row, transaction_abort, transaction_begin, transaction_commit, transaction_error,
+    transaction_begin, transaction_error, transaction_fill_entry,
 )
 
 cdef enum:
-    TRIMMED_PER_COMMIT = 4            # so that the journal shrinks faster than it grows
-    TRIMMED_PER_STEP = 1024
     SPLIT_PAGES = 2                   # a page that is split is half full
 
 
@@ -47,7 +54,6 @@ cdef void store_begin(Store *store) noexcept nogil:
     store.next_list = store.state.next_list
     catalog_mark(&store.catalog)
     dialers_mark(&store.dialers)
-    log_begin(&store.log)
     multiget_clear(&store.multiget)
     memtables_mark(&store.memtables)
 
@@ -74,66 +80,67 @@ cdef StateRow next_state(Store *store, uint64_t revision, int64_t now_ns) noexce
     state.time_ns = max(now_ns, state.time_ns)
     state.next_entry = store.next_entry
     state.next_list = store.next_list
-    state.format = STATE_FORMAT
-    state.commit_count += 1
+    state.commit_count = 0
     return state
 
 
-cdef int store_commit(Store *store, uint64_t revision, int64_t now_ns) noexcept nogil:
-    """Commit with the state row; 0 means that everything is on disk (R18).
+cdef int store_commit(Store *store, int64_t now_ns) noexcept nogil:
+    """Commit as the next revision; 0 means that everything is on disk (R18).
 
-    On an error the transaction is gone, catalog and memtable are as before. An error of the commit
-    itself (not a full map) leaves the outcome unknown: the caller must stop the engine.
+    On an error the transaction is gone, catalog and memtable are as before. An error of the append
+    itself (not a lack of space) leaves the outcome unknown: the caller must stop the engine.
     """
-    cdef StateRow state = next_state(store, revision, now_ns)
-    assert_that(
-        revision - store.state.revision <= 1, "the revision stays, or goes on to the next one"
-    )
+    cdef StateRow state = next_state(store, store.state.revision + 1, now_ns)
     assert_that(state.time_ns >= store.state.time_ns, "the time never goes back (R19)")
-    tree_rest(store.tree)
     put_released_counts(&store.catalog)
-    if revision != store.state.revision:
-        log_put(&store.log, &store.txn, revision, now_ns)
-    log_trim(&store.log, &store.txn, tree_flushed(store.tree), TRIMMED_PER_COMMIT)
     return commit_state(store, &state)
 
 
 cdef int store_commit_opening(
-    Store *store, uint64_t incarnation, uint64_t revision, int64_t time_ns
+    Store *store, uint64_t incarnation, uint64_t first_revision, int64_t time_ns
 ) noexcept nogil:
-    cdef StateRow state = next_state(store, revision, 0)
-    assert_that(revision >= store.state.revision, "the revision never goes back")
+    cdef StateRow state = next_state(store, store.state.revision + 1, 0)
     if time_ns != 0:
         state.time_ns = time_ns
-    if revision != store.state.revision:
-        state.incarnation, state.first_revision = incarnation, revision
-        log_put_jump(&store.txn, revision, store.state.revision, state.time_ns)
+    if incarnation != 0:
+        assert_that(first_revision >= state.revision, "the revision never goes back")
+        state.incarnation = incarnation
+        state.revision = state.first_revision = first_revision
     return commit_state(store, &state)
 
 
-cdef int commit_state(Store *store, const StateRow *state) noexcept nogil:
-    """Commit the open transaction with its state row."""
-    cdef int code
-    put_row(
-        &store.txn, META, slice_of(b"state", 5), slice_of(state, sizeof(StateRow)), empty_slice()
+cdef int append(Store *store, const StateRow *state) noexcept nogil:
+    """Append the transaction's entry to the log; 0, MDB_MAP_FULL, or an error that ends the store.
+    """
+    cdef LogStatus status
+    transaction_fill_entry(&store.txn)
+    entry_put(
+        &store.txn.entry, META, slice_of(b"state", 5), slice_of(state, sizeof(StateRow))
     )
-    code = transaction_error(&store.txn)
-    if code != MDB_SUCCESS:
-        store_abort(store)
-        return code
-    code = transaction_commit(&store.txn)
+    fail_at(FAIL_BEFORE_COMMIT)
+    status = file_log_append(store.log, &store.txn.entry, state.revision, state.time_ns)
+    fail_at(FAIL_AFTER_COMMIT)
+    if status == LOG_OK:
+        return MDB_SUCCESS
+    return MDB_MAP_FULL if status == LOG_FULL else file_log_error(store.log)
+
+
+cdef int commit_state(Store *store, const StateRow *state) noexcept nogil:
+    """Commit the open transaction with the state that it leaves."""
+    cdef int code = transaction_error(&store.txn)
+    tree_rest(store.tree)
+    if code == MDB_SUCCESS:
+        code = append(store, state)
     if code != MDB_SUCCESS:
         roll_back(store)
         return code
     store.state.time_ns = state.time_ns
     store.state.next_entry = state.next_entry
     store.state.next_list = state.next_list
-    store.state.format = state.format
     store.state.incarnation = state.incarnation
     store.state.first_revision = state.first_revision
-    store.state.commit_count = state.commit_count
+    memtables_put_rows(&store.memtables, &store.txn.rows, state.revision)
     flag_set(&store.state.revision, state.revision)
-    log_committed(&store.log)
     publish_counts(&store.memtables)
     return MDB_SUCCESS
 
@@ -141,23 +148,20 @@ cdef int commit_state(Store *store, const StateRow *state) noexcept nogil:
 cdef void roll_back(Store *store) noexcept nogil:
     """Put back what the transaction changed in memory."""
     memtables_rollback(&store.memtables)
-    log_rollback(&store.log)
     catalog_rollback(&store.catalog)
     dialers_rollback(&store.dialers)
 
 
 cdef void store_abort(Store *store) noexcept nogil:
     tree_rest(store.tree)
-    transaction_abort(&store.txn)
     roll_back(store)
-    assert_that(store.txn.txn == NULL, "a transaction that is aborted is over")
 
 
 # --- between two transactions ---------------------------------------------------------------------
 
 cdef bint store_rotate(Store *store) noexcept nogil:
     """Make what is committed and not flushed immutable, if nothing else is; True if it did."""
-    return rotate(&store.memtables, tree_flushed(store.tree), store.state.revision)
+    return rotate(&store.memtables, tree_flushed(store.tree), &store.state)
 
 
 cdef void store_drop_flushed(Store *store) noexcept nogil:
@@ -167,15 +171,9 @@ cdef void store_drop_flushed(Store *store) noexcept nogil:
         publish_counts(&store.memtables)
 
 
-cdef bint store_trim_due(const Store *store) noexcept nogil:
-    return trim_due(&store.log, tree_flushed(store.tree))
-
-
-cdef int store_trim(Store *store, int64_t now_ns) noexcept nogil:
-    """Commit the time and a step of trimming the journal; an LMDB error code, or 0."""
-    store_begin(store)
-    log_trim(&store.log, &store.txn, tree_flushed(store.tree), TRIMMED_PER_STEP)
-    return store_commit(store, store.state.revision, now_ns)
+cdef void store_reserve_log(Store *store, uint64_t bytes) noexcept nogil:
+    if not file_log_next_ready(store.log) and file_log_room(store.log) < bytes:
+        store_prepare_log(store, True)
 
 
 cdef Capacity store_capacity(Store *store, int64_t now_ns) noexcept nogil:
@@ -185,16 +183,41 @@ cdef Capacity store_capacity(Store *store, int64_t now_ns) noexcept nogil:
     """
     cdef uint64_t promised = memtables_growth(&store.memtables) * SPLIT_PAGES
     return min(
-        environment_capacity(store.tables.environment, store.reserve_bytes, 0, now_ns),
+        log_capacity(store.log, store.reserve_bytes),
         environment_capacity(store.tree.environment, store.reserve_bytes, promised, now_ns),
     )
+
+
+# --- the log's files ------------------------------------------------------------------------------
+
+cdef LogStatus store_prepare_log(Store *store, bint at_once) noexcept nogil:
+    cdef LogStatus status = LOG_OK
+    fail_at(FAIL_BEFORE_PREPARE)
+    store.upkeep.lock()
+    if not file_log_next_ready(store.log):
+        status = file_log_prepare(store.log)
+        while at_once and status == LOG_MORE:
+            status = file_log_prepare(store.log)
+    store.upkeep.unlock()
+    fail_at(FAIL_AFTER_PREPARE)
+    flag_set(&store.log_full, status == LOG_FULL)
+    return status
+
+
+cdef LogStatus store_trim_log(Store *store, int64_t now_ns, bint keep) noexcept nogil:
+    cdef LogStatus status
+    fail_at(FAIL_BEFORE_TRIM)
+    store.upkeep.lock()
+    status = file_log_trim(store.log, tree_flushed(store.tree), now_ns, keep)
+    store.upkeep.unlock()
+    fail_at(FAIL_AFTER_TRIM)
+    return status
 
 
 # --- for whoever asks -----------------------------------------------------------------------------
 
 cdef bint store_disk_full(const Store *store) noexcept nogil:
-    return flag_read(&store.tables.environment.disk_full) \
-        or flag_read(&store.tree.environment.disk_full)
+    return flag_read(&store.log_full) or flag_read(&store.tree.environment.disk_full)
 
 
 cdef void store_figures(Store *store, StoreFigures *figures) noexcept nogil:
@@ -205,13 +228,12 @@ cdef void store_figures(Store *store, StoreFigures *figures) noexcept nogil:
         - store.tree.flushing_delta.load()
     ))
     figures.unflushed_count = store.memtables.record_count.load()
-    figures.log_bytes = used_bytes(store.tables.environment)
+    figures.log_bytes = file_log_bytes(store.log)
     figures.tree_bytes = used_bytes(store.tree.environment)
-    figures.map_bytes = store.tables.environment.map_bytes
-    figures.data_fd = store.tables.environment.data_fd
+    figures.map_bytes = store.tree.environment.map_bytes
+    figures.data_fd = store.tree.environment.data_fd
     figures.disk_full = store_disk_full(store)
-    figures.map_full = flag_read(&store.tables.environment.map_full) \
-        or flag_read(&store.tree.environment.map_full)
+    figures.map_full = flag_read(&store.tree.environment.map_full)
 
 
 cdef void store_note_failure(const Store *store) noexcept nogil:
@@ -221,7 +243,6 @@ cdef void store_note_failure(const Store *store) noexcept nogil:
 
 cdef Place store_place(Store *store) noexcept nogil:
     """Tell whether the paths of the store still lead to what is open, and nobody put it back."""
-    if not environment_in_place(store.tables.environment) \
-            or not environment_in_place(store.tree.environment):
+    if not environment_in_place(store.tree.environment):
         return FILES_LOST
     return lock_place(&store.lock)

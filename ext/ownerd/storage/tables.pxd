@@ -1,13 +1,11 @@
-"""C interface of tables: the tables of the journal's environment, and how their rows lie."""
+"""C interface of tables: the tables of a store, and how their rows lie."""
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
-from ownerd.base.bytes cimport Slice
-from ownerd.base.lmdb cimport MDB_dbi
 from ownerd.rules.ownership cimport Event
-from ownerd.storage.environment cimport Environment
 from ownerd.storage.filesystem cimport FileMark
 
+# Also how the log names them: a number stays its table's.
 cdef enum Table:
     META
     LISTS
@@ -17,9 +15,8 @@ cdef enum Table:
     CODES
     AUDIT
     REQUESTS
-    LOG
+    RECORDS                           # see `records`, and the codec of their values
     PRINCIPALS
-    # of stores that were opened since claims may name a dialer
     DIALERS
     GIVE_BACKS                        # by dialer, list and time; until when it is needed
     HOLDERS                           # by list and campaign
@@ -31,35 +28,30 @@ cdef enum:
 
 cdef const char *TABLE_NAMES[TABLE_COUNT]   # in the order of Table
 
-# The environment with its tables' handles. Constant once it is open: any thread reads it.
-cdef struct Tables:
-    Environment *environment
-    MDB_dbi handles[TABLE_COUNT]
-
 # --- rows: the fixed part of each value; strings follow it ----------------------------------------
 
-cdef struct StateRow:                 # META "state", written by every commit
+# META "state". In the tree, what it has been flushed up to, put by every commit; in the log, what the
+# store is after the entry.
+cdef struct StateRow:
     uint64_t revision
-    uint64_t store_id                 # the same in the record tree
+    uint64_t store_id
     int64_t time_ns                   # R19: the highest time ever stored
     uint64_t next_entry
     uint32_t next_list
     uint32_t format
-    # from format 3 on:
-    uint64_t incarnation              # its random id; in format 2 the store's own
+    uint64_t incarnation              # its random id
     uint64_t first_revision           # that the incarnation began at; its first change is the next
-    uint64_t commit_count             # last: see `meta_pages`
+    uint64_t session                  # the random id of the opening that wrote it; 0: of none yet
+    uint64_t commit_count             # last: see `meta_pages`; 0 in the log
 
 cdef enum:
-    STATE_FORMAT = 4                  # records have dialers and last attempts
-    UNDIALED_STATE_FORMAT = 3         # laid out alike
-    OLD_STATE_FORMAT = 2
-    OLD_STATE_BYTES = 40
+    STATE_FORMAT = 5                  # one environment, and the log as files
 
-cdef struct SessionRow:               # META "session": the last opening, and of which files
-    uint64_t session                  # its random id; the same in the record tree
+cdef struct SessionRow:               # META "session", of the tree alone: the last opening
+    uint64_t session                  # its random id
     uint64_t before                   # while one begins: that of the opening before it
-    FileMark files[2]                 # the data files of journal and records
+    uint64_t log_session              # of whom the last entry was when it began
+    FileMark files[2]                 # of the log's directory and the data file
     FileMark stamp                    # DIR/SESSION
     FileMark stamp_before             # while one begins: the former DIR/SESSION
 
@@ -119,10 +111,6 @@ cdef struct RequestRow:               # REQUESTS, by `request_key`; the memo fol
     uint64_t entry_id                 # whose count is the answer's
     int64_t tally[4]
 
-# What its format lacks is filled in.
-cdef void state_read(StateRow *state, Slice value) noexcept nogil
 # Between an event in memory and its row.
 cdef StoredEventRow event_stored(const EventRow *row) noexcept nogil
 cdef void event_read(EventRow *row, const StoredEventRow *stored) noexcept nogil
-# Whether a row of this size is of a format that is read here.
-cdef bint state_known(const StateRow *state, size_t size) noexcept nogil

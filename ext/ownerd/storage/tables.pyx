@@ -1,29 +1,22 @@
-"""The tables of the journal's environment: their names on disk and the layout of their rows.
+"""The tables of a store: their names on disk and the layout of their rows.
 
 Rows are the machine's own byte order (x86-64 and arm64 Linux are both little-endian); keys that
 must sort are big-endian. Numbers of lists and campaigns are never used twice.
 
-It reads and writes none: `table_cursor` reads what is committed, `transaction` reads and writes in
-the open transaction.
+A row lies in the record tree with its checksum; in memory (`rows`) and in the log, whose entries
+have one, without. It reads and writes none: `table_cursor` reads what is committed, `transaction`
+reads and writes in the open transaction.
 """
 
 from libc.stdint cimport uint8_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from ownerd.rules.ownership cimport EVENT_TRANSFER
 
 TABLE_NAMES[:] = [
-    "meta", "lists", "graves", "events", "campaigns", "codes", "audit", "requests", "journal",
+    "meta", "lists", "graves", "events", "campaigns", "codes", "audit", "requests", "records",
     "principals", "dialers", "give_backs", "holders",
 ]
-
-
-cdef void state_read(StateRow *state, Slice value) noexcept nogil:
-    """Read a state row of any format; one that knew no incarnations was in its first."""
-    memset(state, 0, sizeof(StateRow))
-    memcpy(state, value.data, min(value.size, sizeof(StateRow)))
-    if state.format == OLD_STATE_FORMAT:
-        state.incarnation = state.store_id
 
 
 cdef StoredEventRow event_stored(const EventRow *row) noexcept nogil:
@@ -52,8 +45,3 @@ cdef void event_read(EventRow *row, const StoredEventRow *stored) noexcept nogil
         row.event.duration_ns = stored.value
     row.entry_id, row.released_count = stored.entry_id, stored.released_count
     row.counted = stored.counted
-
-
-cdef bint state_known(const StateRow *state, size_t size) noexcept nogil:
-    return (UNDIALED_STATE_FORMAT <= state.format <= STATE_FORMAT and size == sizeof(StateRow)) \
-        or (state.format == OLD_STATE_FORMAT and size == OLD_STATE_BYTES)

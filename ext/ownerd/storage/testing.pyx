@@ -75,7 +75,7 @@ cdef LogOptions _options(options):
     cdef LogOptions chosen = default_log_options()
     for name, value in options.items():
         if name == "segment_bytes":
-            chosen.segment_bytes = value
+            chosen.segment_bytes = chosen.first_bytes = value
         elif name == "append_bytes":
             chosen.append_bytes = value
         elif name == "keep_bytes":

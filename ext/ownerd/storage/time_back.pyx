@@ -32,7 +32,7 @@ cdef set_time_back(Store *store, int64_t time_ns, str directory):
     set_given_back(&store.dialers, time_ns, store.state.time_ns - time_ns)
     for i in range(lists.size()):
         rows.push_back(_put_event(store, lists[i], time_ns))
-    code = store_commit_opening(store, 0, store.state.revision, time_ns)
+    code = store_commit_opening(store, 0, 0, time_ns)
     if code != MDB_SUCCESS and not is_full(code):
         store_note_failure(store)
     check(code, f"cannot write to the store in {directory}")

@@ -18,7 +18,7 @@ cdef cppclass VacuumList:
     EventLog events                   # those
     int64_t horizon_ns                # spans that had ended by then may be dropped
     int64_t due_ns                    # when the first hold of the records that stay ends
-    uint32_t cut_seq                  # events up to here are deleted by the commit that is open
+    uint32_t cut_seq                  # events up to here are being deleted
 
 # A vacuum of some lists, and how far it is. Begun and finished on the writer thread; in between it
 # belongs to whoever does the steps.
@@ -30,6 +30,7 @@ cdef cppclass Vacuum:
     size_t at                         # the list that is visited
     string after                      # the last key visited in it
     size_t closed                     # lists that are finished with, once all are visited
+    vector[string] over               # places of rows that are to be deleted from the tree
     uint32_t cut_number               # the last list that was chosen for its events
     uint64_t written                  # records rewritten or removed since it was begun
     uint64_t vacuumed_count           # by all vacuums since the store was opened
@@ -43,11 +44,9 @@ cdef bint vacuum_is_due(Catalog *catalog, int64_t by_ns) noexcept nogil
 cdef void vacuum_begin(Vacuum *vacuum, Store *store, int64_t by_ns) noexcept nogil
 # Before steps follow: what may be dropped in them.
 cdef void vacuum_look(Vacuum *vacuum, Catalog *catalog, int64_t now_ns) noexcept nogil
-# Commits some of what a finished vacuum has made superfluous; it is active until that is done. 0,
-# also if there was no space; or an error that ends the store.
-cdef int vacuum_finish(
-    Vacuum *vacuum, Store *store, int64_t by_ns, int64_t now_ns
-) noexcept nogil
+# Forgets some of what a finished vacuum has made superfluous, for `vacuum_cut` to delete; it is
+# active until that is done. Without an immutable memtable.
+cdef void vacuum_finish(Vacuum *vacuum, Store *store, int64_t by_ns) noexcept nogil
 
 # --- on any thread, one at a time -----------------------------------------------------------------
 
@@ -55,3 +54,5 @@ cdef int vacuum_finish(
 cdef int vacuum_records(
     Vacuum *vacuum, Tree *tree, NextStep next_step, void *context
 ) noexcept nogil
+# A step: deletes the rows that are over. 0, also if there was no space; or such an error code.
+cdef int vacuum_cut(Vacuum *vacuum, Tree *tree) noexcept nogil

@@ -16,19 +16,23 @@ Nothing here changes what anybody is answered: a decision folds the events itsel
 policy costs the same however many records there are (ext/README.md).
 """
 
+from cython.operator cimport dereference, preincrement
 from libc.string cimport memcmp
 
 from ownerd.base.assertions cimport assert_that
 from ownerd.base.atomics cimport count_add
 from ownerd.base.bytes cimport put_be32, slice_of, text_slice, val_of
 from ownerd.base.clock cimport clock_elapsed
-from ownerd.base.failpoints cimport FAIL_AFTER_VACUUM_COMMIT, FAIL_BEFORE_VACUUM_COMMIT, fail_at
+from ownerd.base.containers cimport map, string
+from ownerd.base.failpoints cimport (
+    FAIL_AFTER_CUT_COMMIT, FAIL_AFTER_VACUUM_COMMIT, FAIL_BEFORE_CUT_COMMIT,
+    FAIL_BEFORE_VACUUM_COMMIT, fail_at,
+)
 from ownerd.base.lmdb cimport (
     MDB_CORRUPTED, MDB_CURRENT, MDB_MAP_FULL, MDB_NEXT, MDB_NOTFOUND, MDB_SET_RANGE,
     MDB_SUCCESS, MDB_cursor, MDB_txn, MDB_val, lmdb,
 )
 from ownerd.rules.ownership cimport NEVER_NS, Hold, hold_end, hold_kept
-from ownerd.storage.capacity cimport is_full
 from ownerd.storage.catalog cimport (
     List, delete_dropped_list, delete_events, find_list_number, first_due, forget_dropped_list,
     list_cut, list_due, list_ends, next_to_cut,
@@ -39,15 +43,15 @@ from ownerd.storage.codec cimport (
 from ownerd.storage.dialers cimport share_given
 from ownerd.storage.events cimport events_after, events_copy, find_uncounted
 from ownerd.storage.give_backs cimport Fold, fold
-from ownerd.storage.memtables cimport has_immutable
+from ownerd.storage.memtables cimport has_immutable, memtables_forget_row
 from ownerd.storage.record_tree cimport (
-    STOP_STEPPING, TREE_RECORDS, step_over, tree_commit, tree_flushed, tree_put_state,
-    tree_step_begin, tree_step_end,
+    STOP_STEPPING, step_over, tree_commit, tree_put_row, tree_step_begin, tree_step_end,
 )
+from ownerd.storage.rows cimport RowVersion, placed_key
 from ownerd.storage.store cimport (
-    store_abort, store_begin, store_commit, store_revision, store_rotate,
+    store_abort, store_begin, store_rotate,
 )
-from ownerd.storage.tables cimport EventRow
+from ownerd.storage.tables cimport RECORDS, EventRow, Table
 
 # Bounds on what the writer does in one go.
 cdef enum:
@@ -198,36 +202,73 @@ cdef void note_due(Vacuum *vacuum, Catalog *catalog, int64_t by_ns) noexcept nog
             list_ends(catalog, lst, max(vacuum.lists[i].due_ns, by_ns + 1))
 
 
-cdef int close_vacuum(Vacuum *vacuum, int code) noexcept nogil:
+cdef void close_vacuum(Vacuum *vacuum) noexcept nogil:
     vacuum.active = vacuum.finished = False
     vacuum.lists.clear()
     vacuum.given.reset()
-    return MDB_SUCCESS if is_full(code) else code
 
 
-cdef int vacuum_finish(
-    Vacuum *vacuum, Store *store, int64_t by_ns, int64_t now_ns
-) noexcept nogil:
-    """Commit that events and dropped lists are over, as many as one commit may have of them."""
+cdef void take_deleted(Vacuum *vacuum, Store *store) noexcept nogil:
+    """Forget the rows that the open transaction deletes, and note them for the tree."""
+    cdef map[string, RowVersion].iterator at = store.txn.rows.begin()
+    while at != store.txn.rows.end():
+        memtables_forget_row(&store.memtables, dereference(at).first)
+        vacuum.over.push_back(dereference(at).first)
+        preincrement(at)
+
+
+cdef void vacuum_finish(Vacuum *vacuum, Store *store, int64_t by_ns) noexcept nogil:
+    """Have events and dropped lists over, as many as one step may delete of them.
+
+    No commit says so: what a crash brings back is vacuumed again, and a copy of the store that
+    follows its log vacuums by itself.
+    """
     cdef size_t first = vacuum.closed, last = vacuum.closed, i
     cdef size_t most = EVENTS_PER_CUT
-    cdef int code
+    assert_that(vacuum.over.empty(), "what is over was deleted before there is more of it")
     if first == 0:
         note_due(vacuum, &store.catalog, by_ns)
     store_begin(store)
     while last < vacuum.lists.size() and most > 0:
         most -= delete_superfluous(&store.catalog, &vacuum.lists[last], most)
         last += 1
-    if most == EVENTS_PER_CUT:        # nothing: most lists are visited for what expired only
-        store_abort(store)
-        return close_vacuum(vacuum, MDB_SUCCESS)
-    code = store_commit(store, store_revision(store), now_ns)
-    if code != MDB_SUCCESS:           # what is not deleted now is vacuumed again
-        return close_vacuum(vacuum, code)
+    take_deleted(vacuum, store)
+    store_abort(store)
     for i in range(first, last):
         forget_superfluous(&store.catalog, &vacuum.lists[i])
     vacuum.closed = last - 1          # it may have more
-    return MDB_SUCCESS if most == 0 else close_vacuum(vacuum, MDB_SUCCESS)
+    if most != 0:
+        close_vacuum(vacuum)
+
+
+cdef int delete_over(Vacuum *vacuum, Tree *tree) noexcept nogil:
+    cdef MDB_txn *txn
+    cdef RowVersion gone
+    cdef size_t i
+    cdef int code = lmdb.txn_begin(tree.environment.env, NULL, 0, &txn)
+    if code != MDB_SUCCESS:
+        return code
+    gone.is_gone = True
+    for i in range(vacuum.over.size()):
+        code = tree_put_row(
+            tree, txn, <Table> <int> vacuum.over[i].data()[0], placed_key(&vacuum.over[i]), &gone
+        )
+        if code != MDB_SUCCESS:
+            lmdb.txn_abort(txn)
+            return code
+    fail_at(FAIL_BEFORE_CUT_COMMIT)
+    code = tree_commit(tree, txn, &tree.state)
+    fail_at(FAIL_AFTER_CUT_COMMIT)
+    return code
+
+
+cdef int vacuum_cut(Vacuum *vacuum, Tree *tree) noexcept nogil:
+    cdef int code = MDB_MAP_FULL
+    if tree_step_begin(tree) > 0:
+        code = delete_over(vacuum, tree)
+    if code == MDB_SUCCESS:
+        vacuum.over.clear()
+    return tree_step_end(tree, code)
 
 
 # --- the records ----------------------------------------------------------------------------------
@@ -346,17 +387,15 @@ cdef int visit_step(
     budget.end_ns = end_ns
     budget.visits = 0
     budget.written = vacuum.written
-    code = lmdb.cursor_open(txn, tree.tables[<int> TREE_RECORDS], &cursor)
+    code = lmdb.cursor_open(txn, tree.tables[<int> RECORDS], &cursor)
     if code == MDB_SUCCESS:
         code = visit_lists(vacuum, cursor, &budget)
         lmdb.cursor_close(cursor)
-    if code == MDB_SUCCESS and vacuum.written != budget.written:
-        code = tree_put_state(tree, txn, tree_flushed(tree))
     if code != MDB_SUCCESS or vacuum.written == budget.written:
         lmdb.txn_abort(txn)
         return code
     fail_at(FAIL_BEFORE_VACUUM_COMMIT)
-    code = tree_commit(tree, txn)
+    code = tree_commit(tree, txn, &tree.state)
     fail_at(FAIL_AFTER_VACUUM_COMMIT)
     return code
 

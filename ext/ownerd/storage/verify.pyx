@@ -2,7 +2,7 @@
 
 Checks that every table can be read to its end, in key order and with as many rows as LMDB counts;
 that every row carries the checksum it was written with; that flushed records belong to a list and a
-campaign that exist; and that the journal can be replayed and has no gap. Read-only.
+campaign that exist; and that the log can be replayed and has no gap. Read-only.
 
 LMDB trusts its pages: a torn file can end the process with SIGBUS or SIGSEGV while it is read.
 Run this in a process of its own (`ownerd verify` does).
@@ -13,7 +13,7 @@ import os
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from ownerd.base.bytes cimport Slice, get_be32, same, slice_of
+from ownerd.base.bytes cimport Slice, get_be32, same, slice_of, val_of
 from ownerd.base.containers cimport string, unordered_map, vector
 from ownerd.base.lmdb cimport (
     MDB_NEXT, MDB_NOTFOUND, MDB_NOTLS, MDB_RDONLY, MDB_SUCCESS, MDB_cursor, MDB_dbi, MDB_env,
@@ -23,18 +23,21 @@ from ownerd.rules.ownership cimport Hold
 from ownerd.storage.codec cimport hold_decode, row_verify
 from ownerd.storage.directory cimport DirectoryLock, lock_directory, lock_init, unlock_directory
 from ownerd.storage.environment cimport check, check_opened, refuse_truncated
-from ownerd.storage.log cimport LogPosition, log_follows, log_follows_revision, log_replay
+from ownerd.storage.file_log cimport FileLog
+from ownerd.storage.log_entry cimport ROW_FOUND, ROWS_END, LogRow, RowFound, row_next
+from ownerd.storage.log_opening cimport file_log_inspect, file_log_release
+from ownerd.storage.log_reader cimport (
+    READ_ENTRY, READ_TAIL, LogReader, ReadEntry, ReadStatus, file_log_read, log_reader_next,
+)
 from ownerd.storage.memtable cimport compare_keys
 from ownerd.storage.meta_pages cimport meta_fault
-from ownerd.storage.record_tree cimport (
-    TREE_RECORDS, TREE_TABLE_COUNT, TREE_TABLE_NAMES, TreeState, tree_state_read,
-)
 from ownerd.storage.tables cimport (
-    CAMPAIGNS, DIALERS, DROPPED_LISTS, GIVE_BACKS, HOLDERS, LISTS, LOG, META, OLD_LIST_BYTES,
-    PRINCIPALS, TABLE_COUNT, TABLE_NAMES, DialerRow, ListRow, SessionRow, SettingsRow, StateRow,
-    state_known, state_read,
+    AUDIT, CAMPAIGNS, CODES, DIALERS, DROPPED_LISTS, EVENTS, GIVE_BACKS, HOLDERS, LISTS, META,
+    OLD_LIST_BYTES, PRINCIPALS, RECORDS, REQUESTS, STATE_FORMAT, TABLE_COUNT, TABLE_NAMES,
+    DialerRow, ListRow, SessionRow, SettingsRow, StateRow,
 )
 
+from ownerd.storage.creation import refuse_former
 from ownerd.storage.directory import StoreError
 
 cdef enum:
@@ -42,8 +45,12 @@ cdef enum:
     MOST_TABLES = 16
     LEAST_MAP_BYTES = 0x100000
 
-
-_LATER_TABLES = tuple([TABLE_NAMES[i] for i in range(<int> PRINCIPALS, <int> TABLE_COUNT)])
+# After META: what is referred to comes first.
+_ORDER = (
+    <int> LISTS, <int> DROPPED_LISTS, <int> CAMPAIGNS, <int> EVENTS, <int> CODES, <int> AUDIT,
+    <int> REQUESTS, <int> PRINCIPALS, <int> DIALERS, <int> GIVE_BACKS, <int> HOLDERS,
+    <int> RECORDS,
+)
 
 
 cdef cppclass Finding:
@@ -53,15 +60,13 @@ cdef cppclass Finding:
     int error                         # what ended the scan, or MDB_NOTFOUND at its proper end
 
 
-# What the catalog says, for the tables that refer to it.
+# What the catalog says, for the tables that refer to it; that of the log too.
 cdef cppclass Known:
     unordered_map[uint32_t, char] lists  # numbers, those of deleted lists too
     uint64_t campaign_count
-    StateRow state
+    StateRow state                    # of the tree
     SessionRow session
-    TreeState tree_state
-    uint64_t log_first                # the revision that the journal begins with; 0: it is empty
-    LogPosition journal               # where it ends
+    bint opened                       # it has a session
 
 
 ctypedef bint (*RowCheck)(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil
@@ -73,22 +78,17 @@ cdef bint any_row(Known *known, const MDB_val *key, const MDB_val *value) noexce
     return True
 
 
-cdef bint state_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
+cdef bint meta_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
     if same(<const char *> key.mv_data, key.mv_size, "session"):
-        if value.mv_size != sizeof(SessionRow):
-            return False
-        memcpy(&known.session, value.mv_data, sizeof(SessionRow))
-        return True
+        known.opened = value.mv_size == sizeof(SessionRow)
+        memcpy(&known.session, value.mv_data, min(value.mv_size, sizeof(SessionRow)))
+        return known.opened
     if same(<const char *> key.mv_data, key.mv_size, "settings"):
         return value.mv_size == sizeof(SettingsRow)
-    state_read(&known.state, slice_of(value.mv_data, value.mv_size))
-    return state_known(&known.state, value.mv_size)
-
-
-cdef bint tree_state_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
-    if not tree_state_read(&known.tree_state, value):
+    if value.mv_size != sizeof(StateRow):
         return False
-    return known.tree_state.store_id == known.state.store_id
+    memcpy(&known.state, value.mv_data, sizeof(StateRow))
+    return known.state.format == STATE_FORMAT
 
 
 cdef bint list_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
@@ -115,8 +115,12 @@ cdef bint holder_row(Known *known, const MDB_val *key, const MDB_val *value) noe
 
 
 cdef bint campaign_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
-    known.campaign_count += 1
-    return key.mv_size == 4
+    if key.mv_size != 4:
+        return False
+    known.campaign_count = max(
+        known.campaign_count, <uint64_t> get_be32(<const char *> key.mv_data) + 1
+    )
+    return True
 
 
 cdef bint dialer_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
@@ -137,16 +141,6 @@ cdef bint record_row(Known *known, const MDB_val *key, const MDB_val *value) noe
     return key.mv_size > 5 and hold_decode(value, &hold) \
         and hold.campaign < known.campaign_count \
         and known.lists.count(get_be32(<const char *> key.mv_data)) != 0
-
-
-cdef bint log_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
-    """Tell whether a row can be replayed and follows the one before it."""
-    cdef bint follows
-    if known.log_first == 0:
-        known.journal.revision = log_follows_revision(key, value)
-        known.log_first = known.journal.revision + 1
-    follows = log_follows(&known.journal, key, value)
-    return follows and log_replay(value, NULL)
 
 
 # --- tables ---------------------------------------------------------------------------------------
@@ -183,25 +177,23 @@ cdef void scan_table(
         finding.damaged += stat.ms_entries - finding.rows   # rows that no scan comes to
 
 
-cdef RowCheck check_of(bytes name, bint in_tree):
+cdef RowCheck check_of(uint32_t table) noexcept nogil:
     """Return the check for a table's rows."""
-    if in_tree:
-        return record_row if name == TREE_TABLE_NAMES[<int> TREE_RECORDS] else tree_state_row
-    if name == TABLE_NAMES[<int> META]:
-        return state_row
-    if name == TABLE_NAMES[<int> LISTS]:
+    if table == META:
+        return meta_row
+    if table == LISTS:
         return list_row
-    if name == TABLE_NAMES[<int> DROPPED_LISTS]:
+    if table == DROPPED_LISTS:
         return dropped_row
-    if name == TABLE_NAMES[<int> CAMPAIGNS]:
+    if table == CAMPAIGNS:
         return campaign_row
-    if name == TABLE_NAMES[<int> HOLDERS]:
+    if table == HOLDERS:
         return holder_row
-    if name == TABLE_NAMES[<int> DIALERS]:
+    if table == DIALERS:
         return dialer_row
-    if name == TABLE_NAMES[<int> GIVE_BACKS]:
+    if table == GIVE_BACKS:
         return give_back_row
-    return log_row if name == TABLE_NAMES[<int> LOG] else any_row
+    return record_row if table == RECORDS else any_row
 
 
 cdef MDB_env *open_environment(str path) except NULL:
@@ -223,33 +215,85 @@ cdef MDB_env *open_environment(str path) except NULL:
     return env
 
 
-cdef list scan_environment(str path, names, bint in_tree, Known *known):
-    """Check an environment's tables, in an order in which what is referred to comes first."""
-    cdef MDB_env *env = open_environment(path)
-    cdef MDB_txn *txn
-    cdef MDB_dbi table
-    cdef RowCheck row_right
+cdef tuple scan_named(MDB_txn *txn, int table, Known *known):
+    """Check one table; return its line of the report."""
+    cdef MDB_dbi handle
     cdef Finding finding
-    cdef int code
-    report = []
+    cdef RowCheck row_right = check_of(table)
+    cdef int code = lmdb.dbi_open(txn, TABLE_NAMES[table], 0, &handle)
+    shown = f"records/{TABLE_NAMES[table].decode()}"
+    if code != MDB_SUCCESS:
+        return shown, 0, 0, [], lmdb.strerror(code).decode()
+    with nogil:
+        scan_table(txn, handle, row_right, known, &finding)
+    return shown, finding.rows, finding.damaged, *_details(&finding)
+
+
+cdef list scan_store(str directory, Known *known):
+    """Check tree and log, in an order in which what is referred to comes first."""
+    cdef MDB_env *env = open_environment(os.path.join(directory, "records"))
+    cdef MDB_txn *txn
     try:
         check(lmdb.txn_begin(env, NULL, MDB_RDONLY, &txn), "cannot begin reading")
-        for name in names:
-            shown = f"{os.path.basename(path)}/{name.decode()}"
-            code = lmdb.dbi_open(txn, name, 0, &table)
-            if code == MDB_NOTFOUND and not in_tree and name in _LATER_TABLES:
-                continue              # of a store that no later server has opened yet
-            if code != MDB_SUCCESS:
-                report.append((shown, 0, 0, [], lmdb.strerror(code).decode()))
-                continue
-            row_right = check_of(name, in_tree)
-            with nogil:
-                scan_table(txn, table, row_right, known, &finding)
-            report.append((shown, finding.rows, finding.damaged, *_details(&finding)))
+        report = [scan_named(txn, META, known)]
+        line = scan_log(os.path.join(directory, "log"), known)
+        report += [scan_named(txn, table, known) for table in _ORDER]
+        report.append(line)
         lmdb.txn_abort(txn)
     finally:
         lmdb.env_close(env)
     return report
+
+
+# --- the log --------------------------------------------------------------------------------------
+
+cdef tuple scan_log(str directory, Known *known):
+    """Follow the log from the tree's revision on; return its line of the report."""
+    cdef FileLog *log
+    cdef LogReader reader
+    cdef ReadEntry entry
+    cdef ReadStatus status
+    cdef uint64_t entries = 0, damaged = 0
+    cdef StateRow state = known.state
+    try:
+        log = file_log_inspect(directory, known.state.store_id, known.state.revision)
+    except (StoreError, OSError) as error:
+        return "log", 0, 1, [], str(error)
+    try:
+        status = file_log_read(log, known.state.revision, &reader)
+        if status == READ_TAIL:
+            status = log_reader_next(&reader, &entry)
+        while status == READ_ENTRY:
+            entries += 1
+            damaged += not entry_sound(known, &entry, &state)
+            status = log_reader_next(&reader, &entry)
+    finally:
+        file_log_release(log)
+    if status != READ_TAIL:
+        return "log", entries, damaged + 1, [], f"it cannot be read behind revision {reader.revision}"
+    if known.opened and state.session != known.session.session \
+            and state.session != known.session.log_session:
+        return "log", entries, damaged, [], "log and records are of one store, but not of one day"
+    return "log", entries, damaged, [], None
+
+
+cdef bint entry_sound(Known *known, ReadEntry *entry, StateRow *state) noexcept nogil:
+    """Tell whether an entry's rows can be replayed, and note what others refer to."""
+    cdef LogRow row
+    cdef MDB_val key, value
+    cdef RowFound found = row_next(&entry.rows, &row)
+    cdef bint sound = True
+    while found == ROW_FOUND:
+        key, value = val_of(row.key), val_of(row.value)
+        if row.table == META and same(row.key.data, row.key.size, "state"):
+            sound &= row.value.size == sizeof(StateRow)
+            memcpy(state, row.value.data, min(row.value.size, sizeof(StateRow)))
+        elif row.table >= TABLE_COUNT:
+            sound = False
+        elif not row.is_gone:
+            sound &= check_of(row.table)(known, &key, &value)
+        found = row_next(&entry.rows, &row)
+    return sound and found == ROWS_END and state.revision == entry.revision
 
 
 cdef tuple _details(Finding *finding):
@@ -257,24 +301,6 @@ cdef tuple _details(Finding *finding):
     keys = [finding.keys[i].data()[:finding.keys[i].size()] for i in range(finding.keys.size())]
     ended = None if finding.error == MDB_NOTFOUND else lmdb.strerror(finding.error).decode()
     return keys, ended
-
-
-cdef object pair_fault(Known *known):
-    """Say why journal and records do not make one store, or None."""
-    cdef uint64_t flushed = known.tree_state.flushed_revision
-    cdef uint64_t session = known.tree_state.session
-    if known.tree_state.store_id != known.state.store_id:
-        return "journal and records are of two stores"
-    if session != known.session.session and session != known.session.before:
-        return "journal and records are of one store, but not of one day"
-    if flushed > known.state.revision:
-        return f"the records are at revision {flushed}, the journal ends at {known.state.revision}"
-    if flushed < known.state.revision and (
-        known.log_first > flushed + 1 or known.journal.revision != known.state.revision
-        or known.journal.more
-    ):
-        return f"the journal does not hold revisions {flushed + 1} to {known.state.revision}"
-    return None
 
 
 def verify(directory):
@@ -288,50 +314,39 @@ def verify(directory):
         StoreError: there is no store, or it cannot be opened at all.
     """
     cdef Known known
-    cdef int i
-    known.campaign_count = known.log_first = known.journal.revision = 0
-    known.journal.more = False
-    known.state.revision = known.state.store_id = 0
-    known.tree_state.flushed_revision = known.tree_state.store_id = 0
-    memset(&known.session, 0, sizeof(known.session))
     cdef DirectoryLock lock
+    known.campaign_count = 0
+    known.opened = False
+    memset(&known.state, 0, sizeof(known.state))
+    memset(&known.session, 0, sizeof(known.session))
     lock_init(&lock)
-    names = [TABLE_NAMES[i] for i in range(TABLE_COUNT)]
-    tree_names = [TREE_TABLE_NAMES[i] for i in range(TREE_TABLE_COUNT)]
-    journal, records = _parts(directory)
+    records = _records(directory)
     try:
         lock_directory(&lock, directory)
-        report = _meta_findings(journal, sizeof(StateRow))
-        report += _meta_findings(records, sizeof(TreeState))
-        report += scan_environment(journal, names, False, &known)
-        report += scan_environment(records, tree_names, True, &known)
+        report = _meta_findings(records) + scan_store(directory, &known)
     finally:
         unlock_directory(&lock)
-    fault = pair_fault(&known)
-    if fault is not None:
-        report.append(("journal and records", 0, 0, [], fault))
     return report
 
 
-def _parts(directory):
-    """Return the places of both environments, which are there.
+def _records(directory):
+    """Return the place of the records, which are there.
 
     Raises:
-        StoreError: there is no store.
+        StoreError: there is no store, or it is of an earlier version.
     """
-    parts = [os.path.join(directory, name) for name in ("journal", "records")]
+    records = os.path.join(directory, "records")
     if not os.path.isdir(directory):
         raise StoreError(f"there is no store in {directory}: there is no such directory")
-    for part in parts:
-        if not os.path.exists(os.path.join(part, "data.mdb")):
-            raise StoreError(f"there is no store here: {part}/data.mdb is missing")
-    return parts
+    refuse_former(directory)
+    if not os.path.exists(os.path.join(records, "data.mdb")):
+        raise StoreError(f"there is no store here: {records}/data.mdb is missing")
+    return records
 
 
-def _meta_findings(path, state_bytes):
+def _meta_findings(records):
     try:
-        fault = meta_fault(path, state_bytes)
+        fault = meta_fault(records, sizeof(StateRow))
     except OSError as error:
-        raise StoreError(f"cannot read {path}/data.mdb: {error.strerror}") from error
-    name = f"{os.path.basename(path)}/data.mdb"
-    return [] if fault is None else [(name, 0, 1, [], fault)]
+        raise StoreError(f"cannot read {records}/data.mdb: {error.strerror}") from error
+    return [] if fault is None else [("records/data.mdb", 0, 1, [], fault)]
