@@ -104,7 +104,8 @@ cdef void answer(EngineCore *engine, DialCall *call) noexcept nogil:
             if call.items[i].called_twice:
                 count_add(&engine.counters.twice, 1)
                 called_twice_add(
-                    &engine.called_twice, call.list_id, call.campaign_id, call.items[i].holder_id
+                    &engine.called_twice, call.list_id, call.campaign_id,
+                    call.named[call.items[i].named - 1].id,
                 )
     call.revision = store_revision(engine.store)
     finish(&call.task)
