@@ -557,10 +557,11 @@ cdef bint read_text_field(
 
 cdef char *put_time(char *at, uint32_t number, int64_t time_ns) noexcept nogil:
     """Write a Timestamp; times before the epoch are never stored, so division rounds down."""
-    cdef char inner[24]
-    cdef char *end = put_number(inner, 1, <uint64_t> (time_ns // NS_PER_S))
+    cdef char *size = put_varint(at, number << 3 | WIRE_BYTES)
+    cdef char *end = put_number(size + 1, 1, <uint64_t> (time_ns // NS_PER_S))
     end = put_number(end, 2, <uint64_t> (time_ns % NS_PER_S))
-    return put_bytes(at, number, slice_of(inner, end - inner))
+    size[0] = <char> (end - size - 1)  # its varint is one byte long: a time has less than 128
+    return end
 
 
 cdef char *put_holder(
