@@ -1,8 +1,7 @@
 """A store of format 3 is opened with all that was in it: who holds what does not change.
 
-`support/store_format_3.txt` has its rows, as they were when it was killed 70 seconds after START_NS;
-a copy, then, of which verify and the first opening know nothing else. The record tree has what
-happened until second 10, the journal all that came after:
+`support/store_format_3.txt` has its rows, as they were when it was killed 70 seconds after
+START_NS. The record tree has what happened until second 10, the journal all that came after:
 
     0   list "list" (an hour), "forever" and "off" (not enabled); A is "Spring", B "Autumn"; codes
         "busy" (no attempt, beside Busy) and "Sold"; A gets 1 and 2, B "name", of "list"; A claims 3
@@ -21,11 +20,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from subject_engine import EngineSubject
 
 from ownerd.engine.engine import REPORT_ATTEMPT, Refused
+from ownerd.native import RIGHTS
+from ownerd.server.principals import Grant, Principal
 from ownerd.storage.verify import verify
 from ownerd.v1 import dial_pb2
 
@@ -33,6 +35,7 @@ S = 10**9
 START_NS = 1_750_000_000 * S
 SUPPORT = Path(__file__).parents[1] / "support"
 RECORDS = ("1", "2", "3", "4", "5", "6", "7", "name")
+BOSS_MAY = (Grant(RIGHTS["view"], ("list",)),)
 Holds = dict[str, tuple[Any, ...]]
 
 
@@ -152,7 +155,9 @@ def test_what_else_the_store_knows_is_there(store: Path) -> None:
     codes = subject.codes()
     assert len(codes) == 25
     assert (codes["busy"], codes["Sold"]) == (("Busy", False, False), ("Success", True, True))
-    assert engine.principals() == [("boss", b'{"kept": true}')]
+    ((principal_id, kept),) = engine.principals()
+    boss = msgspec.msgpack.decode(kept, type=Principal)
+    assert (principal_id, boss.grants, boss.update_ns) == ("boss", BOSS_MAY, START_NS)
     released = engine.request("release", "boss")
     assert released is not None and (released.memo, released.count) == (b"memo", None)
     assert len(engine.audit(2**63 - 1, 99)) == 16
