@@ -4,7 +4,8 @@ Run as a process on a store with the owned list filled: `python -m benchmarks.ch
 JSON on stdin, its result as JSON on stdout. A second, open list is filled first, and claims come at
 a rate for both: on the open one each writes; on the owned one another campaign's are denied until
 the release, then granted. When all has been transferred to one campaign, claims on the owned list
-alone are measured: its owner's, each of which writes a reservation, and another's, which are denied.
+alone are measured: its owner's, each of which writes a reservation, and another's, which are
+denied.
 
 A change is in force when its call returns: its commit is synced then. It is vacuumed when no record
 is left that has not seen it.
