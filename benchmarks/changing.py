@@ -66,7 +66,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
-    """Claims on the owned list, as many as there may be, and then at the rate of the others."""
+    """Claims on the owned list, as many as there may be, and then at half of that rate."""
 
     by: str
     decisions_per_s: float
@@ -150,7 +150,7 @@ def measure(job: Job) -> Result:
             _watched(job, engine, plans, rate_per_s, "transfer to one", _transfer_to_one),
         ]
         held = [
-            _claims_on_held(job, engine, owned, rate_per_s, by, campaign_id)
+            _claims_on_held(job, engine, owned, by, campaign_id)
             for by, campaign_id in (("the owner", records.OWNERS[0]), ("another", records.CLAIMER))
         ]
         changes.append(_watched(job, engine, plans, rate_per_s, "release all", _release_all))
@@ -199,14 +199,20 @@ def _transfer_to_one(engine: Engine) -> Any:
 
 
 def _claims_on_held(
-    job: Job, engine: Engine, owned: records.Records, rate_per_s: float, by: str, campaign_id: str
+    job: Job, engine: Engine, owned: records.Records, by: str, campaign_id: str
 ) -> Held:
-    """Claim random records of the owned list, all of which OWNERS[0] has."""
+    """Claim random records of the owned list, all of which OWNERS[0] has; leave no flush behind."""
     plan = owned.plan(records.OWNED_LIST, campaign_ids=(campaign_id,))
     most = drive(engine, plan, in_flight=IN_FLIGHT, seconds=job.quiet_s)
+    engine.vacuum()
     paced = drive(
-        engine, plan, in_flight=OPEN_LOAD_IN_FLIGHT, seconds=job.quiet_s, rate_per_s=rate_per_s
+        engine,
+        plan,
+        in_flight=OPEN_LOAD_IN_FLIGHT,
+        seconds=job.quiet_s,
+        rate_per_s=RATE_SHARE * most.calls / most.seconds,
     )
+    engine.vacuum()
     return Held(
         by=by,
         decisions_per_s=most.calls / most.seconds,

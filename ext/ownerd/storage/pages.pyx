@@ -282,7 +282,7 @@ cdef tuple page_faults(str path):
             return 0, 1, "its heads cannot be read"
         walk.page_bytes, walk.last_page = meta.page_bytes, meta.last_page
         walk.transaction = meta.transaction
-        if os.fstat(walk.fd).st_size < (walk.last_page + 1) * walk.page_bytes:
+        if walk.last_page >= os.fstat(walk.fd).st_size // walk.page_bytes:
             return 0, 1, "the file ends before its last page"
         walk.used.resize(walk.last_page // 64 + 1)
         walk.free.resize(walk.last_page // 64 + 1)
