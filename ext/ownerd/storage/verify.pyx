@@ -2,7 +2,8 @@
 
 Checks that every table can be read to its end, in key order and with as many rows as LMDB counts;
 that every row carries the checksum it was written with; that flushed records belong to a list and a
-campaign that exist; and that the journal can be replayed and has no gap. Read-only.
+campaign that exist; that the journal can be replayed and has no gap; and that no page of the files
+is in use twice, free twice, or both (`pages`). Read-only.
 
 LMDB trusts its pages: a torn file can end the process with SIGBUS or SIGSEGV while it is read.
 Run this in a process of its own (`ownerd verify` does).
@@ -26,6 +27,7 @@ from ownerd.storage.environment cimport check, check_opened, refuse_truncated
 from ownerd.storage.log cimport LogPosition, log_follows, log_follows_revision, log_replay
 from ownerd.storage.memtable cimport compare_keys
 from ownerd.storage.meta_pages cimport meta_fault
+from ownerd.storage.pages cimport page_faults
 from ownerd.storage.record_tree cimport (
     TREE_RECORDS, TREE_TABLE_COUNT, TREE_TABLE_NAMES, TreeState, tree_state_read,
 )
@@ -305,6 +307,7 @@ def verify(directory):
         report += _meta_findings(records, sizeof(TreeState))
         report += scan_environment(journal, names, False, &known)
         report += scan_environment(records, tree_names, True, &known)
+        report += [_page_findings(path) for path in (journal, records)]
     finally:
         unlock_directory(&lock)
     fault = pair_fault(&known)
@@ -335,3 +338,11 @@ def _meta_findings(path, state_bytes):
         raise StoreError(f"cannot read {path}/data.mdb: {error.strerror}") from error
     name = f"{os.path.basename(path)}/data.mdb"
     return [] if fault is None else [(name, 0, 1, [], fault)]
+
+
+def _page_findings(path):
+    try:
+        free_count, fault_count, fault = page_faults(path)
+    except OSError as error:
+        raise StoreError(f"cannot read {path}/data.mdb: {error.strerror}") from error
+    return f"{os.path.basename(path)}/free pages", free_count, fault_count, [], fault
