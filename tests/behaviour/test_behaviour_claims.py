@@ -2,7 +2,7 @@
 
 import pytest
 from scene import Scene, TimedScene
-from subject import DAY, MINUTE, MS, SECOND, Holder, Policy, Refusal
+from subject import DAY, MINUTE, MS, SECOND, Attempt, Holder, Policy, Refusal
 
 
 def test_r1_a_record_has_one_holder_at_a_time(scene: Scene) -> None:
@@ -171,6 +171,21 @@ def test_a_batch_of_claims_is_independent_decisions_in_order(scene: Scene) -> No
     assert answer.what == ["GRANTED", "DENIED", "GRANTED", "DENIED", "GRANTED"]
     assert answer.holders == {1: hold, 3: hold}
     assert scene.kind("1") == scene.kind("3") == ("RESERVED", "A")
+
+
+def test_a_batch_names_the_holder_of_each_of_its_many_denials(scene: Scene) -> None:
+    scene.open()
+    ids = [f"{number:03}" for number in range(150)]
+    attempts = [Attempt(record_id, "Busy") for record_id in ids]
+    scene.subject.attempt_batch(scene.list_id, "B", attempts[1::5])
+    scene.subject.attempt_batch(scene.list_id, "C", attempts[2::5])
+    scene.subject.claim_batch(scene.list_id, "C", ids[3::5], "the first line")
+    scene.subject.claim_batch(scene.list_id, "B", ids[4::5], "line 2")
+    held = {at: scene.holder(each) for at, each in enumerate(ids) if at % 5}
+    answer = scene.subject.claim_batch(scene.list_id, "A", ids)
+    assert answer.what == ["GRANTED", *["DENIED"] * 4] * 30
+    assert answer.holders == held
+    assert {hold.dialer_id for hold in answer.holders.values()} == {"", "the first line", "line 2"}
 
 
 def test_a_batch_of_claims_is_one_commit(scene: Scene) -> None:

@@ -42,27 +42,33 @@ cdef extern from *:
     """
     const uint32_t UNKNOWN_CAMPAIGN "OWNERD_UNKNOWN_CAMPAIGN"
 
+# One record of a call. A batch has thousands, which go from thread to thread: what few of them need
+# is kept apart, and flags are bytes.
 cdef struct DialItem:
     Slice record_id
     Slice wrap_up_code
-    SentTime sent_time                # when the attempt ended
-    int64_t attempt_time_ns           # that, in nanoseconds; or NO_TIME
+    int64_t attempt_time_ns           # when the attempt ended, or NO_TIME
     uint64_t reservation_id           # in: of a report, or 0; out: of a granted claim
-    int64_t reserved_until_ns         # out: of a granted claim; else 0
+    int64_t invalid_value             # what the text of `invalid` says was found
+    uint32_t named                    # 1: the first of the call's `named`; 0: nobody is to be named
+    uint32_t lapsed_campaign          # whose reservation lapsed
     uint8_t answer                    # ClaimDecision or AttemptOutcome
-    bint code_unknown                 # the wrap-up code is none that is known (R26)
     uint8_t invalid                   # Reason why the item was not decided, of a batch; or 0
     uint8_t invalid_field             # an ItemField
-    int64_t invalid_value             # what its text says was found
-    Holder holder                     # kind NOBODY unless somebody is to be named
-    bint own                          # the holder is the caller's own campaign
-    bint called_twice                 # rejected: two campaigns called one person (R31)
-    bint lapsed                       # a reservation was seen that ended without a report
-    uint32_t lapsed_campaign          # whose
-    uint32_t dialer_at                # where in `names` the holder's dialer is
+    # flags:
+    uint8_t time_wrong                # the attempt's time is none
+    uint8_t code_unknown              # the wrap-up code is none that is known (R26)
+    uint8_t called_twice              # rejected: two campaigns called one person (R31)
+    uint8_t lapsed                    # a reservation was seen that ended without a report
+
+# A holder that the answer names.
+cdef struct NamedHolder:
+    Holder holder
+    Slice id                          # in place as long as the engine (core), like the next one
+    Slice name
+    uint32_t dialer_at                # where in `dialers` its dialer is
     uint32_t dialer_size              # 0: none
-    Slice holder_id                   # set with the holder; in place as long as the engine (core)
-    Slice holder_name
+    bint own                          # the caller's own campaign
 
 cdef struct DialCall:
     Task task                         # first: a Task* of kind TASK_DIAL is a DialCall*
@@ -72,17 +78,21 @@ cdef struct DialCall:
     Slice list_id
     Slice campaign_id
     Slice dialer_id                   # empty: none is named
-    SentTime sent_ttl
+    SentTime sent_time                # a claim's TTL; when a report's attempt ended, but of a batch
     int64_t reservation_ttl_ns        # 0: the list's
+    int64_t reserved_until_ns         # of a unary claim that was granted; else 0
     NameFilter *filter                # of lists to give back in, or of the caller's own campaigns
-    string *names                     # of the holders' dialers, one after the other
+    string *dialers                   # of the named holders, one after the other
     uint32_t item_count
     uint32_t item_capacity            # of malloc'd items
     DialItem *items                   # &single for the unary calls, malloc'd for batches
     DialItem single
+    uint32_t named_count              # items that name a holder
+    uint32_t named_capacity           # of malloc'd ones
+    NamedHolder *named                # &single_named for the unary calls, malloc'd for batches
+    NamedHolder single_named
     uint32_t list_number              # once it is decided
     uint32_t campaign                 # its number, or UNKNOWN_CAMPAIGN
-    uint32_t named_count              # items that name a holder
     uint32_t unknown_code_count       # items whose code is unknown
     uint32_t invalid_count            # items that were not decided
     uint64_t revision                 # the revision it was decided at
@@ -111,14 +121,15 @@ cdef inline bint call_is_batch(const DialCall *call) noexcept nogil:
 
 cdef void call_init(DialCall *call, uint8_t call_kind) noexcept nogil
 cdef void call_clear(DialCall *call) noexcept nogil
-# The name of the dialer that the item's holder has.
-cdef void call_name_dialer(DialCall *call, DialItem *item, Slice dialer_id) noexcept nogil
+# Append an empty item; NULL past BATCH_RECORDS (the count goes on, for the message).
+cdef DialItem *call_add_item(DialCall *call) noexcept nogil
+# Where to say whom the item names; all but the dialer is to be filled in, before the next one.
+cdef NamedHolder *call_add_named(DialCall *call, DialItem *item) noexcept nogil
+cdef void call_name_dialer(DialCall *call, NamedHolder *named, Slice dialer_id) noexcept nogil
 cdef void call_free_items(DialCall *call) noexcept nogil
 cdef void call_shrink_answer(DialCall *call) noexcept nogil
 
 
 cdef inline size_t call_item_bytes(const DialCall *call) noexcept nogil:
-    """Return how many bytes a batch's decoded records take; 0 for the unary calls."""
-    if call.items == &call.single:
-        return 0
-    return call.item_capacity * sizeof(DialItem)
+    """Return how many bytes a batch's decoded records take, if each names a holder; else 0."""
+    return call.item_capacity * (sizeof(DialItem) + sizeof(NamedHolder))

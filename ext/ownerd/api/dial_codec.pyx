@@ -10,13 +10,13 @@ It decides nothing and knows no names of lists or campaigns: the engine fills in
 
 from libc.stdint cimport UINT32_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
-from libc.stdlib cimport abort, malloc, realloc
+from libc.stdlib cimport abort, malloc
 from libc.string cimport memset
 
 from ownerd.api.dial_call cimport (
     CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, CALL_GIVE_BACK, CALL_REPORT, ITEM_ATTEMPT_TIME,
-    ITEM_RECORD_ID, ITEM_WRAP_UP_CODE, DialItem, ItemField, SentTime, call_is_batch, call_is_claim,
-    call_is_report,
+    ITEM_RECORD_ID, ITEM_WRAP_UP_CODE, DialItem, ItemField, NamedHolder, SentTime, call_add_item,
+    call_is_batch, call_is_claim, call_is_report,
 )
 from ownerd.api.reasons cimport (
     BATCH_LENGTH, CODE_UNKNOWN, FIELD_EMPTY, FIELD_LENGTH, FIELD_NOT_UTF8,
@@ -35,13 +35,12 @@ from ownerd.rules.limits cimport (
     WRAP_UP_CODE_BYTES,
 )
 from ownerd.rules.ownership cimport (
-    ATTEMPT_INVALID, CLAIM_INVALID, NEVER_NS, NOBODY, NO_TIME,
+    ATTEMPT_INVALID, CLAIM_INVALID, NEVER_NS, NO_TIME,
 )
 
 cdef enum:
     TAG_BYTES = 5                     # of a varint that fits into 32 bits
     GROUP_DEPTH = 100                 # as deep as protobuf's own parsers follow
-    FIRST_ITEMS = 16
     PLACE_BYTES = 64                  # the name of a field, with its index
     HOLDER_BYTES = 640                # a Holder with its longest fields fits
     INVALID_BYTES = MESSAGE_BYTES + 32   # an InvalidItem with the longest reason fits
@@ -182,28 +181,6 @@ cdef bint text_ok(
     return False
 
 
-cdef DialItem *add_item(DialCall *call) noexcept nogil:
-    """Append an empty item; NULL past BATCH_RECORDS (the count goes on, for the message)."""
-    cdef DialItem *item
-    call.item_count += 1
-    if call.item_count > BATCH_RECORDS:
-        return NULL
-    if call.item_count > call.item_capacity:
-        call.item_capacity = max(
-            <uint32_t> FIRST_ITEMS, min(call.item_capacity * 4, <uint32_t> BATCH_RECORDS)
-        )
-        item = <DialItem *> realloc(
-            NULL if call.items == &call.single else call.items,
-            call.item_capacity * sizeof(DialItem),
-        )
-        if item == NULL:
-            abort()
-        call.items = item
-    item = &call.items[call.item_count - 1]
-    memset(item, 0, sizeof(DialItem))
-    return item
-
-
 cdef bint read_text(Reader *reader, Slice *field) noexcept nogil:
     """Read a text field; the last occurrence wins, but an earlier one must be UTF-8 as well."""
     if field.size != 0 and not utf8_valid(<const unsigned char *> field.data, field.size):
@@ -245,11 +222,29 @@ cdef bint read_time(Reader *reader, SentTime *time) noexcept nogil:
     return True
 
 
+cdef void set_time(DialItem *item, const SentTime *time) noexcept nogil:
+    """Set the attempt's time, in nanoseconds, or that it is none."""
+    item.attempt_time_ns = NO_TIME
+    if not time.present:
+        return
+    item.time_wrong = (
+        not FIRST_SECOND <= time.seconds <= LAST_SECOND or not 0 <= time.nanos < NS_PER_S
+    )
+    if time.seconds >= FARTHEST_NS // NS_PER_S:
+        item.attempt_time_ns = FARTHEST_NS
+    elif time.seconds <= -FARTHEST_NS // NS_PER_S:
+        item.attempt_time_ns = -FARTHEST_NS
+    else:
+        item.attempt_time_ns = time.seconds * NS_PER_S + time.nanos
+
+
 cdef bint read_attempt(Slice body, DialItem *item) noexcept nogil:
     """Read one ReportAttemptBatchRequest.Attempt."""
     cdef Reader reader
+    cdef SentTime time
     cdef uint32_t number, wire_type
     cdef bint done
+    memset(&time, 0, sizeof(time))
     reader.at, reader.end = body.data, body.data + body.size
     while reader.at < reader.end:
         if not read_tag(&reader, &number, &wire_type):
@@ -259,13 +254,14 @@ cdef bint read_attempt(Slice body, DialItem *item) noexcept nogil:
         elif wire_type == WIRE_BYTES and number == 2:
             done = read_text(&reader, &item.wrap_up_code)
         elif wire_type == WIRE_BYTES and number == 3:
-            done = read_time(&reader, &item.sent_time)
+            done = read_time(&reader, &time)
         elif wire_type == WIRE_FIXED64 and number == 4:
             done = read_fixed64(&reader, &item.reservation_id)
         else:
             done = skip_field(&reader, number, wire_type)
         if not done:
             return False
+    set_time(item, &time)
     return True
 
 
@@ -276,7 +272,7 @@ cdef bint read_item(DialCall *call, Reader *reader) noexcept nogil:
     cdef DialItem beyond
     if not read_bytes(reader, &field):
         return False
-    item = add_item(call)
+    item = call_add_item(call)
     if item == NULL:
         memset(&beyond, 0, sizeof(beyond))
         item = &beyond
@@ -310,10 +306,9 @@ cdef Slice *unary_text(DialCall *call, uint32_t number) noexcept nogil:
 
 cdef SentTime *unary_time(DialCall *call, uint32_t number) noexcept nogil:
     """Return where time field `number` of a unary request goes, likewise."""
-    if number == 5 and call.call_kind == CALL_CLAIM:
-        return &call.sent_ttl
-    if number == 6 and call.call_kind == CALL_REPORT:
-        return &call.single.sent_time
+    if (number == 5 and call.call_kind == CALL_CLAIM) \
+            or (number == 6 and call.call_kind == CALL_REPORT):
+        return &call.sent_time
     return NULL
 
 
@@ -338,6 +333,8 @@ cdef bint read_unary(DialCall *call, Reader *reader) noexcept nogil:
         if not read_tag(reader, &number, &wire_type) \
                 or not read_unary_field(call, reader, number, wire_type):
             return False
+    if call.call_kind == CALL_REPORT:
+        set_time(&call.single, &call.sent_time)
     return True
 
 
@@ -354,7 +351,7 @@ cdef bint read_batch_field(
     if wire_type == WIRE_BYTES and number == 4:
         return read_text(reader, &call.dialer_id)
     if wire_type == WIRE_BYTES and number == 5 and call.call_kind == CALL_CLAIM_BATCH:
-        return read_time(reader, &call.sent_ttl)
+        return read_time(reader, &call.sent_time)
     if wire_type == WIRE_VARINT and number == 6 and call.call_kind == CALL_CLAIM_BATCH:
         if not read_varint(&reader.at, reader.end, &flag):
             return False
@@ -458,23 +455,6 @@ cdef Reason length_fault(Slice text, size_t longest) noexcept nogil:
     return FIELD_LENGTH if text.size > longest else NO_REASON
 
 
-cdef bint time_right(DialItem *item) noexcept nogil:
-    """Set the attempt's time in nanoseconds; False if it is none."""
-    cdef SentTime *time = &item.sent_time
-    item.attempt_time_ns = NO_TIME
-    if not time.present:
-        return True
-    if not FIRST_SECOND <= time.seconds <= LAST_SECOND or not 0 <= time.nanos < NS_PER_S:
-        return False
-    if time.seconds >= FARTHEST_NS // NS_PER_S:
-        item.attempt_time_ns = FARTHEST_NS
-    elif time.seconds <= -FARTHEST_NS // NS_PER_S:
-        item.attempt_time_ns = -FARTHEST_NS
-    else:
-        item.attempt_time_ns = time.seconds * NS_PER_S + time.nanos
-    return True
-
-
 cdef void check_item(DialCall *call, DialItem *item) noexcept nogil:
     cdef Reason fault = length_fault(item.record_id, RECORD_ID_BYTES)
     if fault != NO_REASON:
@@ -485,7 +465,7 @@ cdef void check_item(DialCall *call, DialItem *item) noexcept nogil:
     fault = length_fault(item.wrap_up_code, WRAP_UP_CODE_BYTES)
     if fault != NO_REASON:
         item_refuse(call, item, fault, ITEM_WRAP_UP_CODE, <int64_t> item.wrap_up_code.size)
-    elif not time_right(item):
+    elif item.time_wrong:
         item_refuse(call, item, TIME_NOT_VALID, ITEM_ATTEMPT_TIME, 0)
 
 
@@ -501,10 +481,10 @@ cdef bint items_ok(DialCall *call) noexcept nogil:
 
 cdef bint ttl_ok(DialCall *call) noexcept nogil:
     """Set how long the reservation is to last, if the claim says so (R22)."""
-    cdef SentTime *ttl = &call.sent_ttl
+    cdef const SentTime *ttl = &call.sent_time
     cdef Value values[2]
     call.reservation_ttl_ns = 0
-    if not ttl.present:
+    if not call_is_claim(call) or not ttl.present:
         return True
     if 1 <= ttl.seconds <= LONGEST_TTL_S and 0 <= ttl.nanos < NS_PER_S \
             and (ttl.seconds < LONGEST_TTL_S or ttl.nanos == 0):
@@ -577,10 +557,11 @@ cdef bint read_text_field(
 
 cdef char *put_time(char *at, uint32_t number, int64_t time_ns) noexcept nogil:
     """Write a Timestamp; times before the epoch are never stored, so division rounds down."""
-    cdef char inner[24]
-    cdef char *end = put_number(inner, 1, <uint64_t> (time_ns // NS_PER_S))
+    cdef char *size = put_varint(at, number << 3 | WIRE_BYTES)
+    cdef char *end = put_number(size + 1, 1, <uint64_t> (time_ns // NS_PER_S))
     end = put_number(end, 2, <uint64_t> (time_ns % NS_PER_S))
-    return put_bytes(at, number, slice_of(inner, end - inner))
+    size[0] = <char> (end - size - 1)  # its varint is one byte long: a time has less than 128
+    return end
 
 
 cdef char *put_holder(
@@ -593,30 +574,32 @@ cdef char *put_holder(
     """
     cdef char inner[HOLDER_BYTES]
     cdef char *end
+    cdef const NamedHolder *named
     cdef bint hidden
-    if item.holder.kind == NOBODY:
+    if item.named == 0:
         return at
-    hidden = call.hide_holders and not item.own
-    end = put_number(inner, 1, item.holder.kind)
+    named = &call.named[item.named - 1]
+    hidden = call.hide_holders and not named.own
+    end = put_number(inner, 1, named.holder.kind)
     if not hidden:
-        end = put_text(end, 2, item.holder_id)
-        end = put_text(end, 3, item.holder_name)
-        end = put_time(end, 4, item.holder.since_ns)
-    if item.holder.until_ns != NEVER_NS:
-        end = put_time(end, 5, item.holder.until_ns)
+        end = put_text(end, 2, named.id)
+        end = put_text(end, 3, named.name)
+        end = put_time(end, 4, named.holder.since_ns)
+    if named.holder.until_ns != NEVER_NS:
+        end = put_time(end, 5, named.holder.until_ns)
     if not hidden:
-        end = put_more(end, call, item)
+        end = put_more(end, call, named)
     return put_bytes(at, number, slice_of(inner, end - inner))
 
 
-cdef char *put_more(char *end, const DialCall *call, const DialItem *item) noexcept nogil:
+cdef char *put_more(char *end, const DialCall *call, const NamedHolder *named) noexcept nogil:
     """Write a Holder's fields 6 to 8: who dials, the last attempt, until when it is reserved."""
-    if item.dialer_size != 0:
-        end = put_text(end, 6, slice_of(call.names.data() + item.dialer_at, item.dialer_size))
-    if item.holder.last_attempt_ns > 0:
-        end = put_time(end, 7, item.holder.last_attempt_ns)
-    if item.holder.reserved_until_ns != 0:
-        end = put_time(end, 8, item.holder.reserved_until_ns)
+    if named.dialer_size != 0:
+        end = put_text(end, 6, slice_of(call.dialers.data() + named.dialer_at, named.dialer_size))
+    if named.holder.last_attempt_ns > 0:
+        end = put_time(end, 7, named.holder.last_attempt_ns)
+    if named.holder.reserved_until_ns != 0:
+        end = put_time(end, 8, named.holder.reserved_until_ns)
     return end
 
 
@@ -661,7 +644,7 @@ cdef char *put_batch(char *at, const DialCall *call) noexcept nogil:
     at += call.item_count
     for i in range(call.item_count):  # once: the items come from another processor's cache
         answers[i] = <char> call.items[i].answer  # every enum value is one byte long
-        if call.items[i].holder.kind != NOBODY:
+        if call.items[i].named != 0:
             at = put_denial(at, i, call, &call.items[i])
     at = put_number(at, 3, call.revision)
     if call.invalid_count != 0:
@@ -681,9 +664,9 @@ cdef char *put_unary(char *at, const DialCall *call) noexcept nogil:
         return put_number(put_holder(at, 1, call, item), 2, call.revision)
     at = put_holder(put_number(at, 1, item.answer), 2, call, item)
     at = put_number(at, 3, call.revision)
-    if call.call_kind != CALL_CLAIM or item.reserved_until_ns == 0:
+    if call.call_kind != CALL_CLAIM or call.reserved_until_ns == 0:
         return at
-    return put_fixed64(put_time(at, 4, item.reserved_until_ns), 5, item.reservation_id)
+    return put_fixed64(put_time(at, 4, call.reserved_until_ns), 5, item.reservation_id)
 
 
 cdef size_t answer_bound(const DialCall *call) noexcept nogil:

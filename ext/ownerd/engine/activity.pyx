@@ -13,7 +13,6 @@ from libc.string cimport memset
 
 from ownerd.api.dial_call cimport UNKNOWN_CAMPAIGN, DialItem, call_is_claim
 from ownerd.base.bytes cimport Slice
-from ownerd.rules.ownership cimport DENIED, NOBODY
 
 cdef extern from "<algorithm>" namespace "std" nogil:
     void nth_element(int64_t *first, int64_t *middle, int64_t *last)
@@ -153,8 +152,9 @@ cdef uint32_t activity_count(
         item = &call.items[i]
         answers[item.answer] += 1
         lapsed |= item.lapsed
-        if item.answer == DENIED and call_is_claim(call) and item.holder.kind != NOBODY:
-            frequent_add(&counts.denied_by, item.holder.campaign)
+    if call_is_claim(call):
+        for i in range(call.named_count):
+            frequent_add(&counts.denied_by, call.named[i].holder.campaign)
     totals = &counts.decisions[0] if call_is_claim(call) else &counts.outcomes[0]
     for j in range(ANSWERS):
         totals[j] += answers[j]

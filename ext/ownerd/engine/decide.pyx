@@ -11,7 +11,8 @@ from libc.string cimport memcmp
 
 from ownerd.api.dial_call cimport (
     CALL_GET_HOLDER, CALL_GIVE_BACK, ITEM_ATTEMPT_TIME, ITEM_WRAP_UP_CODE, UNKNOWN_CAMPAIGN,
-    DialCall, DialItem, NameFilter, call_is_claim, call_is_report, call_name_dialer,
+    DialCall, DialItem, NamedHolder, NameFilter, call_add_named, call_is_claim, call_is_report,
+    call_name_dialer,
 )
 from ownerd.api.dial_codec cimport item_refuse
 from ownerd.api.reasons cimport (
@@ -24,8 +25,8 @@ from ownerd.base.containers cimport vector
 from ownerd.base.units cimport NS_PER_MS
 from ownerd.engine.commands cimport refuse_full
 from ownerd.rules.ownership cimport (
-    ATTEMPT_INVALID, FORMER_CAMPAIGN, GRANTED, NOBODY, NO_DIALER, Claim, Code, Report, Ruling,
-    rules_ahead_ns, rules_attempt, rules_claim, rules_holder,
+    ATTEMPT_INVALID, FORMER_CAMPAIGN, GRANTED, NOBODY, NO_DIALER, Claim, Code, Holder, Report,
+    Ruling, rules_ahead_ns, rules_attempt, rules_claim, rules_holder,
 )
 from ownerd.rules.wrap_up_codes cimport rules_unknown_code
 from ownerd.storage.capacity cimport CAPACITY_FOR_GRANTS, CAPACITY_FOR_REPORTS
@@ -88,30 +89,28 @@ cdef bint code_is_meant(Decision *decision, DialItem *item) noexcept nogil:
     return meant
 
 
-cdef void name_holder(Decision *decision, DialItem *item) noexcept nogil:
+cdef void name_holder(Decision *decision, DialItem *item, const Holder *holder) noexcept nogil:
     cdef Store *store = decision.store
     cdef DialCall *call = decision.call
-    cdef Campaign *campaign
-    cdef uint32_t dialer = item.holder.dialer
-    if item.holder.kind == NOBODY:
-        return
-    campaign = campaign_of(&store.catalog, item.holder.campaign)
-    call.named_count += 1
-    item.holder_id = text_slice(campaign.id)
-    item.holder_name = text_slice(campaign.name)
-    if dialer != NO_DIALER and not dialer & FORMER_CAMPAIGN:
-        call_name_dialer(call, item, dialer_id_of(&store.dialers, dialer))
+    cdef Campaign *campaign = campaign_of(&store.catalog, holder.campaign)
+    cdef NamedHolder *named = call_add_named(call, item)
+    named.holder = holder[0]
+    named.id = text_slice(campaign.id)
+    named.name = text_slice(campaign.name)
+    if holder.dialer != NO_DIALER and not holder.dialer & FORMER_CAMPAIGN:
+        call_name_dialer(call, named, dialer_id_of(&store.dialers, holder.dialer))
     if call.call_kind != CALL_GET_HOLDER:
-        item.own = item.holder.campaign == decision.campaign
-    elif call.filter != NULL:
-        item.own = call.filter.matches(&call.filter.patterns, item.holder_id)
+        named.own = holder.campaign == decision.campaign
+    else:
+        named.own = call.filter != NULL and call.filter.matches(&call.filter.patterns, named.id)
 
 
 cdef void look_up_holder(Decision *decision, DialItem *item, const Record *record) noexcept nogil:
-    item.holder = rules_holder(
+    cdef Holder holder = rules_holder(
         &record.hold, store_now(decision.store, decision.when.clock_ns)
     )
-    name_holder(decision, item)
+    if holder.kind != NOBODY:
+        name_holder(decision, item, &holder)
 
 
 cdef Ruling claim_record(
@@ -124,7 +123,7 @@ cdef Ruling claim_record(
     ruling = rules_claim(&record.hold, &decision.list.policy, &claim, now_ns)
     if ruling.answer == GRANTED:
         item.reservation_id = <unsigned long long> record.hold.reserved_since_ns
-        item.reserved_until_ns = record.hold.reserved_until_ns
+        decision.call.reserved_until_ns = record.hold.reserved_until_ns
     return ruling
 
 
@@ -153,6 +152,7 @@ cdef void decide_item(Decision *decision, DialItem *item, const Seen *seen) noex
     cdef Ruling ruling
     cdef int64_t now_ns
     cdef uint32_t before
+    item.named = 0
     if item.invalid != NO_REASON:
         return
     if call_is_report(decision.call) and not code_is_meant(decision, item):
@@ -169,9 +169,9 @@ cdef void decide_item(Decision *decision, DialItem *item, const Seen *seen) noex
     else:
         ruling = report_attempt(decision, item, &record, now_ns)
     item.answer = ruling.answer
-    item.holder = ruling.holder
     item.lapsed, item.lapsed_campaign = ruling.lapsed, before
-    name_holder(decision, item)
+    if ruling.holder.kind != NOBODY:
+        name_holder(decision, item, &ruling.holder)
     if not ruling.changed:
         return
     decision.changed = True

@@ -1,7 +1,8 @@
 """The memory that calls hold, counted by call, connection, caller and loop, and its limits.
 
-Counted is what is really there: the call itself, its request, its decoded records, its answer until
-the peer has taken it, and what a socket did not take. Of a loop's memory nobody has more than a
+Counted is what is really there: the call itself, its request, its decoded records, each with the
+holder that it may come to name, its answer until the peer has taken it, and what a socket did not
+take. Of a loop's memory nobody has more than a
 share: each principal, by all its connections on the loop, and all those together who have not said
 who they are. Where nobody is asked there are no principals, and no shares but that of the health
 checks.

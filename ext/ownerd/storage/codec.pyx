@@ -135,31 +135,30 @@ cdef bint hold_decode(const MDB_val *value, Hold *hold) noexcept nogil:
 
 cdef size_t hold_encode(const Hold *hold, int64_t now_ns, char *value) noexcept nogil:
     """Write a record's row (at most VALUE_BYTES); 0 if nothing of it is left at `now_ns`."""
-    cdef uint32_t head[2]
+    cdef uint32_t head = hold.campaign  # with its flags
     cdef int64_t last_attempt_ns = 0  # what is read where it is left out
     cdef size_t size = 8
-    head[0] = hold.campaign
-    head[1] = hold.event_seq
     if hold_owned(hold, now_ns):
-        head[0] |= OWNED_BIT
+        head |= OWNED_BIT
         memcpy(value + size, &hold.owned_since_ns, 16)
         size += 16
         last_attempt_ns = hold.owned_since_ns
     if hold_reserved(hold, now_ns):
-        head[0] |= <uint32_t> RESERVED_BIT
+        head |= <uint32_t> RESERVED_BIT
         memcpy(value + size, &hold.reserved_since_ns, 16)
         size += 16
         if hold.dialer != NO_DIALER:
-            head[0] |= DIALER_BIT
+            head |= DIALER_BIT
             memcpy(value + size, &hold.dialer, 4)
             size += 4
     if hold.last_attempt_ns != last_attempt_ns and (
         attempt_counts(hold.last_attempt_ns, now_ns) or attempt_counts(last_attempt_ns, now_ns)
     ):
-        head[0] |= ATTEMPT_BIT
+        head |= ATTEMPT_BIT
         memcpy(value + size, &hold.last_attempt_ns, 8)
         size += 8
     if size == 8:
         return 0
-    memcpy(value, head, 8)
+    memcpy(value, &head, 4)
+    memcpy(value + 4, &hold.event_seq, 4)
     return size

@@ -2,7 +2,8 @@
 
 Checks that every table can be read to its end, in key order and with as many rows as LMDB counts;
 that every row carries the checksum it was written with; that flushed records belong to a list and a
-campaign that exist; and that the log can be replayed and has no gap. Read-only.
+campaign that exist; that the log can be replayed and has no gap; and that no page of the tree is in
+use twice, free twice, or both (`pages`). Read-only.
 
 LMDB trusts its pages: a torn file can end the process with SIGBUS or SIGSEGV while it is read.
 Run this in a process of its own (`ownerd verify` does).
@@ -31,6 +32,7 @@ from ownerd.storage.log_reader cimport (
 )
 from ownerd.storage.memtable cimport compare_keys
 from ownerd.storage.meta_pages cimport meta_fault
+from ownerd.storage.pages cimport page_faults
 from ownerd.storage.tables cimport (
     AUDIT, CAMPAIGNS, CODES, DIALERS, DROPPED_LISTS, EVENTS, GIVE_BACKS, HOLDERS, LISTS, META,
     OLD_LIST_BYTES, PRINCIPALS, RECORDS, REQUESTS, STATE_FORMAT, TABLE_COUNT, TABLE_NAMES,
@@ -324,6 +326,7 @@ def verify(directory):
     try:
         lock_directory(&lock, directory)
         report = _meta_findings(records) + scan_store(directory, &known)
+        report.append(_page_findings(records))
     finally:
         unlock_directory(&lock)
     return report
@@ -350,3 +353,11 @@ def _meta_findings(records):
     except OSError as error:
         raise StoreError(f"cannot read {records}/data.mdb: {error.strerror}") from error
     return [] if fault is None else [("records/data.mdb", 0, 1, [], fault)]
+
+
+def _page_findings(records):
+    try:
+        free_count, fault_count, fault = page_faults(records)
+    except OSError as error:
+        raise StoreError(f"cannot read {records}/data.mdb: {error.strerror}") from error
+    return "records/free pages", free_count, fault_count, [], fault

@@ -100,13 +100,13 @@ def open_stopped(settings: Settings, *, time_ns: int = 0) -> tuple[Engine, Openi
 
 
 def is_store(data: str) -> bool:
-    """Tell whether both halves of a store are in the directory.
+    """Tell whether a store of this version is in the directory.
 
     Raises:
         exits.StoreFailed: it cannot be looked into.
     """
     try:
-        return all((Path(data) / name).is_dir() for name in ("journal", "records"))
+        return all((Path(data) / name).is_dir() for name in ("log", "records"))
     except OSError as error:
         named = error.filename or data
         raise exits.StoreFailed(f"cannot use {named}: {error.strerror or error}") from None

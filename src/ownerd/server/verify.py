@@ -104,7 +104,7 @@ def _report(directory: str) -> dict[str, Any]:
 
     try:
         with suppress(FileNotFoundError, NotADirectoryError):  # of which `verify` says more
-            os.stat(os.path.join(directory, "journal"))
+            os.stat(os.path.join(directory, "records"))
         findings = verify(directory)
     except StoreError as error:
         return {"refused": str(error), "in_use": isinstance(error, StoreInUseError)}
