@@ -187,8 +187,8 @@ def shim(tmp_path: Path) -> SyncShim:
 
 
 @pytest.mark.usefixtures("dial_listener")
-@pytest.mark.parametrize("what", ["fail", "fail-meta"])
-def test_r18_a_failed_sync_or_last_write_stops_the_server(
+@pytest.mark.parametrize("what", ["fail", "fail-write"])
+def test_r18_a_failed_sync_or_write_stops_the_server(
     tmp_path: Path, shim: SyncShim, what: str
 ) -> None:
     server = ServerProcess(tmp_path / "data", environment=shim.environment)

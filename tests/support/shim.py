@@ -45,7 +45,7 @@ class SyncShim:
         poll((self.directory / "waiting").exists, "a sync to begin")
 
     def fail(self, what: str = "fail") -> None:
-        """Make every sync fail from now on; `fail-meta`: every write through O_DSYNC."""
+        """Make every sync fail from now on; `fail-write`: every write into the log."""
         (self.directory / what).touch()
 
     @contextmanager

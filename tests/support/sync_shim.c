@@ -1,9 +1,9 @@
-/* fdatasync that a test can make fail, wait or slow, and writes through O_DSYNC that it can make
- * fail (LMDB's last write of a commit is one): files in $SYNC_SHIM_DIR are the switches.
+/* fdatasync that a test can make fail, wait or slow, and writes that it can make fail: files in
+ * $SYNC_SHIM_DIR are the switches.
  *
  * hold: every sync waits until the file is gone; before it waits, it makes the file `waiting`.
  * fail: every sync fails with EIO; each failed call adds one byte to the file `failed`.
- * fail-meta: every pwrite to a file that is open with O_DSYNC fails the same way.
+ * fail-write: every pwrite into a directory of the name log fails the same way.
  * slow: every sync takes half a second longer.
  */
 #define _GNU_SOURCE
@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static int path_of(char *path, size_t size, const char *name)
@@ -58,11 +59,23 @@ int fdatasync(int file)
     return real(file);
 }
 
+static int is_of_log(int file)
+{
+    char link[64], path[4096];
+    ssize_t size;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    size = readlink(link, path, sizeof path - 1);
+    if (size < 0)
+        return 0;
+    path[size] = 0;
+    return strstr(path, "/log/") != NULL;
+}
+
 static ssize_t write_at(const char *name, int file, const void *data, size_t size, off_t offset)
 {
     ssize_t (*real)(int, const void *, size_t, off_t)
         = (ssize_t (*)(int, const void *, size_t, off_t)) dlsym(RTLD_NEXT, name);
-    if (switched_on("fail-meta") && (fcntl(file, F_GETFL) & O_DSYNC)) {
+    if (switched_on("fail-write") && is_of_log(file)) {
         add_byte("failed");
         errno = EIO;
         return -1;

@@ -50,6 +50,9 @@ cdef enum:
     MDB_MAP_FULL = -30792
     MDB_TXN_FULL = -30788
 
+# Told a line of text at a time; negative: enough.
+ctypedef int (*MDB_msg_func)(const char *line, void *context) noexcept nogil
+
 cdef struct LmdbApi:
     char *(*version)(int *, int *, int *) noexcept nogil
     char *(*strerror)(int) noexcept nogil
@@ -63,6 +66,7 @@ cdef struct LmdbApi:
     int (*env_stat)(MDB_env *, MDB_stat *) noexcept nogil
     int (*env_get_fd)(MDB_env *, int *) noexcept nogil
     int (*reader_check)(MDB_env *, int *) noexcept nogil
+    int (*reader_list)(MDB_env *, MDB_msg_func, void *) noexcept nogil
     int (*txn_begin)(MDB_env *, MDB_txn *, unsigned int, MDB_txn **) noexcept nogil
     int (*txn_commit)(MDB_txn *) noexcept nogil
     void (*txn_abort)(MDB_txn *) noexcept nogil

@@ -26,6 +26,9 @@ cdef extern from "<errno.h>" nogil:
     int EOPNOTSUPP
     int ENOSYS
 
+cdef extern from "<stdio.h>" nogil:
+    int sscanf(const char *, const char *, ...)
+
 cdef extern from "<sys/statvfs.h>" nogil:
     ctypedef struct statvfs_t "struct statvfs":
         unsigned long f_frsize
@@ -40,19 +43,35 @@ cdef enum:
     ALLOCATE_BYTES = 0x400000         # 4 MiB: the data file's blocks are reserved in such steps
 
 
-cdef uint64_t free_page_count(Environment *environment) noexcept nogil:
-    """Count the pages in LMDB's free list (table 0: each value begins with a page count)."""
+cdef int older_reader(const char *line, void *context) noexcept nogil:
+    """Take note of a reader of LMDB's list: process, thread, transaction, or `-` for an idle one."""
+    cdef size_t *oldest = <size_t *> context
+    cdef size_t reads
+    if sscanf(line, "%*d %*x %zu", &reads) == 1:
+        oldest[0] = min(oldest[0], reads)
+    return 0
+
+
+cdef uint64_t free_page_count(Environment *environment, size_t last_txn) noexcept nogil:
+    """Count the pages in LMDB's free list that the next commit may use again.
+
+    Table 0: by the transaction that freed them, each value begins with a page count. LMDB leaves
+    alone what the last one freed, and what was freed since the oldest reader began.
+    """
+    cdef size_t oldest = last_txn
     cdef MDB_txn *txn
     cdef MDB_cursor *cursor
     cdef MDB_val key, value
     cdef uint64_t total = 0
-    cdef size_t count
-    if lmdb.txn_begin(environment.env, NULL, MDB_RDONLY, &txn) != MDB_SUCCESS:
+    cdef size_t count, freed_by
+    if lmdb.reader_list(environment.env, older_reader, &oldest) < 0 \
+            or lmdb.txn_begin(environment.env, NULL, MDB_RDONLY, &txn) != MDB_SUCCESS:
         return 0
     if lmdb.cursor_open(txn, 0, &cursor) == MDB_SUCCESS:
         while lmdb.cursor_get(cursor, &key, &value, MDB_NEXT) == MDB_SUCCESS:
+            memcpy(&freed_by, key.mv_data, sizeof(freed_by))
             memcpy(&count, value.mv_data, sizeof(count))
-            total += count
+            total += count if freed_by < oldest else 0
         lmdb.cursor_close(cursor)
     lmdb.txn_abort(txn)
     return total
@@ -96,7 +115,8 @@ cdef void count_free(Environment *environment, int64_t now_ns) noexcept nogil:
         return
     environment.free_counted_txn = info.me_last_txnid
     environment.free_counted_ns = now_ns
-    environment.free_bytes = free_page_count(environment) * environment.page_bytes
+    environment.free_bytes = free_page_count(environment, info.me_last_txnid) \
+        * environment.page_bytes
 
 
 cdef uint64_t environment_left(

@@ -20,7 +20,7 @@ from ownerd.base.failpoints cimport (
     FAIL_BEFORE_PREPARE, FAIL_BEFORE_TRIM, fail_at,
 )
 from ownerd.base.lmdb cimport MDB_MAP_FULL, MDB_SUCCESS
-from ownerd.storage.capacity cimport environment_capacity, log_capacity
+from ownerd.storage.capacity cimport CAPACITY_FOR_CHANGES, environment_capacity, log_capacity
 from ownerd.storage.catalog cimport catalog_mark, catalog_rollback, put_released_counts
 from ownerd.storage.dialers cimport dialers_mark, dialers_rollback
 from ownerd.storage.directory cimport FILES_LOST, lock_place, note_failure
@@ -179,13 +179,14 @@ cdef void store_reserve_log(Store *store, uint64_t bytes) noexcept nogil:
 cdef Capacity store_capacity(Store *store, int64_t now_ns) noexcept nogil:
     """Tell what may still be written; asked before each group.
 
-    What the memtables hold is promised capacity in the tree.
+    What the memtables hold is promised capacity in the tree. A change is appended to the log only:
+    a tree that has no space now, for want of pages that nobody reads, is no reason to refuse it.
     """
     cdef uint64_t promised = memtables_growth(&store.memtables) * SPLIT_PAGES
-    return min(
-        log_capacity(store.log, store.reserve_bytes),
+    return min(log_capacity(store.log, store.reserve_bytes), max(
+        CAPACITY_FOR_CHANGES,
         environment_capacity(store.tree.environment, store.reserve_bytes, promised, now_ns),
-    )
+    ))
 
 
 # --- the log's files ------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from ownerd.storage.codec cimport hold_decode, row_verify
 from ownerd.storage.directory cimport DirectoryLock, lock_directory, lock_init, unlock_directory
 from ownerd.storage.environment cimport check, check_opened, refuse_truncated
 from ownerd.storage.file_log cimport FileLog
-from ownerd.storage.log_entry cimport ROW_FOUND, ROWS_END, LogRow, RowFound, row_next
+from ownerd.storage.log_entry cimport ROW_FOUND, ROWS_END, LogRow, RowCursor, RowFound, row_next
 from ownerd.storage.log_opening cimport file_log_inspect, file_log_release
 from ownerd.storage.log_reader cimport (
     READ_ENTRY, READ_TAIL, LogReader, ReadEntry, ReadStatus, file_log_read, log_reader_next,
@@ -47,11 +47,10 @@ cdef enum:
     MOST_TABLES = 16
     LEAST_MAP_BYTES = 0x100000
 
-# After META: what is referred to comes first.
+# After META: what is referred to comes first. The records come last, behind the log.
 _ORDER = (
     <int> LISTS, <int> DROPPED_LISTS, <int> CAMPAIGNS, <int> EVENTS, <int> CODES, <int> AUDIT,
     <int> REQUESTS, <int> PRINCIPALS, <int> DIALERS, <int> GIVE_BACKS, <int> HOLDERS,
-    <int> RECORDS,
 )
 
 
@@ -238,9 +237,9 @@ cdef list scan_store(str directory, Known *known):
     try:
         check(lmdb.txn_begin(env, NULL, MDB_RDONLY, &txn), "cannot begin reading")
         report = [scan_named(txn, META, known)]
-        line = scan_log(os.path.join(directory, "log"), known)
         report += [scan_named(txn, table, known) for table in _ORDER]
-        report.append(line)
+        report.append(scan_log(os.path.join(directory, "log"), known))
+        report.append(scan_named(txn, RECORDS, known))
         lmdb.txn_abort(txn)
     finally:
         lmdb.env_close(env)
@@ -279,12 +278,26 @@ cdef tuple scan_log(str directory, Known *known):
     return "log", entries, damaged, [], None
 
 
-cdef bint entry_sound(Known *known, ReadEntry *entry, StateRow *state) noexcept nogil:
-    """Tell whether an entry's rows can be replayed, and note what others refer to."""
+cdef void note_referred(Known *known, RowCursor rows) noexcept nogil:
+    """Note what other rows of an entry, also those before it, may refer to."""
     cdef LogRow row
     cdef MDB_val key, value
-    cdef RowFound found = row_next(&entry.rows, &row)
+    while row_next(&rows, &row) == ROW_FOUND:
+        key, value = val_of(row.key), val_of(row.value)
+        if not row.is_gone and (
+            row.table == LISTS or row.table == DROPPED_LISTS or row.table == CAMPAIGNS
+        ):
+            check_of(row.table)(known, &key, &value)
+
+
+cdef bint entry_sound(Known *known, ReadEntry *entry, StateRow *state) noexcept nogil:
+    """Tell whether an entry's rows can be replayed."""
+    cdef LogRow row
+    cdef MDB_val key, value
+    cdef RowFound found
     cdef bint sound = True
+    note_referred(known, entry.rows)
+    found = row_next(&entry.rows, &row)
     while found == ROW_FOUND:
         key, value = val_of(row.key), val_of(row.value)
         if row.table == META and same(row.key.data, row.key.size, "state"):
