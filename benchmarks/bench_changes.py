@@ -46,6 +46,21 @@ def _measure_changes(run: Run) -> None:
             },
         )
     run.report.show("changes", f"A whole list changed under {found.rate_per_s:,.0f} claims/s; ms")
+    for held in found.held:
+        run.report.add(
+            "held",
+            {
+                "claims by": held.by,
+                "records": run.scale.largest,
+                "decisions/s": held.decisions_per_s,
+                "p50": held.p50_ms,
+                "p99": held.p99_ms,
+                "p50 paced": held.paced_p50_ms,
+                "p99 paced": held.paced_p99_ms,
+                "answers": ", ".join(f"{count:,} {name}" for name, count in held.answers.items()),
+            },
+        )
+    run.report.show("held", "Claims on owned records; ms, paced at half of the most")
     run.report.add(
         "owners",
         {

@@ -3,7 +3,9 @@
 Run as a process on a store with the owned list filled: `python -m benchmarks.changing`, a job as
 JSON on stdin, its result as JSON on stdout. A second, open list is filled first, and claims come at
 a rate for both: on the open one each writes; on the owned one another campaign's are denied until
-the release, then granted.
+the release, then granted. When all has been transferred to one campaign, claims on the owned list
+alone are measured: its owner's, each of which writes a reservation, and another's, which are
+denied.
 
 A change is in force when its call returns: its commit is synced then. It is vacuumed when no record
 is left that has not seen it.
@@ -63,6 +65,18 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     error_count: int
 
 
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """Claims on the owned list, as many as there may be, and then at half of that rate."""
+
+    by: str
+    decisions_per_s: float
+    p50_ms: float
+    p99_ms: float
+    paced_p50_ms: float
+    paced_p99_ms: float
+    answers: dict[str, int]
+
+
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """The changes, and what else was seen on the way."""
 
@@ -72,6 +86,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     list_owners_s: float
     list_owners_under_load_s: float
     changes: list[Change]
+    held: list[Held]
     own_bytes: int
 
 
@@ -132,8 +147,13 @@ def measure(job: Job) -> Result:
             under_load_s = _time_list_owners(engine)
         changes = [
             _watched(job, engine, plans, rate_per_s, "change duration", _change_duration),
-            _watched(job, engine, plans, rate_per_s, "release all", _release_all),
+            _watched(job, engine, plans, rate_per_s, "transfer to one", _transfer_to_one),
         ]
+        held = [
+            _claims_on_held(job, engine, owned, by, campaign_id)
+            for by, campaign_id in (("the owner", records.OWNERS[0]), ("another", records.CLAIMER))
+        ]
+        changes.append(_watched(job, engine, plans, rate_per_s, "release all", _release_all))
     return Result(
         open_s=open_s,
         peak_per_s=peak_per_s,
@@ -141,6 +161,7 @@ def measure(job: Job) -> Result:
         list_owners_s=list_owners_s,
         list_owners_under_load_s=under_load_s,
         changes=changes,
+        held=held,
         own_bytes=watch.peak_bytes,
     )
 
@@ -169,6 +190,38 @@ def _time_list_owners(engine: Engine) -> float:
 def _change_duration(engine: Engine) -> Any:
     policy = inprocess.owned_policy()._replace(duration_ns=NEW_DURATION_S * inprocess.NS_PER_S)
     return engine.update_policy(records.OWNED_LIST, policy)
+
+
+def _transfer_to_one(engine: Engine) -> Any:
+    for campaign_id in records.OWNERS[1:]:
+        outcome = engine.transfer(records.OWNED_LIST, campaign_id, records.OWNERS[0])
+    return outcome
+
+
+def _claims_on_held(
+    job: Job, engine: Engine, owned: records.Records, by: str, campaign_id: str
+) -> Held:
+    """Claim random records of the owned list, all of which OWNERS[0] has; leave no flush behind."""
+    plan = owned.plan(records.OWNED_LIST, campaign_ids=(campaign_id,))
+    most = drive(engine, plan, in_flight=IN_FLIGHT, seconds=job.quiet_s)
+    engine.vacuum()
+    paced = drive(
+        engine,
+        plan,
+        in_flight=OPEN_LOAD_IN_FLIGHT,
+        seconds=job.quiet_s,
+        rate_per_s=RATE_SHARE * most.calls / most.seconds,
+    )
+    engine.vacuum()
+    return Held(
+        by=by,
+        decisions_per_s=most.calls / most.seconds,
+        p50_ms=most.latency.quantile_ns(0.5) / 1e6,
+        p99_ms=most.latency.quantile_ns(0.99) / 1e6,
+        paced_p50_ms=paced.latency.quantile_ns(0.5) / 1e6,
+        paced_p99_ms=paced.latency.quantile_ns(0.99) / 1e6,
+        answers={name: count for name, count in most.decisions.items() if count},
+    )
 
 
 def _release_all(engine: Engine) -> Any:

@@ -104,6 +104,36 @@ def test_lengths_of_dial_calls_are_counted_by_method(server: ServerProcess) -> N
     assert value(samples, "ownerd_dial_call_seconds_bucket", method="Claim", le="+Inf") == 3
 
 
+def test_r26_reports_with_codes_that_nobody_knows_are_counted_until_the_code_is_added(
+    server: ServerProcess,
+) -> None:
+    admin, dial = server.admin_stub(), server.dial_stub()
+    policy = admin_pb2.OwnershipPolicy(enabled=True)
+    admin.CreateContactList(admin_pb2.CreateContactListRequest(list_id="L", policy=policy))
+
+    def shown() -> tuple[float, float]:
+        samples = scrape(server)
+        reports = value(samples, "ownerd_unknown_code_reports_total")
+        return reports, value(samples, "ownerd_unknown_codes")
+
+    assert shown() == (0, 0)
+    attempts = [
+        dial_pb2.ReportAttemptBatchRequest.Attempt(record_id=str(number), wrap_up_code=code)
+        for number, code in enumerate(("Sold", "Busy", "Sold", "Gone away"))
+    ]
+    batch = dial_pb2.ReportAttemptBatchRequest(list_id="L", campaign_id="A", attempts=attempts)
+    dial.ReportAttemptBatch(batch)
+    assert shown() == (3, 2), "refused ones"
+    settings = admin_pb2.StoreSettings(unknown_wrap_up_code=admin_pb2.UNKNOWN_CODE_MEANING_ATTEMPT)
+    admin.UpdateStoreSettings(admin_pb2.UpdateStoreSettingsRequest(settings=settings))
+    dial.ReportAttemptBatch(batch)
+    assert shown() == (6, 2), "taken ones"
+    code = admin_pb2.WrapUpCode(code="Sold", category="Success")
+    admin.UpsertWrapUpCode(admin_pb2.UpsertWrapUpCodeRequest(code=code))
+    dial.ReportAttemptBatch(batch)
+    assert shown() == (7, 1), "a counter never falls"
+
+
 def test_a_bench_without_a_certificate_says_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -34,6 +34,7 @@ cdef struct Counters:
     uint64_t lapsed                   # reservations seen that ended without a report
     uint64_t twice                    # rejected attempts: two campaigns called one person (R31)
     uint64_t attempts_ahead           # refused: their time was too far ahead (R24)
+    uint64_t unknown_codes            # reports whose code nobody knew, taken or refused (R26)
     int64_t ahead_elapsed_ns          # of clock_elapsed, when the last one was; 0: none yet
     int64_t ahead_ms                  # how far that one was
     uint64_t refused_full

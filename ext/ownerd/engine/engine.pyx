@@ -46,7 +46,7 @@ from ownerd.engine.release_count cimport (
     COUNT_END, ReleaseCount, count_release, find_uncounted_releases, release_count_init,
 )
 from ownerd.engine.snapshot cimport Snapshot, SnapshotRequest, since_of
-from ownerd.engine.unknown_codes cimport unknown_rows
+from ownerd.engine.unknown_codes cimport unknown_name_count, unknown_rows
 from ownerd.rules.limits cimport (
     BATCH_RECORDS, CAMPAIGN_ID_BYTES, CAMPAIGN_NAME_BYTES, CATEGORY_BYTES, LIST_ID_BYTES,
     PRINCIPAL_ID_BYTES, RECORD_ID_BYTES, REQUEST_ID_BYTES, WRAP_UP_CODE_BYTES,
@@ -858,6 +858,8 @@ cdef class Engine:
             },
             "attempts_ahead": counters.attempts_ahead,
             "called_twice": counters.twice,
+            "unknown_code_reports": counters.unknown_codes,
+            "unknown_code_count": unknown_name_count(&core.unknown_codes),
             "lapsed_reservations": counters.lapsed,
             "refused": {
                 "queue_full": queue.refusal_count, "store_full": counters.refused_full,

@@ -93,6 +93,7 @@ cdef void answer(EngineCore *engine, DialCall *call) noexcept nogil:
     cdef uint32_t i
     count_add(&engine.counters.calls, 1)
     if call.unknown_code_count != 0:
+        count_add(&engine.counters.unknown_codes, call.unknown_code_count)
         unknown_count(&engine.unknown_codes, call, clock_now(engine.clock))
     if call_is_report(call):
         count_ahead(engine, call)

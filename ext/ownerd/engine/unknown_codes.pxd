@@ -23,4 +23,6 @@ cdef void unknown_count(
 ) noexcept nogil
 # Those that are known by now are no longer unknown.
 cdef void unknown_forget(UnknownCodes *codes, Catalog *catalog) noexcept nogil
+# How many names are unknown still.
+cdef uint64_t unknown_name_count(UnknownCodes *codes) noexcept nogil
 cdef list unknown_rows(UnknownCodes *codes)

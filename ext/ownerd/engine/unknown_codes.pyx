@@ -7,7 +7,7 @@ engine was opened.
 The writer counts, any thread looks; they take turns by `guard`.
 """
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from cython.operator cimport dereference, preincrement
 
@@ -66,6 +66,14 @@ cdef void unknown_forget(UnknownCodes *codes, Catalog *catalog) noexcept nogil:
     _forget_in(&codes.recent, catalog)
     _forget_in(&codes.former, catalog)
     codes.guard.unlock()
+
+
+cdef uint64_t unknown_name_count(UnknownCodes *codes) noexcept nogil:
+    cdef uint64_t count
+    codes.guard.lock()
+    count = codes.recent.size() + codes.former.size()
+    codes.guard.unlock()
+    return count
 
 
 cdef list _rows_of(UnknownTable *table):

@@ -207,6 +207,13 @@ cdef object meta_fault(str path, Py_ssize_t counted_bytes):
         os.close(fd)
 
 
+cdef object newest_meta(int fd):
+    try:
+        return max(_read_metas(fd), key=lambda meta: meta.transaction)
+    except _UNREADABLE:
+        return None
+
+
 cdef bytes newest_state(str path):
     """Return the newest state row of the environment in `path`; None if there is none to read."""
     try:
@@ -214,8 +221,7 @@ cdef bytes newest_state(str path):
     except OSError:
         return None
     try:
-        return _readable_state(fd, max(_read_metas(fd), key=lambda meta: meta.transaction))
-    except _UNREADABLE:
-        return None
+        meta = newest_meta(fd)
+        return None if meta is None else _readable_state(fd, meta)
     finally:
         os.close(fd)

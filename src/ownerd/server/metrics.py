@@ -39,6 +39,11 @@ _GAUGES = (
     ("map_free_bytes", "ownerd_map_free_bytes", "Bytes of the map that are free."),
     ("disk_free_bytes", "ownerd_disk_free_bytes", "Bytes free on the data directory's disk."),
     (
+        "unknown_code_count",
+        "ownerd_unknown_codes",
+        "Wrap-up codes reported since the start that nobody knows still: ownerctl wrapup unknown.",
+    ),
+    (
         "unsettled_event_count",
         "ownerd_unsettled_events",
         "Policy changes, releases and stops not yet written into every record they touch.",
@@ -61,6 +66,11 @@ _COUNTERS = (
         "attempts_ahead",
         "ownerd_attempts_ahead",
         "Attempts refused, as their time was too far ahead of the server's.",
+    ),
+    (
+        "unknown_code_reports",
+        "ownerd_unknown_code_reports",
+        "Attempts reported with a wrap-up code that nobody knew, taken or refused.",
     ),
     ("groups", "ownerd_groups", "Groups of calls decided together."),
     ("changed_groups", "ownerd_commits", "Groups that changed something and were committed."),
