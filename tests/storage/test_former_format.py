@@ -1,4 +1,4 @@
-"""A store of format 3 is opened with all that was in it: who holds what does not change.
+"""A store of format 3 is migrated with all that was in it: who holds what does not change.
 
 `support/store_format_3.txt` has its rows, as they were when it was killed 70 seconds after
 START_NS. The record tree has what happened until second 10, the journal all that came after:
@@ -15,25 +15,26 @@ START_NS. The record tree has what happened until second 10, the journal all tha
         principal "boss"
 """
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from former_store import contents, text_of, write
 from google.protobuf.timestamp_pb2 import Timestamp
 from subject_engine import EngineSubject
 
 from ownerd.engine.engine import REPORT_ATTEMPT, Refused
 from ownerd.native import RIGHTS
 from ownerd.server.principals import Grant, Principal
+from ownerd.storage.directory import StoreError
+from ownerd.storage.migration import migrate
 from ownerd.storage.verify import verify
 from ownerd.v1 import dial_pb2
 
 S = 10**9
+MAP_BYTES = 1 << 30
 START_NS = 1_750_000_000 * S
-SUPPORT = Path(__file__).parents[1] / "support"
 RECORDS = ("1", "2", "3", "4", "5", "6", "7", "name")
 BOSS_MAY = (Grant(RIGHTS["view"], ("list",)),)
 Holds = dict[str, tuple[Any, ...]]
@@ -41,10 +42,12 @@ Holds = dict[str, tuple[Any, ...]]
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """The store of format 3, closed."""
-    path = tmp_path / "store"
-    command = [sys.executable, SUPPORT / "store_rows.py", SUPPORT / "store_format_3.txt", path]
-    subprocess.run(command, check=True, timeout=60)
+    """The store of format 3, migrated."""
+    path = write(text_of(3), tmp_path / "store")
+    migrated = migrate(str(path), map_bytes=MAP_BYTES)
+    assert migrated is not None
+    assert (migrated.former_format, migrated.format, migrated.revision) == (3, 5, 29)
+    assert migrated.replayed_count == 13
     return path
 
 
@@ -96,6 +99,15 @@ AT_70: dict[str, Holds] = {
     },
     "off": {},
 }
+
+
+def test_as_it_is_it_is_refused_and_the_way_on_is_named(tmp_path: Path) -> None:
+    path = write(text_of(3), tmp_path / "store")
+    before = contents(path)
+    for attempt in (lambda: EngineSubject(path, START_NS), lambda: verify(str(path))):
+        with pytest.raises(StoreError, match="ownerd migrate --data"):
+            attempt()
+    assert contents(path) == before
 
 
 @pytest.mark.parametrize("settled", [False, True])
