@@ -13,14 +13,21 @@ START_NS. The record tree has what happened until second 10, the journal all tha
     50  C gets 6 of "list"; the duration becomes two hours
     60  B gets 7 of "list" and claims 4 of "forever"; B is stopped there, and claims 6 again; a
         principal "boss"
+
+`support/store_format_4.txt` has those of a store of format 4, killed 60 seconds after START_4_NS,
+and `store_format_4.json` all that it showed then. It was copied at second 20, so that a second
+incarnation began, and nothing was flushed since. It has a list that shares its ownership, one that
+was deleted, dialers, one of whom gave back, a group that is cut into parts, releases whose records
+were not counted yet, a transfer and an import.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from former_store import contents, text_of, write
+from former_store import contents, seen, text_of, write
 from google.protobuf.timestamp_pb2 import Timestamp
 from subject_engine import EngineSubject
 
@@ -36,6 +43,9 @@ S = 10**9
 MAP_BYTES = 1 << 30
 START_NS = 1_750_000_000 * S
 RECORDS = ("1", "2", "3", "4", "5", "6", "7", "name")
+START_4_NS = 1_760_000_000 * S
+LISTS_4 = ["forever", "list", "twin"]
+RECORDS_4 = [*map(str, range(1, 10)), *(f"{number:03}-" + "x" * 96 for number in range(140))]
 BOSS_MAY = (Grant(RIGHTS["view"], ("list",)),)
 Holds = dict[str, tuple[Any, ...]]
 
@@ -195,3 +205,24 @@ def test_a_campaign_that_holds_something_is_deleted_by_force_alone(store: Path) 
     )
     assert set(subject.campaigns()) == {"A", "B"}
     subject.close()
+
+
+@pytest.mark.parametrize("step_rows", [1, 4_096])
+def test_a_store_of_format_4_shows_what_it_showed(tmp_path: Path, step_rows: int) -> None:
+    path = write(text_of(4), tmp_path / "store")
+    migrated = migrate(str(path), map_bytes=MAP_BYTES, step_rows=step_rows)
+    assert migrated is not None
+    assert (migrated.former_format, migrated.revision) == (4, 2**44 + 18)
+    assert migrated.replayed_count == 19
+    assert damage(path) == []
+    expected = json.loads(text_of(4).with_suffix(".json").read_text())
+    subject = EngineSubject(path, START_4_NS + 60 * S)
+    assert json.loads(json.dumps(seen(subject, LISTS_4, RECORDS_4))) == expected
+    for entry_id in subject.engine.pending_counts():
+        subject.engine.count_released(entry_id)
+    assert [row[3] for row in subject.engine.audit(11, 2)] == [2, 2]
+    subject.vacuum()
+    assert json.loads(json.dumps(seen(subject, LISTS_4, RECORDS_4)))["holds"] == expected["holds"]
+    assert subject.claim("list", "4", "B").what == "DENIED"
+    subject.close()
+    assert damage(path) == []

@@ -99,3 +99,33 @@ def contents(directory: Path) -> dict[str, bytes]:
         for path in sorted(directory.rglob("*"))
         if path.is_file() and path.name not in ("LOCK", "lock.mdb")
     }
+
+
+def seen(subject: Any, list_ids: list[str], record_ids: list[str]) -> dict[str, Any]:
+    """Return all that an engine shows of what is stored."""
+    engine = subject.engine
+    campaigns = engine.campaigns("", 99)
+    return {
+        "id": f"{engine.store_id:016x}",
+        "settings": engine.settings(),
+        "lists": [list(map(str, info)) for info in engine.lists("", 99)],
+        "campaigns": [list(row) for row in campaigns],
+        "codes": [list(row) for row in engine.codes("", 99)],
+        "principals": [[name, kept.hex()] for name, kept in engine.principals()],
+        "audit": [[*entry[:4], entry[4].hex()] for entry in engine.audit(2**63 - 1, 999)],
+        "pending": engine.pending_counts(),
+        "requests": [repr(engine.request(name, "boss")) for name in ("release", "import", "none")],
+        "holds": {
+            list_id: {
+                record_id: repr(found)
+                for record_id in record_ids
+                if (found := subject.holder(list_id, record_id)) is not None
+            }
+            for list_id in list_ids
+        },
+        "owners": {
+            list_id: [list(map(str, owner)) for owner in subject.owners(list_id)]
+            for list_id in list_ids
+        },
+        "held": [engine.lists_held(campaign_id) for campaign_id, _ in campaigns],
+    }

@@ -249,6 +249,12 @@ cdef bint meta_row(Known *known, const MDB_val *key, const MDB_val *value) noexc
     return same(name, key.mv_size, "settings") and value.mv_size == sizeof(SettingsRow)
 
 
+cdef bint tree_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
+    return same(<const char *> key.mv_data, key.mv_size, "state") and (
+        value.mv_size == sizeof(FormerTree) or value.mv_size == OLD_TREE_BYTES
+    )
+
+
 cdef bint log_row(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil:
     """Tell whether a row follows the one before it, and can be moved into the records."""
     cdef FormerKnown *former = <FormerKnown *> known
@@ -289,6 +295,7 @@ cdef list former_findings(Former *former):
                 f"journal/{table_name(table).decode()}",
             ))
     check(lmdb.txn_begin(former.records.env, NULL, MDB_RDONLY, &txn), "cannot begin reading")
+    report.append(_scan(txn, former.tree_meta, tree_row, &known, "records/meta"))
     report.append(_scan(txn, former.tree_records, check_of(RECORDS), &known, "records/records"))
     lmdb.txn_abort(txn)
     gap = _gap(former, &known)
@@ -307,13 +314,13 @@ cdef tuple _scan(
 cdef object _gap(const Former *former, const FormerKnown *known):
     """Say what the journal lacks, or None."""
     cdef uint64_t flushed = former.tree.flushed_revision
+    if known.first != 0 and known.place.revision > former.state.revision:
+        return f"the journal goes on behind its own revision {former.state.revision}"
     if flushed < former.state.revision and (
         known.first > flushed + 1 or known.place.more
         or known.place.revision != former.state.revision
     ):
         return f"the journal does not hold revisions {flushed + 1} to {former.state.revision}"
-    if known.first != 0 and known.place.revision > former.state.revision:
-        return f"the journal goes on behind its own revision {former.state.revision}"
     return None
 
 

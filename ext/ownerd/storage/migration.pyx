@@ -11,7 +11,7 @@
 5. The journal gets another name, and goes.
 
 Until the fourth step has been committed the former store is whole: the version that wrote it opens
-it, and whatever it changes meanwhile is moved, too, when the migration begins again. From then on
+it, finds it sound, and whatever it changes meanwhile is moved, too, when the migration begins again. From then on
 only the fifth step is left. Everything is read, and refused where something is wrong with it,
 before anything is written.
 """
@@ -23,19 +23,20 @@ from typing import NamedTuple
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
-from ownerd.base.bytes cimport Slice, put_be64, same, slice_of, val_of
+from ownerd.base.bytes cimport Slice, put_be64, slice_of, val_of
+from ownerd.base.clock cimport clock_elapsed
 from ownerd.base.failpoints cimport FAIL_IN_MIGRATION, fail_at
 from ownerd.base.lmdb cimport (
     MDB_APPEND, MDB_CORRUPTED, MDB_CREATE, MDB_FIRST, MDB_NEXT, MDB_NOTFOUND, MDB_RDONLY,
     MDB_SET_RANGE, MDB_SUCCESS, MDB_cursor, MDB_dbi, MDB_stat, MDB_txn, MDB_val, lmdb,
 )
-from ownerd.storage.capacity cimport is_full
+from ownerd.storage.capacity cimport environment_left, is_full
 from ownerd.storage.codec cimport row_verify
 from ownerd.storage.creation cimport refuse_none, refuse_other
 from ownerd.storage.directory cimport (
     DirectoryLock, lock_directory, lock_init, note_failure, unlock_directory,
 )
-from ownerd.storage.environment cimport check
+from ownerd.storage.environment cimport Environment, check, used_bytes
 from ownerd.storage.file_log cimport LogOptions, default_log_options
 from ownerd.storage.filesystem cimport FileMark, file_mark, same_mark
 from ownerd.storage.former cimport (
@@ -56,6 +57,8 @@ from ownerd.storage.record_tree import format_of
 
 cdef enum:
     STEP_BYTES = 0x400000             # of rows that one commit copies, about
+    STEP_DISK_BYTES = 0x4000000       # more than a commit writes
+    SMALL_DISK_BYTES = 0x400000       # beside as much as there is already: the same, of a small store
     LEAST_MAP_BYTES = 0x100000
 
 _MARKER = "MIGRATING"
@@ -266,14 +269,28 @@ cdef _mark(str directory, const Former *former, int step, str what):
 
 cdef _check_step(DirectoryLock *lock, int code):
     """Raise StoreError unless a step was committed."""
+    reason = lmdb.strerror(code).decode(errors="replace")
     if is_full(code):
         raise StoreError(
-            "the migration has no space: free disk, or set map_bytes higher where that is the "
-            f"limit, and run it again; nothing is lost ({lmdb.strerror(code).decode()})"
+            f"the migration has no room in the map: set map_bytes higher and run it again; nothing "
+            f"is lost ({reason})"
         )
     if code not in (MDB_SUCCESS, MDB_CORRUPTED):
-        note_failure(lock)
+        note_failure(lock)            # what came of the commit nobody knows
     check(code, "cannot migrate")
+
+
+cdef _reserve_disk(Former *former):
+    """Reserve the blocks that a step may need: LMDB is not to find out that there are none."""
+    cdef Environment *records = former.records
+    cdef uint64_t needed = min(
+        <uint64_t> STEP_DISK_BYTES, used_bytes(records) + <uint64_t> SMALL_DISK_BYTES
+    )
+    if environment_left(records, needed, clock_elapsed()) < needed and records.disk_full:
+        raise StoreError(
+            f"the migration has no space on the disk, a step needs {needed:,} bytes: free some and "
+            "run it again; nothing is lost"
+        )
 
 
 cdef int commit(Former *former, MDB_txn *txn, int code) noexcept nogil:
@@ -312,10 +329,13 @@ cdef _replay(DirectoryLock *lock, Moving *moving, uint64_t step_rows):
     moving.key = val_of(slice_of(first, 8))
     moving.found = lmdb.cursor_get(moving.cursor, &moving.key, &moving.value, MDB_SET_RANGE)
     code = MDB_SUCCESS
-    while code == MDB_SUCCESS and moving.found == MDB_SUCCESS:
-        with nogil:
-            code = replay_step(moving, step_rows)
-    lmdb.cursor_close(moving.cursor)
+    try:
+        while code == MDB_SUCCESS and moving.found == MDB_SUCCESS:
+            _reserve_disk(former)
+            with nogil:
+                code = replay_step(moving, step_rows)
+    finally:
+        lmdb.cursor_close(moving.cursor)
     _check_step(lock, code)
     if moving.found != MDB_NOTFOUND or moving.place.more \
             or former.tree.flushed_revision != former.state.revision:
@@ -368,10 +388,11 @@ cdef int put_record(Former *former, MDB_txn *txn, Slice key, Slice value) noexce
 
 cdef _copy_tables(DirectoryLock *lock, Moving *moving, uint64_t step_rows):
     cdef int table, code
+    _reserve_disk(moving.former)
     code = empty_tables(moving)
     _check_step(lock, code)
     for table in range(TABLE_COUNT):
-        if table != RECORDS and moving.former.there[table]:
+        if table != RECORDS and table != META and moving.former.there[table]:
             _copy_table(lock, moving, table, step_rows)
 
 
@@ -387,17 +408,7 @@ cdef int empty_tables(Moving *moving) noexcept nogil:
             code = lmdb.dbi_open(txn, TABLE_NAMES[table], MDB_CREATE, &moving.tables[table])
         if code == MDB_SUCCESS and table != META and table != RECORDS:
             code = lmdb.drop(txn, moving.tables[table], 0)
-    if code == MDB_SUCCESS:
-        code = delete_row(txn, former.tree_meta, b"session", 7)
-    if code == MDB_SUCCESS:
-        code = delete_row(txn, former.tree_meta, b"settings", 8)
     return commit(former, txn, code)
-
-
-cdef int delete_row(MDB_txn *txn, MDB_dbi table, const char *key, size_t size) noexcept nogil:
-    cdef MDB_val where = val_of(slice_of(key, size))
-    cdef int code = lmdb.delete(txn, table, &where, NULL)
-    return MDB_SUCCESS if code == MDB_NOTFOUND else code
 
 
 cdef _copy_table(DirectoryLock *lock, Moving *moving, int table, uint64_t step_rows):
@@ -408,10 +419,13 @@ cdef _copy_table(DirectoryLock *lock, Moving *moving, int table, uint64_t step_r
         "cannot read the tables",
     )
     moving.found = lmdb.cursor_get(moving.cursor, &moving.key, &moving.value, MDB_FIRST)
-    while code == MDB_SUCCESS and moving.found == MDB_SUCCESS:
-        with nogil:
-            code = copy_step(moving, table, step_rows)
-    lmdb.cursor_close(moving.cursor)
+    try:
+        while code == MDB_SUCCESS and moving.found == MDB_SUCCESS:
+            _reserve_disk(former)
+            with nogil:
+                code = copy_step(moving, table, step_rows)
+    finally:
+        lmdb.cursor_close(moving.cursor)
     _check_step(lock, code)
     if moving.found != MDB_NOTFOUND:
         check(moving.found, "cannot read the tables")
@@ -425,31 +439,20 @@ cdef int copy_step(Moving *moving, int table, uint64_t most) noexcept nogil:
         return code
     while code == MDB_SUCCESS and moving.found == MDB_SUCCESS and copied < most \
             and copied_bytes < STEP_BYTES:
-        if table != META or not of_opening(&moving.key):
-            code = copy_row(moving, txn, table)
-            copied += 1
-            copied_bytes += moving.key.mv_size + moving.value.mv_size
+        code = copy_row(moving, txn, table)
+        copied += 1
+        copied_bytes += moving.key.mv_size + moving.value.mv_size
         moving.found = lmdb.cursor_get(moving.cursor, &moving.key, &moving.value, MDB_NEXT)
     moving.row_count += copied
     return commit(moving.former, txn, code)
 
 
-cdef bint of_opening(const MDB_val *key) noexcept nogil:
-    """Tell whether a row of META is one that step 4 makes."""
-    cdef const char *name = <const char *> key.mv_data
-    return same(name, key.mv_size, "state") or same(name, key.mv_size, "session")
-
-
 cdef int copy_row(Moving *moving, MDB_txn *txn, int table) noexcept nogil:
     """Copy a row with its checksum, which must be right."""
     cdef MDB_val value = moving.value
-    cdef int code
     if not row_verify(&moving.key, &value):
         return MDB_CORRUPTED
-    code = lmdb.put(
-        txn, moving.tables[table], &moving.key, &moving.value, 0 if table == META else MDB_APPEND
-    )
-    return code
+    return lmdb.put(txn, moving.tables[table], &moving.key, &moving.value, MDB_APPEND)
 
 
 # 3. the new log
@@ -477,6 +480,7 @@ cdef _commit_format(DirectoryLock *lock, Moving *moving, str directory):
     cdef StateRow state
     cdef MDB_txn *txn
     cdef int code
+    _reserve_disk(former)
     state = _new_state(former)
     session = _new_session(former, directory)
     code = begin(former, &txn)
@@ -488,12 +492,29 @@ cdef _commit_format(DirectoryLock *lock, Moving *moving, str directory):
         code = put_checked(
             txn, former.tree_meta, slice_of(b"session", 7), slice_of(&session, sizeof(session))
         )
+    if code == MDB_SUCCESS:
+        code = put_settings(former, txn)
     if code != MDB_SUCCESS:
         lmdb.txn_abort(txn)
     else:
         code = lmdb.txn_commit(txn)
     _check_step(lock, code)
     fail_at(FAIL_IN_MIGRATION)
+
+
+cdef int put_settings(Former *former, MDB_txn *txn) noexcept nogil:
+    """Copy the settings, if any were set: a former version takes no such row beside its state."""
+    cdef MDB_val key = val_of(slice_of(b"settings", 8)), value
+    cdef int code = lmdb.get(former.reader, former.tables[<int> META], &key, &value)
+    if code == MDB_NOTFOUND:
+        return MDB_SUCCESS
+    if code == MDB_SUCCESS and not row_verify(&key, &value):
+        code = MDB_CORRUPTED
+    if code != MDB_SUCCESS:
+        return code
+    return put_checked(
+        txn, former.tree_meta, slice_of(b"settings", 8), slice_of(value.mv_data, value.mv_size)
+    )
 
 
 cdef StateRow _new_state(const Former *former) noexcept:
