@@ -1,4 +1,4 @@
-"""A store of a former format becomes one of today's: all of it, once, and whatever interrupts it."""
+"""A store of a former format becomes one of today's: all of it, once, whatever interrupts it."""
 
 import fcntl
 import os
@@ -143,6 +143,17 @@ def test_a_copy_is_known_after_it_was_migrated(store: Path, part: str) -> None:
     assert opened(store) == ([], revision)
 
 
+def test_a_file_of_the_session_before_the_last_one_says_that_it_is_a_copy(store: Path) -> None:
+    with_marks(store)
+    row = bytearray(read_rows(text_of(3))[SESSION])
+    row[8:16] = row[:8]
+    row[16:80] = NO_MARKS
+    row[48] = 1  # the last stamp was another file; the one before is not known
+    change(store, {SESSION: bytes(row)})
+    run(store)
+    assert opened(store)[0] == ["new_incarnation"]
+
+
 def test_a_session_that_was_cut_off_goes_on(store: Path) -> None:
     """The records knew of the session before, the journal of the one to come."""
     with_marks(store)
@@ -163,7 +174,7 @@ def check_cut_off(store: Path, journal: bytes) -> bool:
     if (store / "journal").exists():
         assert (store / "journal" / "data.mdb").read_bytes() == journal
     if not (store / "MIGRATING").exists() and not (store / "journal").exists():
-        return False                  # it was all but its end
+        return False  # it was all but its end
     is_whole = b"Step 4" not in (store / "MIGRATING").read_bytes()
     if is_whole:
         assert [row for row in check_former(str(store)) if row[2] or row[4]] == []
@@ -173,9 +184,7 @@ def check_cut_off(store: Path, journal: bytes) -> bool:
     return is_whole
 
 
-def test_r18_a_migration_that_is_killed_at_any_step_loses_nothing_and_goes_on(
-    store: Path,
-) -> None:
+def test_r18_a_migration_that_is_killed_at_any_step_loses_nothing_and_goes_on(store: Path) -> None:
     whole = store.with_name("whole")
     shutil.copytree(store, whole)
     run(whole)
@@ -348,8 +357,7 @@ def test_a_newer_store_is_refused_by_its_format(store: Path) -> None:
     with Engine(str(data), map_bytes=MAP_BYTES, background=False):
         pass
     change(
-        store,
-        {TREE_STATE: struct.pack("<QQqQIIQQQQ", 29, 1, 0, 1, 1, 6, 1, 0, 0, 9) + bytes(8)},
+        store, {TREE_STATE: struct.pack("<QQqQIIQQQQ", 29, 1, 0, 1, 1, 6, 1, 0, 0, 9) + bytes(8)}
     )
     before = contents(store)
     for attempt in (lambda: run(store), lambda: opened(store)):
@@ -393,10 +401,7 @@ def test_a_store_that_is_in_use_is_refused(store: Path, locked: str) -> None:
 def large(store: Path) -> Path:
     """The store with so many entries of the audit that they do not fit into a small map."""
     row = read_rows(text_of(3))[first_of("audit")] + b"x" * 2_000
-    change(
-        store,
-        {Place("journal", "audit", n.to_bytes(8, "big")): row for n in range(17, 1_017)},
-    )
+    change(store, {Place("journal", "audit", n.to_bytes(8, "big")): row for n in range(17, 1_017)})
     return store
 
 

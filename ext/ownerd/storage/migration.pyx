@@ -11,9 +11,9 @@
 5. The journal gets another name, and goes.
 
 Until the fourth step has been committed the former store is whole: the version that wrote it opens
-it, finds it sound, and whatever it changes meanwhile is moved, too, when the migration begins again. From then on
-only the fifth step is left. Everything is read, and refused where something is wrong with it,
-before anything is written.
+it, finds it sound, and whatever it changes meanwhile is moved, too, when the migration begins
+again. From then on only the fifth step is left. Everything is read, and refused where something is
+wrong with it, before anything is written.
 """
 
 import os
@@ -58,7 +58,7 @@ from ownerd.storage.record_tree import format_of
 cdef enum:
     STEP_BYTES = 0x400000             # of rows that one commit copies, about
     STEP_DISK_BYTES = 0x4000000       # more than a commit writes
-    SMALL_DISK_BYTES = 0x400000       # beside as much as there is already: the same, of a small store
+    SMALL_DISK_BYTES = 0x400000       # of a small store: so much beside what there is
     LEAST_MAP_BYTES = 0x100000
 
 _MARKER = "MIGRATING"

@@ -122,7 +122,7 @@ def is_former(settings: Settings) -> bool:
 
 
 def migrate(settings: Settings) -> list[str]:
-    """Make a store of an earlier version one of this version's; return lines that say what was done.
+    """Make a store of an earlier version one of this version's; return what was done, in lines.
 
     Raises:
         exits.StoreInUse, exits.StoreFailed, exits.StoreDamaged: it can be tried again.

@@ -18,7 +18,6 @@ from rich.text import Text
 from ownerd.consoles import PipeConsole
 from ownerd.server import exits
 
-
 _PRESENT, _FORMER = "present", "former"
 
 
