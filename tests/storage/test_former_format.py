@@ -14,7 +14,7 @@ START_NS. The record tree has what happened until second 10, the journal all tha
     60  B gets 7 of "list" and claims 4 of "forever"; B is stopped there, and claims 6 again; a
         principal "boss"
 
-`support/store_format_4.txt` has those of a store of format 4, killed 60 seconds after START_4_NS,
+`support/store_format_4.txt` has those of a store of format 4, killed at KILLED_4_NS,
 and `store_format_4.json` all that it showed then. It was copied at second 20, so that a second
 incarnation began, and nothing was flushed since. It has a list that shares its ownership, one that
 was deleted, dialers, one of whom gave back, a group that is cut into parts, releases whose records
@@ -27,7 +27,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from former_store import contents, seen, text_of, write
+from former_store import KILLED_4_NS, LISTS_4, RECORDS_4, contents, seen, text_of, write
 from google.protobuf.timestamp_pb2 import Timestamp
 from subject_engine import EngineSubject
 
@@ -43,9 +43,6 @@ S = 10**9
 MAP_BYTES = 1 << 30
 START_NS = 1_750_000_000 * S
 RECORDS = ("1", "2", "3", "4", "5", "6", "7", "name")
-START_4_NS = 1_760_000_000 * S
-LISTS_4 = ["forever", "list", "twin"]
-RECORDS_4 = [*map(str, range(1, 10)), *(f"{number:03}-" + "x" * 96 for number in range(140))]
 BOSS_MAY = (Grant(RIGHTS["view"], ("list",)),)
 Holds = dict[str, tuple[Any, ...]]
 
@@ -216,7 +213,7 @@ def test_a_store_of_format_4_shows_what_it_showed(tmp_path: Path, step_rows: int
     assert migrated.replayed_count == 19
     assert damage(path) == []
     expected = json.loads(text_of(4).with_suffix(".json").read_text())
-    subject = EngineSubject(path, START_4_NS + 60 * S)
+    subject = EngineSubject(path, KILLED_4_NS)
     assert json.loads(json.dumps(seen(subject, LISTS_4, RECORDS_4))) == expected
     for entry_id in subject.engine.pending_counts():
         subject.engine.count_released(entry_id)

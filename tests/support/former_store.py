@@ -30,6 +30,10 @@ class Place(NamedTuple):
 STATE = Place("journal", "meta", b"state")
 SESSION = Place("journal", "meta", b"session")
 TREE_STATE = Place("records", "meta", b"state")
+KILLED_4_NS = 1_760_000_060 * 10**9
+LISTS_4 = ["forever", "list", "twin"]
+RECORDS_4 = [*map(str, range(1, 10)), *(f"{number:03}-" + "x" * 96 for number in range(140))]
+"""When the store of format 4 was killed, and what to ask for in it."""
 Rows = dict[Place, bytes]
 """Rows without their checksum, by place."""
 
