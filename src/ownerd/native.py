@@ -28,6 +28,7 @@ from ownerd.engine.snapshot import Snapshot
 from ownerd.net.aio_bridge import AioBridge
 from ownerd.storage.catalog import DEFAULT_CODES
 from ownerd.storage.directory import StoreError, StoreInUseError, sync_directory
+from ownerd.storage.migration import Migrated, check_former, is_former, migrate
 from ownerd.storage.verify import verify
 
 ListenerLoops: type["Listener"] | None = None
@@ -56,6 +57,7 @@ __all__ = [
     "Identity",
     "ListInfo",
     "ListenerLoops",
+    "Migrated",
     "NativeCall",
     "Opening",
     "Outcome",
@@ -66,8 +68,11 @@ __all__ = [
     "StoreError",
     "StoreInUseError",
     "bytes_in_use",
+    "check_former",
+    "is_former",
     "lmdb_version",
     "map_large_blocks",
+    "migrate",
     "peer_host",
     "sync_directory",
     "trim",

@@ -1,4 +1,4 @@
-"""A store of format 3 is opened with all that was in it: who holds what does not change.
+"""A store of format 3 is migrated with all that was in it: who holds what does not change.
 
 `support/store_format_3.txt` has its rows, as they were when it was killed 70 seconds after
 START_NS. The record tree has what happened until second 10, the journal all that came after:
@@ -13,27 +13,35 @@ START_NS. The record tree has what happened until second 10, the journal all tha
     50  C gets 6 of "list"; the duration becomes two hours
     60  B gets 7 of "list" and claims 4 of "forever"; B is stopped there, and claims 6 again; a
         principal "boss"
+
+`support/store_format_4.txt` has those of a store of format 4, killed at KILLED_4_NS,
+and `store_format_4.json` all that it showed then. It was copied at second 20, so that a second
+incarnation began, and nothing was flushed since. It has a list that shares its ownership, one that
+was deleted, dialers, one of whom gave back, a group that is cut into parts, releases whose records
+were not counted yet, a transfer and an import.
 """
 
-import subprocess
-import sys
+import json
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from former_store import KILLED_4_NS, LISTS_4, RECORDS_4, contents, seen, text_of, write
 from google.protobuf.timestamp_pb2 import Timestamp
 from subject_engine import EngineSubject
 
 from ownerd.engine.engine import REPORT_ATTEMPT, Refused
 from ownerd.native import RIGHTS
 from ownerd.server.principals import Grant, Principal
+from ownerd.storage.directory import StoreError
+from ownerd.storage.migration import migrate
 from ownerd.storage.verify import verify
 from ownerd.v1 import dial_pb2
 
 S = 10**9
+MAP_BYTES = 1 << 30
 START_NS = 1_750_000_000 * S
-SUPPORT = Path(__file__).parents[1] / "support"
 RECORDS = ("1", "2", "3", "4", "5", "6", "7", "name")
 BOSS_MAY = (Grant(RIGHTS["view"], ("list",)),)
 Holds = dict[str, tuple[Any, ...]]
@@ -41,10 +49,12 @@ Holds = dict[str, tuple[Any, ...]]
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """The store of format 3, closed."""
-    path = tmp_path / "store"
-    command = [sys.executable, SUPPORT / "store_rows.py", SUPPORT / "store_format_3.txt", path]
-    subprocess.run(command, check=True, timeout=60)
+    """The store of format 3, migrated."""
+    path = write(text_of(3), tmp_path / "store")
+    migrated = migrate(str(path), map_bytes=MAP_BYTES)
+    assert migrated is not None
+    assert (migrated.former_format, migrated.format, migrated.revision) == (3, 5, 29)
+    assert migrated.replayed_count == 13
     return path
 
 
@@ -96,6 +106,15 @@ AT_70: dict[str, Holds] = {
     },
     "off": {},
 }
+
+
+def test_as_it_is_it_is_refused_and_the_way_on_is_named(tmp_path: Path) -> None:
+    path = write(text_of(3), tmp_path / "store")
+    before = contents(path)
+    for attempt in (lambda: EngineSubject(path, START_NS), lambda: verify(str(path))):
+        with pytest.raises(StoreError, match="ownerd migrate --data"):
+            attempt()
+    assert contents(path) == before
 
 
 @pytest.mark.parametrize("settled", [False, True])
@@ -183,3 +202,24 @@ def test_a_campaign_that_holds_something_is_deleted_by_force_alone(store: Path) 
     )
     assert set(subject.campaigns()) == {"A", "B"}
     subject.close()
+
+
+@pytest.mark.parametrize("step_rows", [1, 4_096])
+def test_a_store_of_format_4_shows_what_it_showed(tmp_path: Path, step_rows: int) -> None:
+    path = write(text_of(4), tmp_path / "store")
+    migrated = migrate(str(path), map_bytes=MAP_BYTES, step_rows=step_rows)
+    assert migrated is not None
+    assert (migrated.former_format, migrated.revision) == (4, 2**44 + 18)
+    assert migrated.replayed_count == 19
+    assert damage(path) == []
+    expected = json.loads(text_of(4).with_suffix(".json").read_text())
+    subject = EngineSubject(path, KILLED_4_NS)
+    assert json.loads(json.dumps(seen(subject, LISTS_4, RECORDS_4))) == expected
+    for entry_id in subject.engine.pending_counts():
+        subject.engine.count_released(entry_id)
+    assert [row[3] for row in subject.engine.audit(11, 2)] == [2, 2]
+    subject.vacuum()
+    assert json.loads(json.dumps(seen(subject, LISTS_4, RECORDS_4)))["holds"] == expected["holds"]
+    assert subject.claim("list", "4", "B").what == "DENIED"
+    subject.close()
+    assert damage(path) == []

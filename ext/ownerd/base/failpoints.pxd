@@ -15,6 +15,7 @@ cdef extern from *:
         "after_rotate", "before_flush_commit", "after_flush_commit", "before_vacuum_commit",
         "after_vacuum_commit", "before_trim", "after_trim", "before_cut_commit",
         "after_cut_commit", "before_prepare", "after_prepare",
+        "in_migration",
     };
     #define OWNERD_FAILPOINT_COUNT (sizeof(OWNERD_FAILPOINTS) / sizeof(*OWNERD_FAILPOINTS))
 
@@ -76,3 +77,4 @@ cdef enum FailPoint:
     FAIL_AFTER_CUT_COMMIT
     FAIL_BEFORE_PREPARE
     FAIL_AFTER_PREPARE
+    FAIL_IN_MIGRATION

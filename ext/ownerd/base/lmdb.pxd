@@ -82,6 +82,7 @@ cdef struct LmdbApi:
     int (*cursor_get)(MDB_cursor *, MDB_val *, MDB_val *, int) noexcept nogil
     int (*cursor_put)(MDB_cursor *, MDB_val *, MDB_val *, unsigned int) noexcept nogil
     int (*cursor_del)(MDB_cursor *, unsigned int) noexcept nogil
+    int (*drop)(MDB_txn *, MDB_dbi, int) noexcept nogil
 
 # Filled when the module is imported, constant afterwards: safe to read from any thread.
 cdef LmdbApi lmdb

@@ -9,6 +9,7 @@ What holds a commit of a server or a record is never removed, whatever lies besi
 import os
 import shutil
 
+from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
 from ownerd.base.bytes cimport Slice, slice_of
@@ -59,13 +60,42 @@ cdef bint find_store(str directory) except -1:
     return len(there) == 2
 
 
+cdef refuse_none(str directory):
+    raise StoreError(
+        f"there is no store in {directory}, and none is to be made: see that the directory is the "
+        f"right one and its volume is mounted; 'ownerd init --data {directory}' makes a new store"
+    )
+
+
+cdef refuse_other(str directory, uint64_t store_id, object wanted):
+    """Raise StoreError if another store than this one is wanted; None: any is."""
+    if wanted is not None and wanted != store_id:
+        raise StoreError(
+            f"the store in {directory} has the id {store_id:016x}, and store_id says that it must "
+            f"be {wanted:016x}: it is another store. Mount or restore the right one, or change "
+            "store_id"
+        )
+
+
 def refuse_former(directory):
     """Raise StoreError if there is a store of a version that kept its log in an environment."""
+    if os.path.lexists(os.path.join(directory, "MIGRATING")):
+        raise StoreError(
+            f"the migration of the store in {directory} has not ended: 'ownerd migrate --data "
+            f"{directory}' goes on with it, as 'ownerd serve --migrate' does"
+        )
     if os.path.lexists(os.path.join(directory, "journal")):
         raise StoreError(
             f"the store in {directory} was written by an earlier version: keep a copy, and run "
             f"'ownerd migrate --data {directory}' once, or start with 'ownerd serve --migrate'"
         )
+
+
+def refuse_unfinished(directory):
+    """Raise StoreError if what says that a store is being made holds something."""
+    creating, _, records = _places(directory)
+    if os.path.lexists(creating):
+        _remove_marker(directory, [os.path.join(directory, "journal"), records])
 
 
 def _are_pair(log, records):
@@ -170,7 +200,7 @@ def _is_unfinished(path):
     if not os.path.isdir(path):
         return False
     if os.path.basename(path) == "log":
-        return all(_is_empty_segment(file) for file in _entries(path))
+        return is_empty_log(path)
     if os.path.basename(path) != "records" or not _FILES.issuperset(os.listdir(path)):
         return False
     data = os.path.join(path, "data.mdb")
@@ -178,6 +208,11 @@ def _is_unfinished(path):
         return False
     # A state row begins with a revision; a new store is at 0.
     return not any((newest_state(path) or b"")[:8])
+
+
+def is_empty_log(path):
+    """Tell whether a directory is a log, or a part of one, that holds no commit of a server."""
+    return os.path.isdir(path) and all(_is_empty_segment(file) for file in _entries(path))
 
 
 def _is_empty_segment(path):

@@ -92,7 +92,7 @@ cdef lock_directory(DirectoryLock *lock, str directory):
         path = os.path.normpath(os.path.join(os.path.abspath(directory), _LOCKED[i]))
         if lock.fds[i] >= 0 or (i >= FIRST_DATA_FILE and not os.path.exists(path)):
             continue
-        lock.fds[i] = _locked(path, directory)
+        lock.fds[i] = lock_file(path, directory)
         encoded = os.fsencode(path)
         lock.paths[i].assign(<const char *> encoded, len(encoded))
         if i == LOCK_FILE:
@@ -100,8 +100,13 @@ cdef lock_directory(DirectoryLock *lock, str directory):
             os.pwrite(lock.fds[i], f"{os.getpid()}\n".encode(), 0)
 
 
-def _locked(path, directory):
-    """Return a descriptor of the file, locked."""
+def lock_file(path, directory):
+    """Return a descriptor of a file of the data directory, locked; closed, it lets go.
+
+    Raises:
+        StoreInUseError: another process has it.
+        StoreError: it cannot be opened or locked.
+    """
     is_lock = os.path.basename(path) == "LOCK"
     flags = os.O_RDONLY if os.path.isdir(path) else os.O_RDWR
     try:

@@ -109,6 +109,8 @@ cdef uint64_t tree_count(Tree *tree) noexcept nogil
 cdef uint64_t tree_step_begin(Tree *tree) noexcept nogil
 cdef int tree_step_end(Tree *tree, int code) noexcept nogil
 cdef int64_t tree_rows(Tree *tree, MDB_txn *txn) noexcept nogil
+# A row, which gets its checksum here.
+cdef int put_checked(MDB_txn *txn, MDB_dbi table, Slice key, Slice row) noexcept nogil
 # A row of a small table, or that it is gone, without its checksum.
 cdef int tree_put_row(
     Tree *tree, MDB_txn *txn, Table table, Slice key, const RowVersion *row

@@ -37,6 +37,9 @@ from ownerd.storage.tables cimport META, RECORDS, STATE_FORMAT, TABLE_NAMES
 from ownerd.storage.directory import StoreError
 
 cdef enum:
+    FORMAT_AT = 36                    # of a StateRow
+    FORMER_BYTES = 40                 # of state rows of before (`former`)
+    OLDEST_FORMER_BYTES = 24
     FIRST_STEP_RECORDS = 4_096        # while nobody else uses the store
     STEP_RECORDS = 8_192              # 32 MiB of dirty pages at most
     PAGES_PER_RECORD = 4              # a generous bound on what one random record dirties
@@ -63,7 +66,7 @@ cdef Tree *tree_open(str path, uint64_t map_bytes) except NULL:
     tree.step_bytes = tree.reserve_bytes = 0
     try:
         tree.environment = environment_open(path, map_bytes, sizeof(StateRow))
-        refuse_format(tree.environment, path)
+        refuse_format(path)
         open_tables(tree.environment, TABLE_NAMES, tree.tables, TABLE_COUNT)
         _read_state(tree, path)
         check(
@@ -77,14 +80,27 @@ cdef Tree *tree_open(str path, uint64_t map_bytes) except NULL:
     return tree
 
 
-cdef refuse_format(Environment *environment, str path):
+def format_of(row):
+    """Return the format that a state row says; 0: there is none, or it is of a former version."""
+    if row is None or len(row) in (FORMER_BYTES, OLDEST_FORMER_BYTES):
+        return 0
+    return int.from_bytes(row[FORMAT_AT:FORMAT_AT + 4], "little")
+
+
+cdef refuse_format(str path):
     """Raise StoreError unless the newest state row is one of ours; before anything is written."""
     row = newest_state(path)
-    if row is not None and len(row) != <Py_ssize_t> sizeof(StateRow):
+    directory = os.path.dirname(path)
+    found = format_of(row)
+    if row is not None and found == 0:
         raise StoreError(
-            f"the store in {os.path.dirname(path)} was written by an earlier version: stop what "
-            "uses it, keep a copy, and run 'ownerd migrate' once, or start with 'ownerd serve "
-            "--migrate'"
+            f"the records in {directory} were written by an earlier version, and its journal is "
+            "missing: restore both from one copy"
+        )
+    if row is not None and (found != STATE_FORMAT or len(row) != <Py_ssize_t> sizeof(StateRow)):
+        raise StoreError(
+            f"the store in {directory} has format {found}, this program reads {STATE_FORMAT}; open "
+            "it with the version that wrote it"
         )
 
 
@@ -196,9 +212,7 @@ cdef int64_t tree_rows(Tree *tree, MDB_txn *txn) noexcept nogil:
 
 # --- the steps that write, of flush and vacuum ----------------------------------------------------
 
-cdef int put_checked(
-    Tree *tree, MDB_txn *txn, Table table, Slice key, Slice row
-) noexcept nogil:
+cdef int put_checked(MDB_txn *txn, MDB_dbi table, Slice key, Slice row) noexcept nogil:
     """Put a row with its checksum; an LMDB error code, or 0."""
     cdef MDB_val where = val_of(key), value
     cdef string whole
@@ -207,7 +221,7 @@ cdef int put_checked(
         memcpy(&whole[0], row.data, row.size)
     row_add_checksum(key, &whole[0], row.size)
     value = val_of(text_slice(whole))
-    return lmdb.put(txn, tree.tables[<int> table], &where, &value, 0)
+    return lmdb.put(txn, table, &where, &value, 0)
 
 
 cdef int tree_put_row(
@@ -216,7 +230,7 @@ cdef int tree_put_row(
     cdef MDB_val where = val_of(key)
     cdef int code
     if not row.is_gone:
-        return put_checked(tree, txn, table, key, text_slice(row.value))
+        return put_checked(txn, tree.tables[<int> table], key, text_slice(row.value))
     code = lmdb.delete(txn, tree.tables[<int> table], &where, NULL)
     return MDB_SUCCESS if code == MDB_NOTFOUND else code
 
@@ -226,7 +240,9 @@ cdef int tree_commit(Tree *tree, MDB_txn *txn, const StateRow *state) noexcept n
     cdef StateRow row = state[0]
     cdef int code
     row.commit_count = tree.state.commit_count + 1
-    code = put_checked(tree, txn, META, slice_of(b"state", 5), slice_of(&row, sizeof(row)))
+    code = put_checked(
+        txn, tree.tables[<int> META], slice_of(b"state", 5), slice_of(&row, sizeof(row))
+    )
     if code != MDB_SUCCESS:
         lmdb.txn_abort(txn)
         return code
@@ -245,7 +261,8 @@ cdef int tree_put_state(
         return code
     if row != NULL:
         code = put_checked(
-            tree, txn, META, slice_of(b"session", 7), slice_of(row, sizeof(SessionRow))
+            txn, tree.tables[<int> META], slice_of(b"session", 7),
+            slice_of(row, sizeof(SessionRow)),
         )
     if code != MDB_SUCCESS:
         lmdb.txn_abort(txn)

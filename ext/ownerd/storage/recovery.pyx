@@ -23,7 +23,7 @@ from ownerd.base.containers cimport map, string
 from ownerd.base.lmdb cimport MDB_MAP_FULL
 from ownerd.storage.catalog cimport catalog_free, catalog_init, load_catalog
 from ownerd.storage.codec cimport KEY_BYTES, VALUE_BYTES
-from ownerd.storage.creation cimport create_store, find_store
+from ownerd.storage.creation cimport create_store, find_store, refuse_none, refuse_other
 from ownerd.storage.dialers cimport dialers_init, load_dialers
 from ownerd.storage.directory cimport DirectoryLock, lock_directory, lock_init, unlock_directory
 from ownerd.storage.environment cimport check
@@ -119,7 +119,7 @@ cdef Store *store_open(
         ))
         store.tree = store.tables.tree = tree_open(os.path.join(directory, "records"), map_bytes)
         store.state = store.tree.state
-        _refuse_stranger(store, directory, opening)
+        refuse_other(directory, store.state.store_id, opening.store_id)
         _replay(store, directory)
         check(load_catalog(&store.catalog), f"cannot read the catalog in {directory}")
         check(load_dialers(&store.dialers), f"cannot read the dialers in {directory}")
@@ -160,25 +160,9 @@ cdef _find_or_make(DirectoryLock *lock, str directory, object opening):
     lock_directory(lock, directory)
 
 
-cdef refuse_none(str directory):
-    raise StoreError(
-        f"there is no store in {directory}, and none is to be made: see that the directory is the "
-        f"right one and its volume is mounted; 'ownerd init --data {directory}' makes a new store"
-    )
-
-
 def _check_filesystems(paths, opening):
     for name, text in check_filesystems(paths, opening.allowed_filesystems):
         opening.tell("filesystem_not_safe", f"{name}: {text}")
-
-
-cdef _refuse_stranger(Store *store, str directory, object opening):
-    if opening.store_id is not None and opening.store_id != store.state.store_id:
-        raise StoreError(
-            f"the store in {directory} has the id {store.state.store_id:016x}, and store_id says "
-            f"that it must be {opening.store_id:016x}: it is another store. Mount or restore the "
-            "right one, or change store_id"
-        )
 
 
 # --- the log --------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from ownerd.base.bytes cimport Slice, get_be32, same, slice_of, val_of
-from ownerd.base.containers cimport string, unordered_map, vector
+from ownerd.base.containers cimport string
 from ownerd.base.lmdb cimport (
     MDB_NEXT, MDB_NOTFOUND, MDB_NOTLS, MDB_RDONLY, MDB_SUCCESS, MDB_cursor, MDB_dbi, MDB_env,
     MDB_stat, MDB_txn, MDB_val, lmdb,
@@ -52,25 +52,6 @@ _ORDER = (
     <int> LISTS, <int> DROPPED_LISTS, <int> CAMPAIGNS, <int> EVENTS, <int> CODES, <int> AUDIT,
     <int> REQUESTS, <int> PRINCIPALS, <int> DIALERS, <int> GIVE_BACKS, <int> HOLDERS,
 )
-
-
-cdef cppclass Finding:
-    uint64_t rows
-    uint64_t damaged
-    vector[string] keys               # of the first damaged rows
-    int error                         # what ended the scan, or MDB_NOTFOUND at its proper end
-
-
-# What the catalog says, for the tables that refer to it; that of the log too.
-cdef cppclass Known:
-    unordered_map[uint32_t, char] lists  # numbers, those of deleted lists too
-    uint64_t campaign_count
-    StateRow state                    # of the tree
-    SessionRow session
-    bint opened                       # it has a session
-
-
-ctypedef bint (*RowCheck)(Known *known, const MDB_val *key, const MDB_val *value) noexcept nogil
 
 
 # --- rows, each without its checksum --------------------------------------------------------------
@@ -227,7 +208,7 @@ cdef tuple scan_named(MDB_txn *txn, int table, Known *known):
         return shown, 0, 0, [], lmdb.strerror(code).decode()
     with nogil:
         scan_table(txn, handle, row_right, known, &finding)
-    return shown, finding.rows, finding.damaged, *_details(&finding)
+    return shown, finding.rows, finding.damaged, *details(&finding)
 
 
 cdef list scan_store(str directory, Known *known):
@@ -311,7 +292,7 @@ cdef bint entry_sound(Known *known, ReadEntry *entry, StateRow *state) noexcept 
     return sound and found == ROWS_END and state.revision == entry.revision
 
 
-cdef tuple _details(Finding *finding):
+cdef tuple details(Finding *finding):
     """Return the keys of the first damaged rows, and what ended the scan early, or None."""
     keys = [finding.keys[i].data()[:finding.keys[i].size()] for i in range(finding.keys.size())]
     ended = None if finding.error == MDB_NOTFOUND else lmdb.strerror(finding.error).decode()

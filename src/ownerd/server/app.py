@@ -94,6 +94,8 @@ def serve(settings: Settings, read_again: reload.Read | None = None) -> int:
         machine.need_threads(_OTHER_THREADS + settings.dial_threads)
     except machine.TooLittle as error:
         raise exits.Stop(str(error)) from None
+    if settings.migrate and store.is_former(settings):
+        log.info("store_migrated", data=settings.data, said=" ".join(store.migrate(settings)))
     engine = store.open_engine(settings)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     try:

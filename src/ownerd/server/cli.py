@@ -1,4 +1,4 @@
-"""The program `ownerd`: serve, init, demo, config, verify, clock,
+"""The program `ownerd`: serve, init, migrate, demo, config, verify, clock,
 admin-token.
 
 Every failure is one line on stderr that says what to do, and an exit code of its own
@@ -117,6 +117,23 @@ def init(*, flags: Flags = _NO_FLAGS, config: ConfigFile = None) -> int:
     from ownerd.server import store
 
     print(f"store_id = {store.init(settings)}")
+    return exits.OK
+
+
+@app.command
+def migrate(*, flags: Flags = _NO_FLAGS, config: ConfigFile = None) -> int:
+    """Make a store of an earlier version one of this version's, once; no server has it open.
+
+    Everything in it is checked first. The former files stay until it has succeeded: cut off at any
+    moment, it goes on when it is run again. Keep a copy: an earlier version does not open the store
+    any more. A store of this version is left as it is, with exit code 0.
+    """
+    settings = _load_with_data(flags, config).settings
+    logs.configure("warning", settings.log_format)
+    from ownerd.server import store
+
+    for line in store.migrate(settings):
+        print(line)
     return exits.OK
 
 

@@ -87,6 +87,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             pattern=r"^([0-9a-f]{16})?$",
         ),
     ] = ""
+    migrate: Annotated[
+        bool,
+        _about(
+            "Whether serve makes a store of an earlier version one of this version's first, as "
+            "`ownerd migrate` does, instead of refusing it.",
+            "yes or no",
+        ),
+    ] = False
     allow_filesystems: Annotated[
         tuple[str, ...],
         _about(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import structlog
 
+from ownerd import native
 from ownerd.native import Engine, Opening, StoreError, StoreInUseError
 from ownerd.server import exits, verify
 from ownerd.server.admin import spool
@@ -110,6 +111,52 @@ def is_store(data: str) -> bool:
     except OSError as error:
         named = error.filename or data
         raise exits.StoreFailed(f"cannot use {named}: {error.strerror or error}") from None
+
+
+def is_former(settings: Settings) -> bool:
+    """Tell whether a store of an earlier version is there, or one whose migration was cut off."""
+    try:
+        return native.is_former(settings.data)
+    except OSError as error:
+        raise exits.StoreFailed(f"cannot use {settings.data}: {error.strerror}") from None
+
+
+def migrate(settings: Settings) -> list[str]:
+    """Make a store of an earlier version one of this version's; return what was done, in lines.
+
+    Raises:
+        exits.StoreInUse, exits.StoreFailed, exits.StoreDamaged: it can be tried again.
+    """
+    try:
+        if native.is_former(settings.data):
+            # In a process of its own: LMDB trusts its pages, and reading a torn file ends it.
+            verify.refuse_damaged(settings.data, former=True)
+        done = native.migrate(
+            settings.data,
+            map_bytes=settings.map_bytes,
+            store_id=int(settings.store_id, 16) if settings.store_id else None,
+            allowed_filesystems=settings.allow_filesystems,
+        )
+    except StoreInUseError as error:
+        raise exits.StoreInUse(str(error)) from None
+    except StoreError as error:
+        raise exits.StoreFailed(str(error)) from None
+    except OSError as error:
+        named = error.filename or settings.data
+        raise exits.StoreFailed(
+            f"the migration has not ended: {named}: {error.strerror or error}; nothing is lost, "
+            "run it again"
+        ) from None
+    if done is None:
+        return [f"The store in {settings.data} is of this version's format: nothing to do."]
+    if done.former_format == done.format:
+        return [f"The migration of the store in {settings.data} had all but ended; it has now."]
+    return [
+        f"The store in {settings.data} is migrated from format {done.former_format} to "
+        f"{done.format}, at revision {done.revision}.",
+        f"{done.record_count:,} records and {done.row_count:,} other rows; {done.replayed_count:,} "
+        "changes were moved from the former log into the records.",
+    ]
 
 
 def spell_id(store_id: int) -> str:

@@ -18,6 +18,8 @@ from rich.text import Text
 from ownerd.consoles import PipeConsole
 from ownerd.server import exits
 
+_PRESENT, _FORMER = "present", "former"
+
 
 class Finding(TypedDict):
     """What the check of one table found."""
@@ -43,15 +45,20 @@ def check(directory: str) -> int:
     return exits.OK
 
 
-def refuse_damaged(directory: str) -> None:
-    """Raise as `check` does unless the store is sound; print nothing."""
-    _refuse_damaged(directory, _findings(directory))
+def refuse_damaged(directory: str, *, former: bool = False) -> None:
+    """Raise as `check` does unless the store is sound; print nothing.
+
+    Args:
+        directory: of the store.
+        former: whether it is of an earlier version, to be migrated.
+    """
+    _refuse_damaged(directory, _findings(directory, _FORMER if former else _PRESENT))
 
 
-def _findings(directory: str) -> list[Finding]:
+def _findings(directory: str, kind: str = _PRESENT) -> list[Finding]:
     try:
         child = subprocess.run(
-            [sys.executable, "-m", "ownerd.server.verify", directory],
+            [sys.executable, "-m", "ownerd.server.verify", directory, kind],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -99,13 +106,13 @@ def _print(findings: list[Finding]) -> None:
     PipeConsole().print_table(table)
 
 
-def _report(directory: str) -> dict[str, Any]:
-    from ownerd.native import StoreError, StoreInUseError, verify
+def _report(directory: str, kind: str) -> dict[str, Any]:
+    from ownerd.native import StoreError, StoreInUseError, check_former, verify
 
     try:
         with suppress(FileNotFoundError, NotADirectoryError):  # of which `verify` says more
             os.stat(os.path.join(directory, "records"))
-        findings = verify(directory)
+        findings = check_former(directory) if kind == _FORMER else verify(directory)
     except StoreError as error:
         return {"refused": str(error), "in_use": isinstance(error, StoreInUseError)}
     except OSError as error:
@@ -121,4 +128,4 @@ def _report(directory: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(_report(sys.argv[1])))
+    print(json.dumps(_report(*sys.argv[1:])))
