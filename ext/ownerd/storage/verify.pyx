@@ -25,7 +25,7 @@ from ownerd.storage.codec cimport hold_decode, row_verify
 from ownerd.storage.directory cimport DirectoryLock, lock_directory, lock_init, unlock_directory
 from ownerd.storage.environment cimport check, check_opened, refuse_truncated
 from ownerd.storage.file_log cimport FileLog
-from ownerd.storage.log_entry cimport ROW_FOUND, ROWS_END, LogRow, RowFound, row_next
+from ownerd.storage.log_entry cimport ROW_FOUND, ROWS_END, LogRow, RowCursor, RowFound, row_next
 from ownerd.storage.log_opening cimport file_log_inspect, file_log_release
 from ownerd.storage.log_reader cimport (
     READ_ENTRY, READ_TAIL, LogReader, ReadEntry, ReadStatus, file_log_read, log_reader_next,
@@ -47,11 +47,11 @@ cdef enum:
     MOST_TABLES = 16
     LEAST_MAP_BYTES = 0x100000
 
-# After META: what is referred to comes first.
-_ORDER = (
-    <int> LISTS, <int> DROPPED_LISTS, <int> CAMPAIGNS, <int> EVENTS, <int> CODES, <int> AUDIT,
-    <int> REQUESTS, <int> PRINCIPALS, <int> DIALERS, <int> GIVE_BACKS, <int> HOLDERS,
-    <int> RECORDS,
+# What others refer to is known before these are looked at: that of the tree, then that of the log.
+_REFERRED_TO = (<int> META, <int> LISTS, <int> DROPPED_LISTS, <int> CAMPAIGNS)
+_OTHERS = (
+    <int> EVENTS, <int> CODES, <int> AUDIT, <int> REQUESTS, <int> PRINCIPALS, <int> DIALERS,
+    <int> GIVE_BACKS, <int> HOLDERS, <int> RECORDS,
 )
 
 
@@ -237,9 +237,9 @@ cdef list scan_store(str directory, Known *known):
     cdef MDB_txn *txn
     try:
         check(lmdb.txn_begin(env, NULL, MDB_RDONLY, &txn), "cannot begin reading")
-        report = [scan_named(txn, META, known)]
+        report = [scan_named(txn, table, known) for table in _REFERRED_TO]
         line = scan_log(os.path.join(directory, "log"), known)
-        report += [scan_named(txn, table, known) for table in _ORDER]
+        report += [scan_named(txn, table, known) for table in _OTHERS]
         report.append(line)
         lmdb.txn_abort(txn)
     finally:
@@ -280,22 +280,36 @@ cdef tuple scan_log(str directory, Known *known):
 
 
 cdef bint entry_sound(Known *known, ReadEntry *entry, StateRow *state) noexcept nogil:
-    """Tell whether an entry's rows can be replayed, and note what others refer to."""
+    """Tell whether an entry's rows can be replayed, and note what others refer to.
+
+    Its records stand before the rows that they refer to.
+    """
+    return rows_sound(known, entry.rows, state, False) \
+        and rows_sound(known, entry.rows, state, True) and state.revision == entry.revision
+
+
+cdef bint rows_sound(
+    Known *known, RowCursor cursor, StateRow *state, bint records
+) noexcept nogil:
+    """Tell whether the records among an entry's rows, or all others, are sound."""
     cdef LogRow row
-    cdef MDB_val key, value
-    cdef RowFound found = row_next(&entry.rows, &row)
+    cdef RowFound found = row_next(&cursor, &row)
     cdef bint sound = True
     while found == ROW_FOUND:
-        key, value = val_of(row.key), val_of(row.value)
-        if row.table == META and same(row.key.data, row.key.size, "state"):
-            sound &= row.value.size == sizeof(StateRow)
-            memcpy(state, row.value.data, min(row.value.size, sizeof(StateRow)))
-        elif row.table >= TABLE_COUNT:
-            sound = False
-        elif not row.is_gone:
-            sound &= check_of(row.table)(known, &key, &value)
-        found = row_next(&entry.rows, &row)
-    return sound and found == ROWS_END and state.revision == entry.revision
+        if (row.table == RECORDS) == records:
+            sound &= row_sound(known, &row, state)
+        found = row_next(&cursor, &row)
+    return sound and found == ROWS_END
+
+
+cdef bint row_sound(Known *known, const LogRow *row, StateRow *state) noexcept nogil:
+    cdef MDB_val key = val_of(row.key), value = val_of(row.value)
+    if row.table == META and same(row.key.data, row.key.size, "state"):
+        memcpy(state, row.value.data, min(row.value.size, sizeof(StateRow)))
+        return row.value.size == sizeof(StateRow)
+    return row.table < TABLE_COUNT and (
+        row.is_gone or check_of(row.table)(known, &key, &value)
+    )
 
 
 cdef tuple _details(Finding *finding):
