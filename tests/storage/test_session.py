@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cut_off import CutOff, cut_off_after, log_cut_off_after
+from killed import contents, data_files, kill, put_back
 
 from ownerd.engine.engine import Engine, Opening, Policy, StoreError
 from ownerd.storage.verify import verify
@@ -61,27 +62,9 @@ def test_a_restart_after_a_kill_begins_none(store: Path) -> None:
     """The files stay; only what a clean stop would have written is missing."""
     engine = Engine(str(store), map_bytes=MAP_BYTES, background=False)
     engine.upsert_campaign("late", "")
-    killed = contents(store)
-    engine.close()
-    put_back(store, killed)
+    kill(engine, store)
     assert visit(store)[0] == []
     assert campaigns(store) == ["first", "late"]
-
-
-def data_files(store: Path) -> list[Path]:
-    """Return the files of log and records."""
-    return [store / "records" / "data.mdb", *sorted((store / "log").iterdir())]
-
-
-def contents(store: Path) -> dict[str, bytes]:
-    """Return what log and records hold, by path."""
-    return {str(path.relative_to(store)): path.read_bytes() for path in data_files(store)}
-
-
-def put_back(store: Path, found: dict[str, bytes]) -> None:
-    """Write files into those that are there, as `cp` does."""
-    for name, data in found.items():
-        (store / name).write_bytes(data)
 
 
 def put_back_whole(store: Path, backup: Path) -> None:
@@ -192,16 +175,10 @@ def test_a_session_that_was_cut_off_at_any_step_is_no_copy(store: Path, cut_off:
     incarnation = visit(store)[2]
     engine = Engine(str(store), map_bytes=MAP_BYTES, background=False)
     engine.upsert_campaign("late", "")
-    killed = contents(store)
-    engine.close()
-    put_back(store, killed)
+    kill(engine, store)
     for steps in range(60):
         with cut_off(steps) as cut:
-            engine = Engine(str(store), map_bytes=MAP_BYTES, background=False)
-            abandoned = contents(store)
-            engine.close()
-        if not cut.has_happened:
-            put_back(store, abandoned)
+            kill(Engine(str(store), map_bytes=MAP_BYTES, background=False), store)
         assert [row for row in verify(str(store)) if row[2] or row[4]] == []
         if not cut.has_happened:
             break

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from harness import ServerDidNotStart, ServerProcess
+from killed import kill
 
 from ownerd.base.testing import checksum
 from ownerd.engine.engine import CLAIM, CLAIM_BATCH, Engine, Policy, Refused, StoreError
@@ -189,11 +190,8 @@ def segments(store: Path) -> list[Path]:
 
 
 def leave_killed(engine: Engine, store: Path) -> None:
-    """Close an engine, then leave its files as a kill would have left them."""
-    files = {path: path.read_bytes() for path in (store / "records" / "data.mdb", *segments(store))}
-    engine.close()
-    for path, content in files.items():
-        path.write_bytes(content)
+    """Leave a sound store as a kill does."""
+    kill(engine, store)
     assert verify(store)[0] == CLEAN
 
 
