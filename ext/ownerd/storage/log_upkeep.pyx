@@ -13,8 +13,8 @@ from ownerd.storage.file_log cimport (
     give_up, next_bytes,
 )
 from ownerd.storage.segment cimport (
-    ENTRIES_FROM, SEGMENT_NAME_BYTES, SEGMENT_OF_ONE, Segment, segment_allocate, segment_file_name, segment_fill,
-    segment_forget, segment_open, segment_rename, segment_unlink,
+    ENTRIES_FROM, SEGMENT_NAME_BYTES, SEGMENT_OF_ONE, Segment, segment_allocate, segment_file_name,
+    segment_fill, segment_forget, segment_open, segment_rename, segment_unlink,
 )
 
 cdef extern from "<atomic>" namespace "std" nogil:

@@ -272,7 +272,8 @@ cdef tuple scan_log(str directory, Known *known):
     finally:
         file_log_release(log)
     if status != READ_TAIL:
-        return "log", entries, damaged + 1, [], f"it cannot be read behind revision {reader.revision}"
+        error = f"it cannot be read behind revision {reader.revision}"
+        return "log", entries, damaged + 1, [], error
     if known.opened and state.session != known.session.session \
             and state.session != known.session.log_session:
         return "log", entries, damaged, [], "log and records are of one store, but not of one day"
