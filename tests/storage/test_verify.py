@@ -18,6 +18,7 @@ from ownerd.v1 import dial_pb2
 
 FOREVER = Policy(True, None, None, 300 * 10**9)
 RECORD_COUNT = 2_000
+CLAIMS = 850  # more than the first two segments of a log hold
 PAGE_BYTES = 4096
 BLOCK, HEADER_BYTES, HEAD_BYTES = 4096, 72, 64  # of a segment and of an entry
 CLEAN, IN_USE, UNUSABLE, DAMAGED = 0, 3, 4, 6
@@ -320,7 +321,7 @@ def long(tmp_path: Path) -> Path:
     """A store that ended without a flush, whose log has several segments."""
     engine = Engine(str(tmp_path), map_bytes=1 << 26, background=False)
     engine.create_list("list", FOREVER)
-    for number in range(850):
+    for number in range(CLAIMS):
         engine.dial(CLAIM, claim(str(number)))
         if number % 40 == 0:
             engine.maintain()
@@ -366,14 +367,35 @@ def test_damage_anywhere_in_a_log_is_found_or_harmless(long: Path, damage: str) 
     assert found > 0
 
 
+def test_any_flipped_bit_of_an_entry_or_a_header_is_found(long: Path) -> None:
+    """But for those of the last entry, which may be torn."""
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    for _ in range(40):
+        file = chance.choice(segments(long)[:-1])
+        whole = file.read_bytes()
+        data = bytearray(whole)
+        entry = chance.choice([0, *heads(whole)[:-1]])
+        (rows_bytes,) = struct.unpack_from("<Q", whole, entry + 16)
+        size = HEAD_BYTES + rows_bytes if entry else HEADER_BYTES
+        place = chance.randrange(8 * size)
+        data[entry + place // 8] ^= 1 << place % 8
+        file.write_bytes(data)
+        assert damaged(long), (file.name, entry, place)
+        file.write_bytes(whole)
+    assert damaged(long) == []
+
+
 def rewrite_block(file: Path, damage: str, chance: random.Random) -> None:
     """Damage some bytes of a segment, or a block of it, but not of the last entry."""
     data = bytearray(file.read_bytes())
     entries = heads(data)
     used = entries[-1] if entries else BLOCK
     if damage == "bits":
-        for _ in range(chance.choice((1, 1, 64))):
-            data[chance.randrange(used)] ^= 1 << chance.randrange(8)
+        for _ in range(chance.choice((1, 1, 64))):  # where a block has something
+            at = chance.randrange(0, used, BLOCK) + chance.randrange(400)
+            data[at] ^= 1 << chance.randrange(8)
     elif damage == "zeros":
         start = chance.randrange(used // BLOCK) * BLOCK
         data[start : start + BLOCK] = bytes(BLOCK)
@@ -389,7 +411,8 @@ def answers_of_log(store: Path) -> list[bytes]:
     try:
         engine = Engine(str(copy), map_bytes=1 << 26, background=False)
         with engine, engine.snapshot("list") as snapshot:
-            return [repr(snapshot.owners()).encode(), repr(engine.codes("", 99)).encode()]
+            holders = snapshot.holders([str(number) for number in range(CLAIMS)])
+            return [repr(holders).encode(), repr(engine.codes("", 99)).encode()]
     finally:
         shutil.rmtree(copy)
 
