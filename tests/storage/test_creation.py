@@ -3,9 +3,11 @@
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from cut_off import CutOff, cut_off_after, log_cut_off_after
 
 from ownerd.engine.engine import Engine, Opening, Policy, StoreError
 from ownerd.storage.verify import verify
@@ -39,7 +41,7 @@ def mark_as_file(store: Path) -> None:
 
 def mark_as_directory(store: Path) -> None:
     """Leave what is there while a store is made."""
-    (store / "CREATING" / "journal").mkdir(parents=True)
+    (store / "CREATING" / "log").mkdir(parents=True)
 
 
 def mark_as_link(store: Path) -> None:
@@ -48,7 +50,7 @@ def mark_as_link(store: Path) -> None:
 
 
 @pytest.mark.parametrize("mark", [mark_as_file, mark_as_directory, mark_as_link])
-@pytest.mark.parametrize("missing", [(), ("journal",), ("records",)])
+@pytest.mark.parametrize("missing", [(), ("log",), ("records",)])
 def test_nothing_that_holds_a_record_is_deleted_whatever_says_that_it_is_unfinished(
     store: Path, mark: Callable[[Path], None], missing: tuple[str, ...]
 ) -> None:
@@ -63,7 +65,7 @@ def test_nothing_that_holds_a_record_is_deleted_whatever_says_that_it_is_unfinis
 
 def test_a_store_under_the_mark_of_a_new_one_is_not_deleted(store: Path) -> None:
     (store / "CREATING").mkdir()
-    for name in ("journal", "records"):
+    for name in ("log", "records"):
         (store / name).rename(store / "CREATING" / name)
     before = contents(store)
     with pytest.raises(StoreError, match=r"nothing was deleted"):
@@ -78,25 +80,46 @@ def test_an_empty_mark_is_what_a_power_cut_leaves_behind_a_new_store(store: Path
     assert not (store / "CREATING").exists()
 
 
-@pytest.mark.parametrize("left", ["nothing", "torn", "whole", "halfway"])
+@pytest.mark.parametrize("left", ["nothing", "torn records", "torn log", "half a log"])
 def test_a_store_that_was_not_made_to_its_end_is_made_anew(tmp_path: Path, left: str) -> None:
     new = tmp_path / "new"
-    with Engine(str(tmp_path / "other"), background=False):
-        pass
-    (new / "CREATING" / "records").mkdir(parents=True)
-    if left == "torn":
-        (new / "CREATING" / "records" / "data.mdb").write_bytes(b"torn")
-    if left in ("whole", "halfway"):
-        shutil.copytree(tmp_path / "other" / "journal", new / "CREATING" / "journal")
-        os.truncate(new / "CREATING" / "journal" / "data.mdb", 1 << 20)  # as long as a new one
-    if left == "halfway":
-        (new / "CREATING" / "records").rmdir()
-        shutil.copytree(tmp_path / "other" / "records", new / "records")
-    with Engine(str(new), background=False) as engine:
+    creating = new / "CREATING"
+    (creating / "records").mkdir(parents=True)
+    if left == "torn records":
+        (creating / "records" / "data.mdb").write_bytes(b"torn")
+    if "log" in left:
+        (creating / "log").mkdir()
+        name = "next.new" if left == "torn log" else "00000000000000000001"
+        (creating / "log" / name).write_bytes(b"OWNERLOG" + bytes(20_000))
+    assert_new(new)
+
+
+@pytest.mark.parametrize("cut_off", [cut_off_after, log_cut_off_after])
+def test_a_store_whose_making_was_cut_off_at_any_step_is_made(
+    tmp_path: Path, cut_off: Callable[[int], AbstractContextManager[CutOff]]
+) -> None:
+    """By a power cut; with what is at hand, or anew."""
+    for steps in range(60):
+        store = tmp_path / str(steps)
+        with cut_off(steps) as cut, Engine(str(store), background=False):
+            pass
+        assert_new(store)
+        if not cut.has_happened:
+            return
+    raise AssertionError("a store is made in fewer steps")
+
+
+def assert_new(store: Path) -> None:
+    """Check that a store is new, sound, and has its first incarnation."""
+    opening = Opening()
+    with Engine(str(store), background=False, opening=opening) as engine:
         assert engine.lists("", 10) == []
-        assert engine.revision % 2**44 == 0
-    assert not (new / "CREATING").exists()
-    assert verify(str(new))
+        assert engine.revision == 0
+        assert "new_incarnation" not in dict(opening.found)
+        engine.create_list("list", HELD)
+    assert not (store / "CREATING").exists()
+    assert sorted(path.name for path in store.iterdir()) == ["LOCK", "SESSION", "log", "records"]
+    assert [row for row in verify(str(store)) if row[2] or row[4]] == []
 
 
 def test_a_new_store_is_told_of_and_one_that_is_there_is_not(tmp_path: Path) -> None:
@@ -116,20 +139,22 @@ def test_no_store_is_made_where_one_must_exist(tmp_path: Path, there: str) -> No
     with pytest.raises(StoreError, match=r"none is to be made"):
         Engine(str(directory), background=False, opening=Opening(create=False))
     assert directory.exists() == (there != "no directory")
-    assert not directory.exists() or not {"journal", "LOCK"} & set(os.listdir(directory))
+    assert not directory.exists() or not {"log", "records", "LOCK"} & set(os.listdir(directory))
 
 
-@pytest.mark.parametrize("part", ["journal", "records"])
+@pytest.mark.parametrize("file", ["records/data.mdb", "log/00000000000000000001"])
 @pytest.mark.parametrize("damage", ["missing", "empty"])
-def test_a_data_file_that_is_gone_is_not_begun_anew(store: Path, part: str, damage: str) -> None:
+def test_a_data_file_that_is_gone_is_not_begun_anew(store: Path, file: str, damage: str) -> None:
     """LMDB makes a file where it finds none, or an empty one."""
-    file = store / part / "data.mdb"
-    file.unlink()
+    for path in (store / file).parent.iterdir():
+        if path.name != "lock.mdb":
+            path.unlink()
     if damage == "empty":
-        file.touch()
-    with pytest.raises(StoreError, match=r"restore a copy"):
+        (store / file).touch()
+    with pytest.raises(StoreError, match=r"restore a copy|a copy must be restored"):
         Engine(str(store), background=False)
-    assert not file.exists() if damage == "missing" else file.stat().st_size == 0
+    assert damage == "empty" or not (store / file).exists()
+    assert damage == "missing" or (store / file).stat().st_size == 0
 
 
 def test_a_store_of_another_id_is_refused_and_the_right_one_served(store: Path) -> None:

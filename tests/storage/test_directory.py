@@ -32,9 +32,7 @@ def opened(store: Path) -> Engine:
     return engine
 
 
-@pytest.mark.parametrize(
-    "lost", [("LOCK",), ("LOCK", "journal/lock.mdb", "records/lock.mdb", "SESSION")]
-)
+@pytest.mark.parametrize("lost", [("LOCK",), ("LOCK", "records/lock.mdb", "SESSION")])
 def test_r1_who_deletes_the_lock_lets_no_second_server_in(
     store: Path, lost: tuple[str, ...]
 ) -> None:
@@ -59,7 +57,7 @@ def test_r1_a_second_way_to_the_data_files_is_locked_too(store: Path, tmp_path: 
     with opened(store):
         other = tmp_path / "other"
         other.mkdir()
-        for name in ("journal", "records"):
+        for name in ("log", "records"):
             (other / name).symlink_to(store / name)
         with pytest.raises(StoreInUseError):
             Engine(str(other), map_bytes=1 << 26, background=False)
@@ -89,13 +87,46 @@ def remove_data(store: Path) -> None:
 
 def replace_data(store: Path) -> None:
     """Put a copy in a data file's place, as an editor or rsync does."""
-    shutil.copy(store / "journal" / "data.mdb", store / "new")
-    os.replace(store / "new", store / "journal" / "data.mdb")
+    shutil.copy(store / "records" / "data.mdb", store / "new")
+    os.replace(store / "new", store / "records" / "data.mdb")
 
 
-def rename_part(store: Path) -> None:
-    """Move one of the two environments."""
+def rename_records(store: Path) -> None:
+    """Move the records."""
     (store / "records").rename(store / "elsewhere")
+
+
+def rename_log(store: Path) -> None:
+    """Move the log."""
+    (store / "log").rename(store / "elsewhere")
+
+
+def remove_log(store: Path) -> None:
+    """Delete the log."""
+    shutil.rmtree(store / "log")
+
+
+def replace_log(store: Path) -> None:
+    """Put a copy in the log's place."""
+    rename_log(store)
+    shutil.copytree(store / "elsewhere", store / "log")
+
+
+def remove_segment(store: Path) -> None:
+    """Delete the file that is appended to."""
+    min((store / "log").iterdir()).unlink()
+
+
+def remove_next_segment(store: Path) -> None:
+    """Delete the file that will be appended to."""
+    max((store / "log").iterdir()).unlink()
+
+
+def replace_segment(store: Path) -> None:
+    """Put a copy in the place of the file that is appended to."""
+    segment = min((store / "log").iterdir())
+    shutil.copy(segment, store / "new")
+    os.replace(store / "new", segment)
 
 
 def rename_above(store: Path) -> None:
@@ -104,7 +135,22 @@ def rename_above(store: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [rename, replace, remove, remove_data, replace_data, rename_part, rename_above]
+    "change",
+    [
+        rename,
+        replace,
+        remove,
+        remove_data,
+        replace_data,
+        rename_records,
+        rename_log,
+        remove_log,
+        replace_log,
+        remove_segment,
+        remove_next_segment,
+        replace_segment,
+        rename_above,
+    ],
 )
 def test_r18_nothing_is_answered_from_files_that_no_path_leads_to(
     tmp_path: Path, change: Callable[[Path], None]
@@ -121,11 +167,12 @@ def test_r18_nothing_is_answered_from_files_that_no_path_leads_to(
 
 
 def test_r18_a_data_file_that_is_overwritten_with_an_older_one_is_noticed(store: Path) -> None:
-    file = store / "journal" / "data.mdb"
+    file = store / "records" / "data.mdb"
     with opened(store) as engine:
         older = file.read_bytes()[:8192]
         for number in range(3):
             engine.upsert_campaign(f"campaign {number}", "")
+            engine.vacuum()
         assert engine.look()
         with file.open("r+b") as target:  # its two heads are enough
             target.write(older)

@@ -101,13 +101,13 @@ def test_a_store_on_a_filesystem_in_user_space_is_refused(user_space: Path) -> N
 
 
 def test_half_of_a_store_may_not_be_elsewhere_either(user_space: Path) -> None:
-    """A link, or a mount, has one of its environments on another filesystem."""
+    """A link, or a mount, has its log on another filesystem."""
     store = user_space / "store"
     try:
         with Engine(str(store), background=False):
             pass
-        (store / "journal").rename(user_space / "disk" / "journal")
-        (store / "journal").symlink_to(user_space / "mount" / "journal")
+        (store / "log").rename(user_space / "disk" / "log")
+        (store / "log").symlink_to(user_space / "mount" / "log")
         with pytest.raises(StoreError, match="fuse"):
             Engine(str(store), background=False)
     finally:

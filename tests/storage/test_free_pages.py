@@ -14,7 +14,6 @@ from ownerd.v1 import dial_pb2
 
 FOREVER = Policy(True, None, None, 300 * 10**9)
 PAGE_BYTES = 4096
-PARTS = ("journal", "records")
 
 
 class FreeRecord(NamedTuple):
@@ -66,7 +65,7 @@ def faults(store: Path) -> list[tuple[str, int, str | None]]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """A closed store both of whose files have free pages of several commits."""
+    """A closed store whose records have free pages of several commits."""
     with Engine(str(tmp_path), map_bytes=1 << 26, background=False) as engine:
         engine.create_list("list", FOREVER)
         for first in range(0, 8_000, 2_000):
@@ -80,10 +79,9 @@ def store(tmp_path: Path) -> Path:
 
 def test_a_sound_store_shows_its_free_pages(store: Path) -> None:
     free = {name: rows for name, rows, *_ in verify(str(store)) if "free" in name}
-    for part in PARTS:
-        records = free_records((store / part / "data.mdb").read_bytes())
-        assert len(records) > 1
-        assert free[f"{part}/free pages"] == sum(len(record.pages) for record in records) > 2
+    records = free_records((store / "records" / "data.mdb").read_bytes())
+    assert len(records) > 1
+    assert free["records/free pages"] == sum(len(record.pages) for record in records) > 2
 
 
 def put(data: bytearray, at: int, number: int) -> None:
@@ -164,7 +162,6 @@ def is_of_a_commit_before_the_one_before(data: bytearray) -> str:
 Damage = Callable[[bytearray], str]
 
 
-@pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize(
     "damage",
     [
@@ -179,21 +176,18 @@ Damage = Callable[[bytearray], str]
         is_of_a_commit_before_the_one_before,
     ],
 )
-def test_a_list_of_free_pages_that_cannot_be_is_found(
-    store: Path, part: str, damage: Damage
-) -> None:
-    file = store / part / "data.mdb"
+def test_a_list_of_free_pages_that_cannot_be_is_found(store: Path, damage: Damage) -> None:
+    file = store / "records" / "data.mdb"
     data = bytearray(file.read_bytes())
     words = damage(data)
     file.write_bytes(data)
     found = {name: error for name, _, error in faults(store)}
-    assert words in str(found[f"{part}/free pages"])
+    assert words in str(found["records/free pages"])
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_any_flipped_bit_of_a_list_of_free_pages_is_found(store: Path, part: str) -> None:
+def test_any_flipped_bit_of_a_list_of_free_pages_is_found(store: Path) -> None:
     """Every page is free or in use, so a page that is another one is twice what it is."""
-    file = store / part / "data.mdb"
+    file = store / "records" / "data.mdb"
     sound = file.read_bytes()
     seed = random.randrange(2**32)
     print(f"seed {seed}")
@@ -207,7 +201,7 @@ def test_any_flipped_bit_of_a_list_of_free_pages_is_found(store: Path, part: str
         data = bytearray(sound)
         data[place // 8] ^= 1 << place % 8
         file.write_bytes(data)
-        assert [name for name, *_ in faults(store)] == [f"{part}/free pages"], place
+        assert [name for name, *_ in faults(store)] == ["records/free pages"], place
 
 
 def test_a_page_that_two_rows_lead_to_is_found(store: Path) -> None:

@@ -1,4 +1,4 @@
-"""Opening: what the journal holds is there again, and what does not belong together is refused."""
+"""Opening: what the log holds is there again, and what does not belong together is refused."""
 
 import shutil
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def owners(engine: Engine) -> list[tuple[str, int]]:
 
 @pytest.fixture
 def crashed(tmp_path: Path) -> Iterator[Path]:
-    """A store as a kill leaves it: nothing flushed, every claim in the journal only."""
+    """A store as a kill leaves it: nothing flushed, every claim in the log only."""
     directory, copy = tmp_path / "store", tmp_path / "crashed"
     with Engine(str(directory), background=False) as engine:
         engine.create_list("list", HELD)
@@ -49,7 +49,7 @@ def crashed(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("memtable_bytes", [SMALL_MEMTABLES, TWO_MEMTABLES, 64 << 20])
-def test_r18_what_only_the_journal_holds_is_replayed_whatever_memory_there_is(
+def test_r18_what_only_the_log_holds_is_replayed_whatever_memory_there_is(
     crashed: Path, memtable_bytes: int
 ) -> None:
     with Engine(str(crashed), memtable_bytes=memtable_bytes, background=False) as engine:
@@ -67,7 +67,7 @@ def test_r18_what_only_the_journal_holds_is_replayed_whatever_memory_there_is(
 def test_r18_a_group_larger_than_memory_is_replayed_whole_however_often_the_process_ends(
     tmp_path: Path,
 ) -> None:
-    """It is flushed in the middle: the tree then has a part of its revision, and not the rest."""
+    """It is flushed in steps: the tree then has a part of its revision, and not the rest."""
     long_ids = [f"{number:0100}" for number in range(BATCH)]
     directory, crashed, again = tmp_path / "store", tmp_path / "crashed", tmp_path / "again"
     claims = dial_pb2.ClaimBatchRequest(list_id="list", campaign_id="A", record_ids=long_ids)
@@ -75,10 +75,15 @@ def test_r18_a_group_larger_than_memory_is_replayed_whole_however_often_the_proc
         engine.create_list("list", HELD)
         engine.dial(CLAIM_BATCH, claims.SerializeToString())
         shutil.copytree(directory, crashed)
-    with Engine(str(crashed), memtable_bytes=SMALL_MEMTABLES, background=False) as engine:
+    with Engine(
+        str(crashed), memtable_bytes=SMALL_MEMTABLES, maintenance_step_ns=0, background=False
+    ) as engine:
         assert owners(engine) == [("A", BATCH)]
-        while engine.stats()["flushed_revision"] == 0:
+        assert engine.maintain(vacuum_all=True)
+        while engine.stats()["flushed_records"] == 0:
             assert engine.maintain()
+        assert engine.stats()["flushed_records"] < BATCH
+        assert engine.stats()["flushed_revision"] == 0
         shutil.copytree(crashed, again)
     with Engine(str(again), memtable_bytes=SMALL_MEMTABLES, background=False) as engine:
         assert owners(engine) == [("A", BATCH)]
@@ -89,7 +94,7 @@ def test_r18_a_group_larger_than_memory_is_replayed_whole_however_often_the_proc
         assert set(answer.decisions) == {dial_pb2.CLAIM_DECISION_DENIED}
 
 
-def test_a_journal_that_fits_into_both_memtables_is_not_flushed_before_the_store_is_open(
+def test_a_log_that_fits_into_both_memtables_is_not_flushed_before_the_store_is_open(
     crashed: Path,
 ) -> None:
     with Engine(str(crashed), memtable_bytes=TWO_MEMTABLES, background=False) as engine:
@@ -133,16 +138,20 @@ def test_a_record_that_comes_twice_in_one_group_is_decided_in_order(tmp_path: Pa
         assert list(outcomes) == [acquired, kept, kept] * 100
 
 
-def test_environments_of_two_stores_are_refused(crashed: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", ["log", "records"])
+def test_log_and_records_of_two_stores_are_refused(
+    crashed: Path, tmp_path: Path, part: str
+) -> None:
     with Engine(str(tmp_path / "other"), background=False) as engine:
         engine.create_list("list", HELD)
-    shutil.rmtree(crashed / "records")
-    shutil.copytree(tmp_path / "other" / "records", crashed / "records")
-    with pytest.raises(StoreError, match="two stores"):
+    shutil.rmtree(crashed / part)
+    shutil.copytree(tmp_path / "other" / part, crashed / part)
+    with pytest.raises(StoreError, match="of another store"):
         Engine(str(crashed), background=False)
+    assert any("of another store" in (row[4] or "") for row in verify(str(crashed)))
 
 
-@pytest.mark.parametrize("missing", ["journal", "records"])
+@pytest.mark.parametrize("missing", ["log", "records"])
 def test_half_a_store_is_refused_and_left_as_it_is(crashed: Path, missing: str) -> None:
     shutil.rmtree(crashed / missing)
     with pytest.raises(StoreError, match="half a store"):
@@ -150,27 +159,27 @@ def test_half_a_store_is_refused_and_left_as_it_is(crashed: Path, missing: str) 
     assert not (crashed / missing).exists()
 
 
-def test_records_ahead_of_the_journal_are_refused(tmp_path: Path) -> None:
+def test_records_ahead_of_the_log_are_refused(tmp_path: Path) -> None:
     directory, copy = tmp_path / "store", tmp_path / "copy"
     with Engine(str(directory), background=False) as engine:
         engine.create_list("list", HELD)
         claim(engine, "A", 0, 10)
-        shutil.copytree(directory / "journal", copy / "journal")
+        shutil.copytree(directory / "log", copy / "log")
         claim(engine, "A", 10, 10)
         engine.vacuum()
         shutil.copytree(directory / "records", copy / "records")
-    with pytest.raises(StoreError, match="journal"):
+    with pytest.raises(StoreError, match="the records are at"):
         Engine(str(copy), background=False)
 
 
-def test_a_journal_is_trimmed_to_its_end(tmp_path: Path) -> None:
-    """It holds more revisions than one step trims."""
+def test_a_clean_stop_leaves_nothing_to_replay(tmp_path: Path) -> None:
+    """Also of more revisions than one segment holds."""
     with Engine(str(tmp_path), background=False) as engine:
         engine.create_list("list", HELD)
         for number in range(1_200):
             claim(engine, "A", number, 1)
     rows = {table: rows for table, rows, *_ in verify(str(tmp_path))}
-    assert (rows["journal/journal"], rows["records/records"]) == (0, 1_200)
+    assert (rows["log"], rows["records/records"]) == (0, 1_200)
 
 
 def test_the_records_of_a_deleted_list_are_purged_after_a_restart(tmp_path: Path) -> None:

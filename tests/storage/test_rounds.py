@@ -45,10 +45,10 @@ def round_steps(engine: Engine) -> int:
     return steps
 
 
-def files(directory: Path) -> list[bytes]:
+def files(directory: Path) -> list[tuple[str, bytes]]:
     return [
-        hashlib.sha256((directory / name / "data.mdb").read_bytes()).digest()
-        for name in ("journal", "records")
+        (path.name, hashlib.sha256(path.read_bytes()).digest())
+        for path in (directory / "records" / "data.mdb", *sorted((directory / "log").iterdir()))
     ]
 
 

@@ -2,12 +2,13 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from cut_off import CutOff, cut_off_after, log_cut_off_after
+from killed import contents, data_files, kill, put_back
 
 from ownerd.engine.engine import Engine, Opening, Policy, StoreError
 from ownerd.storage.verify import verify
@@ -53,8 +54,7 @@ def test_a_restart_never_begins_an_incarnation(store: Path) -> None:
     assert visit(moved)[0] == []
     verify(str(moved))
     (moved / "LOCK").unlink()
-    for part in ("journal", "records"):
-        (moved / part / "lock.mdb").unlink()
+    (moved / "records" / "lock.mdb").unlink()
     assert visit(moved)[::2] == ([], incarnation)
 
 
@@ -62,11 +62,7 @@ def test_a_restart_after_a_kill_begins_none(store: Path) -> None:
     """The files stay; only what a clean stop would have written is missing."""
     engine = Engine(str(store), map_bytes=MAP_BYTES, background=False)
     engine.upsert_campaign("late", "")
-    files = [store / part / "data.mdb" for part in ("journal", "records")]
-    killed = [file.read_bytes() for file in files]
-    engine.close()
-    for file, data in zip(files, killed, strict=True):
-        file.write_bytes(data)
+    kill(engine, store)
     assert visit(store)[0] == []
     assert campaigns(store) == ["first", "late"]
 
@@ -78,9 +74,8 @@ def put_back_whole(store: Path, backup: Path) -> None:
 
 
 def put_back_files(store: Path, backup: Path) -> None:
-    """Write both data files into those that are there, as `cp` does."""
-    for part in ("journal", "records"):
-        (store / part / "data.mdb").write_bytes((backup / part / "data.mdb").read_bytes())
+    """Write log and records into those that are there, as `cp` does."""
+    put_back(store, contents(backup))
 
 
 def put_back_every_file(store: Path, backup: Path) -> None:
@@ -92,21 +87,21 @@ def put_back_every_file(store: Path, backup: Path) -> None:
 
 def put_back_in_exchange(store: Path, backup: Path) -> None:
     """Put files in the place of those that are there, as `rsync` does."""
-    for part in ("journal", "records"):
-        shutil.copy2(backup / part / "data.mdb", store / part / "new")
-        os.replace(store / part / "new", store / part / "data.mdb")
+    for path in data_files(backup):
+        shutil.copy2(path, store / "new")
+        os.replace(store / "new", store / path.relative_to(backup))
 
 
 @pytest.mark.parametrize(
-    "put_back", [put_back_whole, put_back_files, put_back_every_file, put_back_in_exchange]
+    "restore", [put_back_whole, put_back_files, put_back_every_file, put_back_in_exchange]
 )
 def test_a_restored_copy_begins_a_new_incarnation_and_says_so(
-    store: Path, put_back: Callable[[Path, Path], None]
+    store: Path, restore: Callable[[Path, Path], None]
 ) -> None:
     backup = store.with_name("backup")
     shutil.copytree(store, backup)
     _, _, incarnation = visit(store, "later")
-    put_back(store, backup)
+    restore(store, backup)
     told, revision, found = visit(store, "anew")
     assert told == ["new_incarnation"]
     assert revision == SPAN
@@ -117,7 +112,7 @@ def test_a_restored_copy_begins_a_new_incarnation_and_says_so(
 
 
 def test_a_copy_of_a_copy_begins_another_one_also_with_changes_not_yet_flushed(store: Path) -> None:
-    """What only the journal holds is replayed over the begin of one incarnation, or of several."""
+    """What only the log holds is replayed over the begin of one incarnation, or of several."""
     incarnations = {visit(store)[2]}
     for number in range(1, 5):
         copy = store.with_name(f"copy {number}")
@@ -145,61 +140,97 @@ def test_a_copy_of_a_copy_begins_another_one_also_with_changes_not_yet_flushed(s
         assert engine.stats()["flushed_revision"] == engine.revision
 
 
-@pytest.mark.parametrize("part", ["journal", "records"])
-def test_half_a_restore_is_refused(store: Path, part: str) -> None:
-    backup = store.with_name("backup")
-    shutil.copytree(store, backup)
-    visit(store)
-    shutil.copy(backup / part / "data.mdb", store / part / "data.mdb")
-    with pytest.raises(StoreError, match="not of one day"):
+@pytest.mark.parametrize(
+    ("part", "why"),
+    [("records", "not of one day"), ("log", "ends at revision 2, the records are at 3")],
+)
+def test_half_a_restore_is_refused(store: Path, part: str, why: str) -> None:
+    backup = contents(store)
+    visit(store, "later")
+    put_back(store, {name: data for name, data in backup.items() if name.startswith(part)})
+    with pytest.raises(StoreError, match=why):
         Engine(str(store), map_bytes=MAP_BYTES, background=False)
-    assert any("not of one day" in (row[4] or "") for row in verify(str(store)))
+    assert any(why in (row[4] or "") for row in verify(str(store)))
 
 
-def test_a_session_that_was_cut_off_at_any_step_is_no_copy(store: Path) -> None:
-    """The file SESSION may still be the one before, or be missing if there was none."""
+@pytest.mark.parametrize("part", ["records", "log"])
+def test_half_a_restore_that_takes_nothing_back_is_sound(store: Path, part: str) -> None:
+    """Nothing was changed since the copy was made."""
+    backup = contents(store)
     visit(store)
-    (store / "SESSION.new").write_text("left by a power cut")
-    assert visit(store)[0] == []
-    assert sorted(path.name for path in store.iterdir()) == [
-        "LOCK",
-        "SESSION",
-        "journal",
-        "records",
-    ]
-
-
-def as_written_before(store: Path) -> None:
-    """Rewrite the rows of a closed store that know of sessions, as the version before wrote them.
-
-    A row ends with the CRC-32C of its key and value.
-    """
-    code = (
-        "import lmdb, struct, sys\n"
-        "from ownerd.base.testing import checksum\n"
-        "for part, size, at in (('journal', 40, 36), ('records', 24, 16)):\n"
-        "    env = lmdb.open(f'{sys.argv[1]}/{part}', max_dbs=16)\n"
-        "    table = env.open_db(b'meta', create=False)\n"
-        "    with env.begin(table, write=True) as txn:\n"
-        "        row = bytearray(txn.get(b'state')[:size])\n"
-        "        row[at : at + 4] = struct.pack('<I', 2)\n"
-        "        crc = checksum(b'state' + row)\n"
-        "        txn.put(b'state', bytes(row) + struct.pack('<I', crc))\n"
-        "        txn.delete(b'session')\n"
-    )
-    subprocess.run([sys.executable, "-c", code, str(store)], check=True, timeout=60)
-    (store / "SESSION").unlink()
-
-
-def test_a_store_of_the_version_before_is_opened_as_it_is(store: Path) -> None:
-    revision = visit(store)[1]
-    as_written_before(store)
+    put_back(store, {name: data for name, data in backup.items() if name.startswith(part)})
     assert [row for row in verify(str(store)) if row[2] or row[4]] == []
-    told, found, incarnation = visit(store)
-    assert (told, found) == ([], revision)
-    assert [row for row in verify(str(store)) if row[2] or row[4]] == []
-    assert visit(store, "new") == ([], revision, incarnation)
-    assert campaigns(store) == ["first", "new"]
-    backup = store.with_name("backup")
-    shutil.copytree(store, backup)
-    assert visit(backup)[0] == ["new_incarnation"]
+    assert visit(store)[0] == (["new_incarnation"] if part == "records" else [])
+    assert campaigns(store) == ["first"]
+
+
+# ---- an opening that was cut off
+
+CutOffs = Callable[[int], AbstractContextManager[CutOff]]
+
+
+@pytest.mark.parametrize("cut_off", [cut_off_after, log_cut_off_after])
+def test_a_session_that_was_cut_off_at_any_step_is_no_copy(store: Path, cut_off: CutOffs) -> None:
+    """Whether or not it was a kill that ended the one before."""
+    incarnation = visit(store)[2]
+    engine = Engine(str(store), map_bytes=MAP_BYTES, background=False)
+    engine.upsert_campaign("late", "")
+    kill(engine, store)
+    for steps in range(60):
+        with cut_off(steps) as cut:
+            kill(Engine(str(store), map_bytes=MAP_BYTES, background=False), store)
+        assert [row for row in verify(str(store)) if row[2] or row[4]] == []
+        if not cut.has_happened:
+            break
+    assert visit(store)[::2] == ([], incarnation)
+    assert campaigns(store) == ["first", "late"]
+    assert sorted(path.name for path in store.iterdir()) == ["LOCK", "SESSION", "log", "records"]
+
+
+@pytest.mark.parametrize("cut_off", [cut_off_after, log_cut_off_after])
+@pytest.mark.parametrize("flushed", [True, False])
+def test_an_incarnation_that_was_cut_off_at_any_step_is_begun_and_told_of(
+    store: Path, cut_off: CutOffs, flushed: bool
+) -> None:
+    """Also where its first revision is in the log, and no mark says so: then another one begins."""
+    incarnations = {visit(store)[2]}
+    with Engine(str(store), map_bytes=MAP_BYTES, background=False) as engine:
+        engine.upsert_campaign("late", "")
+        shutil.copytree(store, store.with_name("source"))
+    source = store if flushed else store.with_name("source")
+    for steps in range(60):
+        copy = store.with_name(f"copy {steps}")
+        shutil.copytree(source, copy)
+        with cut_off(steps) as cut, Engine(str(copy), map_bytes=MAP_BYTES, background=False):
+            pass
+        if not cut.has_happened:
+            return
+        assert [row for row in verify(str(copy)) if row[2] or row[4]] == []
+        told, revision, incarnation = visit(copy, "anew")
+        assert revision in (SPAN, 2 * SPAN)
+        assert told in (["new_incarnation"], [])
+        assert incarnation not in incarnations
+        incarnations.add(incarnation)
+        assert campaigns(copy) == ["anew", "first", "late"]
+        assert visit(copy)[::2] == ([], incarnation)
+        shutil.rmtree(copy)
+    raise AssertionError("a store is opened in fewer steps")
+
+
+def test_a_store_that_was_never_opened_is_no_copy(tmp_path: Path) -> None:
+    """It was made, and the power was cut before it left its first marks."""
+    store = tmp_path / "store"
+    for steps in range(60):
+        shutil.rmtree(store, ignore_errors=True)
+        with cut_off_after(steps), Engine(str(store), map_bytes=MAP_BYTES, background=False):
+            pass
+        if (store / "records").exists():
+            break
+    assert not (store / "SESSION").exists()
+    moved = tmp_path / "moved"
+    shutil.copytree(store, moved)
+    told, revision, _ = visit(moved)
+    assert (told, revision) == ([], 0)
+    copy = tmp_path / "copy"
+    shutil.copytree(moved, copy)
+    assert visit(copy)[0] == ["new_incarnation"]

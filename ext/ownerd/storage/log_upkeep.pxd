@@ -11,6 +11,8 @@ cdef LogStatus file_log_prepare(FileLog *log) noexcept nogil
 cdef LogStatus file_log_trim(
     FileLog *log, uint64_t flushed_revision, int64_t now_ns, bint keep
 ) noexcept nogil
+# Whether the names of all segments lead to them. On any thread, while none is made or removed.
+cdef bint file_log_in_place(FileLog *log) noexcept nogil
 
 # --- for the opening of a new log: an errno, or 0 -------------------------------------------------
 

@@ -1,24 +1,29 @@
-"""Upkeep of the log's files: the next segment is made in steps, old ones are removed or used again.
+"""Upkeep of the log's files: the next segment is made in steps, old ones are removed or used again,
+and all are looked after.
 
 One thread at a time, beside the writer and readers. Whoever calls paces it: a step writes and syncs
 at most a mebibyte.
 """
 
 from libcpp.memory cimport shared_ptr
+from posix.stat cimport fstat, struct_stat
 
 from ownerd.storage.file_log cimport (
     LOG_FAILED, LOG_MORE, LOG_OK, bytes_of, describe, fail, file_log_next_ready, give_number,
     give_up, next_bytes,
 )
 from ownerd.storage.segment cimport (
-    ENTRIES_FROM, SEGMENT_NAME_BYTES, SEGMENT_OF_ONE, Segment, segment_allocate, segment_file_name, segment_fill,
-    segment_forget, segment_open, segment_rename, segment_unlink,
+    ENTRIES_FROM, SEGMENT_NAME_BYTES, SEGMENT_OF_ONE, Segment, segment_allocate, segment_file_name,
+    segment_fill, segment_forget, segment_open, segment_rename, segment_unlink,
 )
 
 cdef extern from "<atomic>" namespace "std" nogil:
     ctypedef int memory_order
     memory_order memory_order_acquire
     void atomic_thread_fence(memory_order)
+
+cdef extern from "<sys/stat.h>" nogil:
+    int fstatat(int directory, const char *name, struct_stat *found, int flags)
 
 cdef enum:
     FILL_BYTES = 1 << 20              # of a segment, in one step
@@ -152,3 +157,25 @@ cdef LogStatus file_log_trim(
     else:
         code = segment_unlink(log.directory.fd, name)
     return LOG_MORE if code == 0 else fail(log, code)
+
+
+# --- looking after them ---------------------------------------------------------------------------
+
+cdef bint is_in_place(int directory, const Segment *segment) noexcept nogil:
+    """Tell whether a segment's name leads to the file that is open."""
+    cdef char name[SEGMENT_NAME_BYTES]
+    cdef struct_stat held, found
+    segment_file_name(name, segment.header.number)
+    return fstat(segment.file.fd, &held) == 0 and fstatat(directory, name, &found, 0) == 0 \
+        and held.st_dev == found.st_dev and held.st_ino == found.st_ino
+
+
+cdef bint file_log_in_place(FileLog *log) noexcept nogil:
+    cdef bint all_are = True
+    cdef size_t i
+    log.naming.lock()                 # the writer gives no names meanwhile, nor do we
+    if log.error.load() == 0:         # else one may have been given halfway
+        for i in range(log.segments.size()):
+            all_are &= is_in_place(log.directory.fd, log.segments[i].get())
+    log.naming.unlock()
+    return all_are

@@ -29,7 +29,7 @@ from ownerd.storage.file_log cimport (
     LOG_FULL, LOG_MORE, LOG_OK, file_log_bytes, file_log_error, file_log_next_ready,
 )
 from ownerd.storage.log_entry cimport entry_put
-from ownerd.storage.log_upkeep cimport file_log_prepare, file_log_trim
+from ownerd.storage.log_upkeep cimport file_log_in_place, file_log_prepare, file_log_trim
 from ownerd.storage.log_writer cimport file_log_append, file_log_room
 from ownerd.storage.memtables cimport (
     drop_flushed, memtables_growth, memtables_mark, memtables_put_rows, memtables_rollback,
@@ -244,6 +244,10 @@ cdef void store_note_failure(const Store *store) noexcept nogil:
 
 cdef Place store_place(Store *store) noexcept nogil:
     """Tell whether the paths of the store still lead to what is open, and nobody put it back."""
-    if not environment_in_place(store.tree.environment):
+    cdef bint log_in_place
+    store.upkeep.lock()
+    log_in_place = file_log_in_place(store.log)
+    store.upkeep.unlock()
+    if not log_in_place or not environment_in_place(store.tree.environment):
         return FILES_LOST
     return lock_place(&store.lock)

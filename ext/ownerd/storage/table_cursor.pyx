@@ -212,7 +212,7 @@ cdef bint cursor_previous(TableCursor *scan) noexcept nogil:
         if scan.damaged or not (in_memory or scan.tree_placed):
             return False
         if settle(scan, False, in_memory, &found):
-            scan.tree_placed = False  # what comes next is looked up anew
+            scan.tree_placed = scan.tree_ended = False   # what comes next is looked up anew
             return True
     return False
 

@@ -1,7 +1,7 @@
 """What tests ask of storage; built only with OWNERD_TESTING=1.
 
-A record's value; the log as files by itself, its readers, and a disk that fails at a call of one's
-choice.
+A record's value; the small tables by themselves; the log as files by itself, its readers, and a
+disk that fails at a call of one's choice.
 """
 
 cimport libc.errno
@@ -11,8 +11,9 @@ from libcpp.atomic cimport atomic
 from posix.types cimport mode_t, off_t
 
 from ownerd.base.bytes cimport Slice, slice_of, val_of
+from ownerd.base.containers cimport map, string
 from ownerd.base.disk cimport DiskApi, disk
-from ownerd.base.lmdb cimport MDB_val
+from ownerd.base.lmdb cimport MDB_SUCCESS, MDB_val
 from ownerd.base.threads cimport usleep
 from ownerd.rules.ownership cimport Hold
 from ownerd.storage.codec cimport VALUE_BYTES, hold_decode, hold_encode
@@ -21,6 +22,7 @@ from ownerd.storage.file_log cimport (
     default_log_options, file_log_bytes, file_log_error, file_log_next_ready, file_log_oldest,
     file_log_revision,
 )
+from ownerd.storage.flush cimport Flush, flush_memtable
 from ownerd.storage.log_entry cimport (
     ROW_FOUND, ROWS_END, LogEntry, LogRow, RowCursor, RowFound, entry_begin, entry_delete,
     entry_put, row_next,
@@ -33,6 +35,18 @@ from ownerd.storage.log_upkeep cimport file_log_prepare, file_log_trim
 from ownerd.storage.log_writer cimport (
     file_log_append, file_log_end, file_log_room, file_log_tail,
 )
+from ownerd.storage.memtables cimport (
+    Memtables, drop_flushed, has_immutable, memtables_init, memtables_put_rows, rotate,
+)
+from ownerd.storage.record_tree cimport (
+    STOP_STEPPING, Tree, tree_close, tree_create, tree_flushed, tree_open,
+)
+from ownerd.storage.rows cimport RowVersion, place_row
+from ownerd.storage.table_cursor cimport (
+    TableCursor, Tables, cursor_close, cursor_count, cursor_last, cursor_next, cursor_open,
+    cursor_previous, cursor_seek,
+)
+from ownerd.storage.tables cimport STATE_FORMAT, StateRow, Table
 
 _STATUSES = {LOG_OK: "ok", LOG_MORE: "more", LOG_FULL: "full", LOG_FAILED: "failed"}
 _READS = ("entry", "tail", "trimmed", "ahead", "damaged", "failed")
@@ -67,6 +81,120 @@ def decode(bytes value):
         hold.campaign, hold.event_seq, hold.owned_since_ns, hold.owned_until_ns,
         hold.reserved_since_ns, hold.reserved_until_ns, hold.dialer, hold.last_attempt_ns,
     )
+
+
+# --- the small tables -----------------------------------------------------------------------------
+
+cdef int64_t only_step(void *context) noexcept nogil:
+    """Let one step be made, however long it takes."""
+    cdef bint *made = <bint *> context
+    if made[0]:
+        return STOP_STEPPING
+    made[0] = True
+    return 1 << 60
+
+
+cdef class SmallTables:
+    """Rows of the small tables, in memtables over a tree, without a store around them."""
+
+    cdef Tree *tree
+    cdef Memtables memtables
+    cdef Tables tables
+    cdef Flush flush
+    cdef StateRow state
+
+    def __init__(self, str directory):
+        cdef map[string, RowVersion] rows
+        memset(&self.state, 0, sizeof(self.state))
+        self.state.format = STATE_FORMAT
+        tree_create(directory, &self.state, &rows)
+        self.tree = self.tables.tree = tree_open(directory, 1 << 26)
+        self.tables.memtables = &self.memtables
+        memtables_init(&self.memtables, 1 << 20)
+
+    def __dealloc__(self):
+        self.close()
+
+    def close(self):
+        """Let go of the tree; no cursor may be open."""
+        if self.tree != NULL:
+            tree_close(self.tree)
+            self.tree = NULL
+
+    def commit(self, changes):
+        """Put rows as (table, key, value), the value None to delete one, as the next revision."""
+        cdef map[string, RowVersion] rows
+        cdef RowVersion *row
+        cdef string place
+        for table, key, value in changes:
+            held, given = <bytes> key, <bytes> (value or b"")
+            place_row(&place, <Table> <int> table, slice_of(<const char *> held, len(held)))
+            row = &rows[place]
+            row.is_gone = value is None
+            row.value.assign(<const char *> given, len(given))
+        self.state.revision += 1
+        memtables_put_rows(&self.memtables, &rows, self.state.revision)
+
+    def rotate(self):
+        """Make what is committed immutable, unless something is."""
+        rotate(&self.memtables, tree_flushed(self.tree), &self.state)
+
+    def flush_step(self, uint64_t rows):
+        """Bring so many of the immutable rows into the tree."""
+        cdef bint made = False
+        self.tree.step_records = rows
+        if has_immutable(&self.memtables) and flush_memtable(
+            &self.flush, self.tree, self.memtables.immutable, only_step, &made
+        ) != MDB_SUCCESS:
+            raise OSError("a step of the flush failed")
+
+    def drop_flushed(self):
+        """Let go of the immutable rows, if all are in the tree."""
+        drop_flushed(&self.memtables, tree_flushed(self.tree))
+
+
+cdef class SmallTablesCursor:
+    """A cursor over one of the tables; each move returns the row (key, value), None at the end."""
+
+    cdef SmallTables owner
+    cdef TableCursor cursor
+
+    def __init__(self, SmallTables tables, int table):
+        if cursor_open(&tables.tables, <Table> table, &self.cursor) != MDB_SUCCESS:
+            raise OSError("there are too many cursors")
+        self.owner = tables
+
+    def __dealloc__(self):
+        self.close()
+
+    def close(self):
+        if self.owner is not None:
+            cursor_close(&self.cursor)
+            self.owner = None
+
+    cdef _row(self, bint moved):
+        if not moved:
+            return None
+        key, value = self.cursor.key, self.cursor.value
+        return (
+            <bytes> (<const char *> key.mv_data)[:key.mv_size],
+            <bytes> (<const char *> value.mv_data)[:value.mv_size],
+        )
+
+    def next(self):
+        return self._row(cursor_next(&self.cursor))
+
+    def previous(self):
+        return self._row(cursor_previous(&self.cursor))
+
+    def last(self):
+        return self._row(cursor_last(&self.cursor))
+
+    def seek(self, bytes key):
+        return self._row(cursor_seek(&self.cursor, slice_of(<const char *> key, len(key))))
+
+    def count(self, int table):
+        return cursor_count(&self.cursor, <Table> table)
 
 
 # --- the log --------------------------------------------------------------------------------------

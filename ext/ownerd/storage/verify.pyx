@@ -47,10 +47,11 @@ cdef enum:
     MOST_TABLES = 16
     LEAST_MAP_BYTES = 0x100000
 
-# After META: what is referred to comes first. The records come last, behind the log.
-_ORDER = (
-    <int> LISTS, <int> DROPPED_LISTS, <int> CAMPAIGNS, <int> EVENTS, <int> CODES, <int> AUDIT,
-    <int> REQUESTS, <int> PRINCIPALS, <int> DIALERS, <int> GIVE_BACKS, <int> HOLDERS,
+# What others refer to is known before these are looked at: that of the tree, then that of the log.
+_REFERRED_TO = (<int> META, <int> LISTS, <int> DROPPED_LISTS, <int> CAMPAIGNS)
+_OTHERS = (
+    <int> EVENTS, <int> CODES, <int> AUDIT, <int> REQUESTS, <int> PRINCIPALS, <int> DIALERS,
+    <int> GIVE_BACKS, <int> HOLDERS, <int> RECORDS,
 )
 
 
@@ -217,10 +218,10 @@ cdef list scan_store(str directory, Known *known):
     cdef MDB_txn *txn
     try:
         check(lmdb.txn_begin(env, NULL, MDB_RDONLY, &txn), "cannot begin reading")
-        report = [scan_named(txn, META, known)]
-        report += [scan_named(txn, table, known) for table in _ORDER]
-        report.append(scan_log(os.path.join(directory, "log"), known))
-        report.append(scan_named(txn, RECORDS, known))
+        report = [scan_named(txn, table, known) for table in _REFERRED_TO]
+        line = scan_log(os.path.join(directory, "log"), known)
+        report += [scan_named(txn, table, known) for table in _OTHERS]
+        report.append(line)
         lmdb.txn_abort(txn)
     finally:
         lmdb.env_close(env)
@@ -252,44 +253,45 @@ cdef tuple scan_log(str directory, Known *known):
     finally:
         file_log_release(log)
     if status != READ_TAIL:
-        return "log", entries, damaged + 1, [], f"it cannot be read behind revision {reader.revision}"
+        error = f"it cannot be read behind revision {reader.revision}"
+        return "log", entries, damaged + 1, [], error
     if known.opened and state.session != known.session.session \
             and state.session != known.session.log_session:
         return "log", entries, damaged, [], "log and records are of one store, but not of one day"
     return "log", entries, damaged, [], None
 
 
-cdef void note_referred(Known *known, RowCursor rows) noexcept nogil:
-    """Note what other rows of an entry, also those before it, may refer to."""
-    cdef LogRow row
-    cdef MDB_val key, value
-    while row_next(&rows, &row) == ROW_FOUND:
-        key, value = val_of(row.key), val_of(row.value)
-        if not row.is_gone and (
-            row.table == LISTS or row.table == DROPPED_LISTS or row.table == CAMPAIGNS
-        ):
-            check_of(row.table)(known, &key, &value)
-
-
 cdef bint entry_sound(Known *known, ReadEntry *entry, StateRow *state) noexcept nogil:
-    """Tell whether an entry's rows can be replayed."""
+    """Tell whether an entry's rows can be replayed, and note what others refer to.
+
+    Its records stand before the rows that they refer to.
+    """
+    return rows_sound(known, entry.rows, state, False) \
+        and rows_sound(known, entry.rows, state, True) and state.revision == entry.revision
+
+
+cdef bint rows_sound(
+    Known *known, RowCursor cursor, StateRow *state, bint records
+) noexcept nogil:
+    """Tell whether the records among an entry's rows, or all others, are sound."""
     cdef LogRow row
-    cdef MDB_val key, value
-    cdef RowFound found
+    cdef RowFound found = row_next(&cursor, &row)
     cdef bint sound = True
-    note_referred(known, entry.rows)
-    found = row_next(&entry.rows, &row)
     while found == ROW_FOUND:
-        key, value = val_of(row.key), val_of(row.value)
-        if row.table == META and same(row.key.data, row.key.size, "state"):
-            sound &= row.value.size == sizeof(StateRow)
-            memcpy(state, row.value.data, min(row.value.size, sizeof(StateRow)))
-        elif row.table >= TABLE_COUNT:
-            sound = False
-        elif not row.is_gone:
-            sound &= check_of(row.table)(known, &key, &value)
-        found = row_next(&entry.rows, &row)
-    return sound and found == ROWS_END and state.revision == entry.revision
+        if (row.table == RECORDS) == records:
+            sound &= row_sound(known, &row, state)
+        found = row_next(&cursor, &row)
+    return sound and found == ROWS_END
+
+
+cdef bint row_sound(Known *known, const LogRow *row, StateRow *state) noexcept nogil:
+    cdef MDB_val key = val_of(row.key), value = val_of(row.value)
+    if row.table == META and same(row.key.data, row.key.size, "state"):
+        memcpy(state, row.value.data, min(row.value.size, sizeof(StateRow)))
+        return row.value.size == sizeof(StateRow)
+    return row.table < TABLE_COUNT and (
+        row.is_gone or check_of(row.table)(known, &key, &value)
+    )
 
 
 cdef tuple details(Finding *finding):
