@@ -63,9 +63,7 @@ def test_r18_a_data_directory_in_new_directories_outlives_a_power_cut(
 
 
 @pytest.mark.parametrize(
-    "faults",
-    [Faults(ignores_sync=True), Faults(True, True)],
-    ids=["sync", "both"],
+    "faults", [Faults(ignores_sync=True), Faults(True, True)], ids=["sync", "both"]
 )
 def test_a_disk_that_ignores_syncs_is_noticed(
     recording: Recording, seed: int, faults: Faults

@@ -12,11 +12,11 @@ from struct import unpack
 from libc.string cimport memcmp, memcpy
 
 from ownerd.base.bytes cimport get_be32, get_be64, put_be32, put_be64, slice_of
-from ownerd.base.lmdb cimport MDB_LAST, MDB_PREV, MDB_SUCCESS, MDB_val
+from ownerd.base.lmdb cimport MDB_SUCCESS, MDB_val
 from ownerd.engine.commands cimport TALLY_LEFT_OUT
 from ownerd.rules.ownership cimport DEFAULT_WINDOW, NEVER_NS
 from ownerd.rules.wrap_up_codes cimport UNKNOWN_CODE_REFUSE
-from ownerd.storage.catalog cimport List, list_from_row
+from ownerd.storage.catalog cimport List, list_from_row, list_row
 from ownerd.storage.table_cursor cimport (
     TableCursor, cursor_close, cursor_count, cursor_last, cursor_next, cursor_open,
     cursor_previous, cursor_seek,
@@ -105,7 +105,7 @@ cdef _info(TableCursor *scan):
     return ListInfo(
         _bytes(&scan.key).decode(), _policy_tuple(&row.policy), row.names[0].create_ns,
         row.update_ns, row.update_revision, row.number,
-        (<const ListRow *> scan.value.mv_data).name_count > 1,
+        list_row(&scan.value).name_count > 1,
     )
 
 
@@ -116,7 +116,7 @@ cdef list _with_groups(Store *store, list infos):
     if groups:
         _begin(store, LISTS, &scan)
         while cursor_next(&scan):
-            names = groups.get((<const ListRow *> scan.value.mv_data).number)
+            names = groups.get(list_row(&scan.value).number)
             if names is not None:
                 names.append(_bytes(&scan.key).decode())
         _end(&scan)
@@ -139,7 +139,7 @@ cdef object list_info(Store *store, str list_id):
 cdef list lists_held(Store *store, object campaign_id):
     """Return the first name of each list in which a campaign may ever have held a record."""
     cdef TableCursor scan
-    cdef const ListRow *row
+    cdef ListRow row
     cdef char key[8]
     numbers = {}
     number = None if campaign_id is None else _campaign_number(store, campaign_id.encode())
@@ -147,7 +147,7 @@ cdef list lists_held(Store *store, object campaign_id):
         return []
     _begin(store, LISTS, &scan)
     while cursor_next(&scan):
-        row = <const ListRow *> scan.value.mv_data
+        row = list_row(&scan.value)
         numbers.setdefault(row.number, (_bytes(&scan.key).decode(), row.tells_holders))
     _end(&scan)
     _begin(store, HOLDERS, &scan)
@@ -349,12 +349,14 @@ cdef object answered_request(Store *store, bytes key, int64_t now_ns):
 cdef list entry_count(Store *store):
     """Return the number of lists (a group of R28 once), campaigns, events and requests."""
     cdef TableCursor scan
+    cdef ListRow row
     cdef int64_t list_count = 0, campaign_count = 0
     shared = set()
     _begin(store, LISTS, &scan)
     while cursor_next(&scan):
-        if (<const ListRow *> scan.value.mv_data).name_count > 1:
-            shared.add((<const ListRow *> scan.value.mv_data).number)
+        row = list_row(&scan.value)
+        if row.name_count > 1:
+            shared.add(row.number)
         else:
             list_count += 1
     events = cursor_count(&scan, EVENTS)

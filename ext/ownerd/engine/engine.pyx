@@ -639,7 +639,7 @@ cdef class Engine:
         return self._run(pending)
 
     def note_refusals(self, int64_t count, *, note):
-        """Leave an audit entry about `count` callers refused; it makes no revision.
+        """Leave an audit entry about `count` callers refused.
 
         Refused: RESOURCE_EXHAUSTED, while only the capacity for releases is left.
         """

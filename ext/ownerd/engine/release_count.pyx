@@ -9,8 +9,6 @@ than one; a stop or a transfer may be of all lists, whose counts are stored toge
 the same whenever it is made: records written since the event were counted as they were written, the
 others have not seen it yet. Maintenance makes it at the latest, before it rewrites the records; one
 that a restart cut off is made after it.
-
-Storing a count makes no revision: it says what was.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t

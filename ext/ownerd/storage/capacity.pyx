@@ -44,7 +44,7 @@ cdef enum:
 
 
 cdef int older_reader(const char *line, void *context) noexcept nogil:
-    """Take note of a reader of LMDB's list: process, thread, transaction, or `-` for an idle one."""
+    """Take note of a reader in LMDB's list: process, thread, transaction, `-` if it is idle."""
     cdef size_t *oldest = <size_t *> context
     cdef size_t reads
     if sscanf(line, "%*d %*x %zu", &reads) == 1:

@@ -3,12 +3,13 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from ownerd.base.bytes cimport Slice
+from ownerd.base.lmdb cimport MDB_val
 from ownerd.base.containers cimport pair, set, string, unordered_map, vector
 from ownerd.base.live cimport LiveCampaign, LiveList
 from ownerd.rules.ownership cimport Code, Policy
 from ownerd.rules.wrap_up_codes cimport UnknownCode
 from ownerd.storage.events cimport EventLog
-from ownerd.storage.tables cimport EventRow
+from ownerd.storage.tables cimport EventRow, ListRow
 from ownerd.storage.transaction cimport Transaction
 
 cdef cppclass Campaign:
@@ -206,4 +207,5 @@ cdef void list_due(Catalog *catalog, List *lst, int64_t due_ns) noexcept nogil
 # What is in a list's row; events and what is in memory only stay as they are.
 cdef void list_draft(const List *lst, List *draft) noexcept nogil
 # Of a row without its checksum.
+cdef ListRow list_row(const MDB_val *value) noexcept nogil
 cdef void list_from_row(List *lst, Slice list_id, Slice row) noexcept nogil

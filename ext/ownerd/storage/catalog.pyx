@@ -202,6 +202,14 @@ cdef void list_draft(const List *lst, List *draft) noexcept nogil:
     draft.tells_holders = lst.tells_holders
 
 
+cdef ListRow list_row(const MDB_val *value) noexcept nogil:
+    """Return a list's row, which lies in a page or in a string, at any place."""
+    cdef ListRow row
+    memset(&row, 0, sizeof(row))
+    memcpy(&row, value.mv_data, min(value.mv_size, sizeof(row)))
+    return row
+
+
 cdef void list_from_row(List *lst, Slice list_id, Slice row) noexcept nogil:
     cdef ListRow values
     cdef ListName name
@@ -594,7 +602,7 @@ cdef void put_settings(Catalog *catalog, UnknownCode unknown_code) noexcept nogi
 cdef List *keep_list(Catalog *catalog, const MDB_val *key, const MDB_val *value) noexcept nogil:
     """Put a list's row into the catalog, in place if it is there (its events stay)."""
     cdef Slice list_id = slice_of(key.mv_data, key.mv_size)
-    cdef List *lst = find_list_number(catalog, (<const ListRow *> value.mv_data).number)
+    cdef List *lst = find_list_number(catalog, list_row(value).number)
     cdef bint known = lst != NULL
     if not known:
         lst = new List()

@@ -3,7 +3,7 @@
 from ownerd.base.containers cimport string
 
 cdef enum:
-    LOCKED_FILES = 4                  # the directory, LOCK, the data file, and the directory of the log
+    LOCKED_FILES = 4                  # the directory, LOCK, the data file, the log's directory
 
 # What is locked; each descriptor is -1 while it is not.
 cdef cppclass DirectoryLock:

@@ -2,8 +2,8 @@
 
 Locked with flock before anything in it is opened are the directory itself, DIR/LOCK (which names
 the process), the data file and the directory of the log: LOCK may be taken for left over and
-deleted, but who deletes the others has no store any more. The kernel lets go of the locks when the process ends,
-however it ends.
+deleted, but who deletes the others has no store any more. The kernel lets go of the locks when the
+process ends, however it ends.
 
 A server whose files were deleted, moved or replaced goes on with what no path leads to, and would
 not keep a second server out: `lock_place` tells.

@@ -1,8 +1,8 @@
 """An LMDB environment of ours: opened with the flags that every one has, and closed.
 
 The data directory holds one, the record tree. Opening refuses a file that is not there, that ends
-before its last page, or whose newest commit may not be its newest (`meta_pages`). Never MDB_WRITEMAP, MDB_NOSYNC or MDB_NOMETASYNC: a commit that
-returned is on disk.
+before its last page, or whose newest commit may not be its newest (`meta_pages`). Never
+MDB_WRITEMAP, MDB_NOSYNC or MDB_NOMETASYNC: a commit that returned is on disk.
 
 It knows no table and no row.
 """

@@ -26,7 +26,8 @@ from libc.errno cimport EDQUOT, EMFILE, ENFILE, ENOENT, ENOMEM, ENOSPC
 
 from ownerd.storage.log_entry cimport LOG_BLOCK_BYTES
 from ownerd.storage.segment cimport (
-    ENTRIES_FROM, SEGMENT_NAME_BYTES, SEGMENT_OF_ONE, segment_file_name, segment_rename, segment_sync,
+    ENTRIES_FROM, SEGMENT_NAME_BYTES, SEGMENT_OF_ONE, segment_file_name, segment_rename,
+    segment_sync,
     segment_unlink, segment_write_header,
 )
 

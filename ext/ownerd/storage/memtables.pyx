@@ -110,8 +110,7 @@ cdef bint drop_flushed(Memtables *memtables, uint64_t flushed_revision) noexcept
         return False
     assert_that(memtables.active.get() != NULL, "there is always an active memtable")
     memtables.guard.lock()
-    dropped = memtables.immutable     # its memory goes behind the guard
-    memtables.immutable.reset()
+    dropped.swap(memtables.immutable)   # its memory goes behind the guard
     memtables.guard.unlock()
     return True
 

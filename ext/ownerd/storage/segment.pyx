@@ -10,7 +10,7 @@ Invariants:
 - A write or a sync that failed is never tried again: the system may have forgotten what it could
   not write, and say that all is well.
 
-It knows no chain of entries: `log_scan` and `log_reader` follow it, `file_log` goes on with it.
+It knows no chain of entries: `log_recovery` and `log_reader` follow it, `file_log` goes on with it.
 """
 
 from libc.errno cimport EINVAL, EIO, ENOSPC, ENOSYS, EOPNOTSUPP, errno

@@ -30,8 +30,8 @@ cdef const char *TABLE_NAMES[TABLE_COUNT]   # in the order of Table
 
 # --- rows: the fixed part of each value; strings follow it ----------------------------------------
 
-# META "state". In the tree, what it has been flushed up to, put by every commit; in the log, what the
-# store is after the entry.
+# META "state". In the tree, what it has been flushed up to, put by every commit; in the log, what
+# the store is after the entry.
 cdef struct StateRow:
     uint64_t revision
     uint64_t store_id
