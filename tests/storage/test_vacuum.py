@@ -248,13 +248,13 @@ def test_a_snapshot_that_stays_open_makes_neither_tree_nor_log_grow(
                 engine.dial(CLAIM, request.SerializeToString())
             after = engine.stats()
             assert len(snapshot.records(b"", 20_000)[0]) == 10_000
-        tree_grew = (after["store_bytes"] - after["journal_bytes"]) - (
-            before["store_bytes"] - before["journal_bytes"]
+        tree_grew = (after["store_bytes"] - after["log_bytes"]) - (
+            before["store_bytes"] - before["log_bytes"]
         )
         assert after["revision"] == before["revision"] + 2_000
         assert tree_grew == 0
         # A block for each commit, in files each twice as large as the one before, and the next one.
-        assert after["journal_bytes"] - before["journal_bytes"] <= 4 * 2_000 * 4_096
+        assert after["log_bytes"] - before["log_bytes"] <= 4 * 2_000 * 4_096
         clock.advance_ns(3_601 * SECOND_NS)  # nobody needs what is flushed any more
         engine.vacuum()
         assert len(list((tmp_path / "log").iterdir())) == 2  # what is appended to, and the next one

@@ -838,7 +838,7 @@ cdef class Engine:
             "unsettled_event_count": events,
             "request_count": requests,
             "store_bytes": figures.log_bytes + figures.tree_bytes,
-            "journal_bytes": figures.log_bytes,
+            "log_bytes": figures.log_bytes,
             "map_bytes": figures.map_bytes,
             "map_free_bytes": figures.map_bytes - figures.tree_bytes,
             "disk_free_bytes": disk.f_bavail * disk.f_frsize,

@@ -2,6 +2,6 @@
 
 from ownerd.storage.store cimport Store
 
-# Once a store is loaded and its journal replayed, before anything else is written. `opening` is
+# Once a store is loaded and its log replayed, before anything else is written. `opening` is
 # told what was found. StoreError: the halves are of two days; or nothing can be written.
 cdef begin_session(Store *store, str directory, object opening)

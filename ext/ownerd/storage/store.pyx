@@ -100,13 +100,18 @@ cdef int store_commit_opening(
     Store *store, uint64_t incarnation, uint64_t first_revision, int64_t time_ns
 ) noexcept nogil:
     cdef StateRow state = next_state(store, store.state.revision + 1, 0)
+    cdef int code
     if time_ns != 0:
         state.time_ns = time_ns
     if incarnation != 0:
         assert_that(first_revision >= state.revision, "the revision never goes back")
         state.incarnation = incarnation
         state.revision = state.first_revision = first_revision
-    return commit_state(store, &state)
+    code = commit_state(store, &state)
+    if code == MDB_SUCCESS:           # later other threads read it
+        store.state.incarnation = state.incarnation
+        store.state.first_revision = state.first_revision
+    return code
 
 
 cdef int append(Store *store, const StateRow *state) noexcept nogil:
@@ -137,8 +142,6 @@ cdef int commit_state(Store *store, const StateRow *state) noexcept nogil:
     store.state.time_ns = state.time_ns
     store.state.next_entry = state.next_entry
     store.state.next_list = state.next_list
-    store.state.incarnation = state.incarnation
-    store.state.first_revision = state.first_revision
     memtables_put_rows(&store.memtables, &store.txn.rows, state.revision)
     flag_set(&store.state.revision, state.revision)
     publish_counts(&store.memtables)
