@@ -38,6 +38,7 @@ cdef struct LogTail:
     uint64_t offset
     uint32_t crc                      # of the last entry; 0: there is none
     bint is_end                       # the last entry says that the log was ended cleanly
+    uint64_t session                  # of the last opening that was found, or said; 0: none was
 
 cdef cppclass FileLog:
     Descriptor directory

@@ -12,6 +12,7 @@ cdef enum:
 cdef enum EntryKind:
     ENTRY_ROWS = 1                    # what a group changed
     ENTRY_END = 2                     # a clean stop; takes no revision
+    ENTRY_OPENING = 3                 # by whom entries are appended from now on; takes none either
 
 # What an entry begins with; the rows follow it.
 cdef struct EntryHead:

@@ -124,6 +124,9 @@ cdef bint head_fits(
     if head.kind == ENTRY_ROWS:
         return head.revision > head.revision_before \
             and head.rows_bytes <= room - ENTRY_HEAD_BYTES
+    if head.kind == ENTRY_OPENING:
+        return head.revision == head.revision_before \
+            and head.rows_bytes <= room - ENTRY_HEAD_BYTES
     return head.kind == ENTRY_END and head.revision == head.revision_before \
         and head.rows_bytes == 0
 

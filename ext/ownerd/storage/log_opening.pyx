@@ -158,6 +158,7 @@ cdef void _place_end(FileLog *log, const LogEnd *found) noexcept:
     log.tail.segment = log.active.get().header.number
     log.tail.offset = found.offset
     log.tail.crc = found.last.crc
+    log.tail.session = found.session
     log.tail.is_end = found.last_offset != 0 and found.last.kind == ENTRY_END
     log.revision.store(found.revision)
 

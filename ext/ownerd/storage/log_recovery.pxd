@@ -13,6 +13,7 @@ cdef cppclass LogEnd:
     size_t active                     # that of the last entry
     uint64_t offset                   # behind it: where the next one goes
     uint64_t revision
+    uint64_t session                  # of the last opening on the way; 0: there is none
     uint64_t last_offset              # of the last entry; 0: the log has none
     EntryHead last
     # A torn append: bytes that are none of an entry. None: `torn_end` is 0.

@@ -16,12 +16,14 @@ may not have come to sync it, or the system may have failed to, and then it is i
 import os
 
 from libc.errno cimport EIO, errno
-from libc.string cimport memcmp
+from libc.string cimport memcmp, memcpy
 
 from ownerd.base.assertions cimport assert_that
 from ownerd.base.bytes cimport slice_of
 from ownerd.base.disk cimport disk
-from ownerd.storage.log_entry cimport LOG_BLOCK_BYTES, entry_bytes
+from ownerd.storage.log_entry cimport (
+    ENTRY_OPENING, LOG_BLOCK_BYTES, ROW_FOUND, LogRow, RowCursor, entry_bytes, entry_rows, row_next,
+)
 from ownerd.storage.segment cimport (
     ENTRIES_FROM, SEGMENT_BEGINS_LOG, SEGMENT_OF_ONE, segment_append, segment_entry, segment_fill,
     window_clear, window_read,
@@ -82,7 +84,7 @@ cdef int find_start(
     found.offset = ENTRIES_FROM
     found.revision = first.header.revision
     found.last.crc = 0
-    found.last_offset = 0
+    found.last_offset = found.session = 0
     while i > 0:
         i -= 1
         if found.heads[i].magic == 0:
@@ -136,6 +138,7 @@ cdef int follow(
             &found.window, segment, found.offset, segment.header.file_bytes, &head
         ) != NULL:
             take_entry(found, segment, &head, directory)
+            take_session(found, segment, &head)
             continue
         check_read(found, segment, directory)
         if found.active + 1 == segments.size() or found.heads[found.active + 1].magic == 0:
@@ -163,6 +166,24 @@ cdef int take_entry(
     found.offset += entry_bytes(head)
     segment.end.store(found.offset)
     return 0
+
+
+cdef void take_session(LogEnd *found, Segment *segment, const EntryHead *head) noexcept nogil:
+    """Note who appends from an opening on, which is right; it was just read."""
+    cdef EntryHead again
+    cdef RowCursor rows
+    cdef LogRow row
+    cdef const char *entry
+    if head.kind != ENTRY_OPENING:
+        return
+    entry = segment_entry(
+        &found.window, segment, found.last_offset, segment.header.file_bytes, &again
+    )
+    if entry == NULL:
+        return
+    rows = entry_rows(entry)
+    if row_next(&rows, &row) == ROW_FOUND and row.value.size == sizeof(found.session):
+        memcpy(&found.session, row.value.data, sizeof(found.session))
 
 
 # --- what is behind the end -----------------------------------------------------------------------

@@ -8,13 +8,14 @@ from libc.stdint cimport uint32_t
 from libcpp.memory cimport shared_ptr
 
 from ownerd.base.assertions cimport assert_that
-from ownerd.base.bytes cimport Slice
+from ownerd.base.bytes cimport Slice, slice_of
 from ownerd.storage.file_log cimport (
     LOG_FAILED, LOG_FULL, LOG_OK, describe, fail, give_number, give_up, next_bytes,
     next_segment,
 )
 from ownerd.storage.log_entry cimport (
-    ENTRY_END, ENTRY_ROWS, LOG_BLOCK_BYTES, EntryHead, entry_begin, entry_finish, entry_size,
+    ENTRY_END, ENTRY_OPENING, ENTRY_ROWS, LOG_BLOCK_BYTES, EntryHead, EntryKind, entry_begin,
+    entry_finish, entry_put, entry_size,
 )
 from ownerd.storage.segment cimport (
     ENTRIES_FROM, SEGMENT_NAME_BYTES, SEGMENT_OF_ONE, Segment, segment_allocate, segment_append,
@@ -122,17 +123,42 @@ cdef LogStatus file_log_append(
     return status
 
 
+cdef LogStatus append_mark(
+    FileLog *log, LogEntry *entry, EntryKind kind, int64_t time_ns
+) noexcept nogil:
+    """Append what takes no revision, to the active segment: a block is left for it."""
+    cdef EntryHead head = next_head(
+        log, log.tail.segment, log.tail.offset, log.tail.revision, time_ns
+    )
+    head.kind = kind
+    return write_entry(log, entry, &head)
+
+
+cdef LogStatus file_log_begin(FileLog *log, uint64_t session, int64_t time_ns) noexcept nogil:
+    cdef LogEntry entry
+    cdef LogStatus status
+    if log.error.load() != 0:
+        return LOG_FAILED
+    entry_begin(&entry)
+    entry_put(&entry, 0, slice_of(b"opening", 7), slice_of(&session, sizeof(session)))
+    if not fits_here(log, entry_size(&entry)):
+        if not fits_next(log, entry_size(&entry)):
+            return LOG_FULL
+        switch_segment(log)
+    status = append_mark(log, &entry, ENTRY_OPENING, time_ns)
+    if status == LOG_OK:
+        log.tail.session = session
+    return status
+
+
 cdef LogStatus file_log_end(FileLog *log, int64_t time_ns) noexcept nogil:
-    cdef EntryHead head
     cdef LogEntry entry
     if log.error.load() != 0:
         return LOG_FAILED
     if log.tail.is_end:
         return LOG_OK
     entry_begin(&entry)
-    head = next_head(log, log.tail.segment, log.tail.offset, log.tail.revision, time_ns)
-    head.kind = ENTRY_END
-    return write_entry(log, &entry, &head)
+    return append_mark(log, &entry, ENTRY_END, time_ns)
 
 
 cdef LogTail file_log_tail(const FileLog *log) noexcept nogil:

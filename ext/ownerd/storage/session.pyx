@@ -2,7 +2,7 @@
 
 A store that is restored from an older copy, or copied, would give out revisions a second time. So
 each opening leaves marks: the tree keeps what the store's files, and the file DIR/SESSION, are
-known by (`filesystem`), and the opening's random id, which every entry of the log names;
+known by (`filesystem`), and the opening's random id, which the log names from then on;
 DIR/SESSION is made anew each time, so that a data file that is overwritten in place names another
 one.
 
@@ -22,10 +22,12 @@ from contextlib import suppress
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
-from ownerd.base.lmdb cimport MDB_NOTFOUND, MDB_SUCCESS, MDB_val
+from ownerd.base.lmdb cimport MDB_MAP_FULL, MDB_NOTFOUND, MDB_SUCCESS, MDB_val
 from ownerd.storage.capacity cimport CAPACITY_FOR_CHANGES, is_full
 from ownerd.storage.environment cimport check
+from ownerd.storage.file_log cimport LOG_FULL, LOG_OK, LogStatus, file_log_error
 from ownerd.storage.filesystem cimport FileMark, file_mark, same_mark
+from ownerd.storage.log_writer cimport file_log_begin
 from ownerd.storage.record_tree cimport tree_get, tree_put_state, tree_rest
 from ownerd.storage.store cimport (
     store_begin, store_capacity, store_commit_opening, store_note_failure,
@@ -58,7 +60,7 @@ cdef begin_session(Store *store, str directory, object opening):
     cdef SessionRow row
     cdef bint known = _read_row(store, directory, &row)
     cdef bint copied
-    if known and store.state.session != row.session and store.state.session != row.log_session:
+    if known and _log_session(store) not in (row.session, row.log_session):
         raise StoreError(
             f"{directory}/log and {directory}/records are of one store, but not of one day: one of "
             "them was replaced by a copy. Restore both from one copy"
@@ -153,7 +155,7 @@ cdef _begin(Store *store, str directory, SessionRow *row, bint copied, object op
     if copied:                        # first: with the marks to come it is a copy no more
         _begin_incarnation(store, directory)
     row.before = row.session
-    row.log_session = store.state.session
+    row.log_session = _log_session(store)
     row.session = int.from_bytes(os.urandom(8), "little") | 1
     for i, path in enumerate(_data_files(directory)):
         row.files[i] = file_mark(path)
@@ -162,12 +164,25 @@ cdef _begin(Store *store, str directory, SessionRow *row, bint copied, object op
     _check_written(store, tree_put_state(store.tree, &store.tree.state, row), directory)
     os.rename(stamp + ".new", stamp)
     sync_directory(directory)
-    row.before = row.session
+    _check_appended(store, file_log_begin(store.log, row.session, store.state.time_ns), directory)
+    row.before = row.log_session = row.session
     _check_written(store, tree_put_state(store.tree, &store.tree.state, row), directory)
     store.state.session = row.session
     # What a commit that failed has left in either file was just written over.
     with suppress(FileNotFoundError):
         os.unlink(os.path.join(directory, "FAILED"))
+
+
+cdef uint64_t _log_session(const Store *store) noexcept nogil:
+    """Return whose the log's last entry is: an opening's on the way to it, or as its state says."""
+    return store.log.tail.session or store.state.session
+
+
+cdef _check_appended(Store *store, LogStatus status, str directory):
+    cdef int code = MDB_SUCCESS
+    if status != LOG_OK:
+        code = MDB_MAP_FULL if status == LOG_FULL else file_log_error(store.log)
+    _check_written(store, code, directory)
 
 
 cdef _check_written(Store *store, int code, str directory):

@@ -243,6 +243,7 @@ cdef tuple scan_log(str directory, Known *known):
     except (StoreError, OSError) as error:
         return "log", 0, 1, [], str(error)
     try:
+        session = log.tail.session
         status = file_log_read(log, known.state.revision, &reader)
         if status == READ_TAIL:
             status = log_reader_next(&reader, &entry)
@@ -255,8 +256,9 @@ cdef tuple scan_log(str directory, Known *known):
     if status != READ_TAIL:
         error = f"it cannot be read behind revision {reader.revision}"
         return "log", entries, damaged + 1, [], error
-    if known.opened and state.session != known.session.session \
-            and state.session != known.session.log_session:
+    if known.opened and (session or state.session) not in (
+        known.session.session, known.session.log_session,
+    ):
         return "log", entries, damaged, [], "log and records are of one store, but not of one day"
     return "log", entries, damaged, [], None
 
