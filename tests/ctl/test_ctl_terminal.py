@@ -11,6 +11,7 @@ import sys
 import grpc
 import pytest
 from fake_admin import own
+from sanitizer import in_front, plain_environment
 
 from ownerd.ctl.terminal.exits import Exit
 from ownerd.v1 import admin_pb2 as pb
@@ -157,8 +158,8 @@ def test_a_closed_stdout_is_an_error_and_nothing_is_done(fake, words):
     command = 'exec "$@" >&-'
     run_it = [sys.executable, "-c", "from ownerd.programs import ownerctl; ownerctl()", *words]
     ended = subprocess.run(
-        ["sh", "-c", command, "sh", *run_it],
-        env={**os.environ, "OWNERD_SERVER": fake.address},
+        [*in_front("sh", "-c", command, "sh"), *run_it],
+        env={**plain_environment(), "OWNERD_SERVER": fake.address},
         stderr=subprocess.PIPE,
         text=True,
         timeout=60,

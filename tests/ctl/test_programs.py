@@ -7,6 +7,7 @@ import sys
 import threading
 
 import pytest
+from sanitizer import in_front, plain_environment
 
 from ownerd import machine
 from ownerd.ctl.terminal.exits import Exit
@@ -22,8 +23,12 @@ def start(program, *arguments, before=(), shim="", tmp_path=None):
         path = [str(tmp_path)]
     code = f"from ownerd import programs; programs.{program}()"
     return subprocess.run(
-        [*before, sys.executable, "-c", code, *arguments],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path), "OWNERD_SERVER": "127.0.0.1:1"},
+        [*in_front(*before), sys.executable, "-c", code, *arguments],
+        env={
+            **(plain_environment() if before else os.environ),
+            "PYTHONPATH": os.pathsep.join(path),
+            "OWNERD_SERVER": "127.0.0.1:1",
+        },
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from harness import ServerDidNotStart, ServerProcess
+from sanitizer import in_front, plain_environment
 
 from ownerd.v1 import admin_pb2, dial_pb2
 
@@ -19,7 +20,8 @@ POLICY = admin_pb2.OwnershipPolicy(enabled=True, no_expiration=True)
 def ownerd(*arguments: str, command: tuple[str, ...] = ()) -> tuple[int, str]:
     """Run a command of ownerd; return its exit code and all that it printed."""
     run = subprocess.run(
-        [*command, sys.executable, "-m", "ownerd.server.cli", *arguments],
+        [*in_front(*command), sys.executable, "-m", "ownerd.server.cli", *arguments],
+        env=plain_environment() if command else None,
         capture_output=True,
         text=True,
         timeout=60,
@@ -144,6 +146,7 @@ def test_a_restored_copy_is_warned_of_and_its_tokens_and_etags_are_refused(tmp_p
         assert "new_incarnation" not in events(server)
 
 
+@pytest.mark.unsanitized("address", "thread", reason="its runtime takes terabytes of addresses")
 @pytest.mark.parametrize("command", ["serve", "verify", "admin-token"])
 def test_a_store_made_with_the_default_map_is_used_or_map_bytes_is_named(
     tmp_path: Path, command: str

@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from sanitizer import plain_environment
 
 from ownerd.engine.engine import Engine, Opening
 from ownerd.server.config import SHARED_FILESYSTEM_NAMES
@@ -77,7 +78,10 @@ def user_space(tmp_path: Path) -> Path:
     (tmp_path / "mount").mkdir()
     try:
         subprocess.run(
-            ["bindfs", str(tmp_path / "disk"), str(tmp_path / "mount")], check=True, timeout=20
+            ["bindfs", str(tmp_path / "disk"), str(tmp_path / "mount")],
+            env=plain_environment(),
+            check=True,
+            timeout=20,
         )
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("bindfs cannot be used here")

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
-from sanitizer import patient_s
+from sanitizer import in_front, patient_s, plain_environment
 
 from ownerd.v1 import admin_pb2_grpc, dial_pb2_grpc
 
@@ -91,7 +91,7 @@ class ServerProcess:
         self.arguments = arguments if auth else (*arguments, "--no-auth")
         self.auth = auth
         self.environment = dict(environment or {})
-        self.command = tuple(command)
+        self.command = in_front(*command)
         self.log_lines: list[str] = []
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
@@ -141,7 +141,11 @@ class ServerProcess:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "OWNERD_LOG_FORMAT": "json", **self.environment},
+            env={
+                **(plain_environment() if self.command else os.environ),
+                "OWNERD_LOG_FORMAT": "json",
+                **self.environment,
+            },
         )
         self._reader = threading.Thread(
             target=self._read_log, args=(self._process, self.log_lines), daemon=True

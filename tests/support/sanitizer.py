@@ -1,8 +1,9 @@
 """What a sanitizer asks of the tests; its runtime is preloaded before Python, as CONTRIBUTING says.
 
 Everything is several times slower with it: deadlines are longer then, and random tests of the whole
-engine shorter. Programs that are not ours run without it: bash does not start with it, and whatever
-was not built for ThreadSanitizer is reported for races that it does not have.
+engine shorter. Programs that are not ours run without it: shells do not start with it, and whatever
+was not built for ThreadSanitizer is reported for races that it does not have. What is ours has it
+again where such a program starts it.
 """
 
 import os
@@ -26,3 +27,17 @@ def examples(count: int) -> int:
 def plain_environment() -> dict[str, str]:
     """Return the environment for a program that is not ours."""
     return {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+
+
+def in_front(*words: str) -> tuple[str, ...]:
+    """Return the command of a program that is not ours, to put before one of ours that it starts.
+
+    For `plain_environment`, on top of which nothing else may be preloaded.
+    """
+    return (*words, "env", f"LD_PRELOAD={_PRELOADED}") if words and _PRELOADED else words
+
+
+def preload(library: str) -> str:
+    """Return the value of LD_PRELOAD for one of our programs that is to have a library as well."""
+    # Behind what is preloaded already: a sanitizer's runtime has to come first.
+    return f"{_PRELOADED} {library}".strip()

@@ -1,6 +1,5 @@
 """Faults of the disk on demand: a preloaded fdatasync that waits or fails when told."""
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from harness import poll
-from sanitizer import plain_environment
+from sanitizer import plain_environment, preload
 
 SOURCE = Path(__file__).with_name("sync_shim.c")
 
@@ -26,9 +25,7 @@ class SyncShim:
         library = directory / "shim.so"
         command = [compiler, "-shared", "-fPIC", "-Wall", "-o", str(library), str(SOURCE), "-ldl"]
         subprocess.run(command, check=True, timeout=60, env=plain_environment())
-        # Behind what is preloaded already: a sanitizer's runtime has to come first.
-        preload = f"{os.environ.get('LD_PRELOAD', '')} {library}".strip()
-        self.environment = {"LD_PRELOAD": preload, "SYNC_SHIM_DIR": str(directory)}
+        self.environment = {"LD_PRELOAD": preload(str(library)), "SYNC_SHIM_DIR": str(directory)}
 
     @contextmanager
     def holding(self) -> Iterator[None]:
