@@ -302,7 +302,7 @@ def test_a_group_in_the_log_that_lacks_a_part_is_refused_unless_it_may_be_torn(
         leave_killed(engine, tmp_path)
     file = segments(tmp_path)[0]
     data = bytearray(file.read_bytes())
-    first = heads(data)[2]
+    first = heads(data)[3]  # behind the opening, the list and one claim
     (rows_bytes,) = struct.unpack_from("<Q", data, first + 16)
     at = first + block % -(-(HEAD_BYTES + rows_bytes) // BLOCK) * BLOCK
     data[at : at + BLOCK] = bytes(BLOCK)
