@@ -16,7 +16,7 @@ nothing; `migration` does.
 import os
 
 from libc.stdint cimport uint8_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy, memset, strlen
 
 from ownerd.base.bytes cimport get_be64, same, slice_of, val_of
 from ownerd.base.lmdb cimport (
@@ -151,7 +151,7 @@ cdef int read_row(
     cdef MDB_val key, value
     cdef int code
     memset(row, 0, size)
-    key.mv_data, key.mv_size = <void *> name, len_of(name)
+    key.mv_data, key.mv_size = <void *> name, strlen(name)
     code = lmdb.get(txn, table, &key, &value)
     if code != MDB_SUCCESS:
         return code
@@ -160,13 +160,6 @@ cdef int read_row(
     found[0] = value.mv_size
     memcpy(row, value.mv_data, min(size, value.mv_size))
     return MDB_SUCCESS
-
-
-cdef size_t len_of(const char *name) noexcept nogil:
-    cdef size_t size = 0
-    while name[size] != 0:
-        size += 1
-    return size
 
 
 cdef _read_states(Former *former, str directory):

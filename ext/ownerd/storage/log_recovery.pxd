@@ -24,6 +24,8 @@ cdef cppclass LogEnd:
     vector[EntryHead] heads           # of each segment's first entry; magic 0: it has none
     Window window
 
+# Raises StoreError: of changes that were answered some are missing.
+cdef refuse_log(str directory, str what)
 # Fills in what the segments know of their entries; writes nothing. `flushed_revision`: what the
 # records have, so that older segments are for readers only. StoreError, OSError.
 cdef int find_end(

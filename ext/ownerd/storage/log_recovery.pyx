@@ -32,7 +32,7 @@ from ownerd.storage.segment cimport (
 from ownerd.storage.directory import StoreError
 
 
-cdef refuse(str directory, str what):
+cdef refuse_log(str directory, str what):
     raise StoreError(
         f"the log in {directory} {what}: changes that were answered would be missing. "
         "'ownerd verify' says what is damaged; a copy must be restored"
@@ -94,10 +94,12 @@ cdef int find_start(
             break
     if oldest == segments.size():
         if not first.header.flags & SEGMENT_BEGINS_LOG:
-            refuse(directory, f"has no entry, though it begins with segment {first.header.number}")
+            refuse_log(
+                directory, f"has no entry, though it begins with segment {first.header.number}"
+            )
     elif found.heads[oldest].revision_before > flushed_revision \
             or not begins_well(segments[0][oldest].get(), &found.heads[oldest]):
-        refuse(
+        refuse_log(
             directory, f"begins after revision {found.heads[oldest].revision_before}, the records "
             f"are at {flushed_revision}",
         )
@@ -155,7 +157,7 @@ cdef int take_entry(
 ) except -1:
     """Move on to an entry, which is right by itself."""
     if head.revision_before != found.revision or head.crc_before != found.last.crc:
-        refuse(
+        refuse_log(
             directory, f"lacks what comes before revision {head.revision} in segment "
             f"{segment.header.number}, at byte {found.offset}: it goes to {found.revision}",
         )
@@ -212,13 +214,13 @@ cdef int look_through(
     cdef uint64_t at = start, end = segment.header.file_bytes
     cdef const char *block
     if i > found.active and segment.header.flags & SEGMENT_OF_ONE:
-        refuse(directory, f"has a damaged entry in segment {segment.header.number}")
+        refuse_log(directory, f"has a damaged entry in segment {segment.header.number}")
     window_clear(&found.window)
     while at < end:
         block = window_read(&found.window, segment, at, LOG_BLOCK_BYTES, end)
         check_read(found, segment, directory)
         if block == NULL:
-            refuse(directory, f"is truncated in segment {segment.header.number}")
+            refuse_log(directory, f"is truncated in segment {segment.header.number}")
         if not is_zero(block):
             note_torn(found, segment, i, start, at, directory)
         at += LOG_BLOCK_BYTES
@@ -232,15 +234,17 @@ cdef int note_torn(
     cdef EntryHead head
     where = f"segment {segment.header.number}, at byte {at}"
     if segment_entry(&found.window, segment, at, segment.header.file_bytes, &head) != NULL:
-        refuse(
+        refuse_log(
             directory, f"is damaged behind revision {found.revision}: revision {head.revision} "
             f"follows in {where}",
         )
     check_read(found, segment, directory)
     if found.torn_end != 0 and found.torn != i:
-        refuse(directory, f"is damaged behind revision {found.revision}: there is more in {where}")
+        refuse_log(
+            directory, f"is damaged behind revision {found.revision}: there is more in {where}"
+        )
     if i > found.active + 1 or at + LOG_BLOCK_BYTES - start > segment.header.append_bytes:
-        refuse(
+        refuse_log(
             directory, f"is damaged behind revision {found.revision}: {where}, there is more than "
             "one append leaves",
         )
@@ -266,11 +270,11 @@ cdef int find_end(
     follow(found, segments, directory)
     look_on(found, segments, directory)
     if found.revision < flushed_revision:
-        refuse(
+        refuse_log(
             directory, f"ends at revision {found.revision}, the records are at {flushed_revision}"
         )
     if found.last_offset == 0 and found.revision != flushed_revision:
-        refuse(
+        refuse_log(
             directory, f"begins after revision {found.revision}, the records are at "
             f"{flushed_revision}",
         )

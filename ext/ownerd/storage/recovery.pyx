@@ -35,6 +35,7 @@ from ownerd.storage.log_reader cimport (
     READ_ENTRY, READ_FAILED, READ_TAIL, LogReader, ReadEntry, ReadStatus, file_log_read,
     log_reader_next,
 )
+from ownerd.storage.log_recovery cimport refuse_log
 from ownerd.storage.memtable cimport memtable_put, record_hash
 from ownerd.storage.memtables cimport (
     has_immutable, memtables_close, memtables_fit, memtables_init, memtables_put_rows,
@@ -50,7 +51,7 @@ from ownerd.storage.tables cimport META, RECORDS, TABLE_COUNT, StateRow, Table
 from ownerd.storage.time_back cimport set_time_back
 from ownerd.storage.transaction cimport transaction_init
 
-from ownerd.storage.directory import StoreError, prepare_directory
+from ownerd.storage.directory import prepare_directory
 from ownerd.storage.filesystem import check_filesystems
 
 cdef enum:
@@ -166,13 +167,6 @@ def _check_filesystems(paths, opening):
 
 
 # --- the log --------------------------------------------------------------------------------------
-
-cdef refuse_log(str directory, str what):
-    raise StoreError(
-        f"the log in {directory} {what}: changes that were answered would be missing. 'ownerd "
-        "verify' says what is damaged; a copy must be restored"
-    )
-
 
 cdef _replay(Store *store, str directory):
     """Put every change that the tree does not have into the active memtable."""

@@ -156,16 +156,13 @@ cdef bint settle(
     TableCursor *scan, bint forward, bint in_memory, const string *found
 ) noexcept nogil:
     """Make the nearer of both rows the current one; False if it is gone, or damaged."""
-    cdef int order
-    if not in_memory:
-        take_tree(scan)
-        return not scan.damaged
-    if scan.tree_placed:
+    cdef int order = 0                # of the tree's row to that of memory
+    if in_memory and scan.tree_placed:
         order = tree_order(scan, found)
-        if (order < 0 and forward) or (order > 0 and not forward):
-            take_tree(scan)
-            return not scan.damaged
-    return take_row(scan, found)
+    if in_memory and (order >= 0 if forward else order <= 0):
+        return take_row(scan, found)
+    take_tree(scan)
+    return not scan.damaged
 
 
 cdef bint move_on(TableCursor *scan) noexcept nogil:
