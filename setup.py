@@ -51,6 +51,7 @@ if SANITIZE:
 # bridge to asyncio.
 HTTP2_LIBRARIES = {"libnghttp2": "libnghttp2-dev", "openssl": "libssl-dev"}
 HTTP2_FOLDERS = {"net", "load"}
+HTTP2_OF_BASE = {NATIVE / "base" / f"{name}.pyx" for name in ("channel", "secure_channel", "tls")}
 WITHOUT_HTTP2 = {NATIVE / "net" / "aio_bridge.pyx"} | {
     NATIVE / "load" / f"{name}.pyx" for name in ("engine", "plan", "tally", "threads")
 }
@@ -82,7 +83,9 @@ def native_extensions():
     http2 = package_flags(HTTP2_LIBRARIES)
     extensions = []
     for source in sorted(NATIVE.rglob("*.pyx")):
-        speaks_http2 = source.parent.name in HTTP2_FOLDERS and source not in WITHOUT_HTTP2
+        speaks_http2 = source in HTTP2_OF_BASE or (
+            source.parent.name in HTTP2_FOLDERS and source not in WITHOUT_HTTP2
+        )
         if (speaks_http2 and http2 is None) or (source in TESTING_ONLY and not TESTING):
             continue
         compile_flags, link_flags = http2 if speaks_http2 else ([], [])

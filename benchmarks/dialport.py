@@ -101,7 +101,7 @@ def credentials(store: Path, directory: Path, protection: Protection) -> dict[st
     if protection.token:
         found["token"] = (store / "admin.token").read_text("ascii").strip()
     if protection.tls:
-        from ownerd.load.tls import TlsClient
+        from ownerd.base.secure_channel import TlsClient
 
         certificate, _ = _identity(directory)
         found["tls"] = TlsClient("127.0.0.1", ca_pem=certificate.read_bytes())

@@ -28,7 +28,18 @@ SHARED = {"consoles", "machine", "printable", "streams"}
 # What each part of the Python package may import of ours.
 PARTS = {
     "server": {"server", "contactfile", "files", "limits", "native", "v1", "demo", *SHARED},
-    "ctl": {"ctl", "client", "contactfile", "durations", "files", "limits", "load", "v1", *SHARED},
+    "ctl": {
+        "base",
+        "ctl",
+        "client",
+        "contactfile",
+        "durations",
+        "files",
+        "limits",
+        "load",
+        "v1",
+        *SHARED,
+    },
     "client": {"client", "limits", "v1"},
     "demo": {"demo", "client", "contactfile", "v1", "ctl", "durations", "limits", *SHARED},
     "native": {"access", "api", "base", "engine", "net", "storage"},
@@ -154,6 +165,7 @@ def test_only_the_clock_reads_a_clock() -> None:
 def test_what_is_built_without_nghttp2_does_not_import_what_is_not() -> None:
     http2 = {name for name in NAMES if _folder(name) in {"net", "load"}}
     http2 -= {"net.aio_bridge", "load.engine", "load.plan", "load.tally", "load.threads"}
+    http2 |= {"base.channel", "base.secure_channel", "base.tls"}
     speakers = {"base.nghttp2", "base.openssl"}
     for path in NATIVE:
         if _name(path) not in http2 | speakers:

@@ -1,8 +1,9 @@
 """The one door from Python to the native core: what the server uses of it, under one roof.
 
 Nothing else in this package imports a native module; the load generator (`ownerd.load`), which is
-no part of the core, is imported by `ownerctl bench` alone. `ListenerLoops` is None where the core
-was built without nghttp2 and OpenSSL, and `CallBridge` with it.
+no part of the core, is imported by `ownerctl bench` alone, with what it needs for TLS.
+`ListenerLoops` is None where the core was built without nghttp2 and OpenSSL, and `CallBridge` with
+it.
 """
 
 from contextlib import suppress

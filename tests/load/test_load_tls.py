@@ -14,7 +14,7 @@ from ownerd.load.plan import Plan
 
 load_http2 = pytest.importorskip("ownerd.load.http2", reason="built without libnghttp2")
 
-from ownerd.load.tls import TlsClient  # noqa: E402
+from ownerd.base.secure_channel import TlsClient  # noqa: E402
 
 CA, CLIENT_CA = Authority(), Authority()
 SHORT = {"seconds": 0.3, "warm_up_s": 0.1}

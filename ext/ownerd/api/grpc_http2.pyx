@@ -1,16 +1,16 @@
-"""gRPC's words in HTTP/2: paths, content types, timeouts, escaped messages, message prefixes.
+"""gRPC's words in HTTP/2: paths, content types, timeouts, escaped messages.
 
 Pure functions on bytes, after the protocol's description (grpc/grpc, PROTOCOL-HTTP2). Any thread
 may call them. Nothing here knows a connection, a stream or a session.
 """
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t
 from libc.string cimport memcmp, strlen
 
 from ownerd.api.dial_call cimport (
     CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, CALL_GIVE_BACK, CALL_REPORT, CALL_REPORT_BATCH,
 )
-from ownerd.base.bytes cimport get_be32, put_be32, same
+from ownerd.base.bytes cimport same
 from ownerd.base.units cimport NS_PER_MS, NS_PER_S, NS_PER_US
 
 cdef enum:
@@ -123,14 +123,3 @@ cdef size_t grpc_escape(const char *message, char *escaped) noexcept nogil:
             escaped[size + 2] = HEX[byte & 15]
             size += 3
     return size
-
-
-cdef void grpc_put_prefix(char *at, uint32_t size) noexcept nogil:
-    """Write the prefix of an uncompressed message of `size` bytes."""
-    at[0] = 0
-    put_be32(at + 1, size)
-
-
-cdef uint32_t grpc_message_bytes(const char *prefix) noexcept nogil:
-    """Return the size that a message's prefix tells."""
-    return get_be32(prefix + 1)

@@ -1,9 +1,9 @@
 from collections.abc import Sequence
 from socket import socket
 
+from ownerd.base.secure_channel import TlsClient
 from ownerd.load.plan import Plan
 from ownerd.load.tally import LoadResult
-from ownerd.load.tls import TlsClient
 
 __all__ = ["check_shares", "connect_to", "drive", "drive_requests"]
 

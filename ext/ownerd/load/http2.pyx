@@ -18,24 +18,24 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from ownerd.api.dial_call cimport CALL_CLAIM, CALL_CLAIM_BATCH, CALL_KIND_COUNT
-from ownerd.api.grpc_http2 cimport PREFIX_BYTES, grpc_message_bytes
 from ownerd.api.task cimport OK
-from ownerd.base.clock cimport CLOCK_MONOTONIC, clock_read, timespec
-from ownerd.base.containers cimport string, vector
-from ownerd.base.protobuf cimport WIRE_BYTES, WIRE_VARINT, read_varint
-from ownerd.base.units cimport NS_PER_MS, NS_PER_S
-from ownerd.load.channel cimport (
+from ownerd.base.channel cimport (
     CallSlot, Channel, channel_awaits_write, channel_call, channel_close, channel_connect,
     channel_flush, channel_free, channel_lose, channel_make, channel_receive, sockaddr,
     sockaddr_storage, socklen_t,
 )
+from ownerd.base.clock cimport CLOCK_MONOTONIC, clock_read, timespec
+from ownerd.base.containers cimport string, vector
+from ownerd.base.grpc_prefix cimport PREFIX_BYTES, grpc_message_bytes
+from ownerd.base.protobuf cimport WIRE_BYTES, WIRE_VARINT, read_varint
+from ownerd.base.secure_channel cimport TLS, TlsClient
+from ownerd.base.units cimport NS_PER_MS, NS_PER_S
 from ownerd.load.plan cimport Picker, Plan, PlanCore, picker_init, plan_bound, plan_encode
 from ownerd.load.tally cimport (
     ANSWER_COUNT, STATUS_LOST, STATUS_UNKNOWN, Tally, tally_answer, tally_clear, tally_counts,
     tally_mark,
 )
 from ownerd.load.threads cimport TOGETHER_NS, Worker, run_load, worker_stopping
-from ownerd.load.tls cimport TLS, TlsClient
 
 __all__ = ["check_shares", "connect_to", "drive", "drive_requests"]
 
@@ -375,6 +375,7 @@ cdef bint make_worker(
         channel.address = aim.address
         channel.address_size = aim.address_size
         channel.authority = aim.authority.data()
+        channel.user_agent = "ownerd-load"
         if not aim.authorization.empty():
             channel.authorization = aim.authorization.data()
         if aim.tls != NULL:

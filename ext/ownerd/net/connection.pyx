@@ -53,6 +53,10 @@ from ownerd.base.rate_limiter cimport rate_after, rate_wait_ns
 from ownerd.base.sockets cimport (
     EPOLLIN, EPOLLOUT, EPOLL_CTL_ADD, EPOLL_CTL_MOD, SHUT_WR, epoll_ctl, epoll_event, shutdown,
 )
+from ownerd.base.tls cimport (
+    TLS_DONE, TLS_ENDED, TLS_LOST, TLS_WANTS_READ, TLS_WANTS_WRITE, tls_accept, tls_handshake,
+    tls_peer_names, tls_say_goodbye, tls_speaks_http2,
+)
 from ownerd.base.units cimport NS_PER_MS, NS_PER_S
 from ownerd.net.frames cimport (
     FRAMES_BROKEN, FRAMES_CLOSED, FRAMES_CONTINUED, FRAMES_FLOOD, FRAMES_FORBIDDEN, FrameFault,
@@ -71,10 +75,6 @@ from ownerd.net.strangers cimport strangers_enter, strangers_leave, strangers_ma
 from ownerd.net.stream cimport (
     LOOK_BROKEN, LOOK_SAID, Look, is_late, stream_close, stream_data, stream_header,
     stream_headers_done, stream_look, stream_open, stream_request_done, streams_end_watches,
-)
-from ownerd.net.tls cimport (
-    TLS_DONE, TLS_ENDED, TLS_LOST, TLS_WANTS_READ, TLS_WANTS_WRITE, tls_accept, tls_handshake,
-    tls_peer_names, tls_say_goodbye, tls_speaks_http2,
 )
 from ownerd.net.transport cimport (
     TRANSPORT_AGAIN, TRANSPORT_BROKEN, transport_close, transport_read, transport_silence_ns,

@@ -19,10 +19,10 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport abort, free, malloc
 from libc.string cimport memcpy, strlen
 
-from ownerd.api.grpc_http2 cimport PREFIX_BYTES, grpc_message_bytes, grpc_put_prefix
 from ownerd.base.assertions cimport assert_that
 from ownerd.base.bytes cimport get_be32, put_be32
 from ownerd.base.containers cimport string
+from ownerd.base.grpc_prefix cimport PREFIX_BYTES, grpc_message_bytes, grpc_put_prefix
 from ownerd.base.nghttp2 cimport (
     NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM, NGHTTP2_ERR_DEFERRED,
     NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE, NGHTTP2_NV_FLAG_NONE, nghttp2_data_provider,

@@ -15,6 +15,7 @@ from ownerd.base.atomics cimport counts_read, flag_read
 from ownerd.base.clock cimport clock_elapsed
 from ownerd.base.containers cimport vector
 from ownerd.base.threads cimport pthread_t, thread_wait
+from ownerd.base.tls cimport TlsMaterial, tls_server_context, tls_use
 from ownerd.base.units cimport NS_PER_MS, NS_PER_S
 from ownerd.engine.engine cimport Engine
 from ownerd.net.call_bridge cimport CallBridge
@@ -24,7 +25,6 @@ from ownerd.net.state cimport (
     ENDED_HANDSHAKE, ENDED_HEADERS, ENDED_IDLE, ENDED_KEEPALIVE, ENDED_RESETS, ENDED_STALLED,
     ENDED_TLS, HandledMethods, Limits, Loop, Socket,
 )
-from ownerd.net.tls cimport TlsMaterial, tls_server_context, tls_use
 
 cdef int64_t LONGEST_CHECK_INTERVAL_NS = NS_PER_S
 cdef int64_t SHORTEST_CHECK_INTERVAL_NS = 20 * NS_PER_MS

@@ -4,9 +4,9 @@ from libc.stdint cimport int64_t
 
 from ownerd.access.table cimport AccessCore
 from ownerd.base.threads cimport pthread_t
+from ownerd.base.tls cimport TlsMaterial
 from ownerd.engine.core cimport EngineCore
 from ownerd.net.state cimport HandledMethods, Limits, Loop
-from ownerd.net.tls cimport TlsMaterial
 
 cdef Loop *loop_new(
     EngineCore *engine, AccessCore *access, const Limits *limits, TlsMaterial *tls,

@@ -36,6 +36,7 @@ from ownerd.base.sockets cimport (
     epoll_wait, errno, eventfd, eventfd_read, eventfd_write, setsockopt,
 )
 from ownerd.base.threads cimport thread_start
+from ownerd.base.tls cimport TlsMaterial
 from ownerd.base.units cimport NS_PER_MS
 from ownerd.engine.core cimport EngineCore
 from ownerd.engine.queue cimport queue_submit_all
@@ -58,7 +59,6 @@ from ownerd.net.stream cimport (
     stream_decided, stream_letter, stream_submits, streams_are_coming, streams_free_spare,
     streams_tell_health,
 )
-from ownerd.net.tls cimport TlsMaterial
 from ownerd.rules.ownership cimport NEVER_NS
 
 cdef enum:

@@ -15,10 +15,10 @@ from ownerd.base.containers cimport mutex, string, unordered_map, vector
 from ownerd.base.live cimport LiveLoop
 from ownerd.base.nghttp2 cimport nghttp2_option, nghttp2_session, nghttp2_session_callbacks
 from ownerd.base.openssl cimport SSL
+from ownerd.base.tls cimport TlsMaterial
 from ownerd.engine.core cimport EngineCore
 from ownerd.net.frames cimport Frames
 from ownerd.net.letters cimport HandledCall, Mailbox
-from ownerd.net.tls cimport TlsMaterial
 
 cdef enum:
     INLINE_BYTES = 512                # a unary request with its longest fields fits

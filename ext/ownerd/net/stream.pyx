@@ -28,9 +28,8 @@ from ownerd.api.dial_call cimport (
 from ownerd.api.dial_codec cimport dial_decode, dial_encode, read_text_field
 from ownerd.api.error_details cimport DETAILS_BYTES, details_encode
 from ownerd.api.grpc_http2 cimport (
-    PREFIX_BYTES, TARGET_HANDLED, TARGET_HEALTH_CHECK, TARGET_HEALTH_WATCH, TARGET_UNKNOWN,
-    grpc_escape, grpc_is_content_type, grpc_message_bytes, grpc_put_prefix, grpc_target,
-    grpc_timeout_ns,
+    TARGET_HANDLED, TARGET_HEALTH_CHECK, TARGET_HEALTH_WATCH, TARGET_UNKNOWN, grpc_escape,
+    grpc_is_content_type, grpc_target, grpc_timeout_ns,
 )
 from ownerd.api.reasons cimport (
     BAD_TIMEOUT, COMPRESSED, COMPRESSION_UNTOLD, DEADLINE_PASSED, HEADERS_TOO_LARGE,
@@ -42,6 +41,7 @@ from ownerd.api.task cimport MESSAGE_BYTES, OK, Task
 from ownerd.base.assertions cimport assert_that
 from ownerd.base.atomics cimport count_add
 from ownerd.base.bytes cimport Slice, same
+from ownerd.base.grpc_prefix cimport PREFIX_BYTES, grpc_message_bytes, grpc_put_prefix
 from ownerd.base.live cimport LIVE_STREAM, live_count
 from ownerd.base.mpsc cimport mpsc_enter, mpsc_leave, mpsc_push
 from ownerd.base.nghttp2 cimport (

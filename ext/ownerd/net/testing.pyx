@@ -2,7 +2,7 @@
 
 from ownerd.base.containers cimport string
 from ownerd.base.openssl cimport X509
-from ownerd.net.tls cimport add_names, certificates_of, free_certificates
+from ownerd.base.tls cimport add_names, certificates_of, free_certificates
 
 
 def names_in(bytes certificate_pem):

@@ -12,11 +12,11 @@ from ownerd.base.sockets cimport (
     EAGAIN, EINTR, IPPROTO_TCP, MSG_NOSIGNAL, TCP_INFO, close, errno, getsockopt, recv, send,
     socklen_t, tcp_info,
 )
-from ownerd.base.units cimport NS_PER_MS
-from ownerd.net.tls cimport (
+from ownerd.base.tls cimport (
     TLS_DONE, TLS_ENDED, TLS_FAILED, TLS_LOST, TLS_WANTS_READ, TLS_WANTS_WRITE, tls_read,
     tls_say_goodbye, tls_write,
 )
+from ownerd.base.units cimport NS_PER_MS
 
 
 cdef ssize_t transport_read(Connection *connection, char *buffer, size_t capacity) noexcept nogil:

@@ -9,8 +9,8 @@ All functions run on the loop's thread. What the health is, streams and the loop
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.string cimport memcpy, strlen
 
-from ownerd.api.grpc_http2 cimport PREFIX_BYTES, grpc_put_prefix
 from ownerd.base.assertions cimport assert_that
+from ownerd.base.grpc_prefix cimport PREFIX_BYTES, grpc_put_prefix
 from ownerd.base.nghttp2 cimport (
     NGHTTP2_DATA_FLAG_EOF, NGHTTP2_DATA_FLAG_NO_END_STREAM, NGHTTP2_ERR_DEFERRED,
     NGHTTP2_NV_FLAG_NO_COPY_NAME, NGHTTP2_NV_FLAG_NO_COPY_VALUE, nghttp2_data_provider,

@@ -1,7 +1,7 @@
 """What a certificate says: the names in it, spelt as in Principal, and when it ends.
 
 Every listener that Python serves takes the names from here. The native one spells them by itself
-(`ownerd.net.tls`), without the GIL; a test holds the two together.
+(`ownerd.base.tls`), without the GIL; a test holds the two together.
 
 Any thread.
 """

@@ -136,7 +136,7 @@ class DialSecurity(NamedTuple):
         """
         if not self.tls:
             return {"token": self.token}
-        from ownerd.load.tls import TlsClient
+        from ownerd.base.secure_channel import TlsClient
 
         client = TlsClient(
             self.server_name or dial.rpartition(":")[0].strip("[]"),

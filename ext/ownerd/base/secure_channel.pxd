@@ -1,7 +1,7 @@
-"""C interface of tls: TLS as a transport of a client channel."""
+"""C interface of secure_channel: TLS as a transport of a client channel."""
 
+from ownerd.base.channel cimport Transport
 from ownerd.base.openssl cimport SSL_CTX
-from ownerd.load.channel cimport Transport
 
 # What a channel needs to begin; it stays where it is as long as the TlsClient lives.
 cdef struct TlsAim:

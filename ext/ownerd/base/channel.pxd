@@ -53,6 +53,7 @@ cdef struct Channel:
     socklen_t address_size
     const char *scheme
     const char *authority
+    const char *user_agent
     const char *authorization         # of every call; NULL: none
     const Transport *transport
     const void *transport_aim         # what it needs to begin

@@ -4,7 +4,7 @@ A channel belongs to one thread and never blocks. Its slots are made with it; ea
 under way, and `on_ended` runs once for each call, whichever way it ends: with the server's status,
 refused by a reset, or lost with the connection.
 
-It knows nothing of DialService, of epoll and of time.
+It knows no service, no epoll and no time.
 """
 
 from libc.errno cimport EAGAIN, EINPROGRESS, EINTR, errno
@@ -12,7 +12,7 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memmove, strlen
 
-from ownerd.api.grpc_http2 cimport PREFIX_BYTES, grpc_put_prefix
+from ownerd.base.grpc_prefix cimport PREFIX_BYTES, grpc_put_prefix
 from ownerd.base.nghttp2 cimport (
     NGHTTP2_CANCEL, NGHTTP2_DATA_FLAG_EOF, NGHTTP2_ERR_CALLBACK_FAILURE, NGHTTP2_FLAG_NONE,
     NGHTTP2_GOAWAY, NGHTTP2_NO_ERROR, NGHTTP2_NV_FLAG_NO_COPY_NAME,
@@ -214,6 +214,7 @@ cdef bint channel_make(Channel *channel, uint32_t in_flight, size_t request_byte
     channel.fd = -1
     channel.transport = &PLAIN
     channel.scheme = "http"
+    channel.user_agent = "ownerd"
     channel.out = <char *> malloc(OUT_BYTES + FRAME_BYTES)
     channel.slots = <CallSlot *> calloc(in_flight, sizeof(CallSlot))
     if channel.out == NULL or channel.slots == NULL:
@@ -403,7 +404,7 @@ cdef bint channel_call(Channel *channel, CallSlot *slot, const char *path) noexc
     headers[3] = header(":authority", channel.authority)
     headers[4] = header("te", "trailers")
     headers[5] = header("content-type", "application/grpc")
-    headers[6] = header("user-agent", "ownerd-load")
+    headers[6] = header("user-agent", channel.user_agent)
     if channel.authorization != NULL:
         headers[7] = header("authorization", channel.authorization)
         header_count = 8

@@ -1,4 +1,4 @@
-"""TLS as a transport of a load's channels, and what a client needs for it.
+"""TLS as a transport of client channels, and what a client needs for it.
 
 A `TlsClient` is made from PEM bytes on Python's side and then only read, by any thread. The
 transport's handshake goes along with the first bytes that are sent and received.
@@ -9,9 +9,9 @@ It reads no files.
 import select
 import time
 
+from ownerd.base.channel cimport TRANSPORT_ENDED, TRANSPORT_WAIT, Channel
 from ownerd.base.openssl cimport SSL, SSL_CTX_free, SSL_free
-from ownerd.load.channel cimport TRANSPORT_ENDED, TRANSPORT_WAIT, Channel
-from ownerd.net.tls cimport (
+from ownerd.base.tls cimport (
     TLS_DONE, TLS_ENDED, TLS_LOST, TLS_WANTS_READ, TLS_WANTS_WRITE, ssize_t, tls_client_context,
     tls_connect, tls_handshake, tls_read, tls_reason, tls_say_goodbye, tls_speaks_http2,
     tls_write,
@@ -58,7 +58,7 @@ TLS.keeps_bytes = True
 
 
 cdef class TlsClient:
-    """Whom a load trusts, and who it says it is.
+    """Whom a client trusts, and who it says it is.
 
     Args:
         ca_pem: CAs of the server's certificate; None: those that the system trusts.
