@@ -50,7 +50,7 @@ if SANITIZE:
 # do not. Without the libraries it is left out: grpcio serves the dial port then, by way of the
 # bridge to asyncio.
 HTTP2_LIBRARIES = {"libnghttp2": "libnghttp2-dev", "openssl": "libssl-dev"}
-HTTP2_FOLDERS = {"net", "load"}
+HTTP2_FOLDERS = {"cluster", "net", "load"}
 HTTP2_OF_BASE = {NATIVE / "base" / f"{name}.pyx" for name in ("channel", "secure_channel", "tls")}
 WITHOUT_HTTP2 = {NATIVE / "net" / "aio_bridge.pyx"} | {
     NATIVE / "load" / f"{name}.pyx" for name in ("engine", "plan", "tally", "threads")

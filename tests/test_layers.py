@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 EXT = ROOT / "ext" / "ownerd"
 SRC = ROOT / "src" / "ownerd"
 # A folder of the native core never imports from one that stands to its right.
-FOLDERS = ("base", "rules", "storage", "api", "engine", "access", "net", "load")
+FOLDERS = ("base", "rules", "storage", "cluster", "api", "engine", "access", "net", "load")
 NATIVE = sorted(path for end in ("pyx", "pxd") for path in EXT.rglob(f"*.{end}"))
 PYTHON = sorted(
     path
@@ -163,7 +163,7 @@ def test_only_the_clock_reads_a_clock() -> None:
 
 
 def test_what_is_built_without_nghttp2_does_not_import_what_is_not() -> None:
-    http2 = {name for name in NAMES if _folder(name) in {"net", "load"}}
+    http2 = {name for name in NAMES if _folder(name) in {"cluster", "net", "load"}}
     http2 -= {"net.aio_bridge", "load.engine", "load.plan", "load.tally", "load.threads"}
     http2 |= {"base.channel", "base.secure_channel", "base.tls"}
     speakers = {"base.nghttp2", "base.openssl"}

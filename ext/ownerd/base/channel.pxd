@@ -1,6 +1,6 @@
 """C interface of channel: one HTTP/2 connection of a client, and the calls on it."""
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from ownerd.base.nghttp2 cimport nghttp2_session, ssize_t
 
@@ -36,6 +36,7 @@ cdef struct CallSlot:
     char *request                     # the gRPC prefix, then the message
     size_t request_size
     size_t request_sent
+    bint keeps_open                   # more may be said after the request: a stream
     char *answer                      # as it came, the prefix before it; grows as needed
     size_t answer_size
     size_t answer_capacity
@@ -54,6 +55,7 @@ cdef struct Channel:
     const char *scheme
     const char *authority
     const char *user_agent
+    const char *credential_name       # of the header that it goes into
     const char *authorization         # of every call; NULL: none
     const Transport *transport
     const void *transport_aim         # what it needs to begin
@@ -64,6 +66,7 @@ cdef struct Channel:
     size_t out_at
     size_t out_size
     bint watched_for_write            # by whoever waits on the socket
+    uint64_t sent_bytes               # by this connection: 0 means that nothing was asked for yet
     CallSlot *slots                   # all of them
     uint32_t slot_count
     CallSlot *idle

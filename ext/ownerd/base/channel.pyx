@@ -4,6 +4,9 @@ A channel belongs to one thread and never blocks. Its slots are made with it; ea
 under way, and `on_ended` runs once for each call, whichever way it ends: with the server's status,
 refused by a reset, or lost with the connection.
 
+A call that keeps its request open is a stream: its answers pile up in `answer` as they come, and
+whoever made it takes them from there.
+
 It knows no service, no epoll and no time.
 """
 
@@ -14,8 +17,8 @@ from libc.string cimport memcmp, memcpy, memmove, strlen
 
 from ownerd.base.grpc_prefix cimport PREFIX_BYTES, grpc_put_prefix
 from ownerd.base.nghttp2 cimport (
-    NGHTTP2_CANCEL, NGHTTP2_DATA_FLAG_EOF, NGHTTP2_ERR_CALLBACK_FAILURE, NGHTTP2_FLAG_NONE,
-    NGHTTP2_GOAWAY, NGHTTP2_NO_ERROR, NGHTTP2_NV_FLAG_NO_COPY_NAME,
+    NGHTTP2_CANCEL, NGHTTP2_DATA_FLAG_EOF, NGHTTP2_ERR_CALLBACK_FAILURE, NGHTTP2_ERR_DEFERRED,
+    NGHTTP2_FLAG_NONE, NGHTTP2_GOAWAY, NGHTTP2_NO_ERROR, NGHTTP2_NV_FLAG_NO_COPY_NAME,
     NGHTTP2_NV_FLAG_NO_COPY_VALUE, NGHTTP2_REFUSED_STREAM, NGHTTP2_SETTINGS_ENABLE_PUSH,
     NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, nghttp2_data_provider, nghttp2_data_source,
     nghttp2_frame, nghttp2_nv, nghttp2_option, nghttp2_option_del, nghttp2_option_new,
@@ -107,6 +110,8 @@ cdef ssize_t on_read_request(
     size = min(size, slot.request_size - slot.request_sent)
     memcpy(buffer, slot.request + slot.request_sent, size)
     slot.request_sent += size
+    if slot.request_sent == slot.request_size and slot.keeps_open:
+        return <ssize_t> size if size > 0 else NGHTTP2_ERR_DEFERRED
     if slot.request_sent == slot.request_size:
         flags[0] |= <uint32_t> NGHTTP2_DATA_FLAG_EOF
     return <ssize_t> size
@@ -215,6 +220,7 @@ cdef bint channel_make(Channel *channel, uint32_t in_flight, size_t request_byte
     channel.transport = &PLAIN
     channel.scheme = "http"
     channel.user_agent = "ownerd"
+    channel.credential_name = "authorization"
     channel.out = <char *> malloc(OUT_BYTES + FRAME_BYTES)
     channel.slots = <CallSlot *> calloc(in_flight, sizeof(CallSlot))
     if channel.out == NULL or channel.slots == NULL:
@@ -272,7 +278,7 @@ cdef bint channel_connect(Channel *channel) noexcept nogil:
     """Begin to connect; False if that failed at once. Calls may be made before it is done."""
     cdef int on = 1
     channel.draining = channel.awaits_bytes = channel.awaits_write = False
-    channel.out_at = channel.out_size = 0
+    channel.out_at = channel.out_size = channel.sent_bytes = 0
     channel.fd = socket(
         channel.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0
     )
@@ -372,6 +378,7 @@ cdef bint channel_flush(Channel *channel) noexcept nogil:
         if sent < 0:
             return False
         channel.out_at = sent
+        channel.sent_bytes += sent
 
 
 cdef bint channel_awaits_write(const Channel *channel) noexcept nogil:
@@ -406,7 +413,7 @@ cdef bint channel_call(Channel *channel, CallSlot *slot, const char *path) noexc
     headers[5] = header("content-type", "application/grpc")
     headers[6] = header("user-agent", channel.user_agent)
     if channel.authorization != NULL:
-        headers[7] = header("authorization", channel.authorization)
+        headers[7] = header(channel.credential_name, channel.authorization)
         header_count = 8
     grpc_put_prefix(slot.request, <uint32_t> (slot.request_size - PREFIX_BYTES))
     slot.request_sent = slot.answer_size = 0

@@ -1,0 +1,59 @@
+"""Doors for tests: calls to etcd, one by one."""
+
+from libc.stdint cimport int64_t
+
+from ownerd.base.bytes cimport Slice
+from ownerd.base.containers cimport string
+from ownerd.cluster.etcd_client cimport (
+    CALL_ANSWERED, CallEnd, Etcd, EtcdClient, StreamStep, boot_now, client_call, client_free,
+    client_new, stream_next, stream_open,
+)
+
+_ENDS = ("answered", "refused", "unsent", "unknown", "stopped")
+_STEPS = ("message", "quiet", "ended")
+
+
+cdef class Caller:
+    """A client of etcd, one call at a time."""
+
+    cdef EtcdClient *client
+    cdef Etcd etcd
+
+    def __cinit__(self, Etcd etcd):
+        self.etcd = etcd
+        self.client = client_new(etcd.aim, 0)
+
+    def __dealloc__(self):
+        if self.client != NULL:
+            client_free(self.client)
+
+    def call(self, str path, bytes request, double timeout_s=5.0):
+        """Return how a call ended, gRPC's status, and the answer."""
+        cdef string asked
+        cdef Slice answer
+        cdef CallEnd end
+        encoded = path.encode()
+        cdef const char *route = encoded
+        asked.assign(<const char *> request, len(request))
+        cdef int64_t until_ns = boot_now() + <int64_t> (timeout_s * 1e9)
+        with nogil:
+            end = client_call(self.client, route, &asked, until_ns, &answer)
+        return _ENDS[<int> end], self.client.status, \
+            answer.data[:answer.size] if end == CALL_ANSWERED else b""
+
+    def open_stream(self, str path, bytes request):
+        """Begin the client's one stream."""
+        cdef string asked
+        encoded = path.encode()
+        asked.assign(<const char *> request, len(request))
+        return bool(stream_open(self.client, encoded, &asked))
+
+    def next(self, double timeout_s=5.0):
+        """Return how the stream went on, and its next message."""
+        cdef Slice message
+        cdef StreamStep step
+        cdef int64_t until_ns = boot_now() + <int64_t> (timeout_s * 1e9)
+        message.size = 0
+        with nogil:
+            step = stream_next(self.client, until_ns, &message)
+        return _STEPS[<int> step], message.data[:message.size]

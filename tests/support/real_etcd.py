@@ -1,0 +1,103 @@
+"""Real etcd members on free ports of this machine, for as long as a block wants them."""
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from etcd_api import pb, rpc
+
+WANTED = "etcd is not installed (Debian: etcd-server)"
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on just now."""
+    with ExitStack() as held:
+        taken = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in taken:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in taken]
+
+
+class Member:
+    """One member: a process, its address, and what it is asked by."""
+
+    def __init__(self, command: list[str], address: str, directory: Path) -> None:
+        self.command = command
+        self.address = address
+        self.output = directory / "output"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start the process, or start it again on what it left."""
+        with self.output.open("ab") as output:
+            self.process = subprocess.Popen(self.command, stdout=output, stderr=output)
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)
+            self.process = None
+
+    def ask(self, service: str, call: str, request: Any) -> Any:
+        """Make one unary call."""
+        with grpc.insecure_channel(self.address) as channel:
+            return getattr(getattr(rpc, f"{service}Stub")(channel), call)(request, timeout=5)
+
+
+@contextmanager
+def etcd_members(directory: Path, count: int = 1, *more: str) -> Iterator[list[Member]]:
+    """Run a cluster of members; skip the test where etcd is not installed."""
+    program = shutil.which("etcd")
+    if program is None:
+        pytest.skip(WANTED)
+    ports = free_ports(2 * count)
+    peers = ",".join(f"m{i}=http://127.0.0.1:{ports[count + i]}" for i in range(count))
+    members: list[Member] = []
+    try:
+        for i in range(count):
+            address = f"127.0.0.1:{ports[i]}"
+            peer = f"http://127.0.0.1:{ports[count + i]}"
+            own = directory / f"m{i}"
+            own.mkdir(parents=True)
+            command = [program, "--name", f"m{i}", "--data-dir", str(own / "data"), *more]
+            for flag, value in {
+                "listen-client-urls": f"http://{address}",
+                "advertise-client-urls": f"http://{address}",
+                "listen-peer-urls": peer,
+                "initial-advertise-peer-urls": peer,
+                "initial-cluster": peers,
+                "heartbeat-interval": "200",  # two cores keep it
+                "election-timeout": "2000",
+                "logger": "zap",
+                "log-level": "warn",
+            }.items():
+                command += [f"--{flag}", value]
+            members.append(Member(command, address, own))
+        for member in members:
+            _await(member)
+        yield members
+    finally:
+        for member in members:
+            member.kill()
+
+
+def _await(member: Member) -> None:
+    """Wait until a member answers, which takes an election."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            member.ask("KV", "Range", pb.RangeRequest(key=b"there"))
+            return
+        except grpc.RpcError:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"etcd does not answer: {member.output.read_text()}") from None
+            time.sleep(0.05)
