@@ -258,9 +258,7 @@ class _Service:
         self._hear(context)
         return pb.AlarmResponse()
 
-    def Watch(
-        self, requests: Iterator[Any], context: grpc.ServicerContext
-    ) -> Iterator[Any]:
+    def Watch(self, requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
         self._hear(context)
         etcd = self.etcd
         wanted = next(requests).create_request

@@ -65,6 +65,7 @@ cdef CallEnd client_ask(
     EtcdClient *client, const char *path, const string *request, int64_t attempt_ns,
     int64_t until_ns, Slice *answer
 ) noexcept nogil
+cdef bint client_stopped(const EtcdClient *client) noexcept nogil
 # Waits; False: nobody is to wait any more.
 cdef bint client_pause(EtcdClient *client, int64_t until_ns) noexcept nogil
 

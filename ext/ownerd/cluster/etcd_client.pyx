@@ -142,6 +142,13 @@ cdef bint client_pause(EtcdClient *client, int64_t until_ns) noexcept nogil:
     return True
 
 
+cdef bint client_stopped(const EtcdClient *client) noexcept nogil:
+    """Tell whether nobody is to wait any more."""
+    cdef pollfd stop
+    stop.fd, stop.events, stop.revents = client.aim.stop_fd, POLLIN, 0
+    return poll(&stop, 1, 0) > 0
+
+
 # --- the connection -------------------------------------------------------------------------------
 
 cdef void turn(EtcdClient *client) noexcept nogil:

@@ -1,14 +1,20 @@
-"""Doors for tests: calls to etcd, one by one."""
+"""Doors for tests: calls to etcd, one by one; the log as a store appends to it."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
-from ownerd.base.bytes cimport Slice
+from ownerd.base.bytes cimport Slice, slice_of
 from ownerd.base.containers cimport string
 from ownerd.cluster.etcd_client cimport (
     CALL_ANSWERED, CallEnd, Etcd, EtcdClient, StreamStep, boot_now, client_call, client_free,
     client_new, stream_next, stream_open,
 )
 
+from ownerd.cluster.node cimport Node
+from ownerd.storage.file_log cimport LogStatus
+from ownerd.storage.log_entry cimport LogEntry, entry_begin, entry_put
+from ownerd.storage.tables cimport ClusterRow
+
+_STATUSES = ("ok", "more", "full", "failed", "fenced", "unknown")
 _ENDS = ("answered", "refused", "unsent", "unknown", "stopped")
 _STEPS = ("message", "quiet", "ended")
 
@@ -57,3 +63,38 @@ cdef class Caller:
         with nogil:
             step = stream_next(self.client, until_ns, &message)
         return _STEPS[<int> step], message.data[:message.size]
+
+
+cdef class Appender:
+    """Appends to a node's log as a store does."""
+
+    cdef Node node
+    cdef LogEntry entry
+
+    def __cinit__(self, Node node):
+        self.node = node
+
+    def append(self, uint64_t revision, bytes value, time_ns=0):
+        """Append an entry of one row; return how, and where it is."""
+        cdef ClusterRow position
+        cdef LogStatus status
+        cdef int64_t when_ns = time_ns
+        position.log_id = position.revision = position.epoch = position.crc = 0
+        entry_begin(&self.entry)
+        entry_put(
+            &self.entry, 1, slice_of(b"key", 3), slice_of(<const char *> value, len(value))
+        )
+        with nogil:
+            status = self.node.shared.append(
+                self.node.shared.context, &self.entry, revision, when_ns, &position
+            )
+        return _STATUSES[<int> status], (
+            position.log_id, position.revision, position.epoch, position.crc
+        )
+
+    def confirm(self):
+        """Return whether what was read may be told."""
+        cdef LogStatus status
+        with nogil:
+            status = self.node.shared.confirm(self.node.shared.context)
+        return _STATUSES[<int> status]

@@ -29,6 +29,9 @@ cdef enum LogStatus:
     LOG_MORE                          # call again: there is more to do
     LOG_FULL                          # no space; nothing changed
     LOG_FAILED                        # the log takes nothing more; `file_log_error` says why
+    # of the log of a cluster alone
+    LOG_FENCED                        # another node leads, or may: nothing changed, nor ever will
+    LOG_UNKNOWN                       # etcd does not say: it may be in the log, or get there
 
 # Where the log ends: what a follower of it has to continue.
 cdef struct LogTail:

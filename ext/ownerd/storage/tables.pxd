@@ -55,6 +55,13 @@ cdef struct SessionRow:               # META "session", of the tree alone: the l
     FileMark stamp                    # DIR/SESSION
     FileMark stamp_before             # while one begins: the former DIR/SESSION
 
+cdef struct ClusterRow:               # META "cluster": where in the log of a cluster a store is
+    uint64_t log_id                   # the log's random id
+    uint64_t revision                 # of an entry of it that the store has
+    uint64_t epoch                    # of whoever appended that; 0: it came with the store
+    uint32_t crc                      # of that entry's last part; likewise
+    uint32_t unused
+
 cdef struct SettingsRow:              # META "settings", once one was set
     uint32_t unknown_code             # an UnknownCode
     uint32_t unused[7]

@@ -1,0 +1,65 @@
+"""C interface of follower: the log that etcd keeps, as it is read."""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from ownerd.base.bytes cimport Slice
+from ownerd.base.containers cimport string, vector
+from ownerd.cluster.etcd_client cimport EtcdAim, EtcdClient
+from ownerd.cluster.log_values cimport BeatValue, HeadValue, IdentityValue, Keys, TrimmedValue
+from ownerd.storage.tables cimport ClusterRow
+
+# A whole entry, ready to be applied.
+cdef cppclass FollowedEntry:
+    ClusterRow position
+    int64_t time_ns
+    uint32_t row_count
+    string rows
+
+cdef enum FollowStatus:
+    FOLLOW_ON
+    FOLLOW_LOST                       # etcd cannot be asked now
+    FOLLOW_BEHIND                     # what comes next is gone from the log: a backup is needed
+    FOLLOW_OTHER                      # this is not the log that was followed
+    FOLLOW_STOPPED
+
+# One thread's.
+cdef cppclass Follower:
+    Keys keys
+    EtcdClient *client
+    EtcdClient *watch
+    int64_t attempt_ns
+    int64_t patience_ns               # for news: then the watch is taken for dead
+    ClusterRow position               # of the last whole entry that was handed over
+    vector[FollowedEntry] ready       # to be handed over
+    # What is not whole yet.
+    FollowedEntry open
+    uint32_t next_part                # 0: nothing is open
+    # As last seen.
+    bint knows
+    HeadValue head
+    int64_t head_mod
+    int64_t beat_mod
+    int64_t leader_epoch              # the leader key's create revision; 0: nobody leads
+    string leader                     # its value
+    int64_t time_ns                   # the leader's time, in the last entry or beat
+    int64_t received_ns               # on CLOCK_BOOTTIME, when that came
+    bint heard                        # of a leader's time, since it began
+    # The watch.
+    int64_t next_revision             # of etcd, that it goes on with
+    bint watching
+    int64_t news_ns                   # when something came last
+    uint64_t resyncs                  # how often what a watch told had to be read instead
+    uint64_t lost_events              # of them, because something was missing
+
+cdef Follower *follower_new(EtcdAim *aim, Slice name) noexcept nogil
+cdef void follower_free(Follower *follower) noexcept nogil
+# Reads where the log is, linearizably: all that was done before this call began.
+cdef FollowStatus follower_look(Follower *follower) noexcept nogil
+# Whether the log is the one that a store, which is at `position`, was in; reads it.
+cdef FollowStatus follower_begin(
+    Follower *follower, const ClusterRow *position, IdentityValue *identity
+) noexcept nogil
+# Reads what comes behind the position, to the head as last looked at; into `ready`.
+cdef FollowStatus follower_catch_up(Follower *follower) noexcept nogil
+# Waits for news until a time at most; whole entries go into `ready`.
+cdef FollowStatus follower_wait(Follower *follower, int64_t until_ns) noexcept nogil
