@@ -9,6 +9,7 @@ import pytest
 from etcd_api import pb
 from fake_etcd import FakeEtcd
 from real_etcd import Member, etcd_members, free_ports
+from tls_files import Authority
 
 pytest.importorskip("ownerd.cluster.etcd_client")
 
@@ -116,6 +117,30 @@ def test_a_user_is_authenticated_first(tmp_path: Path) -> None:
         assert known.call(TXN, put(b"k", b"1"))[0] == "answered"
         wrong = Caller(Etcd([member.address], user="root", password="wrong"))
         assert wrong.call(TXN, put(b"k", b"1"))[0] == "unsent"
+
+
+def test_etcd_is_called_by_tls_and_shown_a_certificate(tmp_path: Path) -> None:
+    authority = Authority()
+    pair = authority.issue("client")
+    with etcd_members(tmp_path, secure=authority) as (member,):
+        shown = Etcd(
+            [member.address],
+            tls=True,
+            ca_pem=authority.pem,
+            certificate_pem=pair.certificate,
+            key_pem=pair.key,
+        )
+        assert Caller(shown).call(TXN, put(b"k", b"1"))[0] == "answered"
+        nobody = Etcd([member.address], tls=True, ca_pem=authority.pem)
+        assert Caller(nobody).call(TXN, put(b"k", b"2"))[0] != "answered"
+        distrusted = Etcd(
+            [member.address],
+            tls=True,
+            ca_pem=Authority().pem,
+            certificate_pem=pair.certificate,
+            key_pem=pair.key,
+        )
+        assert Caller(distrusted).call(TXN, put(b"k", b"2"))[0] == "unsent"
 
 
 @pytest.mark.parametrize("wrong", ["", "host", ":1", "host:", "host:0", "host:65536", "host:x"])

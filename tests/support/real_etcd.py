@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import pytest
 from etcd_api import pb, rpc
+from tls_files import Authority
 
 WANTED = "etcd is not installed (Debian: etcd-server)"
 
@@ -28,7 +29,14 @@ def free_ports(count: int) -> list[int]:
 class Member:
     """One member: a process, its address, and what it is asked by."""
 
-    def __init__(self, command: list[str], address: str, directory: Path) -> None:
+    def __init__(
+        self,
+        command: list[str],
+        address: str,
+        directory: Path,
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        self.credentials = credentials
         self.command = command
         self.address = address
         self.output = directory / "output"
@@ -49,19 +57,43 @@ class Member:
 
     def ask(self, service: str, call: str, request: Any) -> Any:
         """Make one unary call."""
-        with grpc.insecure_channel(self.address) as channel:
+        made = (
+            grpc.secure_channel(self.address, self.credentials)
+            if self.credentials
+            else grpc.insecure_channel(self.address)
+        )
+        with made as channel:
             return getattr(getattr(rpc, f"{service}Stub")(channel), call)(request, timeout=5)
 
 
 @contextmanager
-def etcd_members(directory: Path, count: int = 1, *more: str) -> Iterator[list[Member]]:
-    """Run a cluster of members; skip the test where etcd is not installed."""
+def etcd_members(
+    directory: Path, count: int = 1, secure: Authority | None = None
+) -> Iterator[list[Member]]:
+    """Run a cluster of members; skip the test where etcd is not installed.
+
+    With `secure` they speak TLS with a certificate of it, and ask clients for one.
+    """
     program = shutil.which("etcd")
     if program is None:
         pytest.skip(WANTED)
     ports = free_ports(2 * count)
     peers = ",".join(f"m{i}=http://127.0.0.1:{ports[count + i]}" for i in range(count))
     members: list[Member] = []
+    scheme, more = "http", []
+    credentials = None
+    if secure is not None:
+        pair = secure.issue("127.0.0.1")
+        scheme = "https"
+        credentials = grpc.ssl_channel_credentials(secure.pem, pair.key, pair.certificate)
+        more = ["--client-cert-auth"]
+        for flag, content in {
+            "cert-file": pair.certificate,
+            "key-file": pair.key,
+            "trusted-ca-file": secure.pem,
+        }.items():
+            (directory / flag).write_bytes(content)
+            more += [f"--{flag}", str(directory / flag)]
     try:
         for i in range(count):
             address = f"127.0.0.1:{ports[i]}"
@@ -70,8 +102,8 @@ def etcd_members(directory: Path, count: int = 1, *more: str) -> Iterator[list[M
             own.mkdir(parents=True)
             command = [program, "--name", f"m{i}", "--data-dir", str(own / "data"), *more]
             for flag, value in {
-                "listen-client-urls": f"http://{address}",
-                "advertise-client-urls": f"http://{address}",
+                "listen-client-urls": f"{scheme}://{address}",
+                "advertise-client-urls": f"{scheme}://{address}",
                 "listen-peer-urls": peer,
                 "initial-advertise-peer-urls": peer,
                 "initial-cluster": peers,
@@ -81,7 +113,7 @@ def etcd_members(directory: Path, count: int = 1, *more: str) -> Iterator[list[M
                 "log-level": "warn",
             }.items():
                 command += [f"--{flag}", value]
-            members.append(Member(command, address, own))
+            members.append(Member(command, address, own, credentials))
         for member in members:
             _await(member)
         yield members

@@ -64,6 +64,9 @@ cdef enum Reason:
     NO_MESSAGE
     MESSAGE_CUT_OFF
     MORE_MESSAGES
+    # not here, in a cluster
+    NOT_LEADING
+    OUTCOME_UNKNOWN
     REASON_COUNT
 
 # What stands for one placeholder of a text.

@@ -216,6 +216,15 @@ define(
 define(NO_MESSAGE, "", UNIMPLEMENTED, "the call has one request, and found was none")
 define(MESSAGE_CUT_OFF, "", INTERNAL, "the request ended in the middle of its message")
 define(MORE_MESSAGES, "", UNIMPLEMENTED, "the call has one request, and found were more")
+define(
+    NOT_LEADING, "NOT_LEADER", UNAVAILABLE,
+    "this node does not lead its cluster: {leader}; nothing changed",
+)
+define(
+    OUTCOME_UNKNOWN, "OUTCOME_UNKNOWN", UNAVAILABLE,
+    "etcd does not say whether the change is in the cluster's log, so the outcome of this call is "
+    "unknown: ask again whoever leads then",
+)
 
 
 # --- values ---------------------------------------------------------------------------------------

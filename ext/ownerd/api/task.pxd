@@ -31,6 +31,8 @@ cdef enum TaskKind:
     TASK_PLAN = 3                     # what maintenance does next
     TASK_COUNT = 4                    # of what a release ended
     TASK_STEP = 5                     # of maintenance, where it is the writer's
+    TASK_FOLLOW = 6                   # entries of the log of a cluster
+    TASK_LEAD = 7                     # to lead it from now on
 
 ctypedef void (*OnDone)(Task *task) noexcept nogil
 

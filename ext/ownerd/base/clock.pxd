@@ -37,6 +37,8 @@ cdef int64_t clock_elapsed() noexcept nogil
 # The time less the wall clock's; 0 for a manual clock.
 cdef int64_t clock_offset(const ClockState *state, int64_t now_ns) noexcept nogil
 cdef void clock_start_from(ClockState *state, int64_t highest_stored_ns) noexcept nogil
+# Goes on from a time that others went by, also if that goes back.
+cdef void clock_continue(ClockState *state, int64_t time_ns) noexcept nogil
 cdef void clock_advance(ClockState *state, int64_t boot_ns, int64_t wall_ns) noexcept nogil
 
 

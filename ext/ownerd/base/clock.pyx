@@ -65,6 +65,15 @@ cdef void clock_start_from(ClockState *state, int64_t highest_stored_ns) noexcep
     state.guard.unlock()
 
 
+cdef void clock_continue(ClockState *state, int64_t time_ns) noexcept nogil:
+    """Go on from another node's time; nobody was answered by this clock before."""
+    state.guard.lock()
+    if not state.manual:
+        state.time_ns = time_ns
+        state.boot_ns = state.slewed_at_ns = clock_read(CLOCK_BOOTTIME)
+    state.guard.unlock()
+
+
 cdef void clock_advance(ClockState *state, int64_t boot_ns, int64_t wall_ns) noexcept nogil:
     """Advance by what passed on CLOCK_BOOTTIME, then slew towards the wall clock."""
     cdef int64_t allowed, gap, passed = max(<int64_t> 0, boot_ns - state.boot_ns)

@@ -61,5 +61,7 @@ cdef FollowStatus follower_begin(
 ) noexcept nogil
 # Reads what comes behind the position, to the head as last looked at; into `ready`.
 cdef FollowStatus follower_catch_up(Follower *follower) noexcept nogil
+# Is told nothing until it waits again.
+cdef void follower_rest(Follower *follower) noexcept nogil
 # Waits for news until a time at most; whole entries go into `ready`.
 cdef FollowStatus follower_wait(Follower *follower, int64_t until_ns) noexcept nogil

@@ -387,7 +387,7 @@ cdef bint take_news(Follower *follower, Slice message) noexcept nogil:
     return False
 
 
-cdef void stop_watch(Follower *follower) noexcept nogil:
+cdef void follower_rest(Follower *follower) noexcept nogil:
     stream_close(follower.watch)
     follower.watching = False
 
@@ -409,11 +409,11 @@ cdef FollowStatus follower_wait(Follower *follower, int64_t until_ns) noexcept n
         )
         if step == STREAM_MESSAGE:
             if not take_news(follower, message):
-                stop_watch(follower)
+                follower_rest(follower)
         elif step == STREAM_ENDED:
             follower.watching = False
         elif client_stopped(follower.client):
             return FOLLOW_STOPPED
         elif boot_now() >= follower.news_ns + follower.patience_ns:
-            stop_watch(follower)      # a leader beats more often than that
+            follower_rest(follower)   # a leader beats more often than that
     return FOLLOW_ON

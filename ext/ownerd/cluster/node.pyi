@@ -17,14 +17,7 @@ class Node(SharedLogDoor):
     member: bytes
     lease_s: int
     def __init__(
-        self,
-        etcd: Etcd,
-        name: str,
-        clock: Clock,
-        *,
-        node_id: str,
-        member: bytes,
-        lease_s: int = 5,
+        self, etcd: Etcd, name: str, clock: Clock, *, node_id: str, member: bytes, lease_s: int = 5
     ) -> None: ...
     def create(self, position: _Position) -> None: ...
     def begin(self, position: _Position | None) -> _Position: ...

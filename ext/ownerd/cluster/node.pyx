@@ -30,7 +30,7 @@ from ownerd.cluster.etcd_messages cimport (
 )
 from ownerd.cluster.follower cimport (
     FOLLOW_ON, FollowedEntry, FollowStatus, follower_begin, follower_catch_up, follower_free,
-    follower_look, follower_new, follower_wait,
+    follower_look, follower_new, follower_rest, follower_wait,
 )
 from ownerd.cluster.log_values cimport HEAD_RESIGNED, IdentityValue
 from ownerd.cluster.replicated_log cimport (
@@ -440,6 +440,7 @@ cdef class Node(SharedLogDoor):
             max(self.log.guard_ns, self.follower.head.guard_ns) * WAIT_PERMILLE // 1000
         )
         with nogil:
+            follower_rest(self.follower)   # it would be told of all that this node appends
             status = log_begin(self.log, &self.follower.head, self.follower.head_mod, name)
         if status != LOG_OK:
             return None

@@ -84,6 +84,9 @@ cdef void engine_close_store(EngineCore *engine) noexcept
 cdef void engine_stop(EngineCore *engine) noexcept nogil
 cdef void engine_fail(EngineCore *engine, int code) noexcept nogil
 cdef bint engine_failed(EngineCore *engine) noexcept nogil
+cdef bint engine_stands_by(const EngineCore *engine) noexcept nogil
+# After a commit, or a proof, that ended with an error: the end of all, or of leading.
+cdef void engine_end(EngineCore *engine, int code) noexcept nogil
 # Fails the engine if the store's files are not those that were opened; one thread at a time.
 cdef bint engine_look(EngineCore *engine) noexcept nogil
 cdef void engine_wake_maintenance(EngineCore *engine) noexcept nogil

@@ -13,11 +13,13 @@ stay here. So whoever sends an answer encodes it on a thread of its own, wheneve
 from ownerd.base.clock cimport clock_elapsed, clock_start_from
 from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS
 from ownerd.base.sockets cimport EFD_CLOEXEC, EFD_NONBLOCK, close, eventfd, eventfd_write
-from ownerd.engine.queue cimport FAILED, STOPPED, queue_change_state, queue_destroy, queue_init
+from ownerd.engine.queue cimport (
+    FAILED, STANDBY, STOPPED, queue_change_state, queue_destroy, queue_init, queue_stand_by,
+)
 from ownerd.storage.catalog cimport take_campaigns
 from ownerd.storage.directory cimport FILES_LOST, IN_PLACE, LOCK_FILE_LOST, Place
 from ownerd.storage.recovery cimport store_close
-from ownerd.storage.store cimport store_note_failure, store_place, store_time
+from ownerd.storage.store cimport left_undone, store_note_failure, store_place, store_time
 
 cdef enum:
     LOCK_MISSES = 10                  # some five seconds, as maintenance looks
@@ -51,6 +53,8 @@ cdef EngineCore *engine_new(
     engine.called_twice.others = 0
     queue_init(&engine.queue, options.queue_limit)
     configure(engine, options)
+    if store.shared != NULL:
+        queue_stand_by(&engine.queue)
     clock_start_from(clock, store_time(store))
     return engine
 
@@ -96,6 +100,17 @@ cdef void engine_fail(EngineCore *engine, int code) noexcept nogil:
 
 cdef bint engine_failed(EngineCore *engine) noexcept nogil:
     return engine.failure_code.load() != MDB_SUCCESS
+
+
+cdef bint engine_stands_by(const EngineCore *engine) noexcept nogil:
+    return engine.queue.state.load() == STANDBY
+
+
+cdef void engine_end(EngineCore *engine, int code) noexcept nogil:
+    if left_undone(code):
+        queue_stand_by(&engine.queue)
+    else:
+        engine_fail(engine, code)
 
 
 cdef bint engine_look(EngineCore *engine) noexcept nogil:

@@ -13,6 +13,7 @@ cdef class Engine:
     cdef Py_ssize_t readers           # reads and snapshots that need the files open
     cdef object directory
     cdef object clock
+    cdef object cluster               # whose log the store appends to; kept alive
     cdef object opened_at
 
     cdef void _end_threads(self) noexcept

@@ -8,14 +8,16 @@ import os
 import time
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.string cimport memset
 
 from ownerd.api.dial_call cimport CALL_KIND_COUNT, DialCall, call_clear, call_init
 from ownerd.api.dial_codec cimport dial_decode, dial_encode
 from ownerd.api.reasons cimport (
     CAMPAIGN_HOLDS, FIELD_LENGTH, LIST_OWNED, SERVER_STOPPING, task_refusal,
 )
-from ownerd.api.task cimport OK, TASK_COMMAND, Task, task_clear
+from ownerd.api.task cimport OK, TASK_COMMAND, TASK_FOLLOW, TASK_LEAD, Task, task_clear
 from ownerd.base.atomics cimport counts_read, flag_read
+from ownerd.base.bytes cimport slice_of
 from ownerd.base.clock cimport Clock, clock_now
 from ownerd.base.containers cimport string
 from ownerd.base.histogram cimport SHORTEST_BITS, TIME_CLASSES, Histogram
@@ -35,17 +37,19 @@ from ownerd.engine.commands cimport (
 )
 from ownerd.engine.core cimport (
     GROUP_SIZE_CLASSES, STORE_LOST, EngineCore, EngineOptions, engine_close_store,
-    engine_failed, engine_free, engine_look, engine_new, engine_stop,
+    engine_failed, engine_free, engine_look, engine_new, engine_stands_by, engine_stop,
 )
 from ownerd.engine.group_commit cimport start_writer
 from ownerd.engine.maintenance cimport flush_all, run_maintenance_step, start_maintenance
 from ownerd.engine.queue cimport (
-    DRAINING, queue_change_state, queue_load, queue_run, queue_set_limit,
+    DRAINING, queue_change_state, queue_load, queue_name_leader, queue_run, queue_set_limit,
+    queue_stand_by,
 )
 from ownerd.engine.release_count cimport (
     COUNT_END, ReleaseCount, count_release, find_uncounted_releases, release_count_init,
 )
 from ownerd.engine.snapshot cimport Snapshot, SnapshotRequest, since_of
+from ownerd.engine.standby cimport FollowTask, LeadTask
 from ownerd.engine.unknown_codes cimport unknown_name_count, unknown_rows
 from ownerd.rules.limits cimport (
     BATCH_RECORDS, CAMPAIGN_ID_BYTES, CAMPAIGN_NAME_BYTES, CATEGORY_BYTES, LIST_ID_BYTES,
@@ -54,11 +58,12 @@ from ownerd.rules.limits cimport (
 from ownerd.rules.ownership cimport NEVER_NS
 from ownerd.storage.capacity cimport is_full
 from ownerd.storage.environment cimport check
+from ownerd.storage.record_tree cimport tree_flushed, tree_put_place
 from ownerd.storage.recovery cimport store_open
 from ownerd.storage.store cimport (
     StoreFigures, store_figures, store_note_failure, store_now, store_revision,
 )
-from ownerd.storage.tables cimport COUNT_PENDING
+from ownerd.storage.tables cimport COUNT_PENDING, ClusterRow
 
 from ownerd.api.reasons import refused
 from ownerd.api.task import Refused  # what our callers catch
@@ -239,10 +244,9 @@ cdef class Engine:
         options.queue_limit = queue_limit
         options.vacuum_interval_ms = <int64_t> (vacuum_interval_s * 1000)
         options.step_ns = maintenance_step_ns
-        store = store_open(
-            directory, map_bytes, reserve_bytes, memtable_bytes,
-            Opening() if opening is None else opening,
-        )
+        opening = Opening() if opening is None else opening
+        self.cluster = opening.cluster
+        store = store_open(directory, map_bytes, reserve_bytes, memtable_bytes, opening)
         self.core = engine_new(store, (<Clock> self.clock).state, &options)
         start_writer(self.core, &self.writer)
         if background:
@@ -772,6 +776,91 @@ cdef class Engine:
     def incarnation(self):
         """The random id of what the store is since it was made, or last copied."""
         return self._store().state.incarnation
+
+    # --- in a cluster
+
+    @property
+    def position(self):
+        """Where in the log of a cluster the store is: (log_id, revision, epoch, crc).
+
+        None: it is in none, or not yet. While entries are followed or appended, the thread that
+        does so reads it.
+        """
+        cdef const ClusterRow *place = &self._store().place
+        if place.log_id == 0:
+            return None
+        return place.log_id, place.revision, place.epoch, place.crc
+
+    def take_position(self, position):
+        """Make the store a node's of a cluster, durably, at the place in the log that it is at.
+
+        Raises:
+            StoreError: it is at another revision, or this cannot be written.
+        """
+        cdef Store *store = self._store()
+        cdef ClusterRow place
+        place.log_id, place.revision, place.epoch, place.crc = position
+        place.unused = 0
+        if place.revision != store_revision(store):
+            raise StoreError(
+                f"the store is at revision {store_revision(store)}, and the cluster's log begins "
+                f"at {place.revision}: it needs a backup of a node of that cluster"
+            )
+        check(tree_put_place(store.tree, &place), "cannot write that the store is in a cluster")
+        store.place = place
+
+    def follow(self, entries):
+        """Take entries of the cluster's log, in order: (position, time_ns, row_count, rows) each.
+
+        Refused: STORE_FULL, UNAVAILABLE.
+        """
+        cdef FollowTask task
+        self._store()
+        memset(&task.task, 0, sizeof(task.task))
+        task.task.kind = TASK_FOLLOW
+        task.task.body = &task
+        task.place.unused = 0
+        for position, task.time_ns, task.row_count, rows in entries:
+            task.place.log_id, task.place.revision, task.place.epoch, task.place.crc = position
+            task.rows.assign(<const char *> <bytes> rows, len(rows))
+            with nogil:
+                queue_run(&self.core.queue, &task.task)
+            raise_refusal(&task.task)
+
+    def lead(self, time_ns=0):
+        """Decide and change from now on, at the leader's time (0: none was heard of).
+
+        Only with all that the log has followed, when its epoch has begun and whoever led before can
+        answer nothing any more. Refused: UNAVAILABLE, and then the node leads no more.
+        """
+        cdef LeadTask task
+        self._store()
+        memset(&task.task, 0, sizeof(task.task))
+        task.task.kind = TASK_LEAD
+        task.task.body = &task
+        task.time_ns = time_ns
+        with nogil:
+            queue_run(&self.core.queue, &task.task)
+        raise_refusal(&task.task)
+
+    def stand_by(self, str leader):
+        """Decide and change nothing from now on; callers are told who leads."""
+        cdef bytes encoded = leader.encode()
+        self._store()
+        queue_name_leader(
+            &self.core.queue, slice_of(<const char *> encoded, len(encoded))
+        )
+        queue_stand_by(&self.core.queue)
+
+    @property
+    def standing_by(self):
+        """Whether another node of the cluster leads, or none does."""
+        return bool(engine_stands_by(self.core))
+
+    @property
+    def flushed_revision(self):
+        """The revision up to which the record tree has everything."""
+        return tree_flushed(self._store().tree)
 
     def look(self):
         """Tell whether the store's files are those that were opened; if not, it has failed."""

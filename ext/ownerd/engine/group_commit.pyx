@@ -20,9 +20,12 @@ sends the answer encodes it on a thread of its own.
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from ownerd.api.dial_call cimport DialCall, call_is_claim, call_is_report
-from ownerd.api.reasons cimport ATTEMPT_AHEAD, DEADLINE_PASSED, STORAGE_FAILED, refuse
+from ownerd.api.reasons cimport (
+    ATTEMPT_AHEAD, DEADLINE_PASSED, OUTCOME_UNKNOWN, STORAGE_FAILED, refuse,
+)
 from ownerd.api.task cimport (
-    OK, RESOURCE_EXHAUSTED, TASK_COMMAND, TASK_COUNT, TASK_DIAL, TASK_SNAPSHOT, TASK_STEP, Task,
+    OK, RESOURCE_EXHAUSTED, TASK_COMMAND, TASK_COUNT, TASK_DIAL, TASK_FOLLOW, TASK_LEAD,
+    TASK_SNAPSHOT, TASK_STEP, Task,
 )
 from ownerd.base.assertions cimport assert_that
 from ownerd.base.atomics cimport count_add, flag_set
@@ -35,16 +38,19 @@ from ownerd.engine.activity cimport ANSWERS, activity_count
 from ownerd.engine.called_twice cimport called_twice_add
 from ownerd.engine.commands cimport UPSERT_CODE, Command, command_run, refuse_full
 from ownerd.engine.core cimport (
-    GROUP_BYTES_PER_RECORD, GROUP_SIZE_CLASSES, engine_fail, engine_failed,
-    engine_wake_maintenance,
+    GROUP_BYTES_PER_RECORD, GROUP_SIZE_CLASSES, engine_end, engine_fail, engine_failed,
+    engine_stands_by, engine_wake_maintenance,
 )
 from ownerd.engine.decide cimport DecidedAt, decide_call, multiget_group
 from ownerd.engine.maintenance_plan cimport (
     URGENT_STEP_NS, PlanTask, maintenance_plan, maintenance_step,
 )
-from ownerd.engine.queue cimport queue_take_all
+from ownerd.engine.queue cimport is_leaders, queue_refuse_standby, queue_take_all
 from ownerd.engine.release_count cimport ReleaseCount, release_count_step
 from ownerd.engine.snapshot cimport SnapshotRequest, snapshot_take
+from ownerd.engine.standby cimport (
+    FollowTask, LeadTask, standby_follow, standby_lead, standby_refresh,
+)
 from ownerd.engine.unknown_codes cimport unknown_count, unknown_forget
 from ownerd.storage.capacity cimport (
     CAPACITY_FOR_CHANGES, CAPACITY_FOR_GRANTS, CAPACITY_FOR_NOTHING, Capacity, is_full,
@@ -54,8 +60,8 @@ from ownerd.storage.flush cimport flush_immutable
 from ownerd.storage.memtables cimport has_immutable, memtables_fill, memtables_fit
 from ownerd.storage.record_tree cimport STOP_STEPPING, is_out_of_space, set_out_of_space
 from ownerd.storage.store cimport (
-    Store, store_abort, store_begin, store_capacity, store_commit, store_drop_flushed, store_now,
-    store_reserve_log, store_revision, store_rotate,
+    COMMIT_FENCED, Store, left_undone, store_abort, store_begin, store_capacity, store_commit,
+    store_confirm, store_drop_flushed, store_now, store_reserve_log, store_revision, store_rotate,
 )
 from ownerd.storage.transaction cimport transaction_error
 
@@ -136,7 +142,17 @@ cdef void count_activity(EngineCore *engine, int64_t now_ns) noexcept nogil:
     engine.activity.guard.unlock()
 
 
-cdef void answer_group(EngineCore *engine, bint failed) noexcept nogil:
+cdef void refuse_failed(EngineCore *engine, Task *task, bint undone) noexcept nogil:
+    """Refuse a task after a commit failed; `undone`: surely nothing of it changed anything."""
+    if engine_failed(engine):
+        refuse(task, STORAGE_FAILED)
+    elif undone:
+        queue_refuse_standby(&engine.queue, task)
+    else:
+        refuse(task, OUTCOME_UNKNOWN)
+
+
+cdef void answer_group(EngineCore *engine, bint failed, bint undone) noexcept nogil:
     cdef size_t i
     cdef int64_t now_ns = clock_elapsed()
     if not failed:
@@ -147,7 +163,7 @@ cdef void answer_group(EngineCore *engine, bint failed) noexcept nogil:
             now_ns - engine.group[i].task.queued_ns,
         )
         if failed:
-            refuse(&engine.group[i].task, STORAGE_FAILED)
+            refuse_failed(engine, &engine.group[i].task, undone)
             finish(&engine.group[i].task)
         else:
             answer(engine, engine.group[i])
@@ -272,7 +288,7 @@ cdef int decide_group(EngineCore *engine, size_t start, size_t end) noexcept nog
         changed |= decide_call(store, engine.group[i], &when, capacity)
     if not changed and transaction_error(&store.txn) == MDB_SUCCESS:
         store_abort(store)
-        return MDB_SUCCESS
+        return store_confirm(store)
     code = commit_group(engine, store_now(store, when.clock_ns))
     if code == MDB_SUCCESS:
         count_group(engine, records)
@@ -287,8 +303,10 @@ cdef void run_group(EngineCore *engine) noexcept nogil:
     """
     cdef size_t i
     cdef int code = decide_group(engine, 0, engine.group.size())
+    cdef bint whole = True
     count_add(&engine.counters.groups, 1)
     if is_full(code):
+        whole = False
         for i in range(engine.group.size()):
             code = decide_group(engine, i, i + 1)
             if is_full(code):
@@ -296,8 +314,10 @@ cdef void run_group(EngineCore *engine) noexcept nogil:
             elif code != MDB_SUCCESS:
                 break
     if code != MDB_SUCCESS and not is_full(code):
-        engine_fail(engine, code)
-    answer_group(engine, engine_failed(engine))
+        engine_end(engine, code)
+    answer_group(
+        engine, engine_failed(engine) or left_undone(code), whole and code == COMMIT_FENCED
+    )
 
 
 cdef Task *gather_group(EngineCore *engine, Task *task) noexcept nogil:
@@ -325,13 +345,16 @@ cdef Task *gather_group(EngineCore *engine, Task *task) noexcept nogil:
 cdef int run_command(EngineCore *engine, Command *command) noexcept nogil:
     """Run a command of the control plane; it may change records, one for each row or id in it."""
     cdef int code
-    cdef uint64_t records = command.rows.size() + command.record_ids.size()
+    cdef uint64_t revision, records = command.rows.size() + command.record_ids.size()
     reserve_log(engine, records)
     if store_capacity(engine.store, clock_now(engine.clock)) == CAPACITY_FOR_NOTHING \
             or not reserve_memtable(engine, records):
         refuse_full(engine.store, &command.task)
         return MDB_SUCCESS
+    revision = store_revision(engine.store)
     code = command_run(engine.store, command, clock_now(engine.clock))
+    if code == MDB_SUCCESS and store_revision(engine.store) == revision:
+        code = store_confirm(engine.store)
     if command.kind == UPSERT_CODE:
         unknown_forget(&engine.unknown_codes, &engine.store.catalog)
     engine_wake_maintenance(engine)
@@ -347,15 +370,32 @@ cdef void run_task(EngineCore *engine, Task *task) noexcept nogil:
     elif task.kind == TASK_COUNT:
         code = release_count_step(engine.store, <ReleaseCount *> task.body, now_ns)
     elif task.kind == TASK_SNAPSHOT:
-        code = snapshot_take(engine.store, <SnapshotRequest *> task.body, now_ns)
+        code = standby_refresh(engine) if engine_stands_by(engine) \
+            else store_confirm(engine.store)
+        if code == MDB_SUCCESS:
+            code = snapshot_take(engine.store, <SnapshotRequest *> task.body, now_ns)
+    elif task.kind == TASK_FOLLOW:
+        code = follow_entry(engine, <FollowTask *> task.body)
+    elif task.kind == TASK_LEAD:
+        code = standby_lead(engine, <LeadTask *> task.body)
     elif task.kind == TASK_STEP:
         code = maintenance_step(engine.store, &engine.maintenance, <PlanTask *> task.body, now_ns)
     else:
         maintenance_plan(engine.store, &engine.maintenance, <PlanTask *> task.body, now_ns)
     if code != MDB_SUCCESS:
-        engine_fail(engine, code)
-        refuse(task, STORAGE_FAILED)
+        engine_end(engine, code)
+        refuse_failed(engine, task, code == COMMIT_FENCED)
     finish(task)
+
+
+cdef int follow_entry(EngineCore *engine, FollowTask *task) noexcept nogil:
+    """Put an entry of another node's into memory, once there is room for it."""
+    reserve_log(engine, task.row_count)
+    store_capacity(engine.store, clock_now(engine.clock))   # reserves disk for the flush
+    if not reserve_memtable(engine, task.row_count):
+        refuse_full(engine.store, &task.task)
+        return MDB_SUCCESS
+    return standby_follow(engine, task)
 
 
 cdef void *writer_main(void *argument) noexcept nogil:
@@ -367,6 +407,9 @@ cdef void *writer_main(void *argument) noexcept nogil:
             after = task.next
             if engine_failed(engine):
                 refuse(task, STORAGE_FAILED)
+                finish(task)
+            elif engine_stands_by(engine) and is_leaders(task):
+                queue_refuse_standby(&engine.queue, task)
                 finish(task)
             elif task.kind == TASK_DIAL:
                 after = gather_group(engine, task)

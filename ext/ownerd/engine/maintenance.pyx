@@ -17,7 +17,9 @@ from ownerd.base.clock cimport clock_elapsed, clock_now
 from ownerd.base.lmdb cimport MDB_SUCCESS
 from ownerd.base.sockets cimport eventfd_read
 from ownerd.base.threads cimport thread_start, usleep
-from ownerd.engine.core cimport engine_fail, engine_failed, engine_look, engine_wake_maintenance
+from ownerd.engine.core cimport (
+    engine_fail, engine_failed, engine_look, engine_stands_by, engine_wake_maintenance,
+)
 from ownerd.engine.maintenance_plan cimport (
     URGENT_STEP_NS, WORK_COUNT, WORK_CUT, WORK_FLUSH, WORK_NOTHING, WORK_PREPARE, WORK_VACUUM,
     MaintenanceState, PlanTask,
@@ -129,6 +131,7 @@ cdef bint plan_and_work(
     cdef int code
     plan.vacuum_all = vacuum_all
     plan.flush_all = flush_is_due(engine)
+    plan.standby = engine_stands_by(engine)
     plan.work = WORK_NOTHING
     ask_writer(engine, plan, TASK_PLAN)
     code = do_work(engine, plan, next_step, context)
@@ -341,7 +344,7 @@ cdef int flush_all(EngineCore *engine, int64_t now_ns) noexcept nogil:
     code = flush_immutable(&engine.maintenance.flush, store, next_last_step, store)
     if code == MDB_SUCCESS and store_rotate(store):
         code = flush_immutable(&engine.maintenance.flush, store, next_last_step, store)
-    if code == MDB_SUCCESS:
+    if code == MDB_SUCCESS and store.shared == NULL:
         code = commit_time(store, now_ns)
     if code == MDB_SUCCESS:
         code = trim_log(engine)

@@ -60,6 +60,8 @@ cdef Work next_work(
     if has_immutable(&store.memtables):
         plan.memtable = store.memtables.immutable
         return WORK_FLUSH
+    if plan.standby:
+        return WORK_ROTATE if state.flush_due else WORK_NOTHING
     if not state.vacuum.over.empty():
         return WORK_CUT
     if state.vacuum.finished:

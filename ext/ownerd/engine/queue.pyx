@@ -10,9 +10,10 @@ It knows no store and runs no task (group_commit); a waiter is a C callback.
 from libc.stdint cimport int64_t
 
 from ownerd.api.reasons cimport (
-    QUEUE_FULL, SERVER_STOPPING, STORAGE_FAILED, Value, numeral, refuse, refuse_with,
+    NOT_LEADING, QUEUE_FULL, SERVER_STOPPING, STORAGE_FAILED, Value, numeral, refuse, refuse_with,
+    words,
 )
-from ownerd.api.task cimport TASK_DIAL
+from ownerd.api.task cimport TASK_COMMAND, TASK_COUNT, TASK_DIAL
 from ownerd.base.assertions cimport assert_that
 from ownerd.base.clock cimport clock_elapsed
 from ownerd.base.threads cimport (
@@ -29,6 +30,7 @@ cdef void queue_init(Queue *queue, uint64_t record_limit) noexcept nogil:
     queue.record_count = queue.refusal_count = 0
     queue.record_limit = record_limit
     queue.state.store(RUNNING)
+    queue.leader.assign(b"nobody does yet", 15)
 
 
 cdef void queue_destroy(Queue *queue) noexcept nogil:
@@ -65,7 +67,7 @@ cdef bint queue_takes_dials(const Queue *queue) noexcept nogil:
 cdef bint queue_takes_tasks(const Queue *queue) noexcept nogil:
     """Tell whether what is no dial is still taken: nothing has failed, nobody has stopped it."""
     cdef int state = queue.state.load()
-    return state == RUNNING or state == DRAINING
+    return state == RUNNING or state == DRAINING or state == STANDBY
 
 
 cdef void queue_change_state(Queue *queue, EngineState state) noexcept nogil:
@@ -78,11 +80,44 @@ cdef void queue_change_state(Queue *queue, EngineState state) noexcept nogil:
     pthread_mutex_unlock(&queue.guard)
 
 
+cdef void queue_stand_by(Queue *queue) noexcept nogil:
+    pthread_mutex_lock(&queue.guard)
+    if queue_takes_tasks(queue):
+        queue.state.store(STANDBY)
+    pthread_mutex_unlock(&queue.guard)
+
+
+cdef void queue_name_leader(Queue *queue, Slice leader) noexcept nogil:
+    """Have callers be told who leads."""
+    pthread_mutex_lock(&queue.guard)
+    queue.leader.assign(leader.data, leader.size)
+    pthread_mutex_unlock(&queue.guard)
+
+
+cdef void refuse_here(Queue *queue, Task *task) noexcept nogil:
+    """Refuse a task and say who leads. Called with the guard held."""
+    cdef Value leader = words(queue.leader.data())
+    refuse_with(task, NOT_LEADING, &leader)
+
+
+cdef void queue_refuse_standby(Queue *queue, Task *task) noexcept nogil:
+    pthread_mutex_lock(&queue.guard)
+    refuse_here(queue, task)
+    pthread_mutex_unlock(&queue.guard)
+
+
+cdef bint is_leaders(const Task *task) noexcept nogil:
+    return task.kind == TASK_DIAL or task.kind == TASK_COMMAND or task.kind == TASK_COUNT
+
+
 # --- submitting: any thread -----------------------------------------------------------------------
 
 cdef bint accept(Queue *queue, Task *task) noexcept nogil:
     """Tell whether the queue takes the task now; else refuse it. Called with the guard held."""
     cdef Value values[2]
+    if queue.state.load() == STANDBY and is_leaders(task):
+        refuse_here(queue, task)
+        return False
     if queue_takes_dials(queue) if task.kind == TASK_DIAL else queue_takes_tasks(queue):
         if task.record_count == 0 or (
             queue.record_count + task.record_count <= queue.record_limit

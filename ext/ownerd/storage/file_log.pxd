@@ -47,6 +47,7 @@ cdef cppclass FileLog:
     Descriptor directory
     uint64_t store_id
     LogOptions options
+    bint unsynced                     # it is for readers alone: a shared log has all of it
     atomic[int] error                 # an errno, since which nothing is appended; 0: none
     # The writer's.
     LogTail tail

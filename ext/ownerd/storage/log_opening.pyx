@@ -47,6 +47,7 @@ cdef FileLog *new_log(str directory, uint64_t store_id, const LogOptions *option
     log = new FileLog()
     log.store_id = store_id
     log.options = options[0]
+    log.unsynced = False
     log.error.store(0)
     log.ready_count.store(0)
     log.revision.store(0)

@@ -94,7 +94,8 @@ cdef LogStatus write_entry(
     cdef Segment *segment = log.active.get()
     cdef uint64_t offset = log.tail.offset
     cdef Slice bytes = entry_finish(entry, head, segment.header.crc)
-    cdef int code = segment_append(segment, offset, bytes)
+    cdef int code = segment_write(segment, offset, bytes) if log.unsynced \
+        else segment_append(segment, offset, bytes)
     if code != 0:
         return fail(log, code)
     log.appended_bytes.fetch_add(bytes.size)

@@ -9,7 +9,7 @@ from ownerd.base.containers cimport map, mutex, string
 from ownerd.base.lmdb cimport MDB_dbi, MDB_txn, MDB_val
 from ownerd.storage.environment cimport Environment
 from ownerd.storage.rows cimport RowVersion
-from ownerd.storage.tables cimport TABLE_COUNT, SessionRow, StateRow, Table
+from ownerd.storage.tables cimport TABLE_COUNT, ClusterRow, SessionRow, StateRow, Table
 
 cdef enum:
     RECORDS_PER_LOOK = 32             # records handled between two looks at the clock
@@ -122,5 +122,7 @@ cdef int tree_commit(Tree *tree, MDB_txn *txn, const StateRow *state) noexcept n
 cdef int tree_put_state(
     Tree *tree, const StateRow *state, const SessionRow *row
 ) noexcept nogil
+# Likewise: where in the log of a cluster the store is.
+cdef int tree_put_place(Tree *tree, const ClusterRow *place) noexcept nogil
 # Before the first step that others may wait for; until then a step takes what capacity there is.
 cdef void tree_limit_steps(Tree *tree, uint64_t reserve_bytes) noexcept nogil

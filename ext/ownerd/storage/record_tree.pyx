@@ -270,6 +270,28 @@ cdef int tree_put_state(
     return tree_commit(tree, txn, state)
 
 
+cdef int put_place(Tree *tree, const ClusterRow *place) noexcept nogil:
+    cdef MDB_txn *txn
+    cdef int code = lmdb.txn_begin(tree.environment.env, NULL, 0, &txn)
+    if code != MDB_SUCCESS:
+        return code
+    code = put_checked(
+        txn, tree.tables[<int> META], slice_of(b"cluster", 7), slice_of(place, sizeof(ClusterRow))
+    )
+    if code != MDB_SUCCESS:
+        lmdb.txn_abort(txn)
+        return code
+    return tree_commit(tree, txn, &tree.state)
+
+
+cdef int tree_put_place(Tree *tree, const ClusterRow *place) noexcept nogil:
+    cdef int code
+    tree.writing.lock()
+    code = put_place(tree, place)
+    tree.writing.unlock()
+    return code
+
+
 cdef void tree_limit_steps(Tree *tree, uint64_t reserve_bytes) noexcept nogil:
     """Bound the steps so that the pages that one dirties fit into the reserve."""
     cdef uint64_t record_bytes = tree.environment.page_bytes * PAGES_PER_RECORD

@@ -1,10 +1,13 @@
 from collections.abc import Collection
 
+from ownerd.storage.shared_log import SharedLogDoor
+
 class Opening:
     create: bool
     store_id: int | None
     allowed_filesystems: Collection[str]
     time_ns: int
+    cluster: SharedLogDoor | None
     stored_ns: int
     found: list[tuple[str, str]]
 
@@ -15,5 +18,6 @@ class Opening:
         store_id: int | None = None,
         allowed_filesystems: Collection[str] = (),
         time_ns: int = 0,
+        cluster: SharedLogDoor | None = None,
     ) -> None: ...
     def tell(self, event: str, text: str) -> None: ...

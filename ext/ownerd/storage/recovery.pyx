@@ -16,42 +16,42 @@ somebody holds.
 import os
 
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
-from ownerd.base.bytes cimport same
-from ownerd.base.containers cimport map, string
-from ownerd.base.lmdb cimport MDB_MAP_FULL
+from ownerd.base.lmdb cimport MDB_MAP_FULL, MDB_NOTFOUND, MDB_SUCCESS, MDB_val
 from ownerd.storage.catalog cimport catalog_free, catalog_init, load_catalog
-from ownerd.storage.codec cimport KEY_BYTES, VALUE_BYTES
 from ownerd.storage.creation cimport create_store, find_store, refuse_none, refuse_other
 from ownerd.storage.dialers cimport dialers_init, load_dialers
 from ownerd.storage.directory cimport DirectoryLock, lock_directory, lock_init, unlock_directory
 from ownerd.storage.environment cimport check
-from ownerd.storage.file_log cimport LogOptions, default_log_options, file_log_revision
+from ownerd.storage.file_log cimport (
+    FileLog, LogOptions, default_log_options, file_log_revision,
+)
 from ownerd.storage.flush cimport Flush, flush_immutable
-from ownerd.storage.log_entry cimport ROW_FOUND, ROWS_END, LogRow, RowFound, row_next
-from ownerd.storage.log_opening cimport file_log_acquire, file_log_release
+from ownerd.storage.log_opening cimport (
+    file_log_acquire, file_log_create, file_log_inspect, file_log_release,
+)
 from ownerd.storage.log_reader cimport (
     READ_ENTRY, READ_FAILED, READ_TAIL, LogReader, ReadEntry, ReadStatus, file_log_read,
     log_reader_next,
 )
 from ownerd.storage.log_recovery cimport refuse_log
-from ownerd.storage.memtable cimport memtable_put, record_hash
 from ownerd.storage.memtables cimport (
-    has_immutable, memtables_close, memtables_fit, memtables_init, memtables_put_rows,
-    publish_counts, rotate,
+    has_immutable, memtables_close, memtables_fit, memtables_init, publish_counts, rotate,
 )
 from ownerd.storage.record_tree cimport (
-    STOP_STEPPING, is_out_of_space, tree_close, tree_flushed, tree_limit_steps, tree_open,
+    STOP_STEPPING, is_out_of_space, tree_close, tree_flushed, tree_get, tree_limit_steps,
+    tree_open, tree_rest,
 )
-from ownerd.storage.rows cimport RowVersion, place_row
+from ownerd.storage.replay cimport replay_rows
 from ownerd.storage.session cimport begin_session
 from ownerd.storage.store cimport store_capacity
-from ownerd.storage.tables cimport META, RECORDS, TABLE_COUNT, StateRow, Table
+from ownerd.storage.shared_log cimport SharedLogDoor
+from ownerd.storage.tables cimport META, ClusterRow
 from ownerd.storage.time_back cimport set_time_back
 from ownerd.storage.transaction cimport transaction_init
 
-from ownerd.storage.directory import prepare_directory
+from ownerd.storage.directory import StoreError, prepare_directory
 from ownerd.storage.filesystem import check_filesystems
 
 cdef enum:
@@ -72,13 +72,18 @@ class Opening:
         allowed_filesystems: names of shared filesystems (`filesystem`) that it may be on.
         time_ns: what the stored time is set back to (R19); 0: nothing. Also one that is later
             than that changes nothing.
+        cluster: the log of the cluster that the store is a node's of, a SharedLogDoor, which must
+            outlive it; None: the store is alone, and refused if it is not.
     """
 
-    def __init__(self, *, create=True, store_id=None, allowed_filesystems=(), time_ns=0):
+    def __init__(
+        self, *, create=True, store_id=None, allowed_filesystems=(), time_ns=0, cluster=None
+    ):
         self.create = create
         self.store_id = store_id
         self.allowed_filesystems = allowed_filesystems
         self.time_ns = time_ns
+        self.cluster = cluster
         # The time that was stored.
         self.stored_ns = 0
         # What to warn of: names of events, and what each means.
@@ -105,7 +110,9 @@ cdef Store *store_open(
     lock_init(&store.lock)
     store.log = NULL
     store.tree = NULL
-    store.log_full = False
+    store.log_full = store.stale = False
+    store.shared = NULL
+    memset(&store.place, 0, sizeof(ClusterRow))
     store.tables.tree = NULL
     store.tables.memtables = &store.memtables
     transaction_init(&store.txn, &store.tables)
@@ -121,14 +128,22 @@ cdef Store *store_open(
         store.tree = store.tables.tree = tree_open(os.path.join(directory, "records"), map_bytes)
         store.state = store.tree.state
         refuse_other(directory, store.state.store_id, opening.store_id)
-        _replay(store, directory)
+        _read_place(store, directory)
+        if opening.cluster is not None:
+            store.shared = &(<SharedLogDoor> opening.cluster).shared
+            _renew_log(store, directory)
+        elif store.place.log_id != 0:
+            raise StoreError(_OF_A_CLUSTER.format(directory=directory))
+        else:
+            _replay(store, directory)
         check(load_catalog(&store.catalog), f"cannot read the catalog in {directory}")
         check(load_dialers(&store.dialers), f"cannot read the dialers in {directory}")
         tree_limit_steps(store.tree, store.reserve_bytes)
         store_capacity(store, 0)      # reserves disk blocks before they are needed
-        begin_session(store, directory, opening)
+        if store.shared == NULL:
+            begin_session(store, directory, opening)
         opening.stored_ns = store.state.time_ns
-        if opening.time_ns != 0:
+        if opening.time_ns != 0 and store.shared == NULL:
             set_time_back(store, opening.time_ns, directory)
         store.instant_ns = store.state.time_ns
     except BaseException:
@@ -166,6 +181,52 @@ def _check_filesystems(paths, opening):
         opening.tell("filesystem_not_safe", f"{name}: {text}")
 
 
+# --- in a cluster ---------------------------------------------------------------------------------
+
+_OF_A_CLUSTER = (
+    "the store in {directory} is a node's of a cluster, whose log may have more than it: serve it "
+    "with --cluster"
+)
+
+
+cdef int _read_place(Store *store, str directory) except -1:
+    """Read where in the log of a cluster the store is, if it is in one."""
+    cdef MDB_val value
+    cdef int code = tree_get(store.tree, META, b"cluster", 7, &value)
+    if code == MDB_SUCCESS:
+        memcpy(&store.place, value.mv_data, min(value.mv_size, sizeof(ClusterRow)))
+    tree_rest(store.tree)
+    if code != MDB_NOTFOUND:
+        check(code, f"cannot read the store in {directory}")
+    return 0
+
+
+cdef _renew_log(Store *store, str directory):
+    """Begin the store's own log behind what is flushed: the cluster's has all that follows.
+
+    Raises:
+        StoreError: the store is in no cluster yet, and its log has what is not flushed.
+    """
+    cdef LogOptions options = default_log_options()
+    cdef uint64_t flushed = tree_flushed(store.tree)
+    cdef FileLog *former
+    place = os.path.join(directory, "log")
+    if store.place.log_id == 0:
+        former = file_log_inspect(place, store.tree.state.store_id, flushed)
+        found = file_log_revision(former)
+        file_log_release(former)
+        if found != flushed:
+            raise StoreError(
+                f"the store in {directory} was not stopped cleanly: serve it once without "
+                "--cluster, and stop it"
+            )
+    for name in os.listdir(place):
+        os.unlink(os.path.join(place, name))
+    file_log_create(place, store.tree.state.store_id, flushed, &options)
+    store.log = file_log_acquire(place, store.tree.state.store_id, flushed, &options)
+    store.log.unsynced = True
+
+
 # --- the log --------------------------------------------------------------------------------------
 
 cdef _replay(Store *store, str directory):
@@ -199,45 +260,10 @@ cdef bint _replay_entry(Store *store, ReadEntry *entry) except *:
     The log of a server with as much memory fits into both memtables; then flushing is left to
     maintenance, and the store opens so much sooner.
     """
-    cdef map[string, RowVersion] rows
-    cdef LogRow row
-    cdef RowFound found
     if not memtables_fit(&store.memtables, entry.row_count):
         _flush(store)
         rotate(&store.memtables, tree_flushed(store.tree), &store.state)
-    found = row_next(&entry.rows, &row)
-    while found == ROW_FOUND:
-        if not replay_row(store, &row, &rows):
-            return False
-        found = row_next(&entry.rows, &row)
-    memtables_put_rows(&store.memtables, &rows, entry.revision)
-    return found == ROWS_END and store.state.revision == entry.revision
-
-
-cdef bint replay_row(Store *store, const LogRow *row, map[string, RowVersion] *rows) noexcept nogil:
-    """Replay one row of an entry; False if it cannot be right."""
-    cdef string place
-    cdef RowVersion *version
-    if row.table == RECORDS:
-        if row.key.size == 0 or row.key.size > KEY_BYTES or row.value.size > VALUE_BYTES:
-            return False
-        memtable_put(
-            store.memtables.active.get(), record_hash(row.key.data, row.key.size), row.key,
-            row.value,
-        )
-        return True
-    if row.table >= TABLE_COUNT:
-        return False
-    if row.table == META and same(row.key.data, row.key.size, "state"):
-        if row.value.size != sizeof(StateRow):
-            return False
-        memcpy(&store.state, row.value.data, sizeof(StateRow))
-        return True
-    place_row(&place, <Table> row.table, row.key)
-    version = &rows[0][place]
-    version.is_gone = row.is_gone
-    version.value.assign(row.value.data, row.value.size)
-    return True
+    return replay_rows(store, &entry.rows, entry.revision, &store.state)
 
 
 cdef int64_t next_step(void *store) noexcept nogil:

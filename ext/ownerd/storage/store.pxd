@@ -14,7 +14,8 @@ from ownerd.storage.memtables cimport Memtables
 from ownerd.storage.multiget cimport Multiget
 from ownerd.storage.record_tree cimport Tree
 from ownerd.storage.table_cursor cimport Tables
-from ownerd.storage.tables cimport StateRow
+from ownerd.storage.shared_log cimport SharedLog
+from ownerd.storage.tables cimport ClusterRow, StateRow
 from ownerd.storage.transaction cimport Transaction
 
 # Made by `recovery`. The parts belong to the modules that they are named after.
@@ -30,6 +31,9 @@ cdef cppclass Store:
     vector[uint32_t] counted          # rows of events that the record loaded last did not see
     Tree *tree                        # all rows, as flushed
     StateRow state                    # as committed
+    SharedLog *shared                 # the log of a cluster; NULL: the store's own is all there is
+    ClusterRow place                  # in that log, of what is committed; no log_id: not in it yet
+    bint stale                        # rows were applied that catalog and dialers have not seen
     int64_t instant_ns                # of the last decision; no two have the same one (R22)
     uint64_t next_entry               # as of the open transaction, like the next one
     uint32_t next_list
@@ -37,6 +41,11 @@ cdef cppclass Store:
     uint64_t reserve_bytes            # capacity that is kept for releases and maintenance
     DirectoryLock lock
     LiveStore live
+
+# Codes beside LMDB's and errnos, of a commit in a cluster.
+cdef enum:
+    COMMIT_FENCED = -2                # another node leads: nothing changed
+    COMMIT_UNKNOWN = -3               # it may be in the cluster's log
 
 # What is shown of a store; the counts may be of instants that differ a little.
 cdef struct StoreFigures:
@@ -74,6 +83,11 @@ cdef inline int64_t store_instant(Store *store, int64_t clock_ns) noexcept nogil
     return instant_ns
 
 
+cdef inline bint left_undone(int code) noexcept nogil:
+    """Tell whether a code ends this node's leading, but not the store."""
+    return code == COMMIT_FENCED or code == COMMIT_UNKNOWN
+
+
 # --- one transaction; on the writer thread only ---------------------------------------------------
 
 cdef void store_begin(Store *store) noexcept nogil
@@ -81,6 +95,8 @@ cdef void store_begin(Store *store) noexcept nogil
 # what is on disk is not known, and the caller must stop the engine.
 cdef int store_commit(Store *store, int64_t now_ns) noexcept nogil
 cdef void store_abort(Store *store) noexcept nogil
+# Whether what was read since a call came may be told: 0, or as `store_commit`.
+cdef int store_confirm(const Store *store) noexcept nogil
 # The same before anybody is answered: as the first revision of a new incarnation, unless that is 0;
 # and with this time, also if it goes back, unless that is 0.
 cdef int store_commit_opening(

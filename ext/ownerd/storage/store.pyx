@@ -12,9 +12,12 @@ Invariants:
 It decides nothing and knows no gRPC. `recovery` opens it, `records` reads and writes its records.
 """
 
+from libc.errno cimport ENOSPC
+
 from ownerd.base.assertions cimport assert_that
 from ownerd.base.atomics cimport flag_read, flag_set
 from ownerd.base.bytes cimport slice_of
+from ownerd.base.containers cimport map, string
 from ownerd.base.failpoints cimport (
     FAIL_AFTER_COMMIT, FAIL_AFTER_PREPARE, FAIL_AFTER_TRIM, FAIL_BEFORE_COMMIT,
     FAIL_BEFORE_PREPARE, FAIL_BEFORE_TRIM, fail_at,
@@ -26,17 +29,18 @@ from ownerd.storage.dialers cimport dialers_mark, dialers_rollback
 from ownerd.storage.directory cimport FILES_LOST, lock_place, note_failure
 from ownerd.storage.environment cimport environment_in_place, used_bytes
 from ownerd.storage.file_log cimport (
-    LOG_FULL, LOG_MORE, LOG_OK, file_log_bytes, file_log_error, file_log_next_ready,
+    LOG_FENCED, LOG_FULL, LOG_MORE, LOG_OK, file_log_bytes, file_log_error, file_log_next_ready,
 )
 from ownerd.storage.log_entry cimport entry_put
 from ownerd.storage.log_upkeep cimport file_log_in_place, file_log_prepare, file_log_trim
 from ownerd.storage.log_writer cimport file_log_append, file_log_room
 from ownerd.storage.memtables cimport (
-    drop_flushed, memtables_growth, memtables_mark, memtables_put_rows, memtables_rollback,
-    publish_counts, rotate,
+    drop_flushed, has_immutable, memtables_growth, memtables_mark, memtables_put_rows,
+    memtables_rollback, publish_counts, rotate,
 )
 from ownerd.storage.multiget cimport multiget_clear
 from ownerd.storage.record_tree cimport tree_count, tree_flushed, tree_rest
+from ownerd.storage.rows cimport RowVersion, place_row
 from ownerd.storage.tables cimport META
 from ownerd.storage.transaction cimport (
     transaction_begin, transaction_error, transaction_fill_entry,
@@ -114,6 +118,29 @@ cdef int store_commit_opening(
     return code
 
 
+cdef int code_of(LogStatus status) noexcept nogil:
+    """Return the code of a commit that the cluster's log has, or has not, taken."""
+    if status == LOG_OK:
+        return MDB_SUCCESS
+    if status == LOG_FULL:
+        return MDB_MAP_FULL
+    return COMMIT_FENCED if status == LOG_FENCED else COMMIT_UNKNOWN
+
+
+cdef int share(Store *store, const StateRow *state) noexcept nogil:
+    """Append the entry to the log of the cluster, then to the store's own, which only serves
+    readers: that it has no room is no reason not to have changed anything any more.
+    """
+    cdef int code = code_of(store.shared.append(
+        store.shared.context, &store.txn.entry, state.revision, state.time_ns, &store.place
+    ))
+    if code == MDB_SUCCESS and file_log_append(
+        store.log, &store.txn.entry, state.revision, state.time_ns
+    ) != LOG_OK:
+        code = file_log_error(store.log) or ENOSPC
+    return code
+
+
 cdef int append(Store *store, const StateRow *state) noexcept nogil:
     """Append the transaction's entry to the log; 0, MDB_MAP_FULL, or an error that ends the store.
     """
@@ -123,6 +150,8 @@ cdef int append(Store *store, const StateRow *state) noexcept nogil:
         &store.txn.entry, META, slice_of(b"state", 5), slice_of(state, sizeof(StateRow))
     )
     fail_at(FAIL_BEFORE_COMMIT)
+    if store.shared != NULL:
+        return share(store, state)
     status = file_log_append(store.log, &store.txn.entry, state.revision, state.time_ns)
     fail_at(FAIL_AFTER_COMMIT)
     if status == LOG_OK:
@@ -162,8 +191,27 @@ cdef void store_abort(Store *store) noexcept nogil:
 
 # --- between two transactions ---------------------------------------------------------------------
 
+cdef int store_confirm(const Store *store) noexcept nogil:
+    """Have it proved that this node still led, where there is a cluster."""
+    if store.shared == NULL:
+        return MDB_SUCCESS
+    return code_of(store.shared.confirm(store.shared.context))
+
+
+cdef void put_place(Store *store) noexcept nogil:
+    """Have the flush take along where in the cluster's log the store is."""
+    cdef map[string, RowVersion] rows
+    cdef string place
+    place_row(&place, META, slice_of(b"cluster", 7))
+    rows[place].is_gone = False
+    rows[place].value.assign(<const char *> &store.place, sizeof(ClusterRow))
+    memtables_put_rows(&store.memtables, &rows, store.state.revision)
+
+
 cdef bint store_rotate(Store *store) noexcept nogil:
     """Make what is committed and not flushed immutable, if nothing else is; True if it did."""
+    if store.shared != NULL and not has_immutable(&store.memtables):
+        put_place(store)
     return rotate(&store.memtables, tree_flushed(store.tree), &store.state)
 
 

@@ -36,7 +36,7 @@ from ownerd.storage.pages cimport page_faults
 from ownerd.storage.tables cimport (
     AUDIT, CAMPAIGNS, CODES, DIALERS, DROPPED_LISTS, EVENTS, GIVE_BACKS, HOLDERS, LISTS, META,
     OLD_LIST_BYTES, PRINCIPALS, RECORDS, REQUESTS, STATE_FORMAT, TABLE_COUNT, TABLE_NAMES,
-    DialerRow, ListRow, SessionRow, SettingsRow, StateRow,
+    ClusterRow, DialerRow, ListRow, SessionRow, SettingsRow, StateRow,
 )
 
 from ownerd.storage.creation import refuse_former
@@ -68,6 +68,8 @@ cdef bint meta_row(Known *known, const MDB_val *key, const MDB_val *value) noexc
         return known.opened
     if same(<const char *> key.mv_data, key.mv_size, "settings"):
         return value.mv_size == sizeof(SettingsRow)
+    if same(<const char *> key.mv_data, key.mv_size, "cluster"):
+        return value.mv_size == sizeof(ClusterRow)
     if value.mv_size != sizeof(StateRow):
         return False
     memcpy(&known.state, value.mv_data, sizeof(StateRow))
