@@ -43,7 +43,6 @@ cdef cppclass EtcdClient:
     uint64_t failure_count            # of calls that ended UNSENT or UNKNOWN
 
 cdef enum:
-    ETCD_NOT_FOUND = 5
     ETCD_RESOURCE_EXHAUSTED = 8       # NOSPACE, or more than it takes
 
 cdef enum StreamStep:

@@ -1,4 +1,4 @@
-"""A client of etcd: calls that wait for their answer, on one connection, to one member after another.
+"""A client of etcd: calls that wait for their answer, on one connection, to one member at a time.
 
 A call is one attempt with an end in time, on CLOCK_BOOTTIME. How it ended tells what is known of
 what was asked: answered, refused and unsent are certain; unknown is not, and whoever asked decides

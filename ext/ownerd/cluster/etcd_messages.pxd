@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from ownerd.base.bytes cimport Slice
 from ownerd.base.containers cimport string, vector
 
-# --- what is asked: each appends to a message that is being put together ---------------------------
+# --- what is asked: each appends to a message that is being put together --------------------------
 
 cdef void add_number(string *message, uint32_t number, uint64_t value) noexcept nogil
 cdef void add_bytes(string *message, uint32_t number, Slice value) noexcept nogil
@@ -37,7 +37,7 @@ cdef void watch_create_request(
 # What comes right after all keys that begin with these bytes.
 cdef void prefix_end(string *end, Slice prefix) noexcept nogil
 
-# --- what is answered: slices are of the message ---------------------------------------------------
+# --- what is answered: slices are of the message --------------------------------------------------
 
 cdef struct KeyValue:
     Slice key
@@ -75,20 +75,11 @@ cdef cppclass WatchAnswer:
 cdef struct LeaseAnswer:
     Header header
     int64_t id
-    int64_t ttl_s                     # that etcd granted, or what is left; 0: there is no such lease
-
-cdef struct StatusAnswer:
-    Header header
-    int64_t db_bytes
-    int64_t used_bytes
-    uint64_t leader                   # the member; 0: none
+    int64_t ttl_s                     # that etcd granted, or what is left; 0: there is none
 
 # False: it is not such a message.
 cdef bint range_read(Slice message, RangeAnswer *answer) noexcept nogil
 cdef bint txn_read(Slice message, TxnAnswer *answer) noexcept nogil
 cdef bint watch_read(Slice message, WatchAnswer *answer) noexcept nogil
 cdef bint lease_read(Slice message, LeaseAnswer *answer) noexcept nogil
-cdef bint status_read(Slice message, StatusAnswer *answer) noexcept nogil
-# How many alarms are up of a kind: 1 NOSPACE, 2 CORRUPT.
-cdef bint alarms_read(Slice message, uint32_t *nospace, uint32_t *corrupt) noexcept nogil
 cdef bint token_read(Slice message, string *token) noexcept nogil

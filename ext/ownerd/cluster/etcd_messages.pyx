@@ -19,9 +19,6 @@ cdef enum:
     OP_RANGE = 1
     OP_PUT = 2
     OP_DELETE = 3
-    # of an alarm
-    NOSPACE = 1
-    CORRUPT = 2
 
 
 # --- writing --------------------------------------------------------------------------------------
@@ -279,36 +276,6 @@ cdef bint lease_read(Slice message, LeaseAnswer *answer) noexcept nogil:
         elif field.number == 3:
             answer.ttl_s = <int64_t> field.value
     return right and not broken
-
-
-cdef bint status_read(Slice message, StatusAnswer *answer) noexcept nogil:
-    cdef Field field
-    cdef bint broken = False, right = True
-    memset(answer, 0, sizeof(StatusAnswer))
-    while right and next_field(&message, &field, &broken):
-        if field.number == 1:
-            right = header_read(field.bytes, &answer.header)
-        elif field.number == 3:
-            answer.db_bytes = <int64_t> field.value
-        elif field.number == 4:
-            answer.leader = field.value
-        elif field.number == 9:
-            answer.used_bytes = <int64_t> field.value
-    return right and not broken
-
-
-cdef bint alarms_read(Slice message, uint32_t *nospace, uint32_t *corrupt) noexcept nogil:
-    cdef Field field, part
-    cdef bint broken = False
-    nospace[0] = corrupt[0] = 0
-    while next_field(&message, &field, &broken):
-        if field.number == 2:
-            while next_field(&field.bytes, &part, &broken):
-                nospace[0] += part.number == 2 and part.value == NOSPACE
-                corrupt[0] += part.number == 2 and part.value == CORRUPT
-            if broken:
-                return False
-    return not broken
 
 
 cdef bint token_read(Slice message, string *token) noexcept nogil:

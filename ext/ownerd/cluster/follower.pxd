@@ -35,7 +35,6 @@ cdef cppclass Follower:
     FollowedEntry open
     uint32_t next_part                # 0: nothing is open
     # As last seen.
-    bint knows
     HeadValue head
     int64_t head_mod
     int64_t beat_mod

@@ -11,13 +11,12 @@ then on.
 It applies nothing and leads nothing. One thread's.
 """
 
-from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
-from ownerd.base.bytes cimport empty_slice, slice_of, text_slice
+from ownerd.base.bytes cimport empty_slice, text_slice
 from ownerd.base.units cimport NS_PER_S
 from ownerd.cluster.etcd_client cimport (
-    CALL_ANSWERED, CALL_STOPPED, STREAM_ENDED, STREAM_MESSAGE, STREAM_QUIET, CallEnd, StreamStep,
+    CALL_ANSWERED, CALL_STOPPED, STREAM_ENDED, STREAM_MESSAGE, CallEnd, StreamStep,
     boot_now, client_ask, client_free, client_new, client_stopped, stream_close, stream_next,
     stream_open,
 )
@@ -50,7 +49,7 @@ cdef Follower *follower_new(EtcdAim *aim, Slice name) noexcept nogil:
     memset(&follower.position, 0, sizeof(ClusterRow))
     memset(&follower.head, 0, sizeof(HeadValue))
     follower.next_part = 0
-    follower.knows = follower.watching = follower.heard = False
+    follower.watching = follower.heard = False
     follower.head_mod = follower.beat_mod = follower.leader_epoch = 0
     follower.time_ns = follower.received_ns = follower.next_revision = follower.news_ns = 0
     follower.resyncs = follower.lost_events = 0
@@ -153,7 +152,6 @@ cdef FollowStatus look(
     memset(trimmed, 0, sizeof(TrimmedValue))
     trimmed.last = identity.begin
     right = right and (row == NULL or trimmed_read(row.value, trimmed))
-    follower.knows = True
     if not follower.watching:
         follower.next_revision = answer.header.revision + 1
     return FOLLOW_ON if right else FOLLOW_OTHER

@@ -10,8 +10,8 @@
     ownerd/NAME/alive/NODE    a node that runs
     ownerd/NAME/nodes/NODE    a node that belongs to the cluster, and what it has flushed
 
-A value is a struct in the machine's order (little-endian on all that we run on), with a CRC-32C. The
-parts form a chain: each has the checksum of the one before it, so that a part that is missing,
+A value is a struct in the machine's order (little-endian on all that we run on), with a CRC-32C.
+The parts form a chain: each has the checksum of the one before it, so that a part that is missing,
 double or of another history is seen.
 
 It asks nobody. Any thread.

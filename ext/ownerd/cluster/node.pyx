@@ -5,13 +5,13 @@ refuses, and the leader's key while this one leads. Two threads serve it, which 
 one keeps the lease alive, one beats while the node leads and appends nothing. A lease that is lost,
 or an epoch that ended, ends the session; the next begins anew.
 
-Whoever owns the node calls one method at a time but for `end_reason`, `resign`, `trim` and what only
-looks; the log behind it is the writer's and the threads', as `replicated_log` says.
+Whoever owns the node calls one method at a time but for `end_reason`, `resign`, `trim` and what
+only looks; the log behind it is the writer's and the threads', as `replicated_log` says.
 
 What a node does when is not decided here.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from ownerd.base.bytes cimport Slice, empty_slice, slice_of, text_slice
@@ -22,7 +22,7 @@ from ownerd.base.sockets cimport (
 from ownerd.base.threads cimport thread_start, thread_wait
 from ownerd.base.units cimport NS_PER_MS, NS_PER_S
 from ownerd.cluster.etcd_client cimport (
-    CALL_ANSWERED, CALL_STOPPED, CallEnd, boot_now, client_ask, client_free, client_new,
+    CALL_ANSWERED, CallEnd, boot_now, client_ask, client_free, client_new,
 )
 from ownerd.cluster.etcd_messages cimport (
     COMPARE_CREATE, ON_FAILURE, ON_SUCCESS, LeaseAnswer, RangeAnswer, TxnAnswer, add_number,
@@ -34,7 +34,7 @@ from ownerd.cluster.follower cimport (
 )
 from ownerd.cluster.log_values cimport HEAD_RESIGNED, IdentityValue
 from ownerd.cluster.replicated_log cimport (
-    LEADING, Fate, log_beat, log_begin, log_create, log_free, log_new, log_resign, log_share,
+    LEADING, log_beat, log_begin, log_create, log_free, log_new, log_resign, log_share,
     log_stand, log_trim,
 )
 from ownerd.storage.file_log cimport LOG_FENCED, LOG_OK, LogStatus

@@ -1,8 +1,8 @@
 """The leader's side of the log that etcd keeps: entries are appended, and leading is proved.
 
 Whatever it does to the log is one transaction at a time that compares two things: the create
-revision of the leader's key, which is the epoch, and the mod revision of the log's head. An entry is
-cut into parts; each is a transaction that puts the part and the head.
+revision of the leader's key, which is the epoch, and the mod revision of the log's head. An entry
+is cut into parts; each is a transaction that puts the part and the head.
 
 An answer that does not come leaves the outcome **unknown**. Then the same bytes with the same
 compares are sent again, until that succeeds, or a compare fails and the same transaction's own read

@@ -1,5 +1,5 @@
-"""Replay: what an entry of the log changed is put into memory, at the opening of a store, and as the
-entries of another node come.
+"""Replay: what an entry of the log changed is put into memory, at the opening of a store, and as
+the entries of another node come.
 
 States, not decisions: each row is as the entry left it. Records go into the active memtable, rows
 of the small tables likewise; catalog and dialers, which are made of those rows, are loaded anew
