@@ -42,7 +42,7 @@ PARTS = {
     },
     "client": {"client", "limits", "v1"},
     "demo": {"demo", "client", "contactfile", "v1", "ctl", "durations", "limits", *SHARED},
-    "native": {"access", "api", "base", "engine", "net", "storage"},
+    "native": {"access", "api", "base", "cluster", "engine", "net", "storage"},
     "contactfile": {"contactfile", "limits", "printable"},
     "durations": set(),
     "files": set(),

@@ -2,8 +2,8 @@
 
 Nothing else in this package imports a native module; the load generator (`ownerd.load`), which is
 no part of the core, is imported by `ownerctl bench` alone, with what it needs for TLS.
-`ListenerLoops` is None where the core was built without nghttp2 and OpenSSL, and `CallBridge` with
-it.
+`ListenerLoops` is None where the core was built without nghttp2 and OpenSSL, and with it
+`CallBridge`, `Etcd` and `Node`.
 """
 
 from contextlib import suppress
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ownerd.access.table import PERMISSION, RIGHTS, UNAUTHENTICATED, Access, Identity, peer_host
 from ownerd.api.reasons import REASONS
 from ownerd.api.task import Refused
+from ownerd.base.clock import Clock
 from ownerd.base.lmdb import library_version as lmdb_version
 from ownerd.base.memory import bytes_in_use, map_large_blocks, trim
 from ownerd.base.rate_limiter import RateLimiter
@@ -38,9 +39,12 @@ with suppress(ImportError):
 
     ListenerLoops = Listener
 if TYPE_CHECKING or ListenerLoops is not None:
+    from ownerd.cluster.etcd_client import Etcd
+    from ownerd.cluster.node import ClusterError, EtcdUnavailableError, Node, NodeInUseError
     from ownerd.net.call_bridge import CallBridge, NativeCall
 else:
-    CallBridge = NativeCall = None
+    CallBridge = NativeCall = Etcd = Node = None
+    ClusterError = EtcdUnavailableError = NodeInUseError = RuntimeError
 
 __all__ = [
     "CLOCK_ALARM_NS",
@@ -54,12 +58,18 @@ __all__ = [
     "Access",
     "AioBridge",
     "CallBridge",
+    "Clock",
+    "ClusterError",
     "Engine",
+    "Etcd",
+    "EtcdUnavailableError",
     "Identity",
     "ListInfo",
     "ListenerLoops",
     "Migrated",
     "NativeCall",
+    "Node",
+    "NodeInUseError",
     "Opening",
     "Outcome",
     "Policy",

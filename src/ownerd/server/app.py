@@ -13,9 +13,10 @@ import os
 import resource
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import structlog
 from grpc_health.v1 import health_pb2
@@ -24,9 +25,10 @@ from grpc_reflection.v1alpha import reflection
 
 import ownerd
 from ownerd import machine
-from ownerd.native import Access, AioBridge, Engine, map_large_blocks
+from ownerd.native import Access, AioBridge, Clock, Engine, map_large_blocks
 from ownerd.server import (
     addresses,
+    cluster,
     dial,
     exits,
     grpc_options,
@@ -96,12 +98,20 @@ def serve(settings: Settings, read_again: reload.Read | None = None) -> int:
         raise exits.Stop(str(error)) from None
     if settings.migrate and store.is_former(settings):
         log.info("store_migrated", data=settings.data, said=" ".join(store.migrate(settings)))
-    engine = store.open_engine(settings)
+    clock = Clock()
+    node = cluster.open_node(settings, clock)
+    if node is not None and settings.cluster_create:
+        store.flush_before(settings)
+    engine = store.open_engine(settings, node=node, clock=clock)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     try:
+        if node is not None:
+            cluster.join(settings, node, engine)
         principals = open_principals(settings, engine)
         read = read_again or (lambda: settings)
-        return asyncio.run(_Server(settings, read, signals, engine, principals, material).run())
+        return asyncio.run(
+            _Server(settings, read, signals, engine, principals, material, node).run()
+        )
     finally:
         engine.close()
 
@@ -115,10 +125,20 @@ def open_principals(settings: Settings, engine: Engine) -> Principals:
     principals = Principals(
         engine, Access(open=settings.no_auth), certificates_asked=bool(settings.admin_client_ca)
     )
+    if not engine.standing_by:
+        make_first_admin(settings, principals)
+    return principals
+
+
+def make_first_admin(settings: Settings, principals: Principals) -> None:
+    """Give a store without anybody an administrator.
+
+    Raises:
+        exits.StoreFailed: the administrator's token cannot be written.
+    """
     if not settings.no_auth and principals.is_empty:
         path = _make_admin(principals, settings, "CreatePrincipal", "first start")
         log.info("admin_token_written", path=str(path))
-    return principals
 
 
 def renew_admin(settings: Settings) -> Path:
@@ -167,7 +187,10 @@ class _Server:
         engine: Engine,
         principals: Principals,
         material: tls.Material | None,
+        node: Any = None,
     ) -> None:
+        self._node = node
+        self._membership: cluster.Membership | None = None
         self._settings = settings
         self._read_again = read_again
         self._signals = signals
@@ -186,6 +209,8 @@ class _Server:
             return await self._drain(code)
         finally:
             await stop_all(self._listeners, 0)
+            if self._membership is not None:
+                await asyncio.to_thread(self._membership.stop)
             await _cancelled(self._reloading | ({self._watching} if self._watching else set()))
             if self._metrics_server is not None:
                 self._metrics_server.close()
@@ -199,6 +224,7 @@ class _Server:
         self._asked = asyncio.Event()
         self._hurried = asyncio.Event()
         self._failed = asyncio.Event()
+        self._left = asyncio.Event()  # the cluster, for good
         self._metrics_server: MetricsServer | None = None
         self._watching: asyncio.Task[None] | None = None
         self._calls: NativeCalls | None = None
@@ -310,19 +336,66 @@ class _Server:
                 addresses.parse(self._settings.metrics_listen),
                 self._may_scrape,
                 self._material,
+                self._unready,
             )
             self._crowds.watch("metrics", self._metrics_server.stats)
         self._watch_tls()
         for listener in self._listeners:
             await listener.start()
-        for name in (dial.SERVICE, service.SERVICE):
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        await self._health.set(service.SERVICE, health_pb2.HealthCheckResponse.SERVING)
+        await self._tell_dials(not self._engine.standing_by)
         self._reloader = reload.Reloader(
             self._settings, self._read_again, self._takers, self._alarms
         )
         self._signals.heed(self._loop, self._on_signal, self._on_reload)
         self._loop.add_reader(self._engine.failure_fd, self._on_failure)
         self._announce(bound)
+        if self._node is not None:
+            self._membership = cluster.Membership(
+                self._engine,
+                self._node,
+                lambda role: self._from_thread(self._on_role, role),
+                lambda why: self._from_thread(self._on_cluster_lost),
+            )
+            self._membership.start()
+
+    # ---- in a cluster
+
+    def _from_thread(self, what: Callable[..., object], *told: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(what, *told)
+
+    def _unready(self) -> str:
+        """Say why no calls should be sent here; any thread."""
+        if self._failed.is_set():
+            return "the storage failed"
+        if self._asked.is_set():
+            return "draining"
+        return "standby" if self._engine.standing_by else ""
+
+    async def _tell_dials(self, serving: bool) -> None:
+        states = health_pb2.HealthCheckResponse
+        await self._health.set(dial.SERVICE, states.SERVING if serving else states.NOT_SERVING)
+
+    def _on_role(self, role: str) -> None:
+        task = asyncio.create_task(self._take_role(role))
+        self._reloading.add(task)
+        task.add_done_callback(self._reloading.discard)
+
+    async def _take_role(self, role: str) -> None:
+        """See what another node has changed, and say whether dials are taken."""
+        try:
+            await asyncio.to_thread(self._principals.read)
+            if role == "leader":
+                await asyncio.to_thread(make_first_admin, self._settings, self._principals)
+                await self._finish_counts()
+        except Exception:
+            log.exception("principals_not_read")
+        if not self._asked.is_set():
+            await self._tell_dials(role == "leader")
+
+    def _on_cluster_lost(self) -> None:
+        self._left.set()
 
     def _watch_tls(self) -> None:
         """Have the listeners follow the files of the certificate, if there is one."""
@@ -412,14 +485,17 @@ class _Server:
         broken = [asyncio.create_task(listener.failed()) for listener in self._listeners]
         asked = asyncio.create_task(self._asked.wait())
         failed = asyncio.create_task(self._failed.wait())
-        await asyncio.wait([asked, failed, *broken], return_when=asyncio.FIRST_COMPLETED)
+        left = asyncio.create_task(self._left.wait())
+        await asyncio.wait([asked, failed, left, *broken], return_when=asyncio.FIRST_COMPLETED)
         ended = [
             listener.name
             for listener, task in zip(self._listeners, broken, strict=True)
             if task.done()
         ]
-        await _cancelled([*background, asked, failed, *broken])
+        await _cancelled([*background, asked, failed, left, *broken])
         if self._failed.is_set():
+            return exits.STORE_FAILED
+        if self._left.is_set():
             return exits.STORE_FAILED
         if ended and not self._asked.is_set():
             log.critical("listeners_lost", listeners=ended)
@@ -431,6 +507,8 @@ class _Server:
 
     async def _finish_counts(self) -> None:
         """Count the releases that an earlier run made and had not counted when it ended."""
+        if self._engine.standing_by:
+            return  # whoever leads does
         for entry_id in await self._workers.run(self._engine.pending_counts):
             try:
                 count = await self._workers.run(self._engine.count_released, entry_id)

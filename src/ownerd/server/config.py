@@ -443,6 +443,78 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             le=1 << 30,
         ),
     ] = 4 << 20
+    cluster: Annotated[
+        str,
+        _about(
+            "Cluster that this server is a node of: the members of etcd and a name. Empty: it is "
+            "alone.",
+            "etcd://HOST:PORT,HOST:PORT,HOST:PORT/NAME, or empty",
+        ),
+    ] = ""
+    node: Annotated[
+        str,
+        _about(
+            "This server's name in its cluster, which no other node has.",
+            "1 to 64 letters, digits, dots, dashes and underscores, or empty",
+            pattern=r"^([A-Za-z0-9._-]{1,64})?$",
+        ),
+    ] = ""
+    advertise_dial: Annotated[
+        str,
+        _about(
+            "Where other machines reach the dial listener; empty: its first address.",
+            "HOST:PORT, or empty",
+        ),
+    ] = ""
+    advertise_admin: Annotated[
+        str,
+        _about(
+            "Where other machines reach the admin listener; empty: its address.",
+            "HOST:PORT, or empty",
+        ),
+    ] = ""
+    cluster_create: Annotated[
+        bool,
+        _about(
+            "Whether the cluster's log is made, once, from this store. All other nodes begin from "
+            "a backup of a node; an empty store may join an empty log.",
+            "yes or no",
+        ),
+    ] = False
+    cluster_lease_s: Annotated[
+        int,
+        _about(
+            "Seconds without which a leader is taken for dead; it takes up to twice as long until "
+            "another one answers.",
+            "a whole number from 2 to 60",
+            ge=2,
+            le=60,
+        ),
+    ] = 5
+    etcd_ca: Annotated[
+        str,
+        _about(
+            "PEM file with the CAs of etcd's certificates; etcd is called by TLS then.",
+            "a path, or empty for none",
+        ),
+    ] = ""
+    etcd_certificate: Annotated[
+        str,
+        _about(
+            "PEM file with the certificate to show etcd, and those that lead to its CA.",
+            "a path, or empty for none",
+        ),
+    ] = ""
+    etcd_key: Annotated[
+        str,
+        _about("PEM file with the private key of etcd_certificate.", "a path, or empty for none"),
+    ] = ""
+    etcd_user: Annotated[
+        str, _about("Whom etcd knows this server as, where it asks.", "a name, or empty")
+    ] = ""
+    etcd_password_file: Annotated[
+        str, _about("File with the password of etcd_user.", "a path, or empty for none")
+    ] = ""
 
 
 class Key(NamedTuple):

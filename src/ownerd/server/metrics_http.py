@@ -51,6 +51,7 @@ class MetricsServer:
         address: where to listen.
         guard: refuses whoever may not see it.
         material: for TLS; None: plaintext.
+        unready: why no calls should be sent here now, in a few words; "": they should.
 
     Raises:
         CannotListen: the address is in use or not of this machine.
@@ -62,9 +63,16 @@ class MetricsServer:
         address: Address,
         guard: Guard,
         material: tls.Material | None = None,
+        unready: Callable[[], str] = lambda: "",
     ) -> None:
         # Every path that is not another's shows the metrics.
-        routes = wsgi.PathInfoDispatcher({"/": _guarded(make_wsgi_app(registry), guard)})
+        routes = wsgi.PathInfoDispatcher(
+            {
+                "/": _guarded(make_wsgi_app(registry), guard),
+                "/livez": _told(lambda: ""),
+                "/readyz": _told(unready),
+            }
+        )
         self._server = _Server(address, routes)
         if material is not None:
             self.use_tls(material)
@@ -285,6 +293,20 @@ def _guarded(app: WSGIApplication, guard: Guard) -> WSGIApplication:
             start_response(*_refusal(error))
             return [f"{error}\n".encode()]
         return app(environ, start_response)
+
+    return serve
+
+
+def _told(unready: Callable[[], str]) -> WSGIApplication:
+    """Return a page that says, to anybody, that all is well, or why not."""
+
+    def serve(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        why = unready()
+        start_response(
+            "503 Service Unavailable" if why else "200 OK",
+            [("Content-Type", "text/plain; charset=utf-8")],
+        )
+        return [f"{why or 'ok'}\n".encode()]
 
     return serve
 

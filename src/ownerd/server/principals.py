@@ -129,10 +129,15 @@ class Principals:
         self._by_name = certificates_asked
         self._engine = engine
         self._lock = threading.RLock()
-        rows = engine.principals()
+        self.read()
+
+    def read(self) -> None:
+        """Take the principals as the store has them, which another node may have changed."""
         decode = msgspec.msgpack.Decoder(Principal).decode
-        self._known = {principal_id: decode(kept) for principal_id, kept in rows}
-        self._publish()
+        with self._lock:
+            rows = self._engine.principals()
+            self._known = {principal_id: decode(kept) for principal_id, kept in rows}
+            self._publish()
 
     # ---- reading
 

@@ -5,6 +5,7 @@ with) becomes a line of the log; what it refuses, an exit code.
 """
 
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -21,26 +22,44 @@ _LONG_STOP_NS = 30 * _DAY_NS
 log = structlog.get_logger("ownerd.server")
 
 
-def open_engine(settings: Settings, *, create: bool | None = None) -> Engine:
+def open_engine(
+    settings: Settings, *, create: bool | None = None, node: Any = None, clock: Any = None
+) -> Engine:
     """Open the store, once it is found sound, and start its writer.
 
     Args:
         settings: which, and with what limits.
         create: whether a store is made where there is none; None: as `must_exist` says.
+        node: of the cluster that the store is in; None: in none.
+        clock: the server's time; None: one of its own.
 
     Raises:
         exits.StoreInUse, exits.StoreFailed, exits.StoreDamaged
     """
     opening = _opening(settings, create=not settings.must_exist if create is None else create)
+    opening.cluster = node
     if settings.verify_at_start and is_store(settings.data):
         verify.refuse_damaged(settings.data)
-    engine = _open(settings, opening)
+    engine = _open(settings, opening, clock)
     for event, text in opening.found:
         log.warning(event, data=settings.data, advice=text)
     _tell_of_a_jump(settings, opening, engine)
     if leftovers := spool.remove_leftovers(Path(settings.data)):
         log.warning("leftover_imports_removed", count=leftovers)
     return engine
+
+
+def flush_before(settings: Settings) -> None:
+    """Bring all that a store's own log has into its records, where there is a store of ours.
+
+    A store that is in a cluster already is left as it is.
+    """
+    if not is_store(settings.data):
+        return
+    try:
+        _open(settings, _opening(settings, create=False)).close()
+    except exits.StoreFailed as error:
+        log.debug("not_flushed_before", cause=str(error))
 
 
 def _tell_of_a_jump(settings: Settings, opening: Opening, engine: Engine) -> None:
@@ -68,10 +87,11 @@ def _opening(settings: Settings, *, create: bool) -> Opening:
     )
 
 
-def _open(settings: Settings, opening: Opening) -> Engine:
+def _open(settings: Settings, opening: Opening, clock: Any = None) -> Engine:
     try:
         return Engine(
             settings.data,
+            clock,
             map_bytes=settings.map_bytes,
             queue_limit=settings.queue_limit,
             reserve_bytes=settings.reserve_bytes,

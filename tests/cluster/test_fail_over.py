@@ -1,0 +1,195 @@
+"""Two servers and real etcd: one is killed, the other leads, and nothing granted is lost."""
+
+import json
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from harness import ServerProcess
+from real_etcd import Member, etcd_members, free_ports
+
+pytest.importorskip("ownerd.cluster.node")
+
+from google.protobuf.duration_pb2 import Duration
+
+from ownerd.v1 import admin_pb2, dial_pb2
+
+LEASE_S = 2
+
+
+def eventually(holds: Callable[[], bool], what: str, deadline_s: float = 60) -> None:
+    deadline = time.monotonic() + deadline_s
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Member]]:
+    with etcd_members(tmp_path_factory.mktemp("etcd"), 1) as members:
+        yield members
+
+
+def server(directory: Path, etcd: list[Member], node: str, name: str, *more: str) -> ServerProcess:
+    dial, admin, metrics = free_ports(3)
+    return ServerProcess(
+        directory / node,
+        *("--cluster", f"etcd://{','.join(each.address for each in etcd)}/{name}"),
+        *("--node", node, "--cluster-lease-s", str(LEASE_S)),
+        *("--dial-listen", f"127.0.0.1:{dial}", "--advertise-dial", f"{node}.example:7411"),
+        *("--admin-listen", f"127.0.0.1:{admin}"),
+        *("--metrics-listen", f"127.0.0.1:{metrics}", "--map-bytes", "256MiB"),
+        *more,
+    )
+
+
+def status(each: ServerProcess, page: str) -> int:
+    """Return the HTTP status of a page, without credentials."""
+    try:
+        with urllib.request.urlopen(f"http://{each.address('metrics')}{page}", timeout=5) as found:
+            return int(found.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def leads(each: ServerProcess) -> bool:
+    return status(each, "/readyz") == 200
+
+
+def make_list(leader: ServerProcess) -> None:
+    policy = admin_pb2.OwnershipPolicy(
+        enabled=True, duration=Duration(seconds=86_400), reservation_ttl=Duration(seconds=3_600)
+    )
+    leader.admin_stub().CreateContactList(
+        admin_pb2.CreateContactListRequest(list_id="list", policy=policy), timeout=10
+    )
+
+
+class Campaign:
+    """Claims one record after the other from whoever leads, until it is told to stop."""
+
+    def __init__(self, name: str, servers: list[ServerProcess], records: list[str]) -> None:
+        self.name = name
+        self.stubs = [each.dial_stub() for each in servers]
+        self.records = records
+        self.granted: list[str] = []
+        self.gaps: list[float] = []
+        self.stopping = threading.Event()
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+
+    def _run(self) -> None:
+        at, last = 0, time.monotonic()
+        for record in self.records:
+            while not self.stopping.is_set():
+                request = dial_pb2.ClaimRequest(
+                    list_id="list", record_id=record, campaign_id=self.name
+                )
+                try:
+                    answer = self.stubs[at].Claim(request, timeout=1)
+                except grpc.RpcError:
+                    at = (at + 1) % len(self.stubs)
+                    time.sleep(0.02)
+                    continue
+                now = time.monotonic()
+                self.gaps.append(now - last)
+                last = now
+                if answer.decision == dial_pb2.CLAIM_DECISION_GRANTED:
+                    self.granted.append(record)
+                break
+
+    def stop(self) -> None:
+        self.stopping.set()
+        self.thread.join(30)
+        assert not self.thread.is_alive()
+
+
+@pytest.mark.parametrize("way", ["kill", "stop"])
+def test_r29_another_node_leads_and_no_record_is_granted_twice(
+    etcd: list[Member], tmp_path: Path, way: str
+) -> None:
+    first = server(tmp_path, etcd, "a", way, "--cluster-create")
+    second = server(tmp_path, etcd, "b", way)
+    with first, second:
+        eventually(lambda: leads(first), "the first leads")
+        assert status(second, "/readyz") == 503 and status(second, "/livez") == 200
+        make_list(first)
+        records = [str(i) for i in range(20_000)]
+        campaigns = [
+            Campaign("red", [first, second], records),
+            Campaign("blue", [first, second], records[::-1]),
+        ]
+        try:
+            eventually(lambda: all(len(each.granted) > 100 for each in campaigns), "they dial")
+            before = [len(each.granted) for each in campaigns]
+            first.kill() if way == "kill" else first.ask_to_stop()
+            eventually(lambda: leads(second), "the second leads")
+            eventually(
+                lambda: all(
+                    len(each.granted) > was + 100
+                    for each, was in zip(campaigns, before, strict=True)
+                ),
+                "they dial on",
+            )
+        finally:
+            for each in campaigns:
+                each.stop()
+        red, blue = (set(each.granted) for each in campaigns)
+        assert not red & blue
+        stub = second.dial_stub()
+        for name, granted in (("red", red), ("blue", blue)):
+            for record in sorted(granted)[:: max(1, len(granted) // 200)]:
+                holder = stub.GetHolder(
+                    dial_pb2.GetHolderRequest(list_id="list", record_id=record), timeout=10
+                ).holder
+                assert holder.campaign_id == name
+        if way == "stop":
+            assert first.wait() == 0
+
+
+def test_a_standby_names_the_leader_and_shows_what_it_has(
+    etcd: list[Member], tmp_path: Path
+) -> None:
+    first = server(tmp_path, etcd, "a", "shown", "--cluster-create")
+    second = server(tmp_path, etcd, "b", "shown")
+    with first, second:
+        eventually(lambda: leads(first), "the first leads")
+        make_list(first)
+        claim = dial_pb2.ClaimRequest(list_id="list", record_id="1", campaign_id="red")
+
+        def named() -> bool:
+            with pytest.raises(grpc.RpcError) as told:
+                second.dial_stub().Claim(claim, timeout=10)
+            assert told.value.code() is grpc.StatusCode.UNAVAILABLE
+            return "a does, at a.example:7411" in told.value.details()
+
+        eventually(named, "the leader's address is told")
+        with pytest.raises(grpc.RpcError) as told:
+            make_list(second)
+        assert told.value.code() is grpc.StatusCode.UNAVAILABLE
+        listed = admin_pb2.ListContactListsRequest()
+        eventually(
+            lambda: len(second.admin_stub().ListContactLists(listed, timeout=10).lists) == 1,
+            "the standby shows the list",
+        )
+
+
+def test_a_node_without_a_name_or_with_a_wrong_cluster_says_so(tmp_path: Path) -> None:
+    from harness import ServerDidNotStart
+
+    for arguments, said in (
+        (["--cluster", "etcd://127.0.0.1:1/x"], "--node"),
+        (["--cluster", "127.0.0.1:1", "--node", "a"], "etcd://HOST:PORT"),
+        (
+            ["--cluster", "etcd://127.0.0.1:1/x", "--node", "a", "--advertise-dial", "0.0.0.0:1"],
+            "advertise_dial",
+        ),
+    ):
+        with pytest.raises(ServerDidNotStart) as told:
+            ServerProcess(tmp_path / "data", *arguments).start()
+        assert said in str(told.value) or said in json.dumps(str(told.value))
