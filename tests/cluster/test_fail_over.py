@@ -70,6 +70,24 @@ def make_list(leader: ServerProcess) -> None:
     )
 
 
+def refusal(standby: ServerProcess) -> str:
+    """Return what a standby says to a claim."""
+    claim = dial_pb2.ClaimRequest(list_id="list", record_id="1", campaign_id="red")
+    with pytest.raises(grpc.RpcError) as told:
+        standby.dial_stub().Claim(claim, timeout=10)
+    assert told.value.code() is grpc.StatusCode.UNAVAILABLE
+    return str(told.value.details())
+
+
+def check_holders(leader: ServerProcess, granted: dict[str, set[str]]) -> None:
+    """Check that each campaign holds what it was granted, of some of its records."""
+    stub = leader.dial_stub()
+    for name, records in granted.items():
+        for record in sorted(records)[:: max(1, len(records) // 200)]:
+            request = dial_pb2.GetHolderRequest(list_id="list", record_id=record)
+            assert stub.GetHolder(request, timeout=10).holder.campaign_id == name
+
+
 class Campaign:
     """Claims one record after the other from whoever leads, until it is told to stop."""
 
@@ -141,15 +159,16 @@ def test_r29_another_node_leads_and_no_record_is_granted_twice(
                 each.stop()
         red, blue = (set(each.granted) for each in campaigns)
         assert not red & blue
-        stub = second.dial_stub()
-        for name, granted in (("red", red), ("blue", blue)):
-            for record in sorted(granted)[:: max(1, len(granted) // 200)]:
-                holder = stub.GetHolder(
-                    dial_pb2.GetHolderRequest(list_id="list", record_id=record), timeout=10
-                ).holder
-                assert holder.campaign_id == name
+        check_holders(second, {"red": red, "blue": blue})
         if way == "stop":
             assert first.wait() == 0
+            return
+        # Whoever was killed is one that follows, and leads again when it is wanted.
+        first.start()
+        eventually(lambda: "does, at b." in refusal(first), "the first follows the second")
+        second.kill()
+        eventually(lambda: leads(first), "the first leads again")
+        check_holders(first, {"red": red, "blue": blue})
 
 
 def test_a_standby_names_the_leader_and_shows_what_it_has(
@@ -160,15 +179,9 @@ def test_a_standby_names_the_leader_and_shows_what_it_has(
     with first, second:
         eventually(lambda: leads(first), "the first leads")
         make_list(first)
-        claim = dial_pb2.ClaimRequest(list_id="list", record_id="1", campaign_id="red")
-
-        def named() -> bool:
-            with pytest.raises(grpc.RpcError) as told:
-                second.dial_stub().Claim(claim, timeout=10)
-            assert told.value.code() is grpc.StatusCode.UNAVAILABLE
-            return "a does, at a.example:7411" in told.value.details()
-
-        eventually(named, "the leader's address is told")
+        eventually(
+            lambda: "a does, at a.example:7411" in refusal(second), "the leader's address is told"
+        )
         with pytest.raises(grpc.RpcError) as told:
             make_list(second)
         assert told.value.code() is grpc.StatusCode.UNAVAILABLE

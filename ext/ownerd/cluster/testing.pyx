@@ -92,6 +92,10 @@ cdef class Appender:
             position.log_id, position.revision, position.epoch, position.crc
         )
 
+    def guarded_ns(self):
+        """Return how long what is read may still be told, without another proof."""
+        return self.node.log.guarded_until_ns.load() - boot_now()
+
     def confirm(self):
         """Return whether what was read may be told."""
         cdef LogStatus status

@@ -275,7 +275,7 @@ cdef list former_findings(Former *former):
     cdef RowCheck row_right
     cdef int table
     known.campaign_count = 0
-    known.opened = False
+    known.opened = known.in_cluster = False
     known.first = known.place.revision = 0
     known.place.more = False
     report = []

@@ -20,6 +20,7 @@ cdef cppclass Known:
     StateRow state                    # of the tree
     SessionRow session
     bint opened                       # it has a session
+    bint in_cluster                   # whose log has what follows the tree, and not the store's own
 
 
 # A row comes without its checksum.

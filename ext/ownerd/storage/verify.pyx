@@ -69,7 +69,8 @@ cdef bint meta_row(Known *known, const MDB_val *key, const MDB_val *value) noexc
     if same(<const char *> key.mv_data, key.mv_size, "settings"):
         return value.mv_size == sizeof(SettingsRow)
     if same(<const char *> key.mv_data, key.mv_size, "cluster"):
-        return value.mv_size == sizeof(ClusterRow)
+        known.in_cluster = value.mv_size == sizeof(ClusterRow)
+        return known.in_cluster
     if value.mv_size != sizeof(StateRow):
         return False
     memcpy(&known.state, value.mv_data, sizeof(StateRow))
@@ -240,6 +241,8 @@ cdef tuple scan_log(str directory, Known *known):
     cdef ReadStatus status
     cdef uint64_t entries = 0, damaged = 0
     cdef StateRow state = known.state
+    if known.in_cluster:
+        return "log", 0, 0, [], None
     try:
         log = file_log_inspect(directory, known.state.store_id, known.state.revision)
     except (StoreError, OSError) as error:
@@ -318,7 +321,7 @@ def verify(directory):
     cdef Known known
     cdef DirectoryLock lock
     known.campaign_count = 0
-    known.opened = False
+    known.opened = known.in_cluster = False
     memset(&known.state, 0, sizeof(known.state))
     memset(&known.session, 0, sizeof(known.session))
     lock_init(&lock)
