@@ -1,9 +1,12 @@
 from collections.abc import Iterable
 
+from typing_extensions import disjoint_base
+
 __all__ = ["Etcd", "split_address"]
 
 def split_address(address: str) -> tuple[str, int]: ...
 
+@disjoint_base
 class Etcd:
     def __init__(
         self,

@@ -1,3 +1,5 @@
+from typing_extensions import disjoint_base
+
 from ownerd.base.clock import Clock
 from ownerd.cluster.etcd_client import Etcd
 from ownerd.storage.shared_log import SharedLogDoor
@@ -11,6 +13,7 @@ class ClusterError(Exception): ...
 class NodeInUseError(ClusterError): ...
 class EtcdUnavailableError(Exception): ...
 
+@disjoint_base
 class Node(SharedLogDoor):
     name: str
     node_id: str
