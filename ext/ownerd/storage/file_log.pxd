@@ -61,7 +61,9 @@ cdef cppclass FileLog:
     shared_ptr[Segment] made          # the next segment, being filled
     uint64_t filled_bytes
     string made_name
-    shared_ptr[Segment] spare         # a segment that was trimmed, to be used again
+    # Of the file of a segment that was trimmed, to be used again; 0: there is none. The file and
+    # not the segment: whoever read that last may only just have let go of it.
+    uint64_t spare_bytes
 
 cdef LogOptions default_log_options() noexcept nogil
 

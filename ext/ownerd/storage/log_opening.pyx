@@ -51,7 +51,7 @@ cdef FileLog *new_log(str directory, uint64_t store_id, const LogOptions *option
     log.ready_count.store(0)
     log.revision.store(0)
     log.appended_bytes.store(0)
-    log.active_index = log.filled_bytes = 0
+    log.active_index = log.filled_bytes = log.spare_bytes = 0
     try:
         encoded = os.fsencode(directory)
         log.directory.fd = disk.openat(AT_FDCWD, encoded, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)

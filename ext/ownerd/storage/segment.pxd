@@ -50,10 +50,8 @@ cdef cppclass Window:
 # --- files; all of them return an errno, or 0, and nothing is done twice --------------------------
 
 cdef void segment_file_name(char *name, uint64_t number) noexcept nogil
-# A new, empty file, or one that is there.
+# A new, empty file, or one that is there, of whose entries nothing is known yet.
 cdef int segment_open(Segment *segment, int directory, const char *name, bint make) noexcept nogil
-# Knows nothing any more of the entries that the file had.
-cdef void segment_forget(Segment *segment) noexcept nogil
 # Takes the disk's blocks, where the filesystem can do that beforehand.
 cdef int segment_allocate(Segment *segment, uint64_t file_bytes) noexcept nogil
 # Overwrites a part with zeros and syncs it.

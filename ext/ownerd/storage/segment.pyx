@@ -57,14 +57,10 @@ cdef int segment_open(Segment *segment, int directory, const char *name, bint ma
     cdef int flags = O_RDWR | O_CLOEXEC | (O_CREAT | O_TRUNC if make else 0)
     assert_that(segment.file.fd < 0, "a segment is opened once")
     segment.file.fd = disk.openat(directory, name, flags, 0o600)
-    segment_forget(segment)
-    return 0 if segment.file.fd >= 0 else failure()
-
-
-cdef void segment_forget(Segment *segment) noexcept nogil:
     segment.end.store(ENTRIES_FROM)
     segment.revision_before = segment.last_revision = 0
     segment.last_ns = 0
+    return 0 if segment.file.fd >= 0 else failure()
 
 
 cdef int segment_allocate(Segment *segment, uint64_t file_bytes) noexcept nogil:
