@@ -26,6 +26,7 @@ from ownerd.engine.admin_reads cimport (
     entry_count, list_info, list_page, lists_held, policy_from, principal_rows, request_key,
     settings_row,
 )
+from ownerd.engine.backup cimport Backup
 from ownerd.engine.called_twice cimport called_twice_rows
 from ownerd.engine.commands cimport (
     CREATE_LIST, DELETE_CAMPAIGN, DELETE_CODE, DELETE_LIST, DELETE_PRINCIPAL, IMPORT_ROWS,
@@ -743,6 +744,16 @@ cdef class Engine:
             snapshot.counted = &self.core.activity
             snapshot.open()
         return snapshot
+
+    def backup(self):
+        """Return a Backup of the whole store as of now. Refused: RESOURCE_EXHAUSTED.
+
+        Raises OSError where the data file cannot be read.
+        """
+        cdef Backup backup = Backup.__new__(Backup)
+        with Reading(self):
+            backup.open(self, self.core)
+        return backup
 
     def _audit_count(self, uint64_t entry_id):
         with Reading(self):
