@@ -1,6 +1,8 @@
-from typing import Self
+from typing import Final, Self
 
 from typing_extensions import disjoint_base
+
+STORE_FORMAT: Final[int]
 
 @disjoint_base
 class Backup:

@@ -24,6 +24,9 @@ from ownerd.storage.tables cimport STATE_FORMAT
 
 from ownerd.api.reasons import refused
 
+# Of the files, as `Backup.store_format` says it of each backup.
+STORE_FORMAT = <int> STATE_FORMAT
+
 cdef enum:
     MOST_TRIES = 5                    # a segment is filled and trimmed during each that fails
 
@@ -109,7 +112,7 @@ cdef class Backup:
 
     @property
     def store_format(self):
-        return <int> STATE_FORMAT
+        return STORE_FORMAT
 
     @property
     def time_ns(self):

@@ -30,9 +30,8 @@ from ownerd.engine.backup cimport Backup
 from ownerd.engine.called_twice cimport called_twice_rows
 from ownerd.engine.commands cimport (
     CREATE_LIST, DELETE_CAMPAIGN, DELETE_CODE, DELETE_LIST, DELETE_PRINCIPAL, IMPORT_ROWS,
-    NOTE_REFUSALS, PUT_PRINCIPAL, RELEASE, RELEASE_RECORDS, SIGNAL_CAMPAIGN, TRANSFER,
-    UPDATE_POLICY, UPDATE_SETTINGS,
-    UPSERT_CAMPAIGN, UPSERT_CODE, Command, ImportRow,
+    NOTE_BACKUP, NOTE_REFUSALS, PUT_PRINCIPAL, RELEASE, RELEASE_RECORDS, SIGNAL_CAMPAIGN, TRANSFER,
+    UPDATE_POLICY, UPDATE_SETTINGS, UPSERT_CAMPAIGN, UPSERT_CODE, Command, ImportRow,
 )
 from ownerd.engine.core cimport (
     GROUP_SIZE_CLASSES, STORE_LOST, EngineCore, EngineOptions, engine_close_store,
@@ -93,7 +92,7 @@ CLOCK_ALARM_NS = 60 * 10**9           # R19: of the server's time against the wa
 TIME_CLASS_ENDS_NS = tuple(1 << (SHORTEST_BITS + i) for i in range(TIME_CLASSES - 1))
 LISTLESS_KINDS = (
     RELEASE, TRANSFER, UPSERT_CAMPAIGN, DELETE_CAMPAIGN, SIGNAL_CAMPAIGN, UPSERT_CODE, DELETE_CODE,
-    UPDATE_SETTINGS, PUT_PRINCIPAL, DELETE_PRINCIPAL, NOTE_REFUSALS,
+    UPDATE_SETTINGS, PUT_PRINCIPAL, DELETE_PRINCIPAL, NOTE_REFUSALS, NOTE_BACKUP,
 )
 
 
@@ -648,6 +647,10 @@ cdef class Engine:
         pending.command.count = count
         return self._run(pending)
 
+    def note_backup(self, *, note):
+        """Leave an audit entry about a backup that begins. Refused: RESOURCE_EXHAUSTED."""
+        return self._run(Pending(NOTE_BACKUP, "", note, "", "", b""))
+
     def _run(self, Pending pending):
         """Run a command to its end."""
         cdef Command *command = pending.command
@@ -783,6 +786,11 @@ cdef class Engine:
     def incarnation(self):
         """The random id of what the store is since it was made, or last copied."""
         return self._store().state.incarnation
+
+    @property
+    def first_revision(self):
+        """The revision that this incarnation began at; what is below is a former one's."""
+        return self._store().state.first_revision
 
     def look(self):
         """Tell whether the store's files are those that were opened; if not, it has failed."""

@@ -5,7 +5,9 @@ class Opening:
     store_id: int | None
     allowed_filesystems: Collection[str]
     time_ns: int
+    restored: bool
     stored_ns: int
+    stored_revision: int
     found: list[tuple[str, str]]
 
     def __init__(
@@ -15,5 +17,6 @@ class Opening:
         store_id: int | None = None,
         allowed_filesystems: Collection[str] = (),
         time_ns: int = 0,
+        restored: bool = False,
     ) -> None: ...
     def tell(self, event: str, text: str) -> None: ...

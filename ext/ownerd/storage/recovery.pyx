@@ -72,15 +72,20 @@ class Opening:
         allowed_filesystems: names of shared filesystems (`filesystem`) that it may be on.
         time_ns: what the stored time is set back to (R19); 0: nothing. Also one that is later
             than that changes nothing.
+        restored: whether it was restored from a backup, and begins a new incarnation.
     """
 
-    def __init__(self, *, create=True, store_id=None, allowed_filesystems=(), time_ns=0):
+    def __init__(
+        self, *, create=True, store_id=None, allowed_filesystems=(), time_ns=0, restored=False
+    ):
         self.create = create
         self.store_id = store_id
         self.allowed_filesystems = allowed_filesystems
         self.time_ns = time_ns
-        # The time that was stored.
+        self.restored = restored
+        # The time and the revision that were stored.
         self.stored_ns = 0
+        self.stored_revision = 0
         # What to warn of: names of events, and what each means.
         self.found = []
 
@@ -126,6 +131,7 @@ cdef Store *store_open(
         check(load_dialers(&store.dialers), f"cannot read the dialers in {directory}")
         tree_limit_steps(store.tree, store.reserve_bytes)
         store_capacity(store, 0)      # reserves disk blocks before they are needed
+        opening.stored_revision = store.state.revision
         begin_session(store, directory, opening)
         opening.stored_ns = store.state.time_ns
         if opening.time_ns != 0:
@@ -141,7 +147,8 @@ cdef Store *store_open(
 
 cdef _find_or_make(DirectoryLock *lock, str directory, object opening):
     """Lock the directory; make a store in it if there is none and one may be made."""
-    parts = [os.path.join(directory, name) for name in ("log", "records", "CREATING")]
+    names = ("log", "records", "CREATING", "RESTORING", "RESTORED")
+    parts = [os.path.join(directory, name) for name in names]
     if not opening.create and not any(os.path.lexists(part) for part in parts):
         refuse_none(directory)
     prepare_directory(directory)

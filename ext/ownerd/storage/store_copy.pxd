@@ -40,7 +40,8 @@ cdef enum CopyStatus:
 cdef CopyStatus copy_begin(StoreCopy *copy, Store *store) noexcept nogil
 # The writer, between two groups: says where the copy ends. COPY_OK or COPY_AGAIN.
 cdef CopyStatus copy_fix(StoreCopy *copy, Store *store) noexcept nogil
-# On one thread at a time. How many bytes were read, 0 at the end; negative: an errno says why not.
+# On one thread at a time. How many bytes were read, all but those behind the end; negative: an
+# errno says why not.
 cdef ssize_t copy_read_tree(
     const StoreCopy *copy, uint64_t offset, char *data, size_t size
 ) noexcept nogil

@@ -140,14 +140,16 @@ cdef ssize_t copy_read_tree(
     const StoreCopy *copy, uint64_t offset, char *data, size_t size
 ) noexcept nogil:
     cdef size_t kept = (<StoreCopy *> copy).metas.size(), part
+    cdef ssize_t done
     if offset >= copy.tree_bytes:
         return 0
     size = min(size, copy.tree_bytes - offset)
-    if offset >= kept:
-        return read_at(copy.tree.environment.data_fd, offset, data, size)
-    part = min(size, kept - offset)
+    part = min(size, kept - offset) if offset < kept else 0
     memcpy(data, (<StoreCopy *> copy).metas.data() + offset, part)
-    return <ssize_t> part
+    done = read_at(
+        copy.tree.environment.data_fd, offset + part, data + part, size - part
+    )
+    return done if done < 0 else <ssize_t> part + done
 
 
 cdef ssize_t copy_read_segment(
