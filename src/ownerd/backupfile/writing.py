@@ -82,10 +82,11 @@ def pieces(head: Head, source: Source, time_s: int, piece_bytes: int) -> Iterato
         if filling := padding(member.bytes):
             yield filling
         listed.append(member._replace(sha256=hashed.hexdigest()))
-    yield _end(listed, time_s)
+    yield ending(listed, time_s)
 
 
-def _end(listed: list[Member], time_s: int) -> bytes:
+def ending(listed: list[Member], time_s: int) -> bytes:
+    """Return what follows the files: their manifest, and the end."""
     manifest = manifest_bytes(listed)
     seal = seal_bytes(hashlib.sha256(manifest).hexdigest())
     return b"".join(
