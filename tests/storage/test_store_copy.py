@@ -7,12 +7,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from backups import MAP_BYTES, archive, restored
+from backups import MAP_BYTES, archive, restored, sound
 from load import JOIN_S
+from model import START_NS
 from sanitizer import examples
 
+from ownerd.base.testing import ManualClock
 from ownerd.engine.engine import CLAIM_BATCH, Engine, Policy, Refused
-from ownerd.storage.verify import verify
 from ownerd.v1 import dial_pb2
 
 DAY_NS = 86_400 * 10**9
@@ -146,10 +147,6 @@ def at_work(*clients: Callable[[threading.Event], None]) -> Iterator[None]:
     assert failures == []
 
 
-def sound(store: Path) -> bool:
-    return all(not row[2] and not row[4] for row in verify(str(store)))
-
-
 def back_up_under_load(tmp_path: Path, count: int) -> None:
     """Make backups of a store under load, restore them, and compare each with what is known."""
     seed = random.randrange(2**32)
@@ -189,6 +186,113 @@ def back_up_under_load(tmp_path: Path, count: int) -> None:
 
 def test_backups_under_load_are_what_was_there_at_their_revision(tmp_path: Path) -> None:
     back_up_under_load(tmp_path, examples(20))
+
+
+def fill(engine: Engine, number: int) -> None:
+    """Append more than the first segments of a log take."""
+    for part in range(40):
+        rows = [(f"{number}-{part}-{i}", "A", "", None) for i in range(1_000)]
+        engine.import_rows("list", rows, 3)
+
+
+def test_a_copy_is_read_also_once_the_log_that_it_needs_was_trimmed_and_used_again(
+    tmp_path: Path,
+) -> None:
+    clock = ManualClock(START_NS)
+    store = tmp_path / "data"
+    with Engine(
+        str(store), clock, map_bytes=MAP_BYTES, memtable_bytes=1 << 26, background=False
+    ) as engine:
+        engine.create_list("list", HELD)
+        fill(engine, 1)
+        backup = engine.backup()
+        revision, count = backup.revision, len(backup.files)
+        needed = {name.removeprefix("log/") for name, _, _ in backup.files[:-1]}
+        assert count > 2
+        for number in range(2, 6):
+            clock.advance_ns(DAY_NS)
+            fill(engine, number)
+            engine.vacuum()
+            clock.advance_ns(DAY_NS)
+            engine.vacuum()
+        assert not needed & {path.name for path in (store / "log").iterdir()}
+        data = archive(backup)
+        with engine.backup() as later:
+            assert later.revision > revision
+    assert restored(data, tmp_path / "restored")[0] == revision
+    assert sound(tmp_path / "restored")
+    with Engine(str(tmp_path / "restored"), map_bytes=MAP_BYTES, background=False) as engine:
+        owned = owned_in(engine, "list")
+    assert owned is not None and len(owned) == 40_000
+
+
+def test_a_copy_has_no_room_to_grow_after_its_revision(tmp_path: Path) -> None:
+    """What is appended to the last segment later is not in it."""
+    with Engine(str(tmp_path / "data"), map_bytes=MAP_BYTES, background=False) as engine:
+        engine.create_list("list", HELD)
+        backup = engine.backup()
+        engine.create_list("later", HELD)
+        data = archive(backup)
+    assert restored(data, tmp_path / "restored")[0] == 1
+    with Engine(str(tmp_path / "restored"), map_bytes=MAP_BYTES, background=False) as engine:
+        assert [info.list_id for info in engine.lists("", 10)] == ["list"]
+
+
+def test_a_copy_whose_log_is_full_to_its_last_block_is_opened(tmp_path: Path) -> None:
+    """The next segment, which was made before it was wanted, is no part of it."""
+    blocks_left = 0
+    with Engine(str(tmp_path / "data"), map_bytes=MAP_BYTES, background=False) as engine:
+        engine.create_list("list", HELD)
+        while blocks_left != 1:
+            engine.import_rows("list", [("1", "A", "", None)], 3)
+            with engine.backup() as backup:
+                _, used, whole = backup.files[-2]
+                blocks_left = (whole - used) // 4_096
+                if blocks_left == 1:
+                    data = archive(backup)
+    restored(data, tmp_path / "restored")
+    with Engine(str(tmp_path / "restored"), map_bytes=MAP_BYTES, background=False) as engine:
+        assert owned_in(engine, "list") == {"1": "A"}
+
+
+def test_a_copy_of_a_store_that_was_never_written_to(tmp_path: Path) -> None:
+    with Engine(str(tmp_path / "data"), map_bytes=MAP_BYTES, background=False) as engine:
+        data = archive(engine.backup())
+    assert restored(data, tmp_path / "restored")[0] == 0
+    with Engine(str(tmp_path / "restored"), map_bytes=MAP_BYTES, background=False) as engine:
+        assert engine.lists("", 10) == []
+
+
+def test_a_closed_copy_is_not_read_and_holds_nothing(tmp_path: Path) -> None:
+    engine = Engine(str(tmp_path / "data"), map_bytes=MAP_BYTES, background=False)
+    with engine.backup() as backup:
+        index = len(backup.files) - 1
+        assert backup.read(index, 0, 100) and backup.read(index, 10**12, 100) == b""
+        with pytest.raises(ValueError, match="no such file"):
+            backup.read(index + 1, 0, 100)
+    backup.close()
+    with pytest.raises(ValueError, match="closed"):
+        backup.read(index, 0, 100)
+    for _ in range(1_000):  # more than there are readers
+        engine.backup().close()
+    left = engine.backup()
+    engine.close(timeout_s=0.05)
+    left.close()
+    engine.close()
+    with pytest.raises(Refused, match="stop"):
+        engine.backup()
+
+
+def test_more_copies_than_there_are_readers_are_refused(tmp_path: Path) -> None:
+    with Engine(str(tmp_path / "data"), map_bytes=MAP_BYTES, background=False) as engine:
+        held = []
+        with pytest.raises(Refused) as refusal:
+            while len(held) < 500:
+                held.append(engine.backup())
+        assert refusal.value.reason == "TOO_MANY_READS"
+        del held[0]
+        held.append(engine.backup())
+        held.clear()
 
 
 @pytest.mark.long

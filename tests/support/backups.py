@@ -8,6 +8,7 @@ from ownerd.backupfile.layout import Head
 from ownerd.engine.backup import STORE_FORMAT, Backup
 from ownerd.engine.engine import Engine, Opening
 from ownerd.storage.restoring import Restoring
+from ownerd.storage.verify import verify
 
 MAP_BYTES = 1 << 28
 TIME_S = 1_800_000_000
@@ -65,3 +66,8 @@ def restored(data: bytes, directory: Path) -> tuple[int, int]:
             incarnation = engine.incarnation
         restoring.finish()
     return opening.stored_revision, incarnation
+
+
+def sound(store: Path) -> bool:
+    """Tell whether nothing in a store is damaged."""
+    return all(not row[2] and not row[4] for row in verify(str(store)))

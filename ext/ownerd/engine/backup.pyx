@@ -92,6 +92,10 @@ cdef class Backup:
     def __exit__(self, *exception):
         self.close()
 
+    def __del__(self):
+        if self.lock is not None:
+            self.close()
+
     def __dealloc__(self):
         if self.request != NULL:
             task_clear(&self.request.task)

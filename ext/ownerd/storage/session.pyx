@@ -31,7 +31,7 @@ from ownerd.storage.filesystem cimport FileMark, file_mark, same_mark
 from ownerd.storage.log_writer cimport file_log_begin
 from ownerd.storage.record_tree cimport tree_get, tree_put_state, tree_rest
 from ownerd.storage.store cimport (
-    store_begin, store_capacity, store_commit_opening, store_note_failure,
+    store_begin, store_capacity, store_commit_opening, store_note_failure, store_reserve_log,
 )
 from ownerd.storage.tables cimport META, SessionRow
 
@@ -67,6 +67,8 @@ cdef begin_session(Store *store, str directory, object opening):
             "them was replaced by a copy. Restore both from one copy"
         )
     copied = opening.restored or (known and not _files_same(directory, &row))
+    if copied and store_capacity(store, 0) < CAPACITY_FOR_CHANGES:
+        store_reserve_log(store, store.reserve_bytes)   # the next segment was not copied with it
     if store_capacity(store, 0) < CAPACITY_FOR_CHANGES:
         if not copied:
             return                    # the marks of the session before stay
