@@ -1,4 +1,4 @@
-"""BackupStore on a server: what is in a backup, who may have one, and whom one that ends badly hurts."""
+"""BackupStore on a server: what a backup has, and whom one hurts that does not end well."""
 
 import io
 import os
