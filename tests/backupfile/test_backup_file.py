@@ -144,6 +144,20 @@ def test_a_change_of_any_byte_is_refused() -> None:
     refuse_each_change(chance.sample(range(count), examples(3_000)), chance)
 
 
+def test_a_header_that_says_the_same_in_other_words_is_refused() -> None:
+    """Also with a checksum that is right."""
+    data = archive()
+    name, size, _ = some_files().files[0]
+    own = layout.header(name, size, TIME_S)
+    assert data.count(own) == 1
+    for field, value in (("mode", 0o644), ("mtime", TIME_S + 1), ("uname", "root"), ("uid", 1)):
+        info = tarfile.TarInfo.frombuf(own, "utf-8", "strict")
+        setattr(info, field, value)
+        other = info.tobuf(tarfile.GNU_FORMAT)
+        assert len(other) == len(own) and other != own
+        assert "the header of" in str(refused(data.replace(own, other))), field
+
+
 @pytest.mark.long
 def test_a_change_of_every_byte_is_refused() -> None:
     chance = random.Random(1)

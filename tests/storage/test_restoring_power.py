@@ -53,7 +53,10 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recording]:
             rows = [(record, campaign, "", None) for record, campaign in ROWS.items()]
             engine.import_rows("list", rows[:1_000], 1)
             engine.vacuum()
-            engine.import_rows("list", rows[1_000:], 1)
+            for at in range(1_000, 2_000, 50):  # into several segments of the log
+                engine.import_rows("list", rows[:1_000], 3)
+                engine.import_rows("list", rows[at : at + 50], 1)
+            assert len(engine.backup().files) > 2
             (directory / "backup").write_bytes(archive(engine.backup()))
         root = (directory / "root").resolve()
         root.mkdir()
