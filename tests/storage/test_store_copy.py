@@ -188,30 +188,29 @@ def test_backups_under_load_are_what_was_there_at_their_revision(tmp_path: Path)
     back_up_under_load(tmp_path, examples(20))
 
 
-def fill(engine: Engine, number: int) -> None:
-    """Append more than the first segments of a log take."""
-    for part in range(40):
-        rows = [(f"{number}-{part}-{i}", "A", "", None) for i in range(1_000)]
-        engine.import_rows("list", rows, 3)
+def fill(engine: Engine, number: int, parts: int, rows_per_part: int, id_bytes: int) -> None:
+    """Append more than a few segments of a log take."""
+    for part in range(parts):
+        ids = [f"{number}-{part}-{i}".zfill(id_bytes) for i in range(rows_per_part)]
+        engine.import_rows("list", [(each, "A", "", None) for each in ids], 3)
 
 
-def test_a_copy_is_read_also_once_the_log_that_it_needs_was_trimmed_and_used_again(
-    tmp_path: Path,
-) -> None:
+def read_after_trim(tmp_path: Path, parts: int, rows_per_part: int, id_bytes: int) -> None:
+    """Read a copy once the segments that it needs have gone from the directory."""
     clock = ManualClock(START_NS)
     store = tmp_path / "data"
     with Engine(
         str(store), clock, map_bytes=MAP_BYTES, memtable_bytes=1 << 26, background=False
     ) as engine:
         engine.create_list("list", HELD)
-        fill(engine, 1)
+        fill(engine, 1, parts, rows_per_part, id_bytes)
         backup = engine.backup()
         revision, count = backup.revision, len(backup.files)
         needed = {name.removeprefix("log/") for name, _, _ in backup.files[:-1]}
         assert count > 2
         for number in range(2, 6):
             clock.advance_ns(DAY_NS)
-            fill(engine, number)
+            fill(engine, number, parts, rows_per_part, id_bytes)
             engine.vacuum()
             clock.advance_ns(DAY_NS)
             engine.vacuum()
@@ -223,7 +222,17 @@ def test_a_copy_is_read_also_once_the_log_that_it_needs_was_trimmed_and_used_aga
     assert sound(tmp_path / "restored")
     with Engine(str(tmp_path / "restored"), map_bytes=MAP_BYTES, background=False) as engine:
         owned = owned_in(engine, "list")
-    assert owned is not None and len(owned) == 40_000
+    assert owned is not None and len(owned) == parts * rows_per_part
+
+
+def test_a_copy_is_read_also_once_the_log_that_it_needs_was_trimmed(tmp_path: Path) -> None:
+    read_after_trim(tmp_path, 40, 1_000, 8)
+
+
+@pytest.mark.long
+def test_a_copy_is_read_also_once_segments_of_the_log_were_used_again(tmp_path: Path) -> None:
+    """Only those of the largest size are."""
+    read_after_trim(tmp_path, 60, 10_000, 100)
 
 
 def test_a_copy_has_no_room_to_grow_after_its_revision(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from ownerd.engine.engine import Engine, Opening
 from ownerd.storage.restoring import Restoring
 from ownerd.storage.verify import verify
 
-MAP_BYTES = 1 << 28
+MAP_BYTES = 1 << 31
 TIME_S = 1_800_000_000
 
 
