@@ -16,13 +16,13 @@ from ownerd.ctl.terminal.exits import Exit
 
 
 @pytest.fixture
-def ctl(any_server, capfd, monkeypatch):
+def ctl(any_server, capsys, monkeypatch):
     """Run ownerctl against the server; returns exit code, stdout and stderr."""
     monkeypatch.setenv("OWNERD_SERVER", any_server.admin_address)
 
     def run(*arguments):
         code = cli.main([str(argument) for argument in arguments])
-        out, err = capfd.readouterr()
+        out, err = capsys.readouterr()
         return code, out, err
 
     return run
