@@ -20,6 +20,7 @@ import cyclopts
 import grpc
 
 from benchmarks import (
+    bench_backups,
     bench_changes,
     bench_dial,
     bench_engine,
@@ -42,6 +43,7 @@ PARTS = {
     "dial": bench_dial.measure,
     "floods": bench_floods.measure,
     "peers": bench_peers.measure,
+    "backups": bench_backups.measure,
 }
 
 

@@ -1,4 +1,4 @@
-"""What the README says of a server with TLS, dialers and supervisors, done as it stands there."""
+"""What the README says of TLS, dialers and supervisors, and of backups, done as it stands there."""
 
 import os
 import re
@@ -100,6 +100,41 @@ def test_the_commands_of_the_readme_do_what_it_says(tmp_path: Path) -> None:
     assert not TOKEN.search(told)
     for name in ("spring.token", "supervisor.token", "store/admin.token"):
         assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_the_commands_of_the_readme_about_backups_do_what_it_says(tmp_path: Path) -> None:
+    script = script_of("Back up and restore")
+    minutely = script[script.index("mkdir -p") :]
+    ports = free_ports()
+    began = (
+        "ownerd serve --data ./store & trap 'kill $!; wait' EXIT\n"
+        f"until (exec 3<>/dev/tcp/127.0.0.1/{ports[1]}) 2>/dev/null; do sleep 0.05; done\n"
+        "export OWNERD_TOKEN_FILE=./store/admin.token\nset -e\n"
+    )
+    # What a day of them leaves.
+    old = "for i in $(seq 100 170); do echo x > backups/20260101T000$i.backup; done\n"
+    checks = 'ownerd verify ./restored\nownerd verify "$(ls backups/*.backup | tail -1)"\n'
+    done = subprocess.run(
+        ["bash", "-c", began + script + old + minutely + checks],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        env={
+            **plain_environment(),
+            "PATH": f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}",
+            "HOME": str(tmp_path),
+            "OWNERD_DIAL_LISTEN": f"127.0.0.1:{ports[0]}",
+            "OWNERD_ADMIN_LISTEN": f"127.0.0.1:{ports[1]}",
+            "OWNERD_METRICS_LISTEN": "",
+            "OWNERD_SERVER": f"127.0.0.1:{ports[1]}",
+        },
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count(": sound.") == 3, done.stdout
+    assert "begins a new incarnation" in done.stdout
+    assert (tmp_path / "store.backup").stat().st_mode & 0o777 == 0o600
+    assert len(list((tmp_path / "backups").iterdir())) == 60
 
 
 def test_the_readme_has_every_exit_code_and_every_variable_of_ownerctl() -> None:

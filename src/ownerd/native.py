@@ -14,6 +14,7 @@ from ownerd.api.task import Refused
 from ownerd.base.lmdb import library_version as lmdb_version
 from ownerd.base.memory import bytes_in_use, map_large_blocks, trim
 from ownerd.base.rate_limiter import RateLimiter
+from ownerd.engine.backup import STORE_FORMAT, Backup
 from ownerd.engine.engine import (
     CLOCK_ALARM_NS,
     DIAL_METHODS,
@@ -30,6 +31,7 @@ from ownerd.net.aio_bridge import AioBridge
 from ownerd.storage.catalog import DEFAULT_CODES
 from ownerd.storage.directory import StoreError, StoreInUseError, sync_directory
 from ownerd.storage.migration import Migrated, check_former, is_former, migrate
+from ownerd.storage.restoring import Restoring
 from ownerd.storage.verify import verify
 
 ListenerLoops: type["Listener"] | None = None
@@ -49,10 +51,12 @@ __all__ = [
     "PERMISSION",
     "REASONS",
     "RIGHTS",
+    "STORE_FORMAT",
     "TIME_CLASS_ENDS_NS",
     "UNAUTHENTICATED",
     "Access",
     "AioBridge",
+    "Backup",
     "CallBridge",
     "Engine",
     "Feed",
@@ -66,6 +70,7 @@ __all__ = [
     "Policy",
     "RateLimiter",
     "Refused",
+    "Restoring",
     "Snapshot",
     "StoreError",
     "StoreInUseError",

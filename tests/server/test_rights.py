@@ -92,6 +92,7 @@ def test_the_rows_that_decide_most_are_as_the_protos_say() -> None:
         "RotateToken",
         "RevokeTokens",
         "CheckAccess",
+        "BackupStore",
     }
 
 
@@ -189,6 +190,7 @@ REQUESTS: dict[str, Build] = {
     ),
     "ListAuditEntries": lambda *_: admin_pb2.ListAuditEntriesRequest(),
     "GetServerStatus": lambda *_: admin_pb2.GetServerStatusRequest(),
+    "BackupStore": lambda *_: admin_pb2.BackupStoreRequest(),
 }
 
 

@@ -31,6 +31,7 @@ cdef enum TaskKind:
     TASK_PLAN = 3                     # what maintenance does next
     TASK_COUNT = 4                    # of what a release ended
     TASK_STEP = 5                     # of maintenance, where it is the writer's
+    TASK_BACKUP = 6                   # where a copy of the store ends
 
 ctypedef void (*OnDone)(Task *task) noexcept nogil
 

@@ -10,7 +10,7 @@ from ownerd.rules.ownership cimport (
 )
 from ownerd.storage.catalog cimport List
 from ownerd.storage.store cimport Store
-from ownerd.storage.tables cimport AuditRow, EventRow
+from ownerd.storage.tables cimport AuditRow, EventRow, RequestRow
 
 cdef enum CommandKind:
     CREATE_LIST
@@ -29,6 +29,7 @@ cdef enum CommandKind:
     PUT_PRINCIPAL
     DELETE_PRINCIPAL
     NOTE_REFUSALS
+    NOTE_BACKUP                       # only its audit entry
 
 cdef enum ImportStrategy:             # the numbers of admin.proto
     IMPORT_FAIL = 1
@@ -112,6 +113,11 @@ cdef inline TallyIndex tally_of(ImportOutcome outcome) noexcept nogil:
     if outcome == IMPORT_TAKEN:
         return TALLY_IMPORTED
     return TALLY_OVERWRITTEN if outcome == IMPORT_TAKEN_OVER else TALLY_SKIPPED
+
+
+cdef inline bint request_of_before(const Store *store, const RequestRow *row) noexcept nogil:
+    """Tell whether a request was answered before the store began this incarnation."""
+    return row.revision <= store.state.first_revision
 
 
 cdef int command_run(Store *store, Command *command, int64_t clock_ns) noexcept nogil

@@ -13,8 +13,8 @@ from libc.string cimport memcpy, memset
 
 from ownerd.api.reasons cimport (
     CAMPAIGN_DIALS, CAMPAIGN_NOT_FOUND, CODE_EXISTS, CODE_NOT_FOUND, IMPORT_CONFLICT,
-    LIST_DIALED, LIST_EXISTS, LIST_NOT_FOUND, LIST_UNCOUNTED, STALE_ETAG, STORE_FULL, Value,
-    quoted, refuse_about, refuse_with, words,
+    LIST_DIALED, LIST_EXISTS, LIST_NOT_FOUND, LIST_UNCOUNTED, REQUEST_OF_BEFORE, STALE_ETAG,
+    STORE_FULL, Value, quoted, refuse, refuse_about, refuse_with, words,
 )
 from ownerd.api.task cimport OK, Task
 from ownerd.base.bytes cimport Slice, empty_slice, put_be64, slice_of, text_slice
@@ -533,7 +533,10 @@ cdef void apply(Store *store, Command *command, int64_t now_ns) noexcept nogil:
 
 
 cdef bint replay(Store *store, Command *command, int64_t now_ns) noexcept nogil:
-    """Fill in the first answer if this request id was answered within 24 h (R20)."""
+    """Fill in the first answer if this request id was answered within 24 h (R20).
+
+    What was answered in a former incarnation is refused: its revision means nothing any more.
+    """
     cdef RequestRow row
     cdef AuditRow entry
     cdef Slice value
@@ -545,6 +548,9 @@ cdef bint replay(Store *store, Command *command, int64_t now_ns) noexcept nogil:
     memcpy(&row, value.data, sizeof(row))
     if now_ns - row.time_ns >= REQUEST_MEMORY_NS:
         return False
+    if request_of_before(store, &row):
+        refuse(&command.task, REQUEST_OF_BEFORE)
+        return True
     command.memo.assign(value.data + sizeof(row), value.size - sizeof(row))
     command.replayed = True
     command.revision = row.revision

@@ -26,12 +26,12 @@ from ownerd.engine.admin_reads cimport (
     entry_count, list_info, list_page, lists_held, policy_from, principal_rows, request_key,
     settings_row,
 )
+from ownerd.engine.backup cimport Backup
 from ownerd.engine.called_twice cimport called_twice_rows
 from ownerd.engine.commands cimport (
     CREATE_LIST, DELETE_CAMPAIGN, DELETE_CODE, DELETE_LIST, DELETE_PRINCIPAL, IMPORT_ROWS,
-    NOTE_REFUSALS, PUT_PRINCIPAL, RELEASE, RELEASE_RECORDS, SIGNAL_CAMPAIGN, TRANSFER,
-    UPDATE_POLICY, UPDATE_SETTINGS,
-    UPSERT_CAMPAIGN, UPSERT_CODE, Command, ImportRow,
+    NOTE_BACKUP, NOTE_REFUSALS, PUT_PRINCIPAL, RELEASE, RELEASE_RECORDS, SIGNAL_CAMPAIGN, TRANSFER,
+    UPDATE_POLICY, UPDATE_SETTINGS, UPSERT_CAMPAIGN, UPSERT_CODE, Command, ImportRow,
 )
 from ownerd.engine.core cimport (
     GROUP_SIZE_CLASSES, STORE_LOST, EngineCore, EngineOptions, engine_await, engine_close_store,
@@ -93,7 +93,7 @@ CLOCK_ALARM_NS = 60 * 10**9           # R19: of the server's time against the wa
 TIME_CLASS_ENDS_NS = tuple(1 << (SHORTEST_BITS + i) for i in range(TIME_CLASSES - 1))
 LISTLESS_KINDS = (
     RELEASE, TRANSFER, UPSERT_CAMPAIGN, DELETE_CAMPAIGN, SIGNAL_CAMPAIGN, UPSERT_CODE, DELETE_CODE,
-    UPDATE_SETTINGS, PUT_PRINCIPAL, DELETE_PRINCIPAL, NOTE_REFUSALS,
+    UPDATE_SETTINGS, PUT_PRINCIPAL, DELETE_PRINCIPAL, NOTE_REFUSALS, NOTE_BACKUP,
 )
 
 
@@ -648,6 +648,10 @@ cdef class Engine:
         pending.command.count = count
         return self._run(pending)
 
+    def note_backup(self, *, note):
+        """Leave an audit entry about a backup that begins. Refused: RESOURCE_EXHAUSTED."""
+        return self._run(Pending(NOTE_BACKUP, "", note, "", "", b""))
+
     def _run(self, Pending pending):
         """Run a command to its end."""
         cdef Command *command = pending.command
@@ -744,6 +748,16 @@ cdef class Engine:
             snapshot.counted = &self.core.activity
             snapshot.open()
         return snapshot
+
+    def backup(self):
+        """Return a Backup of the whole store as of now. Refused: RESOURCE_EXHAUSTED.
+
+        Raises OSError where the data file cannot be read.
+        """
+        cdef Backup backup = Backup.__new__(Backup)
+        with Reading(self):
+            backup.open(self, self.core)
+        return backup
 
     def _audit_count(self, uint64_t entry_id):
         with Reading(self):

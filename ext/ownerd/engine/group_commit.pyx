@@ -22,7 +22,8 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from ownerd.api.dial_call cimport DialCall, call_is_claim, call_is_report
 from ownerd.api.reasons cimport ATTEMPT_AHEAD, DEADLINE_PASSED, STORAGE_FAILED, refuse
 from ownerd.api.task cimport (
-    OK, RESOURCE_EXHAUSTED, TASK_COMMAND, TASK_COUNT, TASK_DIAL, TASK_SNAPSHOT, TASK_STEP, Task,
+    OK, RESOURCE_EXHAUSTED, TASK_BACKUP, TASK_COMMAND, TASK_COUNT, TASK_DIAL, TASK_SNAPSHOT,
+    TASK_STEP, Task,
 )
 from ownerd.base.assertions cimport assert_that
 from ownerd.base.atomics cimport count_add, flag_set
@@ -33,6 +34,7 @@ from ownerd.base.lmdb cimport MDB_SUCCESS
 from ownerd.base.threads cimport thread_start
 from ownerd.engine.activity cimport ANSWERS, activity_count
 from ownerd.engine.called_twice cimport called_twice_add
+from ownerd.engine.backup cimport BackupRequest, backup_fix
 from ownerd.engine.commands cimport UPSERT_CODE, Command, command_run, refuse_full
 from ownerd.engine.core cimport (
     GROUP_BYTES_PER_RECORD, GROUP_SIZE_CLASSES, engine_fail, engine_failed, engine_ring,
@@ -349,6 +351,8 @@ cdef void run_task(EngineCore *engine, Task *task) noexcept nogil:
         code = release_count_step(engine.store, <ReleaseCount *> task.body, now_ns)
     elif task.kind == TASK_SNAPSHOT:
         code = snapshot_take(engine.store, <SnapshotRequest *> task.body, now_ns)
+    elif task.kind == TASK_BACKUP:
+        backup_fix(engine.store, <BackupRequest *> task.body)
     elif task.kind == TASK_STEP:
         code = maintenance_step(engine.store, &engine.maintenance, <PlanTask *> task.body, now_ns)
     else:

@@ -8,7 +8,9 @@ class Opening:
     log_keep_bytes: int
     log_keep_ns: int
     log_segment_bytes: int
+    restored: bool
     stored_ns: int
+    stored_revision: int
     found: list[tuple[str, str]]
 
     def __init__(
@@ -21,5 +23,6 @@ class Opening:
         log_keep_bytes: int = ...,
         log_keep_ns: int = ...,
         log_segment_bytes: int = ...,
+        restored: bool = False,
     ) -> None: ...
     def tell(self, event: str, text: str) -> None: ...

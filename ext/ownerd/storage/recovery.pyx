@@ -78,12 +78,13 @@ class Opening:
         log_keep_bytes: how many bytes of the log are kept for those who follow it.
         log_keep_ns: how long they are; whichever of the two is reached first.
         log_segment_bytes: how large a file of the log becomes; whole blocks.
+        restored: whether it was restored from a backup, and begins a new incarnation.
     """
 
     def __init__(
         self, *, create=True, store_id=None, allowed_filesystems=(), time_ns=0,
         log_keep_bytes=DEFAULT_KEEP_BYTES, log_keep_ns=DEFAULT_KEEP_NS,
-        log_segment_bytes=DEFAULT_SEGMENT_BYTES,
+        log_segment_bytes=DEFAULT_SEGMENT_BYTES, restored=False,
     ):
         self.create = create
         self.store_id = store_id
@@ -92,8 +93,10 @@ class Opening:
         self.log_keep_bytes = log_keep_bytes
         self.log_keep_ns = log_keep_ns
         self.log_segment_bytes = log_segment_bytes
-        # The time that was stored.
+        self.restored = restored
+        # The time and the revision that were stored.
         self.stored_ns = 0
+        self.stored_revision = 0
         # What to warn of: names of events, and what each means.
         self.found = []
 
@@ -139,6 +142,7 @@ cdef Store *store_open(
         check(load_dialers(&store.dialers), f"cannot read the dialers in {directory}")
         tree_limit_steps(store.tree, store.reserve_bytes)
         store_capacity(store, 0)      # reserves disk blocks before they are needed
+        opening.stored_revision = store.state.revision
         begin_session(store, directory, opening)
         opening.stored_ns = store.state.time_ns
         if opening.time_ns != 0:
@@ -154,7 +158,8 @@ cdef Store *store_open(
 
 cdef _find_or_make(DirectoryLock *lock, str directory, object opening):
     """Lock the directory; make a store in it if there is none and one may be made."""
-    parts = [os.path.join(directory, name) for name in ("log", "records", "CREATING")]
+    names = ("log", "records", "CREATING", "RESTORING", "RESTORED")
+    parts = [os.path.join(directory, name) for name in names]
     if not opening.create and not any(os.path.lexists(part) for part in parts):
         refuse_none(directory)
     prepare_directory(directory)

@@ -7,7 +7,8 @@ DIR/SESSION is made anew each time, so that a data file that is overwritten in p
 one.
 
 - Other files, or another DIR/SESSION, than the tree names: the store was copied, and begins a new
-  incarnation: another random id, and the revision goes on to the next multiple of 2^44.
+  incarnation: another random id, and the revision goes on to the next multiple of 2^44. So does
+  one that is being restored from a backup.
 - A log that ends with an entry of an opening that the tree does not know: they are of two days, and
   do not make one store.
 
@@ -33,6 +34,7 @@ from ownerd.storage.log_writer cimport file_log_begin
 from ownerd.storage.record_tree cimport tree_get, tree_put_state, tree_rest
 from ownerd.storage.store cimport (
     store_begin, store_capacity, store_commit_opening, store_note_failure, store_prepare_log,
+    store_reserve_log,
 )
 from ownerd.storage.tables cimport META, SessionRow
 
@@ -67,7 +69,9 @@ cdef begin_session(Store *store, str directory, object opening):
             f"{directory}/log and {directory}/records are of one store, but not of one day: one of "
             "them was replaced by a copy. Restore both from one copy"
         )
-    copied = known and not _files_same(directory, &row)
+    copied = opening.restored or (known and not _files_same(directory, &row))
+    if copied and store_capacity(store, 0) < CAPACITY_FOR_CHANGES:
+        store_reserve_log(store, store.reserve_bytes)   # the next segment was not copied with it
     if store_capacity(store, 0) < CAPACITY_FOR_CHANGES:
         if not copied:
             return                    # the marks of the session before stay
@@ -81,9 +85,10 @@ cdef begin_session(Store *store, str directory, object opening):
         if copied or error.errno not in _FULL:
             raise
     if copied:
-        opening.tell("new_incarnation", _COPIED)
+        opening.tell("new_incarnation", _RESTORED if opening.restored else _COPIED)
 
 
+_RESTORED = "the store was restored from a backup, and begins a new incarnation"
 _COPIED = (
     "the store's files are not the ones that it last wrote: it was copied, or restored from a copy."
     " It begins a new incarnation: revisions go on from the next multiple of 2^44, page tokens and"

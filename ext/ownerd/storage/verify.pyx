@@ -42,6 +42,7 @@ from ownerd.storage.tables cimport (
 
 from ownerd.storage.creation import refuse_former
 from ownerd.storage.directory import StoreError
+from ownerd.storage.restoring import is_restored, refuse_unrestored
 
 cdef enum:
     SHOWN_ROWS = 20                   # damaged rows that are named; all are counted
@@ -349,6 +350,12 @@ def _records(directory):
     if not os.path.isdir(directory):
         raise StoreError(f"there is no store in {directory}: there is no such directory")
     refuse_former(directory)
+    if is_restored(directory):
+        raise StoreError(
+            f"a restore into {directory} has all but ended: 'ownerd serve' goes on with it"
+        )
+    if not os.path.lexists(records):
+        refuse_unrestored(directory)
     if not os.path.exists(os.path.join(records, "data.mdb")):
         raise StoreError(f"there is no store here: {records}/data.mdb is missing")
     return records

@@ -22,6 +22,7 @@ from ownerd import durations, streams
 from ownerd.consoles import PipeConsole
 from ownerd.ctl.commands import (
     audits,
+    backups,
     bench,
     campaigns,
     contexts,
@@ -86,6 +87,7 @@ app.command(audits.audit, help_epilogue="")
 app.command(imports.import_ownership, name="import", help_epilogue="")
 app.command(exports.export, help_epilogue="")
 app.command(watches.watch, help_epilogue="")
+app.command(backups.backup, help_epilogue="")
 app.command(statuses.status, help_epilogue="")
 app.command(bench.bench, help_epilogue="")
 
@@ -116,8 +118,8 @@ def _launch(
             converter=read_timeout,
             n_tokens=1,
             metavar="DURATION",
-            help="How long one answer may take, e.g. 5s; by default 30s, import and export"
-            " as long as they take.",
+            help="How long one answer may take, e.g. 5s; by default 30s, import, export"
+            " and backup as long as they take.",
         ),
     ] = None,
     output: Annotated[Form, Parameter(name=["--output", "-o"], help="How to print.")] = "table",

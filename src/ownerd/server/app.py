@@ -267,6 +267,7 @@ class _Server:
             threading.Lock(),
             self._alarms.up,
             self._dial_kind,
+            self._settings.backup_limit_s,
         )
         admin = service.AdminService(
             context, self._workers, self._authenticator, self._metrics.observe

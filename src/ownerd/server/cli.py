@@ -1,4 +1,4 @@
-"""The program `ownerd`: serve, init, migrate, demo, config, verify, clock,
+"""The program `ownerd`: serve, init, migrate, restore, demo, config, verify, clock,
 admin-token.
 
 Every failure is one line on stderr that says what to do, and an exit code of its own
@@ -10,7 +10,7 @@ Every failure is one line on stderr that says what to do, and an exit code of it
     3  another server uses the data directory
     4  the store cannot be opened, or the storage failed while serving
     5  an address is in use or cannot be listened on
-    6  verify found damage
+    6  verify or restore found damage
     130  interrupted by Ctrl-C, before it served
 """
 
@@ -85,6 +85,7 @@ ConfigFile = Annotated[
     Path | None,
     Parameter(help="TOML file with settings, named as in `ownerd config`. [OWNERD_CONFIG]"),
 ]
+BackupFile = Annotated[Path, Parameter(allow_leading_hyphen=True)]
 
 
 @app.command
@@ -179,17 +180,42 @@ def show_config(
 
 
 @app.command
-def verify(data: Path) -> int:
-    """Check a store that no server has open and say whether it is sound.
+def verify(data: BackupFile) -> int:
+    """Check a store that no server has open, or a backup, and say whether it is sound.
 
-    Every row's checksum is checked. Exit code 6 and a line that says what is damaged, if any is.
+    Of a store every row's checksum is checked, of a backup every byte. Exit code 6 and a line that
+    says what is damaged, if anything is.
 
     Args:
-        data: Directory of the store.
+        data: Directory of the store; or the backup file, - for stdin.
     """
+    if str(data) == "-" or data.is_file():
+        from ownerd.server import restore
+
+        return restore.check(data)
     from ownerd.server import verify
 
     return verify.check(str(data))
+
+
+@app.command
+def restore(file: BackupFile, *, flags: Flags = _NO_FLAGS, config: ConfigFile = None) -> int:
+    """Make a store of a backup, in a data directory that has none.
+
+    Everything is checked first; cut off at any moment it leaves no store, and is run again. A store
+    that is there is never overwritten (exit code 4). The restored store begins a new incarnation:
+    what clients keep of the former one (page tokens, etags, request ids) is refused.
+
+    Args:
+        file: The backup file, as `ownerctl backup` wrote it; - for stdin.
+    """
+    settings = _load_with_data(flags, config).settings
+    logs.configure("warning", settings.log_format)
+    from ownerd.server import restore
+
+    for line in restore.restore(settings, file):
+        print(line)
+    return exits.OK
 
 
 @app.command

@@ -435,6 +435,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             le=1 << 40,
         ),
     ] = 4 << 30
+    backup_limit_s: Annotated[
+        float,
+        _about(
+            "Seconds that a backup may take; while one lasts, the store's file grows by what is "
+            "written.",
+            "a number of seconds from 1 to 86,400",
+            ge=1,
+            le=86_400,
+        ),
+    ] = 3_600.0
     settle_interval_s: Annotated[
         float,
         _about(

@@ -374,6 +374,33 @@ class SpoolFull(OwnerdError):
         )
 
 
+class TooManyBackups(OwnerdError):
+    """As many backups are under way as may be."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "TOO_MANY_BACKUPS"
+
+    def __init__(self, count: int) -> None:
+        super().__init__(
+            f"{count} backups are under way already, which is as many as may be; try again when "
+            "one of them has ended"
+        )
+
+
+class BackupTooSlow(OwnerdError):
+    """A backup took longer than it may, and was ended."""
+
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+    reason = "BACKUP_TOO_SLOW"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"the backup was ended: {why}, and while a backup lasts the store cannot use disk "
+            "space again. What was sent is no backup; take it to a faster disk or network, or set "
+            "backup_limit_s higher"
+        )
+
+
 class Unauthenticated(OwnerdError):
     """Nobody who is known makes this call."""
 

@@ -119,6 +119,8 @@ ADMIN_RULES: Mapping[str, Rule] = {
     "CheckAccess": _rule(ADMIN, Scope.NONE),
     "ListAuditEntries": _rule(VIEW, Scope.EVERY, Scope.EVERY),
     "GetServerStatus": _rule(VIEW, Scope.NONE),
+    # Everything there is, also who may make calls.
+    "BackupStore": _rule(ADMIN, Scope.NONE),
 }
 
 # The metrics page is no rpc, and shows no list and no campaign.

@@ -34,7 +34,7 @@ def open_engine(settings: Settings, *, create: bool | None = None) -> Engine:
     opening = _opening(settings, create=not settings.must_exist if create is None else create)
     if settings.verify_at_start and is_store(settings.data):
         verify.refuse_damaged(settings.data)
-    engine = _open(settings, opening)
+    engine = open_at(settings, opening)
     for event, text in opening.found:
         log.warning(event, data=settings.data, advice=text)
     _tell_of_a_jump(settings, opening, engine)
@@ -70,7 +70,12 @@ def _opening(settings: Settings, *, create: bool) -> Opening:
     )
 
 
-def _open(settings: Settings, opening: Opening) -> Engine:
+def open_at(settings: Settings, opening: Opening) -> Engine:
+    """Open the store, and start its writer.
+
+    Raises:
+        exits.StoreInUse, exits.StoreFailed
+    """
     try:
         return Engine(
             settings.data,
@@ -99,7 +104,7 @@ def open_stopped(settings: Settings, *, time_ns: int = 0) -> tuple[Engine, Openi
     opening.time_ns = time_ns
     if settings.verify_at_start and is_store(settings.data):
         verify.refuse_damaged(settings.data)
-    return _open(settings, opening), opening
+    return open_at(settings, opening), opening
 
 
 def is_store(data: str) -> bool:
@@ -177,8 +182,11 @@ def init(settings: Settings) -> str:
             f"there is a store in {settings.data} already; nothing was changed. 'ownerd serve' "
             "serves it; name another directory to make a new one"
         )
-    engine = _open(settings, Opening(allowed_filesystems=settings.allow_filesystems))
+    opening = Opening(allowed_filesystems=settings.allow_filesystems)
+    engine = open_at(settings, opening)
     try:
+        if not any(event == "store_created" for event, _ in opening.found):
+            raise exits.StoreFailed(f"there is a store in {settings.data} already")
         return spell_id(engine.store_id)
     finally:
         engine.close()

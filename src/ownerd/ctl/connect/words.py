@@ -46,6 +46,7 @@ COMMANDS = {
     "CheckAccess": "principal can",
     "ListAuditEntries": "audit",
     "GetServerStatus": "status",
+    "BackupStore": "backup",
 }
 _RPC = re.compile(rf"\b({'|'.join(COMMANDS)})\b")
 

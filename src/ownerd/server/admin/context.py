@@ -23,6 +23,7 @@ class AdminContext(NamedTuple):
         change_lock: held from reading what a change is made on to writing what was made of it.
         more_alarms: those besides the engine's.
         dial_listener: what serves the dial addresses, native or grpcio.
+        backup_limit_s: how long a backup may take.
     """
 
     engine: Engine
@@ -32,6 +33,7 @@ class AdminContext(NamedTuple):
     change_lock: threading.Lock
     more_alarms: alarms.Alarms = alarms.none
     dial_listener: str = "native"
+    backup_limit_s: float = 3_600.0
 
     def sharing(self, list_id: str) -> Iterable[str]:
         """Return the lists that share a list's ownership (R28), itself included; none for ""."""

@@ -19,6 +19,7 @@ import grpc.aio
 from ownerd.server import errors, rights
 from ownerd.server.admin import (
     audit,
+    backups,
     campaigns,
     exports,
     imports,
@@ -79,6 +80,7 @@ class AdminService:
         self._authenticator = authenticator
         self._meter = meter
         self.bell = watches.Bell(context.engine)
+        self._backups = backups.Backups()
 
     def handlers(self) -> "dict[str, grpc.RpcMethodHandler[bytes, bytes]]":
         """Return the handler of each rpc."""
@@ -89,6 +91,7 @@ class AdminService:
         handlers["ImportOwnership"] = grpc.stream_unary_rpc_method_handler(self._import)
         handlers["ExportOwnership"] = grpc.unary_stream_rpc_method_handler(self._export)
         handlers["Watch"] = grpc.unary_stream_rpc_method_handler(self._watch)
+        handlers["BackupStore"] = grpc.unary_stream_rpc_method_handler(self._backup)
         return handlers
 
     def generic_handler(self) -> grpc.GenericRpcHandler:
@@ -157,6 +160,40 @@ class AdminService:
             async with aclosing(watch.messages()) as messages:
                 async for message in messages:
                     await _written(context, message, watch)
+
+    async def _backup(self, body: bytes, context: Context) -> None:
+        with self._answering("BackupStore", context), self._workers.entered():
+            caller = self._caller(context, "BackupStore")
+            request = validate.parsed(admin_pb2.BackupStoreRequest, body)
+            rights.check("BackupStore", request, caller.identity, self._context.sharing)
+            with self._backups.entered():
+                running = backups.Running(self._context, request, caller)
+                try:
+                    await self._workers.run(running.begin)
+                    await self._send(running, context)
+                finally:
+                    self._workers.leave(running.close)
+                    running.note_end()
+
+    async def _send(self, running: backups.Running, context: Context) -> None:
+        """Send a backup to its end.
+
+        Raises:
+            BackupTooSlow
+        """
+        limit_s = self._context.backup_limit_s
+        end = asyncio.get_running_loop().time() + limit_s
+        while message := await self._workers.run(running.next_message):
+            stalls = asyncio.get_running_loop().time() + backups.STALL_LIMIT_S
+            try:
+                async with asyncio.timeout_at(min(stalls, end)):
+                    await context.write(message)
+            except TimeoutError:
+                raise errors.BackupTooSlow(
+                    f"it took {limit_s:g} s (backup_limit_s)"
+                    if end < stalls
+                    else f"an answer was not taken for {backups.STALL_LIMIT_S:g} s"
+                ) from None
 
     def _caller(self, context: Context, method: str) -> Caller:
         """Return who makes a call.
