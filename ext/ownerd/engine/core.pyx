@@ -18,6 +18,7 @@ from ownerd.storage.catalog cimport take_campaigns
 from ownerd.storage.directory cimport FILES_LOST, IN_PLACE, LOCK_FILE_LOST, Place
 from ownerd.storage.recovery cimport store_close
 from ownerd.storage.store cimport store_note_failure, store_place, store_revision, store_time
+from ownerd.storage.walker cimport WALK_DIFFERS
 
 cdef extern from "<atomic>" namespace "std" nogil:
     ctypedef int memory_order
@@ -94,9 +95,9 @@ cdef void engine_stop(EngineCore *engine) noexcept nogil:
 
 
 cdef void engine_fail(EngineCore *engine, int code) noexcept nogil:
-    """Stop granting for good after a failed commit or a damaged row (R18)."""
+    """Stop granting for good after a failed commit, a damaged row or a wrong look-up (R18)."""
     engine.failure_code.store(code)
-    if code != STORE_LOST and code != MDB_CORRUPTED:
+    if code != STORE_LOST and code != MDB_CORRUPTED and code != WALK_DIFFERS:
         store_note_failure(engine.store)
     queue_change_state(&engine.queue, FAILED)
     eventfd_write(engine.failure_fd, 1)

@@ -60,6 +60,7 @@ from ownerd.storage.store cimport (
     StoreFigures, store_figures, store_note_failure, store_now, store_revision,
 )
 from ownerd.storage.tables cimport COUNT_PENDING
+from ownerd.storage.walker cimport WALK_DIFFERS
 
 from ownerd.api.reasons import refused
 from ownerd.api.task import Refused  # what our callers catch
@@ -827,6 +828,12 @@ cdef class Engine:
             )
         if self.core.failure_code.load() == MDB_CORRUPTED:
             return f"a row in {self.directory} fails its checksum; see 'ownerd verify'"
+        if self.core.failure_code.load() == WALK_DIFFERS:
+            return (
+                f"a look-up in {self.directory} found something else than LMDB did, and was not "
+                "answered: this program, the library lmdb or the machine's memory is at fault. See "
+                "'ownerd verify' and the machine's log, and start the server again"
+            )
         reason = lmdb.strerror(self.core.failure_code.load()).decode(errors="replace")
         return f"a commit to {self.directory} failed: {reason}"
 
