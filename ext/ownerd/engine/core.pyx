@@ -20,11 +20,6 @@ from ownerd.storage.recovery cimport store_close
 from ownerd.storage.store cimport store_note_failure, store_place, store_revision, store_time
 from ownerd.storage.walker cimport WALK_DIFFERS
 
-cdef extern from "<atomic>" namespace "std" nogil:
-    ctypedef int memory_order
-    memory_order memory_order_seq_cst
-    void atomic_thread_fence(memory_order)
-
 cdef enum:
     LOCK_MISSES = 10                  # some five seconds, as maintenance looks
     GROUP_RECORDS = 16_384            # more would only wait longer
@@ -128,13 +123,12 @@ cdef void engine_wake_maintenance(EngineCore *engine) noexcept nogil:
 # --- those who wait for a commit ------------------------------------------------------------------
 
 cdef void engine_ring(EngineCore *engine) noexcept nogil:
-    # Whoever waits has said so before it looked at the revision; so one of us sees the other.
-    atomic_thread_fence(memory_order_seq_cst)
-    if engine.feed_waits.load() and engine.feed_waits.exchange(False):
+    # Both sides exchange: whichever is later sees what the other did before, so a commit is either
+    # seen by who waits or rings for it.
+    if engine.feed_waits.exchange(False):
         eventfd_write(engine.feed_fd, 1)
 
 
 cdef bint engine_await(EngineCore *engine, uint64_t revision) noexcept nogil:
-    engine.feed_waits.store(True)
-    atomic_thread_fence(memory_order_seq_cst)
+    engine.feed_waits.exchange(True)
     return store_revision(engine.store) <= revision
