@@ -191,6 +191,8 @@ REQUESTS: dict[str, Build] = {
     "ListAuditEntries": lambda *_: admin_pb2.ListAuditEntriesRequest(),
     "GetServerStatus": lambda *_: admin_pb2.GetServerStatusRequest(),
     "BackupStore": lambda *_: admin_pb2.BackupStoreRequest(),
+    # A position that is none, so that it ends.
+    "Watch": lambda *_: admin_pb2.WatchRequest(from_revision=1 << 60),
 }
 
 
