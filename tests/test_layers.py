@@ -28,11 +28,15 @@ SHARED = {"consoles", "machine", "printable", "streams"}
 # What each part of the Python package may import of ours.
 PARTS = {
     "server": {"server", "contactfile", "files", "limits", "native", "v1", "demo", *SHARED},
-    "ctl": {"ctl", "client", "contactfile", "durations", "files", "limits", "load", "v1", *SHARED},
+    "ctl": {
+        *("ctl", "client", "contactfile", "durations", "files", "limits", "load", "mirror", "v1"),
+        *SHARED,
+    },
     "client": {"client", "limits", "v1"},
     "demo": {"demo", "client", "contactfile", "v1", "ctl", "durations", "limits", *SHARED},
     "native": {"access", "api", "base", "engine", "net", "storage"},
     "contactfile": {"contactfile", "limits", "printable"},
+    "mirror": {"mirror", "v1"},
     "durations": set(),
     "files": set(),
     "limits": set(),

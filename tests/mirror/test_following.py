@@ -3,15 +3,10 @@
 import random
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from mirrored import LIST, Mirrored, Story, StorySource
-from subject import SECOND, Row
+from mirrored import Mirrored, Story, StorySource
 
 
-def test_a_table_is_in_step_after_a_comparison_and_what_the_feed_brings(
-    mirrored: Mirrored,
-) -> None:
+def test_a_table_is_in_step_after_a_comparison_and_what_the_feed_brings(mirrored: Mirrored) -> None:
     story = Story()
     mirrored.fill(story.record_ids[:20])
     story.rename("spring", "Spring Renewals")

@@ -1,4 +1,4 @@
-"""A list whose changes make a feed, without a server: the plain-Python model and what it would tell.
+"""A list whose changes make a feed, without a server: the plain-Python model, and what it tells.
 
 `Story` does to a model what dialers and administrators do, and keeps what a feed would have of it.
 `StorySource` is that as a mirror sees it: pages of an export, between which more may happen, the

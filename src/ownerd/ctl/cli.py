@@ -29,6 +29,7 @@ from ownerd.ctl.commands import (
     give_backs,
     imports,
     lists,
+    mirrors,
     owners,
     policies,
     principals,
@@ -50,6 +51,8 @@ from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.ctl.terminal.output import Form, Printer, warn
 
 HELP_FLAGS = ("--help", "-h")
+# Options of a command that are called as one that every command has.
+OWN_OPTIONS = {("mirror", "--key"): "--key-column"}
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 # Of this command line, for the session.
@@ -84,6 +87,7 @@ app.command(give_backs.give_back, help_epilogue="")
 app.command(audits.audit, help_epilogue="")
 app.command(imports.import_ownership, name="import", help_epilogue="")
 app.command(exports.export, help_epilogue="")
+app.command(mirrors.mirror, help_epilogue="")
 app.command(statuses.status, help_epilogue="")
 app.command(bench.bench, help_epilogue="")
 
@@ -239,7 +243,8 @@ def _check_utf8(arguments: Sequence[str]) -> None:
 def _common_first(arguments: Sequence[str]) -> list[str]:
     """Return the command line with the options that every command has in front.
 
-    A command that takes a file, which may be -, would take one behind itself for that file.
+    A command that takes a file, which may be -, would take one behind itself for that file. What a
+    command has of its own is left behind it, under the name that only it has.
     """
     takes_value = {
         name: argument.token_count()[0] > 0
@@ -254,7 +259,9 @@ def _common_first(arguments: Sequence[str]) -> list[str]:
             others += (token, *left)
             break
         name = token.partition("=")[0] if token.startswith("--") else token[:2]
-        if name not in takes_value:
+        if others and (own := OWN_OPTIONS.get((others[0], name))):
+            others.append(own + token[len(name) :])
+        elif name not in takes_value:
             others.append(token)
         elif name != token or not takes_value[name]:
             common.append(token)

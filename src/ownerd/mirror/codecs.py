@@ -192,10 +192,11 @@ def instants_of(column: str, type_: TypeEngine[Any], dialect: str) -> Instants:
 def _precision_ns(dialect: str, name: str, type_: TypeEngine[Any]) -> int:
     if (dialect, name) in _COARSE_NS:
         return _COARSE_NS[dialect, name]
-    digits = getattr(type_, "precision", None)
+    kept: int | None = getattr(type_, "precision", None)
     if dialect in _ONLY_SECONDS:
-        digits = getattr(type_, "fsp", None) or 0
-    return max(NS_PER_US, NS_PER_SECOND // 10 ** (6 if digits is None else int(digits)))
+        kept = getattr(type_, "fsp", None) or 0
+    digits = 6 if kept is None else kept
+    return max(NS_PER_US, int(NS_PER_SECOND / 10**digits))
 
 
 def _unfit(column: str, type_: TypeEngine[Any], wanted: str) -> TableFault:

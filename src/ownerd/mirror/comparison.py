@@ -14,7 +14,7 @@ from ownerd.mirror import changes
 from ownerd.mirror.database import Database
 from ownerd.mirror.faults import Away
 from ownerd.mirror.position import Lease
-from ownerd.mirror.rows import NOBODY, row_parameters, row_read, row_wanted
+from ownerd.mirror.rows import row_parameters, row_read, row_wanted
 from ownerd.mirror.source import Ended, Point, Reader, Source
 from ownerd.mirror.spool import Spool
 from ownerd.mirror.status import State, Teller
@@ -130,14 +130,15 @@ class Comparison:
         status = self._teller.status
         key: Any = None
         count = ROW_COUNT
-        owned_count = mended_count = 0
+        owned_count: int = 0
+        mended_count: int = 0
         before = _Step([], set(), 0)
         while True:
-            step = self._database.run(self._look(spool, point.time_ns, key, count))
+            step: _Step = self._database.run(self._look(spool, point.time_ns, key, count))
             # Rows with the last step's last key come again: there may be more with it.
             owned_count += len(step.owned - before.owned)
             mended_count += step.mended_count
-            status.compared_count += len(step.keys)
+            status.compared_count += len(set(step.keys) - set(before.keys))
             status.mended_count += step.mended_count
             self._teller.at()
             if len(step.keys) < count:

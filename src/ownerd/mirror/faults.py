@@ -1,4 +1,4 @@
-"""Why a mirror cannot go on as it does: what is waited for, what is compared again, what ends it."""
+"""Why a mirror cannot go on as it does: what is waited for, what compared again, what ends it."""
 
 
 class MirrorFault(Exception):

@@ -1,4 +1,4 @@
-"""A mirror from its begin to its end: compare where that is due, follow, and go on after troubles."""
+"""A mirror from begin to end: it compares where that is due, follows, goes on after troubles."""
 
 import threading
 

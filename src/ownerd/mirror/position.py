@@ -59,7 +59,9 @@ class Lease:
         self._stopped = threading.Event()
         self._heart = threading.Thread(target=self._beat_on, name="mirror-heart", daemon=True)
         self._rows = _positions(table.schema)
-        self._mine = sa.and_(self._rows.c.mirrored == self._mirrored, self._rows.c.holder == self._me)
+        self._mine = sa.and_(
+            self._rows.c.mirrored == self._mirrored, self._rows.c.holder == self._me
+        )
 
     def take(self, say: Callable[[str], object]) -> Position | None:
         """Take the row and return what it says; None: the table was never mirrored.
@@ -72,7 +74,9 @@ class Lease:
             self._make_table()
             position = self._take(say)
         except exc.DBAPIError as error:
-            raise DatabaseFault(f"the table {POSITIONS} beside {self._mirrored}: {told(error)}") from error
+            raise DatabaseFault(
+                f"the table {POSITIONS} beside {self._mirrored}: {told(error)}"
+            ) from error
         self._heart.start()
         return position
 
@@ -98,9 +102,7 @@ class Lease:
             revision=None,
         )
 
-    def end_comparison(
-        self, connection: sa.Connection, incarnation_id: str, revision: int
-    ) -> None:
+    def end_comparison(self, connection: sa.Connection, incarnation_id: str, revision: int) -> None:
         """Say of what revision the table is, whatever it was."""
         self._set(connection, incarnation_id=incarnation_id, revision=revision)
 
@@ -152,7 +154,9 @@ class Lease:
     def _make_table(self) -> None:
         for last in (False, True):
             try:
-                self._database.once(lambda connection: self._rows.create(connection, checkfirst=True))
+                self._database.once(
+                    lambda connection: self._rows.create(connection, checkfirst=True)
+                )
                 return
             except exc.DBAPIError:  # perhaps another mirror made it between look and make
                 if last:

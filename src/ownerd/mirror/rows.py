@@ -1,4 +1,4 @@
-"""Rows of the table: what one holds, what it is to hold, and the events of the feed done to them."""
+"""Rows of the table: what one holds, what it is to hold, and the feed's events done to them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -38,9 +38,7 @@ def row_read(table: Table, raw: Sequence[Any]) -> tuple[str, Row]:
     """Return the record of a row and what the row holds."""
     key, owner, name, expiration = raw
     return table.keys.read(key), Row(
-        table.owners.read(owner),
-        table.owner_names.read(name),
-        table.expirations.read(expiration),
+        table.owners.read(owner), table.owner_names.read(name), table.expirations.read(expiration)
     )
 
 

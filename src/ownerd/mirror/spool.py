@@ -27,7 +27,8 @@ class Spool:
         for pragma in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{_CACHE_KIB}"):
             self._base.execute(f"PRAGMA {pragma}")
         self._base.execute(
-            "CREATE TABLE owned (record TEXT, owner TEXT, name TEXT, expires INTEGER, as_of INTEGER)"
+            "CREATE TABLE owned"
+            " (record TEXT, owner TEXT, name TEXT, expires INTEGER, as_of INTEGER)"
         )
 
     def close(self) -> None:

@@ -60,29 +60,30 @@ class Table:
 
     @cached_property
     def _table(self) -> sa.TableClause:
-        kinds = (self.keys, self.owners, self.owner_names, self.expirations)
-        columns = [
-            sa.column(name, each.type_) for name, each in zip(self.columns, kinds, strict=True)
-        ]
+        types = (self.keys.type_, self.owners.type_, self.owner_names.type_, self.expirations.type_)
+        columns = [sa.column(*each) for each in zip(self.columns, types, strict=True)]
         return sa.table(self.name, *columns, schema=self.schema)
 
     def _columns(self) -> Sequence[sa.ColumnElement[Any]]:
         return [self._table.c[name] for name in self.columns]
 
-    def _rows(self) -> sa.Select[Any]:
-        # As the driver has them: what somebody wrote by hand may be of no type at all.
+    def _rows(self) -> Any:
+        """Select our columns, as the driver has them."""
+        # What somebody wrote by hand may be of no type at all.
         raw = [sa.type_coerce(column, sa.types.NullType()) for column in self._columns()]
         return sa.select(*raw)
 
-    def rows_of(self, keys: Iterable[int | str]) -> sa.Select[Any]:
+    def rows_of(self, keys: Iterable[int | str]) -> sa.Executable:
         """Select the rows with one of some keys."""
-        return self._rows().where(self._columns()[0].in_(list(keys)))
+        found: sa.Executable = self._rows().where(self._columns()[0].in_(list(keys)))
+        return found
 
-    def rows_from(self, key: int | str | None, count: int) -> sa.Select[Any]:
+    def rows_from(self, key: int | str | None, count: int) -> sa.Executable:
         """Select rows in the order of their keys, from one on (None: the first)."""
         column = self._columns()[0]
         beyond = column.is_not(None) if key is None else column >= key
-        return self._rows().where(beyond).order_by(column).limit(count)
+        found: sa.Executable = self._rows().where(beyond).order_by(column).limit(count)
+        return found
 
     @cached_property
     def update_row(self) -> sa.Update:
@@ -105,7 +106,9 @@ class Table:
         _, owner, name, expiration = self._columns()
         alive = self._alive(time_ns)
         whose = alive if not campaign_id else sa.and_(alive, owner == self._owner(campaign_id))
-        return sa.update(self._table).where(whose).values({owner: None, name: None, expiration: None})
+        return (
+            sa.update(self._table).where(whose).values({owner: None, name: None, expiration: None})
+        )
 
     def expire(self, time_ns: int, expire_ns: int | None) -> sa.Update:
         """Let everything end at one instant that is surely alive at `time_ns`."""
@@ -118,11 +121,12 @@ class Table:
             .values({expiration: self._instant(self.expirations.write(expire_ns))})
         )
 
-    def doubtful(self, time_ns: int) -> sa.Select[Any]:
+    def doubtful(self, time_ns: int) -> sa.Executable:
         """Select what may be alive at `time_ns` or just over."""
         _, owner, _, expiration = self._columns()
         at = self._instant(self.expirations.write(time_ns))
-        return self._rows().where(owner.is_not(None), expiration == at)
+        found: sa.Executable = self._rows().where(owner.is_not(None), expiration == at)
+        return found
 
     def transfer(self, time_ns: int, from_id: str, to_id: str, to_name: str) -> sa.Update:
         """Give all that is alive of one campaign to another."""
