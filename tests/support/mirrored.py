@@ -7,7 +7,7 @@ feed from a revision on, and the holder of a record.
 
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -306,27 +306,43 @@ class Feed:
         )
 
 
+class Killed(BaseException):
+    """Stands for the end of the mirror's process."""
+
+
+class Stopped(BaseException):
+    """Ends a mirror as Ctrl-C does."""
+
+
 class Mirrored:
     """A table of a database, and mirrors of a story into it."""
 
-    def __init__(self, engine: sa.Engine, name: str, *, expiration: str = "TIMESTAMP") -> None:
+    def __init__(
+        self,
+        engine: sa.Engine,
+        name: str,
+        *,
+        key: str = "BIGINT PRIMARY KEY",
+        owner: str = "VARCHAR(80)",
+        expiration: str = "TIMESTAMP",
+    ) -> None:
         self.engine = engine
         self.name = name
         self.said: list[str] = []
         self.status = Status()
         with engine.begin() as connection:
             connection.exec_driver_sql(
-                f'CREATE TABLE "{name}" (I3_Identity BIGINT PRIMARY KEY, note VARCHAR(20),'
-                f" I3_CampaignOwnerID VARCHAR(80), i3_campaignownername VARCHAR(80),"
+                f'CREATE TABLE "{name}" (I3_Identity {key}, note VARCHAR(20),'
+                f" I3_CampaignOwnerID {owner}, i3_campaignownername VARCHAR(80),"
                 f" i3_campaignownerexpiration {expiration})"
             )
 
-    def fill(self, keys: list[str]) -> None:
+    def fill(self, keys: Sequence[str]) -> None:
+        """Insert rows that nobody owns."""
+        statement = sa.text(f"INSERT INTO \"{self.name}\" (I3_Identity, note) VALUES (:key, 'n')")
+        numbers = self.table.keys.is_number
         with self.engine.begin() as connection:
-            for key in keys:
-                connection.exec_driver_sql(
-                    f"INSERT INTO \"{self.name}\" (I3_Identity, note) VALUES ({key}, 'n')"
-                )
+            connection.execute(statement, [{"key": int(key) if numbers else key} for key in keys])
 
     def sql(self, statement: str) -> list[Any]:
         with self.engine.begin() as connection:
@@ -358,9 +374,56 @@ class Mirrored:
         try:
             mirror = Mirror(source, database, self.table, lease, teller, list_id)
             mirror.run(position, compare=compare, once=once)
-        finally:
+        except Killed:  # does nothing any more
+            lease._stopped.set()
+            raise
+        except BaseException:
             lease.release()
+            raise
+        lease.release()
         return teller.status
+
+    @contextmanager
+    def running(self, source: Any, **how: Any) -> Iterator["Mirrored"]:
+        """Run a mirror in a thread of its own until the block ends, then stop it."""
+        ended: list[BaseException] = []
+        stop = threading.Event()
+
+        def tick(status: Status) -> None:
+            if stop.is_set():
+                raise Stopped
+
+        def run() -> None:
+            try:
+                self.run(source, once=False, tick=tick, **how)
+            except Stopped:
+                pass
+            except BaseException as error:
+                ended.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield self
+        finally:
+            stop.set()
+            thread.join(30)
+            assert not thread.is_alive()
+        if ended:
+            raise ended[0]
+
+    def unlock(self) -> None:
+        """Free the row of a mirror that was killed, which a next one else waits for."""
+        with self.engine.begin() as connection:
+            connection.execute(sa.text("UPDATE ownerd_mirror SET holder = NULL"))
+
+    def position(self) -> tuple[Any, ...]:
+        """The table's row: incarnation and revision."""
+        with self.engine.begin() as connection:
+            statement = sa.text(
+                "SELECT incarnation_id, revision FROM ownerd_mirror WHERE mirrored = :name"
+            )
+            return tuple(connection.execute(statement, {"name": self.name}).one())
 
     def rows(self) -> dict[str, tuple[Any, ...]]:
         """Every row by its key, the expiration as the driver has it."""
