@@ -1,4 +1,4 @@
-"""A mirror that is killed, locked out or cut off loses nothing: the table equals the export again."""
+"""A mirror that is killed, locked out or cut off loses nothing: its table equals the export."""
 
 import random
 import sqlite3
