@@ -6,14 +6,17 @@ things meanwhile. It reads ahead so far and no further: what is not taken holds 
 
 import queue
 import threading
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
+from ownerd.mirror.faults import Away
 from ownerd.v1 import admin_pb2 as pb
 from ownerd.v1 import dial_pb2
 
 AHEAD_COUNT = 256
+SILENCE_S = 30.0  # the feed says something every 5 seconds
 JOIN_S = 5.0
 
 Message = TypeVar("Message")
@@ -65,6 +68,7 @@ class Reader(Generic[Message]):
     def __init__(self, stream: Iterable[Message]) -> None:
         self._stream = stream
         self._queue: queue.Queue[Message | BaseException] = queue.Queue(AHEAD_COUNT)
+        self._heard_s = time.monotonic()
         self._closed = False
         self._thread = threading.Thread(target=self._read, name="mirror-reader", daemon=True)
         self._thread.start()
@@ -74,11 +78,14 @@ class Reader(Generic[Message]):
 
         Raises:
             Ended: There are no more.
+            Away: Nothing was heard for so long that the other end is gone.
             Exception: What the stream ended by.
         """
         try:
             found = self._queue.get(timeout=timeout_s) if timeout_s else self._queue.get_nowait()
         except queue.Empty:
+            if time.monotonic() - self._heard_s > SILENCE_S:
+                raise Away("nothing is heard from the server") from None
             return None
         if isinstance(found, BaseException):
             self._put(found)  # for who asks again
@@ -99,6 +106,7 @@ class Reader(Generic[Message]):
     def _read(self) -> None:
         try:
             for message in self._stream:
+                self._heard_s = time.monotonic()
                 self._put(message)
                 if self._closed:
                     return

@@ -48,7 +48,7 @@ _PASSING = (Exit.UNAVAILABLE, Exit.DEADLINE, Exit.EXHAUSTED, Exit.ABORTED)
 # Of the feed's errors: what it is asked for is not there, or not any more.
 _LOST = {"REVISION_NOT_KEPT", "REVISION_AHEAD", "OTHER_INCARNATION"}
 _EXITS = {
-    faults.InUse: Exit.FAILED_PRECONDITION,
+    faults.InUse: Exit.IN_USE,
     faults.TableFault: Exit.DATABASE,
     faults.DatabaseFault: Exit.DATABASE,
     faults.ListGone: Exit.NOT_FOUND,
@@ -146,7 +146,8 @@ class ServerSource:
 
     def now(self) -> Point:
         """Return where the feed is now."""
-        stream = self._watch(pb.WatchRequest(list_ids=[self._list_id]))
+        request = pb.WatchRequest(list_ids=[self._list_id])
+        stream = self._watch(request, self._connection.timeout_s)
         try:
             for message in stream:
                 time_ns = message.time.seconds * durations.NS_PER_SECOND + message.time.nanos
@@ -165,8 +166,8 @@ class ServerSource:
             )
         )
 
-    def _watch(self, request: pb.WatchRequest) -> "_Stream":
-        return _Stream(self, self._connection.admin.Watch, request)
+    def _watch(self, request: pb.WatchRequest, timeout_s: float | None = None) -> "_Stream":
+        return _Stream(self, self._connection.admin.Watch, request, timeout_s)
 
     def export(self) -> "_Stream":
         """Return who owns what."""
@@ -182,9 +183,9 @@ class ServerSource:
             raise self.meaning(error) from error
         return answer.holder if answer.HasField("holder") else None
 
-    def call(self, rpc: Any, request: Any) -> Any:
-        """Begin a stream that may take as long as it takes."""
-        return rpc(request, metadata=self._connection.metadata())
+    def call(self, rpc: Any, request: Any, timeout_s: float | None) -> Any:
+        """Begin a stream; None: it may take as long as it takes."""
+        return rpc(request, timeout=timeout_s, metadata=self._connection.metadata())
 
     def explained(self, error: grpc.RpcError, request: object) -> Exception:
         """Return what an error of a stream means to a mirror."""
@@ -205,10 +206,12 @@ class ServerSource:
 class _Stream(Iterable[Any]):
     """The answers of a call, whose errors are those of a `Source`."""
 
-    def __init__(self, source: ServerSource, rpc: Any, request: Any) -> None:
+    def __init__(
+        self, source: ServerSource, rpc: Any, request: Any, timeout_s: float | None = None
+    ) -> None:
         self._source = source
         self._request = request
-        self._answers = source.call(rpc, request)
+        self._answers = source.call(rpc, request, timeout_s)
         self._is_cancelled = False
 
     def cancel(self) -> None:
@@ -283,9 +286,15 @@ class _Told:
 
 def _sentence(row: Row) -> str:
     lag = "" if row["lag"] is None else f", lag {durations.format_short(row['lag'])}"
-    return (
-        f"{row['list_id']} -> {row['table']}: {row['state']}, revision {row['revision']:,}{lag};"
-        f" compared {row['compared_count']:,} rows, mended {row['mended_count']:,}; followed"
-        f" {row['revision_count']:,} revisions, wrote {row['written_count']:,} rows;"
-        f" {row['missing_count']:,} records not in the table"
+    counts = (
+        f"compared {_counted(row['compared_count'], 'row')}, mended {row['mended_count']:,}",
+        f"followed {_counted(row['revision_count'], 'revision')},"
+        f" wrote {_counted(row['written_count'], 'row')}",
+        f"{_counted(row['missing_count'], 'record')} not in the table",
     )
+    where = f"{row['list_id']} -> {row['table']}: {row['state']}"
+    return f"{where}, revision {row['revision']:,}{lag}; {'; '.join(counts)}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
