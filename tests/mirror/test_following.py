@@ -1,15 +1,21 @@
 """A mirror's table equals the list's export: by comparison, by the feed, and after both."""
 
+import itertools
 import random
 
 import pytest
+import sqlalchemy as sa
 from harness import poll
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mirrored import LIST, Mirrored, Story, StorySource, stamp
 from subject import HOUR, SECOND
 
 from ownerd.mirror.faults import ListGone
 from ownerd.mirror.status import State
 from ownerd.v1 import admin_pb2 as pb
+
+_numbers = itertools.count(1)
 
 
 def test_a_table_is_in_step_after_a_comparison_and_what_the_feed_brings(mirrored: Mirrored) -> None:
@@ -30,19 +36,21 @@ def test_a_table_is_in_step_after_a_comparison_and_what_the_feed_brings(mirrored
     assert (status.written_count, status.missing_count) == (2, 1)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_random_traffic_with_list_wide_changes(mirrored: Mirrored, seed: int) -> None:
-    follow_random_traffic(mirrored, seed, rounds=6)
+@settings(max_examples=4)
+@given(chance=st.randoms(use_true_random=False))
+def test_random_traffic_with_list_wide_changes(engine: sa.Engine, chance: random.Random) -> None:
+    follow_random_traffic(engine, chance, rounds=5)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(100, 160))
-def test_long_random_traffic_with_list_wide_changes(mirrored: Mirrored, seed: int) -> None:
-    follow_random_traffic(mirrored, seed, rounds=40)
+@settings(max_examples=150)
+@given(chance=st.randoms(use_true_random=False))
+def test_long_random_traffic(engine: sa.Engine, chance: random.Random) -> None:
+    follow_random_traffic(engine, chance, rounds=20)
 
 
-def follow_random_traffic(mirrored: Mirrored, seed: int, rounds: int) -> None:
-    chance = random.Random(seed)
+def follow_random_traffic(engine: sa.Engine, chance: random.Random, rounds: int) -> None:
+    mirrored = Mirrored(engine, f"random_{next(_numbers)}")
     story = Story(records=24)
     mirrored.fill(story.record_ids[:20])
     source = StorySource(story)
@@ -156,8 +164,6 @@ def test_rows_altered_by_hand_are_mended_by_the_next_comparison(mirrored: Mirror
 
 
 def test_an_instant_that_is_none_is_mended(tmp_path) -> None:
-    import sqlalchemy as sa
-
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'c.db'}")
     mirrored = Mirrored(engine, "contacts")
     story = Story()
@@ -195,8 +201,6 @@ def test_a_deleted_list_leaves_a_table_that_nobody_owns_and_ends_the_mirror(
     ids=lambda event: next(iter(event)),
 )
 def test_what_the_feed_cannot_tell_is_compared(tmp_path, event) -> None:
-    import sqlalchemy as sa
-
     mirrored = Mirrored(sa.create_engine(f"sqlite:///{tmp_path / 'c.db'}"), "contacts")
     story = Story()
     mirrored.fill(story.record_ids)
@@ -211,8 +215,6 @@ def test_what_the_feed_cannot_tell_is_compared(tmp_path, event) -> None:
 
 
 def test_ownership_given_to_a_campaign_that_cannot_be_seen_is_gone(tmp_path) -> None:
-    import sqlalchemy as sa
-
     mirrored = Mirrored(sa.create_engine(f"sqlite:///{tmp_path / 'c.db'}"), "contacts")
     story = Story()
     mirrored.fill(story.record_ids)

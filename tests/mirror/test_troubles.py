@@ -72,7 +72,7 @@ def test_killed_at_any_statement_it_goes_on_where_the_table_is(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(100, 160))
+@pytest.mark.parametrize("seed", range(100, 120))
 def test_long_killed_at_any_statement(mirrored: Mirrored, kill, seed: int) -> None:
     mirrored.run(StorySource(Story()))
     assert follow_with_kills(mirrored, kill, seed, 60) > 0

@@ -415,7 +415,8 @@ class Mirrored:
     def unlock(self) -> None:
         """Free the row of a mirror that was killed, which a next one else waits for."""
         with self.engine.begin() as connection:
-            connection.execute(sa.text("UPDATE ownerd_mirror SET holder = NULL"))
+            if sa.inspect(connection).has_table("ownerd_mirror"):
+                connection.execute(sa.text("UPDATE ownerd_mirror SET holder = NULL"))
 
     def position(self) -> tuple[Any, ...]:
         """The table's row: incarnation and revision."""
