@@ -30,6 +30,7 @@ from ownerd.ctl.commands import (
     give_backs,
     imports,
     lists,
+    mirrors,
     owners,
     policies,
     principals,
@@ -52,6 +53,8 @@ from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.ctl.terminal.output import Form, Printer, warn
 
 HELP_FLAGS = ("--help", "-h")
+# Options of a command that are called as one that every command has.
+OWN_OPTIONS = {("mirror", "--key"): "--key-column"}
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 # Of this command line, for the session.
@@ -88,6 +91,7 @@ app.command(imports.import_ownership, name="import", help_epilogue="")
 app.command(exports.export, help_epilogue="")
 app.command(watches.watch, help_epilogue="")
 app.command(backups.backup, help_epilogue="")
+app.command(mirrors.mirror, help_epilogue="")
 app.command(statuses.status, help_epilogue="")
 app.command(bench.bench, help_epilogue="")
 
@@ -243,7 +247,8 @@ def _check_utf8(arguments: Sequence[str]) -> None:
 def _common_first(arguments: Sequence[str]) -> list[str]:
     """Return the command line with the options that every command has in front.
 
-    A command that takes a file, which may be -, would take one behind itself for that file.
+    A command that takes a file, which may be -, would take one behind itself for that file. What a
+    command has of its own is left behind it, under the name that only it has.
     """
     takes_value = {
         name: argument.token_count()[0] > 0
@@ -258,7 +263,9 @@ def _common_first(arguments: Sequence[str]) -> list[str]:
             others += (token, *left)
             break
         name = token.partition("=")[0] if token.startswith("--") else token[:2]
-        if name not in takes_value:
+        if others and (own := OWN_OPTIONS.get((others[0], name))):
+            others.append(own + token[len(name) :])
+        elif name not in takes_value:
             others.append(token)
         elif name != token or not takes_value[name]:
             common.append(token)

@@ -161,6 +161,11 @@ class Printer:
         else:
             self.thing(columns, row)
 
+    def flush(self) -> None:
+        """Let what was printed be read."""
+        self.console.file.flush()
+        sys.stdout.flush()
+
     def say(self, message: str) -> None:
         """Print a sentence."""
         _say(self.console, message)
