@@ -6,6 +6,7 @@ from cyclopts import App, Parameter
 
 from ownerd.ctl.commands import policies
 from ownerd.ctl.commands.options import InSession, ListId, PolicyOptions, Reason, Session, Yes
+from ownerd.ctl.connect import completions
 from ownerd.ctl.terminal import confirm
 from ownerd.ctl.terminal.output import Column, Kind
 from ownerd.v1 import admin_pb2 as pb
@@ -32,7 +33,9 @@ def create(
     shares_with: Annotated[
         str,
         Parameter(
-            help="Share policy and ownership of this list, for good: an id is one customer in both."
+            help="Share policy and ownership of this list, for good: an id is one customer"
+            " in both.",
+            completer=completions.lists,
         ),
     ] = "",
     reason: Reason = "",

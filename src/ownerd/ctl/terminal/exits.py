@@ -4,6 +4,7 @@
 line and exits with its code. A code has one meaning and keeps it.
 """
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 import grpc
@@ -21,7 +22,10 @@ class Exit(IntEnum):
         return member
 
     OK = 0, "done"
-    DECLINED = 1, "no: you answered no and nothing was changed, or `principal can` says no"
+    DECLINED = (
+        1,
+        "no: you answered no and nothing was changed, `can-i` says no, or `diff` found something",
+    )
     USAGE = 2, "the command line is wrong"
     NOT_FOUND = 3, "the list, campaign, wrap-up code or principal does not exist"
     ALREADY_EXISTS = 4, "it exists already"
@@ -41,11 +45,12 @@ class Exit(IntEnum):
 
 
 class CtlError(Exception):
-    """A command cannot go on: one line for a person, and the exit code."""
+    """A command cannot go on: a line for a person, more for several faults, and the exit code."""
 
-    def __init__(self, exit_code: Exit, message: str) -> None:
+    def __init__(self, exit_code: Exit, message: str, more: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+        self.more = more
 
 
 EXIT_OF_STATUS = {

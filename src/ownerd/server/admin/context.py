@@ -40,10 +40,11 @@ class AdminContext(NamedTuple):
 
 
 class Caller(NamedTuple):
-    """Who makes a call, and where from."""
+    """Who makes a call, where from, and with which token; "" for none."""
 
     identity: Identity
     peer: str
+    token_id: str = ""
 
     @property
     def principal(self) -> str:

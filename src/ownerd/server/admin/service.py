@@ -145,7 +145,7 @@ class AdminService:
         """
         identity = self._authenticator.of_call(context, method)
         self._authenticator.spend(identity)
-        return Caller(identity, context.peer())
+        return Caller(identity, context.peer(), self._authenticator.token_id(context))
 
     @contextmanager
     def _answering(self, method: str, context: Context) -> Iterator[None]:
