@@ -122,7 +122,7 @@ def run_process(fake, *arguments, **streams):
     [
         (["re"], {"record", "release"}),
         (["list", "cr"], {"create"}),
-        (["owners", "L", "-o", ""], {"table", "json", "jsonl", "csv"}),
+        (["owners", "L", "-o", ""], {"table", "json", "jsonl", "yaml", "csv", "name"}),
         (["policy", "set", "L", "--no"], {"--no-expiration"}),
     ],
 )
