@@ -52,6 +52,7 @@ from ownerd.server.metrics_http import MetricsServer
 from ownerd.server.native_calls import NativeCalls
 from ownerd.server.principals import ITSELF, Principals
 from ownerd.server.refusal_audit import RefusalAudit
+from ownerd.server.sd_notify import Notifier
 from ownerd.server.signals import Signals
 from ownerd.server.workers import Workers
 from ownerd.v1 import admin_pb2
@@ -85,6 +86,7 @@ def serve(settings: Settings, read_again: reload.Read | None = None) -> int:
             cannot be listened on.
     """
     signals = Signals()
+    Notifier().tell(STATUS="opening and checking the store")
     tls.refuse_unprotected(settings)
     material = tls.load(settings)
     map_large_blocks()
@@ -176,6 +178,7 @@ class _Server:
         self._access = principals.access
         self._material = material
         self._start_ns: int = engine.time_ns
+        self._notifier = Notifier()
 
     async def run(self) -> int:
         """Serve; return the exit code."""
@@ -323,6 +326,7 @@ class _Server:
         self._signals.heed(self._loop, self._on_signal, self._on_reload)
         self._loop.add_reader(self._engine.failure_fd, self._on_failure)
         self._announce(bound)
+        self._notifier.ready("serving")
 
     def _watch_tls(self) -> None:
         """Have the listeners follow the files of the certificate, if there is one."""
@@ -390,9 +394,14 @@ class _Server:
         if self._asked.is_set():
             return
         log.info("asked_to_reload", signal="SIGHUP")
-        task = asyncio.create_task(self._reloader.reload())
+        task = asyncio.create_task(self._reload())
         self._reloading.add(task)
         task.add_done_callback(self._reloading.discard)
+
+    async def _reload(self) -> None:
+        self._notifier.reloading()
+        await self._reloader.reload()
+        self._notifier.ready("serving")
 
     def _on_failure(self) -> None:
         self._loop.remove_reader(self._engine.failure_fd)
@@ -405,6 +414,7 @@ class _Server:
             asyncio.create_task(self._finish_counts()),
             asyncio.create_task(self._refusals.watch()),
             asyncio.create_task(self._crowds.run()),
+            asyncio.create_task(self._notifier.keep_alive(lambda: not self._engine.failed)),
             asyncio.create_task(MemoryWatch(self._workers).run()),
             asyncio.create_task(AlarmLog(self._all_alarms).watch()),
             asyncio.create_task(CalledTwiceLog(self._engine).watch()),
@@ -440,6 +450,7 @@ class _Server:
 
     async def _drain(self, code: int) -> int:
         """Answer what is in flight and refuse the rest; return the final exit code."""
+        self._notifier.stopping("answering the calls in flight")
         await self._health.enter_graceful_shutdown()
         for listener in self._listeners:
             listener.begin_drain()

@@ -92,7 +92,9 @@ def policy_fields(policy: pb.OwnershipPolicy) -> dict[str, Any]:
     """Return a policy as the form has it."""
 
     def length(name: str) -> int | None:
-        return getattr(policy, name).ToNanoseconds() if policy.HasField(name) else None  # type: ignore[arg-type]
+        if not policy.HasField(name):  # type: ignore[arg-type]
+            return None
+        return int(getattr(policy, name).ToNanoseconds())
 
     return {
         "enabled": policy.enabled,
