@@ -98,6 +98,8 @@ def test_the_rows_that_decide_most_are_as_the_protos_say() -> None:
         "RotateToken",
         "RevokeTokens",
         "CheckAccess",
+        "GetDebugInfo",
+        "SetLogLevel",
     }
 
 
@@ -196,6 +198,9 @@ REQUESTS: dict[str, Build] = {
     "ListAuditEntries": lambda *_: admin_pb2.ListAuditEntriesRequest(),
     "GetServerStatus": lambda *_: admin_pb2.GetServerStatusRequest(),
     "WhoAmI": lambda *_: admin_pb2.WhoAmIRequest(),
+    "Diagnose": lambda *_: admin_pb2.DiagnoseRequest(),
+    "GetDebugInfo": lambda *_: admin_pb2.GetDebugInfoRequest(),
+    "SetLogLevel": lambda *_: admin_pb2.SetLogLevelRequest(),
 }
 
 

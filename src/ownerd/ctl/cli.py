@@ -29,6 +29,7 @@ from ownerd.ctl.commands import (
     configs,
     contexts,
     describes,
+    doctors,
     exports,
     give_backs,
     identities,
@@ -106,6 +107,9 @@ app.command(identities.can_i)
 app.command(imports.import_ownership, name="import")
 app.command(exports.export)
 app.command(statuses.status)
+app.command(doctors.doctor)
+app.command(doctors.debug)
+app.command(doctors.log_level)
 app.command(bench.bench)
 
 

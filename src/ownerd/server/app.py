@@ -55,6 +55,7 @@ from ownerd.server.refusal_audit import RefusalAudit
 from ownerd.server.sd_notify import Notifier
 from ownerd.server.signals import Signals
 from ownerd.server.workers import Workers
+from ownerd.server.workings import Workings
 from ownerd.v1 import admin_pb2
 
 # Answers that are being sent, and health watchers, get this long once all calls are decided.
@@ -204,6 +205,7 @@ class _Server:
         self._failed = asyncio.Event()
         self._metrics_server: MetricsServer | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._tls_watch: tls.Watch | None = None
         self._calls: NativeCalls | None = None
         self._reloading: set[asyncio.Task[None]] = set()
         self._takers: dict[tuple[str, ...], reload.Take] = {
@@ -269,6 +271,7 @@ class _Server:
             threading.Lock(),
             self._alarms.up,
             self._dial_kind,
+            Workings(self._engine, self._settings, self._metrics.registry, self._certificate_end),
         )
         admin = service.AdminService(
             context, self._workers, self._authenticator, self._metrics.observe
@@ -337,8 +340,13 @@ class _Server:
             users.append(self._metrics_server.use_tls)
         watch = tls.Watch(self._settings, self._material, users, self._alarms)
         self._metrics.watch_tls(watch)
+        self._tls_watch = watch
         self._takers[tls.FILES] = functools.partial(_take_tls, watch)
         self._watching = asyncio.create_task(watch.run())
+
+    def _certificate_end(self) -> float | None:
+        """Return when the certificate in use ends, in seconds since the epoch."""
+        return None if self._tls_watch is None else self._tls_watch.material.expiry_s
 
     def _may_scrape(self, authorization: str | None, names: Sequence[str], peer: str) -> None:
         """Refuse whoever may not see the metrics; on a thread of the page.

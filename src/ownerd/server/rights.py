@@ -121,6 +121,9 @@ ADMIN_RULES: Mapping[str, Rule] = {
     "GetServerStatus": _rule(VIEW, Scope.NONE),
     # Of whoever is known.
     "WhoAmI": Rule((), Scope.NONE, Scope.NONE),
+    "Diagnose": _rule(VIEW, Scope.NONE),
+    "GetDebugInfo": _rule(ADMIN, Scope.NONE),
+    "SetLogLevel": _rule(ADMIN, Scope.NONE),
 }
 
 # The metrics page is no rpc, and shows no list and no campaign.

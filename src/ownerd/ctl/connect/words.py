@@ -47,6 +47,9 @@ COMMANDS = {
     "ListAuditEntries": "audit",
     "GetServerStatus": "status",
     "WhoAmI": "whoami",
+    "Diagnose": "doctor",
+    "GetDebugInfo": "debug",
+    "SetLogLevel": "log-level",
 }
 _RPC = re.compile(rf"\b({'|'.join(COMMANDS)})\b")
 

@@ -40,7 +40,7 @@ class Exit(IntEnum):
     INTERNAL = 13, "a defect, or the machine gave too few descriptors, threads or memory"
     OUTPUT_FILE = 14, "the output could not be written"
     NOT_BUILT = 15, "ownerd was installed without a part that the command needs"
-    ALARM = 16, "an alarm is up, says `status`"
+    ALARM = 16, "an alarm is up, says `status`; or something is wrong, says `doctor`"
     INTERRUPTED = 130, "interrupted by Ctrl-C, SIGTERM or SIGHUP"
 
 

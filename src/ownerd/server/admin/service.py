@@ -30,6 +30,7 @@ from ownerd.server.admin import (
     settings,
     status,
     transfers,
+    trouble,
     validate,
     wrapup,
 )
@@ -55,6 +56,7 @@ HANDLERS: dict[str, Handler] = {
     **principals.HANDLERS,
     **audit.HANDLERS,
     **status.HANDLERS,
+    **trouble.HANDLERS,
 }
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
