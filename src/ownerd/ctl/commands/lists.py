@@ -17,9 +17,9 @@ COLUMNS = (
     Column("list_id", "List"),
     Column("enabled", "Enabled", Kind.FLAG),
     Column("duration", "Duration", Kind.LENGTH, absent="no expiration"),
-    Column("renewal_window", "Renewal window", Kind.LENGTH, absent="default"),
+    Column("renewal_window", "Renewal window", Kind.LENGTH, absent="default", spare=1),
     Column("reservation_ttl", "Reservation TTL", Kind.LENGTH),
-    Column("shares_ownership_with", "Shares with", Kind.TEXTS),
+    Column("shares_ownership_with", "Shares with", Kind.TEXTS, spare=2),
     *(Column(c.key, c.title, c.kind, in_list=False) for c in policies.COLUMNS[-3:]),
 )
 

@@ -12,7 +12,7 @@ from ownerd.ctl.commands.options import InSession, Length, Session
 from ownerd.ctl.connect import completions
 from ownerd.ctl.terminal import times, watching
 from ownerd.ctl.terminal.exits import CtlError, Exit
-from ownerd.ctl.terminal.output import Column, Kind, Row, list_table
+from ownerd.ctl.terminal.output import Column, Kind, Row
 from ownerd.v1 import admin_pb2 as pb
 
 DAY_NS = 86_400 * durations.NS_PER_SECOND
@@ -25,7 +25,7 @@ def _never(row: Row) -> str:
 _EXPIRES = Column("earliest_expire_time", "First expires", Kind.DISTANCE, absent=_never)
 HOLD_COLUMNS = (
     Column("campaign_id", "Campaign"),
-    Column("campaign_name", "Name"),
+    Column("campaign_name", "Name", spare=3),
     Column("owned_count", "Owned", Kind.COUNT),
     Column("share", "Share", Kind.SHARE),
     Column("reserved_count", "Reserved", Kind.COUNT),
@@ -37,11 +37,11 @@ HELD_COLUMNS = tuple(
 )
 LIST_COLUMN = Column("list_id", "List")
 ACTIVITY_COLUMNS = (
-    Column("granted_claim_count", "Granted", Kind.COUNT),
+    Column("granted_claim_count", "Granted", Kind.COUNT, spare=2),
     Column("denied_claim_count", "Denied", Kind.COUNT),
-    Column("denied_by_campaign_id", "Mostly by"),
-    Column("rejected_attempt_count", "Rejected", Kind.COUNT),
-    Column("lapsed_reservation_count", "Lapsed", Kind.COUNT),
+    Column("denied_by_campaign_id", "Mostly by", spare=4),
+    Column("rejected_attempt_count", "Rejected", Kind.COUNT, spare=5),
+    Column("lapsed_reservation_count", "Lapsed", Kind.COUNT, spare=6),
     *(
         Column(key, title, Kind.COUNT, in_list=False)
         for key, title in (
@@ -102,7 +102,7 @@ def owners(
         rows = list(printer.sorted(columns, seen.rows))
         if not rows:
             return Text(empty)
-        return list_table(printer.chosen(columns), rows, seen.total, seen.now_ns)
+        return printer.table(columns, rows, seen.total, seen.now_ns)
 
     try:
         watching.watch(printer.console, interval / durations.NS_PER_SECOND, look)

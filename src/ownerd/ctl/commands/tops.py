@@ -19,7 +19,7 @@ from ownerd.ctl.commands import owners
 from ownerd.ctl.commands.options import InSession, Length, Session
 from ownerd.ctl.connect import completions
 from ownerd.ctl.terminal.exits import CtlError, Exit
-from ownerd.ctl.terminal.output import DOCUMENTS, Column, Kind, Printer, Row, list_table
+from ownerd.ctl.terminal.output import DOCUMENTS, Column, Kind, Printer, Row
 from ownerd.v1 import admin_pb2 as pb
 
 COLUMNS = (
@@ -99,7 +99,7 @@ def _shown(printer: Printer, rows: Sequence[Row], now_ns: int) -> Group | Text:
     if not rows:
         return Text("No campaign holds or asked for a record yet.")
     rows = list(printer.sorted(COLUMNS, rows))
-    return Group(list_table(printer.chosen(COLUMNS), rows, None, now_ns))
+    return Group(printer.table(COLUMNS, rows, None, now_ns))
 
 
 def _print(lists: Sequence[str], interval_s: float, looks: int, session: Session) -> None:

@@ -77,6 +77,7 @@ class Column:
     kind: Kind = Kind.TEXT
     absent: str | Callable[[Row], str] = ""  # what a table shows for None
     in_list: bool = True  # False: not in a table of many, for want of room
+    spare: int = 0  # where a terminal is narrow, what is larger is left out first; 0: never
 
 
 class Printer:
@@ -121,7 +122,8 @@ class Printer:
         found = []
         for name in self.columns.split(","):
             try:
-                found.append(replace(_named(columns, name.strip(), "--columns"), in_list=True))
+                named = _named(columns, name.strip(), "--columns")
+                found.append(replace(named, in_list=True, spare=0))
             except CtlError:
                 if not done:
                     raise
@@ -169,14 +171,27 @@ class Printer:
         if self.form in ("jsonl", "csv", "name"):
             self.stream(columns, rows)
             return
-        columns = self.chosen(columns)
         rows = list(rows)
         if self.form in DOCUMENTS:
+            columns = self.chosen(columns)
             self.document({key: [json_row(columns, row) for row in rows], **(extra or {})})
         elif rows:
-            self.console.print_table(list_table(columns, rows, total, now_ns or times.now_ns()))
+            self.console.print_table(self.table(columns, rows, total, now_ns or times.now_ns()))
         else:
             self.say(empty)
+
+    def table(
+        self, columns: Sequence[Column], rows: Sequence[Row], total: Row | None, now_ns: int
+    ) -> Table:
+        """Return the table of a list; where a terminal is narrow, without what can be spared."""
+        shown = list(self.chosen(columns))
+        while True:
+            table = list_table(shown, rows, total, now_ns)
+            spare = max(shown, key=lambda column: column.in_list * column.spare)
+            fits = self.console.needed_width(table) <= self.console.width
+            if fits or not spare.spare * spare.in_list or not self.console.is_terminal:
+                return table
+            shown.remove(spare)
 
     def stream(
         self, columns: Sequence[Column], rows: Iterable[Row], *, with_header: bool = True
