@@ -40,6 +40,7 @@ from ownerd.server import (
 from ownerd.server.admin import service, spool
 from ownerd.server.admin.context import AdminContext
 from ownerd.server.alarms import Alarm, AlarmBoard, AlarmLog
+from ownerd.server.audit_end import AuditEnd
 from ownerd.server.authn import Authenticator
 from ownerd.server.called_twice import CalledTwiceLog
 from ownerd.server.config import Settings
@@ -212,10 +213,12 @@ class _Server:
             ("log_level",): lambda new: logs.set_level(new.log_level),
             ("queue_limit",): lambda new: self._engine.limit_queue(new.queue_limit),
             ("drain_timeout_s",): lambda new: None,
+            ("audit_keep_days", "audit_export"): lambda new: self._audit_end.take(new),
         }
         self._bridge = AioBridge(self._engine, self._access)
         self._bridge.attach(self._loop)
         self._workers = Workers()
+        self._audit_end = AuditEnd(self._engine, self._workers, self._settings)
         self._authenticator = Authenticator(self._access, self._engine)
         self._refusals = RefusalAudit(self._engine, self._access, self._workers)
         self._alarms = AlarmBoard()
@@ -426,6 +429,7 @@ class _Server:
             asyncio.create_task(MemoryWatch(self._workers).run()),
             asyncio.create_task(AlarmLog(self._all_alarms).watch()),
             asyncio.create_task(CalledTwiceLog(self._engine).watch()),
+            asyncio.create_task(self._audit_end.run()),
         ]
         broken = [asyncio.create_task(listener.failed()) for listener in self._listeners]
         asked = asyncio.create_task(self._asked.wait())

@@ -7,6 +7,8 @@ import os
 import time
 from pathlib import Path
 
+import msgspec
+
 from ownerd.server import exits, store, tls
 from ownerd.server.config import Settings
 
@@ -42,14 +44,10 @@ def _expiry(expiry_s: float) -> list[str]:
 
 def _is_local(settings: Settings) -> bool:
     try:
-        tls.refuse_unprotected(Settings(**{**_fields(settings), "insecure": False}))
+        tls.refuse_unprotected(msgspec.structs.replace(settings, insecure=False))
     except exits.ConfigError:
         return False
     return True
-
-
-def _fields(settings: Settings) -> dict[str, object]:
-    return {name: getattr(settings, name) for name in settings.__struct_fields__}
 
 
 def _store(settings: Settings) -> list[str]:

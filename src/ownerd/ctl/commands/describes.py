@@ -58,7 +58,7 @@ def describe_list(list_id: ListId, /, *, changes: Changes = 5, session: InSessio
     request = pb.GetContactListRequest(list_id=list_id)
     found = connection.ask(connection.admin.GetContactList, request).list
     row = policies.list_row(found)
-    columns = policies.COLUMNS
+    columns: tuple[Column, ...] = policies.COLUMNS
     now_ns: int | None = None
 
     def holders() -> Part:

@@ -92,7 +92,7 @@ def policy_fields(policy: pb.OwnershipPolicy) -> dict[str, Any]:
     """Return a policy as the form has it."""
 
     def length(name: str) -> int | None:
-        if not policy.HasField(name):  # type: ignore[arg-type]
+        if not policy.HasField(name):
             return None
         return int(getattr(policy, name).ToNanoseconds())
 

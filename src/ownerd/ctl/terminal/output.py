@@ -139,7 +139,8 @@ class Printer:
             return rows
         down = self.sort.startswith("-")
         key = _named(columns, self.sort.removeprefix("-"), "--sort").key
-        known, absent = [], []
+        known: list[Row] = []
+        absent: list[Row] = []
         for row in rows:
             (absent if row.get(key) in (None, []) else known).append(row)
         known.sort(key=lambda row: _sort_key(row[key]), reverse=down)
