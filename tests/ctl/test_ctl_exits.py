@@ -24,9 +24,10 @@ def test_each_status_of_the_server_has_its_exit_code(ctl, fake, status, exit_cod
     assert err.startswith("ownerctl: ") and err.count("\n") == 1
 
 
-def test_exit_codes_have_one_meaning_each_and_help_lists_them(ctl):
+def test_exit_codes_have_one_meaning_each_and_are_listed(ctl):
     assert len({code.meaning for code in Exit}) == len(Exit)
-    _, out, _ = ctl("--help")
+    assert "ownerctl options" in ctl("--help")[1]
+    _, out, _ = ctl("options")
     for code in Exit:
         assert f"{code.value:>5}  {code.meaning}" in out
 
@@ -121,7 +122,7 @@ def run_process(fake, *arguments, **streams):
     [
         (["re"], {"record", "release"}),
         (["list", "cr"], {"create"}),
-        (["owners", "L", "-o", ""], {"table", "json", "jsonl", "csv"}),
+        (["owners", "L", "-o", ""], {"table", "json", "jsonl", "yaml", "csv", "name"}),
         (["policy", "set", "L", "--no"], {"--no-expiration"}),
     ],
 )

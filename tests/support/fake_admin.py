@@ -403,6 +403,10 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
         self._principal(request.principal_id, context)
         return self.answers
 
+    def WhoAmI(self, request, context):
+        self._enter("WhoAmI", request, context)
+        return pb.WhoAmIResponse(principal=pb.Principal(principal_id="anonymous"), asks_nobody=True)
+
     def GetServerStatus(self, request, context):
         self._enter("GetServerStatus", request, context)
         answer = pb.GetServerStatusResponse(

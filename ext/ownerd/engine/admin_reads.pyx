@@ -305,6 +305,17 @@ cdef list audit_page(Store *store, uint64_t before, Py_ssize_t limit):
     return page
 
 
+cdef list audit_oldest(Store *store, Py_ssize_t limit):
+    """Return entries as `audit_page` does, but from the oldest on."""
+    cdef TableCursor scan
+    page = []
+    _begin(store, AUDIT, &scan)
+    while len(page) < limit and cursor_next(&scan):
+        page.append(_audit_entry(&scan))
+    _end(&scan)
+    return page
+
+
 cdef object audit_count(Store *store, uint64_t entry_id):
     """Return an entry's count, None while it is pending; raise KeyError if there is no entry."""
     cdef TableCursor scan

@@ -30,6 +30,7 @@ cdef enum CommandKind:
     DELETE_PRINCIPAL
     NOTE_REFUSALS
     NOTE_BACKUP                       # only its audit entry
+    CUT_AUDIT
 
 cdef enum ImportStrategy:             # the numbers of admin.proto
     IMPORT_FAIL = 1
@@ -94,6 +95,8 @@ cdef cppclass Command:
     string request_key                # of the requester and its id; empty: not remembered
     string memo
     uint64_t entry_id                 # in: IMPORT_ROWS; out: the audit entry
+    uint64_t first_entry              # CUT_AUDIT: the entries that go
+    uint64_t last_entry
     # the outcome
     uint64_t revision
     int64_t time_ns

@@ -335,6 +335,20 @@ cdef void put_audit(
     put_row(&store.txn, AUDIT, slice_of(key, 8), slice_of(row, sizeof(AuditRow)), text_slice(note))
 
 
+cdef void cut_audit(Store *store, Command *command) noexcept nogil:
+    """Delete audit entries; one whose records are still to be counted stays."""
+    cdef char key[8]
+    cdef AuditRow row
+    cdef string note
+    cdef uint64_t entry_id = command.first_entry
+    while entry_id <= command.last_entry:
+        if read_audit(store, entry_id, &row, &note) and row.count != COUNT_PENDING:
+            put_be64(key, entry_id)
+            delete_row(&store.txn, AUDIT, slice_of(key, 8))
+            command.count += 1
+        entry_id += 1
+
+
 # --- campaigns and codes --------------------------------------------------------------------------
 
 cdef uint32_t ensure_campaign(
@@ -530,6 +544,8 @@ cdef void apply(Store *store, Command *command, int64_t now_ns) noexcept nogil:
         delete_row(&store.txn, PRINCIPALS, text_slice(command.name))
     elif command.kind == NOTE_REFUSALS:
         note_refusals(store, command, now_ns)
+    elif command.kind == CUT_AUDIT:
+        cut_audit(store, command)
 
 
 cdef bint replay(Store *store, Command *command, int64_t now_ns) noexcept nogil:

@@ -22,16 +22,17 @@ from ownerd.base.histogram cimport SHORTEST_BITS, TIME_CLASSES, Histogram
 from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS, lmdb
 from ownerd.base.threads cimport thread_wait
 from ownerd.engine.admin_reads cimport (
-    answered_request, audit_count, audit_page, campaign_name, campaign_page, code_page, code_row,
-    entry_count, list_info, list_page, lists_held, policy_from, principal_rows, request_key,
-    settings_row,
+    answered_request, audit_count, audit_oldest, audit_page, campaign_name, campaign_page,
+    code_page, code_row, entry_count, list_info, list_page, lists_held, policy_from,
+    principal_rows, request_key, settings_row,
 )
 from ownerd.engine.backup cimport Backup
 from ownerd.engine.called_twice cimport called_twice_rows
 from ownerd.engine.commands cimport (
-    CREATE_LIST, DELETE_CAMPAIGN, DELETE_CODE, DELETE_LIST, DELETE_PRINCIPAL, IMPORT_ROWS,
-    NOTE_BACKUP, NOTE_REFUSALS, PUT_PRINCIPAL, RELEASE, RELEASE_RECORDS, SIGNAL_CAMPAIGN, TRANSFER,
-    UPDATE_POLICY, UPDATE_SETTINGS, UPSERT_CAMPAIGN, UPSERT_CODE, Command, ImportRow,
+    CREATE_LIST, CUT_AUDIT, DELETE_CAMPAIGN, DELETE_CODE, DELETE_LIST, DELETE_PRINCIPAL,
+    IMPORT_ROWS, NOTE_BACKUP, NOTE_REFUSALS, PUT_PRINCIPAL, RELEASE, RELEASE_RECORDS,
+    SIGNAL_CAMPAIGN, TRANSFER, UPDATE_POLICY, UPDATE_SETTINGS, UPSERT_CAMPAIGN, UPSERT_CODE,
+    Command, ImportRow,
 )
 from ownerd.engine.core cimport (
     GROUP_SIZE_CLASSES, STORE_LOST, EngineCore, EngineOptions, engine_await, engine_close_store,
@@ -92,9 +93,10 @@ AHEAD_ALARM_NS = 600 * 10**9          # R24: since the last attempt that was too
 CLOCK_ALARM_NS = 60 * 10**9           # R19: of the server's time against the wall clock
 # Ends of the classes of time in `Engine.stats`, but for the last, which has none.
 TIME_CLASS_ENDS_NS = tuple(1 << (SHORTEST_BITS + i) for i in range(TIME_CLASSES - 1))
+AUDIT_CUT_ENTRIES = 1_000            # most that one command deletes
 LISTLESS_KINDS = (
     RELEASE, TRANSFER, UPSERT_CAMPAIGN, DELETE_CAMPAIGN, SIGNAL_CAMPAIGN, UPSERT_CODE, DELETE_CODE,
-    UPDATE_SETTINGS, PUT_PRINCIPAL, DELETE_PRINCIPAL, NOTE_REFUSALS, NOTE_BACKUP,
+    UPDATE_SETTINGS, PUT_PRINCIPAL, DELETE_PRINCIPAL, NOTE_REFUSALS, NOTE_BACKUP, CUT_AUDIT,
 )
 
 
@@ -653,6 +655,18 @@ cdef class Engine:
         """Leave an audit entry about a backup that begins. Refused: RESOURCE_EXHAUSTED."""
         return self._run(Pending(NOTE_BACKUP, "", note, "", "", b""))
 
+    def cut_audit(self, uint64_t first, uint64_t last, *, note):
+        """Delete the audit entries with these ids, up to 1,000, and leave one that says so.
+
+        An entry whose records are still to be counted stays. Answers with how many went.
+        """
+        cdef Pending pending = Pending(CUT_AUDIT, "", note, "", "", b"")
+        if not first <= last or last - first >= AUDIT_CUT_ENTRIES:
+            raise ValueError("from 1 to 1,000 entries can be cut at a time")
+        pending.command.first_entry = first
+        pending.command.last_entry = last
+        return self._run(pending)
+
     def _run(self, Pending pending):
         """Run a command to its end."""
         cdef Command *command = pending.command
@@ -726,6 +740,11 @@ cdef class Engine:
         """
         with Reading(self):
             return audit_page(self.core.store, before, limit)
+
+    def oldest_audit(self, limit):
+        """Return up to `limit` audit entries as `audit` does, but the oldest, oldest first."""
+        with Reading(self):
+            return audit_oldest(self.core.store, limit)
 
     def request(self, request_id, requester=""):
         """Return the Outcome stored for a caller's request id in the last 24 h, or None.

@@ -1,5 +1,5 @@
-"""The program `ownerd`: serve, init, migrate, restore, demo, config, verify, clock,
-admin-token.
+"""The program `ownerd`: serve, init, migrate, restore, demo, config, verify, compact, clock,
+admin-token, docs, contrib, version.
 
 Every failure is one line on stderr that says what to do, and an exit code of its own
 (`ownerd.server.exits`):
@@ -20,14 +20,16 @@ import io
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 # gRPC's own lines about an address in use would stand beside ours.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from cyclopts import App, CycloptsError, Parameter
+from cyclopts.completion import CompletionContext
 from cyclopts.validators import Number
 
 import ownerd
@@ -52,6 +54,14 @@ app = App(
 app.register_install_completion_command()
 
 
+def _choices(key: config.Key) -> Callable[[CompletionContext], list[str]] | None:
+    """Return what offers a shell the words that a setting may be; None for what has none."""
+    kind = get_args(key.type)[0]
+    if get_origin(kind) is not Literal:
+        return None
+    return lambda context: [str(each) for each in get_args(kind)]
+
+
 def _flag(key: config.Key) -> tuple[str, Any, Any]:
     """Return a flag for one setting; its text is read and checked with all other sources."""
     value = config.defaults()[key.name]
@@ -64,8 +74,15 @@ def _flag(key: config.Key) -> tuple[str, Any, Any]:
         negative=f"--no-{key.flag.removeprefix('--')}" if value is True else (),
         # The last one counts, so that a wrapper's flag can be overridden.
         allow_repeating=True,
+        completer=_choices(key),
     )
     return key.name, Annotated[kind, about], None
+
+
+def _page_names(context: CompletionContext) -> list[str]:
+    from ownerd.server import papers
+
+    return papers.pages()
 
 
 # One flag for each setting, so that the two cannot drift apart.
@@ -164,14 +181,26 @@ def show_config(
     *,
     flags: Flags = _NO_FLAGS,
     config: ConfigFile = None,
+    check: Annotated[bool, Parameter(negative=())] = False,
     output: Annotated[Literal["table", "json"], Parameter(name=["--output", "-o"])] = "table",
 ) -> int:
-    """Print the settings in force and where each comes from; checks them on the way.
+    """Print the settings in force and where each comes from.
+
+    They are checked on the way: one that is wrong is exit code 2.
 
     Args:
+        check: Print no settings, but check what they name too: certificates and their keys, how
+            long they are valid, the addresses, and that the store is there that has to be.
         output: Form of the output.
     """
     loaded = _load(flags, config)
+    if check:
+        from ownerd.server import config_check
+
+        for remark in config_check.check(loaded.settings):
+            print(f"note: {clean(remark)}")
+        print("The configuration is good.")
+        return exits.OK
     if output == "json":
         print(json_text(_as_rows(loaded), ascii_only=True, indent=2))
     else:
@@ -262,6 +291,57 @@ def admin_token(*, flags: Flags = _NO_FLAGS, config: ConfigFile = None) -> int:
     from ownerd.server import app
 
     print(f"written to {app.renew_admin(loaded.settings)}")
+    return exits.OK
+
+
+@app.command
+def docs(name: Annotated[str, Parameter(completer=_page_names)] = "") -> int:
+    """Show a page of the manual; without a name, which there are.
+
+    Args:
+        name: The page.
+    """
+    from ownerd.server import papers
+
+    papers.show(name)
+    return exits.OK
+
+
+@app.command
+def contrib(directory: Path, *, replace: Annotated[bool, Parameter(negative=())] = False) -> int:
+    """Write files for the services around ownerd into a directory.
+
+    A systemd unit and a settings file, a Containerfile, alert rules for Prometheus, a dashboard for
+    Grafana, and rotation of a log that goes to a file.
+
+    Args:
+        directory: Where to; it is made.
+        replace: Replace files that are there.
+    """
+    from ownerd.server import papers
+
+    for path in papers.write_contrib(directory, replace=replace):
+        print(path)
+    return exits.OK
+
+
+@app.command
+def version(
+    *, output: Annotated[Literal["table", "json"], Parameter(name=["--output", "-o"])] = "table"
+) -> int:
+    """Show the version, the commit that it was built of, and the versions of its parts.
+
+    Args:
+        output: Form of the output.
+    """
+    from ownerd.server import about
+
+    parts = about.parts()
+    if output == "json":
+        print(json_text(parts, ascii_only=True, indent=2))
+    else:
+        for name, value in parts.items():
+            print(f"{name:13} {clean(value)}")
     return exits.OK
 
 

@@ -454,6 +454,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             le=86_400,
         ),
     ] = 900.0
+    audit_keep_days: Annotated[
+        float,
+        _about(
+            "Days that entries of the audit are kept; older ones are exported to audit_export and "
+            "deleted. 0: for ever.",
+            "0, or a number of days from 1 to 36,525",
+            ge=0,
+            le=36_525,
+        ),
+    ] = 0.0
+    audit_export: Annotated[
+        str,
+        _about(
+            "Directory to which the audit's entries go before they are deleted, as JSON lines; "
+            "empty: audit in the data directory.",
+            "a path, or empty",
+        ),
+    ] = ""
     drain_timeout_s: Annotated[
         float,
         _about(
@@ -645,6 +663,12 @@ def _read_seconds(value: Any) -> float:
     return seconds
 
 
+def _read_days(value: Any) -> float:
+    if isinstance(value, bool) or not math.isfinite(days := float(value)) or 0 < days < 1:
+        raise ValueError("not 0, nor a day or more")  # repeats are told for a day by the audit
+    return days
+
+
 _READERS: Mapping[str, Callable[[Any], Any]] = (
     {
         "allow_filesystems": _read_filesystems,
@@ -652,6 +676,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = (
         "dial_listen": _read_addresses,
         "admin_listen": _read_address,
         "metrics_listen": _read_http_address,
+        "audit_keep_days": _read_days,
         "map_bytes": _read_size,
         "reserve_bytes": _read_size,
         "overlay_bytes": _read_size,

@@ -40,13 +40,6 @@ def export(
     /,
     *,
     campaigns: Campaigns = (),
-    columns: Annotated[
-        str | None,
-        Parameter(
-            help="Which columns, in this order, by their names with commas between; by default all:"
-            f" those below, and {ACQUIRED}, since when a record is owned."
-        ),
-    ] = None,
     bom: Annotated[
         bool,
         Parameter(negative="", help="Begin with a byte order mark, by which Excel knows UTF-8."),
@@ -66,16 +59,22 @@ def export(
     named: ColumnOptions = ColumnOptions(),
     session: InSession,
 ) -> None:
-    """Write the owned records of a list to a CSV file, times as RFC 3339 in UTC.
+    """Write the owned records of a list to a CSV file.
 
-    With -o json or jsonl the records go to stdout as that. With --since it is told whether these
-    are the changes, or all records because the changes are not kept, and from which revision on to
-    ask the next time. What expired by itself is no change: the export before says when.
+    Times are RFC 3339 in UTC. With -o json, jsonl or yaml the records go to stdout as that.
+    --columns takes the names below, and `ownerd_acquired`, since when a record is owned; without,
+    all of them are written.
+
+    With --since it is told whether these are the changes, or all records because the changes are
+    not kept, and from which revision on to ask the next time. What expired by itself is no change:
+    the export before says when.
     """
-    form = session.printer.form
+    form, columns = session.printer.form, session.printer.columns
+    as_objects = file == STREAM and form not in ("table", "csv")
+    if session.printer.sort is not None:
+        raise CtlError(Exit.USAGE, "an export has the order of the records; leave --sort out")
     if since is not None and campaigns:
         raise CtlError(Exit.USAGE, "--since is for all campaigns; leave --campaign out")
-    as_objects = file == STREAM and form in ("json", "jsonl")
     if bom and as_objects:
         raise CtlError(Exit.USAGE, f"--bom is for CSV; leave it out, or -o {form}")
     request = pb.ExportOwnershipRequest(list_id=list_id, campaign_ids=campaigns)

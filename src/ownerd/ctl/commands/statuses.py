@@ -35,7 +35,10 @@ PLAIN_FIELDS = (
 
 
 def status(*, session: InSession) -> Exit:
-    """Show the server's version, sizes, backlog and alarms; exit code 16 if an alarm is up."""
+    """Show the server's version, sizes, backlog and alarms.
+
+    Exit code 16 if an alarm is up.
+    """
     connection = session.connection
     answer = connection.ask(connection.admin.GetServerStatus, pb.GetServerStatusRequest())
     session.printer.thing(

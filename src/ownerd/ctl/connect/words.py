@@ -47,6 +47,10 @@ COMMANDS = {
     "ListAuditEntries": "audit",
     "GetServerStatus": "status",
     "BackupStore": "backup",
+    "WhoAmI": "whoami",
+    "Diagnose": "doctor",
+    "GetDebugInfo": "debug",
+    "SetLogLevel": "log-level",
 }
 _RPC = re.compile(rf"\b({'|'.join(COMMANDS)})\b")
 

@@ -70,6 +70,11 @@ class Change(Generic[Answer]):
             who = hashlib.sha256(caller.principal.encode()).digest()
             self._digest = hashlib.sha256(who + asked).digest()
 
+    @property
+    def caller(self) -> Caller:
+        """Who asks."""
+        return self._caller
+
     def first_answer(self) -> Answer | None:
         """Return the answer of the first call with this request id; None if there was none.
 

@@ -31,6 +31,7 @@ from ownerd.server.admin import (
     settings,
     status,
     transfers,
+    trouble,
     validate,
     watches,
     wrapup,
@@ -57,6 +58,7 @@ HANDLERS: dict[str, Handler] = {
     **principals.HANDLERS,
     **audit.HANDLERS,
     **status.HANDLERS,
+    **trouble.HANDLERS,
 }
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -203,7 +205,7 @@ class AdminService:
         """
         identity = self._authenticator.of_call(context, method)
         self._authenticator.spend(identity)
-        return Caller(identity, context.peer())
+        return Caller(identity, context.peer(), self._authenticator.token_id(context))
 
     @contextmanager
     def _answering(self, method: str, context: Context) -> Iterator[None]:
