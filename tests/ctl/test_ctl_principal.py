@@ -274,6 +274,18 @@ def test_a_principal_is_deleted(ctl, fake):
     assert not fake.principals
 
 
+def test_somebody_is_told_who_they_are_and_what_they_may_do(ctl, fake):
+    code, out, _ = ctl("principal", "whoami", "--list", "L", "-o", "json")
+    assert code == 0 and fake.last(pb.GetCallerAccessRequest).list_id == "L"
+    assert json.loads(out) == {
+        "principal_id": "tester",
+        "list_id": "L",
+        "rights": ["view"],
+        "partial_rights": ["ownership_control"],
+        "hide_holders": False,
+    }
+
+
 @pytest.mark.parametrize(("allowed", "code", "word"), [(True, 0, "yes"), (False, 1, "no")])
 def test_whether_somebody_may_do_something_is_the_exit_code(ctl, fake, allowed, code, word):
     create(ctl)

@@ -57,7 +57,10 @@ def test_the_protos_name_the_right_of_each_row() -> None:
             strict=True,
         )
     )
-    assert needs == {method: rights.name_of(rule.rights[0]) for method, rule in ADMIN_RULES.items()}
+    assert needs == {
+        method: rights.name_of(rule.rights[0]) if rule.rights else "nothing"
+        for method, rule in ADMIN_RULES.items()
+    }
 
 
 def test_the_rows_that_decide_most_are_as_the_protos_say() -> None:
@@ -189,6 +192,7 @@ REQUESTS: dict[str, Build] = {
     ),
     "ListAuditEntries": lambda *_: admin_pb2.ListAuditEntriesRequest(),
     "GetServerStatus": lambda *_: admin_pb2.GetServerStatusRequest(),
+    "GetCallerAccess": lambda lst, _: admin_pb2.GetCallerAccessRequest(list_id=lst),
 }
 
 
@@ -213,7 +217,7 @@ def is_allowed(method: str, who: Who, list_id: str, campaign_id: str) -> bool:
     """Return what the table says."""
     rule = rows()[method]
     limited = who.limited and who.right != "admin"
-    return (
+    return not rule.rights or (
         RIGHTS[who.right] in rule.rights
         and covers(rule.lists, list_id, limited)
         and covers(rule.campaigns, campaign_id, limited)
@@ -522,3 +526,36 @@ def test_an_import_with_one_row_of_another_campaign_changes_nothing(owned: Guard
     assert code == "PERMISSION_DENIED" and OUT in text
     page = owned.root.admin("ListOwnedRecords", admin_pb2.ListOwnedRecordsRequest(list_id=IN))
     assert not [each for each in page.records if each.record_id.startswith("new-")]
+
+
+def test_somebody_is_told_who_they_are_and_what_they_may_do(owned: GuardedServer) -> None:
+    caller = owned.principal(
+        "asker", *grants(["view"]), *grants(["ownership_control"], [PATTERN], [PATTERN])
+    )
+
+    def told(list_id: str) -> tuple[str, list[int], list[int]]:
+        request = admin_pb2.GetCallerAccessRequest(list_id=list_id)
+        found = caller.admin("GetCallerAccess", request)
+        return found.principal_id, list(found.rights), list(found.partial_rights)
+
+    view, control = admin_pb2.RIGHT_VIEW, admin_pb2.RIGHT_OWNERSHIP_CONTROL
+    assert told(IN) == ("asker", [view], [control])
+    assert told(OUT) == ("asker", [view], [])
+    assert told("") == ("asker", [view], [control])
+    root = owned.root.admin("GetCallerAccess", admin_pb2.GetCallerAccessRequest())
+    assert len(root.rights) == len(RIGHTS) and not root.partial_rights
+    assert (
+        status(owned.caller(None).admin, "GetCallerAccess", admin_pb2.GetCallerAccessRequest())[0]
+        == "UNAUTHENTICATED"
+    )
+
+
+def test_r28_a_right_on_one_of_the_lists_that_share_is_no_whole_right(owned: GuardedServer) -> None:
+    owned.root.admin(
+        "CreateContactList",
+        admin_pb2.CreateContactListRequest(list_id="elsewhere", shares_ownership_with=IN),
+    )
+    caller = owned.principal("sharer", *grants(["ownership_control"], [PATTERN]))
+    found = caller.admin("GetCallerAccess", admin_pb2.GetCallerAccessRequest(list_id=IN))
+    assert not found.rights
+    assert list(found.partial_rights) == [admin_pb2.RIGHT_OWNERSHIP_CONTROL]

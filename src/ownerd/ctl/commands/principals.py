@@ -81,6 +81,13 @@ ANSWER = (
     Column("allowed", "Allowed", Kind.FLAG),
     Column("explanation", "Why"),
 )
+CALLER = (
+    Column("principal_id", "You are"),
+    Column("list_id", "On list", absent="every one"),
+    Column("rights", "With every campaign", Kind.TEXTS, absent="no right"),
+    Column("partial_rights", "With some", Kind.TEXTS, absent="no other right"),
+    Column("hide_holders", "Holders are hidden", Kind.FLAG),
+)
 
 TOKENS_AT_ONCE = 2  # of one principal that are valid
 PrincipalId = Annotated[str, Parameter(help="The principal.")]
@@ -491,6 +498,31 @@ def can(
     said = f"{'yes' if answer.allowed else 'no'}: {answer.explanation}"
     session.printer.done(said, ANSWER, row)
     return Exit.OK if answer.allowed else Exit.DECLINED
+
+
+@app.command
+def whoami(
+    *,
+    list_id: Annotated[
+        str, Parameter(name="--list", help="On this list; on every list without.")
+    ] = "",
+    session: InSession,
+) -> None:
+    """Say who you are to the server, and what you may do."""
+    connection = session.connection
+    answer = connection.ask(
+        connection.admin.GetCallerAccess, pb.GetCallerAccessRequest(list_id=list_id)
+    )
+    row = {
+        "principal_id": answer.principal_id,
+        "list_id": list_id or None,
+        "rights": [RIGHT_NAMES.get(each, f"right {each}") for each in answer.rights],
+        "partial_rights": [
+            RIGHT_NAMES.get(each, f"right {each}") for each in answer.partial_rights
+        ],
+        "hide_holders": answer.hide_holders,
+    }
+    session.printer.thing(CALLER, row)
 
 
 def _get(principal_id: str, session: Session) -> pb.Principal:

@@ -46,6 +46,7 @@ COMMANDS = {
     "CheckAccess": "principal can",
     "ListAuditEntries": "audit",
     "GetServerStatus": "status",
+    "GetCallerAccess": "principal whoami",
 }
 _RPC = re.compile(rf"\b({'|'.join(COMMANDS)})\b")
 

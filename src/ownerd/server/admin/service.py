@@ -19,6 +19,7 @@ import grpc.aio
 from ownerd.server import errors, rights
 from ownerd.server.admin import (
     audit,
+    callers,
     campaigns,
     exports,
     imports,
@@ -55,6 +56,7 @@ HANDLERS: dict[str, Handler] = {
     **principals.HANDLERS,
     **audit.HANDLERS,
     **status.HANDLERS,
+    **callers.HANDLERS,
 }
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
