@@ -24,6 +24,7 @@ from ownerd.ctl.commands import (
     audits,
     bench,
     campaigns,
+    consoles,
     contexts,
     exports,
     give_backs,
@@ -86,6 +87,7 @@ app.command(imports.import_ownership, name="import", help_epilogue="")
 app.command(exports.export, help_epilogue="")
 app.command(statuses.status, help_epilogue="")
 app.command(bench.bench, help_epilogue="")
+app.command(consoles.console, help_epilogue="")
 
 
 @app.command(name="--install-completion", help_epilogue="")

@@ -42,8 +42,8 @@ class Scope(Enum):
 class Rule(NamedTuple):
     """One row: the rights, any of which is enough, and where lists and campaigns are named.
 
-    Without rights nothing is needed but to be known. `shared` returns of a request the list with which every other one that shares its ownership
-    (R28) is concerned, too; "" for none.
+    Without rights nothing is needed but to be known. `shared` returns of a request the list with
+    which every other one that shares its ownership (R28) is concerned, too; "" for none.
     """
 
     rights: tuple[int, ...]

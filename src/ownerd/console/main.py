@@ -1,0 +1,118 @@
+"""Running one console: its socket, its server, and its end.
+
+`run` belongs to the main thread and returns when the console is stopped, by SIGINT or SIGTERM.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from ownerd.console.app import Console, make_app
+from ownerd.console.settings import Settings
+
+GRACE_S = 2
+
+
+class CannotListen(Exception):
+    """The address is in use, or is none of this machine; the message says so."""
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, which ends the open streams first when it ends."""
+
+    def __init__(self, config: uvicorn.Config, console: Console) -> None:
+        super().__init__(config)
+        self._console = console
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End what is open, then the server."""
+        self._console.stopping.set()
+        await super().shutdown(sockets)
+
+
+def run(settings: Settings, ready: Callable[[str], None]) -> None:
+    """Serve until the process is told to stop.
+
+    Args:
+        settings: where and what.
+        ready: called once with the address to open, as soon as it answers.
+
+    Raises:
+        CannotListen: nothing was served.
+    """
+    listening = _listen(settings)
+    try:
+        asyncio.run(_serve(settings, listening, ready))
+    except KeyboardInterrupt:  # uvicorn passes on the signal that ended it
+        pass
+    finally:
+        listening.close()
+
+
+async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
+    """Serve within a running event loop until cancelled; errors as of `run`."""
+    listening = _listen(settings)
+    try:
+        await _serve(settings, listening, ready)
+    finally:
+        listening.close()
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((settings.host, settings.port))
+    except (OSError, OverflowError) as error:
+        listening.close()
+        said = error.strerror if isinstance(error, OSError) else str(error)
+        raise CannotListen(f"cannot listen on {settings.host}:{settings.port}: {said}") from error
+    return listening
+
+
+async def _serve(
+    settings: Settings, listening: socket.socket, ready: Callable[[str], None]
+) -> None:
+    console = Console(settings)
+    console.port = listening.getsockname()[1]
+    config = uvicorn.Config(
+        make_app(console),
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    server = _Server(config, console)
+    keeping = asyncio.create_task(console.keep())
+    telling = asyncio.create_task(_tell(server, console, ready))
+    try:
+        with contextlib.suppress(asyncio.CancelledError):
+            await server.serve([listening])
+    finally:
+        for task in (keeping, telling):
+            task.cancel()
+        await console.sessions.close_all()
+
+
+async def _tell(server: uvicorn.Server, console: Console, ready: Callable[[str], None]) -> None:
+    while not server.started:
+        await asyncio.sleep(0.01)
+    ready(address_of(console))
+
+
+def address_of(console: Console) -> str:
+    """Return the address to open: with the key, where nobody signs in."""
+    settings = console.settings
+    scheme = "https" if settings.tls_certificate else "http"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    base = settings.public_url.rstrip("/") or f"{scheme}://{host}:{console.port}"
+    return f"{base}/" if settings.sign_in else f"{base}/enter?key={console.entry_key}"
