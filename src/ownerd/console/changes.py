@@ -18,11 +18,12 @@ Watch = Callable[[Sequence[str]], AsyncIterator[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds: between two looks without `Watch`, with it, and at least between any two."""
+    """Seconds: between two looks without `Watch`, with it, at least between any two, and for charts."""
 
     polling_s: float = 2.0
     watching_s: float = 5.0
     calm_s: float = 0.5
+    sampling_s: float = 5.0
 
 
 DEFAULT_PACE = Pace()

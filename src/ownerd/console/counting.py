@@ -14,7 +14,6 @@ from ownerd.console.sessions import Session
 
 FRESH_S = 1.5
 SWEEP_FRESH_S = 60.0
-SAMPLE_EVERY_S = 5.0
 AT_ONCE = 6
 SWEEP_AT_ONCE = 4
 
@@ -74,7 +73,7 @@ def _is_fresh(session: Session, list_id: str, fresh_s: float) -> bool:
     return look is not None and time.monotonic() - look.at_s < fresh_s
 
 
-async def sample(session: Session) -> None:
+async def sample(session: Session, every_s: float) -> None:
     """Look at the followed lists again and again while a page is open, for the charts."""
     while not session.ended.is_set():
         began_s = time.monotonic()
@@ -83,4 +82,4 @@ async def sample(session: Session) -> None:
                 await _count_all(session, session.counts.followed, 2)
         # Lists that take long to count are counted less often.
         took_s = time.monotonic() - began_s
-        await asyncio.sleep(max(SAMPLE_EVERY_S, 10 * took_s))
+        await asyncio.sleep(max(every_s, 10 * took_s))

@@ -6,11 +6,12 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import uvicorn
 
 from ownerd.console.app import Console, make_app
+from ownerd.console.changes import DEFAULT_PACE, Pace
 from ownerd.console.settings import Settings
 
 GRACE_S = 2
@@ -21,11 +22,18 @@ class CannotListen(Exception):
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn, which ends the open streams first when it ends."""
+    """Uvicorn, which ends the open streams first when it ends, and heeds signals if it is to."""
 
-    def __init__(self, config: uvicorn.Config, console: Console) -> None:
+    def __init__(self, config: uvicorn.Config, console: Console, *, heeds_signals: bool) -> None:
         super().__init__(config)
         self._console = console
+        self._heeds_signals = heeds_signals
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Have signals end the server, where it is alone in its process."""
+        with super().capture_signals() if self._heeds_signals else contextlib.nullcontext():
+            yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End what is open, then the server."""
@@ -45,18 +53,20 @@ def run(settings: Settings, ready: Callable[[str], None]) -> None:
     """
     listening = _listen(settings)
     try:
-        asyncio.run(_serve(settings, listening, ready))
+        asyncio.run(_serve(settings, listening, ready, DEFAULT_PACE, heeds_signals=True))
     except KeyboardInterrupt:  # uvicorn passes on the signal that ended it
         pass
     finally:
         listening.close()
 
 
-async def serve(settings: Settings, ready: Callable[[str], None]) -> None:
+async def serve(
+    settings: Settings, ready: Callable[[str], None], pace: Pace = DEFAULT_PACE
+) -> None:
     """Serve within a running event loop until cancelled; errors as of `run`."""
     listening = _listen(settings)
     try:
-        await _serve(settings, listening, ready)
+        await _serve(settings, listening, ready, pace, heeds_signals=False)
     finally:
         listening.close()
 
@@ -75,9 +85,14 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 async def _serve(
-    settings: Settings, listening: socket.socket, ready: Callable[[str], None]
+    settings: Settings,
+    listening: socket.socket,
+    ready: Callable[[str], None],
+    pace: Pace,
+    *,
+    heeds_signals: bool,
 ) -> None:
-    console = Console(settings)
+    console = Console(settings, pace)
     console.port = listening.getsockname()[1]
     config = uvicorn.Config(
         make_app(console),
@@ -91,12 +106,16 @@ async def _serve(
         ssl_keyfile=settings.tls_key,
         timeout_graceful_shutdown=GRACE_S,
     )
-    server = _Server(config, console)
+    server = _Server(config, console, heeds_signals=heeds_signals)
     keeping = asyncio.create_task(console.keep())
     telling = asyncio.create_task(_tell(server, console, ready))
+    serving = asyncio.create_task(server.serve([listening]))
     try:
-        with contextlib.suppress(asyncio.CancelledError):
-            await server.serve([listening])
+        await asyncio.shield(serving)
+    except asyncio.CancelledError:
+        server.should_exit = True
+        await serving
+        raise
     finally:
         for task in (keeping, telling):
             task.cancel()

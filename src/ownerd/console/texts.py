@@ -33,7 +33,6 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Was andere tun, erscheint hier von selbst.",
     ),
     "cancel": ("Cancel", "Abbrechen"),
-    "close": ("Close", "Schließen"),
     "csv": ("CSV", "CSV"),
     "csv.hint": ("Save what is shown as a CSV file", "Was gezeigt wird als CSV-Datei speichern"),
     "search": ("Search", "Suchen"),
@@ -46,7 +45,6 @@ TEXTS: dict[str, tuple[str, str]] = {
     "off": ("Disabled", "Inaktiv"),
     "never": ("No expiration", "Kein Ablauf"),
     "per_s": ("{rate}/s", "{rate}/s"),
-    "of_total": ("{part} of {total}", "{part} von {total}"),
     "page": ("Page {page} of {pages}", "Seite {page} von {pages}"),
     "page.previous": ("Previous", "Zurück"),
     "page.next": ("Next", "Weiter"),
@@ -62,8 +60,6 @@ TEXTS: dict[str, tuple[str, str]] = {
     "unit.seconds": ("{n} seconds", "{n} Sekunden"),
     "unit.seconds.one": ("1 second", "1 Sekunde"),
     "unit.zero": ("0 seconds", "0 Sekunden"),
-    "records": ("{n} records", "{n} Datensätze"),
-    "records.one": ("1 record", "1 Datensatz"),
     "campaigns": ("{n} campaigns", "{n} Kampagnen"),
     "campaigns.one": ("1 campaign", "1 Kampagne"),
     # Signing in
@@ -343,7 +339,6 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Only the campaigns that you may control are shown.",
         "Es werden nur die Kampagnen gezeigt, die Sie steuern dürfen.",
     ),
-    "owners.total": ("All campaigns", "Alle Kampagnen"),
     "release": ("Release…", "Freigeben…"),
     "release.all": ("Release all campaigns…", "Alle Kampagnen freigeben…"),
     "release.title": ("Release these records?", "Diese Datensätze freigeben?"),
@@ -355,7 +350,6 @@ TEXTS: dict[str, tuple[str, str]] = {
         "1 record becomes free at once: the next campaign that asks for it gets it.",
         "1 Datensatz wird sofort frei: Die nächste Kampagne, die ihn anfragt, bekommt ihn.",
     ),
-    "release.whose": ("Of {campaigns}.", "Von {campaigns}."),
     "release.whose_all": ("Of all campaigns in this list.", "Von allen Kampagnen dieser Liste."),
     "release.reservations": (
         "End the reservations of dials in progress too",
@@ -380,7 +374,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "transfer": ("Transfer…", "Übertragen…"),
     "transfer.title": ("Transfer ownership", "Zugehörigkeit übertragen"),
-    "transfer.one": (
+    "transfer.single": (
         "Select exactly one campaign: the one whose records another is to get.",
         "Wählen Sie genau eine Kampagne aus: die, deren Datensätze eine andere bekommen soll.",
     ),
@@ -579,7 +573,6 @@ TEXTS: dict[str, tuple[str, str]] = {
     "activity.list": ("List", "Liste"),
     "activity.all_lists": ("All lists", "Alle Listen"),
     "activity.followed": ("The first {n} lists", "Die ersten {n} Listen"),
-    "activity.show": ("Show", "Anzeigen"),
     "chart.claims": ("Claims a second", "Anfragen je Sekunde"),
     "chart.attempts": ("Attempts a second", "Anrufe je Sekunde"),
     "chart.releases": ("Records released", "Freigegebene Datensätze"),

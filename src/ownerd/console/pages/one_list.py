@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from ownerd.client import AuditEntry, ContactList, Right
+from ownerd.client import AuditEntry, ContactList, PermissionDenied, Right
 from ownerd.console import counting
 from ownerd.console.pages.csvs import csv_answer
 from ownerd.console.pages.visit import Visit, may
@@ -52,6 +52,8 @@ async def load(visit: Visit, *, with_recent: bool = True) -> ListPage:
     session, list_id = visit.who, visit.given("id")
     access, everywhere = await asyncio.gather(session.access(list_id), session.access())
     allowed = may(access)
+    if not any(allowed.values()):
+        raise PermissionDenied("")
     contact_list, names, found, recent = await asyncio.gather(
         _policy(visit, list_id, is_allowed=allowed["view"]),
         session.names(),

@@ -25,7 +25,7 @@ async def review(visit: Visit) -> Response:
             return _say_on_list(visit, page, "release.nothing")
         return await _ask_release(visit, page, picked, is_all=False)
     if len(picked) != 1:
-        return _say_on_list(visit, page, "transfer.one", picked)
+        return _say_on_list(visit, page, "transfer.single", picked)
     return await _ask_transfer(visit, page, picked[0])
 
 

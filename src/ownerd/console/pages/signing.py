@@ -64,7 +64,7 @@ async def sign_in(visit: Visit) -> Response:
         await client.close()
         return _form(visit, "signin.refused", 422, error.message)
     name, session = await visit.console.sessions.open(client, access.principal_id)
-    session.begin(visit.console.task(counting.sample(session)))
+    session.begin(visit.console.task(counting.sample(session, visit.console.pace.sampling_s)))
     return _with_cookie(visit, visit.go(_local(visit.given("next", "/"))), name)
 
 
@@ -85,7 +85,7 @@ async def enter(visit: Visit) -> Response:
     except ClientError:
         principal_id = ""  # the pages say what is wrong, and go on trying
     name, session = await visit.console.sessions.open(client, principal_id)
-    session.begin(visit.console.task(counting.sample(session)))
+    session.begin(visit.console.task(counting.sample(session, visit.console.pace.sampling_s)))
     return _with_cookie(visit, visit.go("/"), name)
 
 
