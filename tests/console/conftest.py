@@ -1,7 +1,7 @@
 """One floor for each module: a server with lists, campaigns and people, and a console before it.
 
-The browser is the system's Chromium, driven by Playwright; where either is missing, what needs it is
-skipped.
+The browser is the system's Chromium, driven by Playwright; where either is missing, what needs it
+is skipped.
 """
 
 import shutil
@@ -118,7 +118,7 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def open_browser(chromium: Any, floor: Floor) -> Iterator[Any]:
-    """Return what opens a browser of its own for somebody, signed in; nothing may go wrong in it."""
+    """Return what opens a browser for somebody, signed in; nothing may go wrong in it."""
     contexts, faults = [], []
 
     def open_for(who: str, **options: Any) -> Any:

@@ -430,8 +430,8 @@ HOSTILE = (
     "<script>document.title='hacked'</script>",
     "\"'><img src=x onerror=alert(1)>",
     "{{ 7*7 }} {% raw %} ${7*7}",
-    "שלום‮evil-txt.exe",
-    "𝔘𝔫𝔦𝔠𝔬𝔡𝔢" * 3 + "𝔵" * 8,  # 128 bytes of wide characters
+    "שלום\N{RIGHT-TO-LEFT OVERRIDE}evil-txt.exe",
+    "\N{CJK UNIFIED IDEOGRAPH-20000}" * 32,  # 128 bytes of wide characters
     "a/../?b=c&d#e%00%2F+ ;\\",
     "line\r\nbreak\tand\x00nul",
 )
@@ -545,8 +545,8 @@ LABELS = """() => [...document.querySelectorAll('input, select, button, a, summa
 # The contrast of each text with what is behind it; the least that WCAG 2 allows is 4.5.
 CONTRAST = """() => {
   const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
-  const rgba = c => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = c; canvas.fillRect(0, 0, 1, 1);
-    return [...canvas.getImageData(0, 0, 1, 1).data]; };
+  const rgba = c => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = c;
+    canvas.fillRect(0, 0, 1, 1); return [...canvas.getImageData(0, 0, 1, 1).data]; };
   const over = (top, under) => { const a = top[3] / 255;
     return [0, 1, 2].map(i => top[i] * a + under[i] * (1 - a)).concat(255); };
   const light = c => { const [r, g, b] = c.map(v => { v /= 255;
@@ -558,8 +558,10 @@ CONTRAST = """() => {
   const found = [];
   for (const e of document.querySelectorAll('body *')) {
     const text = [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
-    if (!text || !e.checkVisibility() || e.closest('svg, .unseen, dialog, :disabled, .skip')) continue;
-    const under = ground(e), a = light(over(rgba(getComputedStyle(e).color), under)), b = light(under);
+    const left_out = e.closest('svg, .unseen, dialog, :disabled, .skip');
+    if (!text || !e.checkVisibility() || left_out) continue;
+    const under = ground(e), b = light(under);
+    const a = light(over(rgba(getComputedStyle(e).color), under));
     const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
     if (ratio < 4.5) found.push(`${ratio.toFixed(2)} ${e.textContent.trim().slice(0, 40)}`);
   }

@@ -30,6 +30,7 @@ from ownerd.console.words import Name, Names, Words, language_of, link, zone_of
 HERE = Path(console.__file__).parent
 NOW = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
+NO_POLICY = Policy()
 ENGLISH, GERMAN = Words("en", "Europe/Berlin"), Words("de", "Europe/Berlin")
 
 
@@ -107,7 +108,7 @@ def test_an_address_has_ids_of_any_kind() -> None:
 # ---- contact lists
 
 
-def contact_list(list_id: str, policy: Policy = Policy()) -> ContactList:
+def contact_list(list_id: str, policy: Policy = NO_POLICY) -> ContactList:
     return ContactList(list_id, policy, "1", None, None, None)
 
 

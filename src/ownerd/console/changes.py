@@ -18,7 +18,7 @@ Watch = Callable[[Sequence[str]], AsyncIterator[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds: between two looks without `Watch`, with it, at least between any two, and for charts."""
+    """Seconds between looks: without `Watch`, with it, at least; and between those for charts."""
 
     polling_s: float = 2.0
     watching_s: float = 5.0
