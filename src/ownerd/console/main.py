@@ -1,10 +1,11 @@
 """Running one console: its socket, its server, and its end.
 
-`run` belongs to the main thread and returns when the console is stopped, by SIGINT or SIGTERM.
+`run` belongs to the main thread and returns when the console is stopped.
 """
 
 import asyncio
 import contextlib
+import signal
 import socket
 from collections.abc import Callable, Iterator
 
@@ -15,6 +16,7 @@ from ownerd.console.changes import DEFAULT_PACE, Pace
 from ownerd.console.settings import Settings
 
 GRACE_S = 2
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class CannotListen(Exception):
@@ -22,18 +24,16 @@ class CannotListen(Exception):
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn, which ends the open streams first when it ends, and heeds signals if it is to."""
+    """Uvicorn, which ends the open streams first when it ends, and leaves signals to us."""
 
-    def __init__(self, config: uvicorn.Config, console: Console, *, heeds_signals: bool) -> None:
+    def __init__(self, config: uvicorn.Config, console: Console) -> None:
         super().__init__(config)
         self._console = console
-        self._heeds_signals = heeds_signals
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Have signals end the server, where it is alone in its process."""
-        with super().capture_signals() if self._heeds_signals else contextlib.nullcontext():
-            yield
+        """Take none: uvicorn would send itself each again at the end."""
+        yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End what is open, then the server."""
@@ -42,7 +42,7 @@ class _Server(uvicorn.Server):
 
 
 def run(settings: Settings, ready: Callable[[str], None]) -> None:
-    """Serve until the process is told to stop.
+    """Serve until the process is told to stop, by Ctrl-C, SIGTERM or SIGHUP.
 
     Args:
         settings: where and what.
@@ -54,8 +54,6 @@ def run(settings: Settings, ready: Callable[[str], None]) -> None:
     listening = _listen(settings)
     try:
         asyncio.run(_serve(settings, listening, ready, DEFAULT_PACE, heeds_signals=True))
-    except KeyboardInterrupt:  # uvicorn passes on the signal that ended it
-        pass
     finally:
         listening.close()
 
@@ -106,7 +104,9 @@ async def _serve(
         ssl_keyfile=settings.tls_key,
         timeout_graceful_shutdown=GRACE_S,
     )
-    server = _Server(config, console, heeds_signals=heeds_signals)
+    server = _Server(config, console)
+    for number in ENDING if heeds_signals else ():
+        asyncio.get_running_loop().add_signal_handler(number, server.handle_exit, number, None)
     keeping = asyncio.create_task(console.keep())
     telling = asyncio.create_task(_tell(server, console, ready))
     serving = asyncio.create_task(server.serve([listening]))
