@@ -124,6 +124,8 @@ def test_the_configuration_of_nginx_is_for_that_command() -> None:
         (["--listen", "0.0.0.0:0"], "tokens would pass in the clear"),
         (["--tls-certificate", "x"], "go together"),
         (["--tls-certificate", "nowhere.pem", "--tls-key", "x"], "cannot read nowhere.pem"),
+        (["--tls-certificate", "boss.token", "--tls-key", "boss.token"], "no certificate"),
+        (["--ca", "nowhere.pem"], "cannot read nowhere.pem"),
         (["--public-url", "ownerd.example"], "give scheme and host"),
         (["--listen", "203.0.113.1:7414", "--insecure"], "cannot listen on"),
     ],

@@ -266,6 +266,20 @@ def test_what_nobody_knows_is_a_page_that_says_so(floor: Any, person: Person) ->
     assert person.http.get("/signout").status_code == 405
 
 
+def test_a_failure_of_our_own_is_a_page_too(
+    floor: Any, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person.sign_in(floor.tokens["viewer"])
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr("ownerd.console.views.lists.lists_view", fail)
+    answer = person.get("/")
+    assert answer.status_code == 500 and "Something went wrong on the way" in answer.text
+    assert "a defect" not in answer.text and answer.headers["content-security-policy"]
+
+
 # ---- one's own console, by the address that was printed
 
 

@@ -155,6 +155,10 @@ class Console:
     def _error(self, visit: Visit, status: int, key: str, message: str = "") -> Response:
         return visit.render("error.html", status, key=key, message=message)
 
+    async def failed(self, request: Request, error: Exception) -> Response:
+        """Answer where we failed; what failed goes to the log."""
+        return self._error(Visit(request, self), 500, "error.other")
+
     async def not_found(self, request: Request, error: Exception) -> Response:
         """Answer what no route does."""
         status = error.status_code if isinstance(error, HTTPException) else 404
@@ -203,7 +207,7 @@ _LIST_STEPS = ("configure", "save", "act", "release", "transfer")
 
 def make_app(console: Console) -> Guard:
     """Return the application of a console."""
-    errors: dict[Any, Any] = {404: console.not_found, 405: console.not_found}
+    errors: dict[Any, Any] = {404: console.not_found, 405: console.not_found, 500: console.failed}
     app = Starlette(routes=_routes(console), exception_handlers=errors)
     settings = console.settings
     return Guard(app, lambda: settings.hosts(console.port), is_secure=settings.is_secure)

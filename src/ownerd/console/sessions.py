@@ -60,7 +60,9 @@ class Session:
         if known is None or now_s - known[0] > ACCESS_FOR_S:
             if len(self._access) > MOST_SESSIONS:
                 self._access.clear()
-            known = self._access[list_id] = now_s, await self.client.caller_access(list_id)
+            found = await self.client.caller_access(list_id)
+            self.principal_id = found.principal_id
+            known = self._access[list_id] = now_s, found
         return known[1]
 
     async def may_control(self, list_id: str) -> bool:

@@ -36,6 +36,7 @@ async function refresh() {
   try {
     const answer = await fetch(body.dataset.self, { headers: { "X-Live": "1" } });
     if (answer.status === 401) return location.reload();
+    if (answer.status === 429) return;  // asked too often: the next look will do
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const lost = page.querySelector("[data-lost]");
     const kind = (root) => root.querySelector("main")?.dataset.page;

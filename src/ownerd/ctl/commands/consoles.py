@@ -3,6 +3,7 @@
 What serves it is of the extra `console`, and is loaded when the command runs.
 """
 
+import ssl
 import webbrowser
 from pathlib import Path
 from typing import Annotated
@@ -71,6 +72,7 @@ def console(
     except ModuleNotFoundError as error:
         raise CtlError(Exit.NOT_BUILT, NOT_INSTALLED) from error
     found = access.resolve(typed.access)
+    _check_upstream(found)
     host, port = _address(listen)
     shared = sign_in or bool(public_url) or host not in _LOOPBACK
     _check(host, public_url, tls_certificate, tls_key, insecure=insecure)
@@ -102,6 +104,21 @@ def console(
     return Exit.OK
 
 
+def _check_upstream(found: Access) -> None:
+    """Refuse TLS files that no call could be made with.
+
+    Raises:
+        CtlError: USAGE.
+    """
+    try:
+        if found.tls is not None:
+            found.tls.context()
+    except OSError as error:
+        raise CtlError(Exit.USAGE, f"cannot read {error.filename}: {error.strerror}") from error
+    except ValueError as error:
+        raise CtlError(Exit.USAGE, str(error)) from error
+
+
 def _address(listen: str) -> tuple[str, int]:
     host, _, port = listen.rpartition(":")
     if host and port.isdecimal() and int(port) < 65_536:
@@ -126,6 +143,13 @@ def _check(
             file.open("rb").close()
         except OSError as error:
             raise CtlError(Exit.USAGE, f"cannot read {file}: {error.strerror}") from error
+    if certificate is not None and key is not None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+        except ssl.SSLError as error:
+            raise CtlError(
+                Exit.USAGE, f"{certificate} and {key} are no certificate and its key, in PEM"
+            ) from error
     url = urlsplit(public_url)
     if public_url and (
         url.scheme not in ("http", "https") or not url.netloc or url.path.strip("/")
