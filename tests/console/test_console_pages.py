@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -638,3 +639,18 @@ def test_a_page_is_whole_without_scripts(floor: Any, chromium: Any, open_list: s
     expect(page.get_by_text("3 records were released.")).to_be_visible()
     context.close()
     poll(lambda: owned(floor, open_list) == {"summer": 1}, "the release")
+
+
+def test_the_picture_in_the_readme(
+    floor: Any, open_browser: Any, dialing: str, tmp_path: Path
+) -> None:
+    """With TESTS_PICTURES=DIR it is put there, to be looked at and committed."""
+    directory = Path(os.environ.get("TESTS_PICTURES") or tmp_path)
+    page = open_browser("boss", viewport={"width": 1280, "height": 860})
+    go(page, "/list", id=dialing)
+    expect(page.locator("#owners tbody tr")).to_have_count(2)
+    poll(lambda: floor.client.owners(dialing).total_owned_count > 40, "owned records")
+    expect(page.locator(".tiles")).not_to_contain_text("–")
+    page.evaluate("document.querySelector('h1').textContent = 'customers'")
+    page.screenshot(path=directory / "console.png")
+    assert (directory / "console.png").stat().st_size > 20_000

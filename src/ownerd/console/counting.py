@@ -15,7 +15,7 @@ from ownerd.console.sessions import Session
 FRESH_S = 1.5
 SWEEP_FRESH_S = 60.0
 AT_ONCE = 6
-SWEEP_AT_ONCE = 4
+SWEEP_AT_ONCE = 8
 
 
 async def owners(session: Session, list_id: str) -> Owners:
@@ -38,9 +38,15 @@ async def count(session: Session, list_ids: Iterable[str], wait_s: float) -> Non
 
 
 def sweep(session: Session, list_ids: Sequence[str]) -> None:
-    """Begin to count all of many lists, for an order that depends on it."""
+    """Begin to count all of many lists, for an order that depends on it.
+
+    Those that were never counted come first: where all of them take longer than a count is fresh,
+    every one has its turn.
+    """
     stale = [list_id for list_id in list_ids if not _is_fresh(session, list_id, SWEEP_FRESH_S)]
     if stale and not session.is_sweeping:
+        looks = ((session.counts.latest(each), each) for each in stale)
+        stale = [each for _, each in sorted(looks, key=lambda pair: pair[0].at_s if pair[0] else 0)]
         session.is_sweeping = True
         session.begin(asyncio.create_task(_sweep(session, stale)))
 
