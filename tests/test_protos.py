@@ -25,7 +25,7 @@ from grpc_tools import protoc
 
 PROTOS = Path(__file__).resolve().parent.parent / "protos"
 TIMESTAMP = ".google.protobuf.Timestamp"
-READING_RPC = re.compile("Get|List|Check|Export|Claim|Report|GiveBack")
+READING_RPC = re.compile("Get|List|Check|Export|Watch|Claim|Report|GiveBack")
 
 # Field numbers in descriptor.proto, the first halves of the steps of a path.
 SYNTAX = FileDescriptorProto.SYNTAX_FIELD_NUMBER
@@ -121,7 +121,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[FileDescriptorProto]
     assert protoc.main([*arguments, f"--descriptor_set_out={out}", *names]) == 0
     compiled = FileDescriptorSet.FromString(out.read_bytes())
     assert (
-        [file.name for file in compiled.file]
+        sorted(file.name for file in compiled.file)  # those that others import come first
         == names
         == ["ownerd/v1/admin.proto", "ownerd/v1/dial.proto"]
     )

@@ -24,6 +24,7 @@ from ownerd.engine.engine import (
     Outcome,
     Policy,
 )
+from ownerd.engine.feed import Feed
 from ownerd.engine.snapshot import Snapshot
 from ownerd.net.aio_bridge import AioBridge
 from ownerd.storage.catalog import DEFAULT_CODES
@@ -54,6 +55,7 @@ __all__ = [
     "AioBridge",
     "CallBridge",
     "Engine",
+    "Feed",
     "Identity",
     "ListInfo",
     "ListenerLoops",

@@ -31,8 +31,9 @@ from ownerd.storage.catalog cimport (
     Catalog, List, ListName, add_campaign, all_lists, campaign_known, campaign_of,
     delete_code_row, delete_list_name, drop_list, find_campaign, find_code, find_code_folded,
     find_list, find_list_number, forget_campaign, list_appended, list_draft, list_ever_held,
-    list_may_be_held_by, load_codes, load_list, load_settings, note_hold, put_campaign, put_code,
-    put_deleted_campaign, put_dropped_list, put_event, put_list, put_settings, rename_campaign,
+    list_may_be_held_by, load_codes, load_list, load_settings, note_hold, put_code,
+    put_deleted_campaign, put_dropped_list, put_list, put_new_event, put_new_list, put_policy,
+    put_renamed, put_settings, rename_campaign,
 )
 from ownerd.storage.events cimport find_uncounted
 from ownerd.storage.records cimport Record, record_load, record_store
@@ -121,7 +122,7 @@ cdef void create_list(Store *store, Command *command, int64_t now_ns) noexcept n
         draft.tells_holders = True
     name.id, name.create_ns = command.list_id, now_ns
     draft.names.push_back(name)
-    put_list(&store.catalog, &draft)
+    put_new_list(&store.catalog, &draft, text_slice(command.list_id))
 
 
 cdef bint find_shared(Store *store, Command *command, List *draft) noexcept nogil:
@@ -156,7 +157,7 @@ cdef void append_event(
     appended.row.entry_id = command.entry_id
     appended.row.counted = counted
     command.appended.push_back(appended)
-    put_event(&store.catalog, draft.number, &appended.row)
+    put_new_event(&store.catalog, draft.number, &appended.row)
 
 
 cdef void update_policy(Store *store, Command *command, int64_t now_ns) noexcept nogil:
@@ -176,7 +177,7 @@ cdef void update_policy(Store *store, Command *command, int64_t now_ns) noexcept
     draft.policy = command.policy
     draft.update_ns = now_ns
     draft.update_revision = command.revision
-    put_list(&store.catalog, &draft)
+    put_policy(&store.catalog, &draft)
 
 
 cdef void delete_list(Store *store, Command *command, int64_t now_ns) noexcept nogil:
@@ -349,7 +350,7 @@ cdef uint32_t ensure_campaign(
     rename.number = number
     rename.name = name
     command.renames.push_back(rename)
-    put_campaign(&store.catalog, number, text_slice(campaign_id), text_slice(name))
+    put_renamed(&store.catalog, number, text_slice(campaign_id), text_slice(name))
     return number
 
 

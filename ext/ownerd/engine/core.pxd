@@ -73,6 +73,9 @@ cdef cppclass EngineCore:
     MaintenanceState maintenance
     atomic[bint] flush_waits          # a memtable is immutable and not in the tree yet
     atomic[uint64_t] fill_permille    # how full the active memtable is
+    # the feed's
+    atomic[int] feed_waits            # somebody waits for a revision: the writer is to wake them
+    int feed_fd                       # eventfd, readable when there may be one
     LiveEngine live
 
 
@@ -87,3 +90,7 @@ cdef bint engine_failed(EngineCore *engine) noexcept nogil
 # Fails the engine if the store's files are not those that were opened; one thread at a time.
 cdef bint engine_look(EngineCore *engine) noexcept nogil
 cdef void engine_wake_maintenance(EngineCore *engine) noexcept nogil
+# On the writer thread, once what it committed is answered: wakes who waits for it.
+cdef void engine_ring(EngineCore *engine) noexcept nogil
+# Has the writer wake `feed_fd` after the next commit; False: there is a later revision already.
+cdef bint engine_await(EngineCore *engine, uint64_t revision) noexcept nogil

@@ -17,7 +17,12 @@ from ownerd.engine.queue cimport FAILED, STOPPED, queue_change_state, queue_dest
 from ownerd.storage.catalog cimport take_campaigns
 from ownerd.storage.directory cimport FILES_LOST, IN_PLACE, LOCK_FILE_LOST, Place
 from ownerd.storage.recovery cimport store_close
-from ownerd.storage.store cimport store_note_failure, store_place, store_time
+from ownerd.storage.store cimport store_note_failure, store_place, store_revision, store_time
+
+cdef extern from "<atomic>" namespace "std" nogil:
+    ctypedef int memory_order
+    memory_order memory_order_seq_cst
+    void atomic_thread_fence(memory_order)
 
 cdef enum:
     LOCK_MISSES = 10                  # some five seconds, as maintenance looks
@@ -48,6 +53,8 @@ cdef EngineCore *engine_new(
     engine.flush_waits.store(False)
     engine.fill_permille.store(0)
     engine.lock_missed.store(0)
+    engine.feed_waits.store(False)
+    engine.feed_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
     engine.called_twice.others = 0
     queue_init(&engine.queue, options.queue_limit)
     configure(engine, options)
@@ -74,6 +81,7 @@ cdef void engine_free(EngineCore *engine) noexcept nogil:
     queue_destroy(&engine.queue)
     close(engine.failure_fd)
     close(engine.maintenance_fd)
+    close(engine.feed_fd)
     del engine
 
 
@@ -114,3 +122,18 @@ cdef bint engine_look(EngineCore *engine) noexcept nogil:
 
 cdef void engine_wake_maintenance(EngineCore *engine) noexcept nogil:
     eventfd_write(engine.maintenance_fd, 1)
+
+
+# --- those who wait for a commit ------------------------------------------------------------------
+
+cdef void engine_ring(EngineCore *engine) noexcept nogil:
+    # Whoever waits has said so before it looked at the revision; so one of us sees the other.
+    atomic_thread_fence(memory_order_seq_cst)
+    if engine.feed_waits.load() and engine.feed_waits.exchange(False):
+        eventfd_write(engine.feed_fd, 1)
+
+
+cdef bint engine_await(EngineCore *engine, uint64_t revision) noexcept nogil:
+    engine.feed_waits.store(True)
+    atomic_thread_fence(memory_order_seq_cst)
+    return store_revision(engine.store) <= revision

@@ -34,7 +34,7 @@ from ownerd.engine.commands cimport (
     UPSERT_CAMPAIGN, UPSERT_CODE, Command, ImportRow,
 )
 from ownerd.engine.core cimport (
-    GROUP_SIZE_CLASSES, STORE_LOST, EngineCore, EngineOptions, engine_close_store,
+    GROUP_SIZE_CLASSES, STORE_LOST, EngineCore, EngineOptions, engine_await, engine_close_store,
     engine_failed, engine_free, engine_look, engine_new, engine_stop,
 )
 from ownerd.engine.group_commit cimport start_writer
@@ -54,6 +54,7 @@ from ownerd.rules.limits cimport (
 from ownerd.rules.ownership cimport NEVER_NS
 from ownerd.storage.capacity cimport is_full
 from ownerd.storage.environment cimport check
+from ownerd.storage.file_log cimport file_log_oldest_told
 from ownerd.storage.recovery cimport store_open
 from ownerd.storage.store cimport (
     StoreFigures, store_figures, store_note_failure, store_now, store_revision,
@@ -773,6 +774,27 @@ cdef class Engine:
         """The random id of what the store is since it was made, or last copied."""
         return self._store().state.incarnation
 
+    @property
+    def first_revision(self):
+        """The revision that the incarnation began at; its first change is the next."""
+        return self._store().state.first_revision
+
+    @property
+    def oldest_revision(self):
+        """The oldest revision that a feed may begin behind."""
+        cdef Store *store = self._store()
+        return max(store.state.first_revision, file_log_oldest_told(store.log))
+
+    def await_revision(self, uint64_t after_revision):
+        """Have `feed_fd` become readable after a commit; False: there is a later one already."""
+        self._store()
+        return bool(engine_await(self.core, after_revision))
+
+    @property
+    def feed_fd(self):
+        """An eventfd that is readable once there is a revision that somebody waits for."""
+        return self.core.feed_fd
+
     def look(self):
         """Tell whether the store's files are those that were opened; if not, it has failed."""
         self._store()
@@ -875,6 +897,7 @@ cdef class Engine:
             "committed_records": counters.committed_records,
             "group_sizes": [counters.group_sizes[i] for i in range(GROUP_SIZE_CLASSES)],
             "flushed_revision": figures.flushed_revision,
+            "oldest_revision": self.oldest_revision,
             "unflushed_record_count": figures.unflushed_count,
             "flushed_records": flag_read(&core.maintenance.flush.flushed_count),
             "vacuumed_records": flag_read(&core.maintenance.vacuum.vacuumed_count),

@@ -35,7 +35,7 @@ from ownerd.engine.activity cimport ANSWERS, activity_count
 from ownerd.engine.called_twice cimport called_twice_add
 from ownerd.engine.commands cimport UPSERT_CODE, Command, command_run, refuse_full
 from ownerd.engine.core cimport (
-    GROUP_BYTES_PER_RECORD, GROUP_SIZE_CLASSES, engine_fail, engine_failed,
+    GROUP_BYTES_PER_RECORD, GROUP_SIZE_CLASSES, engine_fail, engine_failed, engine_ring,
     engine_wake_maintenance,
 )
 from ownerd.engine.decide cimport DecidedAt, decide_call, multiget_group
@@ -298,6 +298,7 @@ cdef void run_group(EngineCore *engine) noexcept nogil:
     if code != MDB_SUCCESS and not is_full(code):
         engine_fail(engine, code)
     answer_group(engine, engine_failed(engine))
+    engine_ring(engine)
 
 
 cdef Task *gather_group(EngineCore *engine, Task *task) noexcept nogil:
@@ -356,6 +357,7 @@ cdef void run_task(EngineCore *engine, Task *task) noexcept nogil:
         engine_fail(engine, code)
         refuse(task, STORAGE_FAILED)
     finish(task)
+    engine_ring(engine)
 
 
 cdef void *writer_main(void *argument) noexcept nogil:

@@ -38,7 +38,7 @@ from ownerd.storage.record_tree cimport (
     set_out_of_space, tree_flushed, tree_put_state,
 )
 from ownerd.storage.store cimport (
-    Store, store_begin, store_commit, store_drop_flushed, store_prepare_log,
+    Store, store_begin, store_commit, store_disk_full, store_drop_flushed, store_prepare_log,
     store_revision, store_rotate, store_time, store_trim_log,
 )
 from ownerd.storage.tables cimport StateRow
@@ -115,10 +115,15 @@ cdef int prepare_log(
 
 
 cdef int trim_log(EngineCore *engine) noexcept nogil:
-    """Remove the segments that nobody needs any more; a code that ends the store, or 0."""
+    """Remove the segments that nobody needs any more; a code that ends the store, or 0.
+
+    What is kept for readers of the log goes first where the disk is full.
+    """
     cdef LogStatus status = LOG_MORE
     while status == LOG_MORE:
-        status = store_trim_log(engine.store, clock_now(engine.clock), True)
+        status = store_trim_log(
+            engine.store, clock_now(engine.clock), not store_disk_full(engine.store)
+        )
     return file_log_error(engine.store.log) if status == LOG_FAILED else MDB_SUCCESS
 
 

@@ -135,10 +135,12 @@ def _remove_marker(directory, there):
         ) from None
 
 
-cdef create_store(str directory):
+cdef create_store(str directory, uint64_t segment_bytes):
     """Make an empty store in a directory that has none; a power cut meanwhile leaves no half."""
     cdef StateRow state
     cdef LogOptions options = default_log_options()
+    options.segment_bytes = segment_bytes
+    options.first_bytes = min(options.first_bytes, segment_bytes)
     creating, log, _ = _places(directory)
     _remove_unfinished(creating)
     new_log, new_records = _inside(creating)

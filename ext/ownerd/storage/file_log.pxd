@@ -73,6 +73,10 @@ cdef int file_log_error(const FileLog *log) noexcept nogil
 cdef uint64_t file_log_revision(const FileLog *log) noexcept nogil
 # A reader may begin behind this revision, or a later one.
 cdef uint64_t file_log_oldest(FileLog *log) noexcept nogil
+# The same for one who wants to know what changed: entries of a former format do not say.
+cdef uint64_t file_log_oldest_told(FileLog *log) noexcept nogil
+# The active segment is of a former format.
+cdef bint file_log_outdated(const FileLog *log) noexcept nogil
 cdef bint file_log_next_ready(const FileLog *log) noexcept nogil
 # Of all its files.
 cdef uint64_t file_log_bytes(FileLog *log) noexcept nogil

@@ -5,6 +5,9 @@ class Opening:
     store_id: int | None
     allowed_filesystems: Collection[str]
     time_ns: int
+    log_keep_bytes: int
+    log_keep_ns: int
+    log_segment_bytes: int
     stored_ns: int
     found: list[tuple[str, str]]
 
@@ -15,5 +18,8 @@ class Opening:
         store_id: int | None = None,
         allowed_filesystems: Collection[str] = (),
         time_ns: int = 0,
+        log_keep_bytes: int = ...,
+        log_keep_ns: int = ...,
+        log_segment_bytes: int = ...,
     ) -> None: ...
     def tell(self, event: str, text: str) -> None: ...

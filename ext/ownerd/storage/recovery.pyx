@@ -27,7 +27,9 @@ from ownerd.storage.creation cimport create_store, find_store, refuse_none, refu
 from ownerd.storage.dialers cimport dialers_init, load_dialers
 from ownerd.storage.directory cimport DirectoryLock, lock_directory, lock_init, unlock_directory
 from ownerd.storage.environment cimport check
-from ownerd.storage.file_log cimport LogOptions, default_log_options, file_log_revision
+from ownerd.storage.file_log cimport (
+    DEFAULT_KEEP_BYTES, DEFAULT_KEEP_NS, DEFAULT_SEGMENT_BYTES, LogOptions, default_log_options, file_log_revision,
+)
 from ownerd.storage.flush cimport Flush, flush_immutable
 from ownerd.storage.log_entry cimport ROW_FOUND, ROWS_END, LogRow, RowFound, row_next
 from ownerd.storage.log_opening cimport file_log_acquire, file_log_release
@@ -41,13 +43,14 @@ from ownerd.storage.memtables cimport (
     has_immutable, memtables_close, memtables_fit, memtables_init, memtables_put_rows,
     publish_counts, rotate,
 )
+from ownerd.storage.notes cimport RecordRow, is_note, read_record
 from ownerd.storage.record_tree cimport (
     STOP_STEPPING, is_out_of_space, tree_close, tree_flushed, tree_limit_steps, tree_open,
 )
 from ownerd.storage.rows cimport RowVersion, place_row
 from ownerd.storage.session cimport begin_session
 from ownerd.storage.store cimport store_capacity
-from ownerd.storage.tables cimport META, RECORDS, TABLE_COUNT, StateRow, Table
+from ownerd.storage.tables cimport META, TABLE_COUNT, StateRow, Table
 from ownerd.storage.time_back cimport set_time_back
 from ownerd.storage.transaction cimport transaction_init
 
@@ -72,13 +75,23 @@ class Opening:
         allowed_filesystems: names of shared filesystems (`filesystem`) that it may be on.
         time_ns: what the stored time is set back to (R19); 0: nothing. Also one that is later
             than that changes nothing.
+        log_keep_bytes: how many bytes of the log are kept for those who follow it.
+        log_keep_ns: how long they are; whichever of the two is reached first.
+        log_segment_bytes: how large a file of the log becomes; whole blocks.
     """
 
-    def __init__(self, *, create=True, store_id=None, allowed_filesystems=(), time_ns=0):
+    def __init__(
+        self, *, create=True, store_id=None, allowed_filesystems=(), time_ns=0,
+        log_keep_bytes=DEFAULT_KEEP_BYTES, log_keep_ns=DEFAULT_KEEP_NS,
+        log_segment_bytes=DEFAULT_SEGMENT_BYTES,
+    ):
         self.create = create
         self.store_id = store_id
         self.allowed_filesystems = allowed_filesystems
         self.time_ns = time_ns
+        self.log_keep_bytes = log_keep_bytes
+        self.log_keep_ns = log_keep_ns
+        self.log_segment_bytes = log_segment_bytes
         # The time that was stored.
         self.stored_ns = 0
         # What to warn of: names of events, and what each means.
@@ -121,7 +134,7 @@ cdef Store *store_open(
         store.tree = store.tables.tree = tree_open(os.path.join(directory, "records"), map_bytes)
         store.state = store.tree.state
         refuse_other(directory, store.state.store_id, opening.store_id)
-        _replay(store, directory)
+        _replay(store, directory, opening)
         check(load_catalog(&store.catalog), f"cannot read the catalog in {directory}")
         check(load_dialers(&store.dialers), f"cannot read the dialers in {directory}")
         tree_limit_steps(store.tree, store.reserve_bytes)
@@ -150,7 +163,7 @@ cdef _find_or_make(DirectoryLock *lock, str directory, object opening):
     if not find_store(directory):
         if not opening.create:
             refuse_none(directory)
-        create_store(directory)
+        create_store(directory, opening.log_segment_bytes)
         opening.tell(
             "store_created",
             f"there was no store in {directory}, so a new one was made, which knows no list and "
@@ -168,12 +181,15 @@ def _check_filesystems(paths, opening):
 
 # --- the log --------------------------------------------------------------------------------------
 
-cdef _replay(Store *store, str directory):
+cdef _replay(Store *store, str directory, object opening):
     """Put every change that the tree does not have into the active memtable."""
     cdef LogOptions options = default_log_options()
     cdef LogReader reader
     cdef ReadEntry entry
     cdef ReadStatus status
+    options.keep_bytes, options.keep_ns = opening.log_keep_bytes, opening.log_keep_ns
+    options.segment_bytes = opening.log_segment_bytes
+    options.first_bytes = min(options.first_bytes, options.segment_bytes)
     place = os.path.join(directory, "log")
     store.log = file_log_acquire(
         place, store.tree.state.store_id, tree_flushed(store.tree), &options
@@ -218,13 +234,16 @@ cdef bint replay_row(Store *store, const LogRow *row, map[string, RowVersion] *r
     """Replay one row of an entry; False if it cannot be right."""
     cdef string place
     cdef RowVersion *version
-    if row.table == RECORDS:
-        if row.key.size == 0 or row.key.size > KEY_BYTES or row.value.size > VALUE_BYTES:
+    cdef RecordRow record
+    if read_record(row, &record):
+        if row.key.size == 0 or row.key.size > KEY_BYTES or record.value.size > VALUE_BYTES:
             return False
         memtable_put(
             store.memtables.active.get(), record_hash(row.key.data, row.key.size), row.key,
-            row.value,
+            record.value,
         )
+        return True
+    if is_note(row):
         return True
     if row.table >= TABLE_COUNT:
         return False

@@ -9,6 +9,8 @@ from ownerd.base.disk cimport Descriptor
 from ownerd.storage.log_entry cimport LOG_BLOCK_BYTES, EntryHead
 
 cdef enum:
+    LOG_FORMAT = 2                    # entries tell what changed (`notes`)
+    FIRST_FORMAT = 1                  # they do not; read, and not begun any more
     ENTRIES_FROM = LOG_BLOCK_BYTES    # behind the header's block
     SEGMENT_NAME_BYTES = 24           # with its NUL
 

@@ -37,7 +37,6 @@ cdef extern from *:
     const char *ZEROS "ownerd_zeros"
 
 cdef enum:
-    LOG_FORMAT = 1
     ZERO_BYTES = 64 * 1024
     WINDOW_BYTES = 256 * 1024
 
@@ -162,7 +161,7 @@ cdef const char *segment_read_header(
         return "cannot be read"
     if done != sizeof(SegmentHeader) or memcmp(header.magic, LOG_MAGIC, sizeof(header.magic)) != 0:
         return "is none of this program's"
-    if header.format != LOG_FORMAT:
+    if header.format < FIRST_FORMAT or header.format > LOG_FORMAT:
         return "has a format that this program does not read; use the version that wrote it"
     if header.crc != header_checksum(header) or header.file_bytes % LOG_BLOCK_BYTES != 0 \
             or header.file_bytes <= ENTRIES_FROM or header.file_bytes >> 40 != 0:

@@ -25,12 +25,14 @@ from libc.string cimport memcpy, memset
 from ownerd.base.lmdb cimport MDB_MAP_FULL, MDB_NOTFOUND, MDB_SUCCESS, MDB_val
 from ownerd.storage.capacity cimport CAPACITY_FOR_CHANGES, is_full
 from ownerd.storage.environment cimport check
-from ownerd.storage.file_log cimport LOG_FULL, LOG_OK, LogStatus, file_log_error
+from ownerd.storage.file_log cimport (
+    LOG_FULL, LOG_OK, LogStatus, file_log_error, file_log_outdated,
+)
 from ownerd.storage.filesystem cimport FileMark, file_mark, same_mark
 from ownerd.storage.log_writer cimport file_log_begin
 from ownerd.storage.record_tree cimport tree_get, tree_put_state, tree_rest
 from ownerd.storage.store cimport (
-    store_begin, store_capacity, store_commit_opening, store_note_failure,
+    store_begin, store_capacity, store_commit_opening, store_note_failure, store_prepare_log,
 )
 from ownerd.storage.tables cimport META, SessionRow
 
@@ -164,6 +166,8 @@ cdef _begin(Store *store, str directory, SessionRow *row, bint copied, object op
     _check_written(store, tree_put_state(store.tree, &store.tree.state, row), directory)
     os.rename(stamp + ".new", stamp)
     sync_directory(directory)
+    if file_log_outdated(store.log):
+        store_prepare_log(store, True)   # without room for one it goes on as it is
     _check_appended(store, file_log_begin(store.log, row.session, store.state.time_ns), directory)
     row.before = row.log_session = row.session
     _check_written(store, tree_put_state(store.tree, &store.tree.state, row), directory)

@@ -32,6 +32,7 @@ from ownerd.storage.log_reader cimport (
 )
 from ownerd.storage.memtable cimport compare_keys
 from ownerd.storage.meta_pages cimport meta_fault
+from ownerd.storage.notes cimport RecordRow, is_note, read_record
 from ownerd.storage.pages cimport page_faults
 from ownerd.storage.tables cimport (
     AUDIT, CAMPAIGNS, CODES, DIALERS, DROPPED_LISTS, EVENTS, GIVE_BACKS, HOLDERS, LISTS, META,
@@ -277,13 +278,21 @@ cdef bint rows_sound(
 ) noexcept nogil:
     """Tell whether the records among an entry's rows, or all others, are sound."""
     cdef LogRow row
+    cdef RecordRow record
     cdef RowFound found = row_next(&cursor, &row)
     cdef bint sound = True
     while found == ROW_FOUND:
-        if (row.table == RECORDS) == records:
+        if read_record(&row, &record):
+            sound &= not records or record_sound(known, &record)
+        elif not records and not is_note(&row):
             sound &= row_sound(known, &row, state)
         found = row_next(&cursor, &row)
     return sound and found == ROWS_END
+
+
+cdef bint record_sound(Known *known, const RecordRow *record) noexcept nogil:
+    cdef MDB_val key = val_of(record.key), value = val_of(record.value)
+    return value.mv_size == 0 or check_of(RECORDS)(known, &key, &value)
 
 
 cdef bint row_sound(Known *known, const LogRow *row, StateRow *state) noexcept nogil:

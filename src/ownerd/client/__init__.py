@@ -5,10 +5,10 @@
             ...  # dial
             client.report("customers", "42", "spring", "Busy")
 
-Everything public is here. `values` are what calls take and return, `errors` the exceptions;
-`requests` builds requests and reads responses for both clients; `transport` has the channels,
-`credentials` the tokens and TLS. This package needs the generated stubs and grpcio only, nothing of
-the server.
+Everything public is here. `values` are what calls take and return, `events` what `watch` yields,
+`errors` the exceptions; `requests` builds requests and reads responses for both clients;
+`transport` has the channels, `credentials` the tokens and TLS. This package needs the generated
+stubs and grpcio only, nothing of the server.
 """
 
 from ownerd.client._async import AsyncClient
@@ -26,6 +26,21 @@ from ownerd.client.errors import (
     Unauthenticated,
     Unavailable,
     Unimplemented,
+)
+from ownerd.client.events import (
+    AttemptRejected,
+    CampaignRenamed,
+    DurationChanged,
+    Event,
+    ListCreated,
+    ListDeleted,
+    OwnershipReleased,
+    OwnershipTransferred,
+    PolicySaved,
+    RecordChanged,
+    ReservationsEnded,
+    Revision,
+    TimeSetBack,
 )
 from ownerd.client.values import (
     BATCH_LIMIT,
@@ -79,9 +94,11 @@ __all__ = [
     "AlreadyExists",
     "AsyncClient",
     "Attempt",
+    "AttemptRejected",
     "AuditEntry",
     "CallerAccess",
     "Campaign",
+    "CampaignRenamed",
     "Claim",
     "ClaimBatch",
     "Client",
@@ -89,6 +106,8 @@ __all__ = [
     "ContactList",
     "DeadlineExceeded",
     "Decision",
+    "DurationChanged",
+    "Event",
     "FailedPrecondition",
     "Grant",
     "HoldKind",
@@ -96,26 +115,35 @@ __all__ = [
     "Imported",
     "InvalidArgument",
     "Issued",
+    "ListCreated",
+    "ListDeleted",
     "NotFound",
     "OnConflict",
     "Outcome",
     "OwnedRecord",
     "Owner",
     "Owners",
+    "OwnershipReleased",
     "OwnershipRow",
+    "OwnershipTransferred",
     "PermissionDenied",
     "Policy",
+    "PolicySaved",
     "Principal",
+    "RecordChanged",
     "Refusal",
     "Released",
     "Report",
     "ReportBatch",
+    "ReservationsEnded",
     "ResourceExhausted",
+    "Revision",
     "Right",
     "ServerStatus",
     "Signal",
     "Signaled",
     "StoreSettings",
+    "TimeSetBack",
     "Token",
     "Transferred",
     "Unauthenticated",

@@ -7,6 +7,7 @@ reports may be sent again, and admin changes carry a request id (R20).
 
 import asyncio
 import json
+import time
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
@@ -133,6 +134,10 @@ class SyncTransport:
         """Send a call; return its response, or the iterator of its responses."""
         return self._channels.send(call, timeout_s)
 
+    def pause(self, seconds: float) -> None:
+        """Let some time pass."""
+        time.sleep(seconds)
+
     def close(self) -> None:
         """Close the channels; closing again does nothing."""
         for channel in self._channels:
@@ -157,6 +162,10 @@ class AsyncTransport:
         if self._channels is None:
             self._channels = self._open()
         return self._channels.send(call, timeout_s)
+
+    async def pause(self, seconds: float) -> None:
+        """Let some time pass."""
+        await asyncio.sleep(seconds)
 
     async def close(self) -> None:
         """Close the channels; closing again does nothing."""

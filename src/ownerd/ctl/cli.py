@@ -39,6 +39,7 @@ from ownerd.ctl.commands import (
     statuses,
     tops,
     transfers,
+    watches,
     wrapups,
 )
 from ownerd.ctl.commands.options import Session, Typed, read_timeout
@@ -85,6 +86,7 @@ app.command(give_backs.give_back, help_epilogue="")
 app.command(audits.audit, help_epilogue="")
 app.command(imports.import_ownership, name="import", help_epilogue="")
 app.command(exports.export, help_epilogue="")
+app.command(watches.watch, help_epilogue="")
 app.command(statuses.status, help_epilogue="")
 app.command(bench.bench, help_epilogue="")
 app.command(consoles.console, help_epilogue="")

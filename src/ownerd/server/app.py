@@ -190,6 +190,7 @@ class _Server:
             if self._metrics_server is not None:
                 self._metrics_server.close()
             self._bridge.detach(self._loop)
+            self._bell.close()
             if self._calls is not None:
                 self._calls.detach()
             self._workers.close()
@@ -270,6 +271,7 @@ class _Server:
         admin = service.AdminService(
             context, self._workers, self._authenticator, self._metrics.observe
         )
+        self._bell = admin.bell
         reflected = (dial.SERVICE, service.SERVICE)
         if native_listener.wanted(self._settings, "admin"):
             self._calls = NativeCalls(
@@ -448,6 +450,7 @@ class _Server:
         self._bridge.send()
         self._engine.begin_drain()
         self._workers.begin_drain()
+        self._bell.ring()
         # A failed engine answers everything at once, and nothing is gained by waiting for more.
         patience_s = self._reloader.settings.drain_timeout_s
         if self._failed.is_set():

@@ -391,6 +391,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             le=16 << 30,
         ),
     ] = 112 << 20
+    log_keep_bytes: Annotated[
+        int,
+        _about(
+            "Log that is kept for those who follow changes (Watch); older goes, once it is flushed "
+            "to the records. Less is kept where the disk is full.",
+            f"{sizes.ALLOWED}; from 1MiB to 1TiB",
+            ge=1 << 20,
+            le=1 << 40,
+        ),
+    ] = 1 << 30
+    log_keep_s: Annotated[
+        float,
+        _about(
+            "Seconds that it is kept; whichever of the two is reached first.",
+            "a number of seconds from 1 to 31,536,000",
+            ge=1,
+            le=31_536_000,
+        ),
+    ] = 3_600.0
     verify_at_start: Annotated[
         bool,
         _about(
@@ -626,6 +645,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = (
         "map_bytes": _read_size,
         "reserve_bytes": _read_size,
         "overlay_bytes": _read_size,
+        "log_keep_bytes": _read_size,
         "import_spool_bytes": _read_size,
         "max_message_bytes": _read_size,
         "dial_max_header_bytes": _read_size,

@@ -92,6 +92,8 @@ ADMIN_RULES: Mapping[str, Rule] = {
     "ListOwnedRecords": _rule(VIEW, "list_id", Scope.NAMED_OR_SEEN),
     "ImportOwnership": _rule(CONFIGURE, "list_id", Scope.EACH_ROW, _own),
     "ExportOwnership": _rule(VIEW, "list_id", Scope.NAMED_OR_SEEN),
+    # Lists that are named are checked by the handler.
+    "Watch": _rule(VIEW, Scope.SEEN, Scope.SEEN),
     "UpsertCampaign": _rule(CONFIGURE, Scope.NONE, "campaign_id"),
     "ListCampaigns": _rule(VIEW, Scope.NONE, Scope.SEEN),
     "DeleteCampaign": _rule(CONFIGURE, Scope.EVERY, "campaign_id"),

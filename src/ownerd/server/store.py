@@ -65,6 +65,8 @@ def _opening(settings: Settings, *, create: bool) -> Opening:
         create=create,
         store_id=int(settings.store_id, 16) if settings.store_id else None,
         allowed_filesystems=settings.allow_filesystems,
+        log_keep_bytes=settings.log_keep_bytes,
+        log_keep_ns=int(settings.log_keep_s * 10**9),
     )
 
 

@@ -51,16 +51,20 @@ def _write_policy(policy: Policy) -> admin_pb2.OwnershipPolicy:
     return message
 
 
+def read_policy(message: Any) -> Policy:
+    """Return a policy that the server shows."""
+    return Policy(
+        enabled=message.enabled,
+        duration=read_length(message, "duration"),
+        renewal_window=read_length(message, "renewal_window"),
+        reservation_ttl=read_length(message, "reservation_ttl"),
+    )
+
+
 def _read_list(message: Any, revision: int | None) -> values.ContactList:
-    policy = message.policy
     return values.ContactList(
         list_id=message.list_id,
-        policy=Policy(
-            enabled=policy.enabled,
-            duration=read_length(policy, "duration"),
-            renewal_window=read_length(policy, "renewal_window"),
-            reservation_ttl=read_length(policy, "reservation_ttl"),
-        ),
+        policy=read_policy(message.policy),
         etag=message.etag,
         create_time=read_time(message, "create_time"),
         update_time=read_time(message, "update_time"),

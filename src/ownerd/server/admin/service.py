@@ -2,7 +2,7 @@
 
 One code for both kinds of listener. It is given raw bytes, because grpcio's own deserializer would
 answer malformed ones with UNKNOWN and exception text. Unary handlers are blocking functions that
-run on a worker thread from parsing to serializing; the two streaming rpcs are coroutines. This is
+run on a worker thread from parsing to serializing; the streaming rpcs are coroutines. This is
 where an error becomes a status.
 
 Handlers run on the event loop's thread; nothing here blocks it.
@@ -10,7 +10,7 @@ Handlers run on the event loop's thread; nothing here blocks it.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from time import perf_counter
 
 import grpc
@@ -32,6 +32,7 @@ from ownerd.server.admin import (
     status,
     transfers,
     validate,
+    watches,
     wrapup,
 )
 from ownerd.server.admin.context import AdminContext, Caller, Handler
@@ -79,6 +80,7 @@ class AdminService:
         self._workers = workers
         self._authenticator = authenticator
         self._meter = meter
+        self.bell = watches.Bell(context.engine)
 
     def handlers(self) -> "dict[str, grpc.RpcMethodHandler[bytes, bytes]]":
         """Return the handler of each rpc."""
@@ -88,6 +90,7 @@ class AdminService:
         }
         handlers["ImportOwnership"] = grpc.stream_unary_rpc_method_handler(self._import)
         handlers["ExportOwnership"] = grpc.unary_stream_rpc_method_handler(self._export)
+        handlers["Watch"] = grpc.unary_stream_rpc_method_handler(self._watch)
         return handlers
 
     def generic_handler(self) -> grpc.GenericRpcHandler:
@@ -139,6 +142,24 @@ class AdminService:
                 if not after:
                     return
 
+    async def _watch(self, body: bytes, context: Context) -> None:
+        with self._answering("Watch", context), self._workers.entered():
+            caller = self._caller(context, "Watch")
+            request = validate.parsed(admin_pb2.WatchRequest, body)
+            rights.check("Watch", request, caller.identity, self._context.sharing)
+            feed = await self._workers.run(watches.begin, self._context, request, caller)
+            watch = watches.Watch(
+                feed,
+                self.bell,
+                self._workers,
+                self._context.principals.access,
+                lambda: self._authenticator.of_call(context, "Watch"),
+                caller.identity,
+            )
+            async with aclosing(watch.messages()) as messages:
+                async for message in messages:
+                    await _written(context, message, watch)
+
     def _caller(self, context: Context, method: str) -> Caller:
         """Return who makes a call.
 
@@ -180,3 +201,18 @@ async def _ensure_client_is_there(context: Context) -> None:
         await context.send_initial_metadata(())
     except grpc.aio.BaseError:
         raise asyncio.CancelledError from None
+
+
+async def _written(context: Context, message: bytes, watch: watches.Watch) -> None:
+    """Send a message once the client has taken those before it.
+
+    Raises:
+        ReaderTooSlow: it takes none.
+    """
+    try:
+        async with asyncio.timeout(watches.STALL_S):
+            await context.write(message)
+    except TimeoutError:
+        raise errors.ReaderTooSlow(
+            watch.revision, f"no message was taken for {watches.STALL_S:.0f} s"
+        ) from None
