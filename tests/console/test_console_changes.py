@@ -1,14 +1,17 @@
 """When an open page looks anew: by the server's stream of changes, or by a clock without it."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+from console_page import ConsoleThread, Person
 from sanitizer import patient_s
 
 from ownerd.client import Unauthenticated, Unavailable, Unimplemented
 from ownerd.console.changes import Pace, changes
+from ownerd.console.settings import Settings, Upstream
 
 NEVER_S = 3_600.0
 DEADLINE_S = patient_s(10.0)
@@ -124,3 +127,30 @@ def _refusing(error: Exception) -> Any:
         yield
 
     return watch
+
+
+def test_an_open_page_is_told_of_a_change_by_the_servers_own_stream(
+    floor: Any, open_list: str
+) -> None:
+    never = Pace(NEVER_S, NEVER_S, 0.0, NEVER_S)
+    settings = Settings(Upstream(floor.server.admin_address), port=0, sign_in=True)
+    with ConsoleThread(settings, never) as console, Person(console.base) as person:
+        person.sign_in(floor.tokens["supervisor"])
+        with person.http.stream("GET", "/events", params={"list": open_list}) as stream:
+            lines = stream.iter_lines()
+            assert next(lines) == "retry: 2000"
+            over = threading.Event()
+            changing = threading.Thread(target=_change, args=(floor, open_list, over))
+            changing.start()
+            try:
+                assert "data: changed" in lines
+            finally:
+                over.set()
+                changing.join(DEADLINE_S)
+
+
+def _change(floor: Any, list_id: str, over: threading.Event) -> None:
+    """Change who owns a record again and again: when the stream has begun, nobody says."""
+    while not over.wait(0.1):
+        floor.own(list_id, "spring", "1")
+        floor.client.release(list_id, "spring")

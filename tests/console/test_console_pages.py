@@ -282,8 +282,13 @@ def test_why_record_42_was_denied(floor: Any, open_browser: Any, open_list: str)
     page.click("#dialog-go")
     expect(page.get_by_text("The record was released.")).to_be_visible()
     expect(page.locator("#record-state")).to_have_text("Nobody holds this record.")
-    expect(page.locator("#history")).to_contain_text("the customer asked for it")
+    history = page.locator("#history")
+    expect(history).to_contain_text("the customer asked for it")
+    expect(history).to_contain_text("Spring Renewals came to own it, until")
+    expect(history.locator("li").first).to_contain_text("Records released")
     assert floor.client.holder(open_list, "42") is None
+    floor.client.claim(open_list, "42", "summer")
+    expect(history.locator("li").first).to_contain_text("Summer Upgrade began to dial it")
 
 
 def test_a_record_that_went_to_another_meanwhile_is_not_taken_from_it(

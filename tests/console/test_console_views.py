@@ -10,18 +10,26 @@ import pytest
 from ownerd import console
 from ownerd.client import (
     Activity,
+    AttemptRejected,
     AuditEntry,
     ContactList,
+    DurationChanged,
     Holder,
     HoldKind,
     Owner,
     Owners,
+    OwnershipReleased,
+    OwnershipTransferred,
     Policy,
+    PolicySaved,
+    RecordChanged,
     Refusal,
+    Revision,
 )
 from ownerd.console.counts import CountBook
 from ownerd.console.texts import LANGUAGES, TEXTS
 from ownerd.console.views import audit, charts, lists, policy, record
+from ownerd.console.views.history import feed_events
 from ownerd.console.views.lists import ListsQuery
 from ownerd.console.views.owners import owners_view
 from ownerd.console.views.policy import FormError, PolicyForm
@@ -378,6 +386,41 @@ def test_what_happened_to_a_record_is_what_touches_it() -> None:
     ]
     keys = [event.what.key for event in record.audit_events(entries, "42")]
     assert keys == ["action.ReleaseOwnership", "action.ReleaseRecords", "action.ReleaseRecords"]
+
+
+def test_the_feed_tells_what_happened_to_one_record() -> None:
+    other = RecordChanged("L", "7", OWNED)
+    wide = OwnershipReleased("L", NOW, "spring", False)
+    events = (
+        other,
+        RecordChanged("L", "42", RESERVED),
+        RecordChanged("L", "42", OWNED),
+        RecordChanged("L", "42", Holder(HoldKind.OWNED, "spring", "Spring", NOW, None)),
+        AttemptRejected("L", "42", "summer", "Summer", OWNED, NOW - DAY, "L"),
+        RecordChanged("L", "42", None),
+        wide,
+        OwnershipTransferred("L", NOW, "spring", "summer", "Summer"),
+        DurationChanged("L", NOW, DAY),
+        DurationChanged("L", NOW, None),
+        PolicySaved("L", Policy(True)),
+    )
+    revision = Revision(9, "ab", NOW, events)
+    told = [*feed_events(revision, "42", with_list_wide=True)]
+    assert [event.what.key for event in told] == [
+        "event.reserved",
+        "event.owned",
+        "event.owned.never",
+        "event.rejected",
+        "event.free",
+        "event.released",
+        "event.transferred",
+        "event.duration",
+        "event.duration.never",
+    ]
+    assert told[3].time == NOW - DAY
+    for event in told:
+        assert ENGLISH.said(event.what) and GERMAN.said(event.what)
+    assert len([*feed_events(revision, "42", with_list_wide=False)]) == 5
 
 
 # ---- activity

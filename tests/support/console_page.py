@@ -32,9 +32,10 @@ def _free_port() -> int:
 class ConsoleThread:
     """A console on a free port; a context manager. `address` is what it says that it is at."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, pace: Pace = QUICK) -> None:
         self.port = settings.port or _free_port()
         self._settings = replace(settings, port=self.port)
+        self._pace = pace
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._ready = threading.Event()
@@ -55,7 +56,7 @@ class ConsoleThread:
             self._ready.set()
 
         async def serve() -> None:
-            self._task = asyncio.create_task(main.serve(self._settings, ready, QUICK))
+            self._task = asyncio.create_task(main.serve(self._settings, ready, self._pace))
             await self._task
 
         try:

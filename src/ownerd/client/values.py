@@ -564,3 +564,6 @@ class ServerStatus:
     map_bytes: int
     disk_free_bytes: int
     alarms: tuple[Alarm, ...]
+    oldest_revision: int = 0
+    """The oldest that `watch` can begin from."""
+    incarnation_id: str = ""

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from ownerd.client import (
-    AsyncClient,
     ClientError,
     DeadlineExceeded,
     InvalidArgument,
@@ -26,7 +25,7 @@ from ownerd.client import (
     Unauthenticated,
     Unavailable,
 )
-from ownerd.console.changes import DEFAULT_PACE, Pace, Watch
+from ownerd.console.changes import DEFAULT_PACE, Pace
 from ownerd.console.guard import Guard
 from ownerd.console.pages import (
     activity,
@@ -83,18 +82,6 @@ class Console:
     def task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Begin something in the background."""
         return asyncio.create_task(work)
-
-    def watch_of(self, client: AsyncClient) -> Watch | None:
-        """Return what streams changes to a client; None if it knows no such call."""
-        watch: Callable[..., Any] | None = getattr(client, "watch", None)
-        if watch is None:
-            return None
-        call = watch
-
-        def of_lists(list_ids: Sequence[str]) -> Any:
-            return call(list_ids)
-
-        return of_lists
 
     async def keep(self) -> None:
         """End sessions that are over, for ever."""

@@ -17,12 +17,14 @@ from datetime import datetime
 
 from ownerd.client import AsyncClient, CallerAccess, ContactList, Right
 from ownerd.console.counts import CountBook
+from ownerd.console.kept import Kept
 
 MOST_SESSIONS = 1_000
 # How long what was read is believed. What somebody may do the server decides in any case.
 ACCESS_FOR_S = 15.0
 LISTS_FOR_S = 2.0
 NAMES_FOR_S = 15.0
+KEPT_RECORDS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Session:
         self.is_sweeping = False
         self._lists: tuple[float, list[ContactList]] | None = None
         self._names: tuple[float, dict[str, str]] | None = None
+        self._kept: dict[tuple[str, str], Kept] = {}
         self._open_pages = 0
         self._access: dict[str, tuple[float, CallerAccess]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -90,6 +93,15 @@ class Session:
             found = {each.campaign_id: each.name async for each in self.client.campaigns()}
             self._names = time.monotonic(), found
         return self._names[1]
+
+    def kept(self, list_id: str, record_id: str, *, with_list_wide: bool) -> Kept:
+        """Return what this person's pages have read of a record's changes so far."""
+        key = (list_id, record_id)
+        kept = self._kept.pop(key, None) or Kept(list_id, record_id, with_list_wide)
+        self._kept[key] = kept  # the last one of all
+        if len(self._kept) > KEPT_RECORDS:
+            self._kept.pop(next(iter(self._kept)))
+        return kept
 
     def take_notices(self) -> list[Notice]:
         """Return what is to be said, and forget it."""

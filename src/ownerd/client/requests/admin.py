@@ -649,6 +649,8 @@ def _read_status(response: Any) -> values.ServerStatus:
         map_bytes=response.map_bytes,
         disk_free_bytes=response.disk_free_bytes,
         alarms=tuple(values.Alarm(each.name, each.message) for each in response.alarms),
+        oldest_revision=response.oldest_revision,
+        incarnation_id=response.incarnation_id,
     )
 
 

@@ -20,7 +20,7 @@ async def _events(visit: Visit) -> AsyncIterator[str]:
     session, console = visit.who, visit.console
     list_id = visit.list_id
     over = [asyncio.create_task(session.ended.wait()), asyncio.create_task(console.stopping.wait())]
-    looks = changes(console.watch_of(session.client), [list_id] if list_id else [], console.pace)
+    looks = changes(session.client.watch, [list_id] if list_id else [], console.pace)
     look: asyncio.Future[bool] | None = None
     try:
         with session.page_is_open():

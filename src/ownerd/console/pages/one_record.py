@@ -8,6 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from ownerd.client import AuditEntry, Policy, Right
+from ownerd.console.kept import Kept
 from ownerd.console.pages.visit import Visit, may
 from ownerd.console.views import record as views
 from ownerd.console.words import Name, link
@@ -23,6 +24,7 @@ async def show(visit: Visit) -> Response:
 
 async def _render(visit: Visit, status: int = 200, **context: Any) -> Response:
     session, list_id, record_id = visit.who, visit.list_id, visit.given("id").strip()
+    now = datetime.now(UTC)
     if not record_id:
         visit.say("find.empty", is_error=True)
         return visit.go(link("/list", id=list_id))
@@ -32,8 +34,10 @@ async def _render(visit: Visit, status: int = 200, **context: Any) -> Response:
     policy = (await session.client.get_list(list_id)).policy if allowed["view"] else Policy()
     has_audit = Right.VIEW in everywhere.rights
     entries = await _entries(visit, list_id) if has_audit else []
+    kept = await _kept(visit, list_id, record_id, has_audit=has_audit) if allowed["view"] else None
+    events = views.audit_events(entries, record_id) + (kept.events if kept else [])
+    events.sort(key=lambda event: event.time or now, reverse=True)
     asking = visit.given("campaign").strip()
-    now = datetime.now(UTC)
     view = views.record_view(holder, policy, asking, names, now)
     return visit.render(
         "record.html",
@@ -44,11 +48,19 @@ async def _render(visit: Visit, status: int = 200, **context: Any) -> Response:
         view=view,
         may=allowed,
         name_choices=sorted(names.items())[:MOST_CHOICES],
-        events=views.audit_events(entries, record_id),
+        events=events[:MOST_ENTRIES],
+        kept=kept,
         has_audit=has_audit,
         address=link("/record", list=list_id, id=record_id, campaign=asking or None),
         **({"dialog": None, "complaint": ""} | context),
     )
+
+
+async def _kept(visit: Visit, list_id: str, record_id: str, *, has_audit: bool) -> Kept:
+    kept = visit.who.kept(list_id, record_id, with_list_wide=not has_audit)
+    async with kept.lock:
+        await kept.read_on(visit.who.client)
+    return kept
 
 
 async def _entries(visit: Visit, list_id: str) -> list[AuditEntry]:
