@@ -201,7 +201,7 @@ REQUESTS: dict[str, Build] = {
     "BackupStore": lambda *_: admin_pb2.BackupStoreRequest(),
     # A position that is none, so that it ends.
     "Watch": lambda *_: admin_pb2.WatchRequest(from_revision=1 << 60),
-    "WhoAmI": lambda *_: admin_pb2.WhoAmIRequest(),
+    "WhoAmI": lambda lst, _: admin_pb2.WhoAmIRequest(list_id=lst),
     "Diagnose": lambda *_: admin_pb2.DiagnoseRequest(),
     "GetDebugInfo": lambda *_: admin_pb2.GetDebugInfoRequest(),
     "SetLogLevel": lambda *_: admin_pb2.SetLogLevelRequest(),
@@ -538,3 +538,36 @@ def test_an_import_with_one_row_of_another_campaign_changes_nothing(owned: Guard
     assert code == "PERMISSION_DENIED" and OUT in text
     page = owned.root.admin("ListOwnedRecords", admin_pb2.ListOwnedRecordsRequest(list_id=IN))
     assert not [each for each in page.records if each.record_id.startswith("new-")]
+
+
+def test_somebody_is_told_who_they_are_and_what_they_may_do(owned: GuardedServer) -> None:
+    caller = owned.principal(
+        "asker", *grants(["view"]), *grants(["ownership_control"], [PATTERN], [PATTERN])
+    )
+
+    def told(list_id: str) -> tuple[str, list[int], list[int]]:
+        request = admin_pb2.WhoAmIRequest(list_id=list_id)
+        found = caller.admin("WhoAmI", request)
+        return found.principal.principal_id, list(found.rights), list(found.partial_rights)
+
+    view, control = admin_pb2.RIGHT_VIEW, admin_pb2.RIGHT_OWNERSHIP_CONTROL
+    assert told(IN) == ("asker", [view], [control])
+    assert told(OUT) == ("asker", [view], [])
+    assert told("") == ("asker", [view], [control])
+    root = owned.root.admin("WhoAmI", admin_pb2.WhoAmIRequest())
+    assert len(root.rights) == len(RIGHTS) and not root.partial_rights
+    assert (
+        status(owned.caller(None).admin, "WhoAmI", admin_pb2.WhoAmIRequest())[0]
+        == "UNAUTHENTICATED"
+    )
+
+
+def test_r28_a_right_on_one_of_the_lists_that_share_is_no_whole_right(owned: GuardedServer) -> None:
+    owned.root.admin(
+        "CreateContactList",
+        admin_pb2.CreateContactListRequest(list_id="elsewhere", shares_ownership_with=IN),
+    )
+    caller = owned.principal("sharer", *grants(["ownership_control"], [PATTERN]))
+    found = caller.admin("WhoAmI", admin_pb2.WhoAmIRequest(list_id=IN))
+    assert not found.rights
+    assert list(found.partial_rights) == [admin_pb2.RIGHT_OWNERSHIP_CONTROL]

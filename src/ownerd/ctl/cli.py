@@ -28,6 +28,7 @@ from ownerd.ctl.commands import (
     bench,
     campaigns,
     configs,
+    consoles,
     contexts,
     describes,
     doctors,
@@ -119,6 +120,7 @@ app.command(doctors.doctor)
 app.command(doctors.debug)
 app.command(doctors.log_level)
 app.command(bench.bench)
+app.command(consoles.console)
 
 
 @app.command(name="--install-completion")

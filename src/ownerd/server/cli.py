@@ -162,6 +162,7 @@ def demo(
     keep: Annotated[bool, Parameter(negative=())] = False,
     seconds: Annotated[float, Parameter(validator=Number(gt=0, lte=3_600))] = 10.0,
     campaigns: Annotated[int, Parameter(validator=Number(gte=2, lte=20))] = 3,
+    console: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Run the whole thing once: a server, campaigns dialing one contact list, and a check.
 
@@ -170,10 +171,11 @@ def demo(
         keep: Leave the store, the contacts and the logs in place and say where.
         seconds: How long the campaigns dial.
         campaigns: How many campaigns dial at once, 2 to 20.
+        console: Show the supervisors' page in a browser instead, and dial until Ctrl-C.
     """
     from ownerd.demo.main import run
 
-    return run(contacts, keep=keep, seconds=seconds, campaigns=campaigns)
+    return run(contacts, keep=keep, seconds=seconds, campaigns=campaigns, with_console=console)
 
 
 @app.command(name="config")

@@ -42,9 +42,9 @@ class Scope(Enum):
 class Rule(NamedTuple):
     """One row: the rights, any of which is enough, and where lists and campaigns are named.
 
-    `shared` returns of a request the list with which every other one that shares its ownership
-    (R28) is concerned, too; "" for none. With `own` no right is needed where the request names no
-    principal: it is about the caller then.
+    Without rights nothing is needed but to be known; with `own` so too where the request names no
+    principal: it is about the caller then. `shared` returns of a request the list with which every
+    other one that shares its ownership (R28) is concerned, too; "" for none.
     """
 
     rights: tuple[int, ...]

@@ -145,7 +145,7 @@ def _read_ttl(request: Any) -> int | None:
 # ---- what an answer says
 
 
-def _message(principal: Principal, engine: Engine) -> admin_pb2.Principal:
+def message(principal: Principal, engine: Engine) -> admin_pb2.Principal:
     """Return a principal's message; of its tokens those that are valid now."""
     return admin_pb2.Principal(
         principal_id=principal.principal_id,
@@ -221,7 +221,7 @@ def _write(
     """Check and write a principal; return the filled answer. `detail` is for the audit."""
     context.principals.check(principal, before)
     shown: Any = answer  # the answer to every one of these changes has the principal
-    shown.principal.CopyFrom(_message(principal, context.engine))
+    shown.principal.CopyFrom(message(principal, context.engine))
     return context.principals.write(principal, change.make, detail=detail, answer=answer)
 
 
@@ -263,7 +263,7 @@ def _get(
     context: AdminContext, request: admin_pb2.GetPrincipalRequest, _: Caller
 ) -> admin_pb2.GetPrincipalResponse:
     found = _known(context, request.principal_id)
-    return admin_pb2.GetPrincipalResponse(principal=_message(found, context.engine))
+    return admin_pb2.GetPrincipalResponse(principal=message(found, context.engine))
 
 
 def _list(
@@ -275,7 +275,7 @@ def _list(
     )
     cursor = found[size - 1].principal_id.encode() if len(found) > size else b""
     return admin_pb2.ListPrincipalsResponse(
-        principals=[_message(each, context.engine) for each in found[:size]],
+        principals=[message(each, context.engine) for each in found[:size]],
         next_page_token=page_tokens.encode(request, cursor, context.engine.incarnation),
     )
 
@@ -451,20 +451,6 @@ def _check(
     )
 
 
-def _who(
-    context: AdminContext, _: admin_pb2.WhoAmIRequest, caller: Caller
-) -> admin_pb2.WhoAmIResponse:
-    found = context.principals.get(caller.principal)
-    if found is None:
-        return admin_pb2.WhoAmIResponse(
-            principal=admin_pb2.Principal(principal_id=caller.principal),
-            asks_nobody=context.principals.access.is_open,
-        )
-    return admin_pb2.WhoAmIResponse(
-        principal=_message(found, context.engine), token_id=caller.token_id
-    )
-
-
 HANDLERS: Mapping[str, Handler] = {
     "CreatePrincipal": _create,
     "GetPrincipal": _get,
@@ -474,5 +460,4 @@ HANDLERS: Mapping[str, Handler] = {
     "RotateToken": _rotate,
     "RevokeTokens": _revoke,
     "CheckAccess": _check,
-    "WhoAmI": _who,
 }

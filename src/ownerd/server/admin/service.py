@@ -20,6 +20,7 @@ from ownerd.server import errors, rights
 from ownerd.server.admin import (
     audit,
     backups,
+    callers,
     campaigns,
     exports,
     imports,
@@ -59,6 +60,7 @@ HANDLERS: dict[str, Handler] = {
     **audit.HANDLERS,
     **status.HANDLERS,
     **trouble.HANDLERS,
+    **callers.HANDLERS,
 }
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
