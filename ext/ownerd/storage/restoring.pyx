@@ -1,4 +1,4 @@
-"""A store that is being restored: a data directory inside the one that it is for, until it is whole.
+"""A store that is being restored: a data directory inside the one that it is for, till it is whole.
 
     DIR/RESTORING/  while it is made: whatever it holds, there is no store yet, and the next restore
                     begins anew

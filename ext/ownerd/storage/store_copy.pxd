@@ -12,7 +12,7 @@ from ownerd.storage.store cimport Store
 
 # A segment of the log, as far as it is part of the copy.
 cdef cppclass CopiedSegment:
-    shared_ptr[Segment] segment       # held, it is read also once it was trimmed, and not used again
+    shared_ptr[Segment] segment       # held: read also once it was trimmed, never used again
     uint64_t number
     uint64_t bytes                    # from its begin on; behind them the copy has zeros
     uint64_t file_bytes
