@@ -229,7 +229,7 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=examples(300))
+@settings(max_examples=examples(150))
 @given(policies, st.lists(steps, min_size=4, max_size=30))
 def test_r24_reports_delivered_again_change_nothing(
     policy: Policy, drawn: list[tuple[Any, ...]]
