@@ -189,6 +189,8 @@ REQUESTS: dict[str, Build] = {
     ),
     "ListAuditEntries": lambda *_: admin_pb2.ListAuditEntriesRequest(),
     "GetServerStatus": lambda *_: admin_pb2.GetServerStatusRequest(),
+    # A position that is none, so that it ends.
+    "Watch": lambda *_: admin_pb2.WatchRequest(from_revision=1 << 60),
 }
 
 
