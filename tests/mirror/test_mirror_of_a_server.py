@@ -45,10 +45,22 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
 
 @pytest.fixture
 def contacts(engine: sa.Engine) -> Mirrored:
-    """A table of contacts that nobody owns."""
+    """A table of contacts that nobody owns, in each kind of database in turn."""
     with engine.begin() as connection:
         for name in (TABLE, "ownerd_mirror"):
             connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
+    return filled(engine)
+
+
+@pytest.fixture
+def contacts_file(tmp_path: Path) -> Iterator[Mirrored]:
+    """The same in SQLite alone."""
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'contacts.db'}")
+    yield filled(engine)
+    engine.dispose()
+
+
+def filled(engine: sa.Engine) -> Mirrored:
     made = Mirrored(engine, TABLE)
     made.fill(RECORDS[:50])
     return made
@@ -204,8 +216,9 @@ def test_long_a_mirror_that_is_killed_again_and_again(
 
 
 def test_it_goes_on_after_a_restart_and_a_crash_of_the_server(
-    contacts: Mirrored, server: ServerProcess
+    contacts_file: Mirrored, server: ServerProcess
 ) -> None:
+    contacts = contacts_file
     chance = random.Random(3)
     begin(server)
     with running(contacts, server) as mirror:
@@ -239,10 +252,10 @@ def script() -> str:
     return "".join(re.findall(r"```sh\n(.*?)```", found[1], re.S))
 
 
-def test_the_commands_of_the_readme_do_what_it_says(server: ServerProcess, tmp_path: Path) -> None:
-    engine = sa.create_engine(f"sqlite:///{tmp_path / 'contacts.db'}")
-    contacts = Mirrored(engine, TABLE)
-    contacts.fill(RECORDS[:50])
+def test_the_commands_of_the_readme_do_what_it_says(
+    contacts_file: Mirrored, server: ServerProcess, tmp_path: Path
+) -> None:
+    contacts = contacts_file
     subject = begin(server)
     for record_id in RECORDS:
         subject.attempt(LIST, record_id, "spring", "Busy")
@@ -265,4 +278,3 @@ def test_the_commands_of_the_readme_do_what_it_says(server: ServerProcess, tmp_p
     sql = re.search(r"```sql\n(.*?)```", README.read_text(), re.S)
     assert sql is not None
     assert [row[0] for row in contacts.sql(sql[1])] == [7]
-    engine.dispose()
