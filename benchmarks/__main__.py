@@ -1,4 +1,4 @@
-"""All benchmarks by one command: the engine, its peers, its limits, whole lists, the dial port.
+"""All benchmarks by one command: the engine, its peers, its limits, lists, the dial port, the feed.
 
     python -m benchmarks [--quick] [--only engine,peers] [--rounds 3] [--json FILE] [--plots DIR]
 
@@ -23,6 +23,7 @@ from benchmarks import (
     bench_changes,
     bench_dial,
     bench_engine,
+    bench_feed,
     bench_floods,
     bench_limits,
     bench_lists,
@@ -40,6 +41,7 @@ PARTS = {
     "changes": bench_changes.measure,
     "lists": bench_lists.measure,
     "dial": bench_dial.measure,
+    "feed": bench_feed.measure,
     "floods": bench_floods.measure,
     "peers": bench_peers.measure,
 }

@@ -7,7 +7,7 @@ a part was left out, a peer is not installed or a listener was not built, is not
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from benchmarks import bench_dial, bench_engine, bench_peers, dialport
+from benchmarks import bench_dial, bench_engine, bench_feed, bench_peers, dialport
 from benchmarks.peers_ownerd import OwnerdServer
 from benchmarks.peers_redis import Redis
 from benchmarks.report import Report
@@ -241,6 +241,23 @@ TARGETS = (
     ),
     Target("ListOwners", lambda f: f.most("owners", "idle s"), 1, False, "s"),
     Target("memory beside the page cache", _own_mb, 200, False, "MB"),
+    Target(
+        "an event of the feed, from the answer to the reader, p99",
+        lambda f: f.most("feed", "p99 ms"),
+        50,
+        False,
+        "ms",
+    ),
+    Target(
+        "Claim with a reader of the feed beside without",
+        lambda f: (
+            f.one("followed", "decisions/s", **{"claims while": bench_feed.FOLLOWED})
+            / f.one("followed", "decisions/s", **{"claims while": bench_feed.ALONE})
+        ),
+        0.9,
+        True,
+        "x",
+    ),
     Target("start after a crash", lambda f: f.most("restart", "seconds"), 2, False, "s"),
 )
 

@@ -41,8 +41,8 @@ def free_ports() -> list[str]:
         return [str(each.getsockname()[1]) for each in (one, two, three)]
 
 
-def commands() -> tuple[str, dict[str, str]]:
-    """Return the script, on free ports, and the variables that it needs for that."""
+def commands() -> str:
+    """Return the script of a server that asks who one is."""
     create_list = "ownerctl list create customers --enable --days 2 --hours 3"
     assert create_list in script_of("Administer")
     secured = script_of("Who may do what")
@@ -55,7 +55,11 @@ def commands() -> tuple[str, dict[str, str]]:
         secured = secured.replace(once, instead)
     token = "export OWNERD_TOKEN_FILE=./store/admin.token\n"
     assert token in script_of("Administer")
-    script = f"ownerd serve --data ./store &\n{token}{create_list}\n{secured}"
+    return f"ownerd serve --data ./store &\n{token}{create_list}\n{secured}"
+
+
+def run_script(directory: Path, script: str) -> "subprocess.CompletedProcess[str]":
+    """Run commands on free ports; a line FAILED and the command for each that fails."""
     for port, free in zip(PORTS, ports := free_ports(), strict=True):
         script = script.replace(port, free)
     listens = f"(exec 3<>/dev/tcp/127.0.0.1/{ports[1]}) 2>/dev/null"
@@ -66,25 +70,24 @@ def commands() -> tuple[str, dict[str, str]]:
         "OWNERD_METRICS_LISTEN": f"127.0.0.1:{ports[2]}",
         "OWNERD_SERVER": f"127.0.0.1:{ports[1]}",
     }
-    return script, variables
+    trap = "trap 'echo \"FAILED $BASH_COMMAND\"' ERR\ntrap 'kill $(jobs -p); wait' EXIT\n"
+    preload = f"export LD_PRELOAD='{os.environ.get('LD_PRELOAD', '')}'\n"  # of ours, not of bash
+    path = f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", "-c", preload + trap + script],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        env={**plain_environment(), "PATH": path, "HOME": str(directory), **variables},
+    )
 
 
 def test_the_commands_of_the_readme_do_what_it_says(tmp_path: Path) -> None:
     version = subprocess.run(["openssl", "version"], capture_output=True, text=True)
     if not version.stdout.startswith("OpenSSL 3"):
         pytest.skip("no openssl 3 here")
-    script, variables = commands()
-    trap = "trap 'echo \"FAILED $BASH_COMMAND\"' ERR\ntrap 'kill $(jobs -p); wait' EXIT\n"
-    preload = f"export LD_PRELOAD='{os.environ.get('LD_PRELOAD', '')}'\n"  # of ours, not of bash
-    path = f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-c", preload + trap + script],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-        env={**plain_environment(), "PATH": path, "HOME": str(tmp_path), **variables},
-    )
+    done = run_script(tmp_path, commands())
     told = done.stdout + done.stderr
     failed = re.findall(r"^FAILED (.*)$", done.stdout, re.M)
     assert [line.split()[1:5] for line in failed[:1]] == [
@@ -100,6 +103,32 @@ def test_the_commands_of_the_readme_do_what_it_says(tmp_path: Path) -> None:
     assert not TOKEN.search(told)
     for name in ("spring.token", "supervisor.token", "store/admin.token"):
         assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_the_commands_of_the_feed_do_what_the_readme_says(tmp_path: Path) -> None:
+    feed = script_of("Follow what changes")
+    for endless in ("ownerctl watch --include", "python - <<"):
+        assert endless in feed
+        # It goes on until it is interrupted, which is how it ends here.
+        feed = feed.replace(endless, f"timeout -s INT {patient_s(4)} {endless}")
+    dial = (
+        "from ownerd.client import Client\n"
+        'with Client("127.0.0.1:7411") as client:\n'
+        '    client.report("customers", "42", "spring", "Busy")\n'
+    )
+    script = (
+        "ownerd serve --data ./store &\nexport OWNERD_TOKEN_FILE=./store/admin.token\n"
+        f"ownerctl list create customers --enable --days 2 --hours 3\npython - <<'PY'\n{dial}PY\n"
+        f"{feed}"
+    )
+    done = run_script(tmp_path, script)
+    told = done.stdout + done.stderr
+    failed = re.findall(r"^FAILED (.*)$", done.stdout, re.M)
+    assert [line.split()[0] for line in failed] == ["timeout", "timeout"], told
+    assert "customers: 42 is owned by spring until" in done.stdout, told
+    assert re.search(r"^42 spring 20", done.stdout, re.M), told
+    assert "These are all records that are owned, for the list was changed as a whole" in told
+    assert "42,spring" in (tmp_path / "changes.csv").read_text()
 
 
 def test_the_readme_has_every_exit_code_and_every_variable_of_ownerctl() -> None:

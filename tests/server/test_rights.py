@@ -193,6 +193,8 @@ REQUESTS: dict[str, Build] = {
     "ListAuditEntries": lambda *_: admin_pb2.ListAuditEntriesRequest(),
     "GetServerStatus": lambda *_: admin_pb2.GetServerStatusRequest(),
     "GetCallerAccess": lambda lst, _: admin_pb2.GetCallerAccessRequest(list_id=lst),
+    # A position that is none, so that it ends.
+    "Watch": lambda *_: admin_pb2.WatchRequest(from_revision=1 << 60),
 }
 
 

@@ -11,7 +11,7 @@ when to read nor when a reader is too slow: the server does.
 
 from cython.operator cimport dereference
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport UINT64_MAX, int64_t
 
 from ownerd.api.feed_codec cimport (
     Named, feed_duration, feed_finish, feed_list_created, feed_list_deleted, feed_policy,
@@ -254,8 +254,8 @@ cdef void show_revision(FeedCore *core) noexcept nogil:
         finish(core, True, core.changes.time_ns)
 
 
-cdef ReadStatus read_on(FeedCore *core, size_t most_bytes) noexcept nogil:
-    """Read until there is enough for the reader, or no more."""
+cdef ReadStatus read_on(FeedCore *core, size_t most_bytes, uint64_t newest) noexcept nogil:
+    """Read until there is enough for the reader, or no more; nothing after a revision."""
     cdef ReadStatus status = READ_ENTRY
     cdef int revisions = 0
     core.bytes.clear()
@@ -263,7 +263,7 @@ cdef ReadStatus read_on(FeedCore *core, size_t most_bytes) noexcept nogil:
     while status == READ_ENTRY and core.bytes.size() < most_bytes \
             and revisions < REVISIONS_PER_READ:
         # What is on disk may not be answered yet.
-        status = changes_next(&core.changes, store_revision(core.changes.store))
+        status = changes_next(&core.changes, min(newest, store_revision(core.changes.store)))
         if status == READ_ENTRY:
             show_revision(core)
             revisions += 1
@@ -335,18 +335,20 @@ cdef class Feed:
             string(<const char *> text, len(text))
         ) != 0
 
-    def read(self, size_t most_bytes):
+    def read(self, size_t most_bytes, *, newest=None):
         """Return the next messages, of about so many bytes together, and whether there may be more.
 
-        None in their place: what comes next is no longer kept. Blocking, for a moment.
+        Up to the revision `newest`; None: up to the one that was answered last. None in the
+        messages' place: what comes next is no longer kept. Blocking, for a moment.
         """
+        cdef uint64_t last = UINT64_MAX if newest is None else newest
         cdef ReadStatus status
         cdef size_t i, begin = 0
         if self.core.may_see == NULL:
             raise ValueError("nobody is told what may be seen")
         with Reading(self.engine):
             with nogil:
-                status = read_on(self.core, most_bytes)
+                status = read_on(self.core, most_bytes, last)
         _raise_damaged(status)
         if status == READ_TRIMMED and self.core.ends.empty():
             return None, False
