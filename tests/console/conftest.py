@@ -4,16 +4,18 @@ The browser is the system's Chromium, driven by Playwright; where either is miss
 is skipped.
 """
 
+import os
 import shutil
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from console_page import ConsoleThread
 from door import Door
 from guarded_server import GuardedServer, grants
+from sanitizer import plain_environment
 
 from ownerd.client import Client, Policy
 from ownerd.console.settings import Settings, Upstream
@@ -108,12 +110,15 @@ def chromium() -> Iterator[Any]:
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         pytest.skip("no chromium here; Debian has it in the package chromium")
-    with driver.sync_playwright() as playwright:
+    started = driver.sync_playwright()
+    with patch.dict(os.environ, plain_environment(), clear=True):
+        playwright = started.start()
         browser = playwright.chromium.launch(
             executable_path=program, args=["--no-sandbox", "--disable-gpu"]
         )
-        yield browser
-        browser.close()
+    yield browser
+    browser.close()
+    playwright.stop()
 
 
 @pytest.fixture
@@ -141,9 +146,3 @@ def open_browser(chromium: Any, floor: Floor) -> Iterator[Any]:
         context.close()
     # Answers that refuse, or that say that the server is lost, are no faults of the page.
     assert [each for each in faults if "Failed to load resource" not in each] == []
-
-
-@pytest.fixture
-def shots(tmp_path: Path) -> Path:
-    """Where pictures go."""
-    return tmp_path

@@ -191,6 +191,15 @@ def test_a_restart_of_the_server_makes_no_negative_rate(counted: CountBook) -> N
     assert counted.rates("b").granted == 2.0
 
 
+def test_a_rate_is_taken_over_some_seconds_however_often_one_looks() -> None:
+    book = CountBook(span_s=3.0)
+    book.follow("a")
+    for tenth in range(101):  # 100 claims a second, told in a burst at each whole second
+        book.add("a", owners(0, granted_claim=tenth // 10 * 100), tenth / 10)
+    assert book.rates("a").granted == pytest.approx(100, rel=0.35)
+    assert all(rates.granted == pytest.approx(100, rel=0.35) for rates in book.history("a"))
+
+
 def test_ten_thousand_lists_are_pages_of_fifty() -> None:
     many = [contact_list(f"list-{number:05}") for number in range(10_000)]
     view = lists.lists_view(many, CountBook(), ListsQuery(page=999_999))
@@ -468,5 +477,9 @@ def test_an_entry_shows_what_differs_before_and_after() -> None:
         '{"before":{"enabled":false,"x":1},"after":{"enabled":true,"x":1},"n":2}'
     )
     assert facts == (("n", "2"), ("enabled", "false → true"))
+    created = '{"principal":{"principal_id":"anna","grants":[],"calls_per_s":5}}'
+    assert audit.facts_of(created) == (("principal_id", "anna"), ("calls_per_s", "5"))
+    assert audit.facts_of('{"before":null,"after":{"name":"Spring"}}') == (("name", "Spring"),)
+    assert audit.audit_rows([entry("CreatePrincipal", created)])[0].subject == "anna"
     assert audit.facts_of("no json") == (("detail", "no json"),)
     assert audit.facts_of("") == ()

@@ -20,7 +20,7 @@ from ownerd.console.changes import Pace
 from ownerd.console.settings import Settings
 
 DEADLINE_S = patient_s(20.0)
-QUICK = Pace(polling_s=0.5, watching_s=1.0, calm_s=0.1, sampling_s=0.5)
+QUICK = Pace(polling_s=0.5, watching_s=1.0, calm_s=0.1, sampling_s=0.5, span_s=0.3)
 CSRF = re.compile(r'name="csrf" value="([^"]*)"')
 
 

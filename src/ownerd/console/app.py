@@ -63,7 +63,7 @@ class Console:
     def __init__(self, settings: Settings, pace: Pace = DEFAULT_PACE) -> None:
         self.settings = settings
         self.pace = pace
-        self.sessions = Sessions(settings.idle_s, settings.longest_s)
+        self.sessions = Sessions(settings.idle_s, settings.longest_s, span_s=pace.span_s)
         self.entry_key = secrets.token_urlsafe(32)
         self.port = settings.port
         self.stopping = asyncio.Event()

@@ -18,12 +18,16 @@ Watch = Callable[[Sequence[str]], AsyncIterator[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds between looks: without `Watch`, with it, at least; and between those for charts."""
+    """Seconds between looks: without `Watch`, with it, at least; between those for charts.
+
+    And what a rate is taken over.
+    """
 
     polling_s: float = 2.0
     watching_s: float = 5.0
     calm_s: float = 0.5
     sampling_s: float = 5.0
+    span_s: float = 3.0
 
 
 DEFAULT_PACE = Pace()

@@ -1,7 +1,7 @@
 """What was counted of lists lately, for one person: how much is held, and what was asked a second.
 
 The server counts claims from its start; what happened between two looks is their difference. A few
-lists are followed for the charts; of the others only the last two looks are kept. Nothing here asks
+lists are followed for the charts; of the others only the last looks are kept. Nothing here asks
 the server.
 """
 
@@ -15,6 +15,8 @@ from ownerd.client import Activity, Owners
 FOLLOWED_LISTS = 24
 KEPT_LOOKS = 360
 """Of a followed list: half an hour, at one look in 5 seconds."""
+SPAN_S = 3.0
+"""Seconds that a rate is taken over, at least: over shorter ones it would flicker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,8 @@ def rates_between(before: Look, after: Look) -> Rates | None:
 class CountBook:
     """The looks at every list that one person took."""
 
-    def __init__(self) -> None:
+    def __init__(self, span_s: float = SPAN_S) -> None:
+        self._span_s = span_s
         self._looks: dict[str, deque[Look]] = {}
         self._followed: dict[str, None] = {}
 
@@ -115,7 +118,9 @@ class CountBook:
 
     def add(self, list_id: str, owners: Owners, at_s: float) -> None:
         """Take a look down."""
-        looks = self._looks.setdefault(list_id, deque(maxlen=2))
+        looks = self._looks.setdefault(list_id, deque(maxlen=3))
+        if len(looks) > 1 and looks[-1].at_s - looks[-2].at_s < self._span_s:
+            looks.pop()  # too soon after the one before it to be kept
         totals = Totals.of(owners.activity)
         looks.append(Look(at_s, owners.total_owned_count, owners.total_reserved_count, totals))
 
@@ -133,12 +138,19 @@ class CountBook:
 
     def rates(self, list_id: str) -> Rates | None:
         """Return what happens a second in a list, by the last two looks."""
-        looks = self._looks.get(list_id)
-        return rates_between(looks[-2], looks[-1]) if looks and len(looks) > 1 else None
+        looks = [*self._looks.get(list_id, ())]
+        if len(looks) < 2:
+            return None
+        before = looks[-2]
+        if len(looks) > 2 and looks[-1].at_s - before.at_s < self._span_s:
+            before = looks[-3]
+        return rates_between(before, looks[-1])
 
     def history(self, list_id: str) -> list[Rates]:
         """Return what happened in a list, the oldest first; without the time of a restart."""
         looks = [*self._looks.get(list_id, ())]
+        if len(looks) > 2 and looks[-1].at_s - looks[-2].at_s < self._span_s:
+            looks.pop()
         pairs = pairwise(looks)
         return [found for pair in pairs if (found := rates_between(*pair)) is not None]
 

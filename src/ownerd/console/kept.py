@@ -38,13 +38,13 @@ class Kept:
 
     async def read_on(self, client: AsyncClient) -> None:
         """Read what happened since the last look; errors as of the client, but for the feed's."""
+        status = await client.status()
         if self._revision is None:
-            status = await client.status()
             self._revision = max(status.oldest_revision, status.revision - MOST_REVISIONS)
             self._incarnation_id = status.incarnation_id
             self.is_short = self._revision > status.oldest_revision
         try:
-            await self._follow(client)
+            await self._follow(client, status.revision)
         except Unimplemented:
             self.is_told = False
         except (Unauthenticated, Unavailable):
@@ -53,7 +53,7 @@ class Kept:
             self._revision, self.is_short = None, True
         del self.events[:-MOST_EVENTS]
 
-    async def _follow(self, client: AsyncClient) -> None:
+    async def _follow(self, client: AsyncClient, until: int) -> None:
         loop = asyncio.get_running_loop()
         end_s = loop.time() + LONGEST_S
         changes = client.watch(
@@ -72,6 +72,8 @@ class Kept:
                     revision, self.record_id, with_list_wide=self.with_list_wide
                 )
                 self._revision = revision.number
+                if revision.number >= until:
+                    return
                 if loop.time() > end_s:
                     self.is_short = True
                     return

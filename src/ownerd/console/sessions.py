@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ownerd.client import AsyncClient, CallerAccess, ContactList, Right
-from ownerd.console.counts import CountBook
+from ownerd.console.counts import SPAN_S, CountBook
 from ownerd.console.kept import Kept
 
 MOST_SESSIONS = 1_000
@@ -39,11 +39,13 @@ class Notice:
 class Session:
     """One signed-in browser."""
 
-    def __init__(self, client: AsyncClient, principal_id: str, now_s: float) -> None:
+    def __init__(
+        self, client: AsyncClient, principal_id: str, now_s: float, span_s: float = SPAN_S
+    ) -> None:
         self.client = client
         self.principal_id = principal_id
         self.csrf = secrets.token_urlsafe(32)
-        self.counts = CountBook()
+        self.counts = CountBook(span_s)
         self.notices: list[Notice] = []
         self.began_s = self.used_s = now_s
         self.ended = asyncio.Event()
@@ -139,11 +141,16 @@ class Sessions:
     """All sessions of one console."""
 
     def __init__(
-        self, idle_s: float, longest_s: float, clock: Callable[[], float] = time.monotonic
+        self,
+        idle_s: float,
+        longest_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        span_s: float = SPAN_S,
     ) -> None:
         self._idle_s = idle_s
         self._longest_s = longest_s
         self._clock = clock
+        self._span_s = span_s
         self._sessions: dict[str, Session] = {}
 
     def __len__(self) -> int:
@@ -155,7 +162,9 @@ class Sessions:
         if len(self._sessions) >= MOST_SESSIONS:
             await self._end(min(self._sessions, key=lambda key: self._sessions[key].used_s))
         name = secrets.token_urlsafe(32)
-        session = self._sessions[_key(name)] = Session(client, principal_id, self._clock())
+        session = self._sessions[_key(name)] = Session(
+            client, principal_id, self._clock(), self._span_s
+        )
         return name, session
 
     def find(self, name: str | None, *, is_use: bool = True) -> Session | None:

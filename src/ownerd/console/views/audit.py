@@ -1,7 +1,7 @@
 """The audit as rows (R21): who changed what, when and why, and who was refused."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -100,16 +100,29 @@ def facts_of(detail: str) -> tuple[tuple[str, str], ...]:
     if not isinstance(told, dict):
         return (("detail", detail),)
     before, after = told.pop("before", None), told.pop("after", None)
-    facts = [(str(name), _spelled(value)) for name, value in told.items() if value not in ("", [])]
+    facts = _pairs(told)
     if isinstance(before, dict) and isinstance(after, dict):
         facts += [
             (str(name), f"{_spelled(before.get(name))} → {_spelled(after.get(name))}")
             for name in dict.fromkeys((*before, *after))
             if before.get(name) != after.get(name)
         ]
-    elif before is not None or after is not None:
-        facts += [(name, _spelled(v)) for name, v in (("before", before), ("after", after)) if v]
+    else:
+        facts += [
+            pair for each in (before, after) if isinstance(each, dict) for pair in _pairs(each)
+        ]
     return tuple(facts)
+
+
+def _pairs(told: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what is told, and what that consists of; nothing of what is empty."""
+    found = []
+    for name, value in told.items():
+        if isinstance(value, dict):
+            found += _pairs(value)
+        elif value not in ("", [], None):
+            found.append((str(name), _spelled(value)))
+    return found
 
 
 def _spelled(value: Any) -> str:
