@@ -23,8 +23,8 @@ from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS, lmdb
 from ownerd.base.threads cimport thread_wait
 from ownerd.engine.admin_reads cimport (
     answered_request, audit_count, audit_oldest, audit_page, campaign_name, campaign_page,
-    code_page, code_row, entry_count, list_info, list_page, lists_held, policy_from, principal_rows, request_key,
-    settings_row,
+    code_page, code_row, entry_count, list_info, list_page, lists_held, policy_from,
+    principal_rows, request_key, settings_row,
 )
 from ownerd.engine.called_twice cimport called_twice_rows
 from ownerd.engine.commands cimport (
