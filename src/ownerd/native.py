@@ -5,6 +5,7 @@ no part of the core, is imported by `ownerctl bench` alone. `ListenerLoops` is N
 was built without nghttp2 and OpenSSL, and `CallBridge` with it.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -35,10 +36,13 @@ from ownerd.storage.restoring import Restoring
 from ownerd.storage.verify import verify
 
 ListenerLoops: type["Listener"] | None = None
+# Returns the versions of OpenSSL and nghttp2, as they are loaded; None where neither is.
+http2_versions: Callable[[], tuple[str, str]] | None = None
 with suppress(ImportError):
-    from ownerd.net.listener import Listener
+    from ownerd.net.listener import Listener, library_versions
 
     ListenerLoops = Listener
+    http2_versions = library_versions
 if TYPE_CHECKING or ListenerLoops is not None:
     from ownerd.net.call_bridge import CallBridge, NativeCall
 else:
@@ -76,6 +80,7 @@ __all__ = [
     "StoreInUseError",
     "bytes_in_use",
     "check_former",
+    "http2_versions",
     "is_former",
     "lmdb_version",
     "map_large_blocks",

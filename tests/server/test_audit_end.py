@@ -59,7 +59,7 @@ def test_ids_go_on_and_the_store_is_sound_after_everything_went(filled, end, tmp
     filled.engine.upsert_campaign("later", "", note=note("later"))
     assert actions(filled) == [ACTION, "later"]
     filled.close()
-    assert not list(verify(str(tmp_path / "data")))
+    assert not [each for each in verify(str(tmp_path / "data")) if each[2] or each[4]]
 
 
 def test_what_cannot_be_exported_is_not_deleted(filled, end, tmp_path):

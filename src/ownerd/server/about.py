@@ -44,10 +44,12 @@ def _lmdb() -> str:
 def _http2() -> Mapping[str, str]:
     """Return what the native listeners are built on; Python's own OpenSSL where there are none."""
     try:
-        from ownerd.net.listener import library_versions
+        from ownerd.native import http2_versions
     except ImportError:
+        http2_versions = None
+    if http2_versions is None:
         return {"openssl": ssl.OPENSSL_VERSION, "nghttp2": "none: grpcio serves both ports"}
-    openssl, nghttp2 = library_versions()
+    openssl, nghttp2 = http2_versions()
     return {"openssl": openssl, "nghttp2": nghttp2}
 
 
