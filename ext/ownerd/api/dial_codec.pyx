@@ -35,9 +35,7 @@ from ownerd.rules.limits cimport (
     BATCH_RECORDS, CAMPAIGN_ID_BYTES, DIALER_ID_BYTES, LIST_ID_BYTES, RECORD_ID_BYTES,
     WRAP_UP_CODE_BYTES,
 )
-from ownerd.rules.ownership cimport (
-    ATTEMPT_INVALID, CLAIM_INVALID, NEVER_NS, NO_TIME,
-)
+from ownerd.rules.ownership cimport ATTEMPT_INVALID, CLAIM_INVALID, NO_TIME
 
 cdef enum:
     TAG_BYTES = 5                     # of a varint that fits into 32 bits

@@ -9,8 +9,6 @@ One thread at a time may use a feed, any thread; without the GIL while it reads.
 when to read nor when a reader is too slow: the server does.
 """
 
-from cython.operator cimport dereference
-
 from libc.stdint cimport UINT64_MAX, int64_t
 
 from ownerd.api.feed_codec cimport (

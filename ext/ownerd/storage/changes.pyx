@@ -13,8 +13,8 @@ from libc.string cimport memcmp, memcpy, memset
 from ownerd.base.bytes cimport Slice, get_be32, slice_of, text_slice, val_of
 from ownerd.base.lmdb cimport MDB_SUCCESS, MDB_val
 from ownerd.rules.ownership cimport (
-    ALL_CAMPAIGNS, EVENT_DURATION, EVENT_RELEASE, EVENT_RESERVATIONS_END, EVENT_TIME_SET_BACK,
-    EVENT_TRANSFER, rules_apply_give_back,
+    ALL_CAMPAIGNS, EVENT_DURATION, EVENT_RELEASE, EVENT_TIME_SET_BACK, EVENT_TRANSFER,
+    rules_apply_give_back,
 )
 from ownerd.storage.catalog cimport List, list_from_row, list_row
 from ownerd.storage.codec cimport KEY_BYTES, hold_decode, record_id_text

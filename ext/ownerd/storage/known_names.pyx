@@ -197,7 +197,8 @@ cdef void collect(
     cdef Note note
     cdef Renaming renaming
     while row_next(&entry.rows, &row) == ROW_FOUND:
-        if row.table == DIALERS and row.key.size == 4 and dialers.count(get_be32(row.key.data)) == 0:
+        if row.table == DIALERS and row.key.size == 4 \
+                and dialers.count(get_be32(row.key.data)) == 0:
             dialers[0][get_be32(row.key.data)] = string()
             if row.value.size > sizeof(DialerRow):
                 dialers[0][get_be32(row.key.data)].assign(

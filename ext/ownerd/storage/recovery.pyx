@@ -28,7 +28,8 @@ from ownerd.storage.dialers cimport dialers_init, load_dialers
 from ownerd.storage.directory cimport DirectoryLock, lock_directory, lock_init, unlock_directory
 from ownerd.storage.environment cimport check
 from ownerd.storage.file_log cimport (
-    DEFAULT_KEEP_BYTES, DEFAULT_KEEP_NS, DEFAULT_SEGMENT_BYTES, LogOptions, default_log_options, file_log_revision,
+    DEFAULT_KEEP_BYTES, DEFAULT_KEEP_NS, DEFAULT_SEGMENT_BYTES, LogOptions, default_log_options,
+    file_log_revision,
 )
 from ownerd.storage.flush cimport Flush, flush_immutable
 from ownerd.storage.log_entry cimport ROW_FOUND, ROWS_END, LogRow, RowFound, row_next

@@ -6,7 +6,7 @@ prints line by line: for json that is an object a line, as the document would ne
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Annotated, Any
 
@@ -52,7 +52,7 @@ TEXT_COLUMNS = (
 )
 _HOLDS = {dial_pb2.HOLD_KIND_OWNED: "owned", dial_pb2.HOLD_KIND_RESERVED: "reserved"}
 
-Revisions = Iterator[tuple[pb.WatchResponse, list[pb.WatchEvent]]]
+Revisions = Generator[tuple[pb.WatchResponse, list[pb.WatchEvent]], None, None]
 
 
 def watch(

@@ -11,7 +11,7 @@ from. Everything runs on the event loop's thread, but for the readings, which ar
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from time import monotonic
 
@@ -151,7 +151,7 @@ class Watch:
         # Up to it everything was handed out.
         self.revision = feed.revision
 
-    async def messages(self) -> AsyncIterator[bytes]:
+    async def messages(self) -> AsyncGenerator[bytes, None]:
         """Yield messages until something ends the stream.
 
         Raises:
