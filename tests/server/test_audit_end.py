@@ -3,7 +3,9 @@
 import json
 
 import pytest
+from subject import Policy
 
+from ownerd.engine import engine as native
 from ownerd.server.admin.audit import entry_of
 from ownerd.server.audit_end import ACTION, CUT_ENTRIES, AuditEnd
 from ownerd.server.config import ConfigError, Settings, load
@@ -67,6 +69,19 @@ def test_what_cannot_be_exported_is_not_deleted(filled, end, tmp_path):
     with pytest.raises(OSError):
         end.cut()
     assert len(actions(filled)) == 10
+
+
+def test_an_entry_that_is_still_to_be_counted_stays_until_it_is(filled, end, tmp_path):
+    filled.engine.create_list("L", native.Policy(*Policy()), note=note("List"))
+    filled.attempt("L", "1", "C0", "Busy")
+    released = filled.engine.release("L", ["C0"], False, note=note("Release"))
+    assert released.count is None
+    filled.clock.advance_ns(20 * DAY_NS)
+    end.cut()
+    assert actions(filled) == ["Release", ACTION]
+    assert not [path for path in (tmp_path / "audit").iterdir() if "Release" in path.read_text()]
+    assert filled.engine.count_released(released.entry_id) == 1
+    assert end.cut() == 1 and actions(filled) == [ACTION, ACTION]
 
 
 def test_for_ever_is_the_default_and_less_than_a_day_is_refused(filled, tmp_path):
