@@ -103,9 +103,9 @@ def open_list(floor: Floor, unique: str) -> str:
     return unique
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """The browser, one for the whole run."""
+    """The browser, one for a module: while it runs, nothing else can run a loop in this thread."""
     driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:

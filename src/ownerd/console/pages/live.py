@@ -1,13 +1,16 @@
 """The stream that tells an open page when to look anew (server-sent events)."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, suppress
+from functools import partial
 
 from starlette.responses import Response, StreamingResponse
 
+from ownerd.client import PermissionDenied, Revision, Right
 from ownerd.console.changes import changes
 from ownerd.console.pages.visit import Visit
+from ownerd.console.sessions import Session
 
 
 async def stream(visit: Visit) -> Response:
@@ -20,7 +23,8 @@ async def _events(visit: Visit) -> AsyncIterator[str]:
     session, console = visit.who, visit.console
     list_id = visit.list_id
     over = [asyncio.create_task(session.ended.wait()), asyncio.create_task(console.stopping.wait())]
-    looks = changes(session.client.watch, [list_id] if list_id else [], console.pace)
+    watch = partial(_watch, session, list_id)
+    looks = changes(watch, [list_id] if list_id else [], console.pace)
     look: asyncio.Future[bool] | None = None
     try:
         with session.page_is_open():
@@ -39,3 +43,14 @@ async def _events(visit: Visit) -> AsyncIterator[str]:
             with suppress(asyncio.CancelledError):
                 await look
         await looks.aclose()
+
+
+async def _watch(
+    session: Session, list_id: str, list_ids: Sequence[str]
+) -> AsyncIterator[Revision]:
+    """Yield the server's changes. Who may not look does not ask: the audit is for those who try."""
+    if not (await session.access(list_id)).may(Right.VIEW):
+        raise PermissionDenied("not asked for")
+    async with aclosing(session.client.watch(list_ids)) as revisions:
+        async for revision in revisions:
+            yield revision
