@@ -220,6 +220,10 @@ def test_keys_that_are_there_twice_or_not_at_all_are_compared_like_others(
     )
     assert sorted(owned) == [(key, 26 if key == 1 else 1) for key in range(10)]
     assert status.missing_count == 0
+    last = "(SELECT max(rowid) FROM TABLE WHERE I3_Identity = 1)"
+    mirrored.sql(f"UPDATE TABLE SET I3_CampaignOwnerID = 'autumn' WHERE rowid = {last}")
+    assert mirrored.run(StorySource(story), compare=True).mended_count == 1
+    mirrored.check(story)
     story.release_records("1", "2")
     mirrored.run(StorySource(story))
     assert mirrored.sql("SELECT count(*) FROM TABLE WHERE I3_CampaignOwnerID IS NOT NULL") == [(8,)]

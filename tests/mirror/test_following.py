@@ -43,10 +43,10 @@ def test_random_traffic_with_list_wide_changes(engine: sa.Engine, chance: random
 
 
 @pytest.mark.long
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(chance=st.randoms(use_true_random=False))
 def test_long_random_traffic(engine: sa.Engine, chance: random.Random) -> None:
-    follow_random_traffic(engine, chance, rounds=20)
+    follow_random_traffic(engine, chance, rounds=12)
 
 
 def follow_random_traffic(engine: sa.Engine, chance: random.Random, rounds: int) -> None:
