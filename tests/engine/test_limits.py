@@ -147,7 +147,7 @@ def test_a_full_queue_is_refused_at_once_and_the_queued_calls_are_answered(tmp_p
         subject = GrpcSubject(server.dial_stub(), server.admin_stub())
         subject.create_list("list", HELD)
         with shim.holding():
-            first = _claims(server, "first", 1)
+            first = _claims(server, "first", 100)  # the thread that reads it decides fewer itself
             shim.wait_until_held()
             calls = [_claims(server, f"batch-{number}", 8_000) for number in range(5)]
             refused = poll(lambda: _three_done(calls), "three refused calls")

@@ -14,7 +14,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from harness import ServerDidNotStart, ServerProcess, listeners, poll
 from hyperframe.frame import HeadersFrame, PingFrame, RstStreamFrame, SettingsFrame
-from native_listener import LIMITS, LIST, Loopback, claim_request, holder_request
+from native_listener import LIMITS, LIST, Loopback, claim_request, holder_request, writers_request
 from raw_http2 import DIAL, PREFACE, RawClient, framed, request_headers
 from shim import SyncShim
 from subject import DAY, Policy
@@ -198,8 +198,8 @@ def test_r18_callers_who_leave_in_mid_commit_leak_nothing_and_their_commit_stand
     server, shim, subject = held
     before = _metric(server, "ownerd_dial_calls_in_memory")
     with RawClient(server.dial_address) as client, shim.holding():
-        body = framed(claim_request("0"))
-        client.send(*client.call_frames(client.new_stream(), DIAL + "Claim", body))
+        body = framed(writers_request())  # so that the thread of the connection goes on
+        client.send(*client.call_frames(client.new_stream(), DIAL + "ClaimBatch", body))
         shim.wait_until_held()
         for number in range(1, 101):
             body = framed(claim_request(str(number)))
@@ -222,7 +222,7 @@ LEAVING_CALLER = """
 import sys, time
 from pathlib import Path
 from harness import poll
-from native_listener import Loopback, claim_request
+from native_listener import Loopback, writers_request
 from raw_http2 import DIAL, framed
 
 hold, waiting = Path(sys.argv[2], "hold"), Path(sys.argv[2], "waiting")
@@ -230,7 +230,7 @@ with Loopback(Path(sys.argv[1])) as listener:
     hold.touch()
     try:
         with listener.client() as client:
-            client.send(*client.call_frames(1, DIAL + "Claim", framed(claim_request("1"))))
+            client.send(*client.call_frames(1, DIAL + "ClaimBatch", framed(writers_request())))
             poll(waiting.exists, "a sync to begin")
         poll(lambda: listener.stats()["given_up"], "the caller to leave")
         listener.listener.close(0)
@@ -259,8 +259,8 @@ def test_work_whose_deadline_has_passed_is_dropped_before_it_is_committed(
     server, shim, subject = held
     with RawClient(server.dial_address) as client:
         with shim.holding():
-            body = framed(claim_request("first"))
-            client.send(*client.call_frames(client.new_stream(), DIAL + "Claim", body))
+            body = framed(writers_request())
+            client.send(*client.call_frames(client.new_stream(), DIAL + "ClaimBatch", body))
             shim.wait_until_held()
             late = {}
             for name, timeout in (("late", "50m"), ("in time", "1M")):

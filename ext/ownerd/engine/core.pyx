@@ -13,6 +13,7 @@ stay here. So whoever sends an answer encodes it on a thread of its own, wheneve
 from ownerd.base.clock cimport clock_elapsed, clock_start_from
 from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS
 from ownerd.base.sockets cimport EFD_CLOEXEC, EFD_NONBLOCK, close, eventfd, eventfd_write
+from ownerd.base.threads cimport pthread_mutex_destroy, pthread_mutex_init
 from ownerd.engine.queue cimport FAILED, STOPPED, queue_change_state, queue_destroy, queue_init
 from ownerd.storage.catalog cimport take_campaigns
 from ownerd.storage.directory cimport FILES_LOST, IN_PLACE, LOCK_FILE_LOST, Place
@@ -32,8 +33,10 @@ cdef void configure(EngineCore *engine, const EngineOptions *options) noexcept n
     ))
     engine.vacuum_interval_ms = options.vacuum_interval_ms
     engine.maintenance.step_ns = options.step_ns
+    engine.maintenance.flush_age_ns = options.flush_age_ns
     engine.maintenance.clean_ns = clock_elapsed()
     engine.maintenance.clean_bytes = 0
+    engine.maintenance.flush_aged = False
 
 
 cdef EngineCore *engine_new(
@@ -52,6 +55,7 @@ cdef EngineCore *engine_new(
     engine.feed_waits.store(False)
     engine.feed_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
     engine.called_twice.others = 0
+    pthread_mutex_init(&engine.writer, NULL)
     queue_init(&engine.queue, options.queue_limit)
     configure(engine, options)
     clock_start_from(clock, store_time(store))
@@ -75,6 +79,7 @@ cdef void engine_free(EngineCore *engine) noexcept nogil:
     for i in range(engine.shown.size()):
         del engine.shown[i]
     queue_destroy(&engine.queue)
+    pthread_mutex_destroy(&engine.writer)
     close(engine.failure_fd)
     close(engine.maintenance_fd)
     close(engine.feed_fd)

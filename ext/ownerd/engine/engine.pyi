@@ -68,6 +68,7 @@ class Engine:
         vacuum_interval_s: float = 900.0,
         maintenance_step_ns: int = ...,
         memtable_bytes: int = ...,
+        flush_age_s: float = 60.0,
         background: bool = True,
         opening: Opening | None = None,
     ) -> None: ...

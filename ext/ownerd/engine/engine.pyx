@@ -213,6 +213,7 @@ cdef class Engine:
         vacuum_interval_s: how often expired records are dropped.
         maintenance_step_ns: how long one step of maintenance may take, beside its commit.
         memtable_bytes: memory for records that are not flushed yet; more makes flushing cheaper.
+        flush_age_s: how long what is in memory may be left there before it is flushed.
         background: run maintenance's thread; False leaves it to `maintain()`, and the look at the
             files to `look()`.
         opening: an Opening, which says whether a store may be made and which it must be, and is
@@ -231,7 +232,7 @@ cdef class Engine:
         self, str directory, Clock clock=None, *, map_bytes=DEFAULT_MAP_BYTES,
         queue_limit=DEFAULT_QUEUE_LIMIT, reserve_bytes=DEFAULT_RESERVE_BYTES,
         vacuum_interval_s=900.0, maintenance_step_ns=DEFAULT_MAINTENANCE_STEP_NS,
-        memtable_bytes=DEFAULT_MEMTABLE_BYTES, background=True, opening=None,
+        memtable_bytes=DEFAULT_MEMTABLE_BYTES, flush_age_s=60.0, background=True, opening=None,
     ):
         cdef EngineOptions options
         cdef Store *store
@@ -243,6 +244,7 @@ cdef class Engine:
         options.queue_limit = queue_limit
         options.vacuum_interval_ms = <int64_t> (vacuum_interval_s * 1000)
         options.step_ns = maintenance_step_ns
+        options.flush_age_ns = <int64_t> (flush_age_s * 1e9)
         store = store_open(
             directory, map_bytes, reserve_bytes, memtable_bytes,
             Opening() if opening is None else opening,

@@ -63,8 +63,6 @@ cdef enum:
     FLUSH_BYTES = 0x10000000          # 256 MiB of log that would be replayed
     URGENT_FILL_PERMILLE = 500        # of a segment, with none ready after it
 
-cdef int64_t FLUSH_AGE_NS = 60_000_000_000
-
 
 # --- plan and work --------------------------------------------------------------------------------
 
@@ -151,7 +149,7 @@ cdef bint flush_is_due(EngineCore *engine) noexcept nogil:
     cdef uint64_t appended = file_log_appended(engine.store.log)
     cdef bint clean = tree_flushed(engine.store.tree) == store_revision(engine.store)
     cdef bint due = not clean and (
-        now_ns - state.clean_ns >= FLUSH_AGE_NS or appended - state.clean_bytes >= FLUSH_BYTES
+        now_ns - state.clean_ns >= state.flush_age_ns or appended - state.clean_bytes >= FLUSH_BYTES
     )
     if clean or due:
         state.clean_ns, state.clean_bytes = now_ns, appended
@@ -215,7 +213,7 @@ cdef bint is_urgent(EngineCore *engine) noexcept nogil:
         return True
     if not engine.flush_waits.load() or fill < UNHURRIED_PERMILLE:
         return False
-    return flush_progress(&engine.maintenance.flush, engine.store.tree) < 2 * fill
+    return flush_progress(&engine.maintenance.flush) < 2 * fill
 
 
 cdef void spare_readers(EngineCore *engine) noexcept nogil:
@@ -283,7 +281,7 @@ cdef void look(EngineCore *engine, int64_t *next_ns) noexcept nogil:
 
 
 cdef bint flush_may_be_due(EngineCore *engine) noexcept nogil:
-    return clock_elapsed() - engine.maintenance.clean_ns >= FLUSH_AGE_NS // 2 \
+    return clock_elapsed() - engine.maintenance.clean_ns >= engine.maintenance.flush_age_ns // 2 \
         or file_log_appended(engine.store.log) - engine.maintenance.clean_bytes >= FLUSH_BYTES
 
 
