@@ -1,7 +1,7 @@
 """The single writer: groups of decisions, one commit for each, then the answers.
 
-One thread at a time is the writer: its own, or, where nobody is and nothing waits, one that has read
-a few calls. It takes all that waits in the queue, decides the dials in order against current state,
+One thread at a time is the writer: its own, or, where nobody is and nothing waits, one that read a
+few calls. It takes all that waits in the queue, decides the dials in order against current state,
 commits once and answers them: greedy group commit, no timer. A group in which nothing changed is
 not committed. Commands of the control plane, snapshots and plans of maintenance run between groups,
 each by itself, in the order they came. Before a group is decided the active memtable has capacity
