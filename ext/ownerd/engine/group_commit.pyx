@@ -1,6 +1,7 @@
 """The single writer: groups of decisions, one commit for each, then the answers.
 
-One thread at a time is the writer. It takes all that waits in the queue, decides the dials in order against current state,
+One thread at a time is the writer: its own, or, where nobody is and nothing waits, one that read a
+few calls. It takes all that waits in the queue, decides the dials in order against current state,
 commits once and answers them: greedy group commit, no timer. A group in which nothing changed is
 not committed. Commands of the control plane, snapshots and plans of maintenance run between groups,
 each by itself, in the order they came. Before a group is decided the active memtable has capacity
@@ -10,7 +11,7 @@ Invariants:
 - An answer that changed state is given after its commit returned (R18); a commit that failed, other
   than for want of capacity, stops the store for good: everything is answered UNAVAILABLE from then
   on and `failure_fd` becomes readable. A sync is never tried again.
-- Only the writer thread touches the catalog, the memtables and the log.
+- Only the writer touches the catalog, the memtables and the log.
 - `revision` grows by one with each commit that changed something.
 
 It knows no Python objects, no sockets and no messages: what was decided is in the call, and whoever

@@ -1,7 +1,8 @@
 """What maintenance does next, in order of urgency, and the small steps of it that the writer does.
 
 - The next segment of the log is made, last where the disk had no space for it.
-- An immutable memtable is flushed, and the active one when it is old. The log is trimmed after that.
+- An immutable memtable is flushed, and the active one when it is old. The log is trimmed after
+  that.
 - A finished vacuum is closed: what it has made superfluous is deleted.
 - A vacuum goes on, or the next one begins; releases that nobody counts are counted in between.
 - After a round the active memtable is flushed, and old request ids and dialers are forgotten.

@@ -1,7 +1,7 @@
 """Proves the walker against LMDB, on an environment that is made for it, before it is trusted.
 
-It is made when the first store is opened, in memory alone, of three levels of pages, with long keys,
-values with pages of their own, and after a second commit that has changed and deleted some. Every
+It is made when the first store is opened, in memory alone, of three levels of pages, with long
+keys, values with pages of their own, and after a second commit that changed and deleted some. Every
 key is looked up, and others that lie just beside them, by the walker and by LMDB, which must return
 the same bytes at the same place. Where that cannot be made, the program goes on without the walker.
 """
