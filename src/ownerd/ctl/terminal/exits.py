@@ -41,7 +41,7 @@ class Exit(IntEnum):
     OUTPUT_FILE = 14, "the output could not be written"
     NOT_BUILT = 15, "ownerd was installed without a part that the command needs"
     ALARM = 16, "an alarm is up, says `status`; or something is wrong, says `doctor`"
-    DATABASE = 17, "the database that is mirrored into is away, refuses, or lacks table or column"
+    DATABASE = 17, "the database to mirror into is away, refuses, or lacks a column"
     IN_USE = 18, "another mirror is at work on the table"
     INTERRUPTED = 130, "interrupted by Ctrl-C, SIGTERM or SIGHUP"
 
