@@ -1,6 +1,7 @@
 """What the console's pages say, without a browser and without a server."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from string import Formatter
@@ -393,8 +394,21 @@ def test_what_happened_to_a_record_is_what_touches_it() -> None:
         entry("ReleaseOwnership", refusal=Refusal.PERMISSION_DENIED),
         entry("CreatePrincipal"),
     ]
-    keys = [event.what.key for event in record.audit_events(entries, "42")]
-    assert keys == ["action.ReleaseOwnership", "action.ReleaseRecords", "action.ReleaseRecords"]
+    keys = [event.what.key for event in record.audit_events(entries, "42", {})]
+    assert keys == ["event.released.all", "action.ReleaseRecords", "action.ReleaseRecords"]
+
+
+def test_what_was_done_to_a_list_says_to_whose_records() -> None:
+    released = replace(entry("ReleaseOwnership"), campaign_ids=("spring", "autumn"))
+    moved = replace(entry("TransferOwnership"), campaign_ids=("spring", "summer"))
+    said = [
+        ENGLISH.said_plain(each.what)
+        for each in record.audit_events([released, moved], "42", LISTED)
+    ]
+    assert said == [
+        "Ownership of Spring and autumn in the list was released",
+        "Ownership of Spring went to Summer",
+    ]
 
 
 def test_the_feed_tells_what_happened_to_one_record() -> None:

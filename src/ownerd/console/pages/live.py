@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from functools import partial
 
 from starlette.responses import Response, StreamingResponse
@@ -24,7 +25,9 @@ async def _events(visit: Visit) -> AsyncIterator[str]:
     list_id = visit.list_id
     over = [asyncio.create_task(session.ended.wait()), asyncio.create_task(console.stopping.wait())]
     watch = partial(_watch, session, list_id)
-    looks = changes(watch, [list_id] if list_id else [], console.pace)
+    # Of all lists something changes all the time, and looking at them is more work.
+    pace = console.pace if list_id else replace(console.pace, calm_s=4 * console.pace.calm_s)
+    looks = changes(watch, [list_id] if list_id else [], pace)
     look: asyncio.Future[bool] | None = None
     try:
         with session.page_is_open():

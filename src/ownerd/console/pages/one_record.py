@@ -35,7 +35,7 @@ async def _render(visit: Visit, status: int = 200, **context: Any) -> Response:
     has_audit = Right.VIEW in everywhere.rights
     entries = await _entries(visit, list_id) if has_audit else []
     kept = await _kept(visit, list_id, record_id, has_audit=has_audit) if allowed["view"] else None
-    events = views.audit_events(entries, record_id) + (kept.events if kept else [])
+    events = views.audit_events(entries, record_id, names) + (kept.events if kept else [])
     events.sort(key=lambda event: event.time or now, reverse=True)
     asking = visit.given("campaign").strip()
     view = views.record_view(holder, policy, asking, names, now)

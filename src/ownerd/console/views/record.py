@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from ownerd.client import AuditEntry, Holder, HoldKind, Policy
-from ownerd.console.words import Name, Roughly, Say, say
+from ownerd.console.words import Name, Names, Roughly, Say, say
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +92,33 @@ class Event:
     reason: str = ""
 
 
+MOST_NAMED = 5
+
 # What supervisors do to a whole list, or to named records of it.
 _LIST_WIDE = ("ReleaseOwnership", "TransferOwnership", "UpdateOwnershipPolicy", "ImportOwnership")
 
 
-def audit_events(entries: Iterable[AuditEntry], record_id: str) -> list[Event]:
-    """Return what the audit of a list says that touches one of its records, the newest first."""
+def audit_events(
+    entries: Iterable[AuditEntry], record_id: str, names: Mapping[str, str]
+) -> list[Event]:
+    """Return what the audit of a list says that may touch one of its records, the newest first."""
     return [
-        Event(entry.time, say(f"action.{entry.action}"), entry.principal, entry.reason)
+        Event(entry.time, _done(entry, names), entry.principal, entry.reason)
         for entry in entries
         if not entry.refusal and _touches(entry, record_id)
     ]
+
+
+def _done(entry: AuditEntry, names: Mapping[str, str]) -> Say:
+    """Return what was done, with whose records it was done to: they need not be this one's."""
+    campaigns = tuple(names.get(each, each) for each in entry.campaign_ids)
+    if entry.action == "ReleaseOwnership":
+        if not campaigns:
+            return say("event.released.all")
+        return say("event.released", campaign=Names(campaigns[:MOST_NAMED]))
+    if entry.action == "TransferOwnership" and len(campaigns) == 2:
+        return say("event.transferred", giver=Name(campaigns[0]), receiver=Name(campaigns[1]))
+    return say(f"action.{entry.action}")
 
 
 def _touches(entry: AuditEntry, record_id: str) -> bool:
