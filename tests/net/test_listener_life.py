@@ -12,7 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from harness import ServerDidNotStart, ServerProcess, listeners, poll
+from harness import DEADLINE_S, ServerDidNotStart, ServerProcess, listeners, poll
 from hyperframe.frame import HeadersFrame, PingFrame, RstStreamFrame, SettingsFrame
 from native_listener import LIMITS, LIST, Loopback, claim_request, holder_request, writers_request
 from raw_http2 import DIAL, PREFACE, RawClient, framed, request_headers
@@ -550,18 +550,17 @@ def test_connections_are_renewed_under_load_without_a_failed_call(tmp_path: Path
     with ServerProcess(tmp_path / "data", "--dial-max-age-s", "0.2") as server:
         GrpcSubject(server.dial_stub(), server.admin_stub()).create_list(LIST, HELD)
 
-        async def dial(stub: dial_pb2_grpc.DialServiceStub, number: int) -> int:
+        async def dial(stub: dial_pb2_grpc.DialServiceStub, number: int) -> None:
             request = dial_pb2.ClaimRequest(list_id=LIST, record_id=str(number), campaign_id="A")
             end = asyncio.get_running_loop().time() + 1.5
             count = 0
-            while asyncio.get_running_loop().time() < end:
-                await stub.Claim(request, timeout=10)
+            while count < 10 or asyncio.get_running_loop().time() < end:
+                await stub.Claim(request, timeout=DEADLINE_S)
                 count += 1
-            return count
 
-        async def main() -> int:
+        async def main() -> None:
             async with grpc.aio.insecure_channel(server.dial_address) as channel:
                 stub = dial_pb2_grpc.DialServiceStub(channel)
-                return sum(await asyncio.gather(*(dial(stub, number) for number in range(20))))
+                await asyncio.gather(*(dial(stub, number) for number in range(20)))
 
-        assert asyncio.run(main()) > 100
+        asyncio.run(main())
