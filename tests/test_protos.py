@@ -233,7 +233,8 @@ def test_pages_are_asked_for_and_answered_alike(field_names: dict[str, set[str]]
     assert answered == {name.replace("Request", "Response") for name in paged} != set()
 
 
-UNAUDITED = {"WhoAmIRequest", "DiagnoseRequest", "SetLogLevelRequest"}
+# BackupStore leaves an entry, but changes nothing that a repeat could change again.
+UNAUDITED = {"BackupStoreRequest", "DiagnoseRequest", "SetLogLevelRequest", "WhoAmIRequest"}
 
 
 def test_r20_r21_every_admin_change_takes_a_reason_and_a_request_id(

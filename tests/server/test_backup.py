@@ -2,6 +2,7 @@
 
 import io
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -111,16 +112,20 @@ def test_two_at_once_may_be_and_one_that_is_gone_makes_room(served: ServerProces
 
 def test_a_client_that_is_killed_makes_room(tmp_path: Path) -> None:
     with ServerProcess(fill(tmp_path / "data")) as served:
-        read, write = os.pipe()  # of which nobody reads more than a byte
-        processes = [ctl(served, "-", stdout=write) for _ in range(2)]
-        os.close(write)
+        pipes = [os.pipe() for _ in range(2)]  # of which nobody reads
+        processes = [ctl(served, "-", stdout=write) for _, write in pipes]
         try:
-            poll(lambda: too_many(served), "two backups under way")
+            for read, write in pipes:
+                os.close(write)
+                begun = select.select([read], [], [], patient_s(60))[0]
+                assert begun, "it never wrote anything"
+            assert too_many(served)
         finally:
             for process in processes:
                 process.kill()
                 process.communicate()
-            os.close(read)
+            for read, _ in pipes:
+                os.close(read)
         poll(lambda: told(served, "backup_cut_short") >= 2, "the log's lines")
         poll(lambda: not too_many(served), "room for another one")
 

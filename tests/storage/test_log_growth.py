@@ -122,7 +122,7 @@ def test_many_small_commits_are_there_after_a_kill_and_after_a_stop(tmp_path: Pa
         with Engine(str(tmp_path), background=False) as engine:
             assert engine.revision == revision, how
             with engine.snapshot("list") as snapshot:
-                assert sum(reserved for *_, reserved, _ in snapshot.owners()) == SMALL_COMMITS
+                assert sum(owner[3] for owner in snapshot.owners()) == SMALL_COMMITS
             assert engine.stats()["flushed_revision"] in (0, revision)
 
 
@@ -159,5 +159,5 @@ def test_what_is_answered_while_files_are_gone_on_to_is_in_one_of_them(tmp_path:
     with Engine(str(tmp_path), background=False) as engine:
         records = [record_id for each in granted for record_id in each]
         with engine.snapshot("list") as snapshot:
-            reserved = sum(reserved for *_, reserved, _ in snapshot.owners())
+            reserved = sum(owner[3] for owner in snapshot.owners())
         assert reserved == 12 * BATCH + len(records)

@@ -312,7 +312,7 @@ def test_a_group_in_the_log_that_lacks_a_part_is_refused_unless_it_may_be_torn(
         return
     engine = Engine(str(tmp_path), map_bytes=1 << 26, background=False)
     with engine, engine.snapshot("list") as snapshot:
-        assert [reserved for _, _, _, reserved, _ in snapshot.owners()] == [1]
+        assert [owner[3] for owner in snapshot.owners()] == [1]
     assert verify(tmp_path)[0] == CLEAN
 
 

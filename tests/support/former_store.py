@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ownerd.api.task import Refused
 from ownerd.base.testing import checksum
 
 SUPPORT = Path(__file__).parent
@@ -105,6 +106,20 @@ def contents(directory: Path) -> dict[str, bytes]:
     }
 
 
+def told_again(engine: Any, name: str) -> str:
+    """Return what boss gets who sends a request again; why not, where it is known."""
+    try:
+        return repr(engine.request(name, "boss"))
+    except Refused as refused:
+        return refused.reason
+
+
+def of_a_copy(shown: dict[str, Any]) -> dict[str, Any]:
+    """Return what a store shows whose files are a copy, and which begins a new incarnation."""
+    known = ["None" if told == "None" else "OTHER_INCARNATION" for told in shown["requests"]]
+    return {**shown, "requests": known}
+
+
 def seen(subject: Any, list_ids: list[str], record_ids: list[str]) -> dict[str, Any]:
     """Return all that an engine shows of what is stored."""
     engine = subject.engine
@@ -118,7 +133,7 @@ def seen(subject: Any, list_ids: list[str], record_ids: list[str]) -> dict[str, 
         "principals": [[name, kept.hex()] for name, kept in engine.principals()],
         "audit": [[*entry[:4], entry[4].hex()] for entry in engine.audit(2**63 - 1, 999)],
         "pending": engine.pending_counts(),
-        "requests": [repr(engine.request(name, "boss")) for name in ("release", "import", "none")],
+        "requests": [told_again(engine, name) for name in ("release", "import", "none")],
         "holds": {
             list_id: {
                 record_id: repr(found)

@@ -220,7 +220,7 @@ def verify(data: BackupFile) -> int:
     Args:
         data: Directory of the store; or the backup file, - for stdin.
     """
-    if str(data) == "-" or data.is_file():
+    if str(data) == "-" or os.path.isfile(data):  # unlike Path, also of a name that is too long
         from ownerd.server import restore
 
         return restore.check(data)
