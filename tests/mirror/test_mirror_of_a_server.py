@@ -1,4 +1,4 @@
-"""`ownerctl mirror` beside a real server: killed, restarted, twice at once; as its papers have it."""
+"""`ownerctl mirror` beside a real server: killed, restarted, twice; as its papers have it."""
 
 import json
 import os
