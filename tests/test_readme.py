@@ -41,9 +41,12 @@ def pasted() -> str:
 
 def secured() -> str:
     """Return the page of a server that asks who one is, and what the README has done before."""
-    begun = "ownerd serve --data ./store &\nexport OWNERD_TOKEN_FILE=./store/admin.token\n"
+    begun = (
+        "ownerd serve --data ./store &\nexport OWNERD_TOKEN_FILE=./store/admin.token\n"
+        "export OWNERD_MIRROR_TO=sqlite:///contacts.db\n"
+    )
     create_list = "ownerctl list create customers --enable --days 2 --hours 3\n"
-    assert create_list in pasted() and begun.splitlines()[1] in pasted()
+    assert all(line in pasted() for line in (create_list, *begun.splitlines()[1:]))
     script = manual.script_of(manual.page("security"))
     for once, instead in (
         # The variable is the test's own.
