@@ -1,4 +1,4 @@
-"""`ownerctl console` as a program, and what the README says of it, done as it stands there."""
+"""`ownerctl console` as a program, and what README and page say of it, done as it stands there."""
 
 import os
 import re
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import manual
 import pytest
 from harness import poll
 from sanitizer import patient_s
@@ -20,7 +21,6 @@ from tls_files import Authority, context
 from ownerd.ctl.commands import consoles
 from ownerd.ctl.terminal.exits import Exit
 
-README = Path(__file__).resolve().parents[2] / "README.md"
 DEADLINE_S = patient_s(30)
 PROGRAM = [sys.executable, "-m", "ownerd.ctl.cli"]
 
@@ -31,10 +31,9 @@ def free_port() -> int:
 
 
 def commands() -> list[str]:
-    """Return the lines of the README's section that call ownerctl."""
-    section = README.read_text().split("\n## For supervisors\n")[1].split("\n## ")[0]
-    scripts = "".join(re.findall(r"```sh\n(.*?)```", section, re.S))
-    return [line for line in scripts.splitlines() if line.startswith("ownerctl ")]
+    """Return the lines of the README's section and of its page that call ownerctl."""
+    text = manual.sections()["For supervisors"] + manual.page("console")
+    return [line for line in manual.script_of(text).splitlines() if line.startswith("ownerctl ")]
 
 
 @pytest.fixture
@@ -83,7 +82,7 @@ def run(environment: dict[str, str], tmp_path: Path) -> Iterator[Any]:
 def test_the_commands_of_the_readme_serve_the_page(
     run: Any, environment: Any, tmp_path: Path
 ) -> None:
-    own, create, floors, behind = commands()
+    create, signing_in, own, floors, behind = commands()
     authority = Authority()
     server = authority.issue()
     (tmp_path / "tls").mkdir()
@@ -96,6 +95,11 @@ def test_the_commands_of_the_readme_serve_the_page(
     address = run(*own.split(), "--listen", "127.0.0.1:0")
     with httpx.Client(trust_env=False, follow_redirects=True) as person:
         assert "Sign out" in person.get(address).text
+
+    base = run(*signing_in.split(), "--listen", "127.0.0.1:0").rstrip("/")
+    with httpx.Client(trust_env=False, follow_redirects=True) as person:
+        person.post(f"{base}/signin", data={"token": token}, headers={"Origin": base})
+        assert "anna" in person.get(f"{base}/").text
 
     port = free_port()
     run(*floors.replace("7415", str(port)).split())
@@ -113,7 +117,7 @@ def test_the_commands_of_the_readme_serve_the_page(
 
 
 def test_the_configuration_of_nginx_is_for_that_command() -> None:
-    text = README.read_text()
+    text = manual.page("console")
     assert "proxy_pass http://127.0.0.1:7416" in text and "--listen 127.0.0.1:7416" in text
 
 

@@ -1,4 +1,4 @@
-"""`ownerctl mirror` beside a real server: killed, restarted, twice at once; as README has it."""
+"""`ownerctl mirror` beside a real server: killed, restarted, twice; as its papers have it."""
 
 import json
 import os
@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import manual
 import pytest
 import sqlalchemy as sa
 from harness import ServerProcess, poll
@@ -29,7 +30,6 @@ from ownerd.mirror.source import Owned
 LIST = "customers"
 TABLE = "contacts"
 RECORDS = [str(number) for number in range(60)]
-README = Path(__file__).parent.parent.parent / "README.md"
 DEADLINE_S = patient_s(60)
 
 
@@ -247,9 +247,11 @@ def test_it_goes_on_after_a_restart_and_a_crash_of_the_server(
 
 
 def script() -> str:
-    found = re.search(r"^## Mirror into SQL\n(.*?)^## ", README.read_text(), re.M | re.S)
-    assert found is not None
-    return "".join(re.findall(r"```sh\n(.*?)```", found[1], re.S))
+    """Return the README's commands and those of its page, with a table that is there already."""
+    readme = manual.script_of(manual.sections()["Mirror into SQL"])
+    assert "CREATE TABLE contacts" in readme
+    readme = re.sub(r"python <<'PY'.*?^PY$", "", readme, flags=re.M | re.S)
+    return readme + manual.script_of(manual.page("mirror"))
 
 
 def test_the_commands_of_the_readme_do_what_it_says(
@@ -275,6 +277,6 @@ def test_the_commands_of_the_readme_do_what_it_says(
     subject.release_records(LIST, ["7"])
     with running(contacts, server):
         wait_for_table(contacts, subject)
-    sql = re.search(r"```sql\n(.*?)```", README.read_text(), re.S)
+    sql = re.search(r"```sql\n(.*?)```", manual.page("mirror"), re.S)
     assert sql is not None
     assert [row[0] for row in contacts.sql(sql[1])] == [7]

@@ -53,11 +53,11 @@ _YES_OR_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False,
 _SECONDS = "a number of seconds from 0.1 to 86,400"
 
 # Variables with our prefix that are not settings of the server: the path of the file, build and
-# test switches, where ownerctl and the client find a server and say who they are, and what
-# Kubernetes sets in every container when a service is called ownerd.
+# test switches, where ownerctl and the client find a server and say who they are, what is mirrored
+# into, and what Kubernetes sets in every container when a service is called ownerd.
 _FOREIGN = re.compile(
-    r"OWNERD_(CONFIG|DEBUG|FAILPOINT|SANITIZE"
-    r"|CONTEXT|SERVER|DIAL|TOKEN|TOKEN_FILE|CA|CERT|KEY"
+    r"OWNERD_(CONFIG|DEBUG|FAILPOINT|SANITIZE|TESTING"
+    r"|CONTEXT|SERVER|DIAL|TOKEN|TOKEN_FILE|CA|CERT|KEY|MIRROR_TO"
     r"|([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[A-Z0-9_]+)?))"
 )
 

@@ -24,7 +24,9 @@ def check(settings: Settings) -> list[str]:
         exits.StoreFailed: the store that has to be there is not.
     """
     if not settings.data:
-        raise exits.ConfigError("no data directory is set; set data, see 'ownerd docs settings'")
+        raise exits.ConfigError(
+            "no data directory is set; set data, see 'ownerd docs configuration'"
+        )
     tls.refuse_unprotected(settings)
     material = tls.load(settings)
     remarks = [] if material is None else _expiry(material.expiry_s)
