@@ -9,7 +9,7 @@ import sys
 
 import grpc
 import pytest
-from sanitizer import plain_environment
+from sanitizer import patient_s, plain_environment
 from terminal import table_of
 
 from ownerd.ctl.terminal.exits import EXIT_OF_STATUS, Exit
@@ -111,7 +111,7 @@ def run_process(fake, *arguments, **streams):
         env={**os.environ, "OWNERD_SERVER": fake.address},
         stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
+        timeout=patient_s(60),
         **streams,
     )
 
@@ -134,5 +134,7 @@ def test_bash_completes_commands_options_and_values(ctl, tmp_path, monkeypatch, 
     line = f'COMP_CWORD={len(words) - 1}; _ownerctl; printf "%s\\n" "${{COMPREPLY[@]}}"'
     command = ["bash", "-c", f'. "{script}"; COMP_WORDS=("$@"); {line}', "bash", *words]
     environment = plain_environment()
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=patient_s(60)
+    )
     assert set(ended.stdout.split()) == candidates

@@ -6,6 +6,7 @@ from pathlib import Path
 import grpc
 import pytest
 from harness import ServerProcess, poll
+from sanitizer import patient_s
 from shim import SyncShim
 from subject import DAY, OVERWRITE, SECOND, Policy, Refusal, Row
 from subject_engine import EngineSubject
@@ -161,7 +162,7 @@ def test_a_full_queue_is_refused_at_once_and_the_queued_calls_are_answered(tmp_p
 def _claims(server: ServerProcess, name: str, count: int) -> grpc.Future:
     ids = [f"{name}-{number}" for number in range(count)]
     request = dial_pb2.ClaimBatchRequest(list_id="list", campaign_id="A", record_ids=ids)
-    return server.dial_stub().ClaimBatch.future(request, timeout=60)
+    return server.dial_stub().ClaimBatch.future(request, timeout=patient_s(60))
 
 
 def _three_done(calls: list[grpc.Future]) -> list[grpc.Future] | None:

@@ -66,7 +66,7 @@ def test_r18_a_kill_loses_nothing_that_was_answered_and_invents_nothing(
         print(_acknowledged_count(ledgers), "calls acknowledged; in doubt:", resolved)
         assert server.stop() == 0
     verify = [sys.executable, "-m", "ownerd.server.cli", "verify", str(tmp_path)]
-    subprocess.run(verify, check=True, timeout=60, stdout=subprocess.DEVNULL)
+    subprocess.run(verify, check=True, timeout=patient_s(60), stdout=subprocess.DEVNULL)
 
 
 def _have_made(ledgers: list[Ledger], enough: int, threads: Threads) -> bool:
@@ -264,12 +264,12 @@ def test_r18_no_answer_comes_before_its_sync_and_nobody_sees_what_is_not_on_disk
         subject.create_list("list", HELD)
         request = dial_pb2.ClaimRequest(list_id="list", record_id="1", campaign_id="A")
         with shim.holding():
-            granted = server.dial_stub().Claim.future(request, timeout=60)
+            granted = server.dial_stub().Claim.future(request, timeout=patient_s(60))
             shim.wait_until_held()
             look = dial_pb2.GetHolderRequest(list_id="list", record_id="1")
-            seen = server.dial_stub().GetHolder.future(look, timeout=60)
+            seen = server.dial_stub().GetHolder.future(look, timeout=patient_s(60))
             list_owners = admin_pb2.ListOwnersRequest(list_id="list")
-            owners = server.admin_stub().ListOwners.future(list_owners, timeout=60)
+            owners = server.admin_stub().ListOwners.future(list_owners, timeout=patient_s(60))
             # Whatever is answered from here on was asked while the commit was under way.
             revision = subject.revision()
             assert not granted.done()
@@ -289,7 +289,7 @@ def test_r18_a_client_that_gives_up_does_not_take_its_commit_back(
         subject.create_list("list", HELD)
         request = dial_pb2.ClaimRequest(list_id="list", record_id="1", campaign_id="A")
         with shim.holding():
-            call = server.dial_stub().Claim.future(request, timeout=60)
+            call = server.dial_stub().Claim.future(request, timeout=patient_s(60))
             shim.wait_until_held()
             call.cancel()
         holder = poll(lambda: subject.holder("list", "1"), "the commit of a cancelled call")
@@ -310,7 +310,7 @@ def test_r18_a_kill_while_a_sync_waits_leaves_a_store_that_opens(
         subject.claim("list", "answered", "A")
         with shim.holding():
             request = dial_pb2.ClaimRequest(list_id="list", record_id="in doubt", campaign_id="A")
-            call = server.dial_stub().Claim.future(request, timeout=60)
+            call = server.dial_stub().Claim.future(request, timeout=patient_s(60))
             shim.wait_until_held()
             server.kill()
         assert call.exception(30) is not None
@@ -325,7 +325,7 @@ def test_sigterm_while_a_sync_waits_still_answers_the_call(tmp_path: Path, shim:
         _subject(server).create_list("list", HELD)
         with shim.holding():
             request = dial_pb2.ClaimRequest(list_id="list", record_id="1", campaign_id="A")
-            call = server.dial_stub().Claim.future(request, timeout=60)
+            call = server.dial_stub().Claim.future(request, timeout=patient_s(60))
             shim.wait_until_held()
             server.ask_to_stop()
             poll(lambda: "asked_to_stop" in server.log_text, "the server to hear the signal")

@@ -16,6 +16,7 @@ from harness import DEADLINE_S, ServerDidNotStart, ServerProcess, listeners, pol
 from hyperframe.frame import HeadersFrame, PingFrame, RstStreamFrame, SettingsFrame
 from native_listener import LIMITS, LIST, Loopback, claim_request, holder_request, writers_request
 from raw_http2 import DIAL, PREFACE, RawClient, framed, request_headers
+from sanitizer import patient_s
 from shim import SyncShim
 from subject import DAY, Policy
 from subject_grpc import GrpcSubject
@@ -249,7 +250,9 @@ def test_a_thread_ends_only_when_the_engine_has_none_of_its_calls(tmp_path: Path
     command = [sys.executable, "-c", LEAVING_CALLER, str(tmp_path / "data"), str(shim.directory)]
     path = {"PYTHONPATH": os.pathsep.join(sys.path)}
     environment = {**os.environ, **shim.environment, **path}
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    run = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=patient_s(60)
+    )
     assert run.returncode == 0, run.stderr
 
 
@@ -498,7 +501,7 @@ def test_an_installation_without_the_native_listener_falls_back(tmp_path: Path) 
         "except exits.ConfigError as error: print(error)\n"
     )
     command = [sys.executable, "-c", script]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=patient_s(60))
     assert "libnghttp2-dev" in done.stdout, done.stderr
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from harness import ServerProcess
+from sanitizer import patient_s
 
 from ownerd.server import exits
 from ownerd.storage.directory import StoreInUseError  # noqa: F401  (the store is built)
@@ -23,7 +24,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient_s(60),
     )
 
 

@@ -114,7 +114,9 @@ def test_many_small_commits_are_there_after_a_kill_and_after_a_stop(tmp_path: Pa
         if number % 100 == 0:
             engine.maintain()
     revision = engine.revision
-    assert (revision, engine.stats()["flushed_revision"]) == (SMALL_COMMITS + 1, 0)
+    # None, unless it took a minute; what came after the last maintenance never is.
+    flushed = engine.stats()["flushed_revision"]
+    assert flushed < revision == SMALL_COMMITS + 1
     kill(engine, tmp_path)
     assert [*segments(tmp_path)][:3] == [1, 2, 3]
     for how in ("after a kill", "after a stop"):
@@ -123,7 +125,7 @@ def test_many_small_commits_are_there_after_a_kill_and_after_a_stop(tmp_path: Pa
             assert engine.revision == revision, how
             with engine.snapshot("list") as snapshot:
                 assert sum(owner[3] for owner in snapshot.owners()) == SMALL_COMMITS
-            assert engine.stats()["flushed_revision"] in (0, revision)
+            assert engine.stats()["flushed_revision"] in (flushed, revision)
 
 
 def test_what_is_answered_while_files_are_gone_on_to_is_in_one_of_them(tmp_path: Path) -> None:

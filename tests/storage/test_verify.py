@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from harness import ServerDidNotStart, ServerProcess
 from killed import kill
+from sanitizer import patient_s
 
 from ownerd.base.testing import checksum
 from ownerd.engine.engine import CLAIM, CLAIM_BATCH, Engine, Policy, Refused, StoreError
@@ -37,7 +38,7 @@ def store(tmp_path: Path) -> Path:
 def verify(store: Path) -> tuple[int, str]:
     """Run `ownerd verify` and return its exit code and all that it printed."""
     command = [sys.executable, "-m", "ownerd.server.cli", "verify", str(store)]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=patient_s(60))
     return run.returncode, run.stdout + run.stderr
 
 
@@ -432,4 +433,4 @@ def edit(path: Path, table: str, change: str, *keys: bytes) -> None:
         f"{change}; txn.commit()"
     )
     command = [sys.executable, "-c", code, str(path), table, *(key.hex() for key in keys)]
-    subprocess.run(command, check=True, timeout=60)
+    subprocess.run(command, check=True, timeout=patient_s(60))

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sanitizer import patient_s
+
 from ownerd.api.task import Refused
 from ownerd.base.testing import checksum
 
@@ -62,7 +64,7 @@ def stored(place: Place, row: bytes) -> bytes:
 def write(text: Path, store: Path) -> Path:
     """Write rows into a store, which is made if it is not there."""
     command = [sys.executable, SUPPORT / "store_rows.py", text, store]
-    subprocess.run(command, check=True, timeout=60)
+    subprocess.run(command, check=True, timeout=patient_s(60))
     return store
 
 
@@ -93,7 +95,7 @@ def migrating(
     """Migrate in a process of its own, which may end in the middle."""
     command = [sys.executable, "-c", MIGRATE, str(store), str(map_bytes), str(step_rows)]
     return subprocess.run(
-        command, check=False, timeout=60, capture_output=True, text=True, **options
+        command, check=False, timeout=patient_s(60), capture_output=True, text=True, **options
     )
 
 

@@ -81,7 +81,9 @@ def watch(
     ] = False,
     session: InSession,
 ) -> Exit:
-    """Show what changes as it comes, until Ctrl-C: who owns what, and what is done to lists.
+    """Show what changes as it comes, until Ctrl-C.
+
+    Who owns what from now on, and what is done to lists.
 
     With -o json, jsonl or csv each change is a line. To go on later, give --from the revision that
     was shown last. What comes after a revision is kept for a while: see `ownerctl status`.

@@ -47,6 +47,7 @@ COMMANDS = {
     "ListAuditEntries": "audit",
     "GetServerStatus": "status",
     "BackupStore": "backup",
+    "Watch": "watch",
     "WhoAmI": "whoami",
     "Diagnose": "doctor",
     "GetDebugInfo": "debug",
