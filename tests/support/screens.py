@@ -25,6 +25,8 @@ def shown(
     import fcntl
     import termios
 
+    # These say more than the terminal does, and a worker of the tests has them.
+    inherited = {name: os.environ[name] for name in os.environ if name not in ("COLUMNS", "LINES")}
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     process = subprocess.Popen(
@@ -37,7 +39,7 @@ def shown(
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        env={**os.environ, "TERM": "xterm-256color", **environment},
+        env={**inherited, "TERM": "xterm-256color", **environment},
     )
     os.close(theirs)
     screen = pyte.Screen(columns, lines)

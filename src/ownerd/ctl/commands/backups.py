@@ -41,10 +41,10 @@ def backup(
     reason: Reason = "",
     session: InSession,
 ) -> None:
-    """Write a backup of the whole store to a file, while the server goes on.
+    """Write a backup of the whole store to a file.
 
-    It is exact as of one revision, and every byte of it is checked as it comes; the file bears its
-    name once it is whole and on the disk. `ownerd restore` makes a store of it.
+    The server goes on. It is exact as of one revision, and every byte of it is checked as it comes;
+    the file bears its name once it is whole and on the disk. `ownerd restore` makes a store of it.
     """
     request = pb.BackupStoreRequest(reason=reason)
     if file == STREAM:

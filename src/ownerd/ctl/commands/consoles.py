@@ -60,7 +60,9 @@ def console(
     ] = False,
     typed: InTyped,
 ) -> Exit:
-    """Serve the supervisors' page: who owns which record, and release it, in a browser.
+    """Serve the supervisors' page.
+
+    Who owns which record, and release it, in a browser.
 
     On loopback it is yours: it has the rights of your context's token, and opens in your browser by
     an address that only you know. With --sign-in, --public-url or another address it is a floor's:

@@ -99,9 +99,9 @@ def mirror(
     ] = DEFAULT_EVERY_NS,
     session: InSession,
 ) -> Exit:
-    """Keep the three columns of a table as the list's ownership is, within a second.
+    """Keep the three columns of an SQL table true.
 
-    The first time it compares the table with the list; from then on it follows the feed, and goes
+    The first time it compares the table with the list; then it follows within a second, and goes
     on where it was. Records that are not in the table are counted, not inserted. Beside the table
     it keeps one of its own, ownerd_mirror. -o json prints an object a line.
     """

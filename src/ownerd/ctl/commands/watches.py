@@ -262,7 +262,7 @@ def _said(row: Row) -> str:
             dialer = f", dialer {row['dialer_id']}" if row.get("dialer_id") else ""
             return f"{where}: the reservations of {who}{dialer} are over"
         case "duration_changed":
-            return f"{where}: what is owned ends {_length(row)}"
+            return f"{where}: what is owned now lasts {_length(row)} from {row['time']} on"
         case "policy":
             state = "enabled" if row["enabled"] else "disabled"
             return f"{where}: the policy is {state}, ownership lasts {_length(row)}"
