@@ -40,7 +40,12 @@ def call_options(tries: int, backoff_multiplier: float) -> list[Option]:
         "backoffMultiplier": backoff_multiplier,
         "retryableStatusCodes": ["UNAVAILABLE"],
     }
-    config = {"methodConfig": [{"name": [{}], "retryPolicy": retry_policy}]}
+    # With a policy, a call whose answers had begun may be left waiting for ever after its connection
+    # is lost (gRPC 1.81); who reads these goes on, or begins again, by itself.
+    endless = [
+        {"service": f"ownerd.v1.{ADMIN}", "method": method} for method in ("BackupStore", "Watch")
+    ]
+    config = {"methodConfig": [{"name": endless}, {"name": [{}], "retryPolicy": retry_policy}]}
     return [
         ("grpc.service_config", json.dumps(config)),
         ("grpc.enable_retries", 1),
