@@ -152,7 +152,10 @@ def test_the_commands_about_backups_do_what_they_say(tmp_path: Path) -> None:
         "export OWNERD_TOKEN_FILE=./store/admin.token\nset -e\n"
     )
     # What a day of them leaves; the one of just now may be of the same second as the next.
-    old = "mv backups/*.backup backups/20251231T000000.backup\nfor i in $(seq 100 170); do echo x > backups/20260101T000$i.backup; done\n"
+    old = (
+        "mv backups/*.backup backups/20251231T000000.backup\n"
+        "for i in $(seq 100 170); do echo x > backups/20260101T000$i.backup; done\n"
+    )
     checks = 'ownerd verify ./restored\nownerd verify "$(ls backups/*.backup | tail -1)"\n'
     done = subprocess.run(
         ["bash", "-c", began + script + old + minutely + checks],

@@ -40,8 +40,8 @@ def call_options(tries: int, backoff_multiplier: float) -> list[Option]:
         "backoffMultiplier": backoff_multiplier,
         "retryableStatusCodes": ["UNAVAILABLE"],
     }
-    # With a policy, a call whose answers had begun may be left waiting for ever after its connection
-    # is lost (gRPC 1.81); who reads these goes on, or begins again, by itself.
+    # With a policy, a call whose answers had begun may wait for ever after its connection is lost
+    # (gRPC 1.81). Who reads these goes on, or begins again, by itself.
     endless = [
         {"service": f"ownerd.v1.{ADMIN}", "method": method} for method in ("BackupStore", "Watch")
     ]
