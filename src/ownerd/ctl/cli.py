@@ -66,6 +66,7 @@ COMPLETE = "__complete"  # how a shell's script asks cyclopts for names
 OWN_OPTIONS = {("mirror", "--key"): "--key-column"}
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
+_kept: list[Session] = []  # the latest
 # Of this command line, for the session.
 _more_records: ContextVar[Sequence[str]] = ContextVar("more_records", default=())
 
@@ -212,6 +213,8 @@ def _launch(
     session = bound.arguments["session"] = Session(
         Connection(found, timeout), printer, _more_records.get()
     )
+    # Kept to the process's end: of a call that Ctrl-C cut, gRPC's finalizer may wait for ever.
+    _kept[:] = [session]
     try:
         with _ended_like_ctrl_c():
             return command(*bound.args, **bound.kwargs)
