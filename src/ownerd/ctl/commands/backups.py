@@ -6,10 +6,8 @@ disk.
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, BinaryIO
 
-import grpc
 from cyclopts import Parameter
 
 from ownerd.backupfile import reading
@@ -70,7 +68,8 @@ def backup(
 
 def _receive(request: pb.BackupStoreRequest, out: BinaryIO, session: Session) -> Head:
     """Write the archive as it comes, and return what it is once it was found whole."""
-    with _answers(request, session) as answers:
+    connection = session.connection
+    with connection.stream(connection.admin.BackupStore, request) as answers:
         first = next(answers, pb.BackupStoreResponse())
         total = first.total_bytes or None
         with progress_bar("Backing up", total, of_bytes=True) as bar:
@@ -116,19 +115,3 @@ class _Arriving:
         self._out.write(answer.data)
         self._done += len(answer.data)
         self._bar.at(self._done)
-
-
-@contextmanager
-def _answers(
-    request: pb.BackupStoreRequest, session: Session
-) -> Iterator[Iterator[pb.BackupStoreResponse]]:
-    connection = session.connection
-    stream = connection.admin.BackupStore(
-        request, timeout=connection.stream_timeout_s, metadata=connection.metadata()
-    )
-    try:
-        yield stream
-    except grpc.RpcError as error:
-        raise connection.explain(error, request) from error
-    finally:
-        stream.cancel()

@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, contextmanager
 from itertools import chain
 from typing import Annotated, Any, NamedTuple, TextIO
 
-import grpc
 from cyclopts import Parameter, validators
 
 from ownerd.contactfile.header import ACQUIRED
@@ -82,7 +81,11 @@ def export(
     changes = None
     if since is not None:
         changes = changed_since(list_id, since, incarnation, session.connection)
-    answers = _asked(request, session) if changes is None or changes.why_all else _given(changes)
+    answers: Answers
+    if changes is None or changes.why_all:
+        answers = session.connection.stream(session.connection.admin.ExportOwnership, request)
+    else:
+        answers = _given(changes)
     if as_objects:
         _print_objects(answers, table, session, changes)
         return
@@ -200,19 +203,3 @@ def _print_objects(
 def _given(changes: Since) -> Iterator[Iterator[pb.ExportOwnershipResponse]]:
     """Give what changed as an export's answer."""
     yield iter([pb.ExportOwnershipResponse(rows=changes.rows)])
-
-
-@contextmanager
-def _asked(
-    request: pb.ExportOwnershipRequest, session: Session
-) -> Iterator[Iterator[pb.ExportOwnershipResponse]]:
-    connection = session.connection
-    stream = connection.admin.ExportOwnership(
-        request, timeout=connection.stream_timeout_s, metadata=connection.metadata()
-    )
-    try:
-        yield stream
-    except grpc.RpcError as error:
-        raise connection.explain(error, request) from error
-    finally:
-        stream.cancel()
