@@ -129,6 +129,21 @@ def generate_client(out):
     unasync.unasync_files([str(source)], [unasync.Rule(str(source), str(target), names)])
 
 
+def write_commit(out):
+    """Write the commit that this is built of below `out`; a source archive has its own with it."""
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return
+    (out / "ownerd" / "commit.txt").write_text(found)
+
+
 def copy_packages(out):
     """Copy the Python files of the native packages below `out`, where their modules land.
 
@@ -158,6 +173,7 @@ def generate_python(out):
     generate_stubs(out)
     generate_client(out)
     copy_packages(out)
+    write_commit(out)
 
 
 class BuildNative(build_ext):
@@ -215,6 +231,10 @@ class BuildPython(build_py):
 
 class SourceArchive(sdist):
     """Take along what the build and the tests need besides the Python sources."""
+
+    def run(self):
+        write_commit(ROOT / "src")
+        super().run()
 
     def make_distribution(self):
         patterns = ("ext/**/*.p??", "protos/**/*", "tests/**/*", "benchmarks/*.py", ".github/*.md")

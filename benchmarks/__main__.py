@@ -1,4 +1,4 @@
-"""All benchmarks by one command: the engine, its peers, its limits, whole lists, the dial port.
+"""All benchmarks by one command: the engine, its peers, its limits, lists, the dial port, the feed.
 
     python -m benchmarks [--quick] [--only engine,peers] [--rounds 3] [--json FILE] [--plots DIR]
 
@@ -20,9 +20,11 @@ import cyclopts
 import grpc
 
 from benchmarks import (
+    bench_backups,
     bench_changes,
     bench_dial,
     bench_engine,
+    bench_feed,
     bench_floods,
     bench_limits,
     bench_lists,
@@ -40,8 +42,10 @@ PARTS = {
     "changes": bench_changes.measure,
     "lists": bench_lists.measure,
     "dial": bench_dial.measure,
+    "feed": bench_feed.measure,
     "floods": bench_floods.measure,
     "peers": bench_peers.measure,
+    "backups": bench_backups.measure,
 }
 
 

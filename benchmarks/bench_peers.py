@@ -6,23 +6,26 @@ round by round, and a figure is that of the round with the median rate. A peer t
 is skipped and named.
 
 Caveats: each server is loaded by the tool that suits it, and all share the same cores with it:
-redis-benchmark, pgbench, and ownerd's own native load for itself and etcd. Memory is taken after
-the load, when PostgreSQL's backends have ended. The peers begin with no record held; ownerd's list
-holds all of them. A record drawn twice is denied by Redis and etcd, which write nothing for it, as
-`granted` shows; ownerd and PostgreSQL renew the claim and write again. The p50 and p99 of pipelined
-Redis are until the first answer of a thousand, of other batches until the last.
+redis-benchmark, pgbench, and ownerd's own native load for itself and etcd; ownerd also by h2load,
+which is nobody's own. Memory is taken after the load, when PostgreSQL's backends have ended. The
+peers begin with no record held; ownerd's list holds all of them. A record drawn twice is denied by
+Redis and etcd, which write nothing for it, as `granted` shows; ownerd and PostgreSQL renew the
+claim and write again. The p50 and p99 of pipelined Redis are until the first answer of a thousand,
+of other batches until the last.
 """
 
 from collections.abc import Sequence
 
 from benchmarks import dialport, peers
 from benchmarks.peers_etcd import Etcd
+from benchmarks.peers_h2load import OwnerdByH2load
 from benchmarks.peers_ownerd import OwnerdEngine, OwnerdServer
 from benchmarks.peers_postgres import Postgres
 from benchmarks.peers_redis import Redis
 from benchmarks.run import Run
 
 SHAPES = (
+    peers.Shape("Claim, one at a time", 1, 1),
     peers.Shape("Claim, 16 in flight", 16, 1),
     peers.Shape("Claim, 256 in flight", 256, 1),
     peers.Shape("batches of 1,000, 8 in flight", 8, 1_000),
@@ -49,6 +52,7 @@ def _present(run: Run) -> Sequence[peers.Contender]:
     every: list[peers.Contender] = [
         OwnerdEngine(),
         OwnerdServer(dialport.NATIVE),
+        OwnerdByH2load(),
         OwnerdServer(dialport.GRPCIO),
         Redis(),
         Postgres(),

@@ -7,13 +7,15 @@ a part was left out, a peer is not installed or a listener was not built, is not
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from benchmarks import bench_dial, bench_engine, bench_peers, dialport
+from benchmarks import bench_dial, bench_engine, bench_feed, bench_peers, dialport
+from benchmarks.peers_h2load import OwnerdByH2load
 from benchmarks.peers_ownerd import OwnerdServer
 from benchmarks.peers_redis import Redis
 from benchmarks.report import Report
 
-UNARY, BATCHES = bench_peers.SHAPES[1].name, bench_peers.SHAPES[2].name
+ONE, SIXTEEN, UNARY, BATCHES = (shape.name for shape in bench_peers.SHAPES)
 NATIVE, GRPCIO = OwnerdServer(dialport.NATIVE).name, OwnerdServer(dialport.GRPCIO).name
+ORDINARY = OwnerdByH2load.name
 
 
 class Missing(Exception):
@@ -106,6 +108,10 @@ def _protected_share(protection: dialport.Protection) -> Callable[["Figures"], f
     )
 
 
+def _beside_redis(load: str, contender: str) -> Callable[[Figures], float]:
+    return lambda figures: figures.peer(load, contender) / figures.peer(load, Redis.name)
+
+
 def _in_force(change: str) -> Callable[[Figures], float]:
     return lambda figures: figures.one("changes", "in force ms", change=change)
 
@@ -134,19 +140,21 @@ TARGETS = (
     Target(
         "Claim, native listener, 256 in flight",
         lambda f: f.dial(bench_dial.CLAIMS, dialport.NATIVE),
-        100_000,
+        150_000,
         True,
         "claims/s",
     ),
     Target(
-        "the same beside Redis SET NX EX, appendfsync always",
-        lambda f: f.peer(UNARY, NATIVE) / f.peer(UNARY, Redis.name),
-        1.5,
+        "the same by h2load beside Redis SET NX EX, appendfsync always",
+        _beside_redis(UNARY, ORDINARY),
+        1.7,
         True,
         "x",
     ),
+    Target("the same, 16 in flight", _beside_redis(SIXTEEN, ORDINARY), 1.2, True, "x"),
+    Target("the same, one at a time", _beside_redis(ONE, ORDINARY), 0.9, True, "x"),
     Target(
-        "the same, server's processor time",
+        "Claim, 256 in flight, server's processor time",
         lambda f: f.dial(bench_dial.CLAIMS, dialport.NATIVE, "server us"),
         10,
         False,
@@ -169,7 +177,7 @@ TARGETS = (
     Target(
         "the same, p99 at half of the peak rate",
         lambda f: f.one("dial offered", "p99 ms", contender=dialport.NATIVE, share=0.5),
-        3,
+        2,
         False,
         "ms",
     ),
@@ -181,15 +189,12 @@ TARGETS = (
         "decisions/s",
     ),
     Target(
-        "the same beside Redis pipelined by 1,000",
-        lambda f: f.peer(BATCHES, NATIVE) / f.peer(BATCHES, Redis.name),
-        2,
-        True,
-        "x",
+        "the same beside Redis pipelined by 1,000", _beside_redis(BATCHES, NATIVE), 2, True, "x"
     ),
+    Target("the same by h2load", _beside_redis(BATCHES, ORDINARY), 1.6, True, "x"),
     Target(
         "ClaimBatch of 1,000 on grpcio beside Redis pipelined",
-        lambda f: f.peer(BATCHES, GRPCIO) / f.peer(BATCHES, Redis.name),
+        _beside_redis(BATCHES, GRPCIO),
         2,
         True,
         "x",
@@ -203,7 +208,7 @@ TARGETS = (
         True,
         "x",
     ),
-    Target("largest list beside the smallest, engine, batches", _size_share, 2 / 3, True, "x"),
+    Target("largest list beside the smallest, engine, batches", _size_share, 1 / 2, True, "x"),
     Target(
         "largest list beside the smallest, native listener, Claim",
         _dial_size_share,
@@ -241,6 +246,23 @@ TARGETS = (
     ),
     Target("ListOwners", lambda f: f.most("owners", "idle s"), 1, False, "s"),
     Target("memory beside the page cache", _own_mb, 200, False, "MB"),
+    Target(
+        "an event of the feed, from the answer to the reader, p99",
+        lambda f: f.most("feed", "p99 ms"),
+        50,
+        False,
+        "ms",
+    ),
+    Target(
+        "Claim with a reader of the feed beside without",
+        lambda f: (
+            f.one("followed", "decisions/s", **{"claims while": bench_feed.FOLLOWED})
+            / f.one("followed", "decisions/s", **{"claims while": bench_feed.ALONE})
+        ),
+        0.9,
+        True,
+        "x",
+    ),
     Target("start after a crash", lambda f: f.most("restart", "seconds"), 2, False, "s"),
 )
 

@@ -48,10 +48,15 @@ settings.load_profile("ownerd")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what this build does not have, or what its sanitizer cannot run."""
+    """Leave out what this build does not have or its sanitizer cannot run; begin with the longest.
+
+    The modules beside this one paste whole documents into a shell or run whole tools; where several
+    processes share the run, one of them would be left alone with those at the end.
+    """
     left_out = [item for item in items if _is_for_another_build(item)]
     config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in left_out]
+    kept = [item for item in items if item not in left_out]
+    items[:] = sorted(kept, key=lambda item: len(item.path.parts))
 
 
 def _is_for_another_build(item: pytest.Item) -> bool:

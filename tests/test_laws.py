@@ -10,7 +10,17 @@ from subject import Code
 
 ROOT = next(path for path in Path(__file__).parents if (path / "pyproject.toml").is_file())
 RULES = ROOT / "protos" / "ownerd" / "v1" / "RULES.md"
-PAPERS = sorted([ROOT / "README.md", RULES, *ROOT.glob(".github/*.md"), *ROOT.glob("ext/*.md")])
+PAPERS = sorted(
+    [
+        ROOT / "README.md",
+        RULES,
+        *(
+            path
+            for where in (".github", "ext", "src/ownerd/docs")
+            for path in ROOT.glob(f"{where}/*.md")
+        ),
+    ]
+)
 SOURCES = {".py", ".pyx", ".pxd", ".pyi", ".proto", ".md", ".c", ".cc", ".h", ".js"}
 
 _CITED = re.compile(r"\bR(\d+)\b")

@@ -27,23 +27,32 @@ APART = {frozenset({"storage", "api"})}
 SHARED = {"consoles", "machine", "printable", "streams"}
 # What each part of the Python package may import of ours.
 PARTS = {
-    "server": {"server", "contactfile", "files", "limits", "native", "v1", "demo", *SHARED},
+    "server": {
+        *("server", "backupfile", "contactfile", "files", "limits", "native", "v1", "demo"),
+        *SHARED,
+    },
     "ctl": {
-        "base",
-        "ctl",
-        "client",
-        "contactfile",
-        "durations",
-        "files",
-        "limits",
-        "load",
-        "v1",
+        *("base", "ctl", "backupfile", "client", "console", "contactfile", "durations", "files"),
+        *("limits", "load", "mirror", "v1"),
         *SHARED,
     },
     "client": {"client", "limits", "v1"},
-    "demo": {"demo", "client", "contactfile", "v1", "ctl", "durations", "limits", *SHARED},
+    "console": {"console", "client", "durations", "printable"},
+    "demo": {
+        "demo",
+        "client",
+        "console",
+        "contactfile",
+        "v1",
+        "ctl",
+        "durations",
+        "limits",
+        *SHARED,
+    },
     "native": {"access", "api", "base", "cluster", "engine", "net", "storage"},
+    "backupfile": {"backupfile"},
     "contactfile": {"contactfile", "limits", "printable"},
+    "mirror": {"mirror", "v1"},
     "durations": set(),
     "files": set(),
     "limits": set(),
@@ -195,7 +204,7 @@ def test_a_part_of_the_package_imports_only_what_it_may(path: Path) -> None:
 
 
 def test_the_parts_of_ownerctl_depend_one_way() -> None:
-    parts = ("terminal", "connect", "commands", "cli")
+    parts = ("terminal", "connect", "declared", "commands", "cli")
     for number, part in enumerate(parts):
         found = [*(SRC / "ctl").glob(f"{part}.py"), *(SRC / "ctl" / part).glob("*.py")]
         assert found, part

@@ -9,6 +9,7 @@ from rich.table import Table
 # In less, rich's layout may never come to an end; a narrower terminal wraps the lines itself.
 LEAST_WIDTH = 20
 _ANY_WIDTH = 100_000
+_LONG_WORD = 24
 
 
 class PipeConsole(Console):
@@ -24,17 +25,30 @@ class PipeConsole(Console):
     def size(self, new_size: tuple[int, int]) -> None:
         self._width, self._height = new_size
 
+    def needed_width(self, table: Table) -> int:
+        """Return how wide a table is at least: as its cells are that may not be cut.
+
+        A long word of a text goes on in the next line where room is short.
+        """
+        wide = self.options.update(width=_ANY_WIDTH)
+        spared = 0
+        for column in table.columns:
+            cells = [
+                Measurement.get(self, wide, cell)
+                for cell in (column.header, column.footer, *column.cells)
+            ]
+            if column.no_wrap:  # rich would still make it narrower than its cells
+                column.min_width = max(cell.maximum for cell in cells)
+            else:
+                spared += max(0, max(cell.minimum for cell in cells) - _LONG_WORD)
+        return Measurement.get(self, wide, table).minimum - spared
+
     def print_table(self, table: Table) -> None:
         """Print a table as wide as its cells need at least: cut short, a number is another one.
 
         A terminal that is narrower goes on in the next line.
         """
-        wide = self.options.update(width=_ANY_WIDTH)
-        for column in table.columns:
-            if column.no_wrap:  # rich would still make it narrower than its cells
-                cells = (column.header, column.footer, *column.cells)
-                column.min_width = max(Measurement.get(self, wide, cell).maximum for cell in cells)
-        needed = Measurement.get(self, wide, table).minimum
+        needed = self.needed_width(table)
         before = self._width, self._height
         # Rich takes a width that it is told, but for one wider than the terminal's.
         self.size = (max(self.width, needed), self.height)

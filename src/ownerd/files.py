@@ -3,13 +3,14 @@
 What goes wrong is an OSError. Blocking; any thread.
 """
 
+import errno
 import os
 import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 
 @contextmanager
@@ -24,7 +25,7 @@ def replacing(path: Path, *, private: bool) -> Iterator[TextIO]:
         private: whether it keeps that mode, or gets that of the file that is there or of any new
             file.
     """
-    descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    descriptor, draft = _draft(path)
     try:
         with open(descriptor, "w", encoding="utf-8", newline="") as text:
             yield text
@@ -36,6 +37,61 @@ def replacing(path: Path, *, private: bool) -> Iterator[TextIO]:
     except BaseException:
         os.unlink(draft)
         raise
+
+
+@contextmanager
+def placing(path: Path, *, overwrite: bool) -> Iterator[BinaryIO]:
+    """Lend a file that gets the name `path` when the block ends well, durably, and else vanishes.
+
+    It lies beside `path` until then, and has mode 0600.
+
+    Args:
+        path: the file itself, not a link to it.
+        overwrite: whether it takes the place of a file of that name.
+
+    Raises:
+        FileExistsError: there is one, which is left as it is; before the block, or after it.
+    """
+    if not overwrite and path.exists():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    descriptor, draft = _draft(path)
+    try:
+        with open(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if overwrite:
+            os.replace(draft, path)
+        else:
+            _name_new(draft, path)
+    except BaseException:
+        os.unlink(draft)
+        raise
+    _sync(path.parent)
+
+
+def _name_new(draft: str, path: Path) -> None:
+    """Give a file a name that no file has."""
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        raise
+    except OSError:  # not every filesystem has links
+        os.rename(draft, path)
+    else:
+        os.unlink(draft)
+
+
+def _draft(path: Path) -> tuple[int, str]:
+    return tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _usual_mode(path: Path) -> int:

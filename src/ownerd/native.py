@@ -6,6 +6,7 @@ no part of the core, is imported by `ownerctl bench` alone, with what it needs f
 `CallBridge`, `Etcd` and `Node`.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from ownerd.base.clock import Clock
 from ownerd.base.lmdb import library_version as lmdb_version
 from ownerd.base.memory import bytes_in_use, map_large_blocks, trim
 from ownerd.base.rate_limiter import RateLimiter
+from ownerd.engine.backup import STORE_FORMAT, Backup
 from ownerd.engine.engine import (
     CLOCK_ALARM_NS,
     DIAL_METHODS,
@@ -26,18 +28,23 @@ from ownerd.engine.engine import (
     Outcome,
     Policy,
 )
+from ownerd.engine.feed import Feed
 from ownerd.engine.snapshot import Snapshot
 from ownerd.net.aio_bridge import AioBridge
 from ownerd.storage.catalog import DEFAULT_CODES
 from ownerd.storage.directory import StoreError, StoreInUseError, sync_directory
 from ownerd.storage.migration import Migrated, check_former, is_former, migrate
+from ownerd.storage.restoring import Restoring
 from ownerd.storage.verify import verify
 
 ListenerLoops: type["Listener"] | None = None
+# Returns the versions of OpenSSL and nghttp2, as they are loaded; None where neither is.
+http2_versions: Callable[[], tuple[str, str]] | None = None
 with suppress(ImportError):
-    from ownerd.net.listener import Listener
+    from ownerd.net.listener import Listener, library_versions
 
     ListenerLoops = Listener
+    http2_versions = library_versions
 if TYPE_CHECKING or ListenerLoops is not None:
     from ownerd.cluster.etcd_client import Etcd
     from ownerd.cluster.node import ClusterError, EtcdUnavailableError, Node, NodeInUseError
@@ -53,16 +60,19 @@ __all__ = [
     "PERMISSION",
     "REASONS",
     "RIGHTS",
+    "STORE_FORMAT",
     "TIME_CLASS_ENDS_NS",
     "UNAUTHENTICATED",
     "Access",
     "AioBridge",
+    "Backup",
     "CallBridge",
     "Clock",
     "ClusterError",
     "Engine",
     "Etcd",
     "EtcdUnavailableError",
+    "Feed",
     "Identity",
     "ListInfo",
     "ListenerLoops",
@@ -75,11 +85,13 @@ __all__ = [
     "Policy",
     "RateLimiter",
     "Refused",
+    "Restoring",
     "Snapshot",
     "StoreError",
     "StoreInUseError",
     "bytes_in_use",
     "check_former",
+    "http2_versions",
     "is_former",
     "lmdb_version",
     "map_large_blocks",

@@ -59,12 +59,23 @@ def _run(name: str, module: str, *, cannot_start: int) -> NoReturn:
     try:
         if heeded:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        sys.exit(main())
+        code = main()
+        if code == INTERRUPTED:
+            _leave(code)
+        sys.exit(code)
     except KeyboardInterrupt:
         interrupted()
     finally:
         if heeded:
             signal.signal(signal.SIGINT, interrupted)
+
+
+def _leave(code: int) -> NoReturn:
+    """Exit without tearing down what was interrupted, whose own end may never come."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(code)
 
 
 def _say(line: str) -> None:

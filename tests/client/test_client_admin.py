@@ -11,7 +11,7 @@ from fake_server import FakeServer
 from stamps import ACQUIRED, EXPIRES, length, stamp
 
 import ownerd.client as client_package
-from ownerd.client import Client, OnConflict, OwnershipRow, Policy, Signal
+from ownerd.client import Client, OnConflict, OwnershipRow, Policy, Refusal, Right, Signal
 from ownerd.v1 import admin_pb2
 
 
@@ -245,3 +245,63 @@ def test_an_export_may_be_left_half_way(fake: FakeServer) -> None:
         assert isinstance(rows, GeneratorType)
         assert next(rows).record_id == "1"
         rows.close()
+
+
+def test_what_a_changed_policy_would_shorten_is_counted_and_nothing_changes(
+    fake: FakeServer, client: Any
+) -> None:
+    fake.answer("UpdateOwnershipPolicy", admin_pb2.UpdateOwnershipPolicyResponse(shortened_count=7))
+    assert client.count_shortened("L", duration=timedelta(hours=1)) == 7
+    (sent,) = fake.requests["UpdateOwnershipPolicy"]
+    assert sent.dry_run and list(sent.update_mask.paths) == ["expiration"]
+
+
+def test_the_audit_comes_in_pages_with_what_is_asked_for(fake: FakeServer, client: Any) -> None:
+    entry = admin_pb2.AuditEntry(
+        entry_id=2,
+        time=stamp(ACQUIRED),
+        principal="p",
+        action="ReleaseOwnership",
+        list_id="L",
+        campaign_ids=["a"],
+        affected_count=0,
+        refusal=2,
+    )
+    pages = iter(
+        [
+            admin_pb2.ListAuditEntriesResponse(entries=[entry], next_page_token="more"),
+            admin_pb2.ListAuditEntriesResponse(entries=[admin_pb2.AuditEntry(entry_id=1)]),
+        ]
+    )
+    fake.answer("ListAuditEntries", lambda _: next(pages))
+    first, second = client.audit_entries(list_id="L", start_time=ACQUIRED, page_size=1)
+    assert (first.time, first.affected_count, first.campaign_ids) == (ACQUIRED, 0, ("a",))
+    assert (first.refusal, second.refusal) == (Refusal.PERMISSION_DENIED, Refusal.NONE)
+    assert second.affected_count is None
+    assert [each.page_token for each in fake.requests["ListAuditEntries"]] == ["", "more"]
+    wanted = fake.requests["ListAuditEntries"][0].filter
+    assert wanted == admin_pb2.AuditFilter(list_id="L", start_time=stamp(ACQUIRED))
+
+
+def test_campaigns_and_the_status_are_read(fake: FakeServer, client: Any) -> None:
+    named = [{"campaign_id": "a", "name": "Spring"}, {"campaign_id": "b"}]
+    fake.answer("ListCampaigns", admin_pb2.ListCampaignsResponse(campaigns=named))
+    assert [(each.campaign_id, each.name) for each in client.campaigns()] == [
+        ("a", "Spring"),
+        ("b", "b"),
+    ]
+    answer = admin_pb2.GetServerStatusResponse(revision=9, alarms=[{"name": "CLOCK_OFF"}])
+    fake.answer("GetServerStatus", answer)
+    status = client.status()
+    assert (status.revision, status.alarms[0].name) == (9, "CLOCK_OFF")
+
+
+def test_a_client_is_told_who_it_is(fake: FakeServer, client: Any) -> None:
+    answer = admin_pb2.WhoAmIResponse(
+        principal={"principal_id": "p"}, rights=[2], partial_rights=[4]
+    )
+    fake.answer("WhoAmI", answer)
+    access = client.caller_access("L")
+    assert access.principal_id == "p" and access.rights == {Right.VIEW}
+    assert access.may(Right.OWNERSHIP_CONTROL) and not access.may(Right.CONFIGURE)
+    assert fake.requests["WhoAmI"][0].list_id == "L"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from harness import ServerProcess
-from sanitizer import plain_environment
+from sanitizer import patient_s, plain_environment
 from subject import DAY, Policy
 from subject_grpc import GrpcSubject
 
@@ -15,7 +15,7 @@ from ownerd.v1 import dial_pb2
 ROOT = Path(__file__).parents[2]
 PLUGIN = shutil.which("grpc_cpp_plugin")
 BUILD_S = 300.0
-RUN_S = 60.0
+RUN_S = patient_s(60.0)
 
 
 def _run(command: list[str | Path], timeout_s: float = RUN_S) -> str:

@@ -9,7 +9,7 @@ import sys
 
 import grpc
 import pytest
-from sanitizer import plain_environment
+from sanitizer import patient_s, plain_environment
 from terminal import table_of
 
 from ownerd.ctl.terminal.exits import EXIT_OF_STATUS, Exit
@@ -24,9 +24,10 @@ def test_each_status_of_the_server_has_its_exit_code(ctl, fake, status, exit_cod
     assert err.startswith("ownerctl: ") and err.count("\n") == 1
 
 
-def test_exit_codes_have_one_meaning_each_and_help_lists_them(ctl):
+def test_exit_codes_have_one_meaning_each_and_are_listed(ctl):
     assert len({code.meaning for code in Exit}) == len(Exit)
-    _, out, _ = ctl("--help")
+    assert "ownerctl options" in ctl("--help")[1]
+    _, out, _ = ctl("options")
     for code in Exit:
         assert f"{code.value:>5}  {code.meaning}" in out
 
@@ -110,7 +111,7 @@ def run_process(fake, *arguments, **streams):
         env={**os.environ, "OWNERD_SERVER": fake.address},
         stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
+        timeout=patient_s(60),
         **streams,
     )
 
@@ -121,7 +122,7 @@ def run_process(fake, *arguments, **streams):
     [
         (["re"], {"record", "release"}),
         (["list", "cr"], {"create"}),
-        (["owners", "L", "-o", ""], {"table", "json", "jsonl", "csv"}),
+        (["owners", "L", "-o", ""], {"table", "json", "jsonl", "yaml", "csv", "name"}),
         (["policy", "set", "L", "--no"], {"--no-expiration"}),
     ],
 )
@@ -133,5 +134,7 @@ def test_bash_completes_commands_options_and_values(ctl, tmp_path, monkeypatch, 
     line = f'COMP_CWORD={len(words) - 1}; _ownerctl; printf "%s\\n" "${{COMPREPLY[@]}}"'
     command = ["bash", "-c", f'. "{script}"; COMP_WORDS=("$@"); {line}', "bash", *words]
     environment = plain_environment()
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=patient_s(60)
+    )
     assert set(ended.stdout.split()) == candidates

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import grpc
 import pytest
 from fake_admin import NOW_S, own
+from sanitizer import patient_s
 from terminal import UUID4
 
 from ownerd.ctl.terminal import times
@@ -191,7 +192,7 @@ def endless(fake):
     yield start
     for process in started:
         process.kill()
-        process.communicate(timeout=60)
+        process.communicate(timeout=patient_s(60))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -199,7 +200,7 @@ def test_a_signal_ends_an_import_from_a_pipe_that_does_not_end(ctl, fake, endles
     ctl("list", "create", "L")
     process = endless()
     process.send_signal(number)
-    assert process.wait(60) == Exit.INTERRUPTED
+    assert process.wait(patient_s(60)) == Exit.INTERRUPTED
     assert process.stderr.read() == b"ownerctl: interrupted\n"
 
 
@@ -213,7 +214,7 @@ def test_a_job_that_is_to_outlive_its_terminal_does(ctl, fake, endless):
     process.send_signal(signal.SIGHUP)
     process.stdin.close()
     process.stdin = None
-    assert process.wait(60) == 0 and list(fake.rows["L"]) == ["1"]
+    assert process.wait(patient_s(60)) == 0 and list(fake.rows["L"]) == ["1"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -224,9 +225,9 @@ def test_an_export_that_a_signal_ends_leaves_no_half_file(ctl, fake, tmp_path, n
     command = [sys.executable, "-m", "ownerd.ctl.cli", "--server", fake.address]
     fake.export_stalls = True
     with subprocess.Popen([*command, "export", "L", target], stderr=subprocess.PIPE) as process:
-        assert fake.export_began.wait(60)
+        assert fake.export_began.wait(patient_s(60))
         process.send_signal(number)
-        _, told = process.communicate(timeout=60)
+        _, told = process.communicate(timeout=patient_s(60))
     assert (process.returncode, told) == (Exit.INTERRUPTED, b"ownerctl: interrupted\n")
     assert target.read_text() == "before" and os.listdir(tmp_path) == ["out.csv"]
 
@@ -234,7 +235,7 @@ def test_an_export_that_a_signal_ends_leaves_no_half_file(ctl, fake, tmp_path, n
 def test_the_timeout_ends_an_import_from_a_pipe_that_does_not_end(ctl, fake, endless):
     ctl("list", "create", "L")
     process = endless("--timeout", "3s")
-    assert process.wait(60) == Exit.DEADLINE
+    assert process.wait(patient_s(60)) == Exit.DEADLINE
     assert b"stdin did not end within --timeout; nothing was imported" in process.stderr.read()
 
 

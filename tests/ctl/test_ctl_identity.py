@@ -12,6 +12,7 @@ import grpc
 import pytest
 from certificates import Certificates
 from fake_admin import fake_server
+from sanitizer import patient_s
 from terminal import table_of
 
 from ownerd.client.credentials import Tls
@@ -152,7 +153,9 @@ def test_a_failed_command_shows_its_token_to_nobody_else_either(fake, token_file
     command = [sys.executable, "-m", "ownerd.ctl.cli", "--token-file", str(token_file), "status"]
     environment = {**os.environ, "OWNERD_SERVER": fake.address, "GRPC_VERBOSITY": "DEBUG"}
     fake.valid_tokens = {OTHER}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=patient_s(60)
+    )
     assert done.returncode == Exit.PERMISSION
     assert TOKEN not in done.stdout + done.stderr
 

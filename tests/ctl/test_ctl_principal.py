@@ -272,17 +272,3 @@ def test_a_principal_is_deleted(ctl, fake):
     assert ctl("principal", "delete", "P", "--yes")[:2] == (0, "Deleted principal P.\n")
     assert ctl("principal", "delete", "P")[0] == Exit.NOT_FOUND
     assert not fake.principals
-
-
-@pytest.mark.parametrize(("allowed", "code", "word"), [(True, 0, "yes"), (False, 1, "no")])
-def test_whether_somebody_may_do_something_is_the_exit_code(ctl, fake, allowed, code, word):
-    create(ctl)
-    fake.answers = pb.CheckAccessResponse(allowed=allowed, explanation="because")
-    asked = ("principal", "can", "P", "ownership_control", "--list", "L", "--campaign", "C")
-    assert ctl(*asked) == (code, f"{word}: because\n", "")
-    assert fake.last(pb.CheckAccessRequest) == pb.CheckAccessRequest(
-        principal_id="P", right=4, list_id="L", campaign_id="C"
-    )
-    found, out, _ = ctl(*asked, "-o", "json")
-    assert found == code and json.loads(out)["allowed"] is allowed
-    assert ctl("principal", "can", "nobody", "dial")[0] == Exit.NOT_FOUND

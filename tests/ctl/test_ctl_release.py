@@ -18,10 +18,10 @@ def test_owners_are_shown_with_counts_expirations_and_totals(ctl, fake):
     fake.reserved_count = 3
     _, out, _ = ctl("owners", "L")
     assert table_of(out)[1:] == [
-        ["C1", "Campaign C1", "1,234", "0", *"0000", "never"],
-        ["C2", "Campaign C2", "2", "0", *"0000", "2027-01-17 08:00:00 (in 2d)"],
-        ["reserver", "R", "0", "3", *"0000"],
-        ["total", "1,236", "3"],
+        ["C1", "Campaign C1", "1,234", "99.8%", "0", "0", *"0000", "never"],
+        ["C2", "Campaign C2", "2", "0.2%", "0", "0", *"0000", "in 2d"],
+        ["reserver", "R", "0", "3", "0", *"0000"],
+        ["total", "1,236", "3", "0"],
     ]
     answer = json.loads(ctl("owners", "L", "-o", "json")[1])
     assert answer["total_owned_count"] == 1236

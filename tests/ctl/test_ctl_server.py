@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from sanitizer import patient_s
 from terminal import answer_with
 
 from ownerd.client import Client, OwnershipRow
@@ -294,7 +295,7 @@ def test_long_work_shows_a_bar_at_a_terminal_only(ctl, any_server, unique, tmp_p
     path.write_text(HEADER + "".join(f"{n},{unique},,\n" for n in range(5_000)))
     command = [sys.executable, "-m", "ownerd.ctl.cli", "import", unique, str(path)]
     environment = {**os.environ, "OWNERD_SERVER": any_server.admin_address, "TERM": "xterm"}
-    quiet = subprocess.run(command, env=environment, capture_output=True, timeout=60)
+    quiet = subprocess.run(command, env=environment, capture_output=True, timeout=patient_s(60))
     assert (quiet.returncode, quiet.stderr) == (0, b"")
     ours, theirs = pty.openpty()
     with subprocess.Popen(
@@ -302,7 +303,7 @@ def test_long_work_shows_a_bar_at_a_terminal_only(ctl, any_server, unique, tmp_p
     ) as process:
         os.close(theirs)
         shown = _read_all(ours)
-        assert process.wait(60) == 0
+        assert process.wait(patient_s(60)) == 0
     assert b"Sending" in shown
 
 

@@ -11,7 +11,7 @@ import sys
 import grpc
 import pytest
 from fake_admin import own
-from sanitizer import in_front, plain_environment
+from sanitizer import in_front, patient_s, plain_environment
 
 from ownerd.ctl.terminal.exits import Exit
 from ownerd.v1 import admin_pb2 as pb
@@ -43,7 +43,7 @@ def run(fake, *arguments, **options):
     """Run ownerctl as a process of its own; returns exit code, stdout and stderr."""
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
     process = start(fake, *arguments, stdin=subprocess.DEVNULL, **options)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=patient_s(60))
     return process.returncode, out, (err or b"").decode()
 
 
@@ -62,7 +62,7 @@ def at_terminal(fake, *arguments, environment=None):
             break
         got += more
     os.close(ours)
-    return process.wait(60), got.decode()
+    return process.wait(patient_s(60)), got.decode()
 
 
 @pytest.mark.parametrize("words", SEEN, ids=" ".join)
@@ -147,7 +147,7 @@ def test_a_reader_who_has_seen_enough_ends_every_form_alike(fake, words):
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait(60) == Exit.OUTPUT_FILE
+        assert process.wait(patient_s(60)) == Exit.OUTPUT_FILE
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_a_closed_stdout_is_an_error_and_nothing_is_done(fake, words):
         env={**plain_environment(), "OWNERD_SERVER": fake.address},
         stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
+        timeout=patient_s(60),
     )
     assert ended.returncode == Exit.OUTPUT_FILE
     assert ended.stderr.startswith("ownerctl: cannot write the output: stdout is closed")
@@ -181,7 +181,7 @@ def test_a_full_disk_or_a_terminal_that_hung_up_ends_every_form_alike(fake, word
     os.close(ours)
     process = start(fake, *words, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)
     os.close(theirs)
-    assert process.wait(60) == Exit.OUTPUT_FILE
+    assert process.wait(patient_s(60)) == Exit.OUTPUT_FILE
 
 
 def test_a_complaint_that_nobody_can_read_changes_no_exit_code(fake):

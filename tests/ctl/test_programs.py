@@ -7,7 +7,7 @@ import sys
 import threading
 
 import pytest
-from sanitizer import in_front, plain_environment
+from sanitizer import in_front, patient_s, plain_environment
 
 from ownerd import machine
 from ownerd.ctl.terminal.exits import Exit
@@ -32,7 +32,7 @@ def start(program, *arguments, before=(), shim="", tmp_path=None):
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient_s(60),
     )
 
 
@@ -65,7 +65,7 @@ def test_ctrl_c_while_a_program_ends_is_one_line(program, tmp_path):
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient_s(60),
     )
     assert shim and ended.returncode == 130
     assert ended.stderr == f"{program}: interrupted\n"

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from harness import poll
 
 from ownerd.client import AsyncClient, Claim, Decision, PermissionDenied
 from ownerd.demo.contacts import ContactsError, read_contacts, write_sample
@@ -230,3 +232,23 @@ def test_a_run_that_is_told_to_stop_ends_its_server_and_leaves_nothing(tmp_path:
     assert process.returncode == 130, output + rest
     assert has_ended(pid_of_the_server(output))
     assert not list(tmp_path.iterdir())
+
+
+def test_the_supervisors_page_is_shown_while_campaigns_dial(tmp_path: Path) -> None:
+    pytest.importorskip("starlette", reason="ownerd was installed without [console]")
+    command = [sys.executable, "-m", "ownerd.server.cli", "demo", "--console"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as demo:
+        assert demo.stdout is not None
+        address = ""
+        while not address:
+            line = demo.stdout.readline()
+            assert line, "the demo ended"
+            address = "".join(re.findall(r"page is at (\S+)", line))
+        with httpx.Client(follow_redirects=True, trust_env=False, timeout=RUN_DEADLINE_S) as person:
+            poll(lambda: "customers" in person.get(address).text, "the list", RUN_DEADLINE_S)
+            dialed = str(httpx.URL(address).join("/list?id=customers"))
+            poll(lambda: "Spring Renewals" in person.get(dialed).text, "a campaign", RUN_DEADLINE_S)
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(RUN_DEADLINE_S) == 0
+    assert list(tmp_path.iterdir()) == []

@@ -140,6 +140,9 @@ class Floor:
 
     subject: EngineSubject
     delivered: list[tuple[Any, ...]] = field(default_factory=list)
+    # Those that a disabled policy left unnoted: the first that is seen under an enabled one may be
+    # noted as the last attempt, and changes nothing else either.
+    uncontrolled: set[tuple[Any, ...]] = field(default_factory=set)
 
     def dial(
         self, record_id: str, campaign_id: str, dialer: str, code: str, length_ns: int, skew_ns: int
@@ -154,6 +157,8 @@ class Floor:
         report = ("list", record_id, campaign_id, code, dialer, ended_ns, claim.reservation_id)
         self.subject.attempt(*report)
         self.delivered.append(report)
+        if claim.what == "UNCONTROLLED":
+            self.uncontrolled.add(report)
         self.subject.advance_ns(1)
 
     def again(self, index: int) -> None:
@@ -162,9 +167,13 @@ class Floor:
             return
         while self.ends_soon():
             self.subject.advance_ns(MS)
+        report = self.delivered[index % len(self.delivered)]
         before = self.seen()
-        self.subject.attempt(*self.delivered[index % len(self.delivered)])
-        assert self.seen() == before, self.delivered[index % len(self.delivered)]
+        self.subject.attempt(*report)
+        after = self.seen()
+        if report in self.uncontrolled:
+            before, after = without_last_attempts(before), without_last_attempts(after)
+        assert after == before, report
 
     def ends_soon(self) -> bool:
         """Tell whether a hold, or a last attempt, is over by itself in a moment."""
@@ -200,6 +209,10 @@ class Floor:
             self.subject.give_back(campaign_id, "d1")
 
 
+def without_last_attempts(holders: list[Any]) -> list[Any]:
+    return [holder and holder._replace(last_attempt_ns=None) for holder in holders]
+
+
 campaigns = st.sampled_from(CAMPAIGNS)
 dials = st.tuples(
     st.just("dial"),
@@ -229,7 +242,7 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=examples(300))
+@settings(max_examples=examples(150))
 @given(policies, st.lists(steps, min_size=4, max_size=30))
 def test_r24_reports_delivered_again_change_nothing(
     policy: Policy, drawn: list[tuple[Any, ...]]

@@ -15,6 +15,9 @@ from sanitizer import examples
 from subject import DAY, HOUR, MS, SKIP, Answer, Holder, Owned, Policy, Row, TimedSubject
 from subject_engine import EngineSubject
 
+# Of random stories.
+COUNTS = (80, pytest.param(1_000, marks=pytest.mark.long))
+
 
 class EngineComparison(Comparison):
     """The engine under test, on a data directory of its own."""
@@ -48,16 +51,13 @@ class MaintainedEngineComparison(EngineComparison):
     background = True
 
 
-def test_the_engine_and_the_model_give_the_same_answers() -> None:
+@pytest.mark.parametrize("kind", [EngineComparison, MaintainedEngineComparison])
+@pytest.mark.parametrize("count", COUNTS)
+def test_the_engine_and_the_model_give_the_same_answers(
+    count: int, kind: type[EngineComparison]
+) -> None:
     run_state_machine_as_test(
-        EngineComparison, settings=settings(max_examples=examples(200), stateful_step_count=40)
-    )
-
-
-def test_the_engine_gives_the_same_answers_while_it_is_maintained() -> None:
-    run_state_machine_as_test(
-        MaintainedEngineComparison,
-        settings=settings(max_examples=examples(100), stateful_step_count=40),
+        kind, settings=settings(max_examples=examples(count), stateful_step_count=40)
     )
 
 

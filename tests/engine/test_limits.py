@@ -6,6 +6,7 @@ from pathlib import Path
 import grpc
 import pytest
 from harness import ServerProcess, poll
+from sanitizer import patient_s
 from shim import SyncShim
 from subject import DAY, OVERWRITE, SECOND, Policy, Refusal, Row
 from subject_engine import EngineSubject
@@ -147,7 +148,7 @@ def test_a_full_queue_is_refused_at_once_and_the_queued_calls_are_answered(tmp_p
         subject = GrpcSubject(server.dial_stub(), server.admin_stub())
         subject.create_list("list", HELD)
         with shim.holding():
-            first = _claims(server, "first", 1)
+            first = _claims(server, "first", 100)  # the thread that reads it decides fewer itself
             shim.wait_until_held()
             calls = [_claims(server, f"batch-{number}", 8_000) for number in range(5)]
             refused = poll(lambda: _three_done(calls), "three refused calls")
@@ -161,7 +162,7 @@ def test_a_full_queue_is_refused_at_once_and_the_queued_calls_are_answered(tmp_p
 def _claims(server: ServerProcess, name: str, count: int) -> grpc.Future:
     ids = [f"{name}-{number}" for number in range(count)]
     request = dial_pb2.ClaimBatchRequest(list_id="list", campaign_id="A", record_ids=ids)
-    return server.dial_stub().ClaimBatch.future(request, timeout=60)
+    return server.dial_stub().ClaimBatch.future(request, timeout=patient_s(60))
 
 
 def _three_done(calls: list[grpc.Future]) -> list[grpc.Future] | None:

@@ -12,10 +12,11 @@ from pathlib import Path
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from harness import ServerDidNotStart, ServerProcess, listeners, poll
+from harness import DEADLINE_S, ServerDidNotStart, ServerProcess, listeners, poll
 from hyperframe.frame import HeadersFrame, PingFrame, RstStreamFrame, SettingsFrame
-from native_listener import LIMITS, LIST, Loopback, claim_request, holder_request
+from native_listener import LIMITS, LIST, Loopback, claim_request, holder_request, writers_request
 from raw_http2 import DIAL, PREFACE, RawClient, framed, request_headers
+from sanitizer import patient_s
 from shim import SyncShim
 from subject import DAY, Policy
 from subject_grpc import GrpcSubject
@@ -198,8 +199,8 @@ def test_r18_callers_who_leave_in_mid_commit_leak_nothing_and_their_commit_stand
     server, shim, subject = held
     before = _metric(server, "ownerd_dial_calls_in_memory")
     with RawClient(server.dial_address) as client, shim.holding():
-        body = framed(claim_request("0"))
-        client.send(*client.call_frames(client.new_stream(), DIAL + "Claim", body))
+        body = framed(writers_request())  # so that the thread of the connection goes on
+        client.send(*client.call_frames(client.new_stream(), DIAL + "ClaimBatch", body))
         shim.wait_until_held()
         for number in range(1, 101):
             body = framed(claim_request(str(number)))
@@ -222,7 +223,7 @@ LEAVING_CALLER = """
 import sys, time
 from pathlib import Path
 from harness import poll
-from native_listener import Loopback, claim_request
+from native_listener import Loopback, writers_request
 from raw_http2 import DIAL, framed
 
 hold, waiting = Path(sys.argv[2], "hold"), Path(sys.argv[2], "waiting")
@@ -230,7 +231,7 @@ with Loopback(Path(sys.argv[1])) as listener:
     hold.touch()
     try:
         with listener.client() as client:
-            client.send(*client.call_frames(1, DIAL + "Claim", framed(claim_request("1"))))
+            client.send(*client.call_frames(1, DIAL + "ClaimBatch", framed(writers_request())))
             poll(waiting.exists, "a sync to begin")
         poll(lambda: listener.stats()["given_up"], "the caller to leave")
         listener.listener.close(0)
@@ -249,7 +250,9 @@ def test_a_thread_ends_only_when_the_engine_has_none_of_its_calls(tmp_path: Path
     command = [sys.executable, "-c", LEAVING_CALLER, str(tmp_path / "data"), str(shim.directory)]
     path = {"PYTHONPATH": os.pathsep.join(sys.path)}
     environment = {**os.environ, **shim.environment, **path}
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    run = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=patient_s(60)
+    )
     assert run.returncode == 0, run.stderr
 
 
@@ -259,8 +262,8 @@ def test_work_whose_deadline_has_passed_is_dropped_before_it_is_committed(
     server, shim, subject = held
     with RawClient(server.dial_address) as client:
         with shim.holding():
-            body = framed(claim_request("first"))
-            client.send(*client.call_frames(client.new_stream(), DIAL + "Claim", body))
+            body = framed(writers_request())
+            client.send(*client.call_frames(client.new_stream(), DIAL + "ClaimBatch", body))
             shim.wait_until_held()
             late = {}
             for name, timeout in (("late", "50m"), ("in time", "1M")):
@@ -498,7 +501,7 @@ def test_an_installation_without_the_native_listener_falls_back(tmp_path: Path) 
         "except exits.ConfigError as error: print(error)\n"
     )
     command = [sys.executable, "-c", script]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=patient_s(60))
     assert "libnghttp2-dev" in done.stdout, done.stderr
 
 
@@ -550,18 +553,17 @@ def test_connections_are_renewed_under_load_without_a_failed_call(tmp_path: Path
     with ServerProcess(tmp_path / "data", "--dial-max-age-s", "0.2") as server:
         GrpcSubject(server.dial_stub(), server.admin_stub()).create_list(LIST, HELD)
 
-        async def dial(stub: dial_pb2_grpc.DialServiceStub, number: int) -> int:
+        async def dial(stub: dial_pb2_grpc.DialServiceStub, number: int) -> None:
             request = dial_pb2.ClaimRequest(list_id=LIST, record_id=str(number), campaign_id="A")
             end = asyncio.get_running_loop().time() + 1.5
             count = 0
-            while asyncio.get_running_loop().time() < end:
-                await stub.Claim(request, timeout=10)
+            while count < 10 or asyncio.get_running_loop().time() < end:
+                await stub.Claim(request, timeout=DEADLINE_S)
                 count += 1
-            return count
 
-        async def main() -> int:
+        async def main() -> None:
             async with grpc.aio.insecure_channel(server.dial_address) as channel:
                 stub = dial_pb2_grpc.DialServiceStub(channel)
-                return sum(await asyncio.gather(*(dial(stub, number) for number in range(20))))
+                await asyncio.gather(*(dial(stub, number) for number in range(20)))
 
-        assert asyncio.run(main()) > 100
+        asyncio.run(main())

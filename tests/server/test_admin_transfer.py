@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from harness import ServerProcess
 from model import key_order
+from sanitizer import patient_s
 from subject import DAY, FAIL, OVERWRITE, SKIP, Policy, Refusal, Row, Tally
 from subject_engine import expire_ns
 from subject_grpc import GrpcSubject, call, import_messages, row_message
@@ -29,7 +30,7 @@ def _export(subject: GrpcSubject, list_id: str, *campaigns: str) -> list[Row]:
     request = admin_pb2.ExportOwnershipRequest(list_id=list_id, campaign_ids=campaigns)
     return [
         Row(row.record_id, row.campaign_id, row.campaign_name, expire_ns(row))
-        for message in subject.admin.ExportOwnership(request, timeout=60)
+        for message in subject.admin.ExportOwnership(request, timeout=patient_s(60))
         for row in message.rows
     ]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from harness import ServerProcess, poll
-from sanitizer import plain_environment, preload
+from sanitizer import patient_s, plain_environment, preload
 
 from ownerd.base.testing import ManualClock
 from ownerd.engine.engine import Engine, Policy
@@ -25,7 +25,9 @@ OK, USAGE, IN_USE = 0, 2, 3
 def ownerd_clock(store: Path, *arguments: str) -> tuple[int, str]:
     """Run `ownerd clock`; return its exit code and all that it printed."""
     command = [sys.executable, "-m", "ownerd.server.cli", "clock", "--data", str(store)]
-    run = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=60)
+    run = subprocess.run(
+        [*command, *arguments], capture_output=True, text=True, timeout=patient_s(60)
+    )
     return run.returncode, run.stdout + run.stderr
 
 

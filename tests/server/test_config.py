@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -79,6 +80,7 @@ def test_an_unknown_variable_is_refused_and_the_nearest_one_named():
     "variable",
     [
         "OWNERD_DEBUG",
+        "OWNERD_TESTING",
         "OWNERD_SERVER",
         "OWNERD_DIAL",
         "OWNERD_CONTEXT",
@@ -96,6 +98,14 @@ def test_an_unknown_variable_is_refused_and_the_nearest_one_named():
 )
 def test_variables_that_are_not_settings_of_the_server_are_left_alone(variable):
     assert load(environment={variable: "1"}).settings == config.Settings()
+
+
+def test_variables_of_the_tool_and_the_client_are_left_alone():
+    parts = (Path(config.__file__).parent.parent / name for name in ("ctl", "client"))
+    text = "".join(path.read_text() for part in parts for path in part.rglob("*.py"))
+    variables = dict.fromkeys(re.findall(r'"(OWNERD_[A-Z_]+)"', text), "1")
+    assert len(variables) > 8
+    assert load(environment=variables).settings == config.Settings()
 
 
 @pytest.mark.parametrize(

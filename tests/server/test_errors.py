@@ -49,6 +49,12 @@ EXAMPLES = [
     (errors.StalePrincipal("1", "2"), {"current_etag": "2"}),
     (errors.NameTaken("DNS:a", "who"), {"certificate_name": "DNS:a", "principal_id": "who"}),
     (errors.LastAdmin(), {}),
+    (errors.RevisionNotKept(3, 5), {"oldest_revision": "5"}),
+    (errors.RevisionAhead(9, 5), {"revision": "5"}),
+    (errors.ReaderTooSlow(7, "why"), {"resume_revision": "7"}),
+    (errors.RightsChanged(7), {"resume_revision": "7"}),
+    (errors.TooManyBackups(2), {}),
+    (errors.BackupTooSlow("why"), {}),
 ]
 
 

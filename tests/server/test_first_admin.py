@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from guarded_server import LIST, RIGHTS, TOKEN, GuardedServer, audit, claims
 from harness import ServerDidNotStart
+from sanitizer import patient_s
 
 from ownerd.v1 import admin_pb2
 
@@ -48,7 +49,7 @@ def run_admin_token(data: Path) -> tuple[int, str, str]:
         [sys.executable, "-m", "ownerd.server.cli", "admin-token", "--data", str(data)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient_s(60),
     )
     return done.returncode, done.stdout, done.stderr
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from harness import ServerDidNotStart, ServerProcess
-from sanitizer import in_front, plain_environment
+from sanitizer import in_front, patient_s, plain_environment
 
 from ownerd.v1 import admin_pb2, dial_pb2
 
@@ -24,7 +24,7 @@ def ownerd(*arguments: str, command: tuple[str, ...] = ()) -> tuple[int, str]:
         env=plain_environment() if command else None,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient_s(60),
     )
     return run.returncode, run.stdout + run.stderr
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from former_store import Place, change, contents, read_rows, text_of, write
 from harness import ServerDidNotStart, ServerProcess
+from sanitizer import patient_s
 
 from ownerd.v1 import dial_pb2
 
@@ -23,7 +24,7 @@ def ownerd(*arguments: str) -> tuple[int, str]:
         [sys.executable, "-m", "ownerd.server.cli", *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient_s(60),
     )
     return run.returncode, run.stdout + run.stderr
 

@@ -17,7 +17,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from harness import CHANNEL_OPTIONS, ServerProcess, listeners, poll
 from raw_http2 import PREFACE, RawClient
-from sanitizer import plain_environment
+from sanitizer import patient_s, plain_environment
 from subject import DAY, Policy
 from subject_grpc import GrpcSubject
 from tls_files import FUTURE, PAST, Authority, Files, Pair, context
@@ -318,7 +318,7 @@ def test_h2load_gets_an_answer_for_every_request_over_tls(secure: Secure) -> Non
         env=plain_environment(),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient_s(60),
     )
     assert "2000 succeeded, 0 failed, 0 errored, 0 timeout" in done.stdout, done.stdout
 

@@ -181,7 +181,7 @@ def test_a_truncated_segment_is_refused(written: tuple[Path, bool], tmp_path: Pa
 
 def test_a_newer_format_is_refused_by_name(written: tuple[Path, bool], tmp_path: Path) -> None:
     def renew(data: bytearray, place: int) -> None:
-        struct.pack_into("<I", data, place, 2)
+        struct.pack_into("<I", data, place, 3)
 
     with pytest.raises(StoreError, match="format"):
         acquire(spoilt(written[0], tmp_path / "copy", 2, 8, renew))

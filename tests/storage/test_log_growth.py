@@ -114,7 +114,9 @@ def test_many_small_commits_are_there_after_a_kill_and_after_a_stop(tmp_path: Pa
         if number % 100 == 0:
             engine.maintain()
     revision = engine.revision
-    assert (revision, engine.stats()["flushed_revision"]) == (SMALL_COMMITS + 1, 0)
+    # None, unless it took a minute; what came after the last maintenance never is.
+    flushed = engine.stats()["flushed_revision"]
+    assert flushed < revision == SMALL_COMMITS + 1
     kill(engine, tmp_path)
     assert [*segments(tmp_path)][:3] == [1, 2, 3]
     for how in ("after a kill", "after a stop"):
@@ -122,8 +124,8 @@ def test_many_small_commits_are_there_after_a_kill_and_after_a_stop(tmp_path: Pa
         with Engine(str(tmp_path), background=False) as engine:
             assert engine.revision == revision, how
             with engine.snapshot("list") as snapshot:
-                assert sum(reserved for *_, reserved, _ in snapshot.owners()) == SMALL_COMMITS
-            assert engine.stats()["flushed_revision"] in (0, revision)
+                assert sum(owner[3] for owner in snapshot.owners()) == SMALL_COMMITS
+            assert engine.stats()["flushed_revision"] in (flushed, revision)
 
 
 def test_what_is_answered_while_files_are_gone_on_to_is_in_one_of_them(tmp_path: Path) -> None:
@@ -159,5 +161,5 @@ def test_what_is_answered_while_files_are_gone_on_to_is_in_one_of_them(tmp_path:
     with Engine(str(tmp_path), background=False) as engine:
         records = [record_id for each in granted for record_id in each]
         with engine.snapshot("list") as snapshot:
-            reserved = sum(reserved for *_, reserved, _ in snapshot.owners())
+            reserved = sum(owner[3] for owner in snapshot.owners())
         assert reserved == 12 * BATCH + len(records)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sanitizer import patient_s
 
 from ownerd.engine.engine import Engine, Policy, StoreError
 from ownerd.storage.verify import verify
@@ -79,7 +80,7 @@ def test_every_sound_pair_of_numbers_is_taken_for_one(tmp_path: Path) -> None:
     shutil.copytree(store / "log", compact / "log")
     (compact / "records").mkdir()
     command = [sys.executable, "-c", code, *(str(each / "records") for each in (store, compact))]
-    subprocess.run(command, check=True, timeout=60)
+    subprocess.run(command, check=True, timeout=patient_s(60))
     assert transactions(compact / "records" / "data.mdb") == [0, 1]
     assert damage_of(compact) == []
     with Engine(str(compact), map_bytes=MAP_BYTES, background=False) as engine:
@@ -98,7 +99,7 @@ def test_a_flipped_bit_in_where_the_newest_commit_leads_to_is_found(
     for bit in range(6):
         flip(file, page, offset, bit)
         command = [sys.executable, "-m", "ownerd.server.cli", "verify", str(store)]
-        run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        run = subprocess.run(command, capture_output=True, text=True, timeout=patient_s(60))
         assert run.returncode in (4, 6), (bit, run)
         flip(file, page, offset, bit)
 

@@ -32,7 +32,7 @@ def claim(engine: Engine, campaign_id: str, first: int, count: int = BATCH) -> s
 def owners(engine: Engine) -> list[tuple[str, int]]:
     """Return the reserved records of each campaign."""
     with engine.snapshot("list") as snapshot:
-        return [(campaign_id, reserved) for campaign_id, _, _, reserved, _ in snapshot.owners()]
+        return [(owner[0], owner[3]) for owner in snapshot.owners()]
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ def shown(snapshot: Any) -> dict[str, str]:
     """Return each record's owner; all ways to read them must agree."""
     rows, _ = snapshot.records(b"", 2 * RECORD_COUNT)
     found = {record_id: campaign_id for record_id, campaign_id, *_ in rows}
-    counts = {campaign_id: owned for campaign_id, _, owned, _, _ in snapshot.owners()}
+    counts = {campaign_id: owned for campaign_id, _, owned, *_ in snapshot.owners()}
     assert counts == {each: list(found.values()).count(each) for each in set(found.values())}
     some = [str(number) for number in range(0, RECORD_COUNT, 7)]
     holders = [holder and holder[1] for holder in snapshot.holders(some)]

@@ -37,7 +37,7 @@ def engine(tmp_path: Path, clock: ManualClock) -> Iterator[Engine]:
 def owned(engine: Engine) -> dict[str, int]:
     """Return the owned records of each campaign."""
     with engine.snapshot("list") as snapshot:
-        return {campaign_id: count for campaign_id, _, count, _, _ in snapshot.owners()}
+        return {campaign_id: count for campaign_id, _, count, *_ in snapshot.owners()}
 
 
 def finish(engine: Engine) -> None:
@@ -91,6 +91,30 @@ def test_r12_what_is_prolonged_in_the_middle_of_a_vacuum_is_not_dropped_at_its_o
     assert owned(engine) == {"A": RECORD_COUNT // 2, "B": RECORD_COUNT // 2}
     clock.advance_ns(1)
     assert owned(engine) == {}
+
+
+def test_what_is_old_in_memory_is_flushed_in_the_middle_of_a_vacuum(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    with Engine(
+        str(tmp_path / "old"), clock, maintenance_step_ns=0, flush_age_s=0.0, background=False
+    ) as engine:
+        engine.create_list("list", Policy(True, None, None, 300 * SECOND_NS))
+        engine.import_rows("list", [(str(number), "A", "", None) for number in range(2_000)], 1)
+        finish(engine)
+        engine.release("list", ["A"], False)
+        while engine.stats()["vacuumed_records"] == 0:
+            assert engine.maintain()
+        claim = dial_pb2.ClaimRequest(list_id="list", record_id="1", campaign_id="B")
+        engine.dial(CLAIM, claim.SerializeToString())
+        assert engine.stats()["unflushed_record_count"] == 1
+        for _ in range(4):
+            engine.maintain()
+        assert engine.stats()["unflushed_record_count"] == 0
+        assert engine.stats()["unsettled_event_count"] == 1  # and the vacuum goes on
+        finish(engine)
+        assert engine.stats()["unsettled_event_count"] == 0
+        assert owned(engine) == {"B": 0}  # it is dialing one
 
 
 @pytest.mark.parametrize("steps", [0, 1, 5, 1_000])

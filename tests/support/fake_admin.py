@@ -43,6 +43,9 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
         self.import_fails_at_end = False  # of its rows, else at its first message
         self.principals: dict[str, pb.Principal] = {}
         self.answers = pb.CheckAccessResponse(allowed=True, explanation="as the test says")
+        self.caller = pb.WhoAmIResponse(
+            principal=pb.Principal(principal_id="anonymous"), asks_nobody=True
+        )
         self.authorizations: list[str | None] = []  # one for each request
         self.valid_tokens: set[str] | None = None  # None: nobody is asked
         self.token_is_lost = False  # of the next answer with one
@@ -64,7 +67,7 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
             context.set_trailing_metadata(self.trailers)
             context.abort(*self.failures[rpc].pop(0))
         list_id = getattr(request, "list_id", "")
-        named_only = ("CreateContactList", "CheckAccess")
+        named_only = ("CreateContactList", "CheckAccess", "WhoAmI")
         if list_id and list_id not in self.lists and rpc not in named_only:
             context.abort(grpc.StatusCode.NOT_FOUND, f'list_id: no contact list "{list_id}"')
 
@@ -402,6 +405,10 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
         self._enter("CheckAccess", request, context)
         self._principal(request.principal_id, context)
         return self.answers
+
+    def WhoAmI(self, request, context):
+        self._enter("WhoAmI", request, context)
+        return self.caller
 
     def GetServerStatus(self, request, context):
         self._enter("GetServerStatus", request, context)

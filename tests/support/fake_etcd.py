@@ -77,8 +77,10 @@ class FakeEtcd:
             self._commit([("delete", key, b"", 0) for key in gone])
 
     def expire_key(self, key: bytes) -> None:
-        """Have the lease of a key run out."""
-        self.expire(self.rows[key].lease)
+        """Have the lease of a key run out, if it has not."""
+        row = self.rows.get(key)
+        if row is not None:
+            self.expire(row.lease)
 
     def do_late(self) -> None:
         """Do what was to be done late."""

@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sanitizer import patient_s
+
+from ownerd.api.task import Refused
 from ownerd.base.testing import checksum
 
 SUPPORT = Path(__file__).parent
@@ -61,7 +64,7 @@ def stored(place: Place, row: bytes) -> bytes:
 def write(text: Path, store: Path) -> Path:
     """Write rows into a store, which is made if it is not there."""
     command = [sys.executable, SUPPORT / "store_rows.py", text, store]
-    subprocess.run(command, check=True, timeout=60)
+    subprocess.run(command, check=True, timeout=patient_s(60))
     return store
 
 
@@ -92,7 +95,7 @@ def migrating(
     """Migrate in a process of its own, which may end in the middle."""
     command = [sys.executable, "-c", MIGRATE, str(store), str(map_bytes), str(step_rows)]
     return subprocess.run(
-        command, check=False, timeout=60, capture_output=True, text=True, **options
+        command, check=False, timeout=patient_s(60), capture_output=True, text=True, **options
     )
 
 
@@ -103,6 +106,20 @@ def contents(directory: Path) -> dict[str, bytes]:
         for path in sorted(directory.rglob("*"))
         if path.is_file() and path.name not in ("LOCK", "lock.mdb")
     }
+
+
+def told_again(engine: Any, name: str) -> str:
+    """Return what boss gets who sends a request again; why not, where it is known."""
+    try:
+        return repr(engine.request(name, "boss"))
+    except Refused as refused:
+        return refused.reason
+
+
+def of_a_copy(shown: dict[str, Any]) -> dict[str, Any]:
+    """Return what a store shows whose files are a copy, and which begins a new incarnation."""
+    known = ["None" if told == "None" else "OTHER_INCARNATION" for told in shown["requests"]]
+    return {**shown, "requests": known}
 
 
 def seen(subject: Any, list_ids: list[str], record_ids: list[str]) -> dict[str, Any]:
@@ -118,7 +135,7 @@ def seen(subject: Any, list_ids: list[str], record_ids: list[str]) -> dict[str, 
         "principals": [[name, kept.hex()] for name, kept in engine.principals()],
         "audit": [[*entry[:4], entry[4].hex()] for entry in engine.audit(2**63 - 1, 999)],
         "pending": engine.pending_counts(),
-        "requests": [repr(engine.request(name, "boss")) for name in ("release", "import", "none")],
+        "requests": [told_again(engine, name) for name in ("release", "import", "none")],
         "holds": {
             list_id: {
                 record_id: repr(found)

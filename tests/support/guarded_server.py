@@ -55,7 +55,7 @@ class Caller:
             grpc.RpcError
         """
         answer = getattr(self._admin, rpc)(request, metadata=bearer(self.token), timeout=DEADLINE_S)
-        return list(answer) if rpc == "ExportOwnership" else answer
+        return list(answer) if rpc in ("ExportOwnership", "BackupStore", "Watch") else answer
 
     def dial(self, rpc: str, request: Any) -> Any:
         """Make a call of DialService.

@@ -128,6 +128,13 @@ def claim_request(record_id: str, campaign_id: str = "A", list_id: str = LIST) -
     return request.SerializeToString()
 
 
+def writers_request() -> bytes:
+    """Return a ClaimBatchRequest's bytes, of more records than a thread that reads it decides."""
+    ids = [f"writer's {number}" for number in range(100)]
+    request = dial_pb2.ClaimBatchRequest(list_id=LIST, record_ids=ids, campaign_id="A")
+    return request.SerializeToString()
+
+
 def holder_request(record_id: str) -> bytes:
     """Return a GetHolderRequest's bytes."""
     return dial_pb2.GetHolderRequest(list_id=LIST, record_id=record_id).SerializeToString()

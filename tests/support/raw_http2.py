@@ -76,6 +76,7 @@ class RawClient:
         greet: send preface and SETTINGS.
         receive_bytes: size of the socket's receive buffer; None for the system's.
         tls: an SSLContext, or what wraps a socket as it does; None: plaintext.
+        source: the IPv4 address to come from; None: the system's choice.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class RawClient:
         greet: bool = True,
         receive_bytes: int | None = None,
         tls: Any = None,
+        source: str | None = None,
     ) -> None:
         family = socket.AF_UNIX if address.startswith("unix:") else socket.AF_INET
         self.socket = socket.socket(family)
@@ -94,6 +96,8 @@ class RawClient:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         host, _, port = address.rpartition(":")
         try:
+            if source is not None:
+                self.socket.bind((source, 0))
             self.socket.connect((host, int(port)) if family == socket.AF_INET else address[5:])
             if tls is not None:
                 self.socket = tls.wrap_socket(self.socket, server_hostname=host)

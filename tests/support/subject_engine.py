@@ -359,7 +359,7 @@ class EngineSubject(DialMessages):
 
     def owners(self, list_id: str) -> list[Owner]:
         with refusals(lambda: self.engine.snapshot(list_id)) as snapshot:
-            return [Owner(*owner) for owner in snapshot.owners()]
+            return [Owner(*owner[:5]) for owner in snapshot.owners()]
 
     def owned(self, list_id: str, campaign_ids: list[str] | None = None) -> list[Owned]:
         """Read in pages of three, so that every call crosses page borders."""

@@ -8,7 +8,8 @@ so how long a look-up takes says nothing about how much of a token is right.
 Rate limits are kept beside the tables, so that a change of rights gives nobody a new budget.
 
 Any thread may call what is in the .pxd. It knows no store and no gRPC: the server keeps principals
-and says which right an rpc needs; only for the calls of DialService that is decided here.
+and says which right an rpc needs; only for the calls of DialService, and for the events of a feed,
+that is decided here.
 """
 
 from cython.operator cimport dereference
@@ -29,6 +30,8 @@ from ownerd.base.bytes cimport Slice, empty_slice, slice_of, text_slice
 from ownerd.base.clock cimport clock_elapsed
 from ownerd.base.rate_limiter cimport rate_after, rate_wait_ns
 from ownerd.base.units cimport NS_PER_MS, NS_PER_S
+from ownerd.engine.engine cimport Engine
+from ownerd.engine.feed cimport Feed, feed_limit
 from ownerd.rules.ownership cimport NEVER_NS
 
 from urllib.parse import unquote
@@ -376,6 +379,11 @@ cdef class Access:
         self.core.guard.unlock()
 
     @property
+    def number(self):
+        """Grows with each table that is published."""
+        return self.core.number.load()
+
+    @property
     def is_open(self):
         """Whether nobody is asked who they are."""
         return bool(access_table(self.core).get().open)
@@ -429,6 +437,39 @@ cdef class Access:
         return refusals_take(&self.core.refusals)
 
 
+cdef bint may_view(const void *who, Slice list_id, Slice campaign_id) noexcept nogil:
+    return access_allows(<const Principal *> who, RIGHT_VIEW, list_id, campaign_id)
+
+
+cdef bint same_texts(const vector[string] *texts, const vector[string] *others) noexcept nogil:
+    cdef size_t i
+    if texts.size() != others.size():
+        return False
+    for i in range(texts.size()):
+        if not (texts[0][i] == others[0][i]):
+            return False
+    return True
+
+
+cdef bint same_grants(
+    const Principal *principal, const Principal *other, uint8_t right
+) noexcept nogil:
+    """Tell whether two have the same grants of a right, in the same order."""
+    cdef size_t i = 0, j = 0
+    while True:
+        while i < principal.grants.size() and principal.grants[i].right != right:
+            i += 1
+        while j < other.grants.size() and other.grants[j].right != right:
+            j += 1
+        if i == principal.grants.size() or j == other.grants.size():
+            return i == principal.grants.size() and j == other.grants.size()
+        if not same_texts(&principal.grants[i].lists, &other.grants[j].lists) \
+                or not same_texts(&principal.grants[i].campaigns, &other.grants[j].campaigns):
+            return False
+        i += 1
+        j += 1
+
+
 cdef shown(const string *text):
     return text.data()[:text.size()].decode(errors="replace")
 
@@ -462,6 +503,17 @@ cdef class Identity:
         return bool(access_allows(
             self.principal, <uint8_t> right, slice_from(lists), slice_from(campaigns)
         ))
+
+    def follow(self, Engine engine, list_ids, bint with_reservations):
+        """Return a Feed of lists, of all where none is named, that shows what it may view."""
+        cdef Feed feed = Feed(engine, list_ids, with_reservations)
+        feed_limit(feed, may_view, self.principal, self)
+        return feed
+
+    def sees_as(self, Identity other not None):
+        """Tell whether both are one principal, with the same rights to view."""
+        return self.principal.id == other.principal.id \
+            and same_grants(self.principal, other.principal, RIGHT_VIEW)
 
     def pay_rows(self, int64_t count):
         """Pay for rows that it brings, as for records it asks about; see `wait_ms`."""

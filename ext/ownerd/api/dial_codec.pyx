@@ -18,6 +18,7 @@ from ownerd.api.dial_call cimport (
     ITEM_RECORD_ID, ITEM_WRAP_UP_CODE, DialItem, ItemField, NamedHolder, SentTime, call_add_item,
     call_is_batch, call_is_claim, call_is_report,
 )
+from ownerd.api.holder_codec cimport HOLDER_BYTES, put_hidden_holder, put_holder
 from ownerd.api.reasons cimport (
     BATCH_LENGTH, CODE_UNKNOWN, FIELD_EMPTY, FIELD_LENGTH, FIELD_NOT_UTF8,
     MALFORMED_MESSAGE, NO_REASON, TIME_NOT_VALID, TTL_NOT_ALLOWED, Reason, Value, numeral, quoted,
@@ -27,22 +28,19 @@ from ownerd.api.task cimport MESSAGE_BYTES, OK
 from ownerd.base.bytes cimport Slice, get_le64, put_le64, slice_of
 from ownerd.base.protobuf cimport (
     WIRE_BYTES, WIRE_FIXED32, WIRE_FIXED64, WIRE_GROUP, WIRE_GROUP_END, WIRE_VARINT, put_bytes,
-    put_fixed64, put_number, put_text, put_varint, read_varint,
+    put_fixed64, put_number, put_text, put_time, put_varint, read_varint,
 )
 from ownerd.base.units cimport NS_PER_S
 from ownerd.rules.limits cimport (
     BATCH_RECORDS, CAMPAIGN_ID_BYTES, DIALER_ID_BYTES, LIST_ID_BYTES, RECORD_ID_BYTES,
     WRAP_UP_CODE_BYTES,
 )
-from ownerd.rules.ownership cimport (
-    ATTEMPT_INVALID, CLAIM_INVALID, NEVER_NS, NO_TIME,
-)
+from ownerd.rules.ownership cimport ATTEMPT_INVALID, CLAIM_INVALID, NO_TIME
 
 cdef enum:
     TAG_BYTES = 5                     # of a varint that fits into 32 bits
     GROUP_DEPTH = 100                 # as deep as protobuf's own parsers follow
     PLACE_BYTES = 64                  # the name of a field, with its index
-    HOLDER_BYTES = 640                # a Holder with its longest fields fits
     INVALID_BYTES = MESSAGE_BYTES + 32   # an InvalidItem with the longest reason fits
     FIXED_BYTES = 96                  # the fields of an answer that are no list
     LONGEST_TTL_S = 86_400
@@ -555,16 +553,7 @@ cdef bint read_text_field(
 
 # --- the responses --------------------------------------------------------------------------------
 
-cdef char *put_time(char *at, uint32_t number, int64_t time_ns) noexcept nogil:
-    """Write a Timestamp; times before the epoch are never stored, so division rounds down."""
-    cdef char *size = put_varint(at, number << 3 | WIRE_BYTES)
-    cdef char *end = put_number(size + 1, 1, <uint64_t> (time_ns // NS_PER_S))
-    end = put_number(end, 2, <uint64_t> (time_ns % NS_PER_S))
-    size[0] = <char> (end - size - 1)  # its varint is one byte long: a time has less than 128
-    return end
-
-
-cdef char *put_holder(
+cdef char *put_named(
     char *at, uint32_t number, const DialCall *call, const DialItem *item
 ) noexcept nogil:
     """Write a Holder as field `number`; nothing if nobody is to be named.
@@ -575,32 +564,18 @@ cdef char *put_holder(
     cdef char inner[HOLDER_BYTES]
     cdef char *end
     cdef const NamedHolder *named
-    cdef bint hidden
     if item.named == 0:
         return at
     named = &call.named[item.named - 1]
-    hidden = call.hide_holders and not named.own
-    end = put_number(inner, 1, named.holder.kind)
-    if not hidden:
-        end = put_text(end, 2, named.id)
-        end = put_text(end, 3, named.name)
-        end = put_time(end, 4, named.holder.since_ns)
-    if named.holder.until_ns != NEVER_NS:
-        end = put_time(end, 5, named.holder.until_ns)
-    if not hidden:
-        end = put_more(end, call, named)
+    if call.hide_holders and not named.own:
+        end = put_hidden_holder(inner, &named.holder)
+    else:
+        end = put_holder(
+            inner, &named.holder, named.id, named.name,
+            slice_of(call.dialers.data() + named.dialer_at if named.dialer_size else NULL,
+                     named.dialer_size),
+        )
     return put_bytes(at, number, slice_of(inner, end - inner))
-
-
-cdef char *put_more(char *end, const DialCall *call, const NamedHolder *named) noexcept nogil:
-    """Write a Holder's fields 6 to 8: who dials, the last attempt, until when it is reserved."""
-    if named.dialer_size != 0:
-        end = put_text(end, 6, slice_of(call.dialers.data() + named.dialer_at, named.dialer_size))
-    if named.holder.last_attempt_ns > 0:
-        end = put_time(end, 7, named.holder.last_attempt_ns)
-    if named.holder.reserved_until_ns != 0:
-        end = put_time(end, 8, named.holder.reserved_until_ns)
-    return end
 
 
 cdef char *put_denial(
@@ -608,7 +583,7 @@ cdef char *put_denial(
 ) noexcept nogil:
     """Write a claim's element of `denials` or an attempt's of `rejections`: {index=1, holder=2}."""
     cdef char inner[HOLDER_BYTES + 16]
-    cdef char *end = put_holder(put_number(inner, 1, index), 2, call, item)
+    cdef char *end = put_named(put_number(inner, 1, index), 2, call, item)
     return put_bytes(at, 2, slice_of(inner, end - inner))
 
 
@@ -661,8 +636,8 @@ cdef char *put_unary(char *at, const DialCall *call) noexcept nogil:
     if call.call_kind == CALL_GIVE_BACK:
         return put_number(at, 1, call.revision)
     if call.call_kind == CALL_GET_HOLDER:
-        return put_number(put_holder(at, 1, call, item), 2, call.revision)
-    at = put_holder(put_number(at, 1, item.answer), 2, call, item)
+        return put_number(put_named(at, 1, call, item), 2, call.revision)
+    at = put_named(put_number(at, 1, item.answer), 2, call, item)
     at = put_number(at, 3, call.revision)
     if call.call_kind != CALL_CLAIM or call.reserved_until_ns == 0:
         return at

@@ -28,6 +28,7 @@ cdef enum Reason:
     CODE_EXISTS
     # the state forbids it
     STALE_ETAG
+    REQUEST_OF_BEFORE
     LIST_OWNED
     LIST_DIALED
     LIST_UNCOUNTED

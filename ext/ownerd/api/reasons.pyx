@@ -102,6 +102,12 @@ define(
     "with GetContactList and repeat the change with its etag",
 )
 define(
+    REQUEST_OF_BEFORE, "OTHER_INCARNATION", FAILED_PRECONDITION,
+    "request_id: found one that was answered before the store was restored from a copy, or copied; "
+    "what was changed after the copy was made is not in it. Look whether this change is, and make "
+    "it with a new request_id if it is not",
+)
+define(
     LIST_OWNED, "LIVE_OWNERSHIP", FAILED_PRECONDITION,
     "contact list {list_id} has live holds (owned records: {owned}, reserved for dials in "
     "progress: {reserved}); release them first, or delete with force",

@@ -31,8 +31,9 @@ cdef enum TaskKind:
     TASK_PLAN = 3                     # what maintenance does next
     TASK_COUNT = 4                    # of what a release ended
     TASK_STEP = 5                     # of maintenance, where it is the writer's
-    TASK_FOLLOW = 6                   # entries of the log of a cluster
-    TASK_LEAD = 7                     # to lead it from now on
+    TASK_BACKUP = 6                   # where a copy of the store ends
+    TASK_FOLLOW = 7                   # entries of the log of a cluster
+    TASK_LEAD = 8                     # to lead it from now on
 
 ctypedef void (*OnDone)(Task *task) noexcept nogil
 

@@ -26,6 +26,8 @@ cdef struct MDB_envinfo:
     unsigned int me_numreaders
 
 cdef enum:
+    MDB_NOSUBDIR = 0x4000
+    MDB_NOLOCK = 0x400000
     MDB_NOTLS = 0x200000
     MDB_RDONLY = 0x20000
     MDB_NORDAHEAD = 0x800000
@@ -67,6 +69,7 @@ cdef struct LmdbApi:
     int (*env_get_fd)(MDB_env *, int *) noexcept nogil
     int (*reader_check)(MDB_env *, int *) noexcept nogil
     int (*reader_list)(MDB_env *, MDB_msg_func, void *) noexcept nogil
+    size_t (*txn_id)(MDB_txn *) noexcept nogil
     int (*txn_begin)(MDB_env *, MDB_txn *, unsigned int, MDB_txn **) noexcept nogil
     int (*txn_commit)(MDB_txn *) noexcept nogil
     void (*txn_abort)(MDB_txn *) noexcept nogil

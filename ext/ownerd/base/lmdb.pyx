@@ -24,10 +24,9 @@ _NEWEST_EXCLUSIVE = (1, 0, 0)
 _FIELDS = (
     "version", "strerror", "env_create", "env_open", "env_close", "env_set_mapsize",
     "env_set_maxdbs", "env_set_maxreaders", "env_info", "env_stat", "env_get_fd", "reader_check",
-    "reader_list", "txn_begin", "txn_commit", "txn_abort", "txn_reset", "txn_renew", "dbi_open",
-    "stat", "get",
-    "put", "del", "cursor_open", "cursor_close", "cursor_get", "cursor_put", "cursor_del",
-    "drop",
+    "reader_list", "txn_id", "txn_begin", "txn_commit", "txn_abort", "txn_reset", "txn_renew",
+    "dbi_open", "stat", "get", "put", "del", "cursor_open", "cursor_close", "cursor_get",
+    "cursor_put", "cursor_del", "drop",
 )
 
 

@@ -4,10 +4,11 @@ A field is a tag (its number and its wire type) and a value; tags, sizes and num
 Whoever writes has space for what is written.
 """
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from ownerd.base.bytes cimport Slice, put_le64
+from ownerd.base.units cimport NS_PER_S
 
 cdef enum:
     WIRE_VARINT = 0
@@ -68,3 +69,19 @@ cdef inline char *put_number(char *at, uint32_t number, uint64_t value) noexcept
 cdef inline char *put_fixed64(char *at, uint32_t number, uint64_t value) noexcept nogil:
     """Write a fixed64 as field `number`."""
     return put_le64(put_varint(at, number << 3 | WIRE_FIXED64), value)
+
+
+cdef inline char *put_times(
+    char *at, uint32_t number, int64_t seconds, int64_t nanos
+) noexcept nogil:
+    """Write seconds=1 and nanos=2 as field `number`: a Timestamp or a Duration."""
+    cdef char *size = put_varint(at, number << 3 | WIRE_BYTES)
+    cdef char *end = put_number(size + 1, 1, <uint64_t> seconds)
+    end = put_number(end, 2, <uint64_t> nanos)
+    size[0] = <char> (end - size - 1)  # its varint is one byte long: it has less than 128
+    return end
+
+
+cdef inline char *put_time(char *at, uint32_t number, int64_t time_ns) noexcept nogil:
+    """Write a Timestamp since the epoch, or a Duration that is not negative, as field `number`."""
+    return put_times(at, number, time_ns // NS_PER_S, time_ns % NS_PER_S)

@@ -16,6 +16,7 @@ cdef list code_page(Store *store, str after, Py_ssize_t limit)
 cdef int settings_row(Store *store) except -1
 cdef list principal_rows(Store *store)
 cdef list audit_page(Store *store, uint64_t before, Py_ssize_t limit)
+cdef list audit_oldest(Store *store, Py_ssize_t limit)
 cdef object audit_count(Store *store, uint64_t entry_id)
 cdef bytes request_key(str request_id, str requester)
 cdef object answered_request(Store *store, bytes key, int64_t now_ns)

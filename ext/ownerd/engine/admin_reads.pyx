@@ -11,9 +11,10 @@ from struct import unpack
 
 from libc.string cimport memcmp, memcpy
 
+from ownerd.api.reasons cimport REQUEST_OF_BEFORE
 from ownerd.base.bytes cimport get_be32, get_be64, put_be32, put_be64, slice_of
 from ownerd.base.lmdb cimport MDB_SUCCESS, MDB_val
-from ownerd.engine.commands cimport TALLY_LEFT_OUT
+from ownerd.engine.commands cimport TALLY_LEFT_OUT, request_of_before
 from ownerd.rules.ownership cimport DEFAULT_WINDOW, NEVER_NS
 from ownerd.rules.wrap_up_codes cimport UNKNOWN_CODE_REFUSE
 from ownerd.storage.catalog cimport List, list_from_row, list_row
@@ -26,6 +27,7 @@ from ownerd.storage.tables cimport (
     REQUEST_MEMORY_NS, AuditRow, ListRow, RequestRow, SettingsRow, Table,
 )
 
+from ownerd.api.reasons import refused
 from ownerd.storage.directory import StoreError
 
 PolicyTuple = namedtuple("Policy", "enabled duration_ns renewal_window_ns reservation_ttl_ns")
@@ -303,6 +305,17 @@ cdef list audit_page(Store *store, uint64_t before, Py_ssize_t limit):
     return page
 
 
+cdef list audit_oldest(Store *store, Py_ssize_t limit):
+    """Return entries as `audit_page` does, but from the oldest on."""
+    cdef TableCursor scan
+    page = []
+    _begin(store, AUDIT, &scan)
+    while len(page) < limit and cursor_next(&scan):
+        page.append(_audit_entry(&scan))
+    _end(&scan)
+    return page
+
+
 cdef object audit_count(Store *store, uint64_t entry_id):
     """Return an entry's count, None while it is pending; raise KeyError if there is no entry."""
     cdef TableCursor scan
@@ -327,7 +340,10 @@ cdef bytes request_key(str request_id, str requester):
 
 
 cdef object answered_request(Store *store, bytes key, int64_t now_ns):
-    """Return the Outcome stored under a request's key within the last 24 h, or None."""
+    """Return the Outcome stored under a request's key within the last 24 h, or None.
+
+    Refused: FAILED_PRECONDITION, it is of a former incarnation.
+    """
     cdef TableCursor scan
     cdef RequestRow row
     _begin(store, REQUESTS, &scan)
@@ -338,6 +354,8 @@ cdef object answered_request(Store *store, bytes key, int64_t now_ns):
     memcpy(&row, <const char *> value, sizeof(row))
     if now_ns - row.time_ns >= REQUEST_MEMORY_NS:
         return None
+    if request_of_before(store, &row):
+        raise refused(REQUEST_OF_BEFORE)
     left_out = max(0, -row.tally[<int> TALLY_LEFT_OUT])
     memo = value[sizeof(row):len(value) - 4 * left_out]
     return Outcome(

@@ -10,7 +10,7 @@ from ownerd.rules.ownership cimport (
 )
 from ownerd.storage.catalog cimport List
 from ownerd.storage.store cimport Store
-from ownerd.storage.tables cimport AuditRow, EventRow
+from ownerd.storage.tables cimport AuditRow, EventRow, RequestRow
 
 cdef enum CommandKind:
     CREATE_LIST
@@ -29,6 +29,8 @@ cdef enum CommandKind:
     PUT_PRINCIPAL
     DELETE_PRINCIPAL
     NOTE_REFUSALS
+    NOTE_BACKUP                       # only its audit entry
+    CUT_AUDIT
 
 cdef enum ImportStrategy:             # the numbers of admin.proto
     IMPORT_FAIL = 1
@@ -93,6 +95,8 @@ cdef cppclass Command:
     string request_key                # of the requester and its id; empty: not remembered
     string memo
     uint64_t entry_id                 # in: IMPORT_ROWS; out: the audit entry
+    uint64_t first_entry              # CUT_AUDIT: the entries that go
+    uint64_t last_entry
     # the outcome
     uint64_t revision
     int64_t time_ns
@@ -112,6 +116,11 @@ cdef inline TallyIndex tally_of(ImportOutcome outcome) noexcept nogil:
     if outcome == IMPORT_TAKEN:
         return TALLY_IMPORTED
     return TALLY_OVERWRITTEN if outcome == IMPORT_TAKEN_OVER else TALLY_SKIPPED
+
+
+cdef inline bint request_of_before(const Store *store, const RequestRow *row) noexcept nogil:
+    """Tell whether a request was answered before the store began this incarnation."""
+    return row.revision <= store.state.first_revision
 
 
 cdef int command_run(Store *store, Command *command, int64_t clock_ns) noexcept nogil

@@ -13,8 +13,8 @@ from libc.string cimport memcpy, memset
 
 from ownerd.api.reasons cimport (
     CAMPAIGN_DIALS, CAMPAIGN_NOT_FOUND, CODE_EXISTS, CODE_NOT_FOUND, IMPORT_CONFLICT,
-    LIST_DIALED, LIST_EXISTS, LIST_NOT_FOUND, LIST_UNCOUNTED, STALE_ETAG, STORE_FULL, Value,
-    quoted, refuse_about, refuse_with, words,
+    LIST_DIALED, LIST_EXISTS, LIST_NOT_FOUND, LIST_UNCOUNTED, REQUEST_OF_BEFORE, STALE_ETAG,
+    STORE_FULL, Value, quoted, refuse, refuse_about, refuse_with, words,
 )
 from ownerd.api.task cimport OK, Task
 from ownerd.base.bytes cimport Slice, empty_slice, put_be64, slice_of, text_slice
@@ -31,8 +31,9 @@ from ownerd.storage.catalog cimport (
     Catalog, List, ListName, add_campaign, all_lists, campaign_known, campaign_of,
     delete_code_row, delete_list_name, drop_list, find_campaign, find_code, find_code_folded,
     find_list, find_list_number, forget_campaign, list_appended, list_draft, list_ever_held,
-    list_may_be_held_by, load_codes, load_list, load_settings, note_hold, put_campaign, put_code,
-    put_deleted_campaign, put_dropped_list, put_event, put_list, put_settings, rename_campaign,
+    list_may_be_held_by, load_codes, load_list, load_settings, note_hold, put_code,
+    put_deleted_campaign, put_dropped_list, put_list, put_new_event, put_new_list, put_policy,
+    put_renamed, put_settings, rename_campaign,
 )
 from ownerd.storage.events cimport find_uncounted
 from ownerd.storage.records cimport Record, record_load, record_store
@@ -121,7 +122,7 @@ cdef void create_list(Store *store, Command *command, int64_t now_ns) noexcept n
         draft.tells_holders = True
     name.id, name.create_ns = command.list_id, now_ns
     draft.names.push_back(name)
-    put_list(&store.catalog, &draft)
+    put_new_list(&store.catalog, &draft, text_slice(command.list_id))
 
 
 cdef bint find_shared(Store *store, Command *command, List *draft) noexcept nogil:
@@ -156,7 +157,7 @@ cdef void append_event(
     appended.row.entry_id = command.entry_id
     appended.row.counted = counted
     command.appended.push_back(appended)
-    put_event(&store.catalog, draft.number, &appended.row)
+    put_new_event(&store.catalog, draft.number, &appended.row)
 
 
 cdef void update_policy(Store *store, Command *command, int64_t now_ns) noexcept nogil:
@@ -176,7 +177,7 @@ cdef void update_policy(Store *store, Command *command, int64_t now_ns) noexcept
     draft.policy = command.policy
     draft.update_ns = now_ns
     draft.update_revision = command.revision
-    put_list(&store.catalog, &draft)
+    put_policy(&store.catalog, &draft)
 
 
 cdef void delete_list(Store *store, Command *command, int64_t now_ns) noexcept nogil:
@@ -334,6 +335,20 @@ cdef void put_audit(
     put_row(&store.txn, AUDIT, slice_of(key, 8), slice_of(row, sizeof(AuditRow)), text_slice(note))
 
 
+cdef void cut_audit(Store *store, Command *command) noexcept nogil:
+    """Delete audit entries; one whose records are still to be counted stays."""
+    cdef char key[8]
+    cdef AuditRow row
+    cdef string note
+    cdef uint64_t entry_id = command.first_entry
+    while entry_id <= command.last_entry:
+        if read_audit(store, entry_id, &row, &note) and row.count != COUNT_PENDING:
+            put_be64(key, entry_id)
+            delete_row(&store.txn, AUDIT, slice_of(key, 8))
+            command.count += 1
+        entry_id += 1
+
+
 # --- campaigns and codes --------------------------------------------------------------------------
 
 cdef uint32_t ensure_campaign(
@@ -349,7 +364,7 @@ cdef uint32_t ensure_campaign(
     rename.number = number
     rename.name = name
     command.renames.push_back(rename)
-    put_campaign(&store.catalog, number, text_slice(campaign_id), text_slice(name))
+    put_renamed(&store.catalog, number, text_slice(campaign_id), text_slice(name))
     return number
 
 
@@ -529,10 +544,15 @@ cdef void apply(Store *store, Command *command, int64_t now_ns) noexcept nogil:
         delete_row(&store.txn, PRINCIPALS, text_slice(command.name))
     elif command.kind == NOTE_REFUSALS:
         note_refusals(store, command, now_ns)
+    elif command.kind == CUT_AUDIT:
+        cut_audit(store, command)
 
 
 cdef bint replay(Store *store, Command *command, int64_t now_ns) noexcept nogil:
-    """Fill in the first answer if this request id was answered within 24 h (R20)."""
+    """Fill in the first answer if this request id was answered within 24 h (R20).
+
+    What was answered in a former incarnation is refused: its revision means nothing any more.
+    """
     cdef RequestRow row
     cdef AuditRow entry
     cdef Slice value
@@ -544,6 +564,9 @@ cdef bint replay(Store *store, Command *command, int64_t now_ns) noexcept nogil:
     memcpy(&row, value.data, sizeof(row))
     if now_ns - row.time_ns >= REQUEST_MEMORY_NS:
         return False
+    if request_of_before(store, &row):
+        refuse(&command.task, REQUEST_OF_BEFORE)
+        return True
     command.memo.assign(value.data + sizeof(row), value.size - sizeof(row))
     command.replayed = True
     command.revision = row.revision

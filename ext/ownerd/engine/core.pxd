@@ -8,6 +8,7 @@ from ownerd.base.clock cimport ClockState
 from ownerd.base.containers cimport vector
 from ownerd.base.histogram cimport Histogram
 from ownerd.base.live cimport LiveEngine
+from ownerd.base.threads cimport pthread_mutex_t
 from ownerd.engine.activity cimport Activity
 from ownerd.engine.called_twice cimport CalledTwice
 from ownerd.engine.maintenance_plan cimport MaintenanceState
@@ -51,6 +52,7 @@ cdef struct EngineOptions:
     uint64_t queue_limit              # records that may wait
     int64_t vacuum_interval_ms
     int64_t step_ns                   # how long a step of maintenance may take
+    int64_t flush_age_ns              # how long what is not in the tree may be left
 
 cdef cppclass EngineCore:
     Store *store                      # NULL once it is closed
@@ -59,6 +61,7 @@ cdef cppclass EngineCore:
     atomic[int] failure_code          # the error that ended the store
     int failure_fd                    # eventfd, readable once it has
     vector[Campaign *] shown          # of a closed store: calls that are not encoded may name them
+    pthread_mutex_t writer            # held by the thread that is the writer, for some tasks
     # the writer's
     uint64_t group_records            # most records that are decided together
     vector[DialCall *] group
@@ -73,6 +76,9 @@ cdef cppclass EngineCore:
     MaintenanceState maintenance
     atomic[bint] flush_waits          # a memtable is immutable and not in the tree yet
     atomic[uint64_t] fill_permille    # how full the active memtable is
+    # the feed's
+    atomic[int] feed_waits            # somebody waits for a revision: the writer is to wake them
+    int feed_fd                       # eventfd, readable when there may be one
     LiveEngine live
 
 
@@ -90,3 +96,7 @@ cdef void engine_end(EngineCore *engine, int code) noexcept nogil
 # Fails the engine if the store's files are not those that were opened; one thread at a time.
 cdef bint engine_look(EngineCore *engine) noexcept nogil
 cdef void engine_wake_maintenance(EngineCore *engine) noexcept nogil
+# On the writer thread, once what it committed is answered: wakes who waits for it.
+cdef void engine_ring(EngineCore *engine) noexcept nogil
+# Has the writer wake `feed_fd` after the next commit; False: there is a later revision already.
+cdef bint engine_await(EngineCore *engine, uint64_t revision) noexcept nogil

@@ -13,13 +13,17 @@ stay here. So whoever sends an answer encodes it on a thread of its own, wheneve
 from ownerd.base.clock cimport clock_elapsed, clock_start_from
 from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS
 from ownerd.base.sockets cimport EFD_CLOEXEC, EFD_NONBLOCK, close, eventfd, eventfd_write
+from ownerd.base.threads cimport pthread_mutex_destroy, pthread_mutex_init
 from ownerd.engine.queue cimport (
     FAILED, STANDBY, STOPPED, queue_change_state, queue_destroy, queue_init, queue_stand_by,
 )
 from ownerd.storage.catalog cimport take_campaigns
 from ownerd.storage.directory cimport FILES_LOST, IN_PLACE, LOCK_FILE_LOST, Place
 from ownerd.storage.recovery cimport store_close
-from ownerd.storage.store cimport left_undone, store_note_failure, store_place, store_time
+from ownerd.storage.store cimport (
+    left_undone, store_note_failure, store_place, store_revision, store_time,
+)
+from ownerd.storage.walker cimport WALK_DIFFERS
 
 cdef enum:
     LOCK_MISSES = 10                  # some five seconds, as maintenance looks
@@ -33,8 +37,10 @@ cdef void configure(EngineCore *engine, const EngineOptions *options) noexcept n
     ))
     engine.vacuum_interval_ms = options.vacuum_interval_ms
     engine.maintenance.step_ns = options.step_ns
+    engine.maintenance.flush_age_ns = options.flush_age_ns
     engine.maintenance.clean_ns = clock_elapsed()
     engine.maintenance.clean_bytes = 0
+    engine.maintenance.flush_aged = False
 
 
 cdef EngineCore *engine_new(
@@ -50,7 +56,10 @@ cdef EngineCore *engine_new(
     engine.flush_waits.store(False)
     engine.fill_permille.store(0)
     engine.lock_missed.store(0)
+    engine.feed_waits.store(False)
+    engine.feed_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
     engine.called_twice.others = 0
+    pthread_mutex_init(&engine.writer, NULL)
     queue_init(&engine.queue, options.queue_limit)
     configure(engine, options)
     if store.shared != NULL:
@@ -76,8 +85,10 @@ cdef void engine_free(EngineCore *engine) noexcept nogil:
     for i in range(engine.shown.size()):
         del engine.shown[i]
     queue_destroy(&engine.queue)
+    pthread_mutex_destroy(&engine.writer)
     close(engine.failure_fd)
     close(engine.maintenance_fd)
+    close(engine.feed_fd)
     del engine
 
 
@@ -90,9 +101,9 @@ cdef void engine_stop(EngineCore *engine) noexcept nogil:
 
 
 cdef void engine_fail(EngineCore *engine, int code) noexcept nogil:
-    """Stop granting for good after a failed commit or a damaged row (R18)."""
+    """Stop granting for good after a failed commit, a damaged row or a wrong look-up (R18)."""
     engine.failure_code.store(code)
-    if code != STORE_LOST and code != MDB_CORRUPTED:
+    if code != STORE_LOST and code != MDB_CORRUPTED and code != WALK_DIFFERS:
         store_note_failure(engine.store)
     queue_change_state(&engine.queue, FAILED)
     eventfd_write(engine.failure_fd, 1)
@@ -129,3 +140,17 @@ cdef bint engine_look(EngineCore *engine) noexcept nogil:
 
 cdef void engine_wake_maintenance(EngineCore *engine) noexcept nogil:
     eventfd_write(engine.maintenance_fd, 1)
+
+
+# --- those who wait for a commit ------------------------------------------------------------------
+
+cdef void engine_ring(EngineCore *engine) noexcept nogil:
+    # Both sides exchange: whichever is later sees what the other did before, so a commit is either
+    # seen by who waits or rings for it.
+    if engine.feed_waits.exchange(False):
+        eventfd_write(engine.feed_fd, 1)
+
+
+cdef bint engine_await(EngineCore *engine, uint64_t revision) noexcept nogil:
+    engine.feed_waits.exchange(True)
+    return store_revision(engine.store) <= revision

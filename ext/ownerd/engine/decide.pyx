@@ -6,8 +6,8 @@ changed nothing; what is wrong with one item of a batch is answered in its place
 writer thread only; the engine commits and answers.
 """
 
-from libc.stdint cimport int64_t, uint32_t
-from libc.string cimport memcmp
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.string cimport memcmp, memset
 
 from ownerd.api.dial_call cimport (
     CALL_GET_HOLDER, CALL_GIVE_BACK, ITEM_ATTEMPT_TIME, ITEM_WRAP_UP_CODE, UNKNOWN_CAMPAIGN,
@@ -20,13 +20,13 @@ from ownerd.api.reasons cimport (
     refuse_about, refuse_with,
 )
 from ownerd.api.task cimport OK
-from ownerd.base.bytes cimport Slice, text_slice
-from ownerd.base.containers cimport vector
+from ownerd.base.bytes cimport Slice, slice_of, text_slice
+from ownerd.base.containers cimport string, vector
 from ownerd.base.units cimport NS_PER_MS
 from ownerd.engine.commands cimport refuse_full
 from ownerd.rules.ownership cimport (
-    ATTEMPT_INVALID, FORMER_CAMPAIGN, GRANTED, NOBODY, NO_DIALER, Claim, Code, Holder, Report,
-    Ruling, rules_ahead_ns, rules_attempt, rules_claim, rules_holder,
+    ATTEMPT_INVALID, FORMER_CAMPAIGN, GRANTED, NOBODY, NO_DIALER, NO_TIME, Claim, Code, Holder,
+    Report, Ruling, rules_ahead_ns, rules_attempt, rules_claim, rules_holder,
 )
 from ownerd.rules.wrap_up_codes cimport rules_unknown_code
 from ownerd.storage.capacity cimport CAPACITY_FOR_GRANTS, CAPACITY_FOR_REPORTS
@@ -34,15 +34,18 @@ from ownerd.storage.catalog cimport (
     Campaign, Catalog, List, add_campaign, all_lists, campaign_known, campaign_of, find_campaign,
     find_code_meant, find_list,
 )
+from ownerd.storage.codec cimport VALUE_BYTES, hold_encode
 from ownerd.storage.dialers cimport (
     DIALERS_MOST, EVERY_LIST, add_dialer, dialer_gives_back, dialer_id_of, dialer_known,
     dialer_reserves, dialers_full, find_dialer,
 )
 from ownerd.storage.multiget cimport Seen, multiget_add, multiget_skip, multiget_take
+from ownerd.storage.notes cimport NOTE_REJECTED, RejectedNote
 from ownerd.storage.records cimport (
     Record, record_load, record_prefetch, record_store, records_look_up,
 )
 from ownerd.storage.store cimport store_instant, store_now
+from ownerd.storage.transaction cimport note_change
 
 cdef enum:
     PREFETCHED = 8                    # records between asking for a slot and writing to it
@@ -172,11 +175,42 @@ cdef void decide_item(Decision *decision, DialItem *item, const Seen *seen) noex
     item.lapsed, item.lapsed_campaign = ruling.lapsed, before
     if ruling.holder.kind != NOBODY:
         name_holder(decision, item, &ruling.holder)
-    if not ruling.changed:
+    if not ruling.changed and not ruling.called_twice:
         return
     decision.changed = True
-    if not decision.dry:
+    if decision.dry:
+        return
+    if ruling.called_twice:
+        note_rejected(decision, item, &record, now_ns)
+    if ruling.changed:
         write_item(decision, &record, now_ns)
+
+
+cdef void note_rejected(
+    Decision *decision, const DialItem *item, const Record *record, int64_t now_ns
+) noexcept nogil:
+    """Tell those who follow the log that two campaigns called one person (R31).
+
+    The campaign may be one that nobody knows, and the list one that shares another's ownership.
+    """
+    cdef DialCall *call = decision.call
+    cdef RejectedNote note
+    cdef char hold[VALUE_BYTES]
+    cdef string value
+    memset(&note, 0, sizeof(note))
+    note.attempt_ns = item.attempt_time_ns
+    if note.attempt_ns == NO_TIME:
+        note.attempt_ns = now_ns
+    note.hold_size = <uint8_t> hold_encode(&record.hold, now_ns, hold)
+    note.list_id_size = <uint8_t> call.list_id.size
+    value.assign(<const char *> &note, sizeof(note))
+    value.append(hold, note.hold_size)
+    value.append(call.list_id.data, call.list_id.size)
+    value.append(call.campaign_id.data, call.campaign_id.size)
+    note_change(
+        &decision.store.txn, NOTE_REJECTED, slice_of(record.key, record.key_size),
+        text_slice(value),
+    )
 
 
 cdef void write_item(Decision *decision, Record *record, int64_t now_ns) noexcept nogil:

@@ -24,19 +24,20 @@ from ownerd.base.histogram cimport SHORTEST_BITS, TIME_CLASSES, Histogram
 from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS, lmdb
 from ownerd.base.threads cimport thread_wait
 from ownerd.engine.admin_reads cimport (
-    answered_request, audit_count, audit_page, campaign_name, campaign_page, code_page, code_row,
-    entry_count, list_info, list_page, lists_held, policy_from, principal_rows, request_key,
-    settings_row,
+    answered_request, audit_count, audit_oldest, audit_page, campaign_name, campaign_page,
+    code_page, code_row, entry_count, list_info, list_page, lists_held, policy_from,
+    principal_rows, request_key, settings_row,
 )
+from ownerd.engine.backup cimport Backup
 from ownerd.engine.called_twice cimport called_twice_rows
 from ownerd.engine.commands cimport (
-    CREATE_LIST, DELETE_CAMPAIGN, DELETE_CODE, DELETE_LIST, DELETE_PRINCIPAL, IMPORT_ROWS,
-    NOTE_REFUSALS, PUT_PRINCIPAL, RELEASE, RELEASE_RECORDS, SIGNAL_CAMPAIGN, TRANSFER,
-    UPDATE_POLICY, UPDATE_SETTINGS,
-    UPSERT_CAMPAIGN, UPSERT_CODE, Command, ImportRow,
+    CREATE_LIST, CUT_AUDIT, DELETE_CAMPAIGN, DELETE_CODE, DELETE_LIST, DELETE_PRINCIPAL,
+    IMPORT_ROWS, NOTE_BACKUP, NOTE_REFUSALS, PUT_PRINCIPAL, RELEASE, RELEASE_RECORDS,
+    SIGNAL_CAMPAIGN, TRANSFER, UPDATE_POLICY, UPDATE_SETTINGS, UPSERT_CAMPAIGN, UPSERT_CODE,
+    Command, ImportRow,
 )
 from ownerd.engine.core cimport (
-    GROUP_SIZE_CLASSES, STORE_LOST, EngineCore, EngineOptions, engine_close_store,
+    GROUP_SIZE_CLASSES, STORE_LOST, EngineCore, EngineOptions, engine_await, engine_close_store,
     engine_failed, engine_free, engine_look, engine_new, engine_stands_by, engine_stop,
 )
 from ownerd.engine.group_commit cimport start_writer
@@ -58,12 +59,14 @@ from ownerd.rules.limits cimport (
 from ownerd.rules.ownership cimport NEVER_NS
 from ownerd.storage.capacity cimport is_full
 from ownerd.storage.environment cimport check
+from ownerd.storage.file_log cimport file_log_oldest_told
 from ownerd.storage.record_tree cimport tree_flushed, tree_put_place
 from ownerd.storage.recovery cimport store_open
 from ownerd.storage.store cimport (
     StoreFigures, store_figures, store_note_failure, store_now, store_revision,
 )
 from ownerd.storage.tables cimport COUNT_PENDING, ClusterRow
+from ownerd.storage.walker cimport WALK_DIFFERS
 
 from ownerd.api.reasons import refused
 from ownerd.api.task import Refused  # what our callers catch
@@ -95,9 +98,10 @@ AHEAD_ALARM_NS = 600 * 10**9          # R24: since the last attempt that was too
 CLOCK_ALARM_NS = 60 * 10**9           # R19: of the server's time against the wall clock
 # Ends of the classes of time in `Engine.stats`, but for the last, which has none.
 TIME_CLASS_ENDS_NS = tuple(1 << (SHORTEST_BITS + i) for i in range(TIME_CLASSES - 1))
+AUDIT_CUT_ENTRIES = 1_000            # most that one command deletes
 LISTLESS_KINDS = (
     RELEASE, TRANSFER, UPSERT_CAMPAIGN, DELETE_CAMPAIGN, SIGNAL_CAMPAIGN, UPSERT_CODE, DELETE_CODE,
-    UPDATE_SETTINGS, PUT_PRINCIPAL, DELETE_PRINCIPAL, NOTE_REFUSALS,
+    UPDATE_SETTINGS, PUT_PRINCIPAL, DELETE_PRINCIPAL, NOTE_REFUSALS, NOTE_BACKUP, CUT_AUDIT,
 )
 
 
@@ -214,6 +218,7 @@ cdef class Engine:
         vacuum_interval_s: how often expired records are dropped.
         maintenance_step_ns: how long one step of maintenance may take, beside its commit.
         memtable_bytes: memory for records that are not flushed yet; more makes flushing cheaper.
+        flush_age_s: how long what is in memory may be left there before it is flushed.
         background: run maintenance's thread; False leaves it to `maintain()`, and the look at the
             files to `look()`.
         opening: an Opening, which says whether a store may be made and which it must be, and is
@@ -232,7 +237,7 @@ cdef class Engine:
         self, str directory, Clock clock=None, *, map_bytes=DEFAULT_MAP_BYTES,
         queue_limit=DEFAULT_QUEUE_LIMIT, reserve_bytes=DEFAULT_RESERVE_BYTES,
         vacuum_interval_s=900.0, maintenance_step_ns=DEFAULT_MAINTENANCE_STEP_NS,
-        memtable_bytes=DEFAULT_MEMTABLE_BYTES, background=True, opening=None,
+        memtable_bytes=DEFAULT_MEMTABLE_BYTES, flush_age_s=60.0, background=True, opening=None,
     ):
         cdef EngineOptions options
         cdef Store *store
@@ -244,6 +249,7 @@ cdef class Engine:
         options.queue_limit = queue_limit
         options.vacuum_interval_ms = <int64_t> (vacuum_interval_s * 1000)
         options.step_ns = maintenance_step_ns
+        options.flush_age_ns = <int64_t> (flush_age_s * 1e9)
         opening = Opening() if opening is None else opening
         self.cluster = opening.cluster
         store = store_open(directory, map_bytes, reserve_bytes, memtable_bytes, opening)
@@ -651,6 +657,22 @@ cdef class Engine:
         pending.command.count = count
         return self._run(pending)
 
+    def note_backup(self, *, note):
+        """Leave an audit entry about a backup that begins. Refused: RESOURCE_EXHAUSTED."""
+        return self._run(Pending(NOTE_BACKUP, "", note, "", "", b""))
+
+    def cut_audit(self, uint64_t first, uint64_t last, *, note):
+        """Delete the audit entries with these ids, up to 1,000, and leave one that says so.
+
+        An entry whose records are still to be counted stays. Answers with how many went.
+        """
+        cdef Pending pending = Pending(CUT_AUDIT, "", note, "", "", b"")
+        if not first <= last or last - first >= AUDIT_CUT_ENTRIES:
+            raise ValueError("from 1 to 1,000 entries can be cut at a time")
+        pending.command.first_entry = first
+        pending.command.last_entry = last
+        return self._run(pending)
+
     def _run(self, Pending pending):
         """Run a command to its end."""
         cdef Command *command = pending.command
@@ -725,6 +747,11 @@ cdef class Engine:
         with Reading(self):
             return audit_page(self.core.store, before, limit)
 
+    def oldest_audit(self, limit):
+        """Return up to `limit` audit entries as `audit` does, but the oldest, oldest first."""
+        with Reading(self):
+            return audit_oldest(self.core.store, limit)
+
     def request(self, request_id, requester=""):
         """Return the Outcome stored for a caller's request id in the last 24 h, or None.
 
@@ -747,6 +774,16 @@ cdef class Engine:
             snapshot.counted = &self.core.activity
             snapshot.open()
         return snapshot
+
+    def backup(self):
+        """Return a Backup of the whole store as of now. Refused: RESOURCE_EXHAUSTED.
+
+        Raises OSError where the data file cannot be read.
+        """
+        cdef Backup backup = Backup.__new__(Backup)
+        with Reading(self):
+            backup.open(self, self.core)
+        return backup
 
     def _audit_count(self, uint64_t entry_id):
         with Reading(self):
@@ -861,6 +898,26 @@ cdef class Engine:
     def flushed_revision(self):
         """The revision up to which the record tree has everything."""
         return tree_flushed(self._store().tree)
+    @property
+    def first_revision(self):
+        """The revision that the incarnation began at; its first change is the next."""
+        return self._store().state.first_revision
+
+    @property
+    def oldest_revision(self):
+        """The oldest revision that a feed may begin behind."""
+        cdef Store *store = self._store()
+        return max(store.state.first_revision, file_log_oldest_told(store.log))
+
+    def await_revision(self, uint64_t after_revision):
+        """Have `feed_fd` become readable after a commit; False: there is a later one already."""
+        self._store()
+        return bool(engine_await(self.core, after_revision))
+
+    @property
+    def feed_fd(self):
+        """An eventfd that is readable once there is a revision that somebody waits for."""
+        return self.core.feed_fd
 
     def look(self):
         """Tell whether the store's files are those that were opened; if not, it has failed."""
@@ -880,6 +937,12 @@ cdef class Engine:
             )
         if self.core.failure_code.load() == MDB_CORRUPTED:
             return f"a row in {self.directory} fails its checksum; see 'ownerd verify'"
+        if self.core.failure_code.load() == WALK_DIFFERS:
+            return (
+                f"a look-up in {self.directory} found something else than LMDB did, and was not "
+                "answered: this program, the library lmdb or the machine's memory is at fault. See "
+                "'ownerd verify' and the machine's log, and start the server again"
+            )
         reason = lmdb.strerror(self.core.failure_code.load()).decode(errors="replace")
         return f"a commit to {self.directory} failed: {reason}"
 
@@ -964,6 +1027,7 @@ cdef class Engine:
             "committed_records": counters.committed_records,
             "group_sizes": [counters.group_sizes[i] for i in range(GROUP_SIZE_CLASSES)],
             "flushed_revision": figures.flushed_revision,
+            "oldest_revision": self.oldest_revision,
             "unflushed_record_count": figures.unflushed_count,
             "flushed_records": flag_read(&core.maintenance.flush.flushed_count),
             "vacuumed_records": flag_read(&core.maintenance.vacuum.vacuumed_count),

@@ -1,6 +1,7 @@
 """The single writer: groups of decisions, one commit for each, then the answers.
 
-One thread takes all that waits in the queue, decides the dials in order against current state,
+One thread at a time is the writer: its own, or, where nobody is and nothing waits, one that read a
+few calls. It takes all that waits in the queue, decides the dials in order against current state,
 commits once and answers them: greedy group commit, no timer. A group in which nothing changed is
 not committed. Commands of the control plane, snapshots and plans of maintenance run between groups,
 each by itself, in the order they came. Before a group is decided the active memtable has capacity
@@ -10,7 +11,7 @@ Invariants:
 - An answer that changed state is given after its commit returned (R18); a commit that failed, other
   than for want of capacity, stops the store for good: everything is answered UNAVAILABLE from then
   on and `failure_fd` becomes readable. A sync is never tried again.
-- Only the writer thread touches the catalog, the memtables and the log.
+- Only the writer touches the catalog, the memtables and the log.
 - `revision` grows by one with each commit that changed something.
 
 It knows no Python objects, no sockets and no messages: what was decided is in the call, and whoever
@@ -24,8 +25,8 @@ from ownerd.api.reasons cimport (
     ATTEMPT_AHEAD, DEADLINE_PASSED, OUTCOME_UNKNOWN, STORAGE_FAILED, refuse,
 )
 from ownerd.api.task cimport (
-    OK, RESOURCE_EXHAUSTED, TASK_COMMAND, TASK_COUNT, TASK_DIAL, TASK_FOLLOW, TASK_LEAD,
-    TASK_SNAPSHOT, TASK_STEP, Task,
+    OK, RESOURCE_EXHAUSTED, TASK_BACKUP, TASK_COMMAND, TASK_COUNT, TASK_DIAL, TASK_FOLLOW,
+    TASK_LEAD, TASK_SNAPSHOT, TASK_STEP, Task,
 )
 from ownerd.base.assertions cimport assert_that
 from ownerd.base.atomics cimport count_add, flag_set
@@ -33,19 +34,24 @@ from ownerd.base.clock cimport clock_elapsed, clock_now, clock_offset
 from ownerd.base.failpoints cimport FAIL_AFTER_ANSWER, FAIL_BEFORE_ANSWER, fail_at
 from ownerd.base.histogram cimport histogram_add
 from ownerd.base.lmdb cimport MDB_SUCCESS
-from ownerd.base.threads cimport thread_start
+from ownerd.base.threads cimport (
+    pthread_mutex_lock, pthread_mutex_t, pthread_mutex_unlock, thread_start,
+)
 from ownerd.engine.activity cimport ANSWERS, activity_count
 from ownerd.engine.called_twice cimport called_twice_add
+from ownerd.engine.backup cimport BackupRequest, backup_fix
 from ownerd.engine.commands cimport UPSERT_CODE, Command, command_run, refuse_full
 from ownerd.engine.core cimport (
     GROUP_BYTES_PER_RECORD, GROUP_SIZE_CLASSES, engine_end, engine_fail, engine_failed,
-    engine_stands_by, engine_wake_maintenance,
+    engine_ring, engine_stands_by, engine_wake_maintenance,
 )
 from ownerd.engine.decide cimport DecidedAt, decide_call, multiget_group
 from ownerd.engine.maintenance_plan cimport (
     URGENT_STEP_NS, PlanTask, maintenance_plan, maintenance_step,
 )
-from ownerd.engine.queue cimport is_leaders, queue_refuse_standby, queue_take_all
+from ownerd.engine.queue cimport (
+    is_leaders, queue_passes, queue_refuse_standby, queue_submit_all, queue_take_all, queue_wait,
+)
 from ownerd.engine.release_count cimport ReleaseCount, release_count_step
 from ownerd.engine.snapshot cimport SnapshotRequest, snapshot_take
 from ownerd.engine.standby cimport (
@@ -56,7 +62,7 @@ from ownerd.storage.capacity cimport (
     CAPACITY_FOR_CHANGES, CAPACITY_FOR_GRANTS, CAPACITY_FOR_NOTHING, Capacity, is_full,
 )
 from ownerd.storage.file_log cimport file_log_next_ready
-from ownerd.storage.flush cimport flush_immutable
+from ownerd.storage.flush cimport flush_immutable, flush_progress
 from ownerd.storage.memtables cimport has_immutable, memtables_fill, memtables_fit
 from ownerd.storage.record_tree cimport STOP_STEPPING, is_out_of_space, set_out_of_space
 from ownerd.storage.store cimport (
@@ -65,7 +71,12 @@ from ownerd.storage.store cimport (
 )
 from ownerd.storage.transaction cimport transaction_error
 
+cdef extern from "<pthread.h>" nogil:
+    int pthread_mutex_trylock(pthread_mutex_t *)
+
 cdef enum:
+    HELPING_STEP_NS = 5_000_000
+    FEW_RECORDS = 16                  # that the thread which read them decides itself
     MULTIGET_RECORDS = 16             # smaller groups are decided record by record
     # As good as the same: then most attempts are reported at the instant at which the ownership
     # that they make begins, and their records are stored shorter.
@@ -212,6 +223,39 @@ cdef bint await_flush(EngineCore *engine) noexcept nogil:
     return not has_immutable(&store.memtables)
 
 
+cdef int64_t next_helping_step(void *context) noexcept nogil:
+    """Let one short step be made."""
+    cdef bint *helped = <bint *> context
+    if helped[0]:
+        return STOP_STEPPING
+    helped[0] = True
+    return HELPING_STEP_NS
+
+
+cdef bint flush_is_behind(EngineCore *engine) noexcept nogil:
+    """Tell whether the second half of the active memtable fills faster than the other is flushed.
+    """
+    cdef Store *store = engine.store
+    return has_immutable(&store.memtables) and not is_out_of_space(store.tree) \
+        and 2 * memtables_fill(&store.memtables) > 1000 + flush_progress(&engine.maintenance.flush)
+
+
+cdef void help_flush(EngineCore *engine) noexcept nogil:
+    """Make a step of a flush that is behind.
+
+    So a load that the flush cannot keep up with is slowed down group by group, and does not wait
+    for a whole memtable at once.
+    """
+    cdef Store *store = engine.store
+    cdef int64_t begun_ns = clock_elapsed()
+    cdef bint helped = False
+    cdef int code
+    code = flush_immutable(&engine.maintenance.flush, store, next_helping_step, &helped)
+    if code != MDB_SUCCESS:
+        engine_fail(engine, code)
+    count_add(&engine.counters.waited_ns, clock_elapsed() - begun_ns)
+
+
 cdef bint reserve_memtable(EngineCore *engine, uint64_t records) noexcept nogil:
     """Have the active memtable take so many records; False if it cannot."""
     cdef Store *store = engine.store
@@ -221,6 +265,8 @@ cdef bint reserve_memtable(EngineCore *engine, uint64_t records) noexcept nogil:
             return False
         store_rotate(store)
         engine_wake_maintenance(engine)
+    elif flush_is_behind(engine):
+        help_flush(engine)
     engine.flush_waits.store(has_immutable(&store.memtables))
     engine.fill_permille.store(memtables_fill(&store.memtables))
     return True
@@ -318,6 +364,7 @@ cdef void run_group(EngineCore *engine) noexcept nogil:
     answer_group(
         engine, engine_failed(engine) or left_undone(code), whole and code == COMMIT_FENCED
     )
+    engine_ring(engine)
 
 
 cdef Task *gather_group(EngineCore *engine, Task *task) noexcept nogil:
@@ -374,6 +421,8 @@ cdef void run_task(EngineCore *engine, Task *task) noexcept nogil:
             else store_confirm(engine.store)
         if code == MDB_SUCCESS:
             code = snapshot_take(engine.store, <SnapshotRequest *> task.body, now_ns)
+    elif task.kind == TASK_BACKUP:
+        backup_fix(engine.store, <BackupRequest *> task.body)
     elif task.kind == TASK_FOLLOW:
         code = follow_entry(engine, <FollowTask *> task.body)
     elif task.kind == TASK_LEAD:
@@ -386,6 +435,26 @@ cdef void run_task(EngineCore *engine, Task *task) noexcept nogil:
         engine_end(engine, code)
         refuse_failed(engine, task, code == COMMIT_FENCED)
     finish(task)
+    engine_ring(engine)
+
+
+cdef void run_tasks(EngineCore *engine, Task *task) noexcept nogil:
+    cdef Task *after
+    while task != NULL:
+        after = task.next
+        if engine_failed(engine):
+            refuse(task, STORAGE_FAILED)
+            finish(task)
+        elif engine_stands_by(engine) and is_leaders(task):
+            queue_refuse_standby(&engine.queue, task)
+            finish(task)
+        elif task.kind == TASK_DIAL:
+            after = gather_group(engine, task)
+            if not engine.group.empty():
+                run_group(engine)
+        else:
+            run_task(engine, task)
+        task = after
 
 
 cdef int follow_entry(EngineCore *engine, FollowTask *task) noexcept nogil:
@@ -400,26 +469,43 @@ cdef int follow_entry(EngineCore *engine, FollowTask *task) noexcept nogil:
 
 cdef void *writer_main(void *argument) noexcept nogil:
     cdef EngineCore *engine = <EngineCore *> argument
-    cdef Task *task = queue_take_all(&engine.queue)
-    cdef Task *after
-    while task != NULL:
-        while task != NULL:
-            after = task.next
-            if engine_failed(engine):
-                refuse(task, STORAGE_FAILED)
-                finish(task)
-            elif engine_stands_by(engine) and is_leaders(task):
-                queue_refuse_standby(&engine.queue, task)
-                finish(task)
-            elif task.kind == TASK_DIAL:
-                after = gather_group(engine, task)
-                if not engine.group.empty():
-                    run_group(engine)
-            else:
-                run_task(engine, task)
-            task = after
-        task = queue_take_all(&engine.queue)
+    cdef bint more = True
+    while more:
+        more = queue_wait(&engine.queue)
+        pthread_mutex_lock(&engine.writer)   # at the end too: nobody is the writer after it
+        run_tasks(engine, queue_take_all(&engine.queue))
+        pthread_mutex_unlock(&engine.writer)
     return NULL
+
+
+# --- on a thread that has read calls --------------------------------------------------------------
+
+cdef bint decides_at_once(EngineCore *engine, Task *first) noexcept nogil:
+    """Tell whether calls may be decided without waiting for maintenance or for another machine,
+    and nothing is before them; by the writer."""
+    cdef uint64_t records = 0
+    cdef Task *task = first
+    while task != NULL:
+        records += task.record_count
+        task = task.next
+    return records <= FEW_RECORDS and engine.store.shared == NULL \
+        and not flush_is_behind(engine) \
+        and memtables_fit(&engine.store.memtables, records) \
+        and file_log_next_ready(engine.store.log) \
+        and queue_passes(&engine.queue, first, records)
+
+
+cdef Task *submit_dials(EngineCore *engine, Task *first, bint *decided) noexcept nogil:
+    """Decide a few calls at once, if nobody is the writer and nothing waits; else queue them."""
+    decided[0] = False
+    if pthread_mutex_trylock(&engine.writer) != 0:
+        return queue_submit_all(&engine.queue, first)
+    decided[0] = decides_at_once(engine, first)
+    if decided[0]:
+        run_tasks(engine, first)
+        first = NULL
+    pthread_mutex_unlock(&engine.writer)
+    return first if first == NULL else queue_submit_all(&engine.queue, first)
 
 
 # --- its thread -----------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ from ownerd.storage.record_tree cimport (
     set_out_of_space, tree_flushed, tree_put_state,
 )
 from ownerd.storage.store cimport (
-    Store, store_begin, store_commit, store_drop_flushed, store_prepare_log,
+    Store, store_begin, store_commit, store_disk_full, store_drop_flushed, store_prepare_log,
     store_revision, store_rotate, store_time, store_trim_log,
 )
 from ownerd.storage.tables cimport StateRow
@@ -64,8 +64,6 @@ cdef enum:
     LOOK_MS = 500
     FLUSH_BYTES = 0x10000000          # 256 MiB of log that would be replayed
     URGENT_FILL_PERMILLE = 500        # of a segment, with none ready after it
-
-cdef int64_t FLUSH_AGE_NS = 60_000_000_000
 
 
 # --- plan and work --------------------------------------------------------------------------------
@@ -117,10 +115,15 @@ cdef int prepare_log(
 
 
 cdef int trim_log(EngineCore *engine) noexcept nogil:
-    """Remove the segments that nobody needs any more; a code that ends the store, or 0."""
+    """Remove the segments that nobody needs any more; a code that ends the store, or 0.
+
+    What is kept for readers of the log goes first where the disk is full.
+    """
     cdef LogStatus status = LOG_MORE
     while status == LOG_MORE:
-        status = store_trim_log(engine.store, clock_now(engine.clock), True)
+        status = store_trim_log(
+            engine.store, clock_now(engine.clock), not store_disk_full(engine.store)
+        )
     return file_log_error(engine.store.log) if status == LOG_FAILED else MDB_SUCCESS
 
 
@@ -149,7 +152,7 @@ cdef bint flush_is_due(EngineCore *engine) noexcept nogil:
     cdef uint64_t appended = file_log_appended(engine.store.log)
     cdef bint clean = tree_flushed(engine.store.tree) == store_revision(engine.store)
     cdef bint due = not clean and (
-        now_ns - state.clean_ns >= FLUSH_AGE_NS or appended - state.clean_bytes >= FLUSH_BYTES
+        now_ns - state.clean_ns >= state.flush_age_ns or appended - state.clean_bytes >= FLUSH_BYTES
     )
     if clean or due:
         state.clean_ns, state.clean_bytes = now_ns, appended
@@ -213,7 +216,7 @@ cdef bint is_urgent(EngineCore *engine) noexcept nogil:
         return True
     if not engine.flush_waits.load() or fill < UNHURRIED_PERMILLE:
         return False
-    return flush_progress(&engine.maintenance.flush, engine.store.tree) < 2 * fill
+    return flush_progress(&engine.maintenance.flush) < 2 * fill
 
 
 cdef void spare_readers(EngineCore *engine) noexcept nogil:
@@ -281,7 +284,7 @@ cdef void look(EngineCore *engine, int64_t *next_ns) noexcept nogil:
 
 
 cdef bint flush_may_be_due(EngineCore *engine) noexcept nogil:
-    return clock_elapsed() - engine.maintenance.clean_ns >= FLUSH_AGE_NS // 2 \
+    return clock_elapsed() - engine.maintenance.clean_ns >= engine.maintenance.flush_age_ns // 2 \
         or file_log_appended(engine.store.log) - engine.maintenance.clean_bytes >= FLUSH_BYTES
 
 

@@ -32,8 +32,10 @@ cdef enum Work:
 cdef cppclass MaintenanceState:
     mutex turn                        # held from a plan to the end of its work
     int64_t step_ns                   # how long a step may take, beside its commit
+    int64_t flush_age_ns              # how long what is not in the tree may be left
     int64_t clean_ns                  # since when, and since how many bytes of log, there may be
     uint64_t clean_bytes              # something to flush
+    bint flush_aged                   # the active memtable is old, or takes long to replay
     Flush flush
     Vacuum vacuum
     # what is still to come of the last round, a vacuum of everything; the writer thread's

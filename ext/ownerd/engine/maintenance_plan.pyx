@@ -1,7 +1,8 @@
 """What maintenance does next, in order of urgency, and the small steps of it that the writer does.
 
 - The next segment of the log is made, last where the disk had no space for it.
-- An immutable memtable is flushed. The log is trimmed after that.
+- An immutable memtable is flushed, and the active one when it is old. The log is trimmed after
+  that.
 - A finished vacuum is closed: what it has made superfluous is deleted.
 - A vacuum goes on, or the next one begins; releases that nobody counts are counted in between.
 - After a round the active memtable is flushed, and old request ids and dialers are forgotten.
@@ -66,6 +67,8 @@ cdef Work next_work(
         return WORK_CUT
     if state.vacuum.finished:
         return WORK_FINISH_VACUUM
+    if state.flush_aged:
+        return WORK_ROTATE
     if state.vacuum.active:
         vacuum_look(&state.vacuum, &store.catalog, now_ns)
         return WORK_VACUUM
@@ -98,7 +101,7 @@ cdef void maintenance_plan(
         state.round_ns = now_ns
         state.requests_due = state.dialers_due = state.flush_due = True
         state.requests_after.clear()
-    state.flush_due |= plan.flush_all
+    state.flush_aged |= plan.flush_all
     store_drop_flushed(store)
     plan.work = next_work(store, state, plan, now_ns)
 
@@ -188,6 +191,8 @@ cdef int maintenance_step(
     elif plan.work == WORK_BEGIN_VACUUM:
         vacuum_begin(&state.vacuum, store, state.round_ns)
     elif plan.work == WORK_ROTATE:
-        state.flush_due = False
+        # What a round has flushed at its end is no older than that.
+        state.flush_due &= state.vacuum.active
+        state.flush_aged = False
         store_rotate(store)
     return MDB_SUCCESS

@@ -49,4 +49,7 @@ cdef bint is_leaders(const Task *task) noexcept nogil
 cdef bint queue_submit(Queue *queue, Task *task) noexcept nogil
 cdef Task *queue_submit_all(Queue *queue, Task *first) noexcept nogil
 cdef void queue_run(Queue *queue, Task *task) noexcept nogil
+# The writer's. Only one who is the writer takes, or passes.
+cdef bint queue_wait(Queue *queue) noexcept nogil
 cdef Task *queue_take_all(Queue *queue) noexcept nogil
+cdef bint queue_passes(Queue *queue, Task *first, uint64_t records) noexcept nogil

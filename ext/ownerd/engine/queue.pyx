@@ -1,13 +1,14 @@
 """The bounded queue before the writer: what it takes in which state, and waiting for one task.
 
-Any thread submits tasks without the GIL; the writer takes all that wait at once. Dials count
+Any thread submits tasks without the GIL; the writer takes all that wait at once. Whoever is the
+writer for a moment may pass an empty queue by. Dials count
 against the bound by their records, everything else counts nothing and is always taken while the
 engine runs or drains.
 
 It knows no store and runs no task (group_commit); a waiter is a C callback.
 """
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from ownerd.api.reasons cimport (
     NOT_LEADING, QUEUE_FULL, SERVER_STOPPING, STORAGE_FAILED, Value, numeral, refuse, refuse_with,
@@ -147,7 +148,7 @@ cdef void append(Queue *queue, Task *task) noexcept nogil:
 
 
 cdef bint queue_submit(Queue *queue, Task *task) noexcept nogil:
-    """Queue a task; its `on_done` runs on the writer thread once it is done.
+    """Queue a task; its `on_done` runs on the writer's thread once it is done.
 
     False if it is refused at once: then code and message are set and `on_done` is not called.
     """
@@ -196,18 +197,37 @@ cdef void queue_run(Queue *queue, Task *task) noexcept nogil:
 
 # --- taking: the writer ---------------------------------------------------------------------------
 
-cdef Task *queue_take_all(Queue *queue) noexcept nogil:
-    """Wait for work and take all of it, in order; NULL once stopped and drained."""
-    cdef Task *first
+cdef bint queue_wait(Queue *queue) noexcept nogil:
+    """Wait for work; False once stopped and drained."""
+    cdef bint more
     pthread_mutex_lock(&queue.guard)
     while queue.first == NULL and queue.state.load() != STOPPED:
         pthread_cond_wait(&queue.arrived, &queue.guard)
+    more = queue.first != NULL
+    pthread_mutex_unlock(&queue.guard)
+    return more
+
+
+cdef Task *queue_take_all(Queue *queue) noexcept nogil:
+    """Take all that waits, in order."""
+    cdef Task *first
+    pthread_mutex_lock(&queue.guard)
     first = queue.first
-    assert_that(
-        first != NULL or queue.state.load() == STOPPED, "the writer ends only once it is told to"
-    )
     assert_that(first == NULL or queue.last.next == NULL, "the last task is the last")
     queue.first = queue.last = NULL
     queue.record_count = 0
     pthread_mutex_unlock(&queue.guard)
     return first
+
+
+cdef bint queue_passes(Queue *queue, Task *first, uint64_t records) noexcept nogil:
+    """Tell whether a chain of dials would be taken, and nothing is before it; by the writer."""
+    cdef int64_t now_ns = clock_elapsed()
+    cdef bint passes
+    pthread_mutex_lock(&queue.guard)
+    passes = queue.first == NULL and queue_takes_dials(queue) and records <= queue.record_limit
+    pthread_mutex_unlock(&queue.guard)
+    while passes and first != NULL:
+        first.queued_ns = now_ns
+        first = first.next
+    return passes

@@ -78,9 +78,12 @@ cdef struct OwnerCount:
     int64_t owned
     int64_t reserved
     int64_t earliest_ns
+    int64_t expiring                  # of those owned, what ends by the instant that was asked for
 
 
-cdef void count_owners(SnapshotRequest *request, vector[OwnerCount] *counts) noexcept nogil:
+cdef void count_owners(
+    SnapshotRequest *request, vector[OwnerCount] *counts, int64_t expire_by_ns
+) noexcept nogil:
     cdef RecordIterator records
     cdef OwnerCount *count
     cdef bint more
@@ -91,6 +94,7 @@ cdef void count_owners(SnapshotRequest *request, vector[OwnerCount] *counts) noe
         if hold_owned(&records.hold, request.time_ns):
             count.owned += 1
             count.earliest_ns = min(count.earliest_ns, records.hold.owned_until_ns)
+            count.expiring += records.hold.owned_until_ns <= expire_by_ns
         if hold_reserved(&records.hold, request.time_ns):
             count.reserved += 1
         more = iterator_next(&records)
@@ -270,25 +274,26 @@ cdef class Snapshot:
         if self.request != NULL:
             request_free(self.request)
 
-    def owners(self):
+    def owners(self, expire_by_ns=0):
         """Count, for each campaign that owns or reserves records, both and its first expiration.
 
         Returns a list of (campaign_id, name, owned_count, reserved_count, earliest_expire_ns or
-        None), by campaign id (R17).
+        None, expiring_count), by campaign id (R17); the last counts what expires by expire_by_ns.
         """
         cdef SnapshotRequest *request = opened(self)
         cdef vector[OwnerCount] counts
         cdef OwnerCount nothing
+        cdef int64_t by_ns = expire_by_ns
         cdef size_t i
-        nothing.owned = nothing.reserved = 0
+        nothing.owned = nothing.reserved = nothing.expiring = 0
         nothing.earliest_ns = NEVER_NS
         with nogil:
             counts.resize(request.campaigns.size(), nothing)
-            count_owners(request, &counts)
+            count_owners(request, &counts, by_ns)
         refuse_damaged(request)
         found = [
             (*campaign_of(self, <uint32_t> i), counts[i].owned, counts[i].reserved,
-             expiry_of(counts[i].earliest_ns))
+             expiry_of(counts[i].earliest_ns), counts[i].expiring)
             for i in range(request.campaigns.size()) if counts[i].owned or counts[i].reserved
         ]
         return sorted(found)

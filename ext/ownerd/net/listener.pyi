@@ -10,6 +10,8 @@ from ownerd.net.call_bridge import CallBridge
 ENDINGS: Final[dict[str, int]]
 COUNTS: Final[tuple[str, ...]]
 
+def library_versions() -> tuple[str, str]: ...
+
 @disjoint_base
 class Listener:
     def __init__(

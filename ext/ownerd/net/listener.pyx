@@ -26,6 +26,15 @@ from ownerd.net.state cimport (
     ENDED_TLS, HandledMethods, Limits, Loop, Socket,
 )
 
+cdef extern from "<nghttp2/nghttp2.h>" nogil:
+    ctypedef struct nghttp2_info:
+        const char *version_str
+    nghttp2_info *nghttp2_version(int least_version)
+
+cdef extern from "<openssl/crypto.h>" nogil:
+    const char *OpenSSL_version(int what)
+    int OPENSSL_VERSION
+
 cdef int64_t LONGEST_CHECK_INTERVAL_NS = NS_PER_S
 cdef int64_t SHORTEST_CHECK_INTERVAL_NS = 20 * NS_PER_MS
 
@@ -44,6 +53,11 @@ COUNTS = (
 
 cdef int64_t ns(double seconds) except? -1:
     return <int64_t> (seconds * NS_PER_S)
+
+
+def library_versions():
+    """Return what OpenSSL and nghttp2, as they are loaded here, say of themselves."""
+    return OpenSSL_version(OPENSSL_VERSION).decode(), nghttp2_version(0).version_str.decode()
 
 
 cdef class Listener:

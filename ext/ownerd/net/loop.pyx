@@ -39,7 +39,7 @@ from ownerd.base.threads cimport thread_start
 from ownerd.base.tls cimport TlsMaterial
 from ownerd.base.units cimport NS_PER_MS
 from ownerd.engine.core cimport EngineCore
-from ownerd.engine.queue cimport queue_submit_all
+from ownerd.engine.group_commit cimport submit_dials
 from ownerd.net.authn cimport access_refresh
 from ownerd.net.connection cimport (
     connection_callbacks, connection_close, connection_end, connection_leave, connection_look,
@@ -154,16 +154,19 @@ cdef void take_letters(Loop *loop) noexcept nogil:
         letter = after
 
 
-cdef void submit_ready(Loop *loop) noexcept nogil:
+cdef bint submit_ready(Loop *loop) noexcept nogil:
     """Submit what this wake-up has decoded; what the engine refuses is answered at once.
+
+    True if this thread has decided it: the answers are in the inbox.
 
     Calls that were given up in the meantime are left out.
     """
     cdef Task *refused = loop.first_ready
     cdef Task **at
     cdef Task *after
+    cdef bint decided
     if refused == NULL:
-        return
+        return False
     assert_that(loop.last_ready.next == NULL, "the last call that is ready is the last")
     loop.first_ready = loop.last_ready = NULL
     at = &refused
@@ -174,12 +177,13 @@ cdef void submit_ready(Loop *loop) noexcept nogil:
         else:
             at[0] = after
     if refused == NULL:
-        return
-    refused = queue_submit_all(&loop.engine.queue, refused)
+        return False
+    refused = submit_dials(loop.engine, refused, &decided)
     while refused != NULL:
         after = refused.next
         take_decided(<Stream *> refused)
         refused = after
+    return decided
 
 
 # --- orders ---------------------------------------------------------------------------------------
@@ -468,7 +472,7 @@ cdef void wake_up(Loop *loop) noexcept nogil:
         is_inbox |= events[i].data.ptr == NULL
         take_event(loop, &events[i])
     read_unread(loop)
-    submit_ready(loop)
+    is_inbox |= submit_ready(loop)
     if is_inbox:
         take_inbox(loop)
     write_marked(loop)

@@ -154,10 +154,14 @@ cdef List *first_due(Catalog *catalog, int64_t by_ns) noexcept nogil
 # --- into the open transaction: rows only, but for what is said to be at once ---------------------
 
 cdef void put_list(Catalog *catalog, List *lst) noexcept nogil
+# A list, or one more name of one, that was not there; the name is one of the list's.
+cdef void put_new_list(Catalog *catalog, List *lst, Slice list_id) noexcept nogil
+cdef void put_policy(Catalog *catalog, List *lst) noexcept nogil
 # One of several names of a list; the others go on.
 cdef void delete_list_name(Catalog *catalog, List *lst, Slice list_id) noexcept nogil
-cdef void put_event(Catalog *catalog, uint32_t number, EventRow *row) noexcept nogil
-cdef void put_campaign(
+# An event that the list did not have.
+cdef void put_new_event(Catalog *catalog, uint32_t number, EventRow *row) noexcept nogil
+cdef void put_renamed(
     Catalog *catalog, uint32_t number, Slice campaign_id, Slice name
 ) noexcept nogil
 cdef void put_code(Catalog *catalog, Slice code, const Code *value, Slice category) noexcept nogil

@@ -30,6 +30,9 @@ from ownerd.rules.wrap_up_codes cimport (
     UNKNOWN_CODE_REFUSE, UnknownCode, code_category, code_fold, code_trim,
 )
 from ownerd.storage.events cimport events_after, events_append, events_cut, is_uncounted
+from ownerd.storage.notes cimport (
+    NOTE_EVENT, NOTE_LIST_CREATED, NOTE_LIST_DELETED, NOTE_POLICY, NOTE_RENAMED, NoteKind,
+)
 from ownerd.storage.table_cursor cimport (
     TableCursor, cursor_close, cursor_next, cursor_open, cursor_seek,
 )
@@ -37,7 +40,7 @@ from ownerd.storage.tables cimport (
     CAMPAIGNS, CODES, DROPPED_LISTS, EVENTS, HOLDERS, LISTS, META, OLD_LIST_BYTES, ListRow,
     SettingsRow, StoredEventRow, event_read, event_stored,
 )
-from ownerd.storage.transaction cimport delete_row, put_row
+from ownerd.storage.transaction cimport delete_row, note_change, put_row
 
 cdef enum:
     DUE_IN_FIRST_ROUND = 1            # of a list of which it is not known when a record is over
@@ -171,8 +174,28 @@ cdef void put_list(Catalog *catalog, List *lst) noexcept nogil:
         )
 
 
+cdef void note_list(Catalog *catalog, NoteKind kind, const List *lst, Slice list_id) noexcept nogil:
+    """Tell those who follow the log of a name that came or went."""
+    cdef uint32_t number = lst.number
+    note_change(catalog.txn, kind, list_id, slice_of(&number, sizeof(number)))
+
+
+cdef void put_new_list(Catalog *catalog, List *lst, Slice list_id) noexcept nogil:
+    note_list(catalog, NOTE_LIST_CREATED, lst, list_id)
+    put_list(catalog, lst)
+
+
+cdef void put_policy(Catalog *catalog, List *lst) noexcept nogil:
+    """Write a list that has another policy."""
+    cdef char about[4]
+    put_be32(about, lst.number)
+    note_change(catalog.txn, NOTE_POLICY, slice_of(about, sizeof(about)), empty_slice())
+    put_list(catalog, lst)
+
+
 cdef void delete_list_name(Catalog *catalog, List *lst, Slice list_id) noexcept nogil:
     cdef List draft
+    note_list(catalog, NOTE_LIST_DELETED, lst, list_id)
     list_draft(lst, &draft)
     drop_name(&draft, list_id)
     delete_row(catalog.txn, LISTS, list_id)
@@ -239,6 +262,7 @@ cdef void put_dropped_list(Catalog *catalog, List *lst) noexcept nogil:
     delete_events(catalog, lst, lst.head_seq)
     put_row(catalog.txn, DROPPED_LISTS, slice_of(key, 4), empty_slice(), empty_slice())
     delete_holders(catalog, lst)
+    note_list(catalog, NOTE_LIST_DELETED, lst, text_slice(lst.names[0].id))
     delete_row(catalog.txn, LISTS, text_slice(lst.names[0].id))
 
 
@@ -282,6 +306,14 @@ cdef void put_event(Catalog *catalog, uint32_t number, EventRow *row) noexcept n
     put_be32(key, number)
     put_be32(key + 4, row.event.seq)
     put_row(catalog.txn, EVENTS, slice_of(key, 8), slice_of(&stored, sizeof(stored)), empty_slice())
+
+
+cdef void put_new_event(Catalog *catalog, uint32_t number, EventRow *row) noexcept nogil:
+    cdef char about[8]
+    put_be32(about, number)
+    put_be32(about + 4, row.event.seq)
+    note_change(catalog.txn, NOTE_EVENT, slice_of(about, sizeof(about)), empty_slice())
+    put_event(catalog, number, row)
 
 
 cdef void delete_events(Catalog *catalog, List *lst, uint32_t last_seq) noexcept nogil:
@@ -519,13 +551,22 @@ cdef void rename_campaign(Catalog *catalog, uint32_t number, const string &name)
 
 
 cdef void put_deleted_campaign(Catalog *catalog, uint32_t number) noexcept nogil:
-    """Write the row of a campaign that is no more: it has no id."""
-    put_campaign(catalog, number, empty_slice(), empty_slice())
+    """Write the row of a campaign that is no more: it has no id, but for those who look back."""
+    put_campaign(catalog, number, empty_slice(), text_slice(catalog.campaigns[number].id))
 
 
 cdef void forget_campaign(Catalog *catalog, uint32_t number) noexcept nogil:
     """Know a campaign no more; answers and snapshots go on showing what they saw."""
     catalog.campaign_numbers.erase(catalog.campaigns[number].id)
+
+
+cdef void put_renamed(
+    Catalog *catalog, uint32_t number, Slice campaign_id, Slice name
+) noexcept nogil:
+    cdef char about[4]
+    put_be32(about, number)
+    note_change(catalog.txn, NOTE_RENAMED, slice_of(about, sizeof(about)), empty_slice())
+    put_campaign(catalog, number, campaign_id, name)
 
 
 cdef void put_campaign(

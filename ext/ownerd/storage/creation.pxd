@@ -5,7 +5,7 @@ from libc.stdint cimport uint64_t
 # StoreError: there is something between a store and none.
 cdef bint find_store(str directory) except -1
 # Where there is none.
-cdef create_store(str directory)
+cdef create_store(str directory, uint64_t segment_bytes)
 # StoreError: there is no store, and none is to be made.
 cdef refuse_none(str directory)
 # StoreError, unless the store has the id that is wanted; None: any.

@@ -28,6 +28,7 @@ from ownerd.storage.transaction cimport Transaction, transaction_init
 
 from ownerd.storage.catalog import DEFAULT_CODES
 from ownerd.storage.directory import StoreError, sync_directory
+from ownerd.storage.restoring import finish_restore, refuse_unrestored
 
 cdef enum:
     MOST_UNFINISHED_BYTES = 1 << 20   # a new tree has no more
@@ -40,12 +41,14 @@ def _places(directory):
 
 
 cdef bint find_store(str directory) except -1:
-    """Tell whether there is a store in the directory; finish one that was all but made.
+    """Tell whether there is a store in the directory; finish one that was all but made or restored.
 
     Raises:
-        StoreError: half of a store is there, or what says that one is being made beside a store.
+        StoreError: half of a store is there, or what says that one is being made beside a store; or
+            there is none, but a restore that was cut off.
     """
     creating, log, records = _places(directory)
+    finish_restore(directory)
     refuse_former(directory)
     if not os.path.lexists(records) and _are_pair(log, _inside(creating)[1]):
         _finish(directory)
@@ -57,6 +60,8 @@ cdef bint find_store(str directory) except -1:
             f"{directory} is half a store: {log} and {records} belong together. Restore both from "
             "one copy"
         )
+    if not there:
+        refuse_unrestored(directory)
     return len(there) == 2
 
 
@@ -135,10 +140,12 @@ def _remove_marker(directory, there):
         ) from None
 
 
-cdef create_store(str directory):
+cdef create_store(str directory, uint64_t segment_bytes):
     """Make an empty store in a directory that has none; a power cut meanwhile leaves no half."""
     cdef StateRow state
     cdef LogOptions options = default_log_options()
+    options.segment_bytes = segment_bytes
+    options.first_bytes = min(options.first_bytes, segment_bytes)
     creating, log, _ = _places(directory)
     _remove_unfinished(creating)
     new_log, new_records = _inside(creating)

@@ -10,7 +10,7 @@ every claim. Everything is in memory too, as in the catalog.
 """
 
 from cython.operator cimport dereference, preincrement
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from ownerd.base.assertions cimport assert_that
 from ownerd.base.atomics cimport flag_set
@@ -20,11 +20,12 @@ from ownerd.base.bytes cimport (
 from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS
 from ownerd.rules.ownership cimport NO_DIALER, time_after
 from ownerd.storage.give_backs cimport give_backs_add
+from ownerd.storage.notes cimport NOTE_GIVEN_BACK, GivenBackNote
 from ownerd.storage.table_cursor cimport (
     TableCursor, cursor_close, cursor_next, cursor_open,
 )
 from ownerd.storage.tables cimport DIALERS, GIVE_BACKS, DialerRow
-from ownerd.storage.transaction cimport delete_row, put_row
+from ownerd.storage.transaction cimport delete_row, note_change, put_row
 
 cdef enum:
     GIVE_BACK_KEY_BYTES = 16
@@ -176,6 +177,19 @@ cdef bint is_needed(
     return entry.list != list_number or entry.time_ns < quiet_since_ns
 
 
+cdef void note_given_back(
+    Dialers *dialers, uint32_t number, const GiveBack *entry
+) noexcept nogil:
+    cdef GivenBackNote note
+    cdef const Dialer *dialer = &dialers.all[number]
+    memset(&note, 0, sizeof(note))
+    note.time_ns, note.list = entry.time_ns, entry.list
+    note.dialer, note.campaign = number, dialer.campaign
+    note_change(
+        dialers.txn, NOTE_GIVEN_BACK, text_slice(dialer.id), slice_of(&note, sizeof(note))
+    )
+
+
 cdef void dialer_gives_back(
     Dialers *dialers, uint32_t number, uint32_t list_number, int64_t now_ns, int64_t quiet_since_ns
 ) noexcept nogil:
@@ -195,6 +209,7 @@ cdef void dialer_gives_back(
             delete_give_back(dialers, number, &before[i])
     kept.push_back(entry)
     put_give_back(dialers, number, &entry)
+    note_given_back(dialers, number, &entry)
     dialers.given_before.push_back(GivenBefore(number, before))
     given.by_dialer[number].swap(kept)
 

@@ -65,7 +65,9 @@ cdef cppclass FileLog:
     shared_ptr[Segment] made          # the next segment, being filled
     uint64_t filled_bytes
     string made_name
-    shared_ptr[Segment] spare         # a segment that was trimmed, to be used again
+    # Of the file of a segment that was trimmed, to be used again; 0: there is none. The file and
+    # not the segment: whoever read that last may only just have let go of it.
+    uint64_t spare_bytes
 
 cdef LogOptions default_log_options() noexcept nogil
 
@@ -77,6 +79,10 @@ cdef int file_log_error(const FileLog *log) noexcept nogil
 cdef uint64_t file_log_revision(const FileLog *log) noexcept nogil
 # A reader may begin behind this revision, or a later one.
 cdef uint64_t file_log_oldest(FileLog *log) noexcept nogil
+# The same for one who wants to know what changed: entries of a former format do not say.
+cdef uint64_t file_log_oldest_told(FileLog *log) noexcept nogil
+# The active segment is of a former format.
+cdef bint file_log_outdated(const FileLog *log) noexcept nogil
 cdef bint file_log_next_ready(const FileLog *log) noexcept nogil
 # Of all its files.
 cdef uint64_t file_log_bytes(FileLog *log) noexcept nogil

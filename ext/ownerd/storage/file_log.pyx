@@ -23,10 +23,11 @@ Here is what all parts share. `log_opening` makes, opens and closes it, `log_wri
 """
 
 from libc.errno cimport EDQUOT, EMFILE, ENFILE, ENOENT, ENOMEM, ENOSPC
+from libc.stdint cimport UINT64_MAX
 
 from ownerd.storage.log_entry cimport LOG_BLOCK_BYTES
 from ownerd.storage.segment cimport (
-    ENTRIES_FROM, SEGMENT_NAME_BYTES, SEGMENT_OF_ONE, segment_file_name, segment_rename,
+    ENTRIES_FROM, LOG_FORMAT, SEGMENT_NAME_BYTES, SEGMENT_OF_ONE, segment_file_name, segment_rename,
     segment_sync,
     segment_unlink, segment_write_header,
 )
@@ -148,6 +149,22 @@ cdef uint64_t file_log_oldest(FileLog *log) noexcept nogil:
     revision = log.segments[0].get().revision_before
     log.guard.unlock()
     return revision
+
+
+cdef uint64_t file_log_oldest_told(FileLog *log) noexcept nogil:
+    cdef uint64_t revision = UINT64_MAX
+    cdef size_t i
+    log.guard.lock()
+    for i in range(log.active_index + 1, 0, -1):
+        if log.segments[i - 1].get().header.format < LOG_FORMAT:
+            break
+        revision = log.segments[i - 1].get().revision_before
+    log.guard.unlock()
+    return revision
+
+
+cdef bint file_log_outdated(const FileLog *log) noexcept nogil:
+    return log.active.get().header.format < LOG_FORMAT
 
 
 cdef bint file_log_next_ready(const FileLog *log) noexcept nogil:

@@ -1,6 +1,7 @@
 """C interface of flush: the immutable memtable becomes part of the record tree."""
 
 from libc.stdint cimport int64_t, uint64_t
+from libcpp.atomic cimport atomic
 from libcpp.memory cimport shared_ptr
 
 from ownerd.base.containers cimport string, vector
@@ -22,6 +23,12 @@ cdef cppclass Flush:
     shared_ptr[Run] run
     size_t position
     uint64_t flushed_count            # records brought into the tree since the store was opened
+    atomic[uint64_t] permille         # of the memtable that is being flushed; 0: none is
+
+
+cdef inline uint64_t flush_progress(const Flush *flush) noexcept nogil:
+    """Return how far a flush is, in thousandths of the memtable; any thread."""
+    return flush.permille.load()
 
 
 # Any thread, and several at once: they take turns at the steps. 0: done, or `next_step` said stop,
@@ -34,5 +41,3 @@ cdef int flush_immutable(
     Flush *flush, Store *store, NextStep next_step, void *context
 ) noexcept nogil
 cdef bint is_flushed(const Tree *tree, const Memtable *memtable) noexcept nogil
-# In thousandths of the memtable; any thread.
-cdef uint64_t flush_progress(Flush *flush, Tree *tree) noexcept nogil

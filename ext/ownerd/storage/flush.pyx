@@ -152,6 +152,13 @@ cdef void choose_memtable(Flush *flush, shared_ptr[Memtable] memtable) noexcept 
         choose_rows(flush, memtable.get())
 
 
+cdef void publish_progress(Flush *flush) noexcept nogil:
+    cdef size_t size = 0
+    if flush.run.get() != NULL:
+        size = flush.run.get().entries.size()
+    flush.permille.store(flush.position * 1000 // size if size != 0 else 0)
+
+
 cdef int flush_step(
     Flush *flush, Tree *tree, shared_ptr[Memtable] memtable, int64_t step_ns
 ) noexcept nogil:
@@ -167,6 +174,7 @@ cdef int flush_step(
         flush.memtable.reset()
         flush.run.reset()
         flush.rows.clear()
+    publish_progress(flush)
     return tree_step_end(tree, code)
 
 
@@ -194,14 +202,3 @@ cdef int flush_immutable(
         )
         store_drop_flushed(store)
     return code
-
-
-cdef uint64_t flush_progress(Flush *flush, Tree *tree) noexcept nogil:
-    """Return how far the memtable being flushed is in the tree; 0 if none is."""
-    cdef uint64_t size = 0, done
-    tree.writing.lock()               # the writer may be flushing, too
-    if flush.run.get() != NULL:
-        size = flush.run.get().entries.size()
-    done = flush.position
-    tree.writing.unlock()
-    return done * 1000 // size if size != 0 else 0

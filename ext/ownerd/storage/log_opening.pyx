@@ -18,7 +18,7 @@ from ownerd.storage.log_entry cimport ENTRY_END, LOG_BLOCK_BYTES
 from ownerd.storage.log_recovery cimport LogEnd, find_end, repair_end
 from ownerd.storage.log_upkeep cimport begin_file, fill_file
 from ownerd.storage.segment cimport (
-    SEGMENT_BEGINS_LOG, SEGMENT_NAME_BYTES, Segment, segment_file_name, segment_open,
+    LOG_FORMAT, SEGMENT_BEGINS_LOG, SEGMENT_NAME_BYTES, Segment, segment_file_name, segment_open,
     segment_read_header, segment_unlink,
 )
 
@@ -52,7 +52,7 @@ cdef FileLog *new_log(str directory, uint64_t store_id, const LogOptions *option
     log.ready_count.store(0)
     log.revision.store(0)
     log.appended_bytes.store(0)
-    log.active_index = log.filled_bytes = 0
+    log.active_index = log.filled_bytes = log.spare_bytes = 0
     try:
         encoded = os.fsencode(directory)
         log.directory.fd = disk.openat(AT_FDCWD, encoded, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
@@ -134,13 +134,17 @@ cdef _go_on(FileLog *log, const LogEnd *found, str directory):
     """Continue behind the end that was found.
 
     Older segments that are for readers only, and that no reader gets to any more, go; so does one
-    that was ready beside a first append that was torn, as one is ready at most.
+    that was ready beside a first append that was torn, as one is ready at most, and one that is of
+    a former format.
     """
     cdef char name[SEGMENT_NAME_BYTES]
     for i in range(found.first):
         segment_file_name(name, log.segments[i].get().header.number)
         _check(segment_unlink(log.directory.fd, name), directory)
-    while log.segments.size() > found.active + 2:
+    while log.segments.size() > found.active + 2 or (
+        log.segments.size() > found.active + 1
+        and log.segments.back().get().header.format < LOG_FORMAT
+    ):
         segment_file_name(name, log.segments.back().get().header.number)
         _check(segment_unlink(log.directory.fd, name), directory)
         log.segments.pop_back()

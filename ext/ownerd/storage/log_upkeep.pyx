@@ -14,13 +14,8 @@ from ownerd.storage.file_log cimport (
 )
 from ownerd.storage.segment cimport (
     ENTRIES_FROM, SEGMENT_NAME_BYTES, SEGMENT_OF_ONE, Segment, segment_allocate, segment_file_name,
-    segment_fill, segment_forget, segment_open, segment_rename, segment_unlink,
+    segment_fill, segment_open, segment_rename, segment_unlink,
 )
-
-cdef extern from "<atomic>" namespace "std" nogil:
-    ctypedef int memory_order
-    memory_order memory_order_acquire
-    void atomic_thread_fence(memory_order)
 
 cdef extern from "<sys/stat.h>" nogil:
     int fstatat(int directory, const char *name, struct_stat *found, int flags)
@@ -33,13 +28,12 @@ cdef int begin_file(FileLog *log) noexcept nogil:
     """Begin to make the next segment; an errno, or 0."""
     cdef int code
     log.filled_bytes = 0
-    log.made = log.spare
-    log.spare.reset()
-    if log.made.get() != NULL:
-        segment_forget(log.made.get())
-        log.made_name.assign("spare.new", 9)
-        return 0
     log.made = shared_ptr[Segment](new Segment())
+    if log.spare_bytes != 0:
+        log.made.get().header.file_bytes = log.spare_bytes
+        log.spare_bytes = 0
+        log.made_name.assign("spare.new", 9)
+        return segment_open(log.made.get(), log.directory.fd, log.made_name.data(), False)
     log.made_name.assign("next.new", 8)
     code = segment_open(log.made.get(), log.directory.fd, log.made_name.data(), True)
     if code == 0:
@@ -131,12 +125,9 @@ cdef shared_ptr[Segment] take_oldest(
 
 cdef bint can_be_used_again(FileLog *log, const shared_ptr[Segment] &segment) noexcept nogil:
     """Tell whether nobody reads a file, and it is as one that would be made."""
-    if log.spare.get() != NULL or log.made.get() != NULL or segment.use_count() != 1 \
-            or segment.get().header.flags & SEGMENT_OF_ONE \
-            or segment.get().header.file_bytes != next_bytes(log):
-        return False
-    atomic_thread_fence(memory_order_acquire)   # the last reader let go of it before
-    return True
+    return log.spare_bytes == 0 and log.made.get() == NULL and segment.use_count() == 1 \
+        and not segment.get().header.flags & SEGMENT_OF_ONE \
+        and segment.get().header.file_bytes == next_bytes(log)
 
 
 cdef LogStatus file_log_trim(
@@ -153,7 +144,7 @@ cdef LogStatus file_log_trim(
     segment_file_name(name, taken.get().header.number)
     if can_be_used_again(log, taken):
         code = segment_rename(log.directory.fd, name, "spare.new")
-        log.spare = taken
+        log.spare_bytes = taken.get().header.file_bytes
     else:
         code = segment_unlink(log.directory.fd, name)
     return LOG_MORE if code == 0 else fail(log, code)

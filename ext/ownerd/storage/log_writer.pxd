@@ -11,7 +11,8 @@ from ownerd.storage.log_entry cimport LogEntry
 cdef LogStatus file_log_append(
     FileLog *log, LogEntry *entry, uint64_t revision, int64_t time_ns
 ) noexcept nogil
-# Who appends from now on, before anything else is appended.
+# Who appends from now on, before anything else is appended; into the next segment, if one is ready
+# and this one is of a former format.
 cdef LogStatus file_log_begin(FileLog *log, uint64_t session, int64_t time_ns) noexcept nogil
 # A clean stop: nothing is appended after it. Nothing is written where nothing was since the last.
 cdef LogStatus file_log_end(FileLog *log, int64_t time_ns) noexcept nogil

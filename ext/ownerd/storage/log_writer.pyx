@@ -10,8 +10,8 @@ from libcpp.memory cimport shared_ptr
 from ownerd.base.assertions cimport assert_that
 from ownerd.base.bytes cimport Slice, slice_of
 from ownerd.storage.file_log cimport (
-    LOG_FAILED, LOG_FULL, LOG_OK, describe, fail, give_number, give_up, next_bytes,
-    next_segment,
+    LOG_FAILED, LOG_FULL, LOG_OK, describe, fail, file_log_outdated, give_number, give_up,
+    next_bytes, next_segment,
 )
 from ownerd.storage.log_entry cimport (
     ENTRY_END, ENTRY_OPENING, ENTRY_ROWS, LOG_BLOCK_BYTES, EntryHead, EntryKind, entry_begin,
@@ -142,9 +142,10 @@ cdef LogStatus file_log_begin(FileLog *log, uint64_t session, int64_t time_ns) n
         return LOG_FAILED
     entry_begin(&entry)
     entry_put(&entry, 0, slice_of(b"opening", 7), slice_of(&session, sizeof(session)))
-    if not fits_here(log, entry_size(&entry)):
-        if not fits_next(log, entry_size(&entry)):
-            return LOG_FULL
+    if not fits_here(log, entry_size(&entry)) and not fits_next(log, entry_size(&entry)):
+        return LOG_FULL
+    if not fits_here(log, entry_size(&entry)) \
+            or (file_log_outdated(log) and fits_next(log, entry_size(&entry))):
         switch_segment(log)
     status = append_mark(log, &entry, ENTRY_OPENING, time_ns)
     if status == LOG_OK:

@@ -1,15 +1,16 @@
 """C interface of multiget: a group's records, looked up in the tree before they are decided."""
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t
 
 from ownerd.base.bytes cimport Slice
 from ownerd.base.containers cimport string, vector
 from ownerd.rules.ownership cimport Hold
 from ownerd.storage.memtables cimport Memtables
 from ownerd.storage.record_tree cimport Tree
+from ownerd.storage.walker cimport Sought
 
 cdef enum Lookup:
-    LOOKUP_NONE                       # not looked up: a memtable has it, or it comes up twice
+    LOOKUP_NONE                       # not looked up: a memtable has it, or it came up before
     LOOKUP_ABSENT                     # neither memtables nor tree have it
     LOOKUP_FOUND                      # the tree has it, no memtable does
 
@@ -21,16 +22,11 @@ cdef struct Seen:
     uint8_t key_size
     uint8_t lookup
 
-# A record to be looked up: the first 16 bytes of its key, as numbers that sort like them.
-cdef struct Probe:
-    uint64_t high
-    uint64_t low
-    uint32_t number
-
 cdef cppclass Multiget:
     vector[Seen] records
     string keys
-    vector[Probe] probes
+    vector[Sought] sought
+    vector[uint32_t] hashes           # of the records so far, by themselves; 0: none
     size_t next                       # the record that is decided next
 
 

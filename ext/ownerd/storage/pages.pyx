@@ -19,24 +19,17 @@ and the record that is read. It reads what LMDB would read, and changes nothing.
 import os
 
 from libc.errno cimport errno
-from libc.stdint cimport uint16_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 from posix.types cimport off_t
 from posix.unistd cimport pread
 
 from ownerd.base.containers cimport vector
 from ownerd.storage.meta_pages cimport newest_meta
-
-cdef enum:
-    MOST_DEPTH = 32                   # of a tree of LMDB's
-    BRANCH = 1                        # flags of a page
-    LEAF = 2
-    OVERFLOW = 4
-    BIG = 1                           # flags of a node: its value has pages of its own
-    SUBTREE = 2                       # its value is a table
-    TABLE_BYTES = 48
-    ROOT_AT = 40                      # in a table
-    FIRST_PAGE = 2                    # behind the two heads
+from ownerd.storage.page_format cimport (
+    BIG, BRANCH, FIRST_PAGE, MOST_DEPTH, OVERFLOW, SUBTREE, NodeHead, PageHead, TableHead,
+    child_of, is_tree_page, node_at, node_count, node_place, page_head, value_bytes,
+)
 
 cdef uint64_t NO_PAGE = 0xFFFFFFFFFFFFFFFF
 
@@ -44,20 +37,6 @@ cdef enum TreeKind:
     FREE_TREE                         # of records of free pages
     MAIN_TREE                         # of tables
     TABLE_TREE                        # of rows
-
-cdef packed struct PageHead:
-    uint64_t number
-    uint16_t pad
-    uint16_t flags
-    uint16_t lower                    # where the places of nodes end; with `upper`, of a value's
-    uint16_t upper                    # pages, how many they are
-
-cdef packed struct NodeHead:
-    uint16_t low
-    uint16_t high
-    uint16_t flags
-    uint16_t key_bytes
-
 
 cdef class Walk:
     """What was found so far. Bits are by page."""
@@ -121,30 +100,21 @@ cdef int walk_tree(Walk walk, TreeKind kind, uint64_t number, int depth) except 
     """Walk what is below a page."""
     cdef vector[char] page
     cdef PageHead head
-    cdef uint16_t place, i
+    cdef uint32_t i
     if not use_pages(walk, number, 1):
         return 0
     page.resize(walk.page_bytes)
     if not read_at(walk, number * walk.page_bytes, &page[0], walk.page_bytes):
         return 0
-    memcpy(&head, &page[0], sizeof(head))
-    if not is_tree_page(walk, &head, number) or depth == MOST_DEPTH:
+    head = page_head(&page[0])
+    if not is_tree_page(&head, number, walk.page_bytes) or depth == MOST_DEPTH:
         note(walk, f"page {number} is no page of a tree")
         return 0
-    for i in range((head.lower - <int> sizeof(PageHead)) // 2):
-        memcpy(&place, &page[sizeof(PageHead) + 2 * i], 2)
-        if not walk_node(walk, kind, &page[0], &head, place, depth):
+    for i in range(node_count(&head)):
+        if not walk_node(walk, kind, &page[0], &head, node_place(&page[0], i), depth):
             note(walk, f"page {number} of a tree is damaged")
             return 0
     return 0
-
-
-cdef bint is_tree_page(Walk walk, const PageHead *head, uint64_t number) noexcept:
-    cdef int flags = head.flags & (BRANCH | LEAF | OVERFLOW)
-    return (
-        head.number == number and (flags == BRANCH or flags == LEAF)
-        and sizeof(PageHead) <= head.lower <= head.upper <= walk.page_bytes and head.lower % 2 == 0
-    )
 
 
 cdef bint walk_node(
@@ -153,16 +123,13 @@ cdef bint walk_node(
     """Walk what a node leads to; False if it does not lie within its page."""
     cdef NodeHead node
     cdef size_t value_at, size
-    if place < head.upper or place + sizeof(NodeHead) > walk.page_bytes:
+    if not node_at(page, head.upper, walk.page_bytes, place, &node):
         return False
-    memcpy(&node, page + place, sizeof(node))
     value_at = place + sizeof(NodeHead) + node.key_bytes
-    if value_at > walk.page_bytes:
-        return False
-    if head.flags & BRANCH:
+    if head.flags == BRANCH:
         walk_tree(walk, kind, child_of(&node), depth + 1)
         return True
-    size = node.low | <size_t> node.high << 16
+    size = value_bytes(&node)
     if value_at + (8 if node.flags & BIG else size) > walk.page_bytes:
         return False
     if kind == FREE_TREE:
@@ -170,23 +137,19 @@ cdef bint walk_node(
     return walk_row(walk, kind, &node, page + value_at, size)
 
 
-cdef inline uint64_t child_of(const NodeHead *node) noexcept:
-    return node.low | <uint64_t> node.high << 16 | <uint64_t> node.flags << 32
-
-
 cdef bint walk_row(
     Walk walk, TreeKind kind, const NodeHead *node, const char *value, size_t size
 ) except -1:
     """Walk the pages of a large value, or of a table; False if a row cannot be this."""
-    cdef uint64_t root
+    cdef TableHead table
     cdef uint64_t first
     if kind == TABLE_TREE:
         return node.flags == 0 or (node.flags == BIG and use_value(walk, value, size, &first))
-    if node.flags != SUBTREE or size != TABLE_BYTES:
+    if node.flags != SUBTREE or size != sizeof(table):
         return False
-    memcpy(&root, value + ROOT_AT, sizeof(root))
-    if root != NO_PAGE:
-        walk_tree(walk, TABLE_TREE, root, 0)
+    memcpy(&table, value, sizeof(table))
+    if table.root != NO_PAGE:
+        walk_tree(walk, TABLE_TREE, table.root, 0)
     return True
 
 

@@ -10,6 +10,7 @@ from ownerd.base.lmdb cimport MDB_dbi, MDB_txn, MDB_val
 from ownerd.storage.environment cimport Environment
 from ownerd.storage.rows cimport RowVersion
 from ownerd.storage.tables cimport TABLE_COUNT, ClusterRow, SessionRow, StateRow, Table
+from ownerd.storage.walker cimport Walker
 
 cdef enum:
     RECORDS_PER_LOOK = 32             # records handled between two looks at the clock
@@ -26,6 +27,7 @@ cdef cppclass Tree:
     atomic[uint32_t] view_epoch
     MDB_txn *reader                   # the writer thread's, reset between its groups
     bint reading
+    Walker walker                     # its
     mutex writing                     # held over a whole step, by whoever does it
     uint64_t step_records             # how many records a step may write
     uint64_t step_bytes               # what that takes at most; 0: whatever there is capacity for
@@ -95,6 +97,8 @@ cdef void tree_close(Tree *tree) noexcept
 # --- look-ups of the writer thread; what they found is valid until `tree_rest` --------------------
 
 cdef int tree_read(Tree *tree) noexcept nogil
+# After that: whether the walker may look records up; else LMDB must.
+cdef bint tree_walk(Tree *tree) noexcept nogil
 # MDB_NOTFOUND, MDB_CORRUPTED or another LMDB error; 0: found.
 cdef int tree_get(
     Tree *tree, Table table, const char *key, size_t key_size, MDB_val *value

@@ -15,6 +15,7 @@ Invariants:
 """
 
 import os
+import sys
 
 from libc.string cimport memcpy
 
@@ -33,6 +34,8 @@ from ownerd.storage.environment cimport (
 )
 from ownerd.storage.rows cimport placed_key
 from ownerd.storage.tables cimport META, RECORDS, STATE_FORMAT, TABLE_NAMES
+from ownerd.storage.walker cimport walker_begin, walker_init
+from ownerd.storage.walker_proof cimport walker_trusted
 
 from ownerd.storage.directory import StoreError
 
@@ -64,6 +67,9 @@ cdef Tree *tree_open(str path, uint64_t map_bytes) except NULL:
     tree.out_of_space.store(False)
     tree.step_records = FIRST_STEP_RECORDS
     tree.step_bytes = tree.reserve_bytes = 0
+    walker_init(
+        &tree.walker, walker_trusted(), int.from_bytes(os.urandom(8), sys.byteorder)
+    )
     try:
         tree.environment = environment_open(path, map_bytes, sizeof(StateRow))
         refuse_format(path)
@@ -170,6 +176,13 @@ cdef int tree_read(Tree *tree) noexcept nogil:
         code = lmdb.txn_renew(tree.reader)
         tree.reading = code == MDB_SUCCESS
     return code
+
+
+cdef bint tree_walk(Tree *tree) noexcept nogil:
+    return walker_begin(
+        &tree.walker, tree.environment.env, tree.reader, TABLE_NAMES[<int> RECORDS],
+        tree.tables[<int> META], "state",
+    )
 
 
 cdef int tree_get(

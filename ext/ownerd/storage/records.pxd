@@ -10,12 +10,20 @@ from ownerd.storage.memtables cimport memtables_prefetch_put
 from ownerd.storage.multiget cimport Seen
 from ownerd.storage.store cimport Store
 
+# Whose a record was when it was loaded; a span that is over may be told too.
+cdef struct HeldBefore:
+    uint32_t campaign
+    int64_t owned_since_ns
+    int64_t owned_until_ns
+    int64_t reserved_until_ns
+
 # One record as a decision sees it, and as it is written afterwards.
 cdef struct Record:
     size_t key_size
     uint32_t hash
     bint existed                      # something of it was stored
     bint counted                      # by events since it was written: `Store.counted`
+    HeldBefore before
     Hold hold
     char key[KEY_BYTES]
 

@@ -12,16 +12,17 @@ from libc.string cimport memcpy, memset
 from ownerd.base.assertions cimport assert_that
 from ownerd.base.bytes cimport slice_of, val_of
 from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_NOTFOUND, MDB_SUCCESS, MDB_val
-from ownerd.rules.ownership cimport NEVER_NS, NO_DIALER, hold_alive, hold_end
+from ownerd.rules.ownership cimport NEVER_NS, NO_DIALER, hold_alive, hold_end, hold_owned
 from ownerd.storage.catalog cimport count_ended, list_ends, note_hold
 from ownerd.storage.codec cimport VALUE_BYTES, hold_decode, hold_encode, record_key
 from ownerd.storage.give_backs cimport Fold, fold
 from ownerd.storage.memtable cimport Entry, entry_value, record_hash
 from ownerd.storage.memtables cimport memtables_find, memtables_put
 from ownerd.storage.multiget cimport LOOKUP_FOUND, LOOKUP_NONE, multiget_read
+from ownerd.storage.notes cimport HELD_BY_NOBODY, NOTE_HELD_BEFORE, entry_put_record
 from ownerd.storage.record_tree cimport tree_get
 from ownerd.storage.tables cimport RECORDS
-from ownerd.storage.transaction cimport note_error, note_record
+from ownerd.storage.transaction cimport note_change, note_error
 
 
 cdef bint find_row(Store *store, const Record *record, MDB_val *value) noexcept nogil:
@@ -76,9 +77,46 @@ cdef void record_load(
         if record.hold.event_seq < lst.head_seq or record.hold.dialer != NO_DIALER:
             bring_up(store, lst, record)
         assert_that(record.hold.event_seq == lst.head_seq, "a record is read as it is now")
-        return
-    memset(&record.hold, 0, sizeof(Hold))
-    record.hold.event_seq = lst.head_seq
+    else:
+        memset(&record.hold, 0, sizeof(Hold))
+        record.hold.event_seq = lst.head_seq
+    record.before.campaign = record.hold.campaign
+    record.before.owned_since_ns = record.hold.owned_since_ns
+    record.before.owned_until_ns = record.hold.owned_until_ns
+    record.before.reserved_until_ns = record.hold.reserved_until_ns
+
+
+cdef bint owner_changed(const Record *record, int64_t now_ns) noexcept nogil:
+    """Tell whether another campaign owns the record now, or nobody, or until another time."""
+    cdef const HeldBefore *before = &record.before
+    cdef bint owned = hold_owned(&record.hold, now_ns)
+    if owned != (now_ns < before.owned_until_ns):
+        return True
+    return owned and (
+        before.campaign != record.hold.campaign
+        or before.owned_since_ns != record.hold.owned_since_ns
+        or before.owned_until_ns != record.hold.owned_until_ns
+    )
+
+
+cdef uint32_t held_before(const Record *record, int64_t now_ns) noexcept nogil:
+    """Return who held the record when it was loaded."""
+    if now_ns < max(record.before.owned_until_ns, record.before.reserved_until_ns):
+        return record.before.campaign
+    return HELD_BY_NOBODY
+
+
+cdef void tell(Store *store, const Record *record, Slice value, int64_t now_ns) noexcept nogil:
+    """Put a record's row into the entry, and whose it was if the row does not say so."""
+    cdef uint32_t campaign = held_before(record, now_ns)
+    cdef Slice key = slice_of(record.key, record.key_size)
+    entry_put_record(
+        &store.txn.entry, key, value, owner_changed(record, now_ns), campaign
+    )
+    if value.size != 0 and campaign != HELD_BY_NOBODY and campaign != record.hold.campaign:
+        note_change(
+            &store.txn, NOTE_HELD_BEFORE, key, slice_of(&campaign, sizeof(campaign))
+        )
 
 
 cdef void record_store(Store *store, List *lst, Record *record, int64_t now_ns) noexcept nogil:
@@ -94,7 +132,7 @@ cdef void record_store(Store *store, List *lst, Record *record, int64_t now_ns) 
         list_ends(&store.catalog, lst, hold_end(&record.hold))
         if hold_alive(&record.hold, now_ns):
             note_hold(&store.catalog, lst, record.hold.campaign, store.state.revision + 1)
-    note_record(&store.txn, key, slice_of(value, size))
+    tell(store, record, slice_of(value, size), now_ns)
     memtables_put(&store.memtables, record.hash, key, slice_of(value, size), record.existed)
 
 

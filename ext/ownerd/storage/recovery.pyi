@@ -7,8 +7,13 @@ class Opening:
     store_id: int | None
     allowed_filesystems: Collection[str]
     time_ns: int
+    log_keep_bytes: int
+    log_keep_ns: int
+    log_segment_bytes: int
+    restored: bool
     cluster: SharedLogDoor | None
     stored_ns: int
+    stored_revision: int
     found: list[tuple[str, str]]
 
     def __init__(
@@ -18,6 +23,10 @@ class Opening:
         store_id: int | None = None,
         allowed_filesystems: Collection[str] = (),
         time_ns: int = 0,
+        log_keep_bytes: int = ...,
+        log_keep_ns: int = ...,
+        log_segment_bytes: int = ...,
+        restored: bool = False,
         cluster: SharedLogDoor | None = None,
     ) -> None: ...
     def tell(self, event: str, text: str) -> None: ...

@@ -25,7 +25,8 @@ from ownerd.storage.dialers cimport dialers_init, load_dialers
 from ownerd.storage.directory cimport DirectoryLock, lock_directory, lock_init, unlock_directory
 from ownerd.storage.environment cimport check
 from ownerd.storage.file_log cimport (
-    FileLog, LogOptions, default_log_options, file_log_revision,
+    DEFAULT_KEEP_BYTES, DEFAULT_KEEP_NS, DEFAULT_SEGMENT_BYTES, FileLog, LogOptions,
+    default_log_options, file_log_revision,
 )
 from ownerd.storage.flush cimport Flush, flush_immutable
 from ownerd.storage.log_opening cimport (
@@ -74,18 +75,29 @@ class Opening:
             than that changes nothing.
         cluster: the log of the cluster that the store is a node's of, a SharedLogDoor, which must
             outlive it; None: the store is alone, and refused if it is not.
+        log_keep_bytes: how many bytes of the log are kept for those who follow it.
+        log_keep_ns: how long they are; whichever of the two is reached first.
+        log_segment_bytes: how large a file of the log becomes; whole blocks.
+        restored: whether it was restored from a backup, and begins a new incarnation.
     """
 
     def __init__(
-        self, *, create=True, store_id=None, allowed_filesystems=(), time_ns=0, cluster=None
+        self, *, create=True, store_id=None, allowed_filesystems=(), time_ns=0, cluster=None,
+        log_keep_bytes=DEFAULT_KEEP_BYTES, log_keep_ns=DEFAULT_KEEP_NS,
+        log_segment_bytes=DEFAULT_SEGMENT_BYTES, restored=False,
     ):
         self.create = create
         self.store_id = store_id
         self.allowed_filesystems = allowed_filesystems
         self.time_ns = time_ns
         self.cluster = cluster
-        # The time that was stored.
+        self.log_keep_bytes = log_keep_bytes
+        self.log_keep_ns = log_keep_ns
+        self.log_segment_bytes = log_segment_bytes
+        self.restored = restored
+        # The time and the revision that were stored.
         self.stored_ns = 0
+        self.stored_revision = 0
         # What to warn of: names of events, and what each means.
         self.found = []
 
@@ -131,15 +143,16 @@ cdef Store *store_open(
         _read_place(store, directory)
         if opening.cluster is not None:
             store.shared = &(<SharedLogDoor> opening.cluster).shared
-            _renew_log(store, directory)
+            _renew_log(store, directory, opening)
         elif store.place.log_id != 0:
             raise StoreError(_OF_A_CLUSTER.format(directory=directory))
         else:
-            _replay(store, directory)
+            _replay(store, directory, opening)
         check(load_catalog(&store.catalog), f"cannot read the catalog in {directory}")
         check(load_dialers(&store.dialers), f"cannot read the dialers in {directory}")
         tree_limit_steps(store.tree, store.reserve_bytes)
         store_capacity(store, 0)      # reserves disk blocks before they are needed
+        opening.stored_revision = store.state.revision
         if store.shared == NULL:
             begin_session(store, directory, opening)
         opening.stored_ns = store.state.time_ns
@@ -156,7 +169,8 @@ cdef Store *store_open(
 
 cdef _find_or_make(DirectoryLock *lock, str directory, object opening):
     """Lock the directory; make a store in it if there is none and one may be made."""
-    parts = [os.path.join(directory, name) for name in ("log", "records", "CREATING")]
+    names = ("log", "records", "CREATING", "RESTORING", "RESTORED")
+    parts = [os.path.join(directory, name) for name in names]
     if not opening.create and not any(os.path.lexists(part) for part in parts):
         refuse_none(directory)
     prepare_directory(directory)
@@ -165,7 +179,7 @@ cdef _find_or_make(DirectoryLock *lock, str directory, object opening):
     if not find_store(directory):
         if not opening.create:
             refuse_none(directory)
-        create_store(directory)
+        create_store(directory, opening.log_segment_bytes)
         opening.tell(
             "store_created",
             f"there was no store in {directory}, so a new one was made, which knows no list and "
@@ -201,13 +215,13 @@ cdef int _read_place(Store *store, str directory) except -1:
     return 0
 
 
-cdef _renew_log(Store *store, str directory):
+cdef _renew_log(Store *store, str directory, object opening):
     """Begin the store's own log behind what is flushed: the cluster's has all that follows.
 
     Raises:
         StoreError: the store is in no cluster yet, and its log has what is not flushed.
     """
-    cdef LogOptions options = default_log_options()
+    cdef LogOptions options = _log_options(opening)
     cdef uint64_t flushed = tree_flushed(store.tree)
     cdef FileLog *former
     place = os.path.join(directory, "log")
@@ -229,9 +243,17 @@ cdef _renew_log(Store *store, str directory):
 
 # --- the log --------------------------------------------------------------------------------------
 
-cdef _replay(Store *store, str directory):
-    """Put every change that the tree does not have into the active memtable."""
+cdef LogOptions _log_options(object opening) except *:
     cdef LogOptions options = default_log_options()
+    options.keep_bytes, options.keep_ns = opening.log_keep_bytes, opening.log_keep_ns
+    options.segment_bytes = opening.log_segment_bytes
+    options.first_bytes = min(options.first_bytes, options.segment_bytes)
+    return options
+
+
+cdef _replay(Store *store, str directory, object opening):
+    """Put every change that the tree does not have into the active memtable."""
+    cdef LogOptions options = _log_options(opening)
     cdef LogReader reader
     cdef ReadEntry entry
     cdef ReadStatus status

@@ -27,9 +27,10 @@ from ownerd.storage.log_entry cimport (
 from ownerd.storage.log_writer cimport file_log_append
 from ownerd.storage.memtable cimport memtable_put, record_hash
 from ownerd.storage.memtables cimport memtables_mark, memtables_put_rows, publish_counts
+from ownerd.storage.notes cimport RecordRow, is_note, read_record
 from ownerd.storage.record_tree cimport tree_rest
 from ownerd.storage.rows cimport RowVersion, place_row
-from ownerd.storage.tables cimport META, RECORDS, TABLE_COUNT, Table
+from ownerd.storage.tables cimport META, TABLE_COUNT, Table
 
 
 cdef bint replay_row(
@@ -38,13 +39,16 @@ cdef bint replay_row(
     """Replay one row of an entry; False if it cannot be right."""
     cdef string place
     cdef RowVersion *version
-    if row.table == RECORDS:
-        if row.key.size == 0 or row.key.size > KEY_BYTES or row.value.size > VALUE_BYTES:
+    cdef RecordRow record
+    if read_record(row, &record):
+        if row.key.size == 0 or row.key.size > KEY_BYTES or record.value.size > VALUE_BYTES:
             return False
         memtable_put(
             store.memtables.active.get(), record_hash(row.key.data, row.key.size), row.key,
-            row.value,
+            record.value,
         )
+        return True
+    if is_note(row):
         return True
     if row.table >= TABLE_COUNT:
         return False

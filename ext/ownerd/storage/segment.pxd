@@ -9,6 +9,8 @@ from ownerd.base.disk cimport Descriptor
 from ownerd.storage.log_entry cimport LOG_BLOCK_BYTES, EntryHead
 
 cdef enum:
+    LOG_FORMAT = 2                    # entries tell what changed (`notes`)
+    FIRST_FORMAT = 1                  # they do not; read, and not begun any more
     ENTRIES_FROM = LOG_BLOCK_BYTES    # behind the header's block
     SEGMENT_NAME_BYTES = 24           # with its NUL
 
@@ -50,10 +52,8 @@ cdef cppclass Window:
 # --- files; all of them return an errno, or 0, and nothing is done twice --------------------------
 
 cdef void segment_file_name(char *name, uint64_t number) noexcept nogil
-# A new, empty file, or one that is there.
+# A new, empty file, or one that is there, of whose entries nothing is known yet.
 cdef int segment_open(Segment *segment, int directory, const char *name, bint make) noexcept nogil
-# Knows nothing any more of the entries that the file had.
-cdef void segment_forget(Segment *segment) noexcept nogil
 # Takes the disk's blocks, where the filesystem can do that beforehand.
 cdef int segment_allocate(Segment *segment, uint64_t file_bytes) noexcept nogil
 # Overwrites a part with zeros and syncs it.

@@ -37,7 +37,6 @@ cdef extern from *:
     const char *ZEROS "ownerd_zeros"
 
 cdef enum:
-    LOG_FORMAT = 1
     ZERO_BYTES = 64 * 1024
     WINDOW_BYTES = 256 * 1024
 
@@ -57,14 +56,10 @@ cdef int segment_open(Segment *segment, int directory, const char *name, bint ma
     cdef int flags = O_RDWR | O_CLOEXEC | (O_CREAT | O_TRUNC if make else 0)
     assert_that(segment.file.fd < 0, "a segment is opened once")
     segment.file.fd = disk.openat(directory, name, flags, 0o600)
-    segment_forget(segment)
-    return 0 if segment.file.fd >= 0 else failure()
-
-
-cdef void segment_forget(Segment *segment) noexcept nogil:
     segment.end.store(ENTRIES_FROM)
     segment.revision_before = segment.last_revision = 0
     segment.last_ns = 0
+    return 0 if segment.file.fd >= 0 else failure()
 
 
 cdef int segment_allocate(Segment *segment, uint64_t file_bytes) noexcept nogil:
@@ -162,7 +157,7 @@ cdef const char *segment_read_header(
         return "cannot be read"
     if done != sizeof(SegmentHeader) or memcmp(header.magic, LOG_MAGIC, sizeof(header.magic)) != 0:
         return "is none of this program's"
-    if header.format != LOG_FORMAT:
+    if header.format < FIRST_FORMAT or header.format > LOG_FORMAT:
         return "has a format that this program does not read; use the version that wrote it"
     if header.crc != header_checksum(header) or header.file_bytes % LOG_BLOCK_BYTES != 0 \
             or header.file_bytes <= ENTRIES_FROM or header.file_bytes >> 40 != 0:

@@ -7,7 +7,8 @@ DIR/SESSION is made anew each time, so that a data file that is overwritten in p
 one.
 
 - Other files, or another DIR/SESSION, than the tree names: the store was copied, and begins a new
-  incarnation: another random id, and the revision goes on to the next multiple of 2^44.
+  incarnation: another random id, and the revision goes on to the next multiple of 2^44. So does
+  one that is being restored from a backup.
 - A log that ends with an entry of an opening that the tree does not know: they are of two days, and
   do not make one store.
 
@@ -25,12 +26,15 @@ from libc.string cimport memcpy, memset
 from ownerd.base.lmdb cimport MDB_MAP_FULL, MDB_NOTFOUND, MDB_SUCCESS, MDB_val
 from ownerd.storage.capacity cimport CAPACITY_FOR_CHANGES, is_full
 from ownerd.storage.environment cimport check
-from ownerd.storage.file_log cimport LOG_FULL, LOG_OK, LogStatus, file_log_error
+from ownerd.storage.file_log cimport (
+    LOG_FULL, LOG_OK, LogStatus, file_log_error, file_log_outdated,
+)
 from ownerd.storage.filesystem cimport FileMark, file_mark, same_mark
 from ownerd.storage.log_writer cimport file_log_begin
 from ownerd.storage.record_tree cimport tree_get, tree_put_state, tree_rest
 from ownerd.storage.store cimport (
-    store_begin, store_capacity, store_commit_opening, store_note_failure,
+    store_begin, store_capacity, store_commit_opening, store_note_failure, store_prepare_log,
+    store_reserve_log,
 )
 from ownerd.storage.tables cimport META, SessionRow
 
@@ -65,7 +69,9 @@ cdef begin_session(Store *store, str directory, object opening):
             f"{directory}/log and {directory}/records are of one store, but not of one day: one of "
             "them was replaced by a copy. Restore both from one copy"
         )
-    copied = known and not _files_same(directory, &row)
+    copied = opening.restored or (known and not _files_same(directory, &row))
+    if copied and store_capacity(store, 0) < CAPACITY_FOR_CHANGES:
+        store_reserve_log(store, store.reserve_bytes)   # the next segment was not copied with it
     if store_capacity(store, 0) < CAPACITY_FOR_CHANGES:
         if not copied:
             return                    # the marks of the session before stay
@@ -79,9 +85,10 @@ cdef begin_session(Store *store, str directory, object opening):
         if copied or error.errno not in _FULL:
             raise
     if copied:
-        opening.tell("new_incarnation", _COPIED)
+        opening.tell("new_incarnation", _RESTORED if opening.restored else _COPIED)
 
 
+_RESTORED = "the store was restored from a backup, and begins a new incarnation"
 _COPIED = (
     "the store's files are not the ones that it last wrote: it was copied, or restored from a copy."
     " It begins a new incarnation: revisions go on from the next multiple of 2^44, page tokens and"
@@ -164,6 +171,8 @@ cdef _begin(Store *store, str directory, SessionRow *row, bint copied, object op
     _check_written(store, tree_put_state(store.tree, &store.tree.state, row), directory)
     os.rename(stamp + ".new", stamp)
     sync_directory(directory)
+    if file_log_outdated(store.log):
+        store_prepare_log(store, True)   # without room for one it goes on as it is
     _check_appended(store, file_log_begin(store.log, row.session, store.state.time_ns), directory)
     row.before = row.log_session = row.session
     _check_written(store, tree_put_state(store.tree, &store.tree.state, row), directory)

@@ -1,7 +1,7 @@
 """What tests ask of storage; built only with OWNERD_TESTING=1.
 
 A record's value; the small tables by themselves; the log as files by itself, its readers, and a
-disk that fails at a call of one's choice.
+disk that fails at a call of one's choice; the walker beside LMDB.
 """
 
 cimport libc.errno
@@ -11,9 +11,9 @@ from libcpp.atomic cimport atomic
 from posix.types cimport mode_t, off_t
 
 from ownerd.base.bytes cimport Slice, slice_of, val_of
-from ownerd.base.containers cimport map, string
+from ownerd.base.containers cimport map, string, vector
 from ownerd.base.disk cimport DiskApi, disk
-from ownerd.base.lmdb cimport MDB_SUCCESS, MDB_val
+from ownerd.base.lmdb cimport MDB_NOTFOUND, MDB_SUCCESS, MDB_dbi, MDB_txn, MDB_val, lmdb
 from ownerd.base.threads cimport usleep
 from ownerd.rules.ownership cimport Hold
 from ownerd.storage.codec cimport VALUE_BYTES, hold_decode, hold_encode
@@ -39,14 +39,19 @@ from ownerd.storage.memtables cimport (
     Memtables, drop_flushed, has_immutable, memtables_init, memtables_put_rows, rotate,
 )
 from ownerd.storage.record_tree cimport (
-    STOP_STEPPING, Tree, tree_close, tree_create, tree_flushed, tree_open,
+    STOP_STEPPING, Tree, tree_close, tree_create, tree_flushed, tree_open, tree_read, tree_rest,
+    tree_walk,
 )
 from ownerd.storage.rows cimport RowVersion, place_row
 from ownerd.storage.table_cursor cimport (
     TableCursor, Tables, cursor_close, cursor_count, cursor_last, cursor_next, cursor_open,
     cursor_previous, cursor_seek,
 )
-from ownerd.storage.tables cimport STATE_FORMAT, StateRow, Table
+from ownerd.storage.tables cimport RECORDS, STATE_FORMAT, StateRow, Table
+from ownerd.storage.walker cimport (
+    SIGHT_FOUND, Sight, Sought, Walker, walker_find, walker_init,
+)
+from ownerd.storage.walker_proof cimport walker_agrees
 
 _STATUSES = {LOG_OK: "ok", LOG_MORE: "more", LOG_FULL: "full", LOG_FAILED: "failed"}
 _READS = ("entry", "tail", "trimmed", "ahead", "damaged", "failed")
@@ -546,3 +551,147 @@ class DiskFaults:
     def count(self):
         """How many calls there were."""
         return calls_seen.load()
+
+
+# --- the walker -----------------------------------------------------------------------------------
+
+_SIGHTS = ("unsure", "absent", "found")
+
+
+def walker_proved():
+    """Tell whether the walker agrees with LMDB here."""
+    return bool(walker_agrees())
+
+
+cdef void take_sight(
+    void *context, const Sought *sought, Sight sight, const MDB_val *value
+) noexcept with gil:
+    cdef list seen = <list> context
+    found = None
+    if sight == SIGHT_FOUND:
+        found = (<size_t> value.mv_data, value.mv_size)
+    seen[<Py_ssize_t> sought.number] = (_SIGHTS[<int> sight], found)
+
+
+cdef list walk(const Walker *walker, list keys):
+    """Return (sight, (where its value lies, of what size) or None) of each key."""
+    cdef vector[Sought] sought
+    cdef Sought one
+    seen = [None] * len(keys)
+    for number, key in enumerate(keys):
+        held = <bytes> key
+        one.key, one.key_size, one.number = <const char *> held, len(held), number
+        sought.push_back(one)
+    if not sought.empty():
+        walker_find(walker, &sought[0], sought.size(), take_sight, <void *> seen)
+    return seen
+
+
+def walk_pages(bytes pages, size_t page_bytes, uint64_t root, int depth, list keys):
+    """Walk what may be no tree at all: (sight, its value's (place, size) or None) of each key."""
+    cdef Walker walker
+    walker_init(&walker, True, 0)
+    walker.page_bytes, walker.root, walker.depth = page_bytes, root, depth
+    walker.map = <const char *> pages
+    walker.last_page = len(pages) // page_bytes - 1
+    begin = <size_t> walker.map
+    return [
+        (sight, None if at is None else (at[0] - begin, at[1]))
+        for sight, at in walk(&walker, keys)
+    ]
+
+
+cdef class RecordRows:
+    """The rows of the record tree's largest table, changed and looked up without a store."""
+
+    cdef Tree *tree
+    cdef bint walks
+
+    def __init__(self, str directory):
+        cdef StateRow state
+        cdef map[string, RowVersion] rows
+        memset(&state, 0, sizeof(state))
+        state.format = STATE_FORMAT
+        tree_create(directory, &state, &rows)
+        self.tree = tree_open(directory, 1 << 28)
+
+    def __dealloc__(self):
+        self.close()
+
+    def close(self):
+        if self.tree != NULL:
+            tree_close(self.tree)
+            self.tree = NULL
+
+    def commit(self, changes):
+        """Put rows as (key, value), the value None to delete one, in one transaction."""
+        cdef MDB_txn *txn
+        cdef MDB_val where, row
+        cdef int code = lmdb.txn_begin(self.tree.environment.env, NULL, 0, &txn)
+        for key, value in changes:
+            held, given = <bytes> key, <bytes> (value or b"")
+            where = val_of(slice_of(<const char *> held, len(held)))
+            row = val_of(slice_of(<const char *> given, len(given)))
+            if code == MDB_SUCCESS and value is not None:
+                code = lmdb.put(txn, self.tree.tables[<int> RECORDS], &where, &row, 0)
+            elif code == MDB_SUCCESS:
+                code = lmdb.delete(txn, self.tree.tables[<int> RECORDS], &where, NULL)
+                code = MDB_SUCCESS if code == MDB_NOTFOUND else code
+        if code == MDB_SUCCESS:
+            code = lmdb.txn_commit(txn)
+        if code != MDB_SUCCESS:
+            raise OSError(lmdb.strerror(code).decode())
+
+    def begin(self):
+        """Begin reading, as of now; True if the walker may be used."""
+        tree_rest(self.tree)
+        if tree_read(self.tree) != MDB_SUCCESS:
+            raise OSError("cannot read")
+        self.walks = tree_walk(self.tree)
+        return self.walks
+
+    def walk(self, list keys):
+        """Look keys up by the walker: (sight, (where its value lies, of what size) or None)."""
+        assert self.walks
+        return walk(&self.tree.walker, keys)
+
+    def get(self, bytes key):
+        """Look a key up by LMDB: (where its value lies, of what size), or None."""
+        cdef MDB_val where = val_of(slice_of(<const char *> key, len(key))), value
+        cdef int code = lmdb.get(
+            self.tree.reader, self.tree.tables[<int> RECORDS], &where, &value
+        )
+        if code == MDB_NOTFOUND:
+            return None
+        if code != MDB_SUCCESS:
+            raise OSError(lmdb.strerror(code).decode())
+        return <size_t> value.mv_data, value.mv_size
+
+    @property
+    def shape(self):
+        """(bytes of a page, the root's number, levels of pages) of what is read."""
+        cdef const Walker *walker = &self.tree.walker
+        return walker.page_bytes, walker.root, walker.depth
+
+
+cdef int (*true_get)(MDB_txn *, MDB_dbi, MDB_val *, MDB_val *) noexcept nogil
+
+
+cdef int lying_get(MDB_txn *txn, MDB_dbi table, MDB_val *key, MDB_val *value) noexcept nogil:
+    """Find no record; a record's key begins with its list's number."""
+    if key.mv_size > 5 and (<const char *> key.mv_data)[0] == 0:
+        return MDB_NOTFOUND
+    return true_get(txn, table, key, value)
+
+
+class RecordsUnfound:
+    """While its context lasts, LMDB finds no record."""
+
+    def __enter__(self):
+        global true_get
+        true_get = lmdb.get
+        lmdb.get = lying_get
+        return self
+
+    def __exit__(self, *exception):
+        lmdb.get = true_get

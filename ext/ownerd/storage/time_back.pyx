@@ -11,7 +11,7 @@ from ownerd.base.lmdb cimport MDB_SUCCESS
 from ownerd.rules.ownership cimport ALL_CAMPAIGNS, EVENT_TIME_SET_BACK
 from ownerd.storage.capacity cimport is_full
 from ownerd.storage.catalog cimport (
-    List, all_lists, list_appended, list_draft, put_event, put_list,
+    List, all_lists, list_appended, list_draft, put_list, put_new_event,
 )
 from ownerd.storage.dialers cimport set_given_back
 from ownerd.storage.environment cimport check
@@ -52,6 +52,6 @@ cdef EventRow _put_event(Store *store, const List *lst, int64_t time_ns) noexcep
     row.event.time_ns = time_ns
     row.event.duration_ns = store.state.time_ns - time_ns
     row.counted = True
-    put_event(&store.catalog, draft.number, &row)
+    put_new_event(&store.catalog, draft.number, &row)
     put_list(&store.catalog, &draft)
     return row

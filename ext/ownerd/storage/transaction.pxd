@@ -3,10 +3,11 @@
 from ownerd.base.bytes cimport Slice
 from ownerd.base.containers cimport map, string
 from ownerd.base.lmdb cimport MDB_SUCCESS
-from ownerd.storage.log_entry cimport LogEntry, entry_delete, entry_put
+from ownerd.storage.log_entry cimport LogEntry
+from ownerd.storage.notes cimport NoteKind, entry_note
 from ownerd.storage.rows cimport RowVersion
 from ownerd.storage.table_cursor cimport Tables
-from ownerd.storage.tables cimport RECORDS, Table
+from ownerd.storage.tables cimport Table
 
 # On the writer thread only, like every function below.
 cdef cppclass Transaction:
@@ -26,12 +27,11 @@ cdef inline int transaction_error(const Transaction *txn) noexcept nogil:
     return txn.error
 
 
-cdef inline void note_record(Transaction *txn, Slice key, Slice value) noexcept nogil:
-    """Note what a record becomes, which is put into the memtable; no value: nothing is left."""
-    if value.size != 0:
-        entry_put(&txn.entry, RECORDS, key, value)
-    else:
-        entry_delete(&txn.entry, RECORDS, key)
+cdef inline void note_change(
+    Transaction *txn, NoteKind kind, Slice about, Slice value
+) noexcept nogil:
+    """Tell those who follow the log what no row says."""
+    entry_note(&txn.entry, kind, about, value)
 
 
 cdef void transaction_init(Transaction *txn, const Tables *tables) noexcept nogil

@@ -11,7 +11,7 @@ from cython.operator cimport dereference, preincrement
 
 from ownerd.base.bytes cimport slice_of, text_slice
 from ownerd.base.lmdb cimport MDB_NOTFOUND, MDB_val
-from ownerd.storage.log_entry cimport entry_begin
+from ownerd.storage.log_entry cimport entry_begin, entry_delete, entry_put
 from ownerd.storage.memtables cimport memtables_row
 from ownerd.storage.record_tree cimport tree_get
 from ownerd.storage.rows cimport place_row, placed_key

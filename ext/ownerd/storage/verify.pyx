@@ -32,6 +32,7 @@ from ownerd.storage.log_reader cimport (
 )
 from ownerd.storage.memtable cimport compare_keys
 from ownerd.storage.meta_pages cimport meta_fault
+from ownerd.storage.notes cimport RecordRow, is_note, read_record
 from ownerd.storage.pages cimport page_faults
 from ownerd.storage.tables cimport (
     AUDIT, CAMPAIGNS, CODES, DIALERS, DROPPED_LISTS, EVENTS, GIVE_BACKS, HOLDERS, LISTS, META,
@@ -41,6 +42,7 @@ from ownerd.storage.tables cimport (
 
 from ownerd.storage.creation import refuse_former
 from ownerd.storage.directory import StoreError
+from ownerd.storage.restoring import is_restored, refuse_unrestored
 
 cdef enum:
     SHOWN_ROWS = 20                   # damaged rows that are named; all are counted
@@ -282,13 +284,21 @@ cdef bint rows_sound(
 ) noexcept nogil:
     """Tell whether the records among an entry's rows, or all others, are sound."""
     cdef LogRow row
+    cdef RecordRow record
     cdef RowFound found = row_next(&cursor, &row)
     cdef bint sound = True
     while found == ROW_FOUND:
-        if (row.table == RECORDS) == records:
+        if read_record(&row, &record):
+            sound &= not records or record_sound(known, &record)
+        elif not records and not is_note(&row):
             sound &= row_sound(known, &row, state)
         found = row_next(&cursor, &row)
     return sound and found == ROWS_END
+
+
+cdef bint record_sound(Known *known, const RecordRow *record) noexcept nogil:
+    cdef MDB_val key = val_of(record.key), value = val_of(record.value)
+    return value.mv_size == 0 or check_of(RECORDS)(known, &key, &value)
 
 
 cdef bint row_sound(Known *known, const LogRow *row, StateRow *state) noexcept nogil:
@@ -345,6 +355,12 @@ def _records(directory):
     if not os.path.isdir(directory):
         raise StoreError(f"there is no store in {directory}: there is no such directory")
     refuse_former(directory)
+    if is_restored(directory):
+        raise StoreError(
+            f"a restore into {directory} has all but ended: 'ownerd serve' goes on with it"
+        )
+    if not os.path.lexists(records):
+        refuse_unrestored(directory)
     if not os.path.exists(os.path.join(records, "data.mdb")):
         raise StoreError(f"there is no store here: {records}/data.mdb is missing")
     return records

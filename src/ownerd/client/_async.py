@@ -12,8 +12,10 @@ from typing import Any, Self, TypeVar
 import grpc
 
 from ownerd.client.credentials import StrPath
+from ownerd.client.events import Revision
 from ownerd.client.requests import admin, dial, principals
-from ownerd.client.requests.call import ADMIN, DIAL, Call, Chunks, Page, id_list
+from ownerd.client.requests.call import ADMIN, DIAL, PAGE_SIZE, Call, Chunks, Page, id_list
+from ownerd.client.requests.watches import CALL_S, Following
 from ownerd.client.transport import (
     ADMIN_TIMEOUT_S,
     DEFAULT_TARGET,
@@ -26,6 +28,9 @@ from ownerd.client.values import (
     UNCHANGED,
     Access,
     Attempt,
+    AuditEntry,
+    CallerAccess,
+    Campaign,
     Claim,
     ClaimBatch,
     ContactList,
@@ -43,6 +48,7 @@ from ownerd.client.values import (
     Report,
     ReportBatch,
     Right,
+    ServerStatus,
     Signal,
     Signaled,
     StoreSettings,
@@ -61,10 +67,10 @@ class AsyncClient:
     A `Client` may be shared by all threads of a program. It connects at the first call and again
     after a loss. gRPC does not survive `os.fork`: make the client in the process that uses it.
 
-    An `AsyncClient` has the same methods, awaited; only `lists`, `owned_records`, `principals` and
-    `export_ownership` are iterated (`async for`). It belongs to one event loop, that of its first
-    call, where any number of tasks may share it. A cancelled call may still take effect on the
-    server; sending it again is safe (R20).
+    An `AsyncClient` has the same methods, awaited; only `lists`, `campaigns`, `owned_records`,
+    `audit_entries`, `principals`, `export_ownership` and `watch` are iterated (`async for`). It
+    belongs to one event loop, that of its first call, where any number of tasks may share it. A
+    cancelled call may still take effect on the server; sending it again is safe (R20).
 
     `target` is the address of the dial listener, `admin_target` that of the admin listener, which
     serves both services: None sends the admin calls to `target` too. Every call has a deadline:
@@ -566,6 +572,99 @@ class AsyncClient:
             raise to_client_error(call, error) from None
         finally:
             responses.cancel()
+
+    async def count_shortened(
+        self,
+        list_id: str,
+        *,
+        enabled: bool | Unchanged = UNCHANGED,
+        duration: timedelta | Unchanged | None = UNCHANGED,
+        renewal_window: timedelta | Unchanged | None = UNCHANGED,
+        reservation_ttl: timedelta | Unchanged | None = UNCHANGED,
+        timeout_s: float | None = None,
+    ) -> int:
+        """Return how many ownerships would expire sooner if `set_policy` were called so (R12)."""
+        lengths = {
+            "duration": duration,
+            "renewal_window": renewal_window,
+            "reservation_ttl": reservation_ttl,
+        }
+        return await self._run(admin.count_shortened(list_id, enabled, lengths), timeout_s)
+
+    def campaigns(self, *, timeout_s: float | None = None) -> AsyncGenerator[Campaign]:
+        """Yield every campaign that the store knows in the order of the ids, fetched by pages."""
+        return self._run_pages(admin.campaigns_page, timeout_s)
+
+    def audit_entries(
+        self,
+        *,
+        list_id: str = "",
+        principal: str = "",
+        action: str = "",
+        start_time: datetime | None = None,
+        end_time: datetime | None = None,
+        page_size: int = PAGE_SIZE,
+        timeout_s: float | None = None,
+    ) -> AsyncGenerator[AuditEntry]:
+        """Yield the recorded changes and refusals, newest first, fetched by pages (R21).
+
+        Only those that fit all that is given: about a list, by a principal, of an rpc such as
+        "ReleaseOwnership", from `start_time` on and before `end_time`, aware datetimes. Needs the
+        right view on every list and campaign.
+        """
+        call = admin.audit_pages(list_id, principal, action, start_time, end_time, page_size)
+        return self._run_pages(call, timeout_s)
+
+    async def status(self, *, timeout_s: float | None = None) -> ServerStatus:
+        """Return what runs there, and what is wrong."""
+        return await self._run(admin.status(), timeout_s)
+
+    async def caller_access(
+        self, list_id: str = "", *, timeout_s: float | None = None
+    ) -> CallerAccess:
+        """Return who this client is to the server, and its rights on a list; empty = on every one.
+
+        Needs no right, and leaves no trace in the audit.
+        """
+        return await self._run(admin.caller_access(list_id), timeout_s)
+
+    async def watch(
+        self,
+        list_ids: str | Iterable[str] = (),
+        *,
+        from_revision: int | None = None,
+        incarnation_id: str = "",
+        include_reservations: bool = False,
+    ) -> AsyncGenerator[Revision]:
+        """Yield every change as it comes, revision by revision, without an end (R30).
+
+        Of some lists, or of all. The changes after `from_revision`, None = from now on;
+        `incarnation_id` is the one that came with that revision. By default only what changes who
+        owns a record, or until when; `include_reservations` shows claims and reports too.
+
+        It goes on by itself after a lost connection, a restart of the server, or when it was too
+        slow, and yields no revision twice and leaves none out. A `Revision` without events comes at
+        once and every few seconds: it says how far the stream is. Raises `ClientError` with the
+        reason REVISION_NOT_KEPT or OTHER_INCARNATION where it cannot go on without a gap: begin
+        anew with `export_ownership`; `Aborted` with RIGHTS_CHANGED when what you may see changed.
+        """
+        following = Following(
+            list_ids, from_revision, incarnation_id, include_reservations=include_reservations
+        )
+        while True:
+            call = following.call()
+            responses = self._transport.send(call, CALL_S)
+            try:
+                async for response in responses:
+                    revision = call.read(response)
+                    if revision is not None:
+                        yield revision
+            except grpc.RpcError as error:
+                if not following.goes_on(error):
+                    raise to_client_error(call, error) from None
+            finally:
+                responses.cancel()
+            await self._transport.pause(following.longer_pause())
 
     # Principals; each of these calls needs the right admin
 

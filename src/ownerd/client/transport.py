@@ -7,6 +7,7 @@ reports may be sent again, and admin changes carry a request id (R20).
 
 import asyncio
 import json
+import time
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
@@ -39,7 +40,12 @@ def call_options(tries: int, backoff_multiplier: float) -> list[Option]:
         "backoffMultiplier": backoff_multiplier,
         "retryableStatusCodes": ["UNAVAILABLE"],
     }
-    config = {"methodConfig": [{"name": [{}], "retryPolicy": retry_policy}]}
+    # With a policy, a call whose answers had begun may wait for ever after its connection is lost
+    # (gRPC 1.81). Who reads these goes on, or begins again, by itself.
+    endless = [
+        {"service": f"ownerd.v1.{ADMIN}", "method": method} for method in ("BackupStore", "Watch")
+    ]
+    config = {"methodConfig": [{"name": endless}, {"name": [{}], "retryPolicy": retry_policy}]}
     return [
         ("grpc.service_config", json.dumps(config)),
         ("grpc.enable_retries", 1),
@@ -133,6 +139,10 @@ class SyncTransport:
         """Send a call; return its response, or the iterator of its responses."""
         return self._channels.send(call, timeout_s)
 
+    def pause(self, seconds: float) -> None:
+        """Let some time pass."""
+        time.sleep(seconds)
+
     def close(self) -> None:
         """Close the channels; closing again does nothing."""
         for channel in self._channels:
@@ -157,6 +167,10 @@ class AsyncTransport:
         if self._channels is None:
             self._channels = self._open()
         return self._channels.send(call, timeout_s)
+
+    async def pause(self, seconds: float) -> None:
+        """Let some time pass."""
+        await asyncio.sleep(seconds)
 
     async def close(self) -> None:
         """Close the channels; closing again does nothing."""

@@ -480,3 +480,90 @@ class Access:
 
     allowed: bool
     explanation: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallerAccess:
+    """Who the caller is and what it may do, with every campaign (`rights`) or only with some."""
+
+    principal_id: str
+    rights: frozenset[Right]
+    partial_rights: frozenset[Right]
+    hide_holders: bool
+
+    def may(self, right: Right) -> bool:
+        """Say whether it has a right for every campaign or for some."""
+        return right in self.rights or right in self.partial_rights
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """A campaign that the store knows; its name is its id where none was ever set."""
+
+    campaign_id: str
+    name: str
+
+
+class Refusal(IntEnum):
+    """Why a caller was refused."""
+
+    UNKNOWN = -1
+    NONE = 0
+    """It was not: the entry is a change."""
+    UNAUTHENTICATED = 1
+    """Its credentials were missing, wrong or over."""
+    PERMISSION_DENIED = 2
+    """It lacked a right."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One recorded change, or one refusal (R21).
+
+    `affected_count` is how many records a change was about, None while that is being counted, and
+    for what is no change of records. `detail` is a JSON object, for people.
+    """
+
+    entry_id: int
+    time: datetime | None
+    principal: str
+    peer: str
+    action: str
+    list_id: str
+    campaign_ids: tuple[str, ...]
+    reason: str
+    request_id: str
+    affected_count: int | None
+    revision: int
+    detail: str
+    refusal: Refusal
+    shared_list_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """What an operator should act on: a stable name, and what was found and what to do."""
+
+    name: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    """What runs, how large its store is, and what is wrong; `time` is the server's."""
+
+    version: str
+    start_time: datetime | None
+    time: datetime | None
+    clock_offset: timedelta | None
+    revision: int
+    list_count: int
+    campaign_count: int
+    record_count: int
+    store_bytes: int
+    map_bytes: int
+    disk_free_bytes: int
+    alarms: tuple[Alarm, ...]
+    oldest_revision: int = 0
+    """The oldest that `watch` can begin from."""
+    incarnation_id: str = ""

@@ -16,19 +16,28 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.completion import ShellDetectionError
 from cyclopts.exceptions import UnknownCommandError
+from rich.table import Table
+from rich.text import Text
 
 import ownerd
 from ownerd import durations, streams
 from ownerd.consoles import PipeConsole
 from ownerd.ctl.commands import (
     audits,
+    backups,
     bench,
     campaigns,
+    configs,
+    consoles,
     contexts,
+    describes,
+    doctors,
     exports,
     give_backs,
+    identities,
     imports,
     lists,
+    mirrors,
     owners,
     policies,
     principals,
@@ -38,6 +47,7 @@ from ownerd.ctl.commands import (
     statuses,
     tops,
     transfers,
+    watches,
     wrapups,
 )
 from ownerd.ctl.commands.options import Session, Typed, read_timeout
@@ -50,8 +60,13 @@ from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.ctl.terminal.output import Form, Printer, warn
 
 HELP_FLAGS = ("--help", "-h")
+OPTIONS_COMMAND = "ownerctl options"
+COMPLETE = "__complete"  # how a shell's script asks cyclopts for names
+# Options of a command that are called as one that every command has.
+OWN_OPTIONS = {("mirror", "--key"): "--key-column"}
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
+_kept: list[Session] = []  # the latest
 # Of this command line, for the session.
 _more_records: ContextVar[Sequence[str]] = ContextVar("more_records", default=())
 
@@ -64,8 +79,8 @@ def _shown_default(value: Any) -> str | None:
 app = App(
     name="ownerctl",
     help="Administer an ownerd server: which campaign owns which record of a contact list.",
-    help_epilogue=exits.help_text(),
-    help_format="plaintext",
+    help_epilogue=f"Options of every command, and exit codes: {OPTIONS_COMMAND}",
+    help_format="markdown",
     version=ownerd.__version__,
     default_parameter=Parameter(show_default=_shown_default),
     console=PipeConsole(),
@@ -73,24 +88,47 @@ app = App(
 )
 app.meta.suppress_keyboard_interrupt = False
 app.meta.group_parameters = CONNECTION
-for noun in (lists, policies, records, campaigns, wrapups, settings, principals, contexts):
-    noun.app.help_epilogue = ""  # the exit codes stand in `ownerctl --help` alone
+for noun in (
+    lists,
+    policies,
+    records,
+    campaigns,
+    wrapups,
+    settings,
+    principals,
+    contexts,
+    describes,
+):
     app.command(noun.app)
-app.command(owners.owners, help_epilogue="")
-app.command(tops.top, help_epilogue="")
-app.command(releases.release, help_epilogue="")
-app.command(transfers.transfer, help_epilogue="")
-app.command(give_backs.give_back, help_epilogue="")
-app.command(audits.audit, help_epilogue="")
-app.command(imports.import_ownership, name="import", help_epilogue="")
-app.command(exports.export, help_epilogue="")
-app.command(statuses.status, help_epilogue="")
-app.command(bench.bench, help_epilogue="")
+app.command(configs.apply)
+app.command(configs.diff)
+app.command(configs.get_config)
+app.command(owners.owners)
+app.command(tops.top)
+app.command(releases.release)
+app.command(transfers.transfer)
+app.command(give_backs.give_back)
+app.command(audits.audit)
+app.command(identities.whoami)
+app.command(identities.can_i)
+app.command(imports.import_ownership, name="import")
+app.command(exports.export)
+app.command(watches.watch)
+app.command(backups.backup)
+app.command(mirrors.mirror)
+app.command(statuses.status)
+app.command(doctors.doctor)
+app.command(doctors.debug)
+app.command(doctors.log_level)
+app.command(bench.bench)
+app.command(consoles.console)
 
 
-@app.command(name="--install-completion", help_epilogue="")
+@app.command(name="--install-completion")
 def install_completion(*, shell: Literal["bash", "zsh", "fish"] | None = None) -> None:
-    """Install completion for your shell, then start a new shell.
+    """Install completion for your shell.
+
+    Start a new shell then.
 
     Parameters
     ----------
@@ -104,6 +142,28 @@ def install_completion(*, shell: Literal["bash", "zsh", "fish"] | None = None) -
     Printer().say(f"Installed {path}; start a new shell to use it.")
 
 
+@app.command(name="options")
+def show_options() -> None:
+    """Show the options of every command, and the exit codes.
+
+    Where the server is, who you are, and how to print.
+    """
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for argument in app.meta.assemble_argument_collection():
+        if argument.show:
+            names = sorted(argument.names, key=len, reverse=True)
+            choices = ", ".join(argument.get_choices() or ())
+            text = f"{argument.parameter.help} {choices}" if choices else argument.parameter.help
+            table.add_row(Text(" ".join(names)), Text(text or ""))
+    console = Printer().console
+    console.print(Text("Options of every command:"))
+    console.print(table)
+    console.print()
+    console.print(Text(exits.help_text()), soft_wrap=True)
+
+
 @app.meta.default
 def _launch(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
@@ -114,11 +174,24 @@ def _launch(
             converter=read_timeout,
             n_tokens=1,
             metavar="DURATION",
-            help="How long one answer may take, e.g. 5s; by default 30s, import and export"
-            " as long as they take.",
+            help="How long one answer may take, e.g. 5s; by default 30s, import, export"
+            " and backup as long as they take.",
         ),
     ] = None,
     output: Annotated[Form, Parameter(name=["--output", "-o"], help="How to print.")] = "table",
+    columns: Annotated[
+        str | None,
+        Parameter(
+            allow_leading_hyphen=True,
+            help="Which columns, in this order, by their names in -o json, with commas between.",
+        ),
+    ] = None,
+    sort: Annotated[
+        str | None,
+        Parameter(
+            allow_leading_hyphen=True, help="Sort by this column; -COLUMN: the largest first."
+        ),
+    ] = None,
     spreadsheet_safe: Annotated[
         bool,
         Parameter(
@@ -128,7 +201,7 @@ def _launch(
         ),
     ] = False,
 ) -> Any:
-    printer = Printer(output, spreadsheet_safe=spreadsheet_safe)
+    printer = Printer(output, spreadsheet_safe=spreadsheet_safe, columns=columns, sort=sort)
     command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)
     if "typed" in ignored:
         bound.arguments["typed"] = Typed(access, printer)
@@ -140,6 +213,8 @@ def _launch(
     session = bound.arguments["session"] = Session(
         Connection(found, timeout), printer, _more_records.get()
     )
+    # Kept to the process's end: of a call that Ctrl-C cut, gRPC's finalizer may wait for ever.
+    _kept[:] = [session]
     try:
         with _ended_like_ctrl_c():
             return command(*bound.args, **bound.kwargs)
@@ -178,6 +253,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         arguments = sys.argv[1:] if arguments is None else arguments
         _check_utf8(arguments)
+        if list(arguments[:1]) == [COMPLETE]:
+            app.meta(arguments, result_action="return_value")
+            return Exit.OK
         _check_command(arguments)
         found = app.meta(
             _common_first(_without_more_records(arguments)),
@@ -191,7 +269,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except durations.DurationError as error:
         return _fail(Exit.USAGE, str(error))
     except CtlError as error:
-        return _fail(error.exit_code, str(error))
+        return _fail(error.exit_code, str(error), error.more)
     except BrokenPipeError:
         return _end_output()
     except OSError as error:  # a file that cannot be read is a CtlError already
@@ -239,7 +317,8 @@ def _check_utf8(arguments: Sequence[str]) -> None:
 def _common_first(arguments: Sequence[str]) -> list[str]:
     """Return the command line with the options that every command has in front.
 
-    A command that takes a file, which may be -, would take one behind itself for that file.
+    A command that takes a file, which may be -, would take one behind itself for that file. What a
+    command has of its own is left behind it, under the name that only it has.
     """
     takes_value = {
         name: argument.token_count()[0] > 0
@@ -254,7 +333,9 @@ def _common_first(arguments: Sequence[str]) -> list[str]:
             others += (token, *left)
             break
         name = token.partition("=")[0] if token.startswith("--") else token[:2]
-        if name not in takes_value:
+        if others and (own := OWN_OPTIONS.get((others[0], name))):
+            others.append(own + token[len(name) :])
+        elif name not in takes_value:
             others.append(token)
         elif name != token or not takes_value[name]:
             common.append(token)
@@ -265,8 +346,10 @@ def _common_first(arguments: Sequence[str]) -> list[str]:
     return common + others
 
 
-def _fail(exit_code: Exit, message: str) -> int:
+def _fail(exit_code: Exit, message: str, more: Sequence[str] = ()) -> int:
     warn(f"ownerctl: {message}")
+    for line in more:
+        warn(f"  {line}")
     return exit_code
 
 

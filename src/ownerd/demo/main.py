@@ -10,8 +10,9 @@ import asyncio
 import shutil
 import signal
 import tempfile
+import webbrowser
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -30,6 +31,9 @@ OK = 0
 FAILED = 1
 BAD_CONTACTS = 2
 INTERRUPTED = 130
+NO_CONSOLE = (
+    "ownerd was installed without the console; install it with: pip install 'ownerd[console]'"
+)
 
 
 def run(
@@ -39,6 +43,7 @@ def run(
     seconds: float = 10.0,
     campaigns: int = 3,
     seed: int = SEED,
+    with_console: bool = False,
 ) -> int:
     """Run the demo and return the exit code for it.
 
@@ -48,6 +53,7 @@ def run(
         seconds: Time of dialing, over 0; the rest takes about three seconds more.
         campaigns: How many campaigns dial, 2 to 20.
         seed: Decides the made-up contacts, the calling lists and how dials end.
+        with_console: Show the supervisors' page instead of the story, and dial until interrupted.
 
     Returns:
         0: no record was dialed by two campaigns while one held it. 1: one was, a campaign could
@@ -60,6 +66,8 @@ def run(
     with _stopped_like_ctrl_c(), _workspace(console, keep) as directory:
         try:
             contact_list = _contacts(contacts, directory, seed)
+            if with_console:
+                return _show(console, directory, contact_list, campaigns, seed)
             verdict = _tell(console, directory, contact_list, seconds, campaigns, seed)
         except ContactsError as error:
             return _fail(str(error), BAD_CONTACTS)
@@ -112,6 +120,52 @@ def _tell(
     verdict = check_directory(logs)
     show_verdict(console, verdict)
     return verdict
+
+
+def _show(
+    console: Console, directory: Path, contacts: ContactList, campaign_count: int, seed: int
+) -> int:
+    """Have campaigns dial behind the supervisors' page until interrupted.
+
+    What somebody changes there is in no log of the demo's, so the logs are not checked.
+    """
+    try:
+        from ownerd.console.main import serve
+        from ownerd.console.settings import Settings, Upstream
+    except ModuleNotFoundError:
+        return _fail(NO_CONSOLE, FAILED)
+    logs = directory / "logs"
+    logs.mkdir()
+    with DemoServer(directory / "store", directory / "server.log") as server:
+        settings = Settings(
+            Upstream(server.admin_address), port=0, token_file=str(server.admin_token_file)
+        )
+
+        def ready(address: str) -> None:
+            said = f"Campaigns are dialing; Ctrl-C ends it. The supervisors' page is at {address}"
+            console.print(said, markup=False, highlight=False, soft_wrap=True)
+            if console.is_terminal:
+                webbrowser.open(address)
+
+        async def show() -> None:
+            admin = AsyncClient(
+                server.dial_address,
+                admin_target=server.admin_address,
+                token_file=server.admin_token_file,
+            )
+            async with (
+                admin,
+                Story(
+                    console, admin, server.dial_address, logs, contacts, campaign_count, seed
+                ) as story,
+                asyncio.TaskGroup() as tasks,
+            ):
+                tasks.create_task(story.dial_on())
+                tasks.create_task(serve(settings, ready))
+
+        with suppress(KeyboardInterrupt):
+            asyncio.run(show())
+    return OK
 
 
 def _contacts(path: Path | None, directory: Path, seed: int) -> ContactList:

@@ -27,6 +27,7 @@ SHORTER_DURATION = timedelta(hours=1)
 RESERVATION_TTL = timedelta(minutes=15)
 RELEASE_REASON = "the campaign ended early"
 LINE_COUNT = 24
+LONGEST_DIALING = timedelta(days=1)
 CALLED_LIMIT = 10_000
 """Most contacts that are called: with many more the campaigns would not meet in so short a time."""
 FIRST_SHARE = 0.75
@@ -96,6 +97,14 @@ class Story:
         self._say("The other campaigns go on dialing.")
         await self._dial(others, dial_s * (1 - FIRST_SHARE))
         await self._tell_new_owners(released, owned_before)
+
+    async def dial_on(self) -> None:
+        """Set up, and dial on few lines, as fast as a person can follow, until cancelled."""
+        await self._set_up()
+        until_ns = now_ns() + _nanoseconds(LONGEST_DIALING)
+        async with asyncio.TaskGroup() as tasks:
+            for campaign in self.campaigns:
+                tasks.create_task(campaign.dial(DIALERS, until_ns))
 
     def _say(self, text: str) -> None:
         self._console.print(f"\n[bold]{text}[/]", highlight=False)

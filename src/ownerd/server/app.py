@@ -42,6 +42,7 @@ from ownerd.server import (
 from ownerd.server.admin import service, spool
 from ownerd.server.admin.context import AdminContext
 from ownerd.server.alarms import Alarm, AlarmBoard, AlarmLog
+from ownerd.server.audit_end import AuditEnd
 from ownerd.server.authn import Authenticator
 from ownerd.server.called_twice import CalledTwiceLog
 from ownerd.server.config import Settings
@@ -54,8 +55,10 @@ from ownerd.server.metrics_http import MetricsServer
 from ownerd.server.native_calls import NativeCalls
 from ownerd.server.principals import ITSELF, Principals
 from ownerd.server.refusal_audit import RefusalAudit
+from ownerd.server.sd_notify import Notifier
 from ownerd.server.signals import Signals
 from ownerd.server.workers import Workers
+from ownerd.server.workings import Workings
 from ownerd.v1 import admin_pb2
 
 # Answers that are being sent, and health watchers, get this long once all calls are decided.
@@ -87,6 +90,7 @@ def serve(settings: Settings, read_again: reload.Read | None = None) -> int:
             cannot be listened on.
     """
     signals = Signals()
+    Notifier().tell(STATUS="opening and checking the store")
     tls.refuse_unprotected(settings)
     material = tls.load(settings)
     map_large_blocks()
@@ -199,6 +203,7 @@ class _Server:
         self._access = principals.access
         self._material = material
         self._start_ns: int = engine.time_ns
+        self._notifier = Notifier()
 
     async def run(self) -> int:
         """Serve; return the exit code."""
@@ -215,6 +220,7 @@ class _Server:
             if self._metrics_server is not None:
                 self._metrics_server.close()
             self._bridge.detach(self._loop)
+            self._bell.close()
             if self._calls is not None:
                 self._calls.detach()
             self._workers.close()
@@ -227,16 +233,19 @@ class _Server:
         self._left = asyncio.Event()  # the cluster, for good
         self._metrics_server: MetricsServer | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._tls_watch: tls.Watch | None = None
         self._calls: NativeCalls | None = None
         self._reloading: set[asyncio.Task[None]] = set()
         self._takers: dict[tuple[str, ...], reload.Take] = {
             ("log_level",): lambda new: logs.set_level(new.log_level),
             ("queue_limit",): lambda new: self._engine.limit_queue(new.queue_limit),
             ("drain_timeout_s",): lambda new: None,
+            ("audit_keep_days", "audit_export"): lambda new: self._audit_end.take(new),
         }
         self._bridge = AioBridge(self._engine, self._access)
         self._bridge.attach(self._loop)
         self._workers = Workers()
+        self._audit_end = AuditEnd(self._engine, self._workers, self._settings)
         self._authenticator = Authenticator(self._access, self._engine)
         self._refusals = RefusalAudit(self._engine, self._access, self._workers)
         self._alarms = AlarmBoard()
@@ -292,10 +301,13 @@ class _Server:
             threading.Lock(),
             self._alarms.up,
             self._dial_kind,
+            self._settings.backup_limit_s,
+            Workings(self._engine, self._settings, self._metrics.registry, self._certificate_end),
         )
         admin = service.AdminService(
             context, self._workers, self._authenticator, self._metrics.observe
         )
+        self._bell = admin.bell
         reflected = (dial.SERVICE, service.SERVICE)
         if native_listener.wanted(self._settings, "admin"):
             self._calls = NativeCalls(
@@ -350,6 +362,7 @@ class _Server:
         self._signals.heed(self._loop, self._on_signal, self._on_reload)
         self._loop.add_reader(self._engine.failure_fd, self._on_failure)
         self._announce(bound)
+        self._notifier.ready("serving")
         if self._node is not None:
             self._membership = cluster.Membership(
                 self._engine,
@@ -406,8 +419,13 @@ class _Server:
             users.append(self._metrics_server.use_tls)
         watch = tls.Watch(self._settings, self._material, users, self._alarms)
         self._metrics.watch_tls(watch)
+        self._tls_watch = watch
         self._takers[tls.FILES] = functools.partial(_take_tls, watch)
         self._watching = asyncio.create_task(watch.run())
+
+    def _certificate_end(self) -> float | None:
+        """Return when the certificate in use ends, in seconds since the epoch."""
+        return None if self._tls_watch is None else self._tls_watch.material.expiry_s
 
     def _may_scrape(self, authorization: str | None, names: Sequence[str], peer: str) -> None:
         """Refuse whoever may not see the metrics; on a thread of the page.
@@ -463,9 +481,14 @@ class _Server:
         if self._asked.is_set():
             return
         log.info("asked_to_reload", signal="SIGHUP")
-        task = asyncio.create_task(self._reloader.reload())
+        task = asyncio.create_task(self._reload())
         self._reloading.add(task)
         task.add_done_callback(self._reloading.discard)
+
+    async def _reload(self) -> None:
+        self._notifier.reloading()
+        await self._reloader.reload()
+        self._notifier.ready("serving")
 
     def _on_failure(self) -> None:
         self._loop.remove_reader(self._engine.failure_fd)
@@ -478,9 +501,11 @@ class _Server:
             asyncio.create_task(self._finish_counts()),
             asyncio.create_task(self._refusals.watch()),
             asyncio.create_task(self._crowds.run()),
+            asyncio.create_task(self._notifier.keep_alive(lambda: not self._engine.failed)),
             asyncio.create_task(MemoryWatch(self._workers).run()),
             asyncio.create_task(AlarmLog(self._all_alarms).watch()),
             asyncio.create_task(CalledTwiceLog(self._engine).watch()),
+            asyncio.create_task(self._audit_end.run()),
         ]
         broken = [asyncio.create_task(listener.failed()) for listener in self._listeners]
         asked = asyncio.create_task(self._asked.wait())
@@ -518,6 +543,7 @@ class _Server:
 
     async def _drain(self, code: int) -> int:
         """Answer what is in flight and refuse the rest; return the final exit code."""
+        self._notifier.stopping("answering the calls in flight")
         await self._health.enter_graceful_shutdown()
         for listener in self._listeners:
             listener.begin_drain()
@@ -526,6 +552,7 @@ class _Server:
         self._bridge.send()
         self._engine.begin_drain()
         self._workers.begin_drain()
+        self._bell.ring()
         # A failed engine answers everything at once, and nothing is gained by waiting for more.
         patience_s = self._reloader.settings.drain_timeout_s
         if self._failed.is_set():

@@ -49,6 +49,14 @@ class Authenticator:
         found = [value for key, value in context.invocation_metadata() or () if key == _HEADER]
         return self._known(found, () if found else _names_of(context), context.peer, method)
 
+    def token_id(self, context: grpc.aio.ServicerContext[Any, Any]) -> str:
+        """Return which token a gRPC call came with; "" for none, or where nobody is asked."""
+        if self._anybody is not None:
+            return ""
+        found = [value for key, value in context.invocation_metadata() or () if key == _HEADER]
+        digest = _digest_in(found)
+        return "" if digest is None else principals.token_id_of(digest)
+
     def of_request(
         self, authorization: str | None, names: Iterable[str], peer: str, what: str
     ) -> Identity:
@@ -100,13 +108,17 @@ class Authenticator:
         return identity
 
     def _by_token(self, headers: Sequence[str | bytes]) -> Identity | None:
-        value = headers[0]
-        if len(headers) != 1 or not isinstance(value, str) or len(value) > _LONGEST:
-            return None
-        if value[: len(_SCHEME)].lower() != _SCHEME:
-            return None
-        digest = principals.digest_of(value[len(_SCHEME) :])
-        return self._access.by_token(digest, self._engine.time_ns)
+        digest = _digest_in(headers)
+        return None if digest is None else self._access.by_token(digest, self._engine.time_ns)
+
+
+def _digest_in(headers: Sequence[str | bytes]) -> bytes | None:
+    """Return the digest of the token in a call's headers of that name; None: there is none."""
+    if len(headers) != 1 or not isinstance(value := headers[0], str) or len(value) > _LONGEST:
+        return None
+    if value[: len(_SCHEME)].lower() != _SCHEME:
+        return None
+    return principals.digest_of(value[len(_SCHEME) :])
 
 
 def _names_of(context: grpc.aio.ServicerContext[Any, Any]) -> Sequence[str]:

@@ -1,5 +1,5 @@
-"""The program `ownerd`: serve, init, migrate, demo, config, verify, clock,
-admin-token.
+"""The program `ownerd`: serve, init, migrate, restore, demo, config, verify, compact, clock,
+admin-token, docs, contrib, version.
 
 Every failure is one line on stderr that says what to do, and an exit code of its own
 (`ownerd.server.exits`):
@@ -10,7 +10,7 @@ Every failure is one line on stderr that says what to do, and an exit code of it
     3  another server uses the data directory
     4  the store cannot be opened, or the storage failed while serving
     5  an address is in use or cannot be listened on
-    6  verify found damage
+    6  verify or restore found damage
     130  interrupted by Ctrl-C, before it served
 """
 
@@ -20,14 +20,16 @@ import io
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 # gRPC's own lines about an address in use would stand beside ours.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from cyclopts import App, CycloptsError, Parameter
+from cyclopts.completion import CompletionContext
 from cyclopts.validators import Number
 
 import ownerd
@@ -52,6 +54,14 @@ app = App(
 app.register_install_completion_command()
 
 
+def _choices(key: config.Key) -> Callable[[CompletionContext], list[str]] | None:
+    """Return what offers a shell the words that a setting may be; None for what has none."""
+    kind = get_args(key.type)[0]
+    if get_origin(kind) is not Literal:
+        return None
+    return lambda context: [str(each) for each in get_args(kind)]
+
+
 def _flag(key: config.Key) -> tuple[str, Any, Any]:
     """Return a flag for one setting; its text is read and checked with all other sources."""
     value = config.defaults()[key.name]
@@ -64,8 +74,15 @@ def _flag(key: config.Key) -> tuple[str, Any, Any]:
         negative=f"--no-{key.flag.removeprefix('--')}" if value is True else (),
         # The last one counts, so that a wrapper's flag can be overridden.
         allow_repeating=True,
+        completer=_choices(key),
     )
     return key.name, Annotated[kind, about], None
+
+
+def _page_names(context: CompletionContext) -> list[str]:
+    from ownerd.server import papers
+
+    return papers.pages()
 
 
 # One flag for each setting, so that the two cannot drift apart.
@@ -85,6 +102,7 @@ ConfigFile = Annotated[
     Path | None,
     Parameter(help="TOML file with settings, named as in `ownerd config`. [OWNERD_CONFIG]"),
 ]
+BackupFile = Annotated[Path, Parameter(allow_leading_hyphen=True)]
 
 
 @app.command
@@ -144,6 +162,7 @@ def demo(
     keep: Annotated[bool, Parameter(negative=())] = False,
     seconds: Annotated[float, Parameter(validator=Number(gt=0, lte=3_600))] = 10.0,
     campaigns: Annotated[int, Parameter(validator=Number(gte=2, lte=20))] = 3,
+    console: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Run the whole thing once: a server, campaigns dialing one contact list, and a check.
 
@@ -152,10 +171,11 @@ def demo(
         keep: Leave the store, the contacts and the logs in place and say where.
         seconds: How long the campaigns dial.
         campaigns: How many campaigns dial at once, 2 to 20.
+        console: Show the supervisors' page in a browser instead, and dial until Ctrl-C.
     """
     from ownerd.demo.main import run
 
-    return run(contacts, keep=keep, seconds=seconds, campaigns=campaigns)
+    return run(contacts, keep=keep, seconds=seconds, campaigns=campaigns, with_console=console)
 
 
 @app.command(name="config")
@@ -163,14 +183,26 @@ def show_config(
     *,
     flags: Flags = _NO_FLAGS,
     config: ConfigFile = None,
+    check: Annotated[bool, Parameter(negative=())] = False,
     output: Annotated[Literal["table", "json"], Parameter(name=["--output", "-o"])] = "table",
 ) -> int:
-    """Print the settings in force and where each comes from; checks them on the way.
+    """Print the settings in force and where each comes from.
+
+    They are checked on the way: one that is wrong is exit code 2.
 
     Args:
+        check: Print no settings, but check what they name too: certificates and their keys, how
+            long they are valid, the addresses, and that the store is there that has to be.
         output: Form of the output.
     """
     loaded = _load(flags, config)
+    if check:
+        from ownerd.server import config_check
+
+        for remark in config_check.check(loaded.settings):
+            print(f"note: {clean(remark)}")
+        print("The configuration is good.")
+        return exits.OK
     if output == "json":
         print(json_text(_as_rows(loaded), ascii_only=True, indent=2))
     else:
@@ -179,17 +211,42 @@ def show_config(
 
 
 @app.command
-def verify(data: Path) -> int:
-    """Check a store that no server has open and say whether it is sound.
+def verify(data: BackupFile) -> int:
+    """Check a store that no server has open, or a backup, and say whether it is sound.
 
-    Every row's checksum is checked. Exit code 6 and a line that says what is damaged, if any is.
+    Of a store every row's checksum is checked, of a backup every byte. Exit code 6 and a line that
+    says what is damaged, if anything is.
 
     Args:
-        data: Directory of the store.
+        data: Directory of the store; or the backup file, - for stdin.
     """
+    if str(data) == "-" or os.path.isfile(data):  # unlike Path, also of a name that is too long
+        from ownerd.server import restore
+
+        return restore.check(data)
     from ownerd.server import verify
 
     return verify.check(str(data))
+
+
+@app.command
+def restore(file: BackupFile, *, flags: Flags = _NO_FLAGS, config: ConfigFile = None) -> int:
+    """Make a store of a backup, in a data directory that has none.
+
+    Everything is checked first; cut off at any moment it leaves no store, and is run again. A store
+    that is there is never overwritten (exit code 4). The restored store begins a new incarnation:
+    what clients keep of the former one (page tokens, etags, request ids) is refused.
+
+    Args:
+        file: The backup file, as `ownerctl backup` wrote it; - for stdin.
+    """
+    settings = _load_with_data(flags, config).settings
+    logs.configure("warning", settings.log_format)
+    from ownerd.server import restore
+
+    for line in restore.restore(settings, file):
+        print(line)
+    return exits.OK
 
 
 @app.command
@@ -236,6 +293,57 @@ def admin_token(*, flags: Flags = _NO_FLAGS, config: ConfigFile = None) -> int:
     from ownerd.server import app
 
     print(f"written to {app.renew_admin(loaded.settings)}")
+    return exits.OK
+
+
+@app.command
+def docs(name: Annotated[str, Parameter(completer=_page_names)] = "") -> int:
+    """Show a page of the manual; without a name, which there are.
+
+    Args:
+        name: The page.
+    """
+    from ownerd.server import papers
+
+    papers.show(name)
+    return exits.OK
+
+
+@app.command
+def contrib(directory: Path, *, replace: Annotated[bool, Parameter(negative=())] = False) -> int:
+    """Write files for the services around ownerd into a directory.
+
+    A systemd unit and a settings file, a Containerfile, alert rules for Prometheus, a dashboard for
+    Grafana, and rotation of a log that goes to a file.
+
+    Args:
+        directory: Where to; it is made.
+        replace: Replace files that are there.
+    """
+    from ownerd.server import papers
+
+    for path in papers.write_contrib(directory, replace=replace):
+        print(path)
+    return exits.OK
+
+
+@app.command
+def version(
+    *, output: Annotated[Literal["table", "json"], Parameter(name=["--output", "-o"])] = "table"
+) -> int:
+    """Show the version, the commit that it was built of, and the versions of its parts.
+
+    Args:
+        output: Form of the output.
+    """
+    from ownerd.server import about
+
+    parts = about.parts()
+    if output == "json":
+        print(json_text(parts, ascii_only=True, indent=2))
+    else:
+        for name, value in parts.items():
+            print(f"{name:13} {clean(value)}")
     return exits.OK
 
 

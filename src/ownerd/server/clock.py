@@ -99,7 +99,7 @@ def _made_ahead(engine: Engine, wall_ns: int) -> Iterator[Made]:
 def _made_in(engine: Engine, list_id: str, wall_ns: int) -> Made:
     owned, place = 0, b""
     with engine.snapshot(list_id) as snapshot:
-        reserved = sum(count for _, _, _, count, _ in snapshot.owners())
+        reserved = sum(count for _, _, _, count, _, _ in snapshot.owners())
         while True:
             records, place = snapshot.records(place, _PAGE)
             owned += sum(acquired_ns > wall_ns for _, _, _, acquired_ns, _ in records)

@@ -53,11 +53,11 @@ _YES_OR_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False,
 _SECONDS = "a number of seconds from 0.1 to 86,400"
 
 # Variables with our prefix that are not settings of the server: the path of the file, build and
-# test switches, where ownerctl and the client find a server and say who they are, and what
-# Kubernetes sets in every container when a service is called ownerd.
+# test switches, where ownerctl and the client find a server and say who they are, what is mirrored
+# into, and what Kubernetes sets in every container when a service is called ownerd.
 _FOREIGN = re.compile(
-    r"OWNERD_(CONFIG|DEBUG|FAILPOINT|SANITIZE"
-    r"|CONTEXT|SERVER|DIAL|TOKEN|TOKEN_FILE|CA|CERT|KEY"
+    r"OWNERD_(CONFIG|DEBUG|FAILPOINT|SANITIZE|TESTING"
+    r"|CONTEXT|SERVER|DIAL|TOKEN|TOKEN_FILE|CA|CERT|KEY|MIRROR_TO"
     r"|([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[A-Z0-9_]+)?))"
 )
 
@@ -391,6 +391,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             le=16 << 30,
         ),
     ] = 112 << 20
+    log_keep_bytes: Annotated[
+        int,
+        _about(
+            "Log that is kept for those who follow changes (Watch); older goes, once it is flushed "
+            "to the records. Less is kept where the disk is full.",
+            f"{sizes.ALLOWED}; from 1MiB to 1TiB",
+            ge=1 << 20,
+            le=1 << 40,
+        ),
+    ] = 1 << 30
+    log_keep_s: Annotated[
+        float,
+        _about(
+            "Seconds that it is kept; whichever of the two is reached first.",
+            "a number of seconds from 1 to 31,536,000",
+            ge=1,
+            le=31_536_000,
+        ),
+    ] = 3_600.0
     verify_at_start: Annotated[
         bool,
         _about(
@@ -416,6 +435,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             le=1 << 40,
         ),
     ] = 4 << 30
+    backup_limit_s: Annotated[
+        float,
+        _about(
+            "Seconds that a backup may take; while one lasts, the store's file grows by what is "
+            "written.",
+            "a number of seconds from 1 to 86,400",
+            ge=1,
+            le=86_400,
+        ),
+    ] = 3_600.0
     settle_interval_s: Annotated[
         float,
         _about(
@@ -425,6 +454,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             le=86_400,
         ),
     ] = 900.0
+    audit_keep_days: Annotated[
+        float,
+        _about(
+            "Days that entries of the audit are kept; older ones are exported to audit_export and "
+            "deleted. 0: for ever.",
+            "0, or a number of days from 1 to 36,525",
+            ge=0,
+            le=36_525,
+        ),
+    ] = 0.0
+    audit_export: Annotated[
+        str,
+        _about(
+            "Directory to which the audit's entries go before they are deleted, as JSON lines; "
+            "empty: audit in the data directory.",
+            "a path, or empty",
+        ),
+    ] = ""
     drain_timeout_s: Annotated[
         float,
         _about(
@@ -688,6 +735,12 @@ def _read_seconds(value: Any) -> float:
     return seconds
 
 
+def _read_days(value: Any) -> float:
+    if isinstance(value, bool) or not math.isfinite(days := float(value)) or 0 < days < 1:
+        raise ValueError("not 0, nor a day or more")  # repeats are told for a day by the audit
+    return days
+
+
 _READERS: Mapping[str, Callable[[Any], Any]] = (
     {
         "allow_filesystems": _read_filesystems,
@@ -695,9 +748,11 @@ _READERS: Mapping[str, Callable[[Any], Any]] = (
         "dial_listen": _read_addresses,
         "admin_listen": _read_address,
         "metrics_listen": _read_http_address,
+        "audit_keep_days": _read_days,
         "map_bytes": _read_size,
         "reserve_bytes": _read_size,
         "overlay_bytes": _read_size,
+        "log_keep_bytes": _read_size,
         "import_spool_bytes": _read_size,
         "max_message_bytes": _read_size,
         "dial_max_header_bytes": _read_size,

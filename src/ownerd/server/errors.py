@@ -145,15 +145,72 @@ class InvalidPageToken(OwnerdError):
 
 
 class OtherIncarnation(OwnerdError):
-    """A page token is of the store as it was before it was restored from a copy, or copied."""
+    """A position is of the store as it was before it was restored from a copy, or copied."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     reason = "OTHER_INCARNATION"
 
-    def __init__(self) -> None:
+    def __init__(
+        self, found: str = "page_token: found a token", advice: str = "the first page"
+    ) -> None:
         super().__init__(
-            "page_token: found a token of another incarnation: the store was restored from a copy, "
-            "or copied, since it was given. Begin again with the first page"
+            f"{found} of another incarnation: the store was restored from a copy, or copied, since "
+            f"it was given. Begin again with {advice}"
+        )
+
+
+class RevisionNotKept(OwnerdError):
+    """What comes after a revision is no longer kept."""
+
+    code = grpc.StatusCode.OUT_OF_RANGE
+    reason = "REVISION_NOT_KEPT"
+
+    def __init__(self, revision: int, oldest: int) -> None:
+        super().__init__(
+            f"from_revision: what came after revision {revision} is not kept any more (log_keep_s, "
+            f"log_keep_bytes); from {oldest} on it is. Begin again with all that there is "
+            "(ExportOwnership) and its revision",
+            oldest_revision=oldest,
+        )
+
+
+class RevisionAhead(OwnerdError):
+    """There is no such revision yet."""
+
+    code = grpc.StatusCode.OUT_OF_RANGE
+    reason = "REVISION_AHEAD"
+
+    def __init__(self, found: int, revision: int) -> None:
+        super().__init__(
+            f"from_revision: {found} found, but the store has revision {revision}: the position is "
+            "of another store, or of what is no longer in this one",
+            revision=revision,
+        )
+
+
+class ReaderTooSlow(OwnerdError):
+    """A reader of changes does not keep up with them."""
+
+    code = grpc.StatusCode.ABORTED
+    reason = "READER_TOO_SLOW"
+
+    def __init__(self, revision: int, why: str) -> None:
+        super().__init__(
+            f"{why}; call again with from_revision {revision}", resume_revision=revision
+        )
+
+
+class RightsChanged(OwnerdError):
+    """What a reader of changes may see is not what it was."""
+
+    code = grpc.StatusCode.ABORTED
+    reason = "RIGHTS_CHANGED"
+
+    def __init__(self, revision: int) -> None:
+        super().__init__(
+            "the caller's rights were changed: what it may see now may lack what it saw, and have "
+            f"what it never saw. Call again with from_revision {revision} to go on with them",
+            resume_revision=revision,
         )
 
 
@@ -314,6 +371,33 @@ class SpoolFull(OwnerdError):
         super().__init__(
             f"the rows of this import and of others under way take more of the server's disk than "
             f"{allowed}; nothing was imported. Import in smaller parts, or one after the other"
+        )
+
+
+class TooManyBackups(OwnerdError):
+    """As many backups are under way as may be."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "TOO_MANY_BACKUPS"
+
+    def __init__(self, count: int) -> None:
+        super().__init__(
+            f"{count} backups are under way already, which is as many as may be; try again when "
+            "one of them has ended"
+        )
+
+
+class BackupTooSlow(OwnerdError):
+    """A backup took longer than it may, and was ended."""
+
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+    reason = "BACKUP_TOO_SLOW"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"the backup was ended: {why}, and while a backup lasts the store cannot use disk "
+            "space again. What was sent is no backup; take it to a faster disk or network, or set "
+            "backup_limit_s higher"
         )
 
 

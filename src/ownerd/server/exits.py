@@ -22,7 +22,7 @@ MEANINGS = {
     STORE_IN_USE: "another server uses the data directory",
     STORE_FAILED: "the store cannot be opened, or the storage failed while serving",
     CANNOT_LISTEN: "an address is in use or cannot be listened on",
-    STORE_DAMAGED: "`verify` found damage",
+    STORE_DAMAGED: "`verify` or `restore` found damage",
     INTERRUPTED: "interrupted by Ctrl-C, before it served",
 }
 

@@ -10,6 +10,7 @@ or a full disk loses events, and nothing else.
 import logging
 import os
 import sys
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal, TextIO, cast
 
@@ -47,6 +48,16 @@ def configure(
     _configure_libraries(number, for_people, out)
 
 
+def level() -> str:
+    """Return the level from which events are written."""
+    return logging.getLevelName(_threshold[0]).lower()
+
+
+def tail() -> str:
+    """Return the lines that were written last."""
+    return "".join(_tail)
+
+
 def set_level(level: str) -> None:
     """Write events from another level up, from now on."""
     number = logging.getLevelNamesMapping()[level.upper()]
@@ -54,6 +65,8 @@ def set_level(level: str) -> None:
     logging.getLogger().setLevel(max(number, logging.WARNING))
 
 
+# What was written last, for whoever looks for a fault.
+_tail: deque[str] = deque(maxlen=2_000)
 # What is below is not written. Loggers keep what they were configured with, so it stands here.
 _threshold = [logging.INFO]
 
@@ -74,6 +87,7 @@ class _Lossy:
         self.isatty = stream.isatty
 
     def write(self, text: str) -> int:
+        _tail.append(text)
         self._try(lambda: self._stream.write(text))
         return len(text)
 

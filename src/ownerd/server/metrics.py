@@ -29,6 +29,8 @@ _SECOND_NS = 1e9
 # Key of Engine.stats, name of the metric, help.
 _GAUGES = (
     ("revision", "ownerd_revision", "Revision of the store."),
+    ("oldest_revision", "ownerd_oldest_revision", "Oldest revision to follow changes from."),
+    ("log_bytes", "ownerd_log_bytes", "Bytes of the log, what is kept for readers included."),
     ("queue_depth", "ownerd_queue_records", "Records waiting for the writer."),
     ("list_count", "ownerd_lists", "Contact lists."),
     ("campaign_count", "ownerd_campaigns", "Campaigns known."),

@@ -54,7 +54,7 @@ class Token(msgspec.Struct, frozen=True, array_like=True):
     @property
     def token_id(self) -> str:
         """How the token is known without showing it."""
-        return self.digest.hex()[:_ID_DIGITS]
+        return token_id_of(self.digest)
 
     def is_valid(self, now_ns: int) -> bool:
         """Whether it is not over yet."""
@@ -112,6 +112,11 @@ def new_token() -> str:
 def digest_of(token: str) -> bytes:
     """Return what a token is looked up by."""
     return hashlib.sha256(token.encode()).digest()
+
+
+def token_id_of(digest: bytes) -> str:
+    """Return how a token of that digest is known without showing it."""
+    return digest.hex()[:_ID_DIGITS]
 
 
 class Principals:

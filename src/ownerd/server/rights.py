@@ -42,14 +42,16 @@ class Scope(Enum):
 class Rule(NamedTuple):
     """One row: the rights, any of which is enough, and where lists and campaigns are named.
 
-    `shared` returns of a request the list with which every other one that shares its ownership
-    (R28) is concerned, too; "" for none.
+    Without rights nothing is needed but to be known; with `own` so too where the request names no
+    principal: it is about the caller then. `shared` returns of a request the list with which every
+    other one that shares its ownership (R28) is concerned, too; "" for none.
     """
 
     rights: tuple[int, ...]
     lists: str | Scope
     campaigns: str | Scope
     shared: Callable[[Any], str] = lambda _: ""
+    own: bool = False
 
 
 def _rule(
@@ -92,6 +94,8 @@ ADMIN_RULES: Mapping[str, Rule] = {
     "ListOwnedRecords": _rule(VIEW, "list_id", Scope.NAMED_OR_SEEN),
     "ImportOwnership": _rule(CONFIGURE, "list_id", Scope.EACH_ROW, _own),
     "ExportOwnership": _rule(VIEW, "list_id", Scope.NAMED_OR_SEEN),
+    # Lists that are named are checked by the handler.
+    "Watch": _rule(VIEW, Scope.SEEN, Scope.SEEN),
     "UpsertCampaign": _rule(CONFIGURE, Scope.NONE, "campaign_id"),
     "ListCampaigns": _rule(VIEW, Scope.NONE, Scope.SEEN),
     "DeleteCampaign": _rule(CONFIGURE, Scope.EVERY, "campaign_id"),
@@ -112,11 +116,18 @@ ADMIN_RULES: Mapping[str, Rule] = {
     "ListPrincipals": _rule(ADMIN, Scope.NONE),
     "UpdatePrincipal": _rule(ADMIN, Scope.NONE),
     "DeletePrincipal": _rule(ADMIN, Scope.NONE),
-    "RotateToken": _rule(ADMIN, Scope.NONE),
+    "RotateToken": _rule(ADMIN, Scope.NONE)._replace(own=True),
     "RevokeTokens": _rule(ADMIN, Scope.NONE),
-    "CheckAccess": _rule(ADMIN, Scope.NONE),
+    "CheckAccess": _rule(ADMIN, Scope.NONE)._replace(own=True),
     "ListAuditEntries": _rule(VIEW, Scope.EVERY, Scope.EVERY),
     "GetServerStatus": _rule(VIEW, Scope.NONE),
+    # Everything there is, also who may make calls.
+    "BackupStore": _rule(ADMIN, Scope.NONE),
+    # Of whoever is known.
+    "WhoAmI": Rule((), Scope.NONE, Scope.NONE),
+    "Diagnose": _rule(VIEW, Scope.NONE),
+    "GetDebugInfo": _rule(ADMIN, Scope.NONE),
+    "SetLogLevel": _rule(ADMIN, Scope.NONE),
 }
 
 # The metrics page is no rpc, and shows no list and no campaign.
@@ -136,6 +147,8 @@ def check(method: str, request: Any, identity: Identity, sharing: Sharing) -> No
         PermissionDenied: it may not; the message names the right.
     """
     rule = ADMIN_RULES[method]
+    if not rule.rights or (rule.own and not request.principal_id):
+        return
     lists = dict.fromkeys((_list(rule, request), *sharing(rule.shared(request))))
     for campaign_id in _campaigns(rule, request):
         for list_id in lists:

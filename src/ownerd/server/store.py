@@ -40,7 +40,7 @@ def open_engine(
     opening.cluster = node
     if settings.verify_at_start and is_store(settings.data):
         verify.refuse_damaged(settings.data)
-    engine = _open(settings, opening, clock)
+    engine = open_at(settings, opening, clock)
     for event, text in opening.found:
         log.warning(event, data=settings.data, advice=text)
     _tell_of_a_jump(settings, opening, engine)
@@ -57,7 +57,7 @@ def flush_before(settings: Settings) -> None:
     if not is_store(settings.data):
         return
     try:
-        _open(settings, _opening(settings, create=False)).close()
+        open_at(settings, _opening(settings, create=False)).close()
     except exits.StoreFailed as error:
         log.debug("not_flushed_before", cause=str(error))
 
@@ -84,10 +84,17 @@ def _opening(settings: Settings, *, create: bool) -> Opening:
         create=create,
         store_id=int(settings.store_id, 16) if settings.store_id else None,
         allowed_filesystems=settings.allow_filesystems,
+        log_keep_bytes=settings.log_keep_bytes,
+        log_keep_ns=int(settings.log_keep_s * 10**9),
     )
 
 
-def _open(settings: Settings, opening: Opening, clock: Any = None) -> Engine:
+def open_at(settings: Settings, opening: Opening, clock: Any = None) -> Engine:
+    """Open the store, and start its writer.
+
+    Raises:
+        exits.StoreInUse, exits.StoreFailed
+    """
     try:
         return Engine(
             settings.data,
@@ -117,7 +124,7 @@ def open_stopped(settings: Settings, *, time_ns: int = 0) -> tuple[Engine, Openi
     opening.time_ns = time_ns
     if settings.verify_at_start and is_store(settings.data):
         verify.refuse_damaged(settings.data)
-    return _open(settings, opening), opening
+    return open_at(settings, opening), opening
 
 
 def is_store(data: str) -> bool:
@@ -195,8 +202,11 @@ def init(settings: Settings) -> str:
             f"there is a store in {settings.data} already; nothing was changed. 'ownerd serve' "
             "serves it; name another directory to make a new one"
         )
-    engine = _open(settings, Opening(allowed_filesystems=settings.allow_filesystems))
+    opening = Opening(allowed_filesystems=settings.allow_filesystems)
+    engine = open_at(settings, opening)
     try:
+        if not any(event == "store_created" for event, _ in opening.found):
+            raise exits.StoreFailed(f"there is a store in {settings.data} already")
         return spell_id(engine.store_id)
     finally:
         engine.close()

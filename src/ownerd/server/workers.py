@@ -65,16 +65,22 @@ class Workers:
         A cancelled caller stops waiting; the function runs on, and counts as in progress until it
         ends.
         """
-        future = asyncio.get_running_loop().run_in_executor(
-            self._threads, lambda: function(*arguments, **keywords)
-        )
-        self._began()
-        future.add_done_callback(self._ended)
+        future = self._submit(lambda: function(*arguments, **keywords))
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             future.add_done_callback(_forget)
             raise
+
+    def leave(self, function: Callable[[], object]) -> None:
+        """Run a blocking function for whose end nobody waits."""
+        self._submit(function).add_done_callback(_forget)
+
+    def _submit(self, function: Callable[[], Result]) -> "asyncio.Future[Result]":
+        future = asyncio.get_running_loop().run_in_executor(self._threads, function)
+        self._began()
+        future.add_done_callback(self._ended)
+        return future
 
     def begin_drain(self) -> None:
         """Refuse new calls from now on."""

@@ -1,12 +1,11 @@
 """The AdminService: the control-plane rpcs that a program needs often.
 
-Rpcs that are not here (audit, wrap-up codes, status) are in the generated stubs,
-`ownerd.v1.admin_pb2_grpc`.
+Rpcs that are not here (wrap-up codes) are in the generated stubs, `ownerd.v1.admin_pb2_grpc`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, cast
 
@@ -52,16 +51,20 @@ def _write_policy(policy: Policy) -> admin_pb2.OwnershipPolicy:
     return message
 
 
+def read_policy(message: Any) -> Policy:
+    """Return a policy that the server shows."""
+    return Policy(
+        enabled=message.enabled,
+        duration=read_length(message, "duration"),
+        renewal_window=read_length(message, "renewal_window"),
+        reservation_ttl=read_length(message, "reservation_ttl"),
+    )
+
+
 def _read_list(message: Any, revision: int | None) -> values.ContactList:
-    policy = message.policy
     return values.ContactList(
         list_id=message.list_id,
-        policy=Policy(
-            enabled=policy.enabled,
-            duration=read_length(policy, "duration"),
-            renewal_window=read_length(policy, "renewal_window"),
-            reservation_ttl=read_length(policy, "reservation_ttl"),
-        ),
+        policy=read_policy(message.policy),
         etag=message.etag,
         create_time=read_time(message, "create_time"),
         update_time=read_time(message, "update_time"),
@@ -135,8 +138,30 @@ def set_policy(
 ) -> Call[values.ContactList]:
     """Build `UpdateOwnershipPolicy`; `lengths` are the policy's three by their field names.
 
-    Raises ValueError when nothing is to change: an empty mask would mean "every field present",
-    and disable the policy.
+    Raises ValueError when nothing is to change.
+    """
+    request = _policy_change(list_id, enabled, lengths)
+    request.etag, request.reason = etag, reason
+    request.request_id = fresh_request_id(request_id)
+    return Call(ADMIN, "UpdateOwnershipPolicy", request, _read_list_response)
+
+
+def count_shortened(
+    list_id: str, enabled: bool | Unchanged, lengths: Mapping[str, timedelta | Unchanged | None]
+) -> Call[int]:
+    """Build a dry run of `UpdateOwnershipPolicy`; arguments and errors as in `set_policy`."""
+    request = _policy_change(list_id, enabled, lengths)
+    request.dry_run = True
+    return Call(ADMIN, "UpdateOwnershipPolicy", request, lambda r: int(r.shortened_count))
+
+
+def _policy_change(
+    list_id: str, enabled: bool | Unchanged, lengths: Mapping[str, timedelta | Unchanged | None]
+) -> admin_pb2.UpdateOwnershipPolicyRequest:
+    """Return the change of what is given.
+
+    Raises ValueError when that is nothing: an empty mask would mean "every field present", and
+    disable the policy.
     """
     paths, policy = [], admin_pb2.OwnershipPolicy()
     if not isinstance(enabled, Unchanged):
@@ -153,15 +178,11 @@ def set_policy(
         policy.no_expiration = True
     if not paths:
         raise ValueError("nothing to change: give at least one part of the policy")
-    request = admin_pb2.UpdateOwnershipPolicyRequest(
+    return admin_pb2.UpdateOwnershipPolicyRequest(
         list_id=text("list_id", list_id),
         policy=policy,
         update_mask=FieldMask(paths=[_MASK_PATHS.get(path, path) for path in paths]),
-        etag=etag,
-        reason=reason,
-        request_id=fresh_request_id(request_id),
     )
-    return Call(ADMIN, "UpdateOwnershipPolicy", request, _read_list_response)
 
 
 def owners(list_id: str) -> Call[values.Owners]:
@@ -537,3 +558,115 @@ def _read_rows(response: Any) -> list[values.OwnershipRow]:
         )
         for row in response.rows
     ]
+
+
+def campaigns_page(token: str) -> Call[Page[values.Campaign]]:
+    """Build one page of `ListCampaigns`."""
+    request = admin_pb2.ListCampaignsRequest(page_size=PAGE_SIZE, page_token=token)
+    return Call(
+        ADMIN,
+        "ListCampaigns",
+        request,
+        lambda r: Page(
+            [
+                values.Campaign(each.campaign_id, each.name or each.campaign_id)
+                for each in r.campaigns
+            ],
+            r.next_page_token,
+        ),
+    )
+
+
+_refusal = members(values.Refusal)
+
+
+def audit_pages(
+    list_id: str,
+    principal: str,
+    action: str,
+    start_time: datetime | None,
+    end_time: datetime | None,
+    page_size: int,
+) -> Callable[[str], Call[Page[values.AuditEntry]]]:
+    """Return what builds a page of `ListAuditEntries` from its token."""
+    wanted = admin_pb2.AuditFilter(
+        list_id=list_id,
+        principal=principal,
+        action=action,
+        start_time=write_time(start_time),
+        end_time=write_time(end_time),
+    )
+
+    def page(token: str) -> Call[Page[values.AuditEntry]]:
+        request = admin_pb2.ListAuditEntriesRequest(
+            filter=wanted, page_size=page_size, page_token=token
+        )
+        return Call(
+            ADMIN,
+            "ListAuditEntries",
+            request,
+            lambda r: Page([_read_audit_entry(each) for each in r.entries], r.next_page_token),
+        )
+
+    return page
+
+
+def _read_audit_entry(message: Any) -> values.AuditEntry:
+    return values.AuditEntry(
+        entry_id=message.entry_id,
+        time=read_time(message, "time"),
+        principal=message.principal,
+        peer=message.peer,
+        action=message.action,
+        list_id=message.list_id,
+        campaign_ids=tuple(message.campaign_ids),
+        reason=message.reason,
+        request_id=message.request_id,
+        affected_count=message.affected_count if message.HasField("affected_count") else None,
+        revision=message.revision,
+        detail=message.detail,
+        refusal=_refusal(message.refusal),
+        shared_list_ids=tuple(message.shared_list_ids),
+    )
+
+
+def status() -> Call[values.ServerStatus]:
+    """Build `GetServerStatus`."""
+    return Call(ADMIN, "GetServerStatus", admin_pb2.GetServerStatusRequest(), _read_status)
+
+
+def _read_status(response: Any) -> values.ServerStatus:
+    return values.ServerStatus(
+        version=response.version,
+        start_time=read_time(response, "start_time"),
+        time=read_time(response, "time"),
+        clock_offset=read_length(response, "clock_offset"),
+        revision=response.revision,
+        list_count=response.list_count,
+        campaign_count=response.campaign_count,
+        record_count=response.record_count,
+        store_bytes=response.store_bytes,
+        map_bytes=response.map_bytes,
+        disk_free_bytes=response.disk_free_bytes,
+        alarms=tuple(values.Alarm(each.name, each.message) for each in response.alarms),
+        oldest_revision=response.oldest_revision,
+        incarnation_id=response.incarnation_id,
+    )
+
+
+_right = members(values.Right)
+
+
+def caller_access(list_id: str) -> Call[values.CallerAccess]:
+    """Build `WhoAmI`."""
+    request = admin_pb2.WhoAmIRequest(list_id=list_id)
+    return Call(ADMIN, "WhoAmI", request, _read_caller_access)
+
+
+def _read_caller_access(response: Any) -> values.CallerAccess:
+    return values.CallerAccess(
+        principal_id=response.principal.principal_id,
+        rights=frozenset(map(_right, response.rights)),
+        partial_rights=frozenset(map(_right, response.partial_rights)),
+        hide_holders=response.principal.hide_holders,
+    )

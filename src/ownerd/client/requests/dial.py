@@ -38,7 +38,8 @@ def _read_holder(message: Any) -> values.Holder:
     )
 
 
-def _holder_in(response: Any) -> values.Holder | None:
+def holder_in(response: Any) -> values.Holder | None:
+    """Return whom a message names as the holder, None for nobody."""
     return _read_holder(response.holder) if response.HasField("holder") else None
 
 
@@ -63,7 +64,7 @@ def claim(
 def _read_claim(response: Any) -> values.Claim:
     return values.Claim(
         _decision(response.decision),
-        _holder_in(response),
+        holder_in(response),
         response.revision,
         read_time(response, "reserved_until"),
         response.reservation_id,
@@ -87,7 +88,7 @@ def report(
 
 
 def _read_report(response: Any) -> values.Report:
-    return values.Report(_outcome(response.outcome), _holder_in(response), response.revision)
+    return values.Report(_outcome(response.outcome), holder_in(response), response.revision)
 
 
 def holder(list_id: str, record_id: str) -> Call[values.Holder | None]:
@@ -95,7 +96,7 @@ def holder(list_id: str, record_id: str) -> Call[values.Holder | None]:
     request = dial_pb2.GetHolderRequest(
         list_id=text("list_id", list_id), record_id=text("record_id", record_id)
     )
-    return Call(DIAL, "GetHolder", request, _holder_in)
+    return Call(DIAL, "GetHolder", request, holder_in)
 
 
 def give_back(campaign_id: str, dialer_id: str, list_id: str) -> Call[int]:

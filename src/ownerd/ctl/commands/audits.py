@@ -8,10 +8,11 @@ from cyclopts import Parameter
 
 from ownerd.ctl.commands import audit_follow
 from ownerd.ctl.commands.options import InSession, Instant, Limit, Session
+from ownerd.ctl.connect import completions
 from ownerd.ctl.connect.words import like
 from ownerd.ctl.terminal import times
 from ownerd.ctl.terminal.exits import CtlError, Exit
-from ownerd.ctl.terminal.output import Column, Kind, Row
+from ownerd.ctl.terminal.output import DOCUMENTS, Column, Kind, Row
 from ownerd.v1 import admin_pb2 as pb
 from ownerd.v1 import dial_pb2
 
@@ -44,8 +45,12 @@ REFUSALS = {
 
 def audit(
     *,
-    list_id: Annotated[str, Parameter(name="--list", help="Only of this list.")] = "",
-    principal: Annotated[str, Parameter(help="Only by this principal.")] = "",
+    list_id: Annotated[
+        str, Parameter(name="--list", help="Only of this list.", completer=completions.lists)
+    ] = "",
+    principal: Annotated[
+        str, Parameter(help="Only by this principal.", completer=completions.principals)
+    ] = "",
     action: Annotated[str, Parameter(help="Only this action, as the ACTION column has it.")] = "",
     refused: Annotated[
         bool, Parameter(negative="", help="Only what callers were refused.")
@@ -65,9 +70,10 @@ def audit(
     ] = False,
     session: InSession,
 ) -> Exit:
-    """Show the changes that were made, and who was refused, newest first.
+    """Show what was changed, by whom, and who was refused.
 
-    `-o jsonl --limit 0` exports everything, one JSON object a line; with --follow for ever.
+    Newest first. `-o jsonl --limit 0` exports everything, one JSON object a line; with --follow for
+    ever.
     """
     _check_action(action)
     audit_filter = pb.AuditFilter(list_id=list_id, principal=principal, action=action)
@@ -115,9 +121,11 @@ def _entries(
 def _check_follow(until: int | None, session: Session) -> None:
     if until is not None:
         raise CtlError(Exit.USAGE, "--follow has no end; leave --until out")
-    if session.printer.form == "json":
+    if session.printer.form in DOCUMENTS:
         raise CtlError(
-            Exit.USAGE, "-o json is one document, which --follow would never end; say -o jsonl"
+            Exit.USAGE,
+            f"-o {session.printer.form} is one document, which --follow would never end; say"
+            " -o jsonl",
         )
 
 

@@ -176,7 +176,7 @@ def bench(
     ] = False,
     session: InSession,
 ) -> None:
-    """Load a server's dial listener and show its rate and latencies.
+    """Load a dial listener; show its rate and latencies.
 
     Makes a contact list for it (LIST_ID, by default a name that nobody has) and deletes it.
 

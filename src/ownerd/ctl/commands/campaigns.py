@@ -5,6 +5,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from ownerd.ctl.commands.options import CampaignId, InSession, Reason, Session, Yes
+from ownerd.ctl.connect import completions
 from ownerd.ctl.terminal import confirm
 from ownerd.ctl.terminal.output import Column, Kind
 from ownerd.v1 import admin_pb2 as pb
@@ -27,7 +28,12 @@ DELETED = (
     Column("revision", "Revision", Kind.NUMBER),
 )
 
-OneList = Annotated[str, Parameter(name="--list", help="In this list only; all lists without.")]
+OneList = Annotated[
+    str,
+    Parameter(
+        name="--list", help="In this list only; all lists without.", completer=completions.lists
+    ),
+]
 
 
 @app.command(name="set")

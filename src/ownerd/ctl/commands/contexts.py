@@ -12,15 +12,12 @@ from cyclopts import App, Parameter
 
 from ownerd.client.credentials import tls_of
 from ownerd.ctl.commands.options import InTyped, Typed
-from ownerd.ctl.connect import access, contextfile
+from ownerd.ctl.connect import access, completions, contextfile
 from ownerd.ctl.connect.contextfile import Context
 from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.ctl.terminal.output import Column, Kind, Row, masked
 
-app = App(
-    name="context",
-    help="Keep servers under names: address, TLS files, and where the token comes from.",
-)
+app = App(name="context", help="Keep servers under names, with how to reach them.")
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 COLUMNS = (
@@ -36,7 +33,7 @@ COLUMNS = (
     Column("token", "Token", absent="none"),
 )
 
-Name = Annotated[str, Parameter(help="The context.")]
+Name = Annotated[str, Parameter(help="The context.", completer=completions.contexts)]
 
 
 @app.command
@@ -147,7 +144,12 @@ def list_all(*, typed: InTyped) -> None:
 
 @app.command
 def show(
-    name: Annotated[str, Parameter(help="Without: that in use.")] = "", /, *, typed: InTyped
+    name: Annotated[
+        str, Parameter(help="Without: that in use.", completer=completions.contexts)
+    ] = "",
+    /,
+    *,
+    typed: InTyped,
 ) -> None:
     """Show a context."""
     contexts = contextfile.load()

@@ -5,6 +5,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ownerd.ctl.commands.options import CampaignId, InSession, Session, Yes
+from ownerd.ctl.connect import completions
 from ownerd.ctl.terminal import confirm
 from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.ctl.terminal.output import Column, Kind
@@ -25,14 +26,20 @@ def give_back(
     /,
     *,
     list_id: Annotated[
-        str, Parameter(name="--list", help="In this list only; all that you may dial without.")
+        str,
+        Parameter(
+            name="--list",
+            help="In this list only; all that you may dial without.",
+            completer=completions.lists,
+        ),
     ] = "",
     yes: Yes = False,
     session: InSession,
 ) -> None:
-    """End all reservations of one dialer, as for a node that died with records claimed ahead.
+    """End all reservations of one dialer.
 
-    No ownership changes. Asks first; --yes does not.
+    As for a node that died with records claimed ahead. No ownership changes. Asks first; --yes does
+    not.
     """
     where = f"list {list_id}" if list_id else "all lists"
     if not yes:

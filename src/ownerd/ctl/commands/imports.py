@@ -139,11 +139,12 @@ def import_ownership(
     reason: Reason = "",
     session: InSession,
 ) -> None:
-    """Import ownership from a CSV file: all of its rows that have an owner, once all are checked.
+    """Import ownership from a CSV file.
 
-    Comma, semicolon, tab or | between cells, columns in any order. NULL, \\N and blanks are no
-    owner, name or expiration. Expirations are RFC 3339 times or as databases write them; the year
-    9999 is no expiration. A file of `ownerctl export` is taken as it stands.
+    All of its rows that have an owner, once all are checked. Comma, semicolon, tab or | between
+    cells, columns in any order. NULL, \\N and blanks are no owner, name or expiration. Expirations
+    are RFC 3339 times or as databases write them; the year 9999 is no expiration. A file of
+    `ownerctl export` is taken as it stands.
 
     Before it takes records from their owners it asks, and says how many; --yes skips that.
     """

@@ -6,6 +6,7 @@ from cyclopts import App, Parameter
 
 from ownerd.ctl.commands import policies
 from ownerd.ctl.commands.options import InSession, ListId, PolicyOptions, Reason, Session, Yes
+from ownerd.ctl.connect import completions
 from ownerd.ctl.terminal import confirm
 from ownerd.ctl.terminal.output import Column, Kind
 from ownerd.v1 import admin_pb2 as pb
@@ -16,9 +17,9 @@ COLUMNS = (
     Column("list_id", "List"),
     Column("enabled", "Enabled", Kind.FLAG),
     Column("duration", "Duration", Kind.LENGTH, absent="no expiration"),
-    Column("renewal_window", "Renewal window", Kind.LENGTH, absent="default"),
+    Column("renewal_window", "Renewal window", Kind.LENGTH, absent="default", spare=1),
     Column("reservation_ttl", "Reservation TTL", Kind.LENGTH),
-    Column("shares_ownership_with", "Shares with", Kind.TEXTS),
+    Column("shares_ownership_with", "Shares with", Kind.TEXTS, spare=2),
     *(Column(c.key, c.title, c.kind, in_list=False) for c in policies.COLUMNS[-3:]),
 )
 
@@ -32,7 +33,9 @@ def create(
     shares_with: Annotated[
         str,
         Parameter(
-            help="Share policy and ownership of this list, for good: an id is one customer in both."
+            help="Share policy and ownership of this list, for good: an id is one customer"
+            " in both.",
+            completer=completions.lists,
         ),
     ] = "",
     reason: Reason = "",

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from cyclopts import Group, Parameter, Token, validators
 
 from ownerd import durations
+from ownerd.ctl.connect import completions
 from ownerd.ctl.connect.access import AccessOptions
 from ownerd.ctl.connect.channel import Connection
 from ownerd.ctl.terminal import times
@@ -74,15 +75,18 @@ def check_file(type_: Any, path: Path) -> None:
 InSession = Annotated[Session, Parameter(parse=False)]
 InTyped = Annotated[Typed, Parameter(parse=False)]
 
-ListId = Annotated[str, Parameter(help="The contact list.")]
+ListId = Annotated[str, Parameter(help="The contact list.", completer=completions.lists)]
 RecordId = Annotated[str, Parameter(help="The record.")]
-CampaignId = Annotated[str, Parameter(help="The campaign.")]
+CampaignId = Annotated[str, Parameter(help="The campaign.", completer=completions.campaigns)]
 
 Reason = Annotated[str, Parameter(help="Why; kept in the audit log.")]
 Campaigns = Annotated[
     tuple[str, ...],
     Parameter(
-        name="--campaign", negative="", help="Only this campaign; may be given several times."
+        name="--campaign",
+        negative="",
+        help="Only this campaign; may be given several times.",
+        completer=completions.campaigns,
     ),
 ]
 Yes = Annotated[bool, Parameter(negative="", help="Do not ask.")]

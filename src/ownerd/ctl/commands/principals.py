@@ -3,6 +3,7 @@
 A token is shown once, by `create` and `rotate`, and by nothing else.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -15,6 +16,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from ownerd import durations
 from ownerd.ctl.commands.options import InSession, Length, Reason, Session, Yes
+from ownerd.ctl.connect import completions
 from ownerd.ctl.terminal import confirm, outfiles, times
 from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.ctl.terminal.output import Column, Kind, Row, warn
@@ -23,7 +25,7 @@ from ownerd.v1 import admin_pb2 as pb
 if TYPE_CHECKING:
     import grpc  # at run time by ownerd.ctl.connect.channel alone, which sets it up before
 
-app = App(name="principal", help="Say who may make calls, and what; make and end their tokens.")
+app = App(name="principal", help="Say who may make calls, and what; their tokens.")
 
 RightName = Literal["dial", "view", "configure", "ownership_control", "admin"]
 RIGHTS: dict[str, pb.Right] = {
@@ -65,7 +67,7 @@ COLUMNS = {
         *_TAIL,
     ),
 }
-COLUMNS["jsonl"] = COLUMNS["json"]
+COLUMNS["jsonl"] = COLUMNS["yaml"] = COLUMNS["name"] = COLUMNS["json"]
 ISSUED = (Column("token", "Token"), Column("token_file", "File"))
 REVOKED = (
     Column("principal_id", "Principal"),
@@ -83,7 +85,22 @@ ANSWER = (
 )
 
 TOKENS_AT_ONCE = 2  # of one principal that are valid
-PrincipalId = Annotated[str, Parameter(help="The principal.")]
+ARight = Annotated[RightName, Parameter(help="The right in question.")]
+OnList = Annotated[
+    str,
+    Parameter(
+        name="--list", help="On this list; on every list without.", completer=completions.lists
+    ),
+]
+ForCampaign = Annotated[
+    str,
+    Parameter(
+        name="--campaign",
+        help="For this campaign; for every campaign without.",
+        completer=completions.campaigns,
+    ),
+]
+PrincipalId = Annotated[str, Parameter(help="The principal.", completer=completions.principals)]
 Several = Parameter(negative="")
 PerSecond = Parameter(validator=validators.Number(gte=0))
 CertificateNames = Annotated[
@@ -193,11 +210,17 @@ def create(
 
 @app.command
 def rotate(
-    principal_id: PrincipalId,
+    principal_id: Annotated[
+        str, Parameter(help="The principal; without: yourself.", completer=completions.principals)
+    ] = "",
     /,
     *,
     token_ttl: TokenTtl = None,
     save_token: SaveToken = None,
+    in_place: Annotated[
+        bool,
+        Parameter(negative="", help="Put your own in the place of the one in your token file."),
+    ] = False,
     reason: Reason = "",
     yes: Yes = False,
     session: InSession,
@@ -205,17 +228,50 @@ def rotate(
     """Make another token; the one before stays valid, so that clients can go over to the new one.
 
     Two are valid at a time: a third ends the oldest, and asks before; --yes does not. End the old
-    one with `principal revoke --old`.
+    one with `principal revoke --old`. Your own needs no right, and lasts as long as the one that
+    you have was made for.
     """
-    if not yes and (old := _valid_tokens(_get(principal_id, session))[: 1 - TOKENS_AT_ONCE]):
-        ids = ", ".join(token.token_id for token in old)
-        question = f"Make a token, and end {confirm.counted(len(old), 'token')} ({ids})"
-        confirm.ask("end it", f"{question} of principal {principal_id}?", yes=False)
+    own_file = _own_file(principal_id, save_token, session) if in_place else None
+    if not yes or not principal_id:
+        found = _get(principal_id, session) if principal_id else _myself(session)
+        name = found.principal_id
+        if (old := _valid_tokens(found)[: 1 - TOKENS_AT_ONCE]) and not yes:
+            ids = ", ".join(token.token_id for token in old)
+            question = f"Make a token, and end {confirm.counted(len(old), 'token')} ({ids})"
+            confirm.ask("end it", f"{question} of principal {name}?", yes=False)
     request = pb.RotateTokenRequest(
         principal_id=principal_id, token_ttl=_ttl(token_ttl), reason=reason
     )
-    done = f"Made a token for principal {principal_id}"
-    _issue(session.connection.admin.RotateToken, request, done, save_token, session)
+    done = f"Made a token for principal {principal_id or name}"
+    rpc = session.connection.admin.RotateToken
+    if own_file is None:
+        _issue(rpc, request, done, save_token, session)
+        return
+    # Beside it first: if it cannot be written, the token that is asked for next would be lost.
+    new = own_file.with_name(f"{own_file.name}.new")
+    _issue(rpc, request, done, new, session, own_file)
+
+
+def _own_file(principal_id: str, save_token: Path | None, session: Session) -> Path:
+    """Return the file that the caller's token is from.
+
+    Raises:
+        CtlError: USAGE, it is somebody else's that is made, or from elsewhere.
+    """
+    origin = session.connection.access.token
+    if principal_id or save_token is not None:
+        raise CtlError(
+            Exit.USAGE, "--in-place is for your own token; leave the principal and --save-token out"
+        )
+    if origin is None or origin.kind != "file":
+        raise CtlError(Exit.USAGE, "--in-place needs your token in a file, see --token-file")
+    return Path(origin.place)
+
+
+def _myself(session: Session) -> pb.Principal:
+    answer = session.connection.ask(session.connection.admin.WhoAmI, pb.WhoAmIRequest())
+    found: pb.Principal = answer.principal
+    return found
 
 
 def _ttl(length_ns: int | None) -> Any:
@@ -228,8 +284,9 @@ def _issue(
     done: str,
     file: Path | None,
     session: Session,
+    final: Path | None = None,
 ) -> None:
-    """Send a request for a token, and hand the token over."""
+    """Send a request for a token, and hand the token over; a file becomes `final` in the end."""
     with nullcontext() if file is None else outfiles.made(file) as new_file:
         answer = session.connection.change(rpc, request)
         if not answer.token:
@@ -241,6 +298,10 @@ def _issue(
             )
         if new_file is not None:
             new_file.write(answer.token + "\n")
+    if file is not None and final is not None:
+        with outfiles.written(final):
+            os.replace(file, final)
+        file = final
     if session.printer.form != "table":
         shown = {"token": answer.token} if file is None else {"token_file": str(file)}
         columns = (*COLUMNS[session.printer.form], *ISSUED)
@@ -463,25 +524,28 @@ def delete(
 @app.command
 def can(
     principal_id: PrincipalId,
-    right: Annotated[RightName, Parameter(help="The right in question.")],
+    right: ARight,
     /,
     *,
-    list_id: Annotated[
-        str, Parameter(name="--list", help="On this list; on every list without.")
-    ] = "",
-    campaign_id: Annotated[
-        str, Parameter(name="--campaign", help="For this campaign; for every campaign without.")
-    ] = "",
+    list_id: OnList = "",
+    campaign_id: ForCampaign = "",
     session: InSession,
 ) -> Exit:
     """Say whether a principal has a right: exit code 0 for yes, 1 for no."""
+    return say_whether(principal_id, right, list_id, campaign_id, session)
+
+
+def say_whether(
+    principal_id: str, right: RightName, list_id: str, campaign_id: str, session: Session
+) -> Exit:
+    """Say whether a principal, or the caller for "", has a right."""
     connection = session.connection
     request = pb.CheckAccessRequest(
         principal_id=principal_id, right=RIGHTS[right], list_id=list_id, campaign_id=campaign_id
     )
     answer = connection.ask(connection.admin.CheckAccess, request)
     row = {
-        "principal_id": principal_id,
+        "principal_id": principal_id or None,
         "right": right,
         "list_id": list_id or None,
         "campaign_id": campaign_id or None,

@@ -71,9 +71,9 @@ def release(
     dry_run: Annotated[bool, Parameter(negative="", help="Only show what it would do.")] = False,
     session: InSession,
 ) -> None:
-    """Release owned records of a list, so that any campaign may claim them.
+    """Set owned records of a list free.
 
-    Shows what it would release and asks; --yes skips both.
+    Any campaign may claim them then. Shows what it would release and asks; --yes skips both.
     """
     record_ids = (*record_ids, *session.more_records)
     by_record = bool(record_ids) or record_file is not None
@@ -150,12 +150,12 @@ def _show_owners(request: pb.ReleaseOwnershipRequest, session: Session) -> int:
         connection.admin.ListOwners, pb.ListOwnersRequest(list_id=request.list_id)
     )
     chosen = [
-        owners.owner_row(owner)
+        owners.owner_row(owner, answer.total_owned_count)
         for owner in answer.owners
         if request.all_campaigns or owner.campaign_id in request.campaign_ids
     ]
     if chosen:
-        show_rows(owners.HOLD_COLUMNS, chosen, answer.time.ToNanoseconds())
+        show_rows(owners.HELD_COLUMNS, chosen, answer.time.ToNanoseconds())
     return sum(row["reserved_count"] for row in chosen) if request.include_reservations else 0
 
 

@@ -15,6 +15,7 @@ COLUMNS = (
     Column("time", "Server time (UTC)", Kind.TIME),
     Column("clock_offset", "Clock offset", Kind.ROUGH_LENGTH),
     Column("revision", "Revision", Kind.NUMBER),
+    Column("oldest_revision", "Changes kept from", Kind.NUMBER),
     Column("list_count", "Contact lists", Kind.COUNT),
     Column("campaign_count", "Campaigns", Kind.COUNT),
     Column("record_count", "Records stored", Kind.COUNT),
@@ -23,17 +24,21 @@ COLUMNS = (
     Column("disk_free_bytes", "Disk free", Kind.BYTES),
     Column("queue_depth", "Queued dials", Kind.COUNT),
     Column("unsettled_event_count", "Events to vacuum", Kind.COUNT),
+    Column("incarnation_id", "Incarnation", absent="not said"),
     Column("alarms", "Alarms", Kind.TEXTS, absent="none"),
     Column("alarm_messages", "", Kind.TEXTS),
 )
 PLAIN_FIELDS = (
     "version lmdb_version revision list_count campaign_count record_count store_bytes map_bytes"
-    " disk_free_bytes queue_depth unsettled_event_count"
+    " disk_free_bytes queue_depth unsettled_event_count oldest_revision"
 ).split()
 
 
 def status(*, session: InSession) -> Exit:
-    """Show the server's version, sizes, backlog and alarms; exit code 16 if an alarm is up."""
+    """Show the server's version, sizes, backlog and alarms.
+
+    Exit code 16 if an alarm is up.
+    """
     connection = session.connection
     answer = connection.ask(connection.admin.GetServerStatus, pb.GetServerStatusRequest())
     session.printer.thing(
@@ -47,6 +52,7 @@ def status_row(server: str, answer: pb.GetServerStatusResponse) -> Row:
     return {
         "server": server,
         **{name: getattr(answer, name) for name in PLAIN_FIELDS},
+        "incarnation_id": answer.incarnation_id or None,
         "dial_listener": answer.dial_listener or None,
         "start_time": answer.start_time.ToNanoseconds(),
         "uptime": answer.uptime.ToNanoseconds(),

@@ -17,8 +17,9 @@ from rich.text import Text
 from ownerd import durations
 from ownerd.ctl.commands import owners
 from ownerd.ctl.commands.options import InSession, Length, Session
+from ownerd.ctl.connect import completions
 from ownerd.ctl.terminal.exits import CtlError, Exit
-from ownerd.ctl.terminal.output import Column, Kind, Row, list_table
+from ownerd.ctl.terminal.output import DOCUMENTS, Column, Kind, Printer, Row
 from ownerd.v1 import admin_pb2 as pb
 
 COLUMNS = (
@@ -46,7 +47,10 @@ Sums = Mapping[Key, tuple[float, int, int]]
 
 
 def top(
-    *lists: Annotated[str, Parameter(help="The contact lists; without, the first 20.")],
+    *lists: Annotated[
+        str,
+        Parameter(help="The contact lists; without, the first 20.", completer=completions.lists),
+    ],
     interval: Annotated[Length, Parameter(help="How long between two looks.")] = (
         2 * durations.NS_PER_SECOND
     ),
@@ -59,9 +63,14 @@ def top(
     ] = 0,
     session: InSession,
 ) -> Exit:
-    """Show who dials which list now: holds, rates, denials; the busiest first."""
-    if session.printer.form == "json" and looks > 1:
-        raise CtlError(Exit.USAGE, "-o json is one document, of one look; say -o jsonl")
+    """Show live who dials which list: holds, rates, denials.
+
+    The busiest come first.
+    """
+    if session.printer.form in DOCUMENTS and looks > 1:
+        raise CtlError(
+            Exit.USAGE, f"-o {session.printer.form} is one document, of one look; say -o jsonl"
+        )
     live = session.printer.form == "table" and session.printer.console.is_terminal
     try:
         if live:
@@ -79,17 +88,18 @@ def _show_live(lists: Sequence[str], interval_s: float, looks: int, session: Ses
         look = 0
         while True:
             rows, before, now_ns = _look(lists, before, session)
-            screen.update(_shown(rows, now_ns), refresh=True)
+            screen.update(_shown(session.printer, rows, now_ns), refresh=True)
             look += 1
             if look == looks:
                 return
             time.sleep(interval_s)
 
 
-def _shown(rows: Sequence[Row], now_ns: int) -> Group | Text:
+def _shown(printer: Printer, rows: Sequence[Row], now_ns: int) -> Group | Text:
     if not rows:
         return Text("No campaign holds or asked for a record yet.")
-    return Group(list_table(COLUMNS, rows, None, now_ns))
+    rows = list(printer.sorted(COLUMNS, rows))
+    return Group(printer.table(COLUMNS, rows, None, now_ns))
 
 
 def _print(lists: Sequence[str], interval_s: float, looks: int, session: Session) -> None:

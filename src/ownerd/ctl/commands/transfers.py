@@ -5,6 +5,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ownerd.ctl.commands.options import InSession, Reason, Session, Yes
+from ownerd.ctl.connect import completions
 from ownerd.ctl.terminal import confirm
 from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.ctl.terminal.output import Column, Kind
@@ -21,20 +22,27 @@ COLUMNS = (
 
 
 def transfer(
-    from_campaign_id: Annotated[str, Parameter(help="Campaign that gives.", negative="")],
-    to_campaign_id: Annotated[str, Parameter(help="Campaign that receives.", negative="")],
+    from_campaign_id: Annotated[
+        str, Parameter(help="Campaign that gives.", negative="", completer=completions.campaigns)
+    ],
+    to_campaign_id: Annotated[
+        str, Parameter(help="Campaign that receives.", negative="", completer=completions.campaigns)
+    ],
     /,
     *,
-    list_id: Annotated[str, Parameter(name="--list", help="In this list.")] = "",
+    list_id: Annotated[
+        str, Parameter(name="--list", help="In this list.", completer=completions.lists)
+    ] = "",
     all_lists: Annotated[bool, Parameter(negative="", help="In all lists.")] = False,
     reason: Reason = "",
     yes: Yes = False,
     dry_run: Annotated[bool, Parameter(negative="", help="Only show what it would do.")] = False,
     session: InSession,
 ) -> None:
-    """Give all ownership of one campaign to another, as for a rerun or a clone of it.
+    """Give all ownership of one campaign to another.
 
-    Expirations stay. Says how many records that are and asks; --yes skips both.
+    As for a rerun or a clone of it. Expirations stay. Says how many records that are and asks;
+    --yes skips both.
     """
     if bool(list_id) == all_lists:
         raise CtlError(Exit.USAGE, "say where: exactly one of --list and --all-lists")

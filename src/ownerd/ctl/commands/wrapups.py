@@ -5,6 +5,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from ownerd.ctl.commands.options import InSession, Reason
+from ownerd.ctl.connect import completions
 from ownerd.ctl.terminal.output import Column, Kind, Row
 from ownerd.v1 import admin_pb2 as pb
 
@@ -23,7 +24,7 @@ UNKNOWN_COLUMNS = (
 )
 DELETED = (Column("code", "Code"), Column("revision", "Revision", Kind.NUMBER))
 
-Code = Annotated[str, Parameter(help="The wrap-up code, e.g. Busy.")]
+Code = Annotated[str, Parameter(help="The wrap-up code, e.g. Busy.", completer=completions.codes)]
 
 
 @app.command(name=["list", "ls"])

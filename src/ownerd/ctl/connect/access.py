@@ -26,7 +26,7 @@ from ownerd.client.credentials import (
     tls_of,
 )
 from ownerd.client.transport import DEFAULT_TARGET
-from ownerd.ctl.connect import contextfile
+from ownerd.ctl.connect import completions, contextfile
 from ownerd.ctl.connect.contextfile import Context
 from ownerd.ctl.terminal.exits import CtlError, Exit
 
@@ -42,7 +42,7 @@ VARIABLES = {
     "cert": "OWNERD_CERT",
     "key": "OWNERD_KEY",
 }
-CONNECTION = Group("Connection and output", sort_key=100)
+CONNECTION = Group("Connection and output", sort_key=100, show=False)
 
 
 @Parameter(name="*", group=CONNECTION)
@@ -75,7 +75,11 @@ class AccessOptions:
         str | None, Parameter(help="Name in the server's certificate, if that is not its address.")
     ] = None
     context: Annotated[
-        str | None, Parameter(help="Context to use, see `ownerctl context`. [OWNERD_CONTEXT]")
+        str | None,
+        Parameter(
+            help="Context to use, see `ownerctl context`. [OWNERD_CONTEXT]",
+            completer=completions.contexts,
+        ),
     ] = None
 
 

@@ -8,6 +8,7 @@ command and prints nothing.
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 # grpc's C library logs to stderr by itself, and reads this when it is imported; what went wrong is
@@ -114,6 +115,19 @@ class Connection:
             return rpc(request, timeout=self.timeout_s, metadata=self.metadata())
         except grpc.RpcError as error:
             raise self.explain(error, request) from error
+
+    @contextmanager
+    def stream(
+        self, rpc: "grpc.UnaryStreamMultiCallable[Any, Answer]", request: Message
+    ) -> Iterator[Iterator[Answer]]:
+        """Lend the answers of a call that has many; a failed one becomes a `CtlError`."""
+        answers = rpc(request, timeout=self.stream_timeout_s, metadata=self.metadata())
+        try:
+            yield answers
+        except grpc.RpcError as error:
+            raise self.explain(error, request) from error
+        finally:
+            answers.cancel()
 
     def try_out(self, rpc: "grpc.UnaryUnaryMultiCallable[Any, Answer]", request: Any) -> Answer:
         """Ask what a change would do: send it as a dry run, and leave the request as it is."""

@@ -46,6 +46,12 @@ COMMANDS = {
     "CheckAccess": "principal can",
     "ListAuditEntries": "audit",
     "GetServerStatus": "status",
+    "BackupStore": "backup",
+    "Watch": "watch",
+    "WhoAmI": "whoami",
+    "Diagnose": "doctor",
+    "GetDebugInfo": "debug",
+    "SetLogLevel": "log-level",
 }
 _RPC = re.compile(rf"\b({'|'.join(COMMANDS)})\b")
 

@@ -4,6 +4,7 @@
 line and exits with its code. A code has one meaning and keeps it.
 """
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 import grpc
@@ -21,7 +22,10 @@ class Exit(IntEnum):
         return member
 
     OK = 0, "done"
-    DECLINED = 1, "no: you answered no and nothing was changed, or `principal can` says no"
+    DECLINED = (
+        1,
+        "no: you answered no and nothing was changed, `can-i` says no, or `diff` found something",
+    )
     USAGE = 2, "the command line is wrong"
     NOT_FOUND = 3, "the list, campaign, wrap-up code or principal does not exist"
     ALREADY_EXISTS = 4, "it exists already"
@@ -36,16 +40,19 @@ class Exit(IntEnum):
     INTERNAL = 13, "a defect, or the machine gave too few descriptors, threads or memory"
     OUTPUT_FILE = 14, "the output could not be written"
     NOT_BUILT = 15, "ownerd was installed without a part that the command needs"
-    ALARM = 16, "an alarm is up, says `status`"
+    ALARM = 16, "an alarm is up, says `status`; or something is wrong, says `doctor`"
+    DATABASE = 17, "the database to mirror into is away, refuses, or lacks a column"
+    IN_USE = 18, "another mirror is at work on the table"
     INTERRUPTED = 130, "interrupted by Ctrl-C, SIGTERM or SIGHUP"
 
 
 class CtlError(Exception):
-    """A command cannot go on: one line for a person, and the exit code."""
+    """A command cannot go on: a line for a person, more for several faults, and the exit code."""
 
-    def __init__(self, exit_code: Exit, message: str) -> None:
+    def __init__(self, exit_code: Exit, message: str, more: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+        self.more = more
 
 
 EXIT_OF_STATUS = {

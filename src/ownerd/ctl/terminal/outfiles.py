@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 from ownerd import files
 from ownerd.ctl.terminal.exits import CtlError, Exit
@@ -31,6 +31,28 @@ def replaced(path: Path) -> Iterator[TextIO]:
             return
         with files.replacing(path.resolve(), private=False) as text:
             yield text
+
+
+@contextmanager
+def placed(path: Path, *, overwrite: bool) -> Iterator[BinaryIO]:
+    """Lend a file that gets the name `path` when the block ends well, durably, and else vanishes.
+
+    What is no regular file (a pipe, a device) is written as it is. Of a file that is there, which
+    is not to be overwritten, is told before the block.
+    """
+    with written(path):
+        if path.exists() and not path.is_file():
+            with path.open("wb") as file:
+                yield file
+            return
+        try:
+            with files.placing(path.resolve(), overwrite=overwrite) as file:
+                yield file
+        except FileExistsError as error:
+            raise CtlError(
+                Exit.OUTPUT_FILE,
+                f"{path} exists, and is left as it is; name a new file, or say --overwrite",
+            ) from error
 
 
 @contextmanager

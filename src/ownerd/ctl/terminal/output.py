@@ -1,10 +1,12 @@
-"""How ownerctl prints: one set of columns, four forms (table, json, jsonl, csv).
+"""How ownerctl prints: one set of columns, six forms (table, json, jsonl, yaml, csv, name).
 
 Commands hand over raw values (ints, bools, texts, nanoseconds) and say what kind each column is;
-only this module knows what that looks like. json, jsonl and csv are for programs: snake_case keys,
-whole numbers as numbers, RFC 3339 times in UTC, lengths as protobuf JSON has them (`183600s`), null
-or an empty cell for what is absent; jsonl is an object in a line, without what json has around it.
-Tables are for people and may change. No sentence for people, on stdout or stderr, shows a token.
+only this module knows what that looks like, which columns were asked for, and how they are sorted.
+json, jsonl, yaml and csv are for programs: snake_case keys, whole numbers as numbers, RFC 3339
+times in UTC, lengths as protobuf JSON has them (`183600s`), null or an empty cell for what is
+absent; jsonl is an object in a line, without what json and yaml have around it. name is the first
+column alone, one in a line. Tables are for people and may change. No sentence for people, on stdout
+or stderr, shows a token.
 """
 
 import csv
@@ -13,7 +15,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import zip_longest
 from typing import Any, Literal, TextIO
@@ -25,9 +27,12 @@ from rich.text import Text
 from ownerd import durations, streams
 from ownerd.consoles import PipeConsole
 from ownerd.ctl.terminal import times
+from ownerd.ctl.terminal.exits import CtlError, Exit
+from ownerd.ctl.terminal.yamltext import yaml_text
 from ownerd.printable import clean, json_text
 
-Form = Literal["table", "json", "jsonl", "csv"]
+Form = Literal["table", "json", "jsonl", "yaml", "csv", "name"]
+DOCUMENTS = ("json", "yaml")  # what is printed as a whole
 Row = Mapping[str, Any]
 
 # A token gets into a message if it was typed in the place of something else.
@@ -46,8 +51,10 @@ class Kind(Enum):
     COUNT = "count"
     NUMBER = "number"  # an identity such as a revision: a number without thousands separators
     BYTES = "bytes"
+    SHARE = "share"  # a fraction, 0 to 1
     FLAG = "flag"
     TIME = "time"
+    DISTANCE = "distance"  # a time of which a table shows how far away it is
     INSTANT = "instant"  # a time whose distance from now does not matter
     LENGTH = "length"
     ROUGH_LENGTH = "rough length"  # tables round it
@@ -57,6 +64,7 @@ class Kind(Enum):
 # What a spreadsheet takes for the begin of a formula, and what stands before such a text here.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20", "'")
 
+RIGHT_ALIGNED = (Kind.COUNT, Kind.NUMBER, Kind.BYTES, Kind.SHARE)
 FOLDED = (Kind.TEXT, Kind.TEXTS, Kind.LINES)  # what goes on in the next line where room is short
 
 
@@ -69,15 +77,74 @@ class Column:
     kind: Kind = Kind.TEXT
     absent: str | Callable[[Row], str] = ""  # what a table shows for None
     in_list: bool = True  # False: not in a table of many, for want of room
+    spare: int = 0  # where a terminal is narrow, what is larger is left out first; 0: never
 
 
 class Printer:
     """Prints to stdout in one form."""
 
-    def __init__(self, form: Form = "table", *, spreadsheet_safe: bool = False) -> None:
+    def __init__(
+        self,
+        form: Form = "table",
+        *,
+        spreadsheet_safe: bool = False,
+        columns: str | None = None,
+        sort: str | None = None,
+    ) -> None:
+        """Remember how to print.
+
+        Args:
+            form: in which form.
+            spreadsheet_safe: whether no cell of a CSV begins as a formula does.
+            columns: which columns, in this order, with commas between; None: all.
+            sort: the column that lists are sorted by, with - in front from the end; None: as they
+                come.
+        """
         self.form = form
         self.spreadsheet_safe = spreadsheet_safe
+        self.columns = columns
+        self.sort = sort
         self.console = _console()
+
+    def chosen(self, columns: Sequence[Column], *, done: bool = False) -> Sequence[Column]:
+        """Return the columns that were asked for, out of those that there are.
+
+        Args:
+            columns: what there is.
+            done: something was changed, and it is too late to complain: what is not there is left
+                out, and everything shown if nothing is left.
+
+        Raises:
+            CtlError: USAGE, one that there is not.
+        """
+        if self.columns is None:
+            return columns
+        found = []
+        for name in self.columns.split(","):
+            try:
+                named = _named(columns, name.strip(), "--columns")
+                found.append(replace(named, in_list=True, spare=0))
+            except CtlError:
+                if not done:
+                    raise
+        return found or columns
+
+    def sorted(self, columns: Sequence[Column], rows: Iterable[Row]) -> Iterable[Row]:
+        """Return the rows in the order that was asked for; what is absent comes last.
+
+        Raises:
+            CtlError: USAGE, a column that there is not.
+        """
+        if self.sort is None:
+            return rows
+        down = self.sort.startswith("-")
+        key = _named(columns, self.sort.removeprefix("-"), "--sort").key
+        known: list[Row] = []
+        absent: list[Row] = []
+        for row in rows:
+            (absent if row.get(key) in (None, []) else known).append(row)
+        known.sort(key=lambda row: _sort_key(row[key]), reverse=down)
+        return [*known, *absent]
 
     def rows(
         self,
@@ -101,21 +168,45 @@ class Printer:
             extra: Further members of the json object, as json has them.
             now_ns: The instant to count from; None: this machine's clock.
         """
-        if self.form in ("jsonl", "csv"):
+        rows = self.sorted(columns, rows)
+        if self.form in ("jsonl", "csv", "name"):
             self.stream(columns, rows)
             return
         rows = list(rows)
-        if self.form == "json":
-            _print_json({key: [json_row(columns, row) for row in rows], **(extra or {})})
+        if self.form in DOCUMENTS:
+            columns = self.chosen(columns)
+            self.document({key: [json_row(columns, row) for row in rows], **(extra or {})})
         elif rows:
-            self.console.print_table(list_table(columns, rows, total, now_ns or times.now_ns()))
+            self.console.print_table(self.table(columns, rows, total, now_ns or times.now_ns()))
         else:
             self.say(empty)
+
+    def table(
+        self, columns: Sequence[Column], rows: Sequence[Row], total: Row | None, now_ns: int
+    ) -> Table:
+        """Return the table of a list; where a terminal is narrow, without what can be spared."""
+        shown = list(self.chosen(columns))
+        while True:
+            table = list_table(shown, rows, total, now_ns)
+            spare = max(shown, key=lambda column: column.in_list * column.spare)
+            fits = self.console.needed_width(table) <= self.console.width
+            if fits or not spare.spare * spare.in_list or not self.console.is_terminal:
+                return table
+            shown.remove(spare)
 
     def stream(
         self, columns: Sequence[Column], rows: Iterable[Row], *, with_header: bool = True
     ) -> None:
-        """Print rows as jsonl or csv while they come."""
+        """Print rows as jsonl, csv or names while they come."""
+        self._stream(self.chosen(columns), rows, with_header=with_header)
+
+    def _stream(
+        self, columns: Sequence[Column], rows: Iterable[Row], *, with_header: bool = True
+    ) -> None:
+        if self.form == "name":
+            for row in rows:
+                _print_name(_json_value(columns[0], row.get(columns[0].key)))
+            return
         if self.form == "csv":
             write = csv_writer(data_out(), spreadsheet_safe=self.spreadsheet_safe)
             if with_header:
@@ -128,6 +219,7 @@ class Printer:
 
     def blocks(self, columns: Sequence[Column], rows: Iterable[Row]) -> None:
         """Print rows as text while they come: no heading, and as wide as a time and a count are."""
+        columns = self.chosen(columns)
         for row in rows:
             cells = [_cell(column, row, 0).plain.splitlines() or [""] for column in columns]
             for line in zip_longest(*cells, fillvalue=""):
@@ -145,10 +237,11 @@ class Printer:
         self, columns: Sequence[Column], row: Row, *, message: str = "", now_ns: int | None = None
     ) -> None:
         """Print a single thing, in a table under a message of what was done to it."""
-        if self.form == "json":
-            _print_json(json_row(columns, row))
-        elif self.form in ("jsonl", "csv"):
-            self.stream(columns, [row])
+        columns = self.chosen(columns, done=bool(message))
+        if self.form in ("jsonl", "csv", "name"):
+            self._stream(columns, [row])
+        elif self.form in DOCUMENTS:
+            self.document(json_row(columns, row))
         else:
             if message:
                 self.say(message)
@@ -159,7 +252,25 @@ class Printer:
         if self.form == "table":
             self.say(message)
         else:
-            self.thing(columns, row)
+            self.thing(columns, row, message=message)
+
+    def document(self, value: Mapping[str, Any]) -> None:
+        """Print a value as json has it, in the form json or yaml."""
+        if self.form == "yaml":
+            out = data_out()
+            out.write(yaml_text(value, ascii_only=not _is_utf8(out)))
+        else:
+            _print_json(value)
+
+    def heading(self, text: str) -> None:
+        """Begin a part of what is shown, in a table."""
+        self.console.print()
+        self.console.print(Text(clean(text), style="bold underline"), soft_wrap=True)
+
+    def flush(self) -> None:
+        """Let what was printed be read."""
+        self.console.file.flush()
+        sys.stdout.flush()
 
     def say(self, message: str) -> None:
         """Print a sentence."""
@@ -169,6 +280,30 @@ class Printer:
         """Print a sentence for people to stderr, in table form only."""
         if self.form == "table":
             warn(message)
+
+
+def _named(columns: Sequence[Column], name: str, option: str) -> Column:
+    """Return the column of a name: its key, its title, or the begin of one key alone."""
+    wanted = name.casefold()
+    for column in columns:
+        if wanted in (column.key.casefold(), column.title.casefold()):
+            return column
+    begun = [column for column in columns if wanted and column.key.casefold().startswith(wanted)]
+    if len(begun) == 1:
+        return begun[0]
+    there = ", ".join(column.key for column in begun or columns)
+    raise CtlError(Exit.USAGE, f'{option}: no column "{name}"; there are: {there}')
+
+
+def _sort_key(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.casefold(), value
+    return [str(each) for each in value] if isinstance(value, list) else value
+
+
+def _print_name(value: Any) -> None:
+    if value is not None:
+        data_out().write(f"{clean(str(value))}\n")
 
 
 def warn(message: str) -> None:
@@ -214,7 +349,7 @@ def list_table(
         table.add_column(
             column.title.upper(),
             footer,
-            justify="right" if column.kind in (Kind.COUNT, Kind.NUMBER, Kind.BYTES) else "left",
+            justify="right" if column.kind in RIGHT_ALIGNED else "left",
             overflow="fold",
             no_wrap=column.kind not in FOLDED,
             header_style="bold",
@@ -279,8 +414,10 @@ _CELLS: dict[Kind, Callable[[Any, int], str]] = {
     Kind.COUNT: lambda value, now_ns: f"{value:,}",
     Kind.NUMBER: lambda value, now_ns: str(value),
     Kind.BYTES: lambda value, now_ns: size(value),
+    Kind.SHARE: lambda value, now_ns: f"{value:.1%}",
     Kind.FLAG: lambda value, now_ns: "yes" if value else "no",
     Kind.TIME: moment,
+    Kind.DISTANCE: times.relative,
     Kind.INSTANT: lambda value, now_ns: times.plain(value),
     Kind.LENGTH: lambda value, now_ns: durations.format(value),
     Kind.ROUGH_LENGTH: lambda value, now_ns: rough(value),
@@ -296,7 +433,7 @@ def json_row(columns: Sequence[Column], row: Row) -> dict[str, Any]:
 def _json_value(column: Column, value: Any) -> Any:
     if value is None:
         return None
-    if column.kind in (Kind.TIME, Kind.INSTANT):
+    if column.kind in (Kind.TIME, Kind.DISTANCE, Kind.INSTANT):
         return times.rfc3339(value)
     if column.kind in (Kind.LENGTH, Kind.ROUGH_LENGTH):
         return durations.to_message(value).ToJsonString()

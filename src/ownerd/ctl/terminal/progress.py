@@ -30,18 +30,23 @@ class Bar(Protocol):
 
 
 class _RichBar:
-    def __init__(self, progress: Progress, description: str, total: int | None) -> None:
+    def __init__(
+        self, progress: Progress, description: str, total: int | None, *, of_bytes: bool
+    ) -> None:
         self._progress = progress
+        self._of_bytes = of_bytes
         self._begin_s = time.monotonic()
         self._task = progress.add_task(clean(description), total=total, rows="")
 
     def at(self, done: int, rows: int | None = None) -> None:
         count = done if rows is None else rows
         rate = count / max(time.monotonic() - self._begin_s, 0.1)
-        counted = f"{count:,} rows" if rows is not None else ""
-        self._progress.update(
-            self._task, completed=done, rows=f"{counted} {rate:,.0f} rows/s".lstrip()
-        )
+        shown = f"{rate:,.0f} rows/s"
+        if rows is not None:
+            shown = f"{count:,} rows {shown}"
+        elif self._of_bytes:
+            shown = f"{rate / 1e6:,.1f} MB/s"
+        self._progress.update(self._task, completed=done, rows=shown)
 
     def finishing(self, description: str) -> None:
         self._progress.remove_task(self._task)  # a total cannot be taken back from a task
@@ -81,4 +86,4 @@ def progress_bar(
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as progress:
-        yield _RichBar(progress, description, total)
+        yield _RichBar(progress, description, total, of_bytes=of_bytes)

@@ -43,7 +43,7 @@ def _list(
     answer = admin_pb2.ListAuditEntriesResponse()
     size_bytes = 0
     for scanned, recorded in enumerate(_newest_first(context.engine, cursor, start_ns), start=1):
-        entry = _entry(recorded)
+        entry = entry_of(recorded)
         if fits(entry, recorded[1]):
             answer.entries.append(entry)
             size_bytes += entry.ByteSize()
@@ -112,7 +112,8 @@ def _is_about(entry: admin_pb2.AuditEntry, list_id: str, *, existed: bool) -> bo
     return bool(detail.get("all_lists") or detail.get("end_reservations"))
 
 
-def _entry(recorded: Recorded) -> admin_pb2.AuditEntry:
+def entry_of(recorded: Recorded) -> admin_pb2.AuditEntry:
+    """Return an entry as the API has it."""
     entry_id, time_ns, revision, count, note = recorded
     entry = admin_pb2.AuditEntry.FromString(note)
     entry.entry_id = entry_id

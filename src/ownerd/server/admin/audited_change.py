@@ -70,6 +70,11 @@ class Change(Generic[Answer]):
             who = hashlib.sha256(caller.principal.encode()).digest()
             self._digest = hashlib.sha256(who + asked).digest()
 
+    @property
+    def caller(self) -> Caller:
+        """Who asks."""
+        return self._caller
+
     def first_answer(self) -> Answer | None:
         """Return the answer of the first call with this request id; None if there was none.
 
@@ -139,10 +144,9 @@ class Change(Generic[Answer]):
         if shared_list_ids is None:
             info = self._engine.get_list(list_id) if list_id else None
             shared_list_ids = info.shares_with if info is not None else ()
-        entry = admin_pb2.AuditEntry(
-            principal=self._caller.principal,
-            peer=self._caller.peer,
-            action=self._action,
+        return audit_note(
+            self._caller,
+            self._action,
             list_id=list_id,
             shared_list_ids=shared_list_ids,
             campaign_ids=campaign_ids,
@@ -150,7 +154,6 @@ class Change(Generic[Answer]):
             request_id=self._request_id,
             detail=json.dumps(detail, separators=(",", ":"), ensure_ascii=False),
         )
-        return entry.SerializeToString(deterministic=True)
 
     def memo(self, answer: Answer) -> bytes:
         """Return what a repeat of this call is recognized and answered by."""
@@ -176,6 +179,14 @@ class Change(Generic[Answer]):
         changed: Any = answer  # every answer to a change has a revision; Message does not say so
         changed.revision = outcome.revision
         return answer
+
+
+def audit_note(caller: Caller, action: str, **fields: Any) -> bytes:
+    """Return an audit entry without what the engine fills in, as it is kept."""
+    entry = admin_pb2.AuditEntry(
+        principal=caller.principal, peer=caller.peer, action=action, **fields
+    )
+    return entry.SerializeToString(deterministic=True)
 
 
 def audited(

@@ -163,7 +163,7 @@ def _dry_run(
     for snapshot in bulk.snapshots(engine, request.list_id, lists_held):
         answer.revision = snapshot.revision
         answer.ended_reservation_count += sum(
-            reserved for each, _, _, reserved, _ in snapshot.owners() if each == campaign_id
+            reserved for each, _, _, reserved, _, _ in snapshot.owners() if each == campaign_id
         )
     return answer
 

@@ -10,6 +10,7 @@ from ownerd.native import Engine, Identity
 from ownerd.server import alarms, rights
 from ownerd.server.admin.spool import Spools
 from ownerd.server.principals import Principals
+from ownerd.server.workings import Workings
 
 
 class AdminContext(NamedTuple):
@@ -23,6 +24,8 @@ class AdminContext(NamedTuple):
         change_lock: held from reading what a change is made on to writing what was made of it.
         more_alarms: those besides the engine's.
         dial_listener: what serves the dial addresses, native or grpcio.
+        backup_limit_s: how long a backup may take.
+        workings: what is looked at when something is wrong; None where nobody can look.
     """
 
     engine: Engine
@@ -32,6 +35,8 @@ class AdminContext(NamedTuple):
     change_lock: threading.Lock
     more_alarms: alarms.Alarms = alarms.none
     dial_listener: str = "native"
+    backup_limit_s: float = 3_600.0
+    workings: Workings | None = None
 
     def sharing(self, list_id: str) -> Iterable[str]:
         """Return the lists that share a list's ownership (R28), itself included; none for ""."""
@@ -40,10 +45,11 @@ class AdminContext(NamedTuple):
 
 
 class Caller(NamedTuple):
-    """Who makes a call, and where from."""
+    """Who makes a call, where from, and with which token; "" for none."""
 
     identity: Identity
     peer: str
+    token_id: str = ""
 
     @property
     def principal(self) -> str:

@@ -153,8 +153,8 @@ def _dry_run(engine: Engine, info: ListInfo) -> admin_pb2.DeleteContactListRespo
         owners = snapshot.owners()
         return admin_pb2.DeleteContactListResponse(
             revision=snapshot.revision,
-            owned_count=sum(owned for _, _, owned, _, _ in owners),
-            reserved_count=sum(reserved for _, _, _, reserved, _ in owners),
+            owned_count=sum(owned for _, _, owned, *_ in owners),
+            reserved_count=sum(reserved for _, _, _, reserved, *_ in owners),
         )
 
 

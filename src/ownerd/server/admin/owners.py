@@ -15,7 +15,7 @@ def _list(
     context: AdminContext, request: admin_pb2.ListOwnersRequest, caller: Caller
 ) -> admin_pb2.ListOwnersResponse:
     with context.engine.snapshot(validate.list_id(request.list_id)) as snapshot:
-        found = snapshot.owners()
+        found = snapshot.owners(_expire_by_ns(request, snapshot.time_ns))
         asked = snapshot.activity()
         revision, time_ns = snapshot.revision, snapshot.time_ns
     twice = _called_twice(context, request.list_id)
@@ -26,14 +26,16 @@ def _list(
             owned_count=owned,
             reserved_count=reserved,
             earliest_expire_time=convert.optional_time_of(earliest_ns),
+            expiring_count=expiring,
         )
-        for campaign_id, name, owned, reserved, earliest_ns in found
+        for campaign_id, name, owned, reserved, earliest_ns, expiring in found
         if caller.identity.allows(rights.CONTROL, request.list_id, campaign_id)
     ]
     return admin_pb2.ListOwnersResponse(
         owners=owners,
         total_owned_count=sum(owner.owned_count for owner in owners),
         total_reserved_count=sum(owner.reserved_count for owner in owners),
+        total_expiring_count=sum(owner.expiring_count for owner in owners),
         revision=revision,
         time=convert.time_of(time_ns),
         activity=[
@@ -42,6 +44,13 @@ def _list(
             if caller.identity.allows(rights.CONTROL, request.list_id, row[0])
         ],
     )
+
+
+def _expire_by_ns(request: admin_pb2.ListOwnersRequest, time_ns: int) -> int:
+    """Return the instant up to which expirations are counted; 0 where none are."""
+    if not request.HasField("expiring_within"):
+        return 0
+    return time_ns + convert.length_ns("expiring_within", request.expiring_within, 0)
 
 
 def _called_twice(context: AdminContext, list_id: str) -> Mapping[str, Mapping[str, int]]:

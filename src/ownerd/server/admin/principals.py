@@ -17,6 +17,7 @@ from ownerd.server.admin.audited_change import Answer, Change, audited
 from ownerd.server.admin.context import AdminContext, Caller, Handler
 from ownerd.server.errors import (
     InvalidField,
+    PermissionDenied,
     PrincipalExists,
     PrincipalNotFound,
     StalePrincipal,
@@ -144,7 +145,7 @@ def _read_ttl(request: Any) -> int | None:
 # ---- what an answer says
 
 
-def _message(principal: Principal, engine: Engine) -> admin_pb2.Principal:
+def message(principal: Principal, engine: Engine) -> admin_pb2.Principal:
     """Return a principal's message; of its tokens those that are valid now."""
     return admin_pb2.Principal(
         principal_id=principal.principal_id,
@@ -220,7 +221,7 @@ def _write(
     """Check and write a principal; return the filled answer. `detail` is for the audit."""
     context.principals.check(principal, before)
     shown: Any = answer  # the answer to every one of these changes has the principal
-    shown.principal.CopyFrom(_message(principal, context.engine))
+    shown.principal.CopyFrom(message(principal, context.engine))
     return context.principals.write(principal, change.make, detail=detail, answer=answer)
 
 
@@ -262,7 +263,7 @@ def _get(
     context: AdminContext, request: admin_pb2.GetPrincipalRequest, _: Caller
 ) -> admin_pb2.GetPrincipalResponse:
     found = _known(context, request.principal_id)
-    return admin_pb2.GetPrincipalResponse(principal=_message(found, context.engine))
+    return admin_pb2.GetPrincipalResponse(principal=message(found, context.engine))
 
 
 def _list(
@@ -274,7 +275,7 @@ def _list(
     )
     cursor = found[size - 1].principal_id.encode() if len(found) > size else b""
     return admin_pb2.ListPrincipalsResponse(
-        principals=[_message(each, context.engine) for each in found[:size]],
+        principals=[message(each, context.engine) for each in found[:size]],
         next_page_token=page_tokens.encode(request, cursor, context.engine.incarnation),
     )
 
@@ -333,12 +334,15 @@ def _rotate(
     request: admin_pb2.RotateTokenRequest,
     change: Change[admin_pb2.RotateTokenResponse],
 ) -> admin_pb2.RotateTokenResponse:
-    _id(request.principal_id)
+    principal_id = request.principal_id or change.caller.principal
+    _id(principal_id)
     ttl_ns = _read_ttl(request)
     with context.principals.changing():
         if (answer := change.first_answer()) is not None:
             return answer
-        before = _known(context, request.principal_id)
+        before = _known(context, principal_id)
+        if not request.principal_id:
+            ttl_ns = _own_ttl(before, change.caller, ttl_ns)
         token, now_ns = new_token(), context.engine.time_ns
         principal = with_token(before, token, now_ns, _end(now_ns, ttl_ns))
         answer = _write(
@@ -355,6 +359,27 @@ def _rotate(
         )
     answer.token = token
     return answer
+
+
+def _own_ttl(principal: Principal, caller: Caller, wanted_ns: int | None) -> int | None:
+    """Return how long a token is valid that somebody makes for themselves.
+
+    No longer than the one that they have: else whoever finds a token that is to end keeps it.
+
+    Raises:
+        PermissionDenied: they do not ask with a token, but a certificate.
+        InvalidField: they ask for longer.
+    """
+    used = next((each for each in principal.tokens if each.token_id == caller.token_id), None)
+    if used is None:
+        raise PermissionDenied(caller.principal, rights.name_of(rights.ADMIN), "")
+    if used.expire_ns is None:
+        return wanted_ns
+    most_ns = used.expire_ns - used.create_ns
+    if wanted_ns is not None and wanted_ns > most_ns:
+        allowed = f"up to {most_ns / convert.SECOND_NS:g}s, as the token that asks was made for"
+        raise InvalidField("token_ttl", Words(f"{wanted_ns / convert.SECOND_NS:g}s"), allowed)
+    return most_ns if wanted_ns is None else wanted_ns
 
 
 def _ended(before: Principal, after: Principal, now_ns: int) -> list[str]:
@@ -404,12 +429,16 @@ def _tokens_to_revoke(request: admin_pb2.RevokeTokensRequest) -> set[str] | None
 
 
 def _check(
-    context: AdminContext, request: admin_pb2.CheckAccessRequest, _: Caller
+    context: AdminContext, request: admin_pb2.CheckAccessRequest, caller: Caller
 ) -> admin_pb2.CheckAccessResponse:
     right = _read_right("right", request.right)
     validate.text("list_id", request.list_id, limits.LIST_ID_BYTES, required=False)
     validate.text("campaign_id", request.campaign_id, limits.CAMPAIGN_ID_BYTES, required=False)
-    principal = _known(context, request.principal_id)
+    if not request.principal_id and caller.principal == ANONYMOUS:
+        return admin_pb2.CheckAccessResponse(
+            allowed=True, explanation="this server asks nobody, and lets everybody do everything"
+        )
+    principal = _known(context, request.principal_id or caller.principal)
     where = rights.described(request.list_id, request.campaign_id)
     allowed = context.principals.allows(principal, right, request.list_id, request.campaign_id)
     words = f"has the right {rights.name_of(right)} on {where}"

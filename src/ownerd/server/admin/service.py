@@ -2,7 +2,7 @@
 
 One code for both kinds of listener. It is given raw bytes, because grpcio's own deserializer would
 answer malformed ones with UNKNOWN and exception text. Unary handlers are blocking functions that
-run on a worker thread from parsing to serializing; the two streaming rpcs are coroutines. This is
+run on a worker thread from parsing to serializing; the streaming rpcs are coroutines. This is
 where an error becomes a status.
 
 Handlers run on the event loop's thread; nothing here blocks it.
@@ -10,7 +10,7 @@ Handlers run on the event loop's thread; nothing here blocks it.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from time import perf_counter
 
 import grpc
@@ -19,6 +19,8 @@ import grpc.aio
 from ownerd.server import errors, rights
 from ownerd.server.admin import (
     audit,
+    backups,
+    callers,
     campaigns,
     exports,
     imports,
@@ -30,7 +32,9 @@ from ownerd.server.admin import (
     settings,
     status,
     transfers,
+    trouble,
     validate,
+    watches,
     wrapup,
 )
 from ownerd.server.admin.context import AdminContext, Caller, Handler
@@ -55,6 +59,8 @@ HANDLERS: dict[str, Handler] = {
     **principals.HANDLERS,
     **audit.HANDLERS,
     **status.HANDLERS,
+    **trouble.HANDLERS,
+    **callers.HANDLERS,
 }
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -77,6 +83,8 @@ class AdminService:
         self._workers = workers
         self._authenticator = authenticator
         self._meter = meter
+        self.bell = watches.Bell(context.engine)
+        self._backups = backups.Backups()
 
     def handlers(self) -> "dict[str, grpc.RpcMethodHandler[bytes, bytes]]":
         """Return the handler of each rpc."""
@@ -86,6 +94,8 @@ class AdminService:
         }
         handlers["ImportOwnership"] = grpc.stream_unary_rpc_method_handler(self._import)
         handlers["ExportOwnership"] = grpc.unary_stream_rpc_method_handler(self._export)
+        handlers["Watch"] = grpc.unary_stream_rpc_method_handler(self._watch)
+        handlers["BackupStore"] = grpc.unary_stream_rpc_method_handler(self._backup)
         return handlers
 
     def generic_handler(self) -> grpc.GenericRpcHandler:
@@ -137,6 +147,58 @@ class AdminService:
                 if not after:
                     return
 
+    async def _watch(self, body: bytes, context: Context) -> None:
+        with self._answering("Watch", context), self._workers.entered():
+            caller = self._caller(context, "Watch")
+            request = validate.parsed(admin_pb2.WatchRequest, body)
+            rights.check("Watch", request, caller.identity, self._context.sharing)
+            feed = await self._workers.run(watches.begin, self._context, request, caller)
+            watch = watches.Watch(
+                feed,
+                self.bell,
+                self._workers,
+                self._context.principals.access,
+                lambda: self._authenticator.of_call(context, "Watch"),
+                caller.identity,
+            )
+            async with aclosing(watch.messages()) as messages:
+                async for message in messages:
+                    await _written(context, message, watch)
+
+    async def _backup(self, body: bytes, context: Context) -> None:
+        with self._answering("BackupStore", context), self._workers.entered():
+            caller = self._caller(context, "BackupStore")
+            request = validate.parsed(admin_pb2.BackupStoreRequest, body)
+            rights.check("BackupStore", request, caller.identity, self._context.sharing)
+            with self._backups.entered():
+                running = backups.Running(self._context, request, caller)
+                try:
+                    await self._workers.run(running.begin)
+                    await self._send(running, context)
+                finally:
+                    self._workers.leave(running.close)
+                    running.note_end()
+
+    async def _send(self, running: backups.Running, context: Context) -> None:
+        """Send a backup to its end.
+
+        Raises:
+            BackupTooSlow
+        """
+        limit_s = self._context.backup_limit_s
+        end = asyncio.get_running_loop().time() + limit_s
+        while message := await self._workers.run(running.next_message):
+            stalls = asyncio.get_running_loop().time() + backups.STALL_LIMIT_S
+            try:
+                async with asyncio.timeout_at(min(stalls, end)):
+                    await context.write(message)
+            except TimeoutError:
+                raise errors.BackupTooSlow(
+                    f"it took {limit_s:g} s (backup_limit_s)"
+                    if end < stalls
+                    else f"an answer was not taken for {backups.STALL_LIMIT_S:g} s"
+                ) from None
+
     def _caller(self, context: Context, method: str) -> Caller:
         """Return who makes a call.
 
@@ -145,7 +207,7 @@ class AdminService:
         """
         identity = self._authenticator.of_call(context, method)
         self._authenticator.spend(identity)
-        return Caller(identity, context.peer())
+        return Caller(identity, context.peer(), self._authenticator.token_id(context))
 
     @contextmanager
     def _answering(self, method: str, context: Context) -> Iterator[None]:
@@ -178,3 +240,18 @@ async def _ensure_client_is_there(context: Context) -> None:
         await context.send_initial_metadata(())
     except grpc.aio.BaseError:
         raise asyncio.CancelledError from None
+
+
+async def _written(context: Context, message: bytes, watch: watches.Watch) -> None:
+    """Send a message once the client has taken those before it.
+
+    Raises:
+        ReaderTooSlow: it takes none.
+    """
+    try:
+        async with asyncio.timeout(watches.STALL_S):
+            await context.write(message)
+    except TimeoutError:
+        raise errors.ReaderTooSlow(
+            watch.revision, f"no message was taken for {watches.STALL_S:.0f} s"
+        ) from None

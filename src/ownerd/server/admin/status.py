@@ -18,6 +18,7 @@ _COPIED = (
     "disk_free_bytes",
     "queue_depth",
     "unsettled_event_count",
+    "oldest_revision",
 )
 
 
@@ -32,6 +33,7 @@ def _get(
         start_time=convert.time_of(context.start_ns),
         uptime=convert.duration_of(stats["time_ns"] - context.start_ns),
         time=convert.time_of(stats["time_ns"]),
+        incarnation_id=f"{context.engine.incarnation:016x}",
         clock_offset=convert.duration_of(stats["clock_offset_ns"]),
         alarms=[
             admin_pb2.Alarm(name=name.upper(), message=text)

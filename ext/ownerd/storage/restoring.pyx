@@ -1,0 +1,148 @@
+"""A store that is being restored: a data directory inside the one that it is for, till it is whole.
+
+    DIR/RESTORING/  while it is made: whatever it holds, there is no store yet, and the next restore
+                    begins anew
+    DIR/RESTORED/   the same directory once it is whole and on the disk: its parts have yet to get
+                    their places in DIR, records last, which any opening goes on with
+
+So a restore that is cut off leaves no store, or all of one. Nothing that is a store, or a part of
+one, is overwritten or removed.
+"""
+
+import os
+import shutil
+
+from ownerd.storage.directory cimport (
+    DirectoryLock, lock_directory, lock_init, unlock_directory,
+)
+
+from ownerd.storage.directory import StoreError, prepare_directory, sync_directory
+from ownerd.storage.filesystem import check_filesystems
+
+_RESTORING, _RESTORED = "RESTORING", "RESTORED"
+# In the order in which they get their places.
+_PARTS = ("SESSION", "log", "records")
+# Each of them says that there is a store, or a part of one.
+_OF_A_STORE = ("log", "records", "journal", "CREATING", "MIGRATING")
+
+
+def finish_restore(directory):
+    """Give the parts of a store that was restored their places; True if there was one.
+
+    The directory is locked by whoever calls.
+    """
+    restored = os.path.join(directory, _RESTORED)
+    if not os.path.lexists(restored):
+        return False
+    for name in _PARTS:
+        if os.path.lexists(os.path.join(restored, name)):
+            os.rename(os.path.join(restored, name), os.path.join(directory, name))
+            sync_directory(directory)
+            sync_directory(restored)
+    shutil.rmtree(restored)
+    sync_directory(directory)
+    return True
+
+
+def is_restored(directory):
+    """Tell whether a restore has ended of which some parts have yet to get their places."""
+    return os.path.lexists(os.path.join(directory, _RESTORED))
+
+
+def refuse_unrestored(directory):
+    """Raise StoreError if a restore was cut off in a directory that has no store."""
+    unfinished = os.path.join(directory, _RESTORING)
+    if os.path.lexists(unfinished):
+        raise StoreError(
+            f"a restore into {directory} has not ended, and there is no store: run 'ownerd "
+            f"restore' again; or remove {unfinished}, if there is to be none"
+        )
+
+
+cdef class Restoring:
+    """Restores a store into a directory that has none; a context manager.
+
+    In the block the directory is locked, and `place` is an empty data directory inside it, with the
+    directories `log` and `records`. `finish` makes what is there the store; without it the block
+    leaves nothing.
+
+    Args:
+        directory: the data directory; made if it is not there.
+        allowed_filesystems: names of shared filesystems (`filesystem`) that it may be on.
+
+    Attributes:
+        found: what to warn of, as texts.
+
+    Raises:
+        StoreInUseError: another process has the directory.
+        StoreError: there is a store already, or a part of one.
+        OSError: it cannot be written.
+    """
+
+    cdef DirectoryLock lock
+    cdef readonly str directory
+    cdef readonly str place
+    cdef readonly list found
+    cdef object allowed
+
+    def __init__(self, str directory, allowed_filesystems=()):
+        lock_init(&self.lock)
+        self.directory = directory
+        self.place = os.path.join(directory, _RESTORING)
+        self.allowed = allowed_filesystems
+        self.found = []
+
+    def __enter__(self):
+        prepare_directory(self.directory)
+        warnings = check_filesystems([self.directory], self.allowed)
+        self.found = [f"{name}: {text}" for name, text in warnings]
+        lock_directory(&self.lock, self.directory)
+        try:
+            self._refuse_store()
+            self._remove()
+            for path in (self.place, *self._directories()):
+                os.mkdir(path, 0o700)
+            sync_directory(self.directory)
+        except BaseException:
+            unlock_directory(&self.lock)
+            raise
+        return self
+
+    def __exit__(self, *exception):
+        try:
+            self._remove()
+        finally:
+            unlock_directory(&self.lock)
+
+    def finish(self):
+        """Make what is in `place`, whose files are on the disk, the store of the directory."""
+        for path in (*self._directories(), self.place):
+            sync_directory(path)
+        os.rename(self.place, os.path.join(self.directory, _RESTORED))
+        sync_directory(self.directory)
+        finish_restore(self.directory)
+
+    def _directories(self):
+        return [os.path.join(self.place, name) for name in ("log", "records")]
+
+    def _refuse_store(self):
+        if finish_restore(self.directory):
+            raise StoreError(
+                f"a restore into {self.directory} had all but ended, and has now: its store is "
+                "there. Name another directory to restore another one"
+            )
+        there = [
+            name for name in _OF_A_STORE
+            if os.path.lexists(os.path.join(self.directory, name))
+        ]
+        if there:
+            raise StoreError(
+                f"there is a store in {self.directory} already ({', '.join(there)}); nothing was "
+                "changed. A restore never overwrites one: name another directory, or move it away"
+            )
+
+    def _remove(self):
+        """Remove what a restore has left that did not end."""
+        if os.path.lexists(self.place):
+            shutil.rmtree(self.place)
+            sync_directory(self.directory)
