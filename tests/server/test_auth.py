@@ -464,7 +464,8 @@ def test_can_answers_without_doing(server: GuardedServer, unique: str) -> None:
     server.principal(unique, *grants(["dial"], [LIST], ["c-*"]))
 
     def revision() -> int:
-        return int(server.root.admin("GetServerStatus", admin_pb2.GetServerStatusRequest()).revision)
+        status = server.root.admin("GetServerStatus", admin_pb2.GetServerStatusRequest())
+        return int(status.revision)
 
     def can(right: str, list_id: str = "", campaign_id: str = "") -> bool:
         request = admin_pb2.CheckAccessRequest(
@@ -477,7 +478,8 @@ def test_can_answers_without_doing(server: GuardedServer, unique: str) -> None:
     def commits() -> int:
         before = revision()
         assert can("dial", LIST, "c-1")
-        assert not can("dial", LIST, "d-1") and not can("dial", LIST) and not can("dial", "", "c-1")
+        assert not can("dial", LIST, "d-1")
+        assert not can("dial", LIST) and not can("dial", "", "c-1")
         assert not can("view", LIST, "c-1")
         return revision() - before
 
