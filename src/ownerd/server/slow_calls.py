@@ -58,7 +58,11 @@ class SlowCallLog:
         now_ns = tracing.now_ns()
         lines = 0
         for kind, code, records, list_id, campaign_id, parent, ago, took, queued, commit in calls:
-            about = {"list_id": list_id, "campaign_id": campaign_id, "records": records}
+            about: dict[str, str | int] = {
+                "list_id": list_id,
+                "campaign_id": campaign_id,
+                "records": records,
+            }
             spent = {"queue_ms": _ms(queued), "commit_ms": _ms(commit)}
             if self._is_slow(took / 1e9):
                 lines += 1
@@ -89,7 +93,9 @@ def _ms(span_ns: int) -> float:
     return round(span_ns / _NS_PER_MS, 3)
 
 
-def _write(method: str, code: int, took_ns: int, parent: str, about: dict[str, Any]) -> None:
+def _write(
+    method: str, code: int, took_ns: int, parent: str, about: dict[str, str | int | float]
+) -> None:
     if parent:
         about["traceparent"] = parent
     log.warning(
