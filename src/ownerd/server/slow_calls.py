@@ -6,7 +6,6 @@ written here. Streams are no slow calls, however long they run.
 """
 
 import asyncio
-from typing import Any
 
 import grpc
 import structlog
