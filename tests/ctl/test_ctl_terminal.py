@@ -139,7 +139,7 @@ def test_any_name_can_be_shown_whatever_the_terminal_takes(fake, words, encoding
 @pytest.mark.parametrize("words", SEEN, ids=" ".join)
 def test_a_reader_who_has_seen_enough_ends_every_form_alike(fake, words):
     fake.lists["L"] = pb.ContactList(list_id="L")
-    own(fake, "L", 20_000)
+    own(fake, "L", 4_000)
     if words[0] == "record":
         words = [*words, "--limit", "0"]
     with start(fake, *words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

@@ -148,3 +148,15 @@ def test_ownerd_shows_no_control_character_of_its_settings(monkeypatch):
     monkeypatch.setenv("OWNERD_LOG_LEVEL", "\x1b[2J")
     ended = start("ownerd", "config")
     assert ended.returncode == 2 and "\x1b" not in ended.stderr
+
+
+def test_a_command_waits_for_its_own_module_only():
+    code = (
+        "import sys; from ownerd.ctl.cli import main; main(['wrapup', 'list', '--columns'])\n"
+        "print([name for name in sys.modules if name.startswith('ownerd.ctl.commands.')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=patient_s(60)
+    )
+    loaded = {f"ownerd.ctl.commands.{name}" for name in ("options", "wrapups")}
+    assert set(eval(done.stdout)) == loaded, done.stderr

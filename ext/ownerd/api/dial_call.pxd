@@ -12,6 +12,11 @@ from ownerd.base.bytes cimport Slice
 from ownerd.base.containers cimport string, vector
 from ownerd.rules.ownership cimport Holder
 
+# W3C Trace Context, version 00: `00-TRACE-PARENT-FLAGS`, in hexadecimal digits.
+cdef enum:
+    TRACE_PARENT_BYTES = 55
+    TRACE_SAMPLED_AT = 54             # the digit whose lowest bit says that the caller samples it
+
 cdef enum CallKind:                   # order of ownerd.engine.DIAL_METHODS
     CALL_CLAIM = 0
     CALL_CLAIM_BATCH = 1
@@ -100,6 +105,8 @@ cdef struct DialCall:
     size_t answer_size
     char *buffer                      # where the answer goes if it fits; else it is malloc'd
     size_t buffer_bytes
+    bint is_traced
+    char trace_parent[TRACE_PARENT_BYTES]  # if it is
 
 
 cdef enum ItemField:

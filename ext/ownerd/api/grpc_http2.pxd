@@ -13,4 +13,5 @@ cdef int grpc_target(const char *path, size_t size) noexcept nogil
 cdef const char *grpc_call_name(int target) noexcept nogil
 cdef bint grpc_is_content_type(const char *content_type, size_t size) noexcept nogil
 cdef int64_t grpc_timeout_ns(const char *text, size_t size) noexcept nogil
+cdef bint grpc_is_trace_parent(const char *text, size_t size) noexcept nogil
 cdef size_t grpc_escape(const char *message, char *escaped) noexcept nogil

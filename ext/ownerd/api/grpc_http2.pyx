@@ -9,6 +9,7 @@ from libc.string cimport memcmp, strlen
 
 from ownerd.api.dial_call cimport (
     CALL_CLAIM, CALL_CLAIM_BATCH, CALL_GET_HOLDER, CALL_GIVE_BACK, CALL_REPORT, CALL_REPORT_BATCH,
+    TRACE_PARENT_BYTES,
 )
 from ownerd.base.bytes cimport same
 from ownerd.base.units cimport NS_PER_MS, NS_PER_S, NS_PER_US
@@ -105,6 +106,35 @@ cdef int64_t grpc_timeout_ns(const char *text, size_t size) noexcept nogil:
     if value > (<int64_t> 0x7FFFFFFFFFFFFFFF) // unit:
         return <int64_t> 0x7FFFFFFFFFFFFFFF
     return value * unit
+
+
+cdef bint are_digits(const char *text, size_t start, size_t end) noexcept nogil:
+    """Tell whether a piece is hexadecimal, in small letters, and not all zeros."""
+    cdef bint any_set = False
+    cdef size_t i
+    for i in range(start, end):
+        if not (c'0' <= text[i] <= c'9' or c'a' <= text[i] <= c'f'):
+            return False
+        any_set |= text[i] != c'0'
+    return any_set
+
+
+cdef bint grpc_is_trace_parent(const char *text, size_t size) noexcept nogil:
+    """Tell whether that is a `traceparent` (W3C Trace Context) that can be understood.
+
+    A later version may go on behind a further `-`; what is not understood is as if it were not
+    there.
+    """
+    if size < TRACE_PARENT_BYTES or text[2] != c'-' or text[35] != c'-' or text[52] != c'-':
+        return False
+    if text[0] == c'0' and text[1] == c'0':
+        if size != TRACE_PARENT_BYTES:
+            return False
+    elif not are_digits(text, 0, 2) or text[0] == c'f' and text[1] == c'f' \
+            or size > TRACE_PARENT_BYTES and text[TRACE_PARENT_BYTES] != c'-':
+        return False
+    return are_digits(text, 3, 35) and are_digits(text, 36, 52) \
+        and (are_digits(text, 53, 55) or text[53] == c'0' and text[54] == c'0')
 
 
 cdef size_t grpc_escape(const char *message, char *escaped) noexcept nogil:

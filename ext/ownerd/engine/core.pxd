@@ -13,6 +13,7 @@ from ownerd.engine.activity cimport Activity
 from ownerd.engine.called_twice cimport CalledTwice
 from ownerd.engine.maintenance_plan cimport MaintenanceState
 from ownerd.engine.queue cimport Queue
+from ownerd.engine.slow_calls cimport SlowCalls
 from ownerd.engine.unknown_codes cimport UnknownCodes
 from ownerd.storage.catalog cimport Campaign
 from ownerd.storage.store cimport Store
@@ -69,6 +70,9 @@ cdef cppclass EngineCore:
     Activity activity
     UnknownCodes unknown_codes
     CalledTwice called_twice
+    SlowCalls slow_calls
+    int64_t group_begun_ns            # of clock_elapsed, when the group was gathered
+    int64_t group_commit_ns           # how long its commit took
     # maintenance's
     atomic[int] lock_missed           # looks in a row that found LOCK alone gone
     int maintenance_fd                # eventfd that wakes its thread

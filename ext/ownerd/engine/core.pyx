@@ -59,6 +59,9 @@ cdef EngineCore *engine_new(
     engine.feed_waits.store(False)
     engine.feed_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
     engine.called_twice.others = 0
+    engine.slow_calls.least_ns.store(0)
+    engine.slow_calls.takes_traced.store(False)
+    engine.slow_calls.missed = 0
     pthread_mutex_init(&engine.writer, NULL)
     queue_init(&engine.queue, options.queue_limit)
     configure(engine, options)

@@ -49,6 +49,7 @@ from ownerd.engine.queue cimport (
 from ownerd.engine.release_count cimport (
     COUNT_END, ReleaseCount, count_release, find_uncounted_releases, release_count_init,
 )
+from ownerd.engine.slow_calls cimport slow_calls_take
 from ownerd.engine.snapshot cimport Snapshot, SnapshotRequest, since_of
 from ownerd.engine.standby cimport FollowTask, LeadTask
 from ownerd.engine.unknown_codes cimport unknown_name_count, unknown_rows
@@ -945,6 +946,24 @@ cdef class Engine:
             )
         reason = lmdb.strerror(self.core.failure_code.load()).decode(errors="replace")
         return f"a commit to {self.directory} failed: {reason}"
+
+    def watch_slow_calls(self, double least_s, traced=False):
+        """Keep the dials that take so many seconds or longer from now on; 0: none.
+
+        Those whose `traceparent` says that they are sampled are kept too, if `traced`.
+        """
+        self._store()
+        self.core.slow_calls.least_ns.store(<int64_t> (least_s * 1e9))
+        self.core.slow_calls.takes_traced.store(bool(traced))
+
+    def take_slow_calls(self):
+        """Return the dials that were kept since this was last called, and how many more there were.
+
+        Each is (method's number in DIAL_METHODS, status code, records, list_id, campaign_id,
+        traceparent or "", ns since it ended, ns in all, ns in the queue, ns in the commit).
+        """
+        self._store()
+        return slow_calls_take(&self.core.slow_calls)
 
     @property
     def failure_fd(self):

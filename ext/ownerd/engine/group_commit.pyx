@@ -54,6 +54,7 @@ from ownerd.engine.queue cimport (
 )
 from ownerd.engine.release_count cimport ReleaseCount, release_count_step
 from ownerd.engine.snapshot cimport SnapshotRequest, snapshot_take
+from ownerd.engine.slow_calls cimport CallTimes, slow_calls_note
 from ownerd.engine.standby cimport (
     FollowTask, LeadTask, standby_follow, standby_lead, standby_refresh,
 )
@@ -163,18 +164,26 @@ cdef void refuse_failed(EngineCore *engine, Task *task, bint undone) noexcept no
         refuse(task, OUTCOME_UNKNOWN)
 
 
+cdef void note_length(EngineCore *engine, DialCall *call, int64_t now_ns) noexcept nogil:
+    """Count how long a call took, and keep it where that was long."""
+    cdef CallTimes times
+    times.ended_ns, times.total_ns = now_ns, now_ns - call.task.queued_ns
+    times.queue_ns = engine.group_begun_ns - call.task.queued_ns
+    times.commit_ns = engine.group_commit_ns
+    histogram_add(&engine.counters.call_lengths[call.call_kind], times.total_ns)
+    slow_calls_note(&engine.slow_calls, call, &times)
+
+
 cdef void answer_group(EngineCore *engine, bint failed, bint undone) noexcept nogil:
     cdef size_t i
     cdef int64_t now_ns = clock_elapsed()
     if not failed:
         count_activity(engine, now_ns)
     for i in range(engine.group.size()):
-        histogram_add(
-            &engine.counters.call_lengths[engine.group[i].call_kind],
-            now_ns - engine.group[i].task.queued_ns,
-        )
         if failed:
             refuse_failed(engine, &engine.group[i].task, undone)
+        note_length(engine, engine.group[i], now_ns)
+        if failed:
             finish(&engine.group[i].task)
         else:
             answer(engine, engine.group[i])
@@ -186,6 +195,7 @@ cdef int commit_group(EngineCore *engine, int64_t now_ns) noexcept nogil:
     cdef uint64_t revision = store_revision(engine.store)
     cdef int code = store_commit(engine.store, now_ns)
     cdef int64_t took_ns = clock_elapsed() - begun_ns
+    engine.group_commit_ns = took_ns
     count_add(&engine.counters.commit_ns, took_ns)
     histogram_add(&engine.counters.commit_lengths, took_ns)
     count_add(&engine.counters.changed_groups, code == MDB_SUCCESS)
@@ -376,11 +386,13 @@ cdef Task *gather_group(EngineCore *engine, Task *task) noexcept nogil:
     cdef Task *after
     cdef int64_t elapsed_ns = clock_elapsed()
     engine.group.clear()
+    engine.group_begun_ns, engine.group_commit_ns = elapsed_ns, 0
     while task != NULL and task.kind == TASK_DIAL and records < engine.group_records:
         after = task.next
         histogram_add(&engine.counters.wait_lengths, elapsed_ns - task.queued_ns)
         if task.deadline_ns != 0 and task.deadline_ns <= elapsed_ns:
             refuse(task, DEADLINE_PASSED)
+            note_length(engine, <DialCall *> task, elapsed_ns)
             finish(task)
         else:
             records += task.record_count

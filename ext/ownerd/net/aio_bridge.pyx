@@ -19,13 +19,16 @@ import os
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
 
 from ownerd.access.refusals cimport refusals_add_call
 from ownerd.access.table cimport Access, Identity, access_admits
 from ownerd.api.dial_call cimport (
-    CALL_CLAIM_BATCH, CALL_KIND_COUNT, CALL_REPORT_BATCH, DialCall, call_clear, call_init,
+    CALL_CLAIM_BATCH, CALL_KIND_COUNT, CALL_REPORT_BATCH, TRACE_PARENT_BYTES, DialCall, call_clear,
+    call_init,
 )
 from ownerd.api.dial_codec cimport dial_decode, dial_encode
+from ownerd.api.grpc_http2 cimport grpc_is_trace_parent
 from ownerd.api.reasons cimport task_refusal
 from ownerd.api.task cimport OK, PERMISSION_DENIED
 from ownerd.base.assertions cimport assert_that
@@ -92,6 +95,13 @@ cdef void free_call(AioCall *call):
     Py_DECREF(<object> call.body)
     Py_DECREF(<object> call.future)
     free(call)
+
+
+cdef take_trace_parent(DialCall *call, str text):
+    cdef bytes header = text.encode()
+    if grpc_is_trace_parent(header, len(header)):
+        memcpy(call.trace_parent, <const char *> header, TRACE_PARENT_BYTES)
+        call.is_traced = True
 
 
 cdef int64_t deadline(double remaining_s) noexcept:
@@ -169,12 +179,13 @@ cdef class AioBridge:
         return self.taken
 
     def dial(
-        self, int kind, bytes body, future, Identity identity not None, peer, remaining_s=None
+        self, int kind, bytes body, future, Identity identity not None, peer, remaining_s=None,
+        str trace_parent="",
     ):
         """Take a request; `future` gets the response bytes, or Refused as its exception.
 
         `identity` is who makes it, `peer` a function that returns where from, as gRPC spells it,
-        `remaining_s` how long its caller waits for it; None: for ever.
+        `remaining_s` how long its caller waits for it; None: for ever; `trace_parent` its header.
         """
         cdef AioCall *call
         if not 0 <= kind < CALL_KIND_COUNT:
@@ -183,6 +194,8 @@ cdef class AioBridge:
         call = new_call(self, <uint8_t> kind, body, future)
         if remaining_s is not None:
             call.call.task.deadline_ns = deadline(remaining_s)
+        if trace_parent:
+            take_trace_parent(&call.call, trace_parent)
         if not dial_decode(&call.call, <const char *> body, len(body)) \
                 or not self.authorize(&call.call.task, identity, peer):
             resolve(call)

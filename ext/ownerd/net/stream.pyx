@@ -22,14 +22,14 @@ from libc.stdlib cimport abort, free, malloc, realloc
 from libc.string cimport memcpy, memset, strlen
 
 from ownerd.api.dial_call cimport (
-    CALL_KIND_COUNT, call_clear, call_free_items, call_init, call_item_bytes,
+    CALL_KIND_COUNT, TRACE_PARENT_BYTES, call_clear, call_free_items, call_init, call_item_bytes,
     call_shrink_answer,
 )
 from ownerd.api.dial_codec cimport dial_decode, dial_encode, read_text_field
 from ownerd.api.error_details cimport DETAILS_BYTES, details_encode
 from ownerd.api.grpc_http2 cimport (
     TARGET_HANDLED, TARGET_HEALTH_CHECK, TARGET_HEALTH_WATCH, TARGET_UNKNOWN, grpc_escape,
-    grpc_is_content_type, grpc_target, grpc_timeout_ns,
+    grpc_is_content_type, grpc_is_trace_parent, grpc_target, grpc_timeout_ns,
 )
 from ownerd.api.reasons cimport (
     BAD_TIMEOUT, COMPRESSED, COMPRESSION_UNTOLD, DEADLINE_PASSED, HEADERS_TOO_LARGE,
@@ -230,6 +230,10 @@ cdef void stream_header(
             access_take_header(stream, value, value_size)
         elif same(name, name_size, "grpc-encoding") and not same(value, value_size, "identity"):
             stream.seen |= SEEN_ENCODING
+    elif name_size == 11:
+        if same(name, name_size, "traceparent") and grpc_is_trace_parent(value, value_size):
+            memcpy(stream.call.trace_parent, value, TRACE_PARENT_BYTES)
+            stream.call.is_traced = True
     elif name_size == 2 and same(name, name_size, "te") and same(value, value_size, "trailers"):
         stream.seen |= SEEN_TE
 

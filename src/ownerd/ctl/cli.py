@@ -22,34 +22,6 @@ from rich.text import Text
 import ownerd
 from ownerd import durations, streams
 from ownerd.consoles import PipeConsole
-from ownerd.ctl.commands import (
-    audits,
-    backups,
-    bench,
-    campaigns,
-    configs,
-    consoles,
-    contexts,
-    describes,
-    doctors,
-    exports,
-    give_backs,
-    identities,
-    imports,
-    lists,
-    mirrors,
-    owners,
-    policies,
-    principals,
-    records,
-    releases,
-    settings,
-    statuses,
-    tops,
-    transfers,
-    watches,
-    wrapups,
-)
 from ownerd.ctl.commands.options import Session, Typed, read_timeout
 from ownerd.ctl.connect import contextfile
 from ownerd.ctl.connect.access import CONNECTION, AccessOptions, resolve
@@ -64,6 +36,41 @@ OPTIONS_COMMAND = "ownerctl options"
 COMPLETE = "__complete"  # how a shell's script asks cyclopts for names
 # Options of a command that are called as one that every command has.
 OWN_OPTIONS = {("mirror", "--key"): "--key-column"}
+# Which module of `commands` has which command. It is imported when that is asked for, and all of
+# them to tell of all: what a command line does not need, it does not wait for.
+COMMANDS = {
+    "list": "lists:app",
+    "policy": "policies:app",
+    "record": "records:app",
+    "campaign": "campaigns:app",
+    "wrapup": "wrapups:app",
+    "settings": "settings:app",
+    "principal": "principals:app",
+    "context": "contexts:app",
+    "describe": "describes:app",
+    "apply": "configs:apply",
+    "diff": "configs:diff",
+    "get-config": "configs:get_config",
+    "owners": "owners:owners",
+    "top": "tops:top",
+    "release": "releases:release",
+    "transfer": "transfers:transfer",
+    "give-back": "give_backs:give_back",
+    "audit": "audits:audit",
+    "whoami": "identities:whoami",
+    "can-i": "identities:can_i",
+    "import": "imports:import_ownership",
+    "export": "exports:export",
+    "watch": "watches:watch",
+    "backup": "backups:backup",
+    "mirror": "mirrors:mirror",
+    "status": "statuses:status",
+    "doctor": "doctors:doctor",
+    "debug": "doctors:debug",
+    "log-level": "doctors:log_level",
+    "bench": "bench:bench",
+    "console": "consoles:console",
+}
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 _kept: list[Session] = []  # the latest
@@ -88,40 +95,8 @@ app = App(
 )
 app.meta.suppress_keyboard_interrupt = False
 app.meta.group_parameters = CONNECTION
-for noun in (
-    lists,
-    policies,
-    records,
-    campaigns,
-    wrapups,
-    settings,
-    principals,
-    contexts,
-    describes,
-):
-    app.command(noun.app)
-app.command(configs.apply)
-app.command(configs.diff)
-app.command(configs.get_config)
-app.command(owners.owners)
-app.command(tops.top)
-app.command(releases.release)
-app.command(transfers.transfer)
-app.command(give_backs.give_back)
-app.command(audits.audit)
-app.command(identities.whoami)
-app.command(identities.can_i)
-app.command(imports.import_ownership, name="import")
-app.command(exports.export)
-app.command(watches.watch)
-app.command(backups.backup)
-app.command(mirrors.mirror)
-app.command(statuses.status)
-app.command(doctors.doctor)
-app.command(doctors.debug)
-app.command(doctors.log_level)
-app.command(bench.bench)
-app.command(consoles.console)
+for _name, _place in COMMANDS.items():
+    app.command(f"ownerd.ctl.commands.{_place}", name=_name)
 
 
 @app.command(name="--install-completion")

@@ -38,6 +38,7 @@ from ownerd.server import (
     rights,
     store,
     tls,
+    tracing,
 )
 from ownerd.server.admin import service, spool
 from ownerd.server.admin.context import AdminContext
@@ -57,6 +58,7 @@ from ownerd.server.principals import ITSELF, Principals
 from ownerd.server.refusal_audit import RefusalAudit
 from ownerd.server.sd_notify import Notifier
 from ownerd.server.signals import Signals
+from ownerd.server.slow_calls import SlowCallLog
 from ownerd.server.workers import Workers
 from ownerd.server.workings import Workings
 from ownerd.v1 import admin_pb2
@@ -93,6 +95,7 @@ def serve(settings: Settings, read_again: reload.Read | None = None) -> int:
     Notifier().tell(STATUS="opening and checking the store")
     tls.refuse_unprotected(settings)
     material = tls.load(settings)
+    tracer = tracing.start()
     map_large_blocks()
     if not settings.core_dumps:
         _forbid_core_dumps()
@@ -113,11 +116,12 @@ def serve(settings: Settings, read_again: reload.Read | None = None) -> int:
             cluster.join(settings, node, engine)
         principals = open_principals(settings, engine)
         read = read_again or (lambda: settings)
-        return asyncio.run(
-            _Server(settings, read, signals, engine, principals, material, node).run()
-        )
+        server = _Server(settings, read, signals, engine, principals, material, tracer, node)
+        return asyncio.run(server.run())
     finally:
         engine.close()
+        if tracer is not None:
+            tracer.close()
 
 
 def open_principals(settings: Settings, engine: Engine) -> Principals:
@@ -191,11 +195,13 @@ class _Server:
         engine: Engine,
         principals: Principals,
         material: tls.Material | None,
+        tracer: tracing.Tracer | None,
         node: Any = None,
     ) -> None:
         self._node = node
         self._membership: cluster.Membership | None = None
         self._settings = settings
+        self._tracer = tracer
         self._read_again = read_again
         self._signals = signals
         self._engine = engine
@@ -238,6 +244,7 @@ class _Server:
         self._reloading: set[asyncio.Task[None]] = set()
         self._takers: dict[tuple[str, ...], reload.Take] = {
             ("log_level",): lambda new: logs.set_level(new.log_level),
+            ("slow_call_ms",): lambda new: self._slow_calls.limit(new.slow_call_ms),
             ("queue_limit",): lambda new: self._engine.limit_queue(new.queue_limit),
             ("drain_timeout_s",): lambda new: None,
             ("audit_keep_days", "audit_export"): lambda new: self._audit_end.take(new),
@@ -253,6 +260,9 @@ class _Server:
         self._metrics = Metrics(self._engine, self._alarms.up, self._dial_kind)
         self._metrics.watch_refusals(self._refusals.counts)
         self._health = health.HealthServicer()
+        self._slow_calls = SlowCallLog(
+            self._engine, self._settings.slow_call_ms, self._tracer, service.SERVICE
+        )
         self._listeners = [self._dial_listener(), self._admin_listener()]
         native = {
             each.name: each.stats
@@ -305,7 +315,11 @@ class _Server:
             Workings(self._engine, self._settings, self._metrics.registry, self._certificate_end),
         )
         admin = service.AdminService(
-            context, self._workers, self._authenticator, self._metrics.observe
+            context,
+            self._workers,
+            self._authenticator,
+            self._metrics.observe,
+            self._slow_calls.admin_call,
         )
         self._bell = admin.bell
         reflected = (dial.SERVICE, service.SERVICE)
@@ -505,6 +519,7 @@ class _Server:
             asyncio.create_task(MemoryWatch(self._workers).run()),
             asyncio.create_task(AlarmLog(self._all_alarms).watch()),
             asyncio.create_task(CalledTwiceLog(self._engine).watch()),
+            asyncio.create_task(self._slow_calls.watch()),
             asyncio.create_task(self._audit_end.run()),
         ]
         broken = [asyncio.create_task(listener.failed()) for listener in self._listeners]

@@ -361,6 +361,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "auto, console or json",
         ),
     ] = "auto"
+    slow_call_ms: Annotated[
+        int,
+        _about(
+            "Milliseconds from which a call is logged as a slow one; 0: none is.", "from 0", ge=0
+        ),
+    ] = 500
     map_bytes: Annotated[
         int,
         _about(

@@ -15,7 +15,7 @@ import grpc
 import grpc.aio
 
 from ownerd.native import DIAL_METHODS, AioBridge
-from ownerd.server import errors
+from ownerd.server import errors, tracing
 from ownerd.server.authn import Authenticator
 from ownerd.v1 import dial_pb2
 
@@ -51,7 +51,9 @@ def _handler(
         try:
             identity = of_call(context, method)
             future: asyncio.Future[bytes] = new_future()
-            submit(kind, body, future, identity, context.peer, context.time_remaining())
+            trace_parent = tracing.parent_of(context)
+            left_s = context.time_remaining()
+            submit(kind, body, future, identity, context.peer, left_s, trace_parent)
             return await future
         except Exception as error:
             errors.status_of(error, method).put(context)

@@ -16,7 +16,7 @@ from time import perf_counter
 import grpc
 import grpc.aio
 
-from ownerd.server import errors, rights
+from ownerd.server import errors, rights, tracing
 from ownerd.server.admin import (
     audit,
     backups,
@@ -46,6 +46,7 @@ from ownerd.v1 import admin_pb2
 SERVICE: str = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
 # Called once for each call: rpc, name of the status code, seconds.
 Meter = Callable[[str, str, float], None]
+OnEnd = Callable[[str, grpc.StatusCode, float, str], None]
 
 HANDLERS: dict[str, Handler] = {
     **lists.HANDLERS,
@@ -74,15 +75,22 @@ class AdminService:
         workers: count and run the calls.
         authenticator: says who makes them.
         meter: told about every call.
+        on_end: likewise, with its `traceparent`, or "".
     """
 
     def __init__(
-        self, context: AdminContext, workers: Workers, authenticator: Authenticator, meter: Meter
+        self,
+        context: AdminContext,
+        workers: Workers,
+        authenticator: Authenticator,
+        meter: Meter,
+        on_end: OnEnd,
     ) -> None:
         self._context = context
         self._workers = workers
         self._authenticator = authenticator
         self._meter = meter
+        self._on_end = on_end
         self.bell = watches.Bell(context.engine)
         self._backups = backups.Backups()
 
@@ -226,7 +234,9 @@ class AdminService:
             code = grpc.StatusCode.CANCELLED
             raise
         finally:
-            self._meter(method, code.name, perf_counter() - began_s)
+            took_s = perf_counter() - began_s
+            self._meter(method, code.name, took_s)
+            self._on_end(method, code, took_s, tracing.parent_of(context))
 
 
 async def _ensure_client_is_there(context: Context) -> None:
