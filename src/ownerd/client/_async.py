@@ -81,9 +81,9 @@ class AsyncClient:
     Of a cluster give all addresses, `"a:7411,b:7411"` in each of the two: the client finds the one
     that leads, stays with it, and goes on to the next when it is gone. One attempt may take
     `attempt_timeout_s` (None: 2.5 seconds, half of the lease that a cluster has by default), after
-    that the call is sent to the next address; for six times as long, which is `timeout_s` by default
-    then, so that calls outlast a fail-over. An import and an export that have begun are not sent
-    again; a `watch` goes on.
+    that the call is sent to the next address; for six times as long, which `timeout_s` is by
+    default then, so that calls outlast a fail-over. An import and an export that have begun are not
+    sent again; a `watch` goes on.
 
     Who you are: `token` is a bearer token, `token_file` a file that holds it, read again when it
     changes, so that a new token needs no restart. Neither: OWNERD_TOKEN or OWNERD_TOKEN_FILE of the

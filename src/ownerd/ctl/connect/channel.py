@@ -54,7 +54,7 @@ class Paged(Protocol):
 
 
 class Connection:
-    """Speaks to one server, or to the leading one of several; opens the channel at the first call."""
+    """Speaks to a server, or to the leading one of several; opens the channel at the first call."""
 
     def __init__(self, access: Access, timeout_s: float | None = None) -> None:
         """Remember where to connect.
