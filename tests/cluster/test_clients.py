@@ -19,7 +19,11 @@ pytest.importorskip("ownerd.cluster.node")
 
 from ownerd.client import Client, Decision, Policy
 from ownerd.client.fail_over import LEADER_ONLY
+from ownerd.client.requests.watches import Following
 from ownerd.ctl import cli
+from ownerd.ctl.commands.watches import revisions
+from ownerd.ctl.connect.access import Access
+from ownerd.ctl.connect.channel import Connection
 from ownerd.v1 import admin_pb2
 
 LEASE_S = 2
@@ -212,7 +216,13 @@ def test_r20_no_call_of_a_client_fails_when_the_leader_is_killed_or_frozen(
         with Client(admins) as admin:
             admin.create_list("list", Policy(enabled=True, duration=timedelta(days=1)))
             dialer = Dialer(nodes)
-            seen = Seen(admins)
+            watch = {"from_revision": 1, "include_reservations": True}
+            follower = Client(admins)
+            connection = Connection(Access(server=admins))
+            seen = Seen(each.number for each in follower.watch("list", **watch) if each.events)
+            printed = Seen(
+                message.revision for message, _ in revisions(Following("list", **watch), connection)
+            )
             try:
                 dialer.goes_on()
                 first.kill()
@@ -228,37 +238,35 @@ def test_r20_no_call_of_a_client_fails_when_the_leader_is_killed_or_frozen(
                     second.send(signal.SIGCONT)
                 assert first.admin_address in capsys.readouterr().out
                 dialer.goes_on()
-                seen.catches_up(dialer.revisions[-1])
+                for each in (seen, printed):
+                    each.catches_up(dialer.revisions[-1])
             finally:
                 dialer.stop()
-                seen.stop()
+                follower.close()
+                connection.close()
         assert dialer.error is None
         assert set(dialer.decisions) == {Decision.GRANTED}
         assert dialer.revisions == sorted(dialer.revisions)
-        assert seen.revisions == sorted(set(seen.revisions))
+        for each in (seen, printed):
+            assert each.revisions == sorted(set(each.revisions))
 
 
 class Seen:
     """The revisions that a watch has shown, without an end."""
 
-    def __init__(self, target: str) -> None:
-        self.client = Client(target)
+    def __init__(self, shown: Iterator[int]) -> None:
         self.revisions: list[int] = []
         self.error: BaseException | None = None
+        self._shown = shown
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
     def _run(self) -> None:
         try:
-            for each in self.client.watch("list", from_revision=1, include_reservations=True):
-                if each.events:
-                    self.revisions.append(each.number)
+            for each in self._shown:
+                self.revisions.append(each)
         except BaseException as error:
             self.error = error
 
     def catches_up(self, revision: int) -> None:
         eventually(lambda: bool(self.revisions) and self.revisions[-1] >= revision, f"{self.error}")
-
-    def stop(self) -> None:
-        self.client.close()
-        self.thread.join(10)
