@@ -85,6 +85,10 @@ class FakeServer:
         """Refuse every call from now on, as a node that does not lead."""
         self.fail(grpc.StatusCode.UNAVAILABLE, "this node does not lead", times=10_000)
 
+    def lead(self) -> None:
+        """Answer again."""
+        self._failures.clear()
+
     def hold(self, rpc: str) -> None:
         """Never answer `rpc` while the server lives."""
         self._held.add(rpc)
