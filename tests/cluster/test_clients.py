@@ -221,7 +221,9 @@ def test_r20_no_call_of_a_client_fails_when_the_leader_is_killed_or_frozen(
             connection = Connection(Access(server=admins))
             seen = Seen(each.number for each in follower.watch("list", **watch) if each.events)
             printed = Seen(
-                message.revision for message, _ in revisions(Following("list", **watch), connection)
+                message.revision
+                for message, events in revisions(Following("list", **watch), connection)
+                if any(not each.HasField("progress") for each in events)
             )
             try:
                 dialer.goes_on()
