@@ -212,7 +212,7 @@ def _serving(dial: str, session: Session) -> str:
     request = health_pb2.HealthCheckRequest(service=DIAL_SERVICE)
     for address in addresses:
         with factory.open(grpc, address) as channel:
-            check = health_pb2_grpc.HealthStub(channel).Check
+            check: Any = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]
             with suppress(grpc.RpcError):
                 found = check(request, timeout=ATTEMPT_TIMEOUT_S).status
                 if found == health_pb2.HealthCheckResponse.SERVING:

@@ -78,12 +78,12 @@ class Connection:
     @property
     def admin(self) -> AdminServiceStub:
         """The rpcs of the control plane."""
-        return AdminServiceStub(self._open())  # type: ignore[arg-type]
+        return AdminServiceStub(self._open())
 
     @property
     def dial(self) -> DialServiceStub:
         """The rpcs of the data plane, which the admin address serves too."""
-        return DialServiceStub(self._open())  # type: ignore[arg-type]
+        return DialServiceStub(self._open())
 
     def _open(self) -> grpc.Channel | LeaderChannel:
         if self._channel is None:

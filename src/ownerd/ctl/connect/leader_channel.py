@@ -68,7 +68,7 @@ class LeaderChannel:
         Raises:
             grpc.RpcError: none answered that it does.
         """
-        ask = admin_pb2_grpc.AdminServiceStub(self).WhoAmI  # type: ignore[no-untyped-call,arg-type]
+        ask = admin_pb2_grpc.AdminServiceStub(self).WhoAmI
         ask(admin_pb2.WhoAmIRequest(), timeout=_PROBE_TIMEOUT_S, metadata=metadata)
         return self.at(self.places.leader)
 
