@@ -100,6 +100,23 @@ class Watcher:
             pass
 
 
+class Ending:
+    """How a stream has ended, once it has."""
+
+    def __init__(self, call: Any) -> None:
+        self.call = call
+        self.code: grpc.StatusCode | None = None
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            for _ in self.call:
+                pass
+        except grpc.RpcError as error:
+            self.code = error.code()
+
+
 @pytest.mark.parametrize("kind", ["native", "grpcio"])
 def test_a_standby_refuses_connections_until_it_leads(
     etcd: list[Member], tmp_path: Path, kind: str
@@ -124,6 +141,10 @@ def test_a_standby_refuses_connections_until_it_leads(
         assert "does not lead" in str(told.value.details())
         first.admin_stub().GetServerStatus(request, timeout=10, metadata=[LEADER_ONLY])
 
+        following = Ending(
+            first.admin_stub().Watch(admin_pb2.WatchRequest(), metadata=[LEADER_ONLY])
+        )
+
         # Frozen for longer than its lease, it finds out that it leads no more.
         first.send(signal.SIGSTOP)
         try:
@@ -135,6 +156,7 @@ def test_a_standby_refuses_connections_until_it_leads(
             lambda: was.told == [SERVING, NOT_SERVING] and will_be.told == [NOT_SERVING, SERVING],
             "watchers are told",
         )
+        eventually(lambda: following.code is grpc.StatusCode.UNAVAILABLE, "its feed ends")
         # And may lead again, by the same port.
         second.kill()
         eventually(lambda: takes_dials(first), "the first leads again")

@@ -1,5 +1,6 @@
 """ownerctl with the addresses of several nodes: it asks the one that leads, and says which."""
 
+import asyncio
 import json
 import socket
 
@@ -7,6 +8,7 @@ import grpc
 import pytest
 from fake_admin import fake_server, own
 
+from ownerd.console.settings import Upstream
 from ownerd.ctl import cli
 from ownerd.ctl.connect import access
 from ownerd.ctl.terminal.exits import CtlError, Exit
@@ -103,3 +105,13 @@ def test_a_context_keeps_several_addresses(ctl, leader, standby, config, monkeyp
     assert ctl("context", "add", "cluster", "--server", both, "--use")[0] == Exit.OK
     assert ctl("list", "create", "L", "--enable")[0] == Exit.OK
     assert list(leader.lists) == ["L"]
+
+
+def test_the_console_asks_whoever_leads(ctl, leader, standby):
+    leader.lists["L"] = pb.ContactList(list_id="L")
+
+    async def ids():
+        async with Upstream(f"{standby.address},{leader.address}").client() as client:
+            return [each.list_id async for each in client.lists()]
+
+    assert asyncio.run(ids()) == ["L"]

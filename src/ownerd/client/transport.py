@@ -75,8 +75,8 @@ SEVERAL_OPTIONS: list[Option] = [
     ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.max_reconnect_backoff_ms", 400),
     # A stream at a server that is frozen ends, so that it can go on at the next one. The server
-    # closes connections that ask more often.
-    ("grpc.keepalive_time_ms", 10_000),
+    # closes connections that ask more often than every 10 seconds.
+    ("grpc.keepalive_time_ms", 12_000),
     ("grpc.keepalive_timeout_ms", 2_500),
 ]
 

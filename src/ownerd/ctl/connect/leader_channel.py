@@ -126,6 +126,8 @@ class _Answers(Iterator[Any]):
             if self._is_cancelled:
                 raise StopIteration
             self._answers = self._begun()
+            if self._is_cancelled:  # by another thread, meanwhile
+                self._answers.cancel()
         address = self._channel.places.leader
         try:
             return next(self._answers)
