@@ -4,19 +4,25 @@
 """
 
 import json
+import re
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_server import FakeServer
 from harness import ServerProcess
+from manual import page
 from sanitizer import plain_environment
 from tls_files import Authority, Files
 
+from ownerd.v1 import dial_pb2
+
 HERE = Path(__file__).resolve().parent
 PROTOS = HERE.parents[1] / "protos"
-NODE_FILES = ("package.json", "package-lock.json", ".npmrc", "smoke.js")
+NODE_FILES = ("package.json", "package-lock.json", ".npmrc", "smoke.js", "fail_over.js")
 INSTALL_DEADLINE_S = 120
 SMOKE_DEADLINE_S = 60
 # npm's codes for a lock file that does not fit package.json or the packages it names: a fault of
@@ -131,6 +137,39 @@ def test_node_claims_a_batch_of_1000_and_only_the_owned_record_is_denied(
 def test_node_gets_not_found_for_an_unknown_list(answers: dict[str, Any]) -> None:
     assert answers["unknownList"]["status"] == "NOT_FOUND"
     assert "node-list-none" in answers["unknownList"]["message"]
+
+
+def test_the_recipe_for_several_addresses_goes_on_from_a_leader_that_stops_or_freezes(
+    node_client: Path,
+) -> None:
+    [recipe] = re.findall(r"^```js\n(.*?)^```", page("dial"), re.M | re.S)
+    (node_client / "recipe.js").write_text(recipe)
+    granted = dial_pb2.ClaimResponse(decision=1, revision=1)
+    with socket.socket() as refusing, FakeServer() as first, FakeServer() as second:
+        refusing.bind(("127.0.0.1", 0))
+        port = refusing.getsockname()[1]
+        first.answer("Claim", granted)
+        second.answer("Claim", granted)
+        addresses = f"127.0.0.1:{port},{first.address},{second.address}"
+        command = ["node", "fail_over.js", str(PROTOS), addresses, "list", "30", "300"]
+        with subprocess.Popen(
+            command, cwd=node_client, env=plain_environment(), stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            told = []
+            for line in process.stdout:
+                told.append(line.strip())
+                if len(told) == 10:
+                    first.stand_by()
+                elif len(told) == 20:
+                    second.hold("Claim")
+                    first.lead()
+            assert process.wait(SMOKE_DEADLINE_S) == 0
+    assert told == ["CLAIM_DECISION_GRANTED"] * 30
+    records = [each.record_id for each in first.requests["Claim"]]
+    assert {"0", "29"} < set(records) and "12" in {
+        each.record_id for each in second.requests["Claim"]
+    }
 
 
 def test_the_lock_file_names_no_registry() -> None:

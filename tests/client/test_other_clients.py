@@ -1,10 +1,12 @@
 """Clients that are not ours: gRPC's own in C++, and h2load. (Node has a module of its own.)"""
 
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
+from fake_server import FakeServer
 from harness import ServerProcess
 from sanitizer import patient_s, plain_environment
 from subject import DAY, Policy
@@ -71,6 +73,20 @@ def test_a_client_in_cpp_gets_what_the_others_get(server: ServerProcess, cpp_cli
         "code=3",
         "",
     ]
+
+
+def test_the_recipe_in_cpp_goes_on_to_the_address_that_answers(
+    server: ServerProcess, cpp_client: Path
+) -> None:
+    subject = GrpcSubject(server.dial_stub(), server.admin_stub())
+    subject.create_list("list", Policy(True, None, None, DAY))
+    with FakeServer() as frozen, socket.socket() as refusing:
+        frozen.hold("Claim")
+        refusing.bind(("127.0.0.1", 0))
+        port = refusing.getsockname()[1]
+        addresses = f"127.0.0.1:{port},{frozen.address},{server.dial_address}"
+        assert _run([cpp_client, addresses, "list"]) == "2 code=0 CLAIM_DECISION_GRANTED\n"
+        assert len(frozen.requests["Claim"]) == 1
 
 
 def test_h2load_gets_an_answer_for_every_request(server: ServerProcess, tmp_path: Path) -> None:

@@ -71,10 +71,10 @@ def make_list(leader: ServerProcess) -> None:
 
 
 def refusal(standby: ServerProcess) -> str:
-    """Return what a standby says to a claim."""
+    """Return what a standby says to a claim, which is made at its admin address."""
     claim = dial_pb2.ClaimRequest(list_id="list", record_id="1", campaign_id="red")
     with pytest.raises(grpc.RpcError) as told:
-        standby.dial_stub().Claim(claim, timeout=10)
+        standby.dial_stub(standby.admin_address).Claim(claim, timeout=10)
     assert told.value.code() is grpc.StatusCode.UNAVAILABLE
     return str(told.value.details())
 

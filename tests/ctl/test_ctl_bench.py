@@ -95,6 +95,14 @@ def test_an_address_where_nobody_dials_is_named_and_the_list_is_gone(bench, admi
     assert unique not in lists(admin)
 
 
+def test_of_several_addresses_the_first_that_takes_dials_is_loaded(ctl, any_server, bench):
+    several = f"127.0.0.1:1,{any_server.dial_address}"
+    code, out, _ = bench("--dial", several, "-o", "json")
+    assert code == 0 and json.loads(out)["dial"] == any_server.dial_address
+    code, _, err = bench("--dial", "127.0.0.1:1,127.0.0.1:2")
+    assert code == Exit.UNAVAILABLE and "none of 127.0.0.1:1, 127.0.0.1:2" in err
+
+
 def test_the_dial_address_of_another_server_is_found_out(ctl, any_server, fake):
     code, out, err = ctl("bench", "--dial", any_server.dial_address, *SHORT)
     assert (code, out) == (Exit.UNAVAILABLE, "") and "NOT_FOUND" in err

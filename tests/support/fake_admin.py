@@ -51,6 +51,7 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
         self.token_is_lost = False  # of the next answer with one
         self.trailers: tuple[tuple[str, str], ...] = ()  # of failures
         self.revision = 0
+        self.stands_by = False  # answers only who does not say that it wants the leader
 
     def fail_next(self, rpc: str, code: grpc.StatusCode, details: str, count: int = 1) -> None:
         """Let the next `count` calls of an rpc fail."""
@@ -63,6 +64,8 @@ class FakeServer(admin_pb2_grpc.AdminServiceServicer, dial_pb2_grpc.DialServiceS
     def _enter(self, rpc: str, request: Any, context: grpc.ServicerContext) -> None:
         self.requests.append(request)
         self._check_caller(context)
+        if self.stands_by and "ownerd-leader-only" in dict(context.invocation_metadata()):
+            context.abort(grpc.StatusCode.UNAVAILABLE, "this node does not lead its cluster")
         if self.failures[rpc]:
             context.set_trailing_metadata(self.trailers)
             context.abort(*self.failures[rpc].pop(0))

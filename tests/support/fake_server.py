@@ -32,7 +32,8 @@ class FakeServer:
     """Both services on a free loopback port; a context manager.
 
     `requests` has the requests of each rpc by its name, a streamed one as the list of its messages;
-    `authorizations` and `peers` have what came with each request, in the order of the calls.
+    `authorizations`, `wanted_leader` and `peers` have what came with each request, in the order of
+    the calls.
     With credentials it speaks TLS.
     """
 
@@ -44,6 +45,7 @@ class FakeServer:
     ) -> None:
         self.requests: dict[str, list[Any]] = defaultdict(list)
         self.authorizations: list[str | None] = []
+        self.wanted_leader: list[bool] = []
         self.peers: list[str] = []
         self.trailers: tuple[tuple[str, str], ...] = ()  # of failures
         self._answers: dict[str, Callable[[Any], Any]] = {}
@@ -79,6 +81,14 @@ class FakeServer:
         """Fail the next `times` calls, of any rpc."""
         self._failures.extend([(code, message)] * times)
 
+    def stand_by(self) -> None:
+        """Refuse every call from now on, as a node that does not lead."""
+        self.fail(grpc.StatusCode.UNAVAILABLE, "this node does not lead", times=10_000)
+
+    def lead(self) -> None:
+        """Answer again."""
+        self._failures.clear()
+
     def hold(self, rpc: str) -> None:
         """Never answer `rpc` while the server lives."""
         self._held.add(rpc)
@@ -101,7 +111,9 @@ class FakeServer:
         if method.client_streaming:
             request = list(request)
         self.requests[method.name].append(request)
-        self.authorizations.append(dict(context.invocation_metadata()).get("authorization"))
+        metadata = dict(context.invocation_metadata())
+        self.authorizations.append(metadata.get("authorization"))
+        self.wanted_leader.append(metadata.get("ownerd-leader-only") == "true")
         self.peers.append(context.peer())
         if self._failures:
             context.set_trailing_metadata(self.trailers)

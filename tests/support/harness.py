@@ -31,6 +31,8 @@ SECRET = re.compile(r"ownerd_[A-Za-z0-9_-]{43}|PRIVATE KEY")
 DEADLINE_S = patient_s(10.0)
 START_DEADLINE_S = patient_s(30.0)
 STOP_DEADLINE_S = patient_s(30.0)
+# The second: the dial addresses of a node of a cluster.
+LISTENING = ("listening", "listens_when_leading")
 CHANNEL_OPTIONS = (
     # Channels that shared a subchannel would share its back-off too, across a server's restart.
     ("grpc.use_local_subchannel_pool", 1),
@@ -231,7 +233,7 @@ class ServerProcess:
     def address(self, listener: str) -> str | None:
         """The `host:port` that the log names for `listener` (dial, admin, metrics), if it does."""
         for event in self.events:
-            if event.get("event") == "listening" and event.get("listener") == listener:
+            if event.get("event") in LISTENING and event.get("listener") == listener:
                 return str(event["address"])
         return None
 

@@ -44,7 +44,7 @@ from ownerd.engine.group_commit cimport start_writer
 from ownerd.engine.maintenance cimport flush_all, run_maintenance_step, start_maintenance
 from ownerd.engine.queue cimport (
     DRAINING, queue_change_state, queue_load, queue_name_leader, queue_run, queue_set_limit,
-    queue_stand_by,
+    queue_refuse_standby, queue_stand_by,
 )
 from ownerd.engine.release_count cimport (
     COUNT_END, ReleaseCount, count_release, find_uncounted_releases, release_count_init,
@@ -890,6 +890,18 @@ cdef class Engine:
         )
         queue_stand_by(&self.core.queue)
 
+    def check_leads(self):
+        """Refuse a reader who wants nothing from a node that does not lead: UNAVAILABLE, and who
+        does.
+        """
+        cdef Task task
+        if not engine_stands_by(self.core):
+            return
+        memset(&task, 0, sizeof(task))
+        with nogil:
+            queue_refuse_standby(&self.core.queue, &task)
+        raise_refusal(&task)
+
     @property
     def standing_by(self):
         """Whether another node of the cluster leads, or none does."""
@@ -899,6 +911,7 @@ cdef class Engine:
     def flushed_revision(self):
         """The revision up to which the record tree has everything."""
         return tree_flushed(self._store().tree)
+
     @property
     def first_revision(self):
         """The revision that the incarnation began at; its first change is the next."""

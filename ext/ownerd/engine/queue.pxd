@@ -38,6 +38,8 @@ cdef void queue_destroy(Queue *queue) noexcept nogil
 cdef void queue_set_limit(Queue *queue, uint64_t record_limit) noexcept nogil
 cdef QueueLoad queue_load(Queue *queue) noexcept nogil
 cdef bint queue_takes_dials(const Queue *queue) noexcept nogil
+# Whether another node leads, or none does.
+cdef bint queue_stands_by(const Queue *queue) noexcept nogil
 cdef bint queue_takes_tasks(const Queue *queue) noexcept nogil
 cdef void queue_change_state(Queue *queue, EngineState state) noexcept nogil
 # Refuses what would decide or change anything from now on, unless it has failed or stopped.

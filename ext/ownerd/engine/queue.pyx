@@ -65,6 +65,10 @@ cdef bint queue_takes_dials(const Queue *queue) noexcept nogil:
     return queue.state.load() == RUNNING
 
 
+cdef bint queue_stands_by(const Queue *queue) noexcept nogil:
+    return queue.state.load() == STANDBY
+
+
 cdef bint queue_takes_tasks(const Queue *queue) noexcept nogil:
     """Tell whether what is no dial is still taken: nothing has failed, nobody has stopped it."""
     cdef int state = queue.state.load()

@@ -19,7 +19,9 @@ from ownerd.base.tls cimport TlsMaterial, tls_server_context, tls_use
 from ownerd.base.units cimport NS_PER_MS, NS_PER_S
 from ownerd.engine.engine cimport Engine
 from ownerd.net.call_bridge cimport CallBridge
-from ownerd.net.loop cimport loop_free, loop_limit, loop_new, loop_order, loop_start
+from ownerd.net.loop cimport (
+    loop_free, loop_limit, loop_new, loop_order, loop_start, loop_tell_health,
+)
 from ownerd.net.state cimport (
     CLOSE, DRAIN, ENDED_AGE, ENDED_BROKEN, ENDED_BY_PEER, ENDED_CROWDED, ENDED_DRAIN,
     ENDED_HANDSHAKE, ENDED_HEADERS, ENDED_IDLE, ENDED_KEEPALIVE, ENDED_RESETS, ENDED_STALLED,
@@ -207,6 +209,12 @@ cdef class Listener:
         for i in range(self.loops.size()):
             loop_start(self.loops[i], &thread, i)
             self.threads.push_back(thread)
+
+    def tell_health(self):
+        """Tell those who watch the health what it is now: the engine's role has changed."""
+        cdef size_t i
+        for i in range(self.threads.size()):
+            loop_tell_health(self.loops[i])
 
     def begin_drain(self):
         """Accept no more connections and ask the peers to begin no more calls on theirs."""

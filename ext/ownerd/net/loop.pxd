@@ -15,5 +15,6 @@ cdef Loop *loop_new(
 cdef void loop_free(Loop *loop) noexcept nogil
 cdef int loop_start(Loop *loop, pthread_t *thread, size_t number) except -1
 cdef void loop_order(Loop *loop, int order, int64_t deadline_ns) noexcept nogil
+cdef void loop_tell_health(Loop *loop) noexcept nogil
 # From its next wake-up on; what a connection has agreed on with its peer stays.
 cdef void loop_limit(Loop *loop, const Limits *limits) noexcept nogil

@@ -103,6 +103,22 @@ cdef void loop_limit(Loop *loop, const Limits *limits) noexcept nogil:
     eventfd_write(loop.inbox.fd, 1)
 
 
+cdef void loop_tell_health(Loop *loop) noexcept nogil:
+    """Have a loop tell its watchers what the health is now; from any thread."""
+    loop.inbox.guard.lock()
+    loop.inbox.health_new = True
+    loop.inbox.guard.unlock()
+    eventfd_write(loop.inbox.fd, 1)
+
+
+cdef void tell_health(Loop *loop) noexcept nogil:
+    cdef Connection *connection = loop.connections
+    while connection != NULL:
+        streams_tell_health(connection)
+        connection_mark(connection)
+        connection = connection.next
+
+
 cdef void take_inbox(Loop *loop) noexcept nogil:
     """Take what other threads have left: answers in their order, sockets, an order."""
     cdef Task *task
@@ -111,6 +127,7 @@ cdef void take_inbox(Loop *loop) noexcept nogil:
     cdef size_t i
     cdef uint64_t ignored
     cdef int order
+    cdef bint health_new
     eventfd_read(loop.inbox.fd, &ignored)
     task = mpsc_take_in_order(&loop.inbox.answered)
     loop.inbox.guard.lock()
@@ -118,6 +135,8 @@ cdef void take_inbox(Loop *loop) noexcept nogil:
     if loop.inbox.limits_new:
         loop.inbox.limits_new = False
         loop.limits = loop.inbox.limits
+    health_new = loop.inbox.health_new
+    loop.inbox.health_new = False
     loop.order_deadline_ns = loop.inbox.order_deadline_ns
     order = loop.inbox.order
     loop.inbox.guard.unlock()
@@ -128,6 +147,8 @@ cdef void take_inbox(Loop *loop) noexcept nogil:
         after = task.next
         take_decided(<Stream *> task)
         task = after
+    if health_new:
+        tell_health(loop)
     if order != loop.order:
         obey(loop, order)
 
@@ -521,7 +542,7 @@ cdef Loop *loop_new(
     loop.limits = limits[0]
     loop.tls = tls
     loop.order = loop.inbox.order = SERVE
-    loop.inbox.limits_new = False
+    loop.inbox.limits_new = loop.inbox.health_new = False
     loop.inbox.answered = NULL
     loop.inbox.busy = 0
     memset(&loop.counts, 0, sizeof(loop.counts))

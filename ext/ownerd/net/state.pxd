@@ -146,6 +146,7 @@ cdef struct Stream:
     Stream *older_call                # in its crowd
     Stream *newer_call
     HandledCall *handled              # NULL: no handler in Python has to do with it
+    bint watches_dials                # its health is that of DialService
     uint8_t health                    # ServingStatus that a watcher is to know
     uint8_t health_told               # and the one that was last begun to be told
     bint deferred                     # a watcher knows all there is
@@ -245,6 +246,7 @@ cdef cppclass Inbox:                  # what other threads leave for a loop
     vector[Socket] arrivals           # accepted
     Limits limits                     # to be taken, if they are new
     bint limits_new
+    bint health_new                   # the watchers are to be told
     int order                         # an Order
     int64_t order_deadline_ns
     int fd                            # eventfd, readable while there is something new

@@ -52,7 +52,7 @@ from ownerd.base.nghttp2 cimport (
     nghttp2_submit_rst_stream, nghttp2_submit_trailer, ssize_t,
 )
 from ownerd.base.sockets cimport eventfd_write
-from ownerd.engine.queue cimport queue_takes_dials
+from ownerd.engine.queue cimport queue_stands_by, queue_takes_dials
 from ownerd.net.authn cimport access_identify, access_lets_in, access_recognizes, access_take_header
 from ownerd.net.handled cimport (
     TAKING, TAKING_COMPRESSED, TAKING_CUT_OFF, TAKING_TOO_LARGE, Taking, handled_begin,
@@ -753,19 +753,28 @@ cdef void refuse_encoding(Stream *stream) noexcept nogil:
 
 # --- health ---------------------------------------------------------------------------------------
 
+cdef inline bint is_dials(Slice name) noexcept nogil:
+    return same(name.data, name.size, "ownerd.v1.DialService")
+
+
 cdef bint is_known_service(Slice name) noexcept nogil:
     return (
         name.size == 0
-        or same(name.data, name.size, "ownerd.v1.DialService")
+        or is_dials(name)
         or same(name.data, name.size, "ownerd.v1.AdminService")
     )
 
 
-cdef inline uint8_t health_of(const Loop *loop) noexcept nogil:
-    """Return what the health is: serving while the engine takes calls, and this loop new ones."""
-    if loop.order == SERVE and queue_takes_dials(&loop.engine.queue):
+cdef inline uint8_t health_of(const Loop *loop, bint of_dials) noexcept nogil:
+    """Return what the health is: serving while the engine takes calls, and this loop new ones.
+
+    A node that stands by takes no dials, and answers the rest.
+    """
+    if loop.order != SERVE:
+        return NOT_SERVING
+    if queue_takes_dials(&loop.engine.queue):
         return SERVING
-    return NOT_SERVING
+    return SERVING if not of_dials and queue_stands_by(&loop.engine.queue) else NOT_SERVING
 
 
 cdef void answer_health(Stream *stream) noexcept nogil:
@@ -779,14 +788,17 @@ cdef void answer_health(Stream *stream) noexcept nogil:
     ):
         refuse_stream(stream, MALFORMED_MESSAGE)
     elif watching:
+        stream.watches_dials = is_dials(service)
         stream.connection.dead |= not watch_begin(
-            stream, health_of(loop) if is_known_service(service) else SERVICE_UNKNOWN
+            stream,
+            health_of(loop, stream.watches_dials) if is_known_service(service)
+            else SERVICE_UNKNOWN,
         )
     elif not is_known_service(service):
         refuse_stream(stream, UNKNOWN_SERVICE)
     else:
         stream.call.answer = stream.inline_answer
-        put_health(stream.call.answer, health_of(loop))
+        put_health(stream.call.answer, health_of(loop, is_dials(service)))
         stream.call.answer_size = HEALTH_BYTES
         submit_answer(stream)
 
@@ -796,7 +808,9 @@ cdef void streams_tell_health(Connection *connection) noexcept nogil:
     cdef Stream *stream = connection.streams
     while stream != NULL:
         if stream.state == WATCHING:
-            connection.dead |= not watch_tell(stream, health_of(connection.loop))
+            connection.dead |= not watch_tell(
+                stream, health_of(connection.loop, stream.watches_dials)
+            )
         stream = stream.next
 
 

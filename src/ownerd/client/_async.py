@@ -13,15 +13,16 @@ import grpc
 
 from ownerd.client.credentials import StrPath
 from ownerd.client.events import Revision
+from ownerd.client.fail_over import Attempts
 from ownerd.client.requests import admin, dial, principals
 from ownerd.client.requests.call import ADMIN, DIAL, PAGE_SIZE, Call, Chunks, Page, id_list
 from ownerd.client.requests.watches import CALL_S, Following
 from ownerd.client.transport import (
     ADMIN_TIMEOUT_S,
     DEFAULT_TARGET,
-    DIAL_TIMEOUT_S,
     AsyncTransport,
     Identity,
+    Targets,
     to_client_error,
 )
 from ownerd.client.values import (
@@ -74,8 +75,15 @@ class AsyncClient:
 
     `target` is the address of the dial listener, `admin_target` that of the admin listener, which
     serves both services: None sends the admin calls to `target` too. Every call has a deadline:
-    `timeout_s` for claims and reports, `admin_timeout_s` for the rest; a call's own `timeout_s`
-    overrides it. A long batch is several rpcs, each with that deadline.
+    `timeout_s` (None: 5 seconds) for claims and reports, `admin_timeout_s` for the rest; a call's
+    own `timeout_s` overrides it. A long batch is several rpcs, each with that deadline.
+
+    Of a cluster give all addresses, `"a:7411,b:7411"` in each of the two: the client finds the one
+    that leads, stays with it, and goes on to the next when it is gone. One attempt may take
+    `attempt_timeout_s` (None: 2.5 seconds, half of the lease that a cluster has by default), after
+    that the call is sent to the next address; for six times as long, which `timeout_s` is by
+    default then, so that calls outlast a fail-over. An import and an export that have begun are not
+    sent again; a `watch` goes on.
 
     Who you are: `token` is a bearer token, `token_file` a file that holds it, read again when it
     changes, so that a new token needs no restart. Neither: OWNERD_TOKEN or OWNERD_TOKEN_FILE of the
@@ -97,8 +105,9 @@ class AsyncClient:
         target: str = DEFAULT_TARGET,
         *,
         admin_target: str | None = None,
-        timeout_s: float = DIAL_TIMEOUT_S,
+        timeout_s: float | None = None,
         admin_timeout_s: float = ADMIN_TIMEOUT_S,
+        attempt_timeout_s: float | None = None,
         token: str | None = None,
         token_file: StrPath | None = None,
         tls: bool | None = None,
@@ -108,8 +117,12 @@ class AsyncClient:
         server_name: str | None = None,
     ) -> None:
         identity = Identity(token, token_file, tls, ca_file, cert_file, key_file, server_name)
-        self._transport = AsyncTransport(identity, target, admin_target or target)
-        self._timeouts_s = {DIAL: timeout_s, ADMIN: admin_timeout_s}
+        self._targets = Targets(target, admin_target or target, attempt_timeout_s)
+        self._transport = AsyncTransport(identity, self._targets)
+        self._timeouts_s = {
+            DIAL: self._targets.dial_timeout_s if timeout_s is None else timeout_s,
+            ADMIN: admin_timeout_s,
+        }
 
     async def __aenter__(self) -> Self:
         return self
@@ -126,16 +139,30 @@ class AsyncClient:
         """Close the connections; calls under way end with an error. Closing again does nothing."""
         await self._transport.close()
 
-    def _send(self, call: Call[Any], timeout_s: float | None) -> Any:
+    def _attempts(
+        self, call: Call[Any], timeout_s: float | None, *, whole: bool = False
+    ) -> Attempts:
         if timeout_s is None:
             timeout_s = self._timeouts_s[call.service]
-        return self._transport.send(call, timeout_s)
+        return self._targets.attempts(call, timeout_s, whole=whole)
 
-    async def _run(self, call: Call[Result], timeout_s: float | None) -> Result:
-        try:
-            return call.read(await self._send(call, timeout_s))
-        except grpc.RpcError as error:
-            raise to_client_error(call, error) from None
+    async def _run(
+        self, call: Call[Result], timeout_s: float | None, *, whole: bool = False
+    ) -> Result:
+        attempts = self._attempts(call, timeout_s, whole=whole)
+        while True:
+            try:
+                return call.read(await self._transport.send(call, attempts))
+            except grpc.RpcError as error:
+                pause_s = attempts.pause_after(error)
+                if pause_s is None:
+                    raise to_client_error(call, error) from None
+            await self._transport.pause(pause_s)
+
+    async def _find_leader(self) -> None:
+        """Go to the address that leads: a stream that has begun cannot be sent again."""
+        if self._targets.admin.are_several:
+            await self._run(admin.caller_access(""), None)
 
     async def _run_chunks(self, chunks: Chunks[Any, Result], timeout_s: float | None) -> Result:
         return chunks.join([await self._run(call, timeout_s) for call in chunks.calls])
@@ -546,8 +573,9 @@ class AsyncClient:
             "dry_run": dry_run,
         }
         call = admin.import_ownership(list_id, rows, on_conflict, options, reason, request_id)
+        await self._find_leader()
         try:
-            return await self._run(call, timeout_s)
+            return await self._run(call, timeout_s, whole=True)
         except AsyncTransport.REQUESTS_BROKE_OFF as error:
             raise call.request.row_error or error from None
 
@@ -563,7 +591,8 @@ class AsyncClient:
         `timeout_s` is for the whole export, None = the admin deadline.
         """
         call = admin.export_ownership(list_id, campaign_ids)
-        responses = self._send(call, timeout_s)
+        await self._find_leader()
+        responses = self._transport.send(call, self._attempts(call, timeout_s, whole=True))
         try:
             async for response in responses:
                 for row in call.read(response):
@@ -653,13 +682,15 @@ class AsyncClient:
         )
         while True:
             call = following.call()
-            responses = self._transport.send(call, CALL_S)
+            attempts = self._attempts(call, CALL_S, whole=True)
+            responses = self._transport.send(call, attempts)
             try:
                 async for response in responses:
                     revision = call.read(response)
                     if revision is not None:
                         yield revision
             except grpc.RpcError as error:
+                attempts.pause_after(error)
                 if not following.goes_on(error):
                     raise to_client_error(call, error) from None
             finally:

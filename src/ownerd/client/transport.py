@@ -1,7 +1,8 @@
 """How the clients reach a server: channels, the retry policy, and turning errors around.
 
 Both clients and ownerctl open their channels here. Retries live in the gRPC service config, so that
-they are made by the transport, within the call's deadline. They are safe on every rpc: claims and
+they are made by the transport, within the call's deadline; where there are several addresses, in
+`fail_over`. They are safe on every rpc: claims and
 reports may be sent again, and admin changes carry a request id (R20).
 """
 
@@ -17,8 +18,9 @@ import grpc.aio
 
 from ownerd.client.credentials import Metadata, StrPath, Tls, tls_of, token_source
 from ownerd.client.errors import ClientError, error_info, from_rpc_error
+from ownerd.client.fail_over import ATTEMPT_TIMEOUT_S, LEADER_ONLY, Attempts, Places, window_s
 from ownerd.client.requests.admin import ImportStream, import_note
-from ownerd.client.requests.call import ADMIN, Call
+from ownerd.client.requests.call import ADMIN, DIAL, Call
 from ownerd.v1 import admin_pb2_grpc, dial_pb2_grpc
 
 DEFAULT_TARGET = "127.0.0.1:7411"
@@ -29,6 +31,9 @@ ADMIN_TIMEOUT_S = 60.0
 MAX_ANSWER_BYTES = 64 << 20
 
 Option = tuple[str, str | int]
+
+
+_ANSWER_SIZE: Option = ("grpc.max_receive_message_length", MAX_ANSWER_BYTES)
 
 
 def call_options(tries: int, backoff_multiplier: float) -> list[Option]:
@@ -46,11 +51,7 @@ def call_options(tries: int, backoff_multiplier: float) -> list[Option]:
         {"service": f"ownerd.v1.{ADMIN}", "method": method} for method in ("BackupStore", "Watch")
     ]
     config = {"methodConfig": [{"name": endless}, {"name": [{}], "retryPolicy": retry_policy}]}
-    return [
-        ("grpc.service_config", json.dumps(config)),
-        ("grpc.enable_retries", 1),
-        ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
-    ]
+    return [("grpc.service_config", json.dumps(config)), ("grpc.enable_retries", 1), _ANSWER_SIZE]
 
 
 OPTIONS: list[Option] = [
@@ -62,6 +63,21 @@ OPTIONS: list[Option] = [
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
+]
+
+
+# One of several addresses: whoever calls tries the next one, see `fail_over`.
+SEVERAL_OPTIONS: list[Option] = [
+    _ANSWER_SIZE,
+    ("grpc.enable_retries", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 400),
+    # A stream at a server that is frozen ends, so that it can go on at the next one. The server
+    # closes connections that ask more often than every 10 seconds.
+    ("grpc.keepalive_time_ms", 12_000),
+    ("grpc.keepalive_timeout_ms", 2_500),
 ]
 
 
@@ -98,7 +114,13 @@ class Identity:
     ) -> None:
         self._token = token_source(token, token_file)
         tls_files = tls_of(tls, ca_file, cert_file, key_file, server_name)
-        self.channels = ChannelFactory(tls_files, OPTIONS)
+        self._one = ChannelFactory(tls_files, OPTIONS)
+        self._several = ChannelFactory(tls_files, SEVERAL_OPTIONS)
+
+    def open(self, kind: Any, places: Places) -> dict[str, Any]:
+        """Return a channel to each address; `kind` as in `ChannelFactory.open`."""
+        factory = self._several if places.are_several else self._one
+        return {address: factory.open(kind, address) for address in places.addresses}
 
     def metadata(self) -> Metadata | None:
         """Return the metadata of a call that begins now."""
@@ -108,22 +130,55 @@ class Identity:
 class Channels:
     """The open channels of one client, and the stubs of both services over them."""
 
-    def __init__(self, kind: Any, identity: Identity, target: str, admin_target: str) -> None:
+    def __init__(self, kind: Any, identity: Identity, targets: "Targets") -> None:
         """Open a channel to each address; `kind` as in `ChannelFactory.open`."""
         self._identity = identity
-        self._opened = {
-            address: identity.channels.open(kind, address) for address in (target, admin_target)
+        self._opened: dict[str, Any] = {}
+        for places in targets.different:
+            self._opened |= identity.open(kind, places)
+        self._stubs = {
+            service: {address: stub(self._opened[address]) for address in places.addresses}
+            for service, stub, places in (
+                (DIAL, dial_pb2_grpc.DialServiceStub, targets.dial),
+                (ADMIN, admin_pb2_grpc.AdminServiceStub, targets.admin),
+            )
         }
-        self._dial = dial_pb2_grpc.DialServiceStub(self._opened[target])
-        self._admin = admin_pb2_grpc.AdminServiceStub(self._opened[admin_target])
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._opened.values())
 
-    def send(self, call: Call[Any], timeout_s: float) -> Any:
+    def send(self, call: Call[Any], attempts: Attempts) -> Any:
         """Send a call with the token of now; return what the stub returns."""
-        method = getattr(self._admin if call.service == ADMIN else self._dial, call.rpc)
-        return method(call.request, timeout=timeout_s, metadata=self._identity.metadata())
+        method = getattr(self._stubs[call.service][attempts.address], call.rpc)
+        metadata = self._identity.metadata()
+        if attempts.leader_only:
+            metadata = (*(metadata or ()), LEADER_ONLY)
+        return method(call.request, timeout=attempts.timeout_s, metadata=metadata)
+
+
+class Targets:
+    """Where the calls of each service go; one place for both, where they are the same."""
+
+    def __init__(self, target: str, admin_target: str, attempt_timeout_s: float | None) -> None:
+        self.dial = Places(target)
+        self.admin = self.dial if admin_target == target else Places(admin_target)
+        self.different = {self.dial, self.admin}
+        self._attempt_timeout_s = attempt_timeout_s or ATTEMPT_TIMEOUT_S
+
+    @property
+    def dial_timeout_s(self) -> float:
+        """How long a dial may take by default."""
+        return window_s(self._attempt_timeout_s) if self.dial.are_several else DIAL_TIMEOUT_S
+
+    def attempts(self, call: Call[Any], timeout_s: float, *, whole: bool = False) -> Attempts:
+        """Return the attempts of a call; `whole` lets one have all the time, as a stream needs."""
+        places = self.admin if call.service == ADMIN else self.dial
+        return Attempts(places, call.service, timeout_s, None if whole else self._attempt_timeout_s)
+
+    def close(self) -> None:
+        """Let no call be sent again."""
+        for places in self.different:
+            places.closed = True
 
 
 class SyncTransport:
@@ -132,12 +187,13 @@ class SyncTransport:
     # What a call raises whose stream of requests raised.
     REQUESTS_BROKE_OFF: tuple[type[BaseException], ...] = (ClientError,)
 
-    def __init__(self, identity: Identity, target: str, admin_target: str) -> None:
-        self._channels = Channels(grpc, identity, target, admin_target)
+    def __init__(self, identity: Identity, targets: Targets) -> None:
+        self._targets = targets
+        self._channels = Channels(grpc, identity, targets)
 
-    def send(self, call: Call[Any], timeout_s: float) -> Any:
+    def send(self, call: Call[Any], attempts: Attempts) -> Any:
         """Send a call; return its response, or the iterator of its responses."""
-        return self._channels.send(call, timeout_s)
+        return self._channels.send(call, attempts)
 
     def pause(self, seconds: float) -> None:
         """Let some time pass."""
@@ -145,6 +201,7 @@ class SyncTransport:
 
     def close(self) -> None:
         """Close the channels; closing again does nothing."""
+        self._targets.close()
         for channel in self._channels:
             channel.close()
 
@@ -158,15 +215,16 @@ class AsyncTransport:
     # As above; grpc.aio may also cancel the call.
     REQUESTS_BROKE_OFF: tuple[type[BaseException], ...] = (ClientError, asyncio.CancelledError)
 
-    def __init__(self, identity: Identity, target: str, admin_target: str) -> None:
-        self._open = partial(Channels, grpc.aio, identity, target, admin_target)
+    def __init__(self, identity: Identity, targets: Targets) -> None:
+        self._targets = targets
+        self._open = partial(Channels, grpc.aio, identity, targets)
         self._channels: Channels | None = None
 
-    def send(self, call: Call[Any], timeout_s: float) -> Any:
+    def send(self, call: Call[Any], attempts: Attempts) -> Any:
         """Send a call; return it, to be awaited or iterated."""
         if self._channels is None:
             self._channels = self._open()
-        return self._channels.send(call, timeout_s)
+        return self._channels.send(call, attempts)
 
     async def pause(self, seconds: float) -> None:
         """Let some time pass."""
@@ -174,6 +232,7 @@ class AsyncTransport:
 
     async def close(self) -> None:
         """Close the channels; closing again does nothing."""
+        self._targets.close()
         for channel in self._channels or ():
             await channel.close()
 

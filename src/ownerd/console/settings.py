@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from ownerd.client import AsyncClient
 from ownerd.client.credentials import Tls
+from ownerd.client.fail_over import ATTEMPT_TIMEOUT_S, split, window_s
 
 DEFAULT_PORT = 7414
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -15,7 +16,10 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """The ownerd server whose admin listener is asked, and how it is reached."""
+    """The ownerd server whose admin listener is asked, and how it is reached.
+
+    `address` may name several nodes of a cluster, with commas.
+    """
 
     address: str
     tls: Tls | None = None
@@ -23,6 +27,9 @@ class Upstream:
     def client(self, token: str | None = None, token_file: str | None = None) -> AsyncClient:
         """Return a client that speaks for whoever has the token; errors as of `AsyncClient`."""
         tls = self.tls or Tls()
+        timeout_s = READ_TIMEOUT_S
+        if len(split(self.address)) > 1:
+            timeout_s = max(timeout_s, window_s(ATTEMPT_TIMEOUT_S))  # a fail-over fits in
         return AsyncClient(
             self.address,
             token="" if token is None and token_file is None else token,
@@ -32,8 +39,8 @@ class Upstream:
             cert_file=tls.cert_file,
             key_file=tls.key_file,
             server_name=tls.server_name,
-            timeout_s=READ_TIMEOUT_S,
-            admin_timeout_s=READ_TIMEOUT_S,
+            timeout_s=timeout_s,
+            admin_timeout_s=timeout_s,
         )
 
 

@@ -50,6 +50,7 @@ from ownerd.server.config import Settings
 from ownerd.server.crowding import CrowdWatch
 from ownerd.server.errors import PermissionDenied
 from ownerd.server.grpc_listener import GrpcioListener, Listener, reflection_handlers, stop_all
+from ownerd.server.leader_listener import LeaderListener
 from ownerd.server.memory import MemoryWatch
 from ownerd.server.metrics import Metrics
 from ownerd.server.metrics_http import MetricsServer
@@ -237,6 +238,8 @@ class _Server:
         self._hurried = asyncio.Event()
         self._failed = asyncio.Event()
         self._left = asyncio.Event()  # the cluster, for good
+        self._leading: LeaderListener | None = None
+        self._role_lock = asyncio.Lock()
         self._metrics_server: MetricsServer | None = None
         self._watching: asyncio.Task[None] | None = None
         self._tls_watch: tls.Watch | None = None
@@ -263,22 +266,30 @@ class _Server:
         self._slow_calls = SlowCallLog(
             self._engine, self._settings.slow_call_ms, self._tracer, service.SERVICE
         )
-        self._listeners = [self._dial_listener(), self._admin_listener()]
-        native = {
-            each.name: each.stats
+        self._listeners = [self._open_dial_listener(), self._admin_listener()]
+        self._natives = [
+            each
             for each in self._listeners
-            if isinstance(each, native_listener.NativeListener)
-        }
-        for name, stats in native.items():
-            self._metrics.watch(name, stats)
-        self._crowds = CrowdWatch(self._alarms, native)
-        limits = {limit for name in native for limit in native_listener.LIMITS[name]}
+            if native_listener.wanted(self._settings, each.name)
+            and isinstance(each, (native_listener.NativeListener, LeaderListener))
+        ]
+        stats = {each.name: each.stats for each in self._natives}
+        for name, found in stats.items():
+            self._metrics.watch(name, found)
+        self._crowds = CrowdWatch(self._alarms, stats)
+        limits = {limit for name in stats for limit in native_listener.LIMITS[name]}
         self._takers[tuple(sorted(limits))] = self._take_limits
 
     def _take_limits(self, new: Settings) -> None:
-        for each in self._listeners:
-            if isinstance(each, native_listener.NativeListener):
-                each.limit(new)
+        for each in self._natives:
+            each.limit(new)
+
+    def _open_dial_listener(self) -> Listener:
+        """Return the dial listener, in a cluster one that is open while this node leads."""
+        if self._node is None:
+            return self._dial_listener()
+        self._leading = LeaderListener(self._dial_listener)
+        return self._leading
 
     def _dial_listener(self) -> Listener:
         if self._dial_kind == "native":
@@ -403,6 +414,9 @@ class _Server:
     async def _tell_dials(self, serving: bool) -> None:
         states = health_pb2.HealthCheckResponse
         await self._health.set(dial.SERVICE, states.SERVING if serving else states.NOT_SERVING)
+        for each in self._natives:
+            if isinstance(each, native_listener.NativeListener):
+                each.tell_health()
 
     def _on_role(self, role: str) -> None:
         task = asyncio.create_task(self._take_role(role))
@@ -410,16 +424,33 @@ class _Server:
         task.add_done_callback(self._reloading.discard)
 
     async def _take_role(self, role: str) -> None:
-        """See what another node has changed, and say whether dials are taken."""
-        try:
-            await asyncio.to_thread(self._principals.read)
-            if role == "leader":
-                await asyncio.to_thread(make_first_admin, self._settings, self._principals)
+        """Take dials or refuse connections, as the role is; see what another node has changed."""
+        async with self._role_lock:
+            if role != "leader":
+                await self._take_dials(False)
+                self._bell.ring()  # those who follow the leader's changes go on elsewhere
+            try:
+                await asyncio.to_thread(self._principals.read)
+                if role == "leader":
+                    await asyncio.to_thread(make_first_admin, self._settings, self._principals)
+            except Exception:
+                log.exception("principals_not_read")
+            if role == "leader" and not self._engine.standing_by:
+                await self._take_dials(True)
+        if role == "leader":
+            try:
                 await self._finish_counts()
-        except Exception:
-            log.exception("principals_not_read")
-        if not self._asked.is_set():
-            await self._tell_dials(role == "leader")
+            except Exception:
+                log.exception("releases_not_counted")
+
+    async def _take_dials(self, taken: bool) -> None:
+        if self._asked.is_set() or self._leading is None:
+            return
+        if taken:
+            await self._leading.open()
+        await self._tell_dials(taken)
+        if not taken:
+            await self._leading.close()
 
     def _on_cluster_lost(self) -> None:
         self._left.set()
@@ -471,7 +502,9 @@ class _Server:
         for name, address in found:
             secure = self._material is not None and not address.path
             kind = {"kind": self._dial_kind} if name == "dial" else {}
-            log.info("listening", listener=name, address=str(address), tls=secure, **kind)
+            opens = name != "dial" or self._leading is None
+            event = "listening" if opens else "listens_when_leading"
+            log.info(event, listener=name, address=str(address), tls=secure, **kind)
             if not address.is_local and not (secure and not self._settings.no_auth):
                 log.warning(
                     "listening_without_protection",

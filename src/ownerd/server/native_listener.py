@@ -19,7 +19,7 @@ import msgspec
 import structlog
 
 from ownerd.native import Access, Engine, ListenerLoops
-from ownerd.server import addresses, tls
+from ownerd.server import addresses, ports, tls
 from ownerd.server.addresses import Address
 from ownerd.server.config import Settings, defaults
 from ownerd.server.exits import CannotListen, ConfigError
@@ -168,6 +168,10 @@ class NativeListener:
         self._sockets = []
         self._loops.start([each.detach() for each in plain], [each.detach() for each in secure])
 
+    def tell_health(self) -> None:
+        """Tell those who watch the health what it is now."""
+        self._loops.tell_health()
+
     def begin_drain(self) -> None:
         self._loops.begin_drain()
         self._remove_files()
@@ -218,25 +222,15 @@ class NativeListener:
 
     def _bind_port(self, address: Address) -> Address:
         """Listen on every address that the host's name stands for, all on one port."""
-        found = socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        port = address.port
-        for family, at in dict.fromkeys((each[0], each[4][0]) for each in found):
-            listening = socket.socket(family, socket.SOCK_STREAM)
-            self._sockets.append(listening)
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                # As with grpcio, [::] takes IPv4 too.
-                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(at != "::"))
-            listening.bind((at, port))
+        bound, address = ports.bind(address)
+        self._sockets += bound
+        for listening in bound:
             listening.listen(_BACKLOG)
             listening.setblocking(False)
-            port = listening.getsockname()[1]
-        return address._replace(port=port)
+        return address
 
     def _bind_file(self, path: str) -> None:
-        _remove_stale(path)
+        remove_stale(path)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._sockets.append(listening)
         listening.bind(path)
@@ -281,7 +275,7 @@ def _connections(settings: Settings) -> int:
     return wanted
 
 
-def _remove_stale(path: str) -> None:
+def remove_stale(path: str) -> None:
     """Remove the socket file of a server that is gone.
 
     Raises:

@@ -8,16 +8,21 @@ are claimed only if that is asked for.
 import random
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
+import grpc
 from cyclopts import Parameter, validators
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from ownerd import durations, limits
+from ownerd.client.fail_over import ATTEMPT_TIMEOUT_S, split
+from ownerd.client.transport import ChannelFactory
 from ownerd.ctl.commands.options import InSession, ListId, Session
 from ownerd.ctl.connect import diagnose
 from ownerd.ctl.connect.access import DEFAULT_DIAL
+from ownerd.ctl.connect.channel import CHANNEL_OPTIONS
 from ownerd.ctl.terminal import progress
 from ownerd.ctl.terminal.exits import CtlError, Exit
 from ownerd.ctl.terminal.output import Column, Kind, Row, warn
@@ -29,6 +34,7 @@ CAMPAIGN = "ownerctl-bench"
 REASON = "ownerctl bench"
 DAY_NS = 86_400 * durations.NS_PER_SECOND
 ID_BITS = 44
+DIAL_SERVICE = "ownerd.v1.DialService"
 
 Drive = Callable[..., LoadResult]  # `ownerd.load.http2.drive`
 
@@ -185,13 +191,33 @@ def bench(
     drive = _driver()
     if use_existing and not list_id:
         raise CtlError(Exit.USAGE, "--use-existing needs the name of the list")
-    dial = dial or session.connection.access.dial
+    dial = _serving(dial or session.connection.access.dial, session)
     list_id = list_id or f"ownerctl-bench-{uuid.uuid4().hex[:8]}"
     plan = _plan(list_id, load)
     bar = progress.progress_bar(f"Loading {dial}", None, of_bytes=False)
     with _list_lent(list_id, use_existing, session), bar:
         found = _drive(drive, dial, plan, load, session)
     session.printer.thing(COLUMNS, bench_row(list_id, dial, found))
+
+
+def _serving(dial: str, session: Session) -> str:
+    """Return the first of several addresses at which dials are taken; one is that.
+
+    Raises:
+        CtlError: UNAVAILABLE, there is none.
+    """
+    if len(addresses := split(dial)) == 1:
+        return dial
+    factory = ChannelFactory(session.connection.access.tls, CHANNEL_OPTIONS)
+    request = health_pb2.HealthCheckRequest(service=DIAL_SERVICE)
+    for address in addresses:
+        with factory.open(grpc, address) as channel:
+            check: Any = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]
+            with suppress(grpc.RpcError):
+                found = check(request, timeout=ATTEMPT_TIMEOUT_S).status
+                if found == health_pb2.HealthCheckResponse.SERVING:
+                    return address
+    raise CtlError(Exit.UNAVAILABLE, f"none of {', '.join(addresses)} takes dials")
 
 
 def _driver() -> Drive:

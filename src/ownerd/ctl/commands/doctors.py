@@ -19,6 +19,7 @@ from cryptography import x509
 from cyclopts import Parameter
 
 import ownerd
+from ownerd.client.fail_over import split
 from ownerd.ctl.commands import statuses
 from ownerd.ctl.commands.options import InSession, Session
 from ownerd.ctl.connect.access import Access
@@ -88,25 +89,29 @@ def _from_here(access: Access) -> Iterator[Check]:
     """Look at what can be seen without a call: the certificate."""
     if access.tls is None:
         return
-    try:
-        end_s = _certificate_end(access)
-    except (OSError, ValueError):
-        return  # that it cannot be reached is told by the call
+    for address in split(access.server):
+        try:
+            end_s = _certificate_end(address)
+        except (OSError, ValueError):
+            continue  # that it cannot be reached is told by the call
+        yield _certificate(end_s)
+
+
+def _certificate(end_s: float) -> Check:
     left_days = (end_s - time.time()) / DAY_S
     when = times.plain(int(end_s) * 10**9)
     if left_days <= 0:
         advice = "put a new one in its place on the server, it is taken up by itself"
-        yield Check("server_certificate", "failure", f"expired at {when} UTC", advice)
-    elif left_days < SOON_DAYS:
+        return Check("server_certificate", "failure", f"expired at {when} UTC", advice)
+    if left_days < SOON_DAYS:
         found = f"expires in {left_days:.0f} days, at {when} UTC"
-        yield Check("server_certificate", "warning", found, "renew it")
-    else:
-        yield Check("server_certificate", "ok", f"valid until {when} UTC")
+        return Check("server_certificate", "warning", found, "renew it")
+    return Check("server_certificate", "ok", f"valid until {when} UTC")
 
 
-def _certificate_end(access: Access) -> float:
-    """Return when the server's certificate ends, trusted or not."""
-    host, _, port = access.server.rpartition(":")
+def _certificate_end(address: str) -> float:
+    """Return when the certificate of the server there ends, trusted or not."""
+    host, _, port = address.rpartition(":")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # it is looked at only, and nothing is said over it

@@ -25,6 +25,7 @@ from ownerd.client.credentials import (
     TokenSource,
     tls_of,
 )
+from ownerd.client.fail_over import split
 from ownerd.client.transport import DEFAULT_TARGET
 from ownerd.ctl.connect import completions, contextfile
 from ownerd.ctl.connect.contextfile import Context
@@ -53,8 +54,8 @@ class AccessOptions:
     server: Annotated[
         str | None,
         Parameter(
-            help=f"Admin address of the server, host:port. [OWNERD_SERVER]"
-            f" [default: {DEFAULT_SERVER}]"
+            help="Admin address of the server, host:port; of a cluster those of all nodes, with"
+            f" commas. [OWNERD_SERVER] [default: {DEFAULT_SERVER}]"
         ),
     ] = None
     token_file: Annotated[
@@ -158,7 +159,11 @@ def _others_may_read(file: str) -> bool:
 
 
 def _is_loopback(server: str) -> bool:
-    host = server.rpartition(":")[0].strip("[]")
+    return all(map(_is_loopback_address, split(server)))
+
+
+def _is_loopback_address(address: str) -> bool:
+    host = address.rpartition(":")[0].strip("[]")
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -233,14 +238,18 @@ def token_of(context: Context) -> TokenOrigin | None:
 
 
 def check_address(server: str) -> str:
-    """Return `server` if it looks like host:port.
+    """Return `server` if it looks like host:port, or several of these with commas.
 
     Raises:
         CtlError: USAGE, saying what is allowed.
     """
-    host, _, port = server.rpartition(":")
-    if host and port.isdecimal() and 0 < int(port) < 65_536:
+    if all(map(_is_address, split(server))):
         return server
     raise CtlError(
         Exit.USAGE, f'--server "{server}" is no address; give host:port, such as {DEFAULT_SERVER}'
     )
+
+
+def _is_address(text: str) -> bool:
+    host, _, port = text.rpartition(":")
+    return bool(host) and port.isdecimal() and 0 < int(port) < 65_536

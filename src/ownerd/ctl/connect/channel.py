@@ -1,7 +1,8 @@
 """The one gRPC channel of a command, and what becomes of its errors.
 
 Invariants: every change carries a fresh request_id, so that sending it again after an unknown
-outcome does no harm (R20); UNAVAILABLE is retried by the channel itself with the same bytes. The
+outcome does no harm (R20); UNAVAILABLE is retried by the channel itself with the same bytes, where
+several servers are named at whichever leads (see `leader_channel`). The
 token goes with each call, and into no message. A `Connection` belongs to one thread. It knows no
 command and prints nothing.
 """
@@ -21,10 +22,12 @@ from google.protobuf.message import Message
 from ownerd import machine
 from ownerd.client.credentials import Metadata, TokenSource
 from ownerd.client.errors import error_info
+from ownerd.client.fail_over import Places
 from ownerd.client.requests.call import PAGE_SIZE, fresh_request_id
-from ownerd.client.transport import ChannelFactory, call_options
+from ownerd.client.transport import SEVERAL_OPTIONS, ChannelFactory, call_options
 from ownerd.ctl.connect import diagnose, words
 from ownerd.ctl.connect.access import DEFAULT_SERVER, Access
+from ownerd.ctl.connect.leader_channel import LeaderChannel
 from ownerd.ctl.terminal.exits import CtlError, Exit, exit_of_status
 from ownerd.v1 import admin_pb2
 from ownerd.v1.admin_pb2_grpc import AdminServiceStub
@@ -33,9 +36,10 @@ from ownerd.v1.dial_pb2_grpc import DialServiceStub
 DEFAULT_TIMEOUT_S = 30.0
 GRPC_THREADS = 12  # that a channel may start; without them gRPC ends the process
 
+NO_PROXY = ("grpc.enable_http_proxy", 0)  # an http_proxy of the machine is not meant for us
 CHANNEL_OPTIONS = [
     *call_options(tries=4, backoff_multiplier=3),  # a little over a second: a person waits
-    ("grpc.enable_http_proxy", 0),  # an http_proxy of the machine is not meant for us
+    NO_PROXY,
     ("grpc.max_reconnect_backoff_ms", 2_000),  # for who waits on a server that restarts
 ]
 
@@ -50,7 +54,7 @@ class Paged(Protocol):
 
 
 class Connection:
-    """Speaks to one server; opens the channel at the first call."""
+    """Speaks to a server, or to the leading one of several; opens the channel at the first call."""
 
     def __init__(self, access: Access, timeout_s: float | None = None) -> None:
         """Remember where to connect.
@@ -60,11 +64,16 @@ class Connection:
             timeout_s: Seconds that one call may take; None: 30, and a stream as long as it takes.
         """
         self.access = access
-        self.server = access.server
+        self._places = Places(access.server)
         self.timeout_s = DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s
         self.stream_timeout_s = timeout_s
-        self._channel: grpc.Channel | None = None
+        self._channel: grpc.Channel | LeaderChannel | None = None
         self._token: TokenSource | None = None
+
+    @property
+    def server(self) -> str:
+        """The address that is spoken to, as far as is known which leads."""
+        return self._places.leader
 
     @property
     def admin(self) -> AdminServiceStub:
@@ -76,23 +85,27 @@ class Connection:
         """The rpcs of the data plane, which the admin address serves too."""
         return DialServiceStub(self._open())
 
-    def _open(self) -> grpc.Channel:
+    def _open(self) -> grpc.Channel | LeaderChannel:
         if self._channel is None:
             self.metadata()  # without a token there is no use in connecting
             self._channel = self._make_channel()
         return self._channel
 
-    def _make_channel(self) -> grpc.Channel:
+    def _make_channel(self) -> grpc.Channel | LeaderChannel:
         try:
             machine.need_threads(GRPC_THREADS)
-            factory = ChannelFactory(self.access.tls, CHANNEL_OPTIONS)
+            options = [*SEVERAL_OPTIONS, NO_PROXY] if self._places.are_several else CHANNEL_OPTIONS
+            factory = ChannelFactory(self.access.tls, options)
         except OSError as error:
             raise CtlError(Exit.USAGE, f"cannot read {error.filename}: {error.strerror}") from error
         except ValueError as error:
             raise CtlError(Exit.USAGE, str(error)) from error
         except machine.TooLittle as error:
             raise CtlError(Exit.INTERNAL, str(error)) from error
-        channel: grpc.Channel = factory.open(grpc, self.server)
+        opened = {each: factory.open(grpc, each) for each in self._places.addresses}
+        if self._places.are_several:
+            return LeaderChannel(self._places, opened)
+        channel: grpc.Channel = opened[self.server]
         return channel
 
     def metadata(self) -> Metadata | None:
@@ -165,7 +178,7 @@ class Connection:
         if status is grpc.StatusCode.UNAVAILABLE and (reason := self._unreachable()):
             return CtlError(
                 Exit.UNAVAILABLE,
-                f"cannot reach an ownerd server at {self.server} ({reason}); start one with"
+                f"cannot reach an ownerd server at {self.access.server} ({reason}); start one with"
                 " `ownerd serve --data DIR`, or name its admin address with --server,"
                 " OWNERD_SERVER or a context",
             )
@@ -215,10 +228,21 @@ class Connection:
         )
 
     def _unreachable(self) -> str:
-        return diagnose.complaint(self.server, self.access.tls, self._becomes_ready)
+        """Say why no server can be reached; "" where one can."""
+        found = {each: self._complaint(each) for each in self._places.addresses}
+        if not all(found.values()):
+            return ""
+        if self._places.are_several:
+            return "; ".join(f"{address}: {why}" for address, why in found.items())
+        return found[self.server]
 
-    def _becomes_ready(self) -> bool:
-        ready = grpc.channel_ready_future(self._open())
+    def _complaint(self, address: str) -> str:
+        return diagnose.complaint(address, self.access.tls, lambda: self._becomes_ready(address))
+
+    def _becomes_ready(self, address: str) -> bool:
+        opened = self._open()
+        channel = opened.at(address) if isinstance(opened, LeaderChannel) else opened
+        ready = grpc.channel_ready_future(channel)
         try:
             ready.result(timeout=diagnose.PROBE_TIMEOUT_S)
         except grpc.FutureTimeoutError:

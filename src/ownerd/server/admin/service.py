@@ -16,6 +16,7 @@ from time import perf_counter
 import grpc
 import grpc.aio
 
+from ownerd.native import Identity
 from ownerd.server import errors, rights, tracing
 from ownerd.server.admin import (
     audit,
@@ -65,6 +66,10 @@ HANDLERS: dict[str, Handler] = {
 }
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
+
+# In the metadata of a call whose answer must be that of whoever leads: a client with several
+# addresses does not want what a node has that stands by.
+LEADER_ONLY = ("ownerd-leader-only", "true")
 
 
 class AdminService:
@@ -166,7 +171,7 @@ class AdminService:
                 self.bell,
                 self._workers,
                 self._context.principals.access,
-                lambda: self._authenticator.of_call(context, "Watch"),
+                lambda: self._identity(context, "Watch"),
                 caller.identity,
             )
             async with aclosing(watch.messages()) as messages:
@@ -211,11 +216,22 @@ class AdminService:
         """Return who makes a call.
 
         Raises:
-            Unauthenticated, RateLimited
+            Unauthenticated, RateLimited, Refused
         """
-        identity = self._authenticator.of_call(context, method)
+        identity = self._identity(context, method)
         self._authenticator.spend(identity)
         return Caller(identity, context.peer(), self._authenticator.token_id(context))
+
+    def _identity(self, context: Context, method: str) -> Identity:
+        """Return who makes a call, if it may be answered here.
+
+        Raises:
+            Unauthenticated, Refused
+        """
+        identity = self._authenticator.of_call(context, method)
+        if LEADER_ONLY in (context.invocation_metadata() or ()):
+            self._context.engine.check_leads()
+        return identity
 
     @contextmanager
     def _answering(self, method: str, context: Context) -> Iterator[None]:
