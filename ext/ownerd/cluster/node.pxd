@@ -28,9 +28,12 @@ cdef class Node(SharedLogDoor):
     cdef Etcd etcd                    # kept alive
     cdef Clock clock                  # likewise
     cdef bint in_session
+    cdef int64_t level_ns             # on CLOCK_BOOTTIME: when this node last had all there was
+    cdef int64_t level_time_ns        # and the leader's time then; 0: not yet
     cdef readonly str name
     cdef readonly str node_id
     cdef readonly bytes member
     cdef readonly int lease_s
     cdef void _end_threads(self) noexcept
+    cdef void _note_level(self) noexcept
     cdef _revoke(self)
