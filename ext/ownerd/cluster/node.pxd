@@ -25,7 +25,7 @@ cdef class Node(SharedLogDoor):
     cdef ReplicatedLog *log
     cdef Follower *follower
     cdef Session *session
-    cdef Etcd etcd                    # kept alive
+    cdef readonly Etcd etcd           # kept alive
     cdef Clock clock                  # likewise
     cdef bint in_session
     cdef int64_t level_ns             # on CLOCK_BOOTTIME: when this node last had all there was

@@ -17,6 +17,7 @@ class NodeInUseError(ClusterError): ...
 
 @disjoint_base
 class Node(SharedLogDoor):
+    etcd: Etcd
     name: str
     node_id: str
     member: bytes

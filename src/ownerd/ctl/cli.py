@@ -27,6 +27,7 @@ from ownerd.ctl.commands import (
     backups,
     bench,
     campaigns,
+    clusters,
     configs,
     consoles,
     contexts,
@@ -96,6 +97,7 @@ for noun in (
     wrapups,
     settings,
     principals,
+    clusters,
     contexts,
     describes,
 ):

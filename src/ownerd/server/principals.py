@@ -134,6 +134,7 @@ class Principals:
         self._by_name = certificates_asked
         self._engine = engine
         self._lock = threading.RLock()
+        self._rows: list[tuple[str, bytes]] | None = None  # as they were read last
         self.read()
 
     def read(self) -> None:
@@ -141,6 +142,9 @@ class Principals:
         decode = msgspec.msgpack.Decoder(Principal).decode
         with self._lock:
             rows = self._engine.principals()
+            if rows == self._rows:
+                return
+            self._rows = rows
             self._known = {principal_id: decode(kept) for principal_id, kept in rows}
             self._publish()
 

@@ -22,6 +22,7 @@ from ownerd.server.admin import (
     backups,
     callers,
     campaigns,
+    clusters,
     exports,
     imports,
     lists,
@@ -59,6 +60,7 @@ HANDLERS: dict[str, Handler] = {
     **principals.HANDLERS,
     **audit.HANDLERS,
     **status.HANDLERS,
+    **clusters.HANDLERS,
     **trouble.HANDLERS,
     **callers.HANDLERS,
 }
