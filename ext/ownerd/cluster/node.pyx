@@ -11,7 +11,6 @@ only looks; the log behind it is the writer's and the threads', as `replicated_l
 What a node does when is not decided here.
 """
 
-import json
 import time
 
 from libc.stdint cimport int64_t, uint64_t
@@ -550,10 +549,9 @@ cdef class Node(SharedLogDoor):
         cdef int64_t level_ns = self.level_time_ns
         if self.log.fate.load() == LEADING:
             level_ns = clock_now(self.clock.state)
-        told = json.loads(self.member)
         encoded = self.node_id.encode()
         value = registration_value(
-            dial=told["dial"], admin=told["admin"], applied_revision=self.applied_revision,
+            self.member, applied_revision=self.applied_revision,
             flushed_revision=flushed_revision, level_time_ns=level_ns, wall_ns=time.time_ns(),
         )
         key.append(self.log.keys.nodes)

@@ -100,9 +100,15 @@ def registration_of(bytes value, mod_revision=0):
     })
 
 
-def registration_value(**fields):
-    """Return what a node registers, as etcd keeps it."""
-    return json.dumps(fields, separators=(",", ":")).encode()
+def registration_value(bytes member, **numbers):
+    """Return what a node registers, as etcd keeps it; addresses are as its leader's key has them.
+    """
+    try:
+        told = json.loads(member)
+        places = {name: told[name] for name in ("dial", "admin")}
+    except (ValueError, KeyError, TypeError):
+        places = {}
+    return json.dumps({**places, **numbers}, separators=(",", ":")).encode()
 
 
 cdef bytes key_rest(const KeyValue *row, const string *prefix):
