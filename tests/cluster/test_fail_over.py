@@ -80,7 +80,7 @@ class Campaign:
         assert not self.thread.is_alive()
 
 
-@pytest.mark.parametrize("way", ["kill", "stop"])
+@pytest.mark.parametrize("way", ["kill", "stop", "transfer"])
 def test_r29_another_node_leads_and_no_record_is_granted_twice(
     etcd: list[Member], tmp_path: Path, way: str
 ) -> None:
@@ -98,7 +98,11 @@ def test_r29_another_node_leads_and_no_record_is_granted_twice(
         try:
             eventually(lambda: all(len(each.granted) > 100 for each in campaigns), "they dial")
             before = [len(each.granted) for each in campaigns]
-            first.kill() if way == "kill" else first.ask_to_stop()
+            if way == "transfer":
+                request = admin_pb2.TransferLeadershipRequest()
+                assert first.admin_stub().TransferLeadership(request, timeout=20).node == "b"
+            else:
+                first.kill() if way == "kill" else first.ask_to_stop()
             eventually(lambda: leads(second), "the second leads")
             eventually(
                 lambda: all(
@@ -115,6 +119,9 @@ def test_r29_another_node_leads_and_no_record_is_granted_twice(
         check_holders(second, {"red": red, "blue": blue})
         if way == "stop":
             assert first.wait() == 0
+            return
+        if way == "transfer":
+            eventually(lambda: "does, at b." in refusal(first), "the first follows the second")
             return
         # Whoever was killed is one that follows, and leads again when it is wanted.
         first.start()

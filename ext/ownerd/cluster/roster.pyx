@@ -91,13 +91,13 @@ def registration_of(bytes value, mod_revision=0):
         told = json.loads(value)
     except ValueError:
         told = {}
-    if isinstance(told, int):
-        return Registration(flushed_revision=told, mod_revision=mod_revision)
+    if type(told) is int:
+        told = {"flushed_revision": told}
+    if type(told) is not dict:
+        told = {}
     known = Registration._field_defaults
-    return Registration(**{
-        **{name: told[name] for name in known if isinstance(told.get(name), type(known[name]))},
-        "mod_revision": mod_revision,
-    })
+    fields = {name: told[name] for name in known if type(told.get(name)) is type(known[name])}
+    return Registration(**{**fields, "mod_revision": mod_revision})
 
 
 def registration_value(bytes member, **numbers):
