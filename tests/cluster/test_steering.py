@@ -1,6 +1,7 @@
 """A cluster seen and steered: status, another leader, a node less; what it tells of itself."""
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -201,6 +202,30 @@ def test_a_leader_that_is_stopped_hands_over_first(cluster: Cluster) -> None:
     assert [json.loads(line)["to"] for line in told] == [standby]
     cluster.nodes[leader].start()
     assert cluster.roles() == (standby, leader)
+
+
+def test_a_standby_lets_in_whom_the_leader_lets_in(
+    cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def made(node: str, *more: str) -> ServerProcess:
+        found = server(tmp_path, cluster.etcd, node, "guarded", *more)
+        found.auth, found.arguments = True, found.arguments[:-1]  # without --no-auth
+        return found
+
+    first, second = made("a", "--cluster-create"), made("b")
+    supervisor = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    supervisor.bind(str(tmp_path / "notify"))
+    supervisor.settimeout(30)
+    first.environment["NOTIFY_SOCKET"] = str(tmp_path / "notify")
+    with supervisor, first:
+        while b"STATUS=leader of the cluster guarded (node a)" not in supervisor.recv(4_096):
+            pass
+        eventually((first.directory / "admin.token").exists, "there is an administrator")
+        with second:
+            options = ["--server", second.address("admin"), "--token-file"]
+            options.append(str(first.directory / "admin.token"))
+            eventually(lambda: main(["cluster", "status", *options]) == 0, "the standby answers")
+            assert "a leads" in "".join(capsys.readouterr())
 
 
 def test_a_server_that_is_alone_says_so(tmp_path: Path) -> None:

@@ -71,6 +71,14 @@ class Machine:
     def leads(self) -> bool:
         return not self.engine.standing_by
 
+    def be_held(self) -> "Held":
+        """Follow by a node that can be held up."""
+        self.membership.stop()
+        held = Held(self.node)
+        self.membership = Membership(self.engine, held, self.roles.append, self.failures.append)
+        self.membership.start()
+        return held
+
     def refusal(self) -> str:
         """Return why a claim is refused; "": it is not."""
         try:
@@ -111,7 +119,7 @@ class Held:
     def __init__(self, node: Node) -> None:
         self.node = node
         self.holds = False
-        self.asked = self.stood = 0
+        self.asked = self.stood = self.asked_first = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.node, name)
@@ -132,6 +140,7 @@ class Held:
 
     def stand(self) -> bool:
         self.stood += 1
+        self.asked_first = self.asked
         return self.node.stand()
 
 
@@ -289,10 +298,7 @@ def test_a_standby_that_lags_stands_back_until_it_is_level(
 ) -> None:
     first, second = machines
     level(machines)
-    second.membership.stop()
-    held = Held(second.node)
-    second.membership = Membership(second.engine, held, second.roles.append, second.failures.append)
-    second.membership.start()
+    held = second.be_held()
     level(machines)
     held.holds = True
     for i in range(3):
@@ -309,6 +315,20 @@ def test_a_standby_that_lags_stands_back_until_it_is_level(
     held.holds = False
     eventually(second.leads, "it leads once it is level")
     assert second.claim("0", "blue") == "DENIED"
+
+
+def test_whoever_is_to_lead_is_waited_for_as_long_as_a_lease(
+    machines: list[Machine], etcd: FakeEtcd
+) -> None:
+    first, second = machines
+    held = second.be_held()
+    level(machines)
+    etcd.put(b"ownerd/shop/nodes/c", b'{"applied_revision": 1000, "level_time_ns": 1}')
+    etcd.put(b"ownerd/shop/alive/c", b"")
+    asked = held.asked
+    first.membership.hand_over.to("c")
+    eventually(lambda: held.stood > 0, "nobody waits for ever")
+    assert held.asked_first > asked + 1
 
 
 def test_a_node_goes_on_from_what_it_has_flushed(

@@ -158,6 +158,7 @@ class Membership:
         self._look_at = self._trim_at = self._stand_at = self._registered_at = 0.0
         self._registered: tuple[int, int] | None = None
         self._wished_until: float | None = None
+        self._leaving = False
         self.roster = native.Roster(node.etcd, node.name)
         self.hand_over = HandOver(engine, node, self.roster, self._hold_back)
         self.role: cluster_view.Role = "standby"
@@ -171,7 +172,7 @@ class Membership:
 
     def leave(self) -> None:
         """Hand over, if this node leads, and stand no more; once nothing is in flight any more."""
-        self._stand_at = float("inf")
+        self._leaving = True
         self.hand_over.leave()
 
     def stop(self) -> None:
@@ -236,8 +237,9 @@ class Membership:
         node.begin(self._engine.position)
         self._open_session()
         self._leader_seen = self._registered = None
+        self._registered_at = 0.0
         while not self._stop.is_set() and not node.session_lost:
-            self._engine.follow(node.follow(_WAIT_S))
+            self._engine.follow(node.follow(min(_WAIT_S, self._due_s())))
             self._tell_leader()
             if time.monotonic() >= self._look_at:
                 self._look_at = time.monotonic() + _LOOK_S
@@ -274,14 +276,19 @@ class Membership:
         if leader is not None:
             log.info("cluster_leader", leader=_spell(leader), epoch=self._node.leader_epoch)
 
+    def _told(self) -> tuple[int, int]:
+        return self._node.applied_revision, self._engine.flushed_revision
+
+    def _due_s(self) -> float:
+        """Return in how many seconds this node is to say where it is; 0: now."""
+        length_s = _RENEW_IDLE_S if self._told() == self._registered else _RENEW_S
+        return max(0.0, self._registered_at + length_s - time.monotonic())
+
     def _register(self) -> None:
         """Say where this node is, often if that changes."""
-        told = self._node.applied_revision, self._engine.flushed_revision
-        changed = told != self._registered
-        if time.monotonic() < self._registered_at + (_RENEW_S if changed else _RENEW_IDLE_S) and (
-            self._registered is not None
-        ):
+        if self._due_s() > 0:
             return
+        told = self._told()
         with suppress(EtcdUnavailableError):
             self._node.register(told[1])
             self._registered = told
@@ -291,15 +298,17 @@ class Membership:
 
     def _hold_back(self) -> None:
         """Leave it to others to stand, for as long as a lease."""
-        self._stand_at = max(self._stand_at, time.monotonic() + self._node.lease_ns / 1e9)
+        self._stand_at = time.monotonic() + self._node.lease_ns / 1e9
 
     def _may_stand(self) -> bool:
         """Tell whether nobody else should lead rather than this node."""
         node, now = self._node, time.monotonic()
-        if now < self._stand_at:
-            return False
         _, behind_s = node.behind()
         seen = self.roster.look()
+        if seen.resigned and seen.next_node == node.node_id and not self._leaving:
+            return True
+        if now < self._stand_at or self._leaving:
+            return False
         rather = cluster_view.closer(seen, node.node_id, node.applied_revision, behind_s)
         if rather:
             log.info("cluster_stands_back", node=node.node_id, behind_s=behind_s, closer=rather)
