@@ -31,7 +31,8 @@ from ownerd.cluster.etcd_client cimport (
 )
 from ownerd.cluster.etcd_messages cimport (
     COMPARE_CREATE, ON_FAILURE, ON_SUCCESS, LeaseAnswer, RangeAnswer, TxnAnswer, add_bytes,
-    add_number, lease_read, prefix_end, range_read, range_request, txn_compare, txn_put, txn_range, txn_read,
+    add_number, lease_read, prefix_end, range_read, range_request, txn_compare, txn_put, txn_range,
+    txn_read,
 )
 from ownerd.cluster.follower cimport (
     FOLLOW_ON, FollowedEntry, FollowStatus, follower_begin, follower_catch_up, follower_free,

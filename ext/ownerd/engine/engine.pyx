@@ -899,6 +899,7 @@ cdef class Engine:
     def flushed_revision(self):
         """The revision up to which the record tree has everything."""
         return tree_flushed(self._store().tree)
+
     @property
     def first_revision(self):
         """The revision that the incarnation began at; its first change is the next."""
