@@ -171,7 +171,7 @@ class Membership:
         self._thread.start()
 
     def leave(self) -> None:
-        """Hand over, if this node leads, and stand no more; once nothing is in flight any more."""
+        """Hand over, if this node leads, and follow no more; once nothing is in flight any more."""
         self._leaving = True
         self.hand_over.leave()
 
@@ -210,7 +210,7 @@ class Membership:
     # ---- the round
 
     def _run(self) -> None:
-        while not self._stop.is_set():
+        while not self._stop.is_set() and not self._leaving:
             try:
                 self._session()
             except EtcdUnavailableError as error:
@@ -238,7 +238,7 @@ class Membership:
         self._open_session()
         self._leader_seen = self._registered = None
         self._registered_at = 0.0
-        while not self._stop.is_set() and not node.session_lost:
+        while not self._stop.is_set() and not self._leaving and not node.session_lost:
             self._engine.follow(node.follow(min(_WAIT_S, self._due_s())))
             self._tell_leader()
             if time.monotonic() >= self._look_at:
@@ -305,9 +305,9 @@ class Membership:
         node, now = self._node, time.monotonic()
         _, behind_s = node.behind()
         seen = self.roster.look()
-        if seen.resigned and seen.next_node == node.node_id and not self._leaving:
+        if seen.resigned and seen.next_node == node.node_id:
             return True
-        if now < self._stand_at or self._leaving:
+        if now < self._stand_at:
             return False
         rather = cluster_view.closer(seen, node.node_id, node.applied_revision, behind_s)
         if rather:
