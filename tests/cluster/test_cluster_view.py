@@ -1,12 +1,19 @@
 """What is read from a look at a cluster: lag, who stands back, and what is an alarm."""
 
+import time
 from typing import Any
 
 import pytest
 
 pytest.importorskip("ownerd.cluster.node")
 
-from ownerd.cluster.roster import Registration, Seen, registration_of, registration_value
+from ownerd.cluster.roster import (
+    EtcdUnavailableError,
+    Registration,
+    Seen,
+    registration_of,
+    registration_value,
+)
 from ownerd.server import cluster_view
 from ownerd.server.alarms import AlarmBoard
 from ownerd.server.cluster_watch import CLOCK_ALARM_S, LAG_ALARM_S, ClusterWatch, Found
@@ -138,3 +145,47 @@ def test_a_cluster_that_nobody_leads_is_an_alarm_at_each_node() -> None:
     assert "no node leads" in alarms_of(member, [(0, nobody), (4, nobody)])["no_leader"]
     assert "etcd does not" in alarms_of(member, [(0, silent), (4, silent)])["no_leader"]
     assert alarms_of(member, [(0, nobody), (4, nobody), (5, found(seen(nodes={})))]) == {}
+
+
+class Etcd:
+    """Tells what it is told to, or nothing."""
+
+    def __init__(self, told: list[Seen | None]) -> None:
+        self.told = told
+
+    def look(self) -> Seen:
+        found = self.told.pop(0)
+        if found is None:
+            raise EtcdUnavailableError("etcd does not answer")
+        return found
+
+
+def looks_of(told: list[Seen | None]) -> list[Found]:
+    """Return what a watch finds in look after look."""
+    member = Member()
+    member.roster, member.time_ns = Etcd(told), NOW_NS  # type: ignore[attr-defined]
+    watch = ClusterWatch(member, AlarmBoard())  # type: ignore[arg-type]
+    return [watch.look() for _ in range(len(told))]
+
+
+def registered(mod_revision: int, ahead_s: float) -> Seen:
+    wall_ns = time.time_ns() + int(ahead_s * SECOND_NS)
+    return seen(nodes={"b": Registration(wall_ns=wall_ns, mod_revision=mod_revision)})
+
+
+def test_clocks_are_compared_as_of_a_registration_that_has_just_come() -> None:
+    old, new = registered(1, -500), registered(2, 300)
+    first, second, third = looks_of([old, new, new])
+    assert first.differences_s == {}  # nobody knows how long it has stood there
+    assert 200 < second.differences_s["b"] <= 300
+    assert third.differences_s == second.differences_s
+    # Nor of one that came while etcd did not answer.
+    *_, last = looks_of([old, None, new])
+    assert last.differences_s == {}
+
+
+def test_what_was_seen_last_stays_where_etcd_does_not_answer() -> None:
+    first, second, third = looks_of([seen(), None, seen(epoch=8)])
+    assert (first.error, third.error) == ("", "")
+    assert second == first._replace(error="etcd does not answer")
+    assert third.seen.epoch == 8

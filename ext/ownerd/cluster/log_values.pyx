@@ -7,7 +7,7 @@
     ownerd/NAME/beat          the leader's time
     ownerd/NAME/trimmed       the last entry that is gone
     ownerd/NAME/epochs/E      who led in which epoch
-    ownerd/NAME/alive/NODE    a node that runs
+    ownerd/NAME/alive/NODE    a node that runs, and which process that is
     ownerd/NAME/nodes/NODE    a node that belongs to the cluster, and what it says of itself
     ownerd/NAME/next          who is to lead after an epoch that ends by a hand-over
 

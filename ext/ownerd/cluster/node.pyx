@@ -11,6 +11,7 @@ only looks; the log behind it is the writer's and the threads', as `replicated_l
 What a node does when is not decided here.
 """
 
+import os
 import time
 
 from libc.stdint cimport int64_t, uint64_t
@@ -30,7 +31,7 @@ from ownerd.cluster.etcd_client cimport (
     CALL_ANSWERED, CallEnd, boot_now, client_ask, client_free, client_new,
 )
 from ownerd.cluster.etcd_messages cimport (
-    COMPARE_CREATE, ON_FAILURE, ON_SUCCESS, LeaseAnswer, RangeAnswer, TxnAnswer, add_bytes,
+    COMPARE_MOD, ON_FAILURE, ON_SUCCESS, KeyValue, LeaseAnswer, RangeAnswer, TxnAnswer, add_bytes,
     add_number, lease_read, prefix_end, range_read, range_request, txn_compare, txn_put, txn_range,
     txn_read,
 )
@@ -64,6 +65,7 @@ cdef enum:
     WAIT_PERMILLE = 1010              # of R, before the next leader answers
     BEATS = 3                         # in R
     KEEP_ALIVES = 3                   # in a lease
+    ALONE_TRIES = 5
 
 
 class ClusterError(Exception):
@@ -157,6 +159,7 @@ cdef class Node(SharedLogDoor):
         self.session.end_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
         self.in_session = False
         self.level_ns = self.level_time_ns = 0
+        self.process = os.urandom(16).hex().encode()
 
     def __init__(
         self, Etcd etcd, str name, Clock clock, *, str node_id, bytes member, lease_s=5
@@ -366,31 +369,55 @@ cdef class Node(SharedLogDoor):
             raise
 
     def _be_alone(self):
-        cdef string txn, key
-        cdef Slice bytes
+        """Have `alive/NODE`; what an earlier session of this process left of it is its own.
+
+        Etcd was not told of that session's end if it was away then, and has leases run longer when
+        its own leader changes.
+        """
+        cdef string key
+        cdef bytes encoded = self.node_id.encode()
         cdef TxnAnswer answer
-        cdef CallEnd end
-        encoded = self.node_id.encode()
+        cdef const KeyValue *row
+        cdef int64_t mod = 0          # the key is not there
         key.append(self.log.keys.alive)
         key.append(<const char *> encoded, len(encoded))
-        txn_compare(&txn, COMPARE_CREATE, text_slice(key), 0)
-        txn_put(&txn, ON_SUCCESS, text_slice(key), empty_slice(), self.session.lease_id)
-        txn_range(&txn, ON_FAILURE, text_slice(key), empty_slice())
+        for _ in range(ALONE_TRIES):
+            self._put_alive(text_slice(key), mod, &answer)
+            if answer.succeeded:
+                return
+            if answer.ranges.size() != 1 or answer.ranges[0].found.size() != 1:
+                mod = 0               # it is gone meanwhile
+                continue
+            row = &answer.ranges[0].found[0]
+            if row.lease == self.session.lease_id:
+                return                # an earlier attempt
+            if row.value.data[:row.value.size] != self.process:
+                raise NodeInUseError(
+                    f"another process is the node {self.node_id!r} of the cluster {self.name!r}: "
+                    "stop it, or give this one another --node"
+                )
+            mod = row.mod_revision
+        raise EtcdUnavailableError("etcd does not say who is this node")
+
+    cdef _put_alive(self, Slice key, int64_t mod, TxnAnswer *answer):
+        """Put `alive/NODE`, if it is as it was last changed; else read it."""
+        cdef string txn
+        cdef Slice bytes
+        cdef CallEnd end
+        process = self.process
+        txn_compare(&txn, COMPARE_MOD, key, mod)
+        txn_put(
+            &txn, ON_SUCCESS, key, slice_of(<const char *> process, len(process)),
+            self.session.lease_id,
+        )
+        txn_range(&txn, ON_FAILURE, key, empty_slice())
         with nogil:
             end = client_ask(
                 self.session.client, "/etcdserverpb.KV/Txn", &txn, self.log.attempt_ns,
                 boot_now() + self.log.guard_ns, &bytes,
             )
-        if end != CALL_ANSWERED or not txn_read(bytes, &answer):
+        if end != CALL_ANSWERED or not txn_read(bytes, answer):
             raise EtcdUnavailableError("etcd does not answer")
-        if not answer.succeeded and not (
-            answer.ranges.size() == 1 and answer.ranges[0].found.size() == 1
-            and answer.ranges[0].found[0].lease == self.session.lease_id
-        ):
-            raise NodeInUseError(
-                f"another process is the node {self.node_id!r} of the cluster {self.name!r}: stop "
-                "it, or give this one another --node"
-            )
 
     def _start_threads(self):
         cdef uint64_t ignored
