@@ -243,6 +243,6 @@ def test_r20_r21_every_admin_change_takes_a_reason_and_a_request_id(
     changes = [f"{rpc.name}Request" for rpc in rpcs if not READING_RPC.match(rpc.name)]
     # No changes of the store, and with no entry in the audit.
     changes = [name for name in changes if name not in UNAUDITED]
-    assert len(changes) == 18
+    assert len(changes) == 20
     wrong = [name for name in changes if not {"reason", "request_id"} <= field_names[name]]
     assert_none(wrong, "without reason and request_id")

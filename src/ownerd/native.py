@@ -3,7 +3,7 @@
 Nothing else in this package imports a native module; the load generator (`ownerd.load`), which is
 no part of the core, is imported by `ownerctl bench` alone, with what it needs for TLS.
 `ListenerLoops` is None where the core was built without nghttp2 and OpenSSL, and with it
-`CallBridge`, `Etcd` and `Node`.
+`CallBridge`, `Etcd`, `Node` and `Roster`.
 """
 
 from collections.abc import Callable
@@ -47,10 +47,11 @@ with suppress(ImportError):
     http2_versions = library_versions
 if TYPE_CHECKING or ListenerLoops is not None:
     from ownerd.cluster.etcd_client import Etcd
-    from ownerd.cluster.node import ClusterError, EtcdUnavailableError, Node, NodeInUseError
+    from ownerd.cluster.node import ClusterError, Node, NodeInUseError
+    from ownerd.cluster.roster import EtcdUnavailableError, Roster
     from ownerd.net.call_bridge import CallBridge, NativeCall
 else:
-    CallBridge = NativeCall = Etcd = Node = None
+    CallBridge = NativeCall = Etcd = Node = Roster = None
     ClusterError = EtcdUnavailableError = NodeInUseError = RuntimeError
 
 __all__ = [
@@ -86,6 +87,7 @@ __all__ = [
     "RateLimiter",
     "Refused",
     "Restoring",
+    "Roster",
     "Snapshot",
     "StoreError",
     "StoreInUseError",

@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_etcd import FakeEtcd
@@ -15,6 +16,7 @@ from ownerd.cluster.etcd_client import Etcd
 from ownerd.cluster.node import Node
 from ownerd.engine.engine import CLAIM, REPORT_ATTEMPT, Engine, Opening, Policy, Refused, StoreError
 from ownerd.server.cluster import Membership
+from ownerd.server.errors import NoHandOver
 from ownerd.v1 import dial_pb2
 
 LEADER = b"ownerd/shop/leader"
@@ -69,6 +71,22 @@ class Machine:
     def leads(self) -> bool:
         return not self.engine.standing_by
 
+    def be_held(self) -> "Held":
+        """Follow by a node that can be held up."""
+        self.membership.stop()
+        held = Held(self.node)
+        self.membership = Membership(self.engine, held, self.roles.append, self.failures.append)
+        self.membership.start()
+        return held
+
+    def refusal(self) -> str:
+        """Return why a claim is refused; "": it is not."""
+        try:
+            self.claim("refused", "red")
+        except Refused as error:
+            return error.message
+        return ""
+
     def freeze(self) -> None:
         """Be cut off from etcd, as one that is dead is."""
         self.aim.stop()
@@ -93,6 +111,38 @@ class Machine:
         answer = self.engine.dial(REPORT_ATTEMPT, request.SerializeToString())
         found = dial_pb2.ReportAttemptResponse.FromString(answer)
         return dial_pb2.AttemptOutcome.Name(found.outcome).removeprefix("ATTEMPT_OUTCOME_")
+
+
+class Held:
+    """A node that sees who leads, and is given no entries while it `holds`."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.holds = False
+        self.asked = self.stood = self.asked_first = 0
+        self.lag_s = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.node, name)
+
+    def follow(self, timeout_s: float) -> Any:
+        if not self.holds:
+            return self.node.follow(timeout_s)
+        time.sleep(0.01)
+        _, self.lag_s = self.node.behind()
+        return []
+
+    def catch_up(self) -> Any:
+        return [] if self.holds else self.node.catch_up()
+
+    def behind(self) -> tuple[int, float]:
+        self.asked += 1
+        return self.node.behind()
+
+    def stand(self) -> bool:
+        self.stood += 1
+        self.asked_first = self.asked
+        return self.node.stand()
 
 
 @pytest.fixture
@@ -174,6 +224,22 @@ def test_r29_a_leader_that_is_cut_off_tells_nothing_from_memory(
     assert not first.leads()
 
 
+def test_nodes_outlive_an_etcd_that_was_away_longer_than_their_leases(
+    machines: list[Machine], etcd: FakeEtcd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    level(machines)
+    monkeypatch.setattr(etcd, "expire", lambda lease: None)  # nor is it let go of
+    etcd.deaf = True
+    eventually(lambda: not any(each.leads() for each in machines), "nobody leads")
+    alive = etcd.rows[b"ownerd/shop/alive/a"].lease
+    etcd.deaf = False
+    with etcd.guard:  # what says that they are alive stays
+        etcd._commit([("delete", LEADER, b"", 0)])
+    first = machines[0]
+    eventually(lambda: first.leads() or "b does" in first.refusal(), "the first has come back")
+    assert etcd.rows[b"ownerd/shop/alive/a"].lease != alive
+
+
 def test_an_unknown_outcome_is_told_as_such_and_the_log_decides(
     machines: list[Machine], etcd: FakeEtcd
 ) -> None:
@@ -201,6 +267,85 @@ def test_whoever_resigns_is_followed_at_once_and_follows(
     assert second.claim("1", "blue") == "DENIED"
     eventually(lambda: second.roles == ["leader"], "it says so")
     assert first.roles == ["leader", "standby"]
+
+
+def test_r29_a_hand_over_leaves_nothing_behind_and_the_former_leader_follows(
+    machines: list[Machine],
+) -> None:
+    first, second = machines
+    level(machines)
+    assert first.claim("1", "red") == "GRANTED"
+    with pytest.raises(NoHandOver, match="leads already"):
+        first.membership.hand_over.candidate("a")
+    assert first.membership.hand_over.candidate("") == "b"
+    first.membership.hand_over.to("b")
+    with pytest.raises(Refused) as told:
+        first.claim("2", "red")
+    assert told.value.reason == "NOT_LEADER"
+    eventually(second.leads, "the second node leads")
+    assert second.claim("1", "blue") == "DENIED"
+    eventually(lambda: "b does" in first.refusal(), "the first follows it")
+    assert not first.leads()
+    # And back, which needs no restart.
+    level(machines)
+    second.membership.hand_over.to("a")
+    eventually(first.leads, "the first node leads again")
+
+
+def test_a_leader_whose_standby_does_not_get_there_leads_on(
+    machines: list[Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = machines
+    level(machines)
+    second.freeze()
+    assert first.claim("1", "red") == "GRANTED"
+    monkeypatch.setattr("ownerd.server.hand_over.PATIENCE_S", 0.3)
+    with pytest.raises(NoHandOver, match="did not have all of the log within"):
+        first.membership.hand_over.to("b")
+    assert first.leads()
+    assert first.claim("1", "blue") == "DENIED"
+    assert first.claim("2", "blue") == "GRANTED"
+    # A server that stops goes without it.
+    first.membership.leave()
+    assert not first.leads()
+
+
+def test_a_standby_that_lags_stands_back_until_it_is_level(
+    machines: list[Machine], etcd: FakeEtcd
+) -> None:
+    first, second = machines
+    level(machines)
+    held = second.be_held()
+    level(machines)
+    held.holds = True
+    for i in range(3):
+        assert first.claim(str(i), "red") == "GRANTED"
+    eventually(lambda: held.lag_s > 1, "it lags by more than a second")
+    etcd.put(b"ownerd/shop/nodes/c", b'{"applied_revision": %d}' % first.engine.revision)
+    etcd.put(b"ownerd/shop/alive/c", b"")
+    first.freeze()
+    etcd.expire_key(LEADER)
+    etcd.expire_key(b"ownerd/shop/alive/a")
+    asked = held.asked
+    eventually(lambda: held.asked > asked + 3, "it looks whether it may stand")
+    assert held.stood == 0
+    held.holds = False
+    eventually(second.leads, "it leads once it is level")
+    assert second.claim("0", "blue") == "DENIED"
+
+
+def test_whoever_is_to_lead_is_waited_for_as_long_as_a_lease(
+    machines: list[Machine], etcd: FakeEtcd
+) -> None:
+    first, second = machines
+    held = second.be_held()
+    level(machines)
+    etcd.put(b"ownerd/shop/nodes/c", b'{"applied_revision": 1000, "level_time_ns": 1}')
+    etcd.put(b"ownerd/shop/alive/c", b"")
+    asked = held.asked
+    first.membership.hand_over.to("c")
+    eventually(lambda: held.stood > 0, "nobody waits for ever")
+    assert held.asked_first > asked + 1
 
 
 def test_a_node_goes_on_from_what_it_has_flushed(
@@ -256,7 +401,8 @@ def test_a_store_becomes_the_first_node_with_all_that_it_has(
         machine.create()
         machine.membership.start()
         eventually(machine.leads, "it leads")
-        assert machine.engine.revision == revision + 1
+        # The beginning of its epoch, and the entry in the audit.
+        eventually(lambda: machine.engine.revision == revision + 2, "it has begun")
         assert machine.claim("1", "blue") == "DENIED"
     finally:
         machine.close()

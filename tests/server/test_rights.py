@@ -99,6 +99,8 @@ def test_the_rows_that_decide_most_are_as_the_protos_say() -> None:
         "RevokeTokens",
         "CheckAccess",
         "BackupStore",
+        "TransferLeadership",
+        "RemoveNode",
         "GetDebugInfo",
         "SetLogLevel",
     }
@@ -199,6 +201,9 @@ REQUESTS: dict[str, Build] = {
     "ListAuditEntries": lambda *_: admin_pb2.ListAuditEntriesRequest(),
     "GetServerStatus": lambda *_: admin_pb2.GetServerStatusRequest(),
     "BackupStore": lambda *_: admin_pb2.BackupStoreRequest(),
+    "GetClusterStatus": lambda *_: admin_pb2.GetClusterStatusRequest(),
+    "TransferLeadership": lambda *_: admin_pb2.TransferLeadershipRequest(),
+    "RemoveNode": lambda *_: admin_pb2.RemoveNodeRequest(node="b"),
     # A position that is none, so that it ends.
     "Watch": lambda *_: admin_pb2.WatchRequest(from_revision=1 << 60),
     "WhoAmI": lambda lst, _: admin_pb2.WhoAmIRequest(list_id=lst),

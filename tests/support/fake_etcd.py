@@ -202,6 +202,12 @@ class _Service:
         with self.etcd.guard:
             return self.etcd._range(request)
 
+    def Put(self, request: Any, context: grpc.ServicerContext) -> Any:
+        self._hear(context)
+        with self.etcd.guard:
+            self.etcd._commit([("put", request.key, request.value, request.lease)])
+            return pb.PutResponse(header=self.etcd._header())
+
     def Txn(self, request: Any, context: grpc.ServicerContext) -> Any:
         self._hear(context)
         etcd = self.etcd

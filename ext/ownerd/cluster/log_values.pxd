@@ -22,7 +22,8 @@ cdef cppclass Keys:
     string parts_end
     string epochs                     # epochs/EPOCH: who led, and from which revision
     string alive                      # alive/NODE: as long as that node's lease
-    string nodes                      # nodes/NODE: up to where that node has flushed
+    string nodes                      # nodes/NODE: where that node is, as roster has it
+    string next                       # who is to lead after an epoch that ends by a hand-over
 
 # The value of identity. In all values, `magic` says what they are and `crc` is of what follows it.
 cdef struct IdentityValue:

@@ -7,12 +7,14 @@
     ownerd/NAME/beat          the leader's time
     ownerd/NAME/trimmed       the last entry that is gone
     ownerd/NAME/epochs/E      who led in which epoch
-    ownerd/NAME/alive/NODE    a node that runs
-    ownerd/NAME/nodes/NODE    a node that belongs to the cluster, and what it has flushed
+    ownerd/NAME/alive/NODE    a node that runs, and which process that is
+    ownerd/NAME/nodes/NODE    a node that belongs to the cluster, and what it says of itself
+    ownerd/NAME/next          who is to lead after an epoch that ends by a hand-over
 
-A value is a struct in the machine's order (little-endian on all that we run on), with a CRC-32C.
-The parts form a chain: each has the checksum of the one before it, so that a part that is missing,
-double or of another history is seen.
+The leader, who led, and the last three are text: names and JSON, or nothing. The other values are
+structs in the machine's order (little-endian on all that we run on), with a CRC-32C. The parts form
+a chain: each has the checksum of the one before it, so that a part that is missing, double or of
+another history is seen.
 
 It asks nobody. Any thread.
 """
@@ -56,6 +58,7 @@ cdef void keys_init(Keys *keys, Slice name) noexcept nogil:
     under(keys, "epochs/", &keys.epochs)
     under(keys, "alive/", &keys.alive)
     under(keys, "nodes/", &keys.nodes)
+    under(keys, "next", &keys.next)
 
 
 cdef void parts_from(const Keys *keys, uint64_t revision, string *key) noexcept nogil:

@@ -3,9 +3,11 @@
 from libc.stdint cimport int64_t
 from libcpp.atomic cimport atomic
 
+from ownerd.base.bytes cimport Slice
 from ownerd.base.clock cimport Clock
 from ownerd.base.threads cimport pthread_t
 from ownerd.cluster.etcd_client cimport Etcd, EtcdClient
+from ownerd.cluster.etcd_messages cimport TxnAnswer
 from ownerd.cluster.follower cimport Follower
 from ownerd.cluster.replicated_log cimport ReplicatedLog
 from ownerd.storage.shared_log cimport SharedLogDoor
@@ -25,12 +27,17 @@ cdef class Node(SharedLogDoor):
     cdef ReplicatedLog *log
     cdef Follower *follower
     cdef Session *session
-    cdef Etcd etcd                    # kept alive
+    cdef readonly Etcd etcd           # kept alive
     cdef Clock clock                  # likewise
     cdef bint in_session
+    cdef int64_t level_ns             # on CLOCK_BOOTTIME: when this node last had all there was
+    cdef int64_t level_time_ns        # and the leader's time then; 0: not yet
+    cdef object process               # bytes that no other process has
     cdef readonly str name
     cdef readonly str node_id
     cdef readonly bytes member
     cdef readonly int lease_s
     cdef void _end_threads(self) noexcept
+    cdef void _note_level(self) noexcept
     cdef _revoke(self)
+    cdef _put_alive(self, Slice key, int64_t mod, TxnAnswer *answer)

@@ -11,22 +11,29 @@ only looks; the log behind it is the writer's and the threads', as `replicated_l
 What a node does when is not decided here.
 """
 
+import os
+import time
+
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
+
+from ownerd.cluster.roster import EtcdUnavailableError, registration_of, registration_value
 
 from ownerd.base.bytes cimport Slice, empty_slice, slice_of, text_slice
 from ownerd.base.containers cimport string
 from ownerd.base.sockets cimport (
     EFD_CLOEXEC, EFD_NONBLOCK, close, eventfd, eventfd_read, eventfd_write,
 )
+from ownerd.base.clock cimport clock_now
 from ownerd.base.threads cimport thread_start, thread_wait
 from ownerd.base.units cimport NS_PER_MS, NS_PER_S
 from ownerd.cluster.etcd_client cimport (
     CALL_ANSWERED, CallEnd, boot_now, client_ask, client_free, client_new,
 )
 from ownerd.cluster.etcd_messages cimport (
-    COMPARE_CREATE, ON_FAILURE, ON_SUCCESS, LeaseAnswer, RangeAnswer, TxnAnswer, add_number,
-    lease_read, prefix_end, range_read, range_request, txn_compare, txn_put, txn_range, txn_read,
+    COMPARE_MOD, ON_FAILURE, ON_SUCCESS, KeyValue, LeaseAnswer, RangeAnswer, TxnAnswer, add_bytes,
+    add_number, lease_read, prefix_end, range_read, range_request, txn_compare, txn_put, txn_range,
+    txn_read,
 )
 from ownerd.cluster.follower cimport (
     FOLLOW_ON, FollowedEntry, FollowStatus, follower_begin, follower_catch_up, follower_free,
@@ -34,7 +41,7 @@ from ownerd.cluster.follower cimport (
 )
 from ownerd.cluster.log_values cimport HEAD_RESIGNED, IdentityValue
 from ownerd.cluster.replicated_log cimport (
-    LEADING, log_beat, log_begin, log_create, log_free, log_new, log_resign, log_share,
+    LEADING, LENGTHS, log_beat, log_begin, log_create, log_free, log_new, log_resign, log_share,
     log_stand, log_trim,
 )
 from ownerd.storage.file_log cimport LOG_FENCED, LOG_OK, LogStatus
@@ -58,6 +65,7 @@ cdef enum:
     WAIT_PERMILLE = 1010              # of R, before the next leader answers
     BEATS = 3                         # in R
     KEEP_ALIVES = 3                   # in a lease
+    ALONE_TRIES = 5
 
 
 class ClusterError(Exception):
@@ -66,10 +74,6 @@ class ClusterError(Exception):
 
 class NodeInUseError(ClusterError):
     """Another process is this node."""
-
-
-class EtcdUnavailableError(Exception):
-    """Etcd does not answer, or has no majority; later it may."""
 
 
 # --- the threads ----------------------------------------------------------------------------------
@@ -154,6 +158,8 @@ cdef class Node(SharedLogDoor):
         self.session.lease_id = 0
         self.session.end_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
         self.in_session = False
+        self.level_ns = self.level_time_ns = 0
+        self.process = os.urandom(16).hex().encode()
 
     def __init__(
         self, Etcd etcd, str name, Clock clock, *, str node_id, bytes member, lease_s=5
@@ -272,7 +278,38 @@ cdef class Node(SharedLogDoor):
         self.follower.ready.clear()
         if not found:                 # what came before is taken first
             self._check(status)
+        self._note_level()
         return found
+
+    cdef void _note_level(self) noexcept:
+        """Note when this node has all that it knows the log to have."""
+        if self.follower.position.revision >= self.follower.head.last.revision:
+            self.level_ns = boot_now()
+            self.level_time_ns = self.follower.time_ns
+
+    def behind(self):
+        """Look, and return how many revisions the log is ahead, and for how long, in seconds.
+
+        Raises as `begin` does.
+        """
+        cdef FollowStatus status
+        with nogil:
+            status = follower_look(self.follower)
+        self._check(status)
+        self._note_level()
+        if self.follower.position.revision >= self.follower.head.last.revision:
+            return 0, 0.0
+        return (
+            self.follower.head.last.revision - self.follower.position.revision,
+            (boot_now() - self.level_ns) / 1e9,
+        )
+
+    @property
+    def applied_revision(self):
+        """The revision of the last entry that this node appended, or handed over to be applied."""
+        if self.log.fate.load() == LEADING:
+            return self.log.revision.load()
+        return self.follower.position.revision
 
     @property
     def leader(self):
@@ -332,31 +369,55 @@ cdef class Node(SharedLogDoor):
             raise
 
     def _be_alone(self):
-        cdef string txn, key
-        cdef Slice bytes
+        """Have `alive/NODE`; what an earlier session of this process left of it is its own.
+
+        Etcd was not told of that session's end if it was away then, and has leases run longer when
+        its own leader changes.
+        """
+        cdef string key
+        cdef bytes encoded = self.node_id.encode()
         cdef TxnAnswer answer
-        cdef CallEnd end
-        encoded = self.node_id.encode()
+        cdef const KeyValue *row
+        cdef int64_t mod = 0          # the key is not there
         key.append(self.log.keys.alive)
         key.append(<const char *> encoded, len(encoded))
-        txn_compare(&txn, COMPARE_CREATE, text_slice(key), 0)
-        txn_put(&txn, ON_SUCCESS, text_slice(key), empty_slice(), self.session.lease_id)
-        txn_range(&txn, ON_FAILURE, text_slice(key), empty_slice())
+        for _ in range(ALONE_TRIES):
+            self._put_alive(text_slice(key), mod, &answer)
+            if answer.succeeded:
+                return
+            if answer.ranges.size() != 1 or answer.ranges[0].found.size() != 1:
+                mod = 0               # it is gone meanwhile
+                continue
+            row = &answer.ranges[0].found[0]
+            if row.lease == self.session.lease_id:
+                return                # an earlier attempt
+            if row.value.data[:row.value.size] != self.process:
+                raise NodeInUseError(
+                    f"another process is the node {self.node_id!r} of the cluster {self.name!r}: "
+                    "stop it, or give this one another --node"
+                )
+            mod = row.mod_revision
+        raise EtcdUnavailableError("etcd does not say who is this node")
+
+    cdef _put_alive(self, Slice key, int64_t mod, TxnAnswer *answer):
+        """Put `alive/NODE`, if it is as it was last changed; else read it."""
+        cdef string txn
+        cdef Slice bytes
+        cdef CallEnd end
+        process = self.process
+        txn_compare(&txn, COMPARE_MOD, key, mod)
+        txn_put(
+            &txn, ON_SUCCESS, key, slice_of(<const char *> process, len(process)),
+            self.session.lease_id,
+        )
+        txn_range(&txn, ON_FAILURE, key, empty_slice())
         with nogil:
             end = client_ask(
                 self.session.client, "/etcdserverpb.KV/Txn", &txn, self.log.attempt_ns,
                 boot_now() + self.log.guard_ns, &bytes,
             )
-        if end != CALL_ANSWERED or not txn_read(bytes, &answer):
+        if end != CALL_ANSWERED or not txn_read(bytes, answer):
             raise EtcdUnavailableError("etcd does not answer")
-        if not answer.succeeded and not (
-            answer.ranges.size() == 1 and answer.ranges[0].found.size() == 1
-            and answer.ranges[0].found[0].lease == self.session.lease_id
-        ):
-            raise NodeInUseError(
-                f"another process is the node {self.node_id!r} of the cluster {self.name!r}: stop "
-                "it, or give this one another --node"
-            )
 
     def _start_threads(self):
         cdef uint64_t ignored
@@ -492,6 +553,12 @@ cdef class Node(SharedLogDoor):
             "resent": self.log.resent.load(),
             "appended_bytes": self.log.appended_bytes.load(),
             "last_transaction_ns": self.log.last_ns.load(),
+            "transaction_ns_total": self.log.total_ns.load(),
+            "transaction_lengths": [self.log.lengths[i].load() for i in range(LENGTHS)],
+            "etcd_failures": (
+                self.log.client.failure_count + self.session.client.failure_count
+                + self.follower.client.failure_count + self.follower.watch.failure_count
+            ),
             "resyncs": self.follower.resyncs,
             "lost_events": self.follower.lost_events,
         }
@@ -499,25 +566,30 @@ cdef class Node(SharedLogDoor):
     # --- who belongs to the cluster
 
     def register(self, uint64_t flushed_revision):
-        """Say up to where this node has flushed; until it is removed, the log keeps what follows.
+        """Say where this node is; until it is removed, the log keeps what it has not flushed.
 
         Raises:
             EtcdUnavailableError: etcd does not answer.
         """
-        cdef string txn, key
+        cdef string request, key
         cdef Slice bytes
         cdef CallEnd end
+        cdef int64_t level_ns = self.level_time_ns
+        if self.log.fate.load() == LEADING:
+            level_ns = clock_now(self.clock.state)
         encoded = self.node_id.encode()
-        value = b"%d" % flushed_revision
+        value = registration_value(
+            self.member, applied_revision=self.applied_revision,
+            flushed_revision=flushed_revision, level_time_ns=level_ns, wall_ns=time.time_ns(),
+        )
         key.append(self.log.keys.nodes)
         key.append(<const char *> encoded, len(encoded))
-        txn_put(
-            &txn, ON_SUCCESS, text_slice(key), slice_of(<const char *> value, len(value)), 0
-        )
+        add_bytes(&request, 1, text_slice(key))
+        add_bytes(&request, 2, slice_of(<const char *> value, len(value)))
         with nogil:
             end = client_ask(
-                self.follower.client, "/etcdserverpb.KV/Txn", &txn, self.log.attempt_ns,
-                boot_now() + self.log.guard_ns, &bytes,
+                self.follower.client, "/etcdserverpb.KV/Put", &request, self.log.attempt_ns,
+                boot_now() + 2 * self.log.attempt_ns, &bytes,
             )
         if end != CALL_ANSWERED:
             raise EtcdUnavailableError("etcd does not answer")
@@ -545,5 +617,6 @@ cdef class Node(SharedLogDoor):
             name = answer.found[i].key.data[
                 self.log.keys.nodes.size():answer.found[i].key.size
             ].decode()
-            found[name] = int(answer.found[i].value.data[:answer.found[i].value.size])
+            value = answer.found[i].value.data[:answer.found[i].value.size]
+            found[name] = registration_of(value).flushed_revision
         return found

@@ -14,6 +14,9 @@ from ownerd.storage.log_entry cimport LogEntry
 from ownerd.storage.shared_log cimport SharedLog
 from ownerd.storage.tables cimport ClusterRow
 
+cdef enum:
+    LENGTHS = 14                      # classes of how long transactions take: up to 1, 2, 4 .. ms
+
 cdef enum Fate:
     NOT_LEADING
     LEADING
@@ -43,6 +46,8 @@ cdef cppclass ReplicatedLog:
     atomic[uint64_t] transactions
     atomic[uint64_t] resent           # of them, after an unknown outcome
     atomic[int64_t] last_ns           # how long the last one took
+    atomic[int64_t] total_ns          # and all of them
+    atomic[uint64_t] lengths[LENGTHS]  # by class; the last one has what is longer, too
     atomic[int64_t] etcd_revision     # of the last answer
 
 cdef ReplicatedLog *log_new(EtcdAim *aim, Slice name, ClockState *clock) noexcept nogil

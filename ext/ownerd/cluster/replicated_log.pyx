@@ -59,6 +59,7 @@ cdef int64_t RESEND_NS = 10 * NS_PER_MS
 cdef ReplicatedLog *log_new(EtcdAim *aim, Slice name, ClockState *clock) noexcept nogil:
     """Return a log that nobody leads yet; NULL for want of memory."""
     cdef ReplicatedLog *log = new ReplicatedLog()
+    cdef int i
     keys_init(&log.keys, name)
     log.clock = clock
     log.guard_ns = 3 * NS_PER_S
@@ -76,6 +77,9 @@ cdef ReplicatedLog *log_new(EtcdAim *aim, Slice name, ClockState *clock) noexcep
     log.transactions.store(0)
     log.resent.store(0)
     log.last_ns.store(0)
+    log.total_ns.store(0)
+    for i in range(LENGTHS):
+        log.lengths[i].store(0)
     log.etcd_revision.store(0)
     if log.client == NULL:
         log_free(log)
@@ -159,6 +163,15 @@ cdef LogStatus told_by(
     return LOG_FENCED
 
 
+cdef void note_length(ReplicatedLog *log, int64_t length_ns) noexcept nogil:
+    cdef int which = 0
+    while which < LENGTHS - 1 and length_ns > NS_PER_MS << which:
+        which += 1
+    log.last_ns.store(length_ns)
+    log.total_ns.fetch_add(length_ns)
+    log.lengths[which].fetch_add(1)
+
+
 cdef LogStatus fenced(
     ReplicatedLog *log, const string *operations, const HeadValue *next_head, int64_t for_ns
 ) noexcept nogil:
@@ -185,7 +198,7 @@ cdef LogStatus fenced(
         )
         if end == CALL_ANSWERED and txn_read(bytes, &answer):
             status = told_by(log, &answer, next_head, &told)
-            log.last_ns.store(boot_now() - told.first_ns)
+            note_length(log, boot_now() - told.first_ns)
             return status
         if end == CALL_REFUSED and not told.unknown \
                 and log.client.status == ETCD_RESOURCE_EXHAUSTED:

@@ -29,7 +29,7 @@ cdef enum CommandKind:
     PUT_PRINCIPAL
     DELETE_PRINCIPAL
     NOTE_REFUSALS
-    NOTE_BACKUP                       # only its audit entry
+    NOTE_EVENT                        # only its audit entry
     CUT_AUDIT
 
 cdef enum ImportStrategy:             # the numbers of admin.proto

@@ -32,7 +32,7 @@ from ownerd.engine.backup cimport Backup
 from ownerd.engine.called_twice cimport called_twice_rows
 from ownerd.engine.commands cimport (
     CREATE_LIST, CUT_AUDIT, DELETE_CAMPAIGN, DELETE_CODE, DELETE_LIST, DELETE_PRINCIPAL,
-    IMPORT_ROWS, NOTE_BACKUP, NOTE_REFUSALS, PUT_PRINCIPAL, RELEASE, RELEASE_RECORDS,
+    IMPORT_ROWS, NOTE_EVENT, NOTE_REFUSALS, PUT_PRINCIPAL, RELEASE, RELEASE_RECORDS,
     SIGNAL_CAMPAIGN, TRANSFER, UPDATE_POLICY, UPDATE_SETTINGS, UPSERT_CAMPAIGN, UPSERT_CODE,
     Command, ImportRow,
 )
@@ -102,7 +102,7 @@ TIME_CLASS_ENDS_NS = tuple(1 << (SHORTEST_BITS + i) for i in range(TIME_CLASSES 
 AUDIT_CUT_ENTRIES = 1_000            # most that one command deletes
 LISTLESS_KINDS = (
     RELEASE, TRANSFER, UPSERT_CAMPAIGN, DELETE_CAMPAIGN, SIGNAL_CAMPAIGN, UPSERT_CODE, DELETE_CODE,
-    UPDATE_SETTINGS, PUT_PRINCIPAL, DELETE_PRINCIPAL, NOTE_REFUSALS, NOTE_BACKUP, CUT_AUDIT,
+    UPDATE_SETTINGS, PUT_PRINCIPAL, DELETE_PRINCIPAL, NOTE_REFUSALS, NOTE_EVENT, CUT_AUDIT,
 )
 
 
@@ -658,9 +658,10 @@ cdef class Engine:
         pending.command.count = count
         return self._run(pending)
 
-    def note_backup(self, *, note):
-        """Leave an audit entry about a backup that begins. Refused: RESOURCE_EXHAUSTED."""
-        return self._run(Pending(NOTE_BACKUP, "", note, "", "", b""))
+    def note_event(self, *, note, request_id="", requester="", memo=b""):
+        """Leave an audit entry about what is no change of the store. Refused: RESOURCE_EXHAUSTED.
+        """
+        return self._run(Pending(NOTE_EVENT, "", note, request_id, requester, memo))
 
     def cut_audit(self, uint64_t first, uint64_t last, *, note):
         """Delete the audit entries with these ids, up to 1,000, and leave one that says so.

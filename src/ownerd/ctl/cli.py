@@ -46,6 +46,7 @@ COMMANDS = {
     "wrapup": "wrapups:app",
     "settings": "settings:app",
     "principal": "principals:app",
+    "cluster": "clusters:app",
     "context": "contexts:app",
     "describe": "describes:app",
     "apply": "configs:apply",

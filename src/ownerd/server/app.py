@@ -46,6 +46,7 @@ from ownerd.server.alarms import Alarm, AlarmBoard, AlarmLog
 from ownerd.server.audit_end import AuditEnd
 from ownerd.server.authn import Authenticator
 from ownerd.server.called_twice import CalledTwiceLog
+from ownerd.server.cluster_watch import Cluster, ClusterCollector, ClusterWatch
 from ownerd.server.config import Settings
 from ownerd.server.crowding import CrowdWatch
 from ownerd.server.errors import PermissionDenied
@@ -73,6 +74,8 @@ _FAREWELL_S = 1.5
 # a draining server goes on refusing until none has come for a moment, or its patience is over.
 _HUSH_S = 0.1
 _HUSH_PATIENCE_S = 1.0
+# How late a standby sees that the leader lets somebody in.
+_PRINCIPALS_S = 1.0
 # How long a busy worker thread may keep the event loop, and so the dialers, from going on.
 _SWITCH_INTERVAL_S = 0.0005
 # The engine's, gRPC's, those of admin calls and the metrics page, besides the dial listener's.
@@ -200,7 +203,8 @@ class _Server:
         node: Any = None,
     ) -> None:
         self._node = node
-        self._membership: cluster.Membership | None = None
+        self._cluster: Cluster | None = None
+        self._cluster_began = False
         self._settings = settings
         self._tracer = tracer
         self._read_again = read_again
@@ -221,8 +225,9 @@ class _Server:
             return await self._drain(code)
         finally:
             await stop_all(self._listeners, 0)
-            if self._membership is not None:
-                await asyncio.to_thread(self._membership.stop)
+            if self._cluster is not None and self._cluster_began:
+                await asyncio.to_thread(self._cluster.watch.stop)
+                await asyncio.to_thread(self._cluster.membership.stop)
             await _cancelled(self._reloading | ({self._watching} if self._watching else set()))
             if self._metrics_server is not None:
                 self._metrics_server.close()
@@ -262,6 +267,8 @@ class _Server:
         self._dial_kind = "native" if native_listener.wanted(self._settings, "dial") else "grpcio"
         self._metrics = Metrics(self._engine, self._alarms.up, self._dial_kind)
         self._metrics.watch_refusals(self._refusals.counts)
+        if self._node is not None:
+            self._cluster = self._cluster_of(self._node)
         self._health = health.HealthServicer()
         self._slow_calls = SlowCallLog(
             self._engine, self._settings.slow_call_ms, self._tracer, service.SERVICE
@@ -324,6 +331,7 @@ class _Server:
             self._dial_kind,
             self._settings.backup_limit_s,
             Workings(self._engine, self._settings, self._metrics.registry, self._certificate_end),
+            self._cluster,
         )
         admin = service.AdminService(
             context,
@@ -387,17 +395,41 @@ class _Server:
         self._signals.heed(self._loop, self._on_signal, self._on_reload)
         self._loop.add_reader(self._engine.failure_fd, self._on_failure)
         self._announce(bound)
-        self._notifier.ready("serving")
-        if self._node is not None:
-            self._membership = cluster.Membership(
-                self._engine,
-                self._node,
-                lambda role: self._from_thread(self._on_role, role),
-                lambda why: self._from_thread(self._on_cluster_lost),
-            )
-            self._membership.start()
+        self._notifier.ready(self._doing())
+        if self._cluster is not None:
+            self._cluster_began = True
+            self._cluster.membership.start()
+            self._cluster.watch.start()
 
     # ---- in a cluster
+
+    def _cluster_of(self, node: Any) -> Cluster:
+        membership = cluster.Membership(
+            self._engine,
+            node,
+            lambda role: self._from_thread(self._on_role, role),
+            lambda why: self._from_thread(self._on_cluster_lost),
+        )
+        watch = ClusterWatch(membership, self._alarms)
+        self._metrics.registry.register(ClusterCollector(membership, watch))
+        return Cluster(membership, watch)
+
+    def _doing(self) -> str:
+        """Return what systemd shows of a server that serves."""
+        if self._cluster is None:
+            return "serving"
+        member = self._cluster.membership
+        return f"{member.role} of the cluster {member.name} (node {member.node_id})"
+
+    async def _follow_principals(self) -> None:
+        """See whom the leader lets in, also on a standby; ends when it is cancelled."""
+        read_at = None
+        while self._cluster is not None:
+            await asyncio.sleep(_PRINCIPALS_S)
+            revision = self._engine.revision
+            if self._engine.standing_by and revision != read_at:
+                await asyncio.to_thread(self._principals.read)
+                read_at = revision
 
     def _from_thread(self, what: Callable[..., object], *told: object) -> None:
         with suppress(RuntimeError):  # the loop is closed
@@ -451,6 +483,7 @@ class _Server:
         await self._tell_dials(taken)
         if not taken:
             await self._leading.close()
+        self._notifier.tell(STATUS=self._doing())
 
     def _on_cluster_lost(self) -> None:
         self._left.set()
@@ -535,7 +568,7 @@ class _Server:
     async def _reload(self) -> None:
         self._notifier.reloading()
         await self._reloader.reload()
-        self._notifier.ready("serving")
+        self._notifier.ready(self._doing())
 
     def _on_failure(self) -> None:
         self._loop.remove_reader(self._engine.failure_fd)
@@ -554,6 +587,7 @@ class _Server:
             asyncio.create_task(CalledTwiceLog(self._engine).watch()),
             asyncio.create_task(self._slow_calls.watch()),
             asyncio.create_task(self._audit_end.run()),
+            asyncio.create_task(self._follow_principals()),
         ]
         broken = [asyncio.create_task(listener.failed()) for listener in self._listeners]
         asked = asyncio.create_task(self._asked.wait())
@@ -640,6 +674,8 @@ class _Server:
         await self._workers.idle()
         while self._bridge.pending or any(each.pending for each in self._listeners):
             await asyncio.sleep(_POLL_S)
+        if self._cluster is not None:
+            await asyncio.to_thread(self._cluster.membership.leave)
         with suppress(TimeoutError):
             async with asyncio.timeout(_HUSH_PATIENCE_S):
                 await self._hush()

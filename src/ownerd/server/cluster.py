@@ -11,20 +11,26 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import structlog
 
 from ownerd import native
 from ownerd.native import ClusterError, Engine, EtcdUnavailableError, NodeInUseError, Refused
-from ownerd.server import addresses, exits
+from ownerd.server import addresses, cluster_view, exits
+from ownerd.server.cluster_view import Member
 from ownerd.server.config import Settings
+from ownerd.server.hand_over import NOBODY, HandOver
+from ownerd.server.principals import ITSELF
+from ownerd.v1 import admin_pb2
 
 _WAIT_S = 0.25  # for news, before the thread looks whether it is to stop
 _LOOK_S = 3.0  # between two looks at the log that do not trust the watch
 _TRIM_S = 10.0
 _PAUSE_S = 0.3  # after a failure
-_NOBODY = "nobody does just now; ask again in a moment"
+_RENEW_S = 0.25  # between two registrations, if what they say has changed
+_RENEW_IDLE_S = 3.0
 
 log = structlog.get_logger("ownerd.cluster")
 
@@ -149,23 +155,62 @@ class Membership:
         self._on_failure = on_failure
         self._stop = threading.Event()
         self._leader_seen: bytes | None = None
-        self._look_at = self._trim_at = 0.0
-        self.role = "standby"
+        self._look_at = self._trim_at = self._stand_at = self._registered_at = 0.0
+        self._registered: tuple[int, int] | None = None
+        self._wished_until: float | None = None
+        self._leaving = False
+        self.roster = native.Roster(node.etcd, node.name)
+        self.hand_over = HandOver(engine, node, self.roster, self._hold_back)
+        self.role: cluster_view.Role = "standby"
+        self.leader: Member | None = None
+        self.epoch = 0
         self._thread = threading.Thread(target=self._run, name="ownerd-cluster", daemon=True)
 
     def start(self) -> None:
         """Begin."""
         self._thread.start()
 
+    def leave(self) -> None:
+        """Hand over, if this node leads, and follow no more; once nothing is in flight any more."""
+        self._leaving = True
+        self.hand_over.leave()
+
     def stop(self) -> None:
-        """Hand over and end; once nothing is in flight any more."""
+        """Resign, if this node leads, and end; once nothing is in flight any more."""
         self._stop.set()
         self._thread.join()
+
+    @property
+    def name(self) -> str:
+        """The cluster's."""
+        return str(self._node.name)
+
+    @property
+    def node_id(self) -> str:
+        """This node's."""
+        return str(self._node.node_id)
+
+    @property
+    def lease_s(self) -> float:
+        """The lease that etcd granted, in seconds."""
+        return float(self._node.lease_ns / 1e9)
+
+    @property
+    def time_ns(self) -> int:
+        """The leader's time, as far as this node knows it."""
+        heard = self._node.heard
+        if self.role == "leader" or heard is None or not heard[0]:
+            return int(self._engine.time_ns)
+        return int(sum(heard))
+
+    def figures(self) -> dict[str, Any]:
+        """Return what is counted of this node's calls to etcd."""
+        return dict(self._node.figures())
 
     # ---- the round
 
     def _run(self) -> None:
-        while not self._stop.is_set():
+        while not self._stop.is_set() and not self._leaving:
             try:
                 self._session()
             except EtcdUnavailableError as error:
@@ -183,7 +228,7 @@ class Membership:
                 self._on_failure("the cluster's thread failed")
                 return
             finally:
-                self._stand_by(_NOBODY)
+                self._stand_by(NOBODY)
                 self._node.close_session()
 
     def _session(self) -> None:
@@ -191,15 +236,16 @@ class Membership:
         node = self._node
         node.begin(self._engine.position)
         self._open_session()
-        self._leader_seen = None
-        while not self._stop.is_set() and not node.session_lost:
-            self._engine.follow(node.follow(_WAIT_S))
+        self._leader_seen = self._registered = None
+        self._registered_at = 0.0
+        while not self._stop.is_set() and not self._leaving and not node.session_lost:
+            self._engine.follow(node.follow(min(_WAIT_S, self._due_s())))
             self._tell_leader()
             if time.monotonic() >= self._look_at:
                 self._look_at = time.monotonic() + _LOOK_S
                 self._engine.follow(node.catch_up())
-                node.register(self._engine.flushed_revision)
-            if node.leader is None and node.stand():
+            self._register()
+            if node.leader is None and self._may_stand() and node.stand():
                 self._take_over()
                 return
 
@@ -222,10 +268,57 @@ class Membership:
         leader = self._node.leader
         if leader == self._leader_seen and self._leader_seen is not None:
             return
+        if leader is None and self._leader_seen is not None:
+            log.warning("cluster_leader_gone", node=self._node.node_id, epoch=self.epoch)
         self._leader_seen = leader
-        self._engine.stand_by(_NOBODY if leader is None else _spell(leader))
+        self._engine.stand_by(NOBODY if leader is None else _spell(leader))
+        self.leader, self.epoch = cluster_view.member_of(leader), self._node.leader_epoch
         if leader is not None:
             log.info("cluster_leader", leader=_spell(leader), epoch=self._node.leader_epoch)
+
+    def _told(self) -> tuple[int, int]:
+        return self._node.applied_revision, self._engine.flushed_revision
+
+    def _due_s(self) -> float:
+        """Return in how many seconds this node is to say where it is; 0: now."""
+        length_s = _RENEW_IDLE_S if self._told() == self._registered else _RENEW_S
+        return max(0.0, self._registered_at + length_s - time.monotonic())
+
+    def _register(self) -> None:
+        """Say where this node is, often if that changes."""
+        if self._due_s() > 0:
+            return
+        told = self._told()
+        with suppress(EtcdUnavailableError):
+            self._node.register(told[1])
+            self._registered = told
+        self._registered_at = time.monotonic()
+
+    # ---- standing
+
+    def _hold_back(self) -> None:
+        """Leave it to others to stand, for as long as a lease."""
+        self._stand_at = time.monotonic() + self._node.lease_ns / 1e9
+
+    def _may_stand(self) -> bool:
+        """Tell whether nobody else should lead rather than this node."""
+        node, now = self._node, time.monotonic()
+        _, behind_s = node.behind()
+        seen = self.roster.look()
+        if seen.resigned and seen.next_node == node.node_id:
+            return True
+        if now < self._stand_at:
+            return False
+        rather = cluster_view.closer(seen, node.node_id, node.applied_revision, behind_s)
+        if rather:
+            log.info("cluster_stands_back", node=node.node_id, behind_s=behind_s, closer=rather)
+            return False
+        if not cluster_view.wished(seen, node.node_id):
+            self._wished_until = None
+            return True
+        # Whoever is wished for and does not stand is not waited for longer than for a dead one.
+        self._wished_until = self._wished_until or now + node.lease_ns / 1e9
+        return now >= self._wished_until
 
     # ---- leading
 
@@ -244,21 +337,36 @@ class Membership:
         passed = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - heard_at
         engine.lead(0 if heard is None or not heard[0] else sum(heard) + passed)
         self.role = "leader"
+        self.leader, self.epoch = cluster_view.member_of(node.member), node.epoch
         log.info("cluster_leads", node=node.node_id, epoch=node.epoch, waited_s=round(wait_s, 3))
+        self._note_election(wait_s)
         self._on_role(self.role)
         self._lead()
+
+    def _note_election(self, wait_s: float) -> None:
+        """Leave an entry in the audit."""
+        detail = {"node": self._node.node_id, "epoch": self.epoch, "waited_s": round(wait_s, 3)}
+        note = admin_pb2.AuditEntry(
+            principal=ITSELF, action="TakeLeadership", detail=json.dumps(detail)
+        )
+        try:
+            self._engine.note_event(note=note.SerializeToString(deterministic=True))
+        except Refused as error:
+            log.warning("election_not_recorded", cause=error.message)
 
     def _lead(self) -> None:
         reason = None
         while reason is None and not self._stop.is_set() and not self._node.session_lost:
             reason = self._node.end_reason(_WAIT_S)
+            if reason is None:
+                self._register()
             if time.monotonic() >= self._trim_at and reason is None:
                 self._trim_at = time.monotonic() + _TRIM_S
                 self._trim()
         if reason is None:
             known = self._node.resign()
-            log.info("cluster_resigned", node=self._node.node_id, known=known)
-        else:
+            log.info("cluster_resigned", node=self._node.node_id, epoch=self.epoch, known=known)
+        elif reason != "resigned":  # which was told by whoever did
             log.warning("cluster_leads_no_more", node=self._node.node_id, reason=reason)
 
     def _trim(self) -> None:
@@ -272,6 +380,7 @@ class Membership:
 
     def _stand_by(self, leader: str) -> None:
         self._engine.stand_by(leader)
+        self.leader, self.epoch = None, 0
         if self.role == "leader":
             self.role = "standby"
             self._on_role(self.role)

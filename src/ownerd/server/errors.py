@@ -11,7 +11,7 @@ log entry with the traceback, and a fixed text to the client.
 What stops the program before it serves is in `ownerd.server.exits`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import grpc
@@ -507,6 +507,66 @@ class LastAdmin(OwnerdError):
             "nobody would be left who can sign in with the right admin; give it to another "
             "principal first"
         )
+
+
+class NoCluster(OwnerdError):
+    """The server is in no cluster."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "NO_CLUSTER"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this server is in no cluster: it was started without --cluster, and is alone"
+        )
+
+
+class NodeNotFound(OwnerdError):
+    """No node of that name belongs to the cluster."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "NODE_NOT_FOUND"
+
+    def __init__(self, node: str, nodes: Iterable[str]) -> None:
+        super().__init__(
+            f"node: no node {shown(node)} belongs to the cluster; its nodes are "
+            f"{', '.join(sorted(nodes))}",
+            node=node,
+        )
+
+
+class NodeAlive(OwnerdError):
+    """A node that is to be removed runs."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "NODE_ALIVE"
+
+    def __init__(self, node: str) -> None:
+        super().__init__(
+            f"node: {shown(node)} is alive, and would register again; stop it first, and wait for "
+            "its lease to run out",
+            node=node,
+        )
+
+
+class NoHandOver(OwnerdError):
+    """Nobody else can lead now."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "NO_HAND_OVER"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"{why}; nothing was handed over. GetClusterStatus shows the nodes")
+
+
+class EtcdSilent(OwnerdError):
+    """Etcd does not answer."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+    reason = "ETCD_UNAVAILABLE"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"{why}; ask again")
 
 
 def _text(reason: str, **values: object) -> str:

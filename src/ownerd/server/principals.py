@@ -134,6 +134,7 @@ class Principals:
         self._by_name = certificates_asked
         self._engine = engine
         self._lock = threading.RLock()
+        self._rows: list[tuple[str, bytes]] | None = None  # as they were read; None: changed since
         self.read()
 
     def read(self) -> None:
@@ -141,6 +142,9 @@ class Principals:
         decode = msgspec.msgpack.Decoder(Principal).decode
         with self._lock:
             rows = self._engine.principals()
+            if rows == self._rows:
+                return
+            self._rows = rows
             self._known = {principal_id: decode(kept) for principal_id, kept in rows}
             self._publish()
 
@@ -197,6 +201,7 @@ class Principals:
         """Write a principal with `put(engine_call, id, kept, ...)` and publish it."""
         kept = msgspec.msgpack.encode(principal)
         done = put(self._engine.put_principal, principal.principal_id, kept, **keywords)
+        self._rows = None
         self._known = self._known | {principal.principal_id: principal}
         self._publish()
         return done
@@ -204,6 +209,7 @@ class Principals:
     def delete(self, principal_id: str, put: Callable[..., Result], **keywords: Any) -> Result:
         """Delete a principal with `put(engine_call, id, ...)` and publish that it is gone."""
         done = put(self._engine.delete_principal, principal_id, **keywords)
+        self._rows = None
         self._known = {key: each for key, each in self._known.items() if key != principal_id}
         self._publish()
         return done

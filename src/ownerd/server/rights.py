@@ -121,6 +121,9 @@ ADMIN_RULES: Mapping[str, Rule] = {
     "CheckAccess": _rule(ADMIN, Scope.NONE)._replace(own=True),
     "ListAuditEntries": _rule(VIEW, Scope.EVERY, Scope.EVERY),
     "GetServerStatus": _rule(VIEW, Scope.NONE),
+    "GetClusterStatus": _rule(VIEW, Scope.NONE),
+    "TransferLeadership": _rule(ADMIN, Scope.NONE),
+    "RemoveNode": _rule(ADMIN, Scope.NONE),
     # Everything there is, also who may make calls.
     "BackupStore": _rule(ADMIN, Scope.NONE),
     # Of whoever is known.

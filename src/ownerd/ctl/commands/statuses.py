@@ -1,5 +1,6 @@
 """`ownerctl status`: how the server is."""
 
+from ownerd.ctl.commands.clusters import ROLES
 from ownerd.ctl.commands.options import InSession
 from ownerd.ctl.terminal.exits import Exit
 from ownerd.ctl.terminal.output import Column, Kind, Row
@@ -25,6 +26,11 @@ COLUMNS = (
     Column("queue_depth", "Queued dials", Kind.COUNT),
     Column("unsettled_event_count", "Events to vacuum", Kind.COUNT),
     Column("incarnation_id", "Incarnation", absent="not said"),
+    Column("cluster", "Cluster", absent="none"),
+    Column("node", "Node"),
+    Column("role", "Role"),
+    Column("epoch", "Epoch", Kind.NUMBER),
+    Column("leader", "Leader"),
     Column("alarms", "Alarms", Kind.TEXTS, absent="none"),
     Column("alarm_messages", "", Kind.TEXTS),
 )
@@ -58,6 +64,19 @@ def status_row(server: str, answer: pb.GetServerStatusResponse) -> Row:
         "uptime": answer.uptime.ToNanoseconds(),
         "time": answer.time.ToNanoseconds(),
         "clock_offset": answer.clock_offset.ToNanoseconds(),
+        **_membership(answer),
         "alarms": [alarm.name for alarm in answer.alarms],
         "alarm_messages": [alarm.message for alarm in answer.alarms],
+    }
+
+
+def _membership(answer: pb.GetServerStatusResponse) -> Row:
+    """Return what the server is in its cluster; all None: it is in none."""
+    member = answer.cluster
+    return {
+        "cluster": member.cluster or None,
+        "node": member.node or None,
+        "role": ROLES.get(member.role),
+        "epoch": member.epoch or None,
+        "leader": member.leader or None,
     }

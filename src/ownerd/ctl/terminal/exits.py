@@ -27,7 +27,7 @@ class Exit(IntEnum):
         "no: you answered no and nothing was changed, `can-i` says no, or `diff` found something",
     )
     USAGE = 2, "the command line is wrong"
-    NOT_FOUND = 3, "the list, campaign, wrap-up code or principal does not exist"
+    NOT_FOUND = 3, "the list, campaign, wrap-up code, principal or node does not exist"
     ALREADY_EXISTS = 4, "it exists already"
     FAILED_PRECONDITION = 5, "the server's state forbids it (live ownership, conflict, last admin)"
     ABORTED = 6, "someone else changed it meanwhile (stale etag)"
@@ -40,7 +40,10 @@ class Exit(IntEnum):
     INTERNAL = 13, "a defect, or the machine gave too few descriptors, threads or memory"
     OUTPUT_FILE = 14, "the output could not be written"
     NOT_BUILT = 15, "ownerd was installed without a part that the command needs"
-    ALARM = 16, "an alarm is up, says `status`; or something is wrong, says `doctor`"
+    ALARM = (
+        16,
+        "an alarm is up, says `status`; or something is wrong, says `doctor` or `cluster status`",
+    )
     DATABASE = 17, "the database to mirror into is away, refuses, or lacks a column"
     IN_USE = 18, "another mirror is at work on the table"
     INTERRUPTED = 130, "interrupted by Ctrl-C, SIGTERM or SIGHUP"

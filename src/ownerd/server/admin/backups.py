@@ -77,7 +77,7 @@ class Running:
         validate.change_fields(self._request.reason, "")
         note = audit_note(self._caller, "BackupStore", reason=self._request.reason)
         with self._lock:  # against one who gives up now
-            engine.note_backup(note=note)
+            engine.note_event(note=note)
             files = self._files = engine.backup()
         self._head = writing.sized(_head(files), files)
         self._pieces = writing.pieces(self._head, files, files.time_ns // _SECOND_NS, PIECE_BYTES)

@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 from ownerd.native import Engine, Identity
 from ownerd.server import alarms, rights
 from ownerd.server.admin.spool import Spools
+from ownerd.server.cluster_watch import Cluster
 from ownerd.server.principals import Principals
 from ownerd.server.workings import Workings
 
@@ -26,6 +27,7 @@ class AdminContext(NamedTuple):
         dial_listener: what serves the dial addresses, native or grpcio.
         backup_limit_s: how long a backup may take.
         workings: what is looked at when something is wrong; None where nobody can look.
+        cluster: the one that this server is a node of; None: it is alone.
     """
 
     engine: Engine
@@ -37,6 +39,7 @@ class AdminContext(NamedTuple):
     dial_listener: str = "native"
     backup_limit_s: float = 3_600.0
     workings: Workings | None = None
+    cluster: Cluster | None = None
 
     def sharing(self, list_id: str) -> Iterable[str]:
         """Return the lists that share a list's ownership (R28), itself included; none for ""."""

@@ -23,6 +23,7 @@ from ownerd.server.admin import (
     backups,
     callers,
     campaigns,
+    clusters,
     exports,
     imports,
     lists,
@@ -61,6 +62,7 @@ HANDLERS: dict[str, Handler] = {
     **principals.HANDLERS,
     **audit.HANDLERS,
     **status.HANDLERS,
+    **clusters.HANDLERS,
     **trouble.HANDLERS,
     **callers.HANDLERS,
 }

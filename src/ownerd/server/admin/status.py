@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import ownerd
 from ownerd.native import lmdb_version
-from ownerd.server.admin import convert
+from ownerd.server.admin import clusters, convert
 from ownerd.server.admin.context import AdminContext, Caller, Handler
 from ownerd.v1 import admin_pb2
 
@@ -39,6 +39,7 @@ def _get(
             admin_pb2.Alarm(name=name.upper(), message=text)
             for name, text in (*stats["alarms"], *context.more_alarms())
         ],
+        cluster=clusters.membership_of(context),
         **{name: stats[name] for name in _COPIED},
     )
 
