@@ -23,6 +23,7 @@ cdef cppclass Keys:
     string epochs                     # epochs/EPOCH: who led, and from which revision
     string alive                      # alive/NODE: as long as that node's lease
     string nodes                      # nodes/NODE: up to where that node has flushed
+    string pins                       # pins/NODE: from where on it needs the log, while it joins
 
 # The value of identity. In all values, `magic` says what they are and `crc` is of what follows it.
 cdef struct IdentityValue:

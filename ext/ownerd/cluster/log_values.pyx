@@ -9,6 +9,7 @@
     ownerd/NAME/epochs/E      who led in which epoch
     ownerd/NAME/alive/NODE    a node that runs
     ownerd/NAME/nodes/NODE    a node that belongs to the cluster, and what it has flushed
+    ownerd/NAME/pins/NODE     one that joins, and what the log must not forget meanwhile
 
 A value is a struct in the machine's order (little-endian on all that we run on), with a CRC-32C.
 The parts form a chain: each has the checksum of the one before it, so that a part that is missing,
@@ -56,6 +57,7 @@ cdef void keys_init(Keys *keys, Slice name) noexcept nogil:
     under(keys, "epochs/", &keys.epochs)
     under(keys, "alive/", &keys.alive)
     under(keys, "nodes/", &keys.nodes)
+    under(keys, "pins/", &keys.pins)
 
 
 cdef void parts_from(const Keys *keys, uint64_t revision, string *key) noexcept nogil:

@@ -79,12 +79,13 @@ class Opening:
         log_keep_ns: how long they are; whichever of the two is reached first.
         log_segment_bytes: how large a file of the log becomes; whole blocks.
         restored: whether it was restored from a backup, and begins a new incarnation.
+        leave: whether a node's store leaves its cluster, and is alone from now on.
     """
 
     def __init__(
         self, *, create=True, store_id=None, allowed_filesystems=(), time_ns=0, cluster=None,
         log_keep_bytes=DEFAULT_KEEP_BYTES, log_keep_ns=DEFAULT_KEEP_NS,
-        log_segment_bytes=DEFAULT_SEGMENT_BYTES, restored=False,
+        log_segment_bytes=DEFAULT_SEGMENT_BYTES, restored=False, leave=False,
     ):
         self.create = create
         self.store_id = store_id
@@ -95,6 +96,7 @@ class Opening:
         self.log_keep_ns = log_keep_ns
         self.log_segment_bytes = log_segment_bytes
         self.restored = restored
+        self.leave = leave
         # The time and the revision that were stored.
         self.stored_ns = 0
         self.stored_revision = 0
@@ -144,7 +146,7 @@ cdef Store *store_open(
         if opening.cluster is not None:
             store.shared = &(<SharedLogDoor> opening.cluster).shared
             _renew_log(store, directory, opening)
-        elif store.place.log_id != 0:
+        elif store.place.log_id != 0 and not (opening.leave or opening.restored):
             raise StoreError(_OF_A_CLUSTER.format(directory=directory))
         else:
             _replay(store, directory, opening)
@@ -199,7 +201,7 @@ def _check_filesystems(paths, opening):
 
 _OF_A_CLUSTER = (
     "the store in {directory} is a node's of a cluster, whose log may have more than it: serve it "
-    "with --cluster"
+    "with --cluster; or make it one of its own by 'ownerd cluster leave'"
 )
 
 
