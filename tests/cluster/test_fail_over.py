@@ -3,71 +3,24 @@
 import json
 import threading
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
 import pytest
 from harness import ServerProcess
-from real_etcd import Member, etcd_members, free_ports
+from nodes import eventually, leads, make_list, server, status
+from real_etcd import Member, etcd_members
 
 pytest.importorskip("ownerd.cluster.node")
 
-from google.protobuf.duration_pb2 import Duration
-
 from ownerd.v1 import admin_pb2, dial_pb2
-
-LEASE_S = 2
-
-
-def eventually(holds: Callable[[], bool], what: str, deadline_s: float = 60) -> None:
-    deadline = time.monotonic() + deadline_s
-    while not holds():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
 def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Member]]:
     with etcd_members(tmp_path_factory.mktemp("etcd"), 1) as members:
         yield members
-
-
-def server(directory: Path, etcd: list[Member], node: str, name: str, *more: str) -> ServerProcess:
-    dial, admin, metrics = free_ports(3)
-    return ServerProcess(
-        directory / node,
-        *("--cluster", f"etcd://{','.join(each.address for each in etcd)}/{name}"),
-        *("--node", node, "--cluster-lease-s", str(LEASE_S)),
-        *("--dial-listen", f"127.0.0.1:{dial}", "--advertise-dial", f"{node}.example:7411"),
-        *("--admin-listen", f"127.0.0.1:{admin}"),
-        *("--metrics-listen", f"127.0.0.1:{metrics}", "--map-bytes", "256MiB"),
-        *more,
-    )
-
-
-def status(each: ServerProcess, page: str) -> int:
-    """Return the HTTP status of a page, without credentials."""
-    try:
-        with urllib.request.urlopen(f"http://{each.address('metrics')}{page}", timeout=5) as found:
-            return int(found.status)
-    except urllib.error.HTTPError as error:
-        return error.code
-
-
-def leads(each: ServerProcess) -> bool:
-    return status(each, "/readyz") == 200
-
-
-def make_list(leader: ServerProcess) -> None:
-    policy = admin_pb2.OwnershipPolicy(
-        enabled=True, duration=Duration(seconds=86_400), reservation_ttl=Duration(seconds=3_600)
-    )
-    leader.admin_stub().CreateContactList(
-        admin_pb2.CreateContactListRequest(list_id="list", policy=policy), timeout=10
-    )
 
 
 def refusal(standby: ServerProcess) -> str:

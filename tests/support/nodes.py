@@ -1,0 +1,138 @@
+"""Nodes of a cluster: as servers, on real etcd, and in process, on a fake one."""
+
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fake_etcd import FakeEtcd
+from google.protobuf.duration_pb2 import Duration
+from harness import ServerProcess
+from real_etcd import Member, free_ports
+
+pytest.importorskip("ownerd.cluster.node")
+
+from ownerd.base.clock import Clock
+from ownerd.cluster.etcd_client import Etcd
+from ownerd.cluster.node import Node
+from ownerd.engine.engine import CLAIM, REPORT_ATTEMPT, Engine, Opening, Policy
+from ownerd.server.cluster import Membership
+from ownerd.v1 import admin_pb2, dial_pb2
+
+LEASE_S = 2
+HOUR_NS = 3_600 * 10**9
+POLICY = Policy(True, 24 * HOUR_NS, None, HOUR_NS)
+
+
+def eventually(holds: Callable[[], bool], what: str, deadline_s: float = 60) -> None:
+    deadline = time.monotonic() + deadline_s
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+def server(
+    directory: Path, etcd: list[Member], node: str, name: str, *more: str, auth: bool = False
+) -> ServerProcess:
+    """Return a node that is a server, of the cluster of that name, not started."""
+    dial, admin, metrics = free_ports(3)
+    return ServerProcess(
+        directory / node,
+        *("--cluster", f"etcd://{','.join(each.address for each in etcd)}/{name}"),
+        *("--node", node, "--cluster-lease-s", str(LEASE_S)),
+        *("--dial-listen", f"127.0.0.1:{dial}", "--advertise-dial", f"{node}.example:7411"),
+        *("--admin-listen", f"127.0.0.1:{admin}"),
+        *("--metrics-listen", f"127.0.0.1:{metrics}", "--map-bytes", "256MiB"),
+        *more,
+        auth=auth,
+    )
+
+
+def status(each: ServerProcess, page: str) -> int:
+    """Return the HTTP status of a page, without credentials."""
+    try:
+        with urllib.request.urlopen(f"http://{each.address('metrics')}{page}", timeout=5) as found:
+            return int(found.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def leads(each: ServerProcess) -> bool:
+    return status(each, "/readyz") == 200
+
+
+def make_list(leader: ServerProcess) -> None:
+    policy = admin_pb2.OwnershipPolicy(
+        enabled=True, duration=Duration(seconds=86_400), reservation_ttl=Duration(seconds=3_600)
+    )
+    leader.admin_stub().CreateContactList(
+        admin_pb2.CreateContactListRequest(list_id="list", policy=policy), timeout=10
+    )
+
+
+class Machine:
+    """One node: its store, its engine, its part in the cluster."""
+
+    def __init__(self, etcd: FakeEtcd, directory: Path, node_id: str) -> None:
+        self.aim = Etcd(etcd.addresses)
+        clock = Clock()
+        self.node = Node(
+            self.aim,
+            "shop",
+            clock,
+            node_id=node_id,
+            member=b'{"node": "%s", "dial": "%s:7411", "admin": "%s:7412"}'
+            % ((node_id.encode(),) * 3),
+            lease_s=1,
+        )
+        self.engine = Engine(
+            str(directory / node_id),
+            clock,
+            map_bytes=64 << 20,
+            memtable_bytes=4 << 20,
+            opening=Opening(cluster=self.node),
+        )
+        self.roles: list[str] = []
+        self.failures: list[str] = []
+        self.membership = Membership(
+            self.engine, self.node, self.roles.append, self.failures.append
+        )
+
+    def create(self) -> None:
+        begin = (self.engine.incarnation, self.engine.revision, 0, 0)
+        self.node.create(begin)
+        self.engine.take_position(begin)
+
+    def join(self) -> None:
+        if self.engine.position is None:
+            self.engine.take_position(self.node.begin(None))
+
+    def leads(self) -> bool:
+        return not self.engine.standing_by
+
+    def freeze(self) -> None:
+        """Be cut off from etcd, as one that is dead is."""
+        self.aim.stop()
+
+    def close(self) -> None:
+        self.aim.stop()
+        self.membership.stop()
+        self.engine.close()
+
+    def claim(self, record_id: str, campaign_id: str) -> str:
+        request = dial_pb2.ClaimRequest(
+            list_id="list", record_id=record_id, campaign_id=campaign_id
+        )
+        answer = self.engine.dial(CLAIM, request.SerializeToString())
+        found = dial_pb2.ClaimResponse.FromString(answer)
+        return dial_pb2.ClaimDecision.Name(found.decision).removeprefix("CLAIM_DECISION_")
+
+    def report(self, record_id: str, campaign_id: str) -> str:
+        request = dial_pb2.ReportAttemptRequest(
+            list_id="list", record_id=record_id, campaign_id=campaign_id, wrap_up_code="Busy"
+        )
+        answer = self.engine.dial(REPORT_ATTEMPT, request.SerializeToString())
+        found = dial_pb2.ReportAttemptResponse.FromString(answer)
+        return dial_pb2.AttemptOutcome.Name(found.outcome).removeprefix("ATTEMPT_OUTCOME_")
