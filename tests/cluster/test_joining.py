@@ -6,16 +6,24 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import grpc
 import pytest
+from backups import archive, restored
 from etcd_api import pb
+from fake_etcd import FakeEtcd
 from harness import ServerDidNotStart, ServerProcess
-from nodes import eventually, leads, make_list, server
+from nodes import POLICY, Machine, eventually, leads, make_list, server
 from real_etcd import Member, etcd_members
 from sanitizer import patient_s
 
 pytest.importorskip("ownerd.cluster.node")
 
+from ownerd.base.clock import Clock
+from ownerd.cluster.etcd_client import Etcd
+from ownerd.cluster.node import Node
+from ownerd.engine.engine import CLAIM, Engine, StoreError
+from ownerd.server import exits, joining
+from ownerd.server.cluster import held
+from ownerd.server.config import Settings
 from ownerd.v1 import admin_pb2, dial_pb2
 
 UNUSABLE, FAILED = 4, 1
@@ -111,3 +119,130 @@ def test_a_store_that_was_killed_becomes_a_node_and_others_begin_from_it(
             eventually(lambda: leads(second), "the second leads")
             assert holds(second, "1", "2", "3", "4")
             assert status(second).incarnation_id == was
+
+
+# ---- in process
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeEtcd]:
+    fake = FakeEtcd(addresses=2)
+    yield fake
+    fake.stop()
+
+
+@pytest.fixture
+def leader(fake: FakeEtcd, tmp_path: Path) -> Iterator[Machine]:
+    """The only node, which leads and has granted records 0 to 9."""
+    machine = Machine(fake, tmp_path, "a")
+    machine.create()
+    machine.membership.start()
+    eventually(machine.leads, "it leads")
+    machine.engine.create_list("list", POLICY, note=b"test")
+    for i in range(10):
+        assert machine.claim(str(i), "red") == "GRANTED"
+    yield machine
+    machine.close()
+
+
+def node_of(fake: FakeEtcd, node_id: str) -> Node:
+    return Node(Etcd(fake.addresses), "shop", Clock(), node_id=node_id, member=b"{}", lease_s=1)
+
+
+def killed(leader: Machine, tmp_path: Path, name: str) -> Settings:
+    """Return where a store is as the death of its process would have left the leader's."""
+    shutil.copytree(tmp_path / "a", tmp_path / name)
+    return Settings(data=str(tmp_path / name), map_bytes=64 << 20, verify_at_start=False)
+
+
+def alone(settings: Settings) -> tuple[int, int, list[str]]:
+    """Serve a store without a cluster; return its incarnation, its revision and who is denied."""
+    with Engine(settings.data, map_bytes=64 << 20) as engine:
+        found = []
+        for i in range(11):
+            request = dial_pb2.ClaimRequest(list_id="list", record_id=str(i), campaign_id="blue")
+            answer = dial_pb2.ClaimResponse.FromString(
+                engine.dial(CLAIM, request.SerializeToString())
+            )
+            if answer.decision == dial_pb2.CLAIM_DECISION_DENIED:
+                found.append(str(i))
+        return engine.incarnation, engine.first_revision, found
+
+
+ALL = [str(i) for i in range(10)]
+
+
+@pytest.mark.parametrize("with_log", [True, False])
+def test_a_node_that_leaves_has_all_that_was_answered_and_is_alone(
+    leader: Machine, fake: FakeEtcd, tmp_path: Path, with_log: bool
+) -> None:
+    settings = killed(leader, tmp_path, "left")
+    if with_log:  # the store's own files are no source of truth
+        for path in (tmp_path / "left" / "log").iterdir():
+            path.unlink()
+    asked: list[str] = []
+    with pytest.raises(exits.Stop, match="nothing was changed"):
+        joining.leave(settings, node_of(fake, "z") if with_log else None, lambda said: False)
+    with pytest.raises(StoreError, match="cluster leave"):
+        Engine(settings.data, map_bytes=64 << 20)
+    lines = joining.leave(
+        settings, node_of(fake, "z") if with_log else None, lambda said: not asked.append(said)
+    )
+    assert "new incarnation" in asked[0] and "new incarnation" in lines[1]
+    assert ("is given up" in asked[0]) is not with_log
+    begun, first, denied = alone(settings)
+    assert denied == ALL and begun != leader.engine.incarnation and first == 2**44
+    with pytest.raises(exits.StoreFailed, match="is in no cluster"):
+        joining.leave(settings, node_of(fake, "z"), lambda said: True)
+
+
+def test_a_node_does_not_leave_while_its_log_cannot_be_asked(
+    leader: Machine, fake: FakeEtcd, tmp_path: Path
+) -> None:
+    settings = killed(leader, tmp_path, "left")
+    fake.faults.extend(["drop"] * 10_000)
+    with pytest.raises(exits.Stop, match="--without-log"):
+        joining.leave(settings, node_of(fake, "z"), lambda said: True)
+    with pytest.raises(StoreError, match="cluster leave"):
+        Engine(settings.data, map_bytes=64 << 20)
+    with pytest.raises(exits.StoreInUse):
+        joining.leave(
+            Settings(data=str(tmp_path / "a"), map_bytes=64 << 20), None, lambda said: True
+        )
+
+
+def test_a_store_whose_own_log_is_damaged_leaves_with_what_is_flushed(
+    leader: Machine, tmp_path: Path
+) -> None:
+    settings = killed(leader, tmp_path, "left")
+    for path in (tmp_path / "left" / "log").iterdir():
+        data = bytearray(path.read_bytes())
+        data[4096 + 600] ^= 1
+        path.write_bytes(data)
+    joining.leave(settings, None, lambda said: True)
+    with Engine(settings.data, map_bytes=64 << 20) as engine:
+        assert engine.first_revision == 2**44
+
+
+def test_a_backup_of_a_node_is_restored_alone_or_as_a_node(
+    leader: Machine, fake: FakeEtcd, tmp_path: Path
+) -> None:
+    data = archive(leader.engine.backup())
+    _, begun = restored(data, tmp_path / "restored")
+    assert begun != leader.engine.incarnation
+    found = alone(Settings(data=str(tmp_path / "restored")))
+    assert found == (begun, 2**44, ALL)
+
+
+def test_a_node_that_joins_holds_the_log_as_long_as_its_session_lasts(
+    leader: Machine, fake: FakeEtcd
+) -> None:
+    node = node_of(fake, "b")
+    node.open_session()
+    node.pin(3)
+    leader.node.register(9)
+    assert held(leader.node) == {"a": 9, "b": 3}
+    node.register(7)
+    assert held(leader.node)["b"] == 3
+    node.close_session()
+    assert held(leader.node)["b"] == 7

@@ -228,6 +228,10 @@ def leave(settings: Settings, node: Any, ask: Callable[[str], bool]) -> list[str
         engine.close()
     if engine.failed is not None:
         raise exits.StoreFailed(engine.failed)
+    if not any(event == "new_incarnation" for event, _ in opening.found):
+        raise exits.StoreFailed(f"the store in {settings.data} is in no cluster")
+    for event, text in opening.found:
+        log.warning(event, data=settings.data, advice=text)
     return [
         f"The store in {settings.data} is in no cluster any more; it has all up to revision "
         f"{opening.stored_revision}.",
