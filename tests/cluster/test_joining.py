@@ -20,7 +20,7 @@ pytest.importorskip("ownerd.cluster.node")
 from ownerd.base.clock import Clock
 from ownerd.cluster.etcd_client import Etcd
 from ownerd.cluster.node import Node
-from ownerd.engine.engine import CLAIM, Engine, StoreError
+from ownerd.engine.engine import CLAIM, CLAIM_BATCH, Engine, Opening, StoreError
 from ownerd.server import exits, joining
 from ownerd.server.cluster import held
 from ownerd.server.config import Settings
@@ -217,9 +217,11 @@ def test_a_store_whose_own_log_is_damaged_leaves_with_what_is_flushed(
     settings = killed(leader, tmp_path, "left")
     for path in (tmp_path / "left" / "log").iterdir():
         data = bytearray(path.read_bytes())
-        data[4096 + 600] ^= 1
+        data[data.find(b"red")] ^= 1
         path.write_bytes(data)
-    joining.leave(settings, None, lambda said: True)
+    flushed = leader.engine.flushed_revision
+    said, _ = joining.leave(settings, None, lambda said: True)
+    assert f"up to revision {flushed}." in said and flushed < leader.engine.revision
     with Engine(settings.data, map_bytes=64 << 20) as engine:
         assert engine.first_revision == 2**44
 
@@ -232,6 +234,32 @@ def test_a_backup_of_a_node_is_restored_alone_or_as_a_node(
     assert begun != leader.engine.incarnation
     found = alone(Settings(data=str(tmp_path / "restored")))
     assert found == (begun, 2**44, ALL)
+
+
+def test_a_node_is_where_it_has_flushed_to_also_in_the_middle_of_a_flush(
+    fake: FakeEtcd, tmp_path: Path
+) -> None:
+    machine = Machine(fake, tmp_path, "a", maintenance_step_ns=0, background=False)
+    try:
+        machine.create()
+        machine.membership.start()
+        eventually(machine.leads, "it leads")
+        engine = machine.engine
+        engine.create_list("list", POLICY, note=b"test")
+        names = [str(i) for i in range(1_000)]
+        claims = dial_pb2.ClaimBatchRequest(list_id="list", campaign_id="red", record_ids=names)
+        engine.dial(CLAIM_BATCH, claims.SerializeToString())
+        assert engine.maintain(vacuum_all=True)
+        while engine.stats()["flushed_records"] == 0:
+            assert engine.maintain()
+        assert 0 < engine.stats()["flushed_records"] < len(names)
+        shutil.copytree(tmp_path / "a", tmp_path / "killed")
+        opening = Opening(cluster=node_of(fake, "a"))
+        with Engine(str(tmp_path / "killed"), map_bytes=64 << 20, opening=opening) as again:
+            assert again.position is not None
+            assert again.position[1] == again.revision == again.flushed_revision
+    finally:
+        machine.close()
 
 
 def test_a_node_that_joins_holds_the_log_as_long_as_its_session_lasts(

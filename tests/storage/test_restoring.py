@@ -95,6 +95,42 @@ def go_on(store: Path, backup: bytes) -> str:
     return where
 
 
+def test_a_store_that_is_replaced_is_there_until_the_other_one_is(
+    tmp_path: Path, backup: bytes
+) -> None:
+    was = visit(tmp_path / "source")[2]
+    seen = set()
+    for steps in range(200):
+        store = tmp_path / f"store {steps}"
+        store.mkdir()
+        for name in ("SESSION", "log", "records"):
+            (tmp_path / "source" / name).rename(store / name)
+        with cut_off_after(steps) as cut:
+            restored(backup, store, replace=True)
+        if cut.has_happened and (store / "records").exists():
+            begun = visit(store, create=False)[2]
+            seen.add("former" if begun == was else "other")
+            assert (store / "log").is_dir()
+        elif cut.has_happened:
+            seen.add("aside" if (store / "REPLACED" / "records").exists() else "placed")
+        if cut.has_happened and not any(
+            (store / name / "records").exists() for name in ("", "RESTORED")
+        ):
+            with pytest.raises(StoreError, match="has not ended|half a store"):
+                visit(store)
+        restored(backup, store, replace=True)
+        assert visit(store)[2] != was
+        assert sorted(os.listdir(store)) == ["LOCK", "SESSION", "log", "records"]
+        if not cut.has_happened:
+            assert {"former", "aside"} <= seen
+            return
+        with Engine(str(tmp_path / "source"), map_bytes=MAP_BYTES, background=False) as engine:
+            engine.create_list("list", HELD)
+            engine.import_rows("list", [("1", "A", "", None)], 1)
+        was = visit(tmp_path / "source")[2]
+    raise AssertionError("a store is replaced in fewer steps")
+
+
 def test_an_opening_goes_on_with_a_restore_that_was_cut_off_as_it_placed_its_parts(
     tmp_path: Path, backup: bytes
 ) -> None:

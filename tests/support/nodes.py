@@ -5,6 +5,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_etcd import FakeEtcd
@@ -75,7 +76,7 @@ def make_list(leader: ServerProcess) -> None:
 class Machine:
     """One node: its store, its engine, its part in the cluster."""
 
-    def __init__(self, etcd: FakeEtcd, directory: Path, node_id: str) -> None:
+    def __init__(self, etcd: FakeEtcd, directory: Path, node_id: str, **options: Any) -> None:
         self.aim = Etcd(etcd.addresses)
         clock = Clock()
         self.node = Node(
@@ -93,6 +94,7 @@ class Machine:
             map_bytes=64 << 20,
             memtable_bytes=4 << 20,
             opening=Opening(cluster=self.node),
+            **options,
         )
         self.roles: list[str] = []
         self.failures: list[str] = []

@@ -42,6 +42,7 @@ def finish_restore(directory):
             os.rename(os.path.join(restored, name), os.path.join(directory, name))
             sync_directory(directory)
             sync_directory(restored)
+    shutil.rmtree(os.path.join(directory, _REPLACED), ignore_errors=True)
     shutil.rmtree(restored)
     sync_directory(directory)
     return True
@@ -134,21 +135,15 @@ cdef class Restoring:
         sync_directory(self.directory)
         finish_restore(self.directory)
         self.whole = True
-        self._remove_aside()
 
     def _aside(self):
         return os.path.join(self.directory, _REPLACED)
-
-    def _remove_aside(self):
-        if os.path.lexists(self._aside()):
-            shutil.rmtree(self._aside())
-            sync_directory(self.directory)
 
     def _set_aside(self):
         """Move the store out of the way, records first; go on where that was cut off."""
         finish_restore(self.directory)
         if os.path.lexists(os.path.join(self.directory, "records")):
-            self._remove_aside()      # of a store that was replaced, but for this
+            shutil.rmtree(self._aside(), ignore_errors=True)   # of one that was replaced before
         os.makedirs(self._aside(), 0o700, exist_ok=True)
         self._move(self.directory, self._aside(), _PARTS[::-1])
 
