@@ -116,7 +116,7 @@ def test_a_store_that_is_replaced_is_there_until_the_other_one_is(
         if cut.has_happened and not any(
             (store / name / "records").exists() for name in ("", "RESTORED")
         ):
-            with pytest.raises(StoreError, match="has not ended|half a store"):
+            with pytest.raises(StoreError, match=r"has not ended|half a store"):
                 visit(store)
         restored(backup, store, replace=True)
         assert visit(store)[2] != was

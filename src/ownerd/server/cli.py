@@ -167,6 +167,7 @@ def demo(
     seconds: Annotated[float, Parameter(validator=Number(gt=0, lte=3_600))] = 10.0,
     campaigns: Annotated[int, Parameter(validator=Number(gte=2, lte=20))] = 3,
     console: Annotated[bool, Parameter(negative=())] = False,
+    cluster: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Run the whole thing once: a server, campaigns dialing one contact list, and a check.
 
@@ -176,10 +177,20 @@ def demo(
         seconds: How long the campaigns dial.
         campaigns: How many campaigns dial at once, 2 to 20.
         console: Show the supervisors' page in a browser instead, and dial until Ctrl-C.
+        cluster: Two servers and three etcd members instead; the server that leads is killed.
     """
     from ownerd.demo.main import run
 
-    return run(contacts, keep=keep, seconds=seconds, campaigns=campaigns, with_console=console)
+    if console and cluster:
+        raise exits.ConfigError("--console and --cluster are two demos: say one of them")
+    return run(
+        contacts,
+        keep=keep,
+        seconds=seconds,
+        campaigns=campaigns,
+        with_console=console,
+        with_cluster=cluster,
+    )
 
 
 @app.command(name="config")
