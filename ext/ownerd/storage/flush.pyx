@@ -2,8 +2,8 @@
 
 A step writes the next rows of the small tables, and when it has all the next records, in key order;
 the last one also writes the state of the memtable's last revision, which the tree is flushed up to
-from then on, and where that is in the log of a cluster. What a step has written is written again if the
-process ends before that: states, not decisions.
+from then on, and where that is in the log of a cluster. What a step has written is written again if
+the process ends before that: states, not decisions.
 
 Invariant: a memtable that the tree has is left alone. Written again, it would undo what came after.
 

@@ -8,8 +8,8 @@
 So a restore that is cut off leaves no store, or all of one. Nothing that is a store, or a part of
 one, is overwritten or removed; but whoever wants a store replaced has it set aside first:
 
-    DIR/REPLACED/   what was the store, until another one is whole in its place; where that fails, it
-                    gets its place back
+    DIR/REPLACED/   what was the store, until another one is whole in its place; where that fails,
+                    it gets its place back
 """
 
 import os

@@ -187,7 +187,6 @@ class FailOver(Story):
                 told = answered
 
     async def _leader(self) -> str:
-        for node in self._nodes:
-            if await asyncio.to_thread(lambda node=node: node.leads):
-                return node.name
-        return "nobody"
+        return await asyncio.to_thread(
+            lambda: next((node.name for node in self._nodes if node.leads), "nobody")
+        )
