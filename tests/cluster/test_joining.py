@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from backups import archive, restored
 from etcd_api import pb
@@ -274,3 +275,33 @@ def test_a_node_that_joins_holds_the_log_as_long_as_its_session_lasts(
     assert held(leader.node)["b"] == 3
     node.close_session()
     assert held(leader.node)["b"] == 7
+
+
+def test_a_new_node_of_no_cluster_says_how_one_begins(fake: FakeEtcd, tmp_path: Path) -> None:
+    settings = Settings(data=str(tmp_path / "new"), map_bytes=64 << 20)
+    for begin in (joining.begin_if_new, joining.fetch):
+        with pytest.raises(exits.StoreFailed, match="--cluster-create"):
+            begin(settings, node_of(fake, "b"))
+
+
+def test_a_new_node_that_is_alone_has_nobody_to_ask(leader: Machine, fake: FakeEtcd) -> None:
+    node = node_of(fake, "a")
+    leader.membership.stop()
+    settings = Settings(data="never", must_exist=True, map_bytes=64 << 20)
+    with pytest.raises(exits.Stop, match="there is none to ask"):
+        joining.fetch(settings, node)
+    with pytest.raises(exits.StoreFailed, match="cluster join"):
+        joining.begin_if_new(settings, node)
+
+
+def test_a_token_goes_to_other_machines_by_tls_only(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("secret\n")
+    settings = Settings(cluster_peer_token_file=str(token))
+    sent = (("authorization", "Bearer secret"),)
+    assert joining._credentials(settings, "127.0.0.1:1") == sent
+    with pytest.raises(exits.ConfigError, match="cluster_peer_ca"):
+        joining._credentials(settings, "b.example:7412")
+    for more in ({"insecure": True}, {"cluster_peer_ca": "ca.pem"}):
+        trusted = msgspec.structs.replace(settings, **more)
+        assert joining._credentials(trusted, "b.example:7412") == sent

@@ -52,12 +52,14 @@ def server(
 
 
 def status(each: ServerProcess, page: str) -> int:
-    """Return the HTTP status of a page, without credentials."""
+    """Return the HTTP status of a page, without credentials; 0: it is not there yet."""
     try:
         with urllib.request.urlopen(f"http://{each.address('metrics')}{page}", timeout=5) as found:
             return int(found.status)
     except urllib.error.HTTPError as error:
         return error.code
+    except OSError:
+        return 0
 
 
 def leads(each: ServerProcess) -> bool:
