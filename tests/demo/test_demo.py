@@ -18,6 +18,7 @@ from harness import poll
 
 from ownerd.client import AsyncClient, Claim, Decision, PermissionDenied
 from ownerd.demo.contacts import ContactsError, read_contacts, write_sample
+from ownerd.demo.dialers import _claim_entry
 from ownerd.demo.main import run
 
 RUN_DEADLINE_S = 60
@@ -251,6 +252,12 @@ def test_r29_a_run_whose_leader_is_killed_is_exclusive_and_says_who_leads(tmp_pa
     for pid in re.findall(r"server (\d+):", output):
         assert has_ended(int(pid))
     assert [each.name for each in tmp_path.iterdir()] == ["contacts.csv"]
+
+
+def test_an_answer_to_what_may_have_come_twice_is_noted_without_its_revision() -> None:
+    claim = Claim(Decision.GRANTED, None, 7)
+    assert _claim_entry("1", "d", 0, 10**8, claim).revision == 7
+    assert _claim_entry("1", "d", 0, 10**9, claim).revision is None
 
 
 def test_a_run_of_a_cluster_without_etcd_says_how_to_get_it(
