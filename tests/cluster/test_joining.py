@@ -4,8 +4,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import grpc
 import msgspec
 import pytest
 from backups import archive, restored
@@ -15,6 +18,7 @@ from harness import ServerDidNotStart, ServerProcess
 from nodes import POLICY, Machine, eventually, leads, make_list, server
 from real_etcd import Member, etcd_members
 from sanitizer import patient_s
+from tls_files import Authority, Files
 
 pytest.importorskip("ownerd.cluster.node")
 
@@ -25,7 +29,7 @@ from ownerd.engine.engine import CLAIM, CLAIM_BATCH, Engine, Opening, StoreError
 from ownerd.server import exits, joining
 from ownerd.server.cluster import held
 from ownerd.server.config import Settings
-from ownerd.v1 import admin_pb2, dial_pb2
+from ownerd.v1 import admin_pb2, admin_pb2_grpc, dial_pb2
 
 UNUSABLE, FAILED = 4, 1
 
@@ -146,8 +150,9 @@ def leader(fake: FakeEtcd, tmp_path: Path) -> Iterator[Machine]:
     machine.close()
 
 
-def node_of(fake: FakeEtcd, node_id: str) -> Node:
-    return Node(Etcd(fake.addresses), "shop", Clock(), node_id=node_id, member=b"{}", lease_s=1)
+def node_of(fake: FakeEtcd, node_id: str, etcd: Etcd | None = None) -> Node:
+    etcd = etcd or Etcd(fake.addresses)
+    return Node(etcd, "shop", Clock(), node_id=node_id, member=b"{}", lease_s=1)
 
 
 def killed(leader: Machine, tmp_path: Path, name: str) -> Settings:
@@ -201,9 +206,11 @@ def test_a_node_does_not_leave_while_its_log_cannot_be_asked(
     leader: Machine, fake: FakeEtcd, tmp_path: Path
 ) -> None:
     settings = killed(leader, tmp_path, "left")
-    fake.faults.extend(["drop"] * 10_000)
+    unreachable = Etcd(fake.addresses)
+    node = node_of(fake, "z", unreachable)
+    unreachable.stop()
     with pytest.raises(exits.Stop, match="--without-log"):
-        joining.leave(settings, node_of(fake, "z"), lambda said: True)
+        joining.leave(settings, node, lambda said: True)
     with pytest.raises(StoreError, match="cluster leave"):
         Engine(settings.data, map_bytes=64 << 20)
     with pytest.raises(exits.StoreInUse):
@@ -305,3 +312,72 @@ def test_a_token_goes_to_other_machines_by_tls_only(tmp_path: Path) -> None:
     for more in ({"insecure": True}, {"cluster_peer_ca": "ca.pem"}):
         trusted = msgspec.structs.replace(settings, **more)
         assert joining._credentials(trusted, "b.example:7412") == sent
+
+
+class Peer(admin_pb2_grpc.AdminServiceServicer):
+    """The administrators' listener of a node in process: it knows callers by certificates."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.asked: list[str] = []
+        self.fault = ""
+
+    def BackupStore(self, request: Any, context: Any) -> Iterator[Any]:
+        names = context.auth_context().get("x509_subject_alternative_name", [])
+        self.asked.append(f"{request.reason} by {b' '.join(names).decode()}")
+        data = archive(self.engine.backup())
+        if self.fault:
+            data = data[:-600]
+        for at in range(0, len(data), 1 << 16):
+            yield admin_pb2.BackupStoreResponse(data=data[at : at + (1 << 16)])
+
+
+def test_nodes_call_each_other_by_certificates_and_take_no_damaged_backup(
+    leader: Machine, fake: FakeEtcd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = Authority()
+    own, peers = authority.issue(), Files(tmp_path / "b-tls", authority.issue("node-b"))
+    (tmp_path / "ca.pem").write_bytes(authority.pem)
+    served = grpc.server(ThreadPoolExecutor(2))
+    peer = Peer(leader.engine)
+    admin_pb2_grpc.add_AdminServiceServicer_to_server(peer, served)
+    credentials = grpc.ssl_server_credentials(
+        [(own.key, own.certificate)], authority.pem, require_client_auth=True
+    )
+    address = f"localhost:{served.add_secure_port('localhost:0', credentials)}"
+    served.start()
+    monkeypatch.setattr(joining, "_peers", lambda node: [address])
+    settings = Settings(
+        data=str(tmp_path / "b"),
+        map_bytes=64 << 20,
+        verify_at_start=False,
+        cluster_peer_ca=str(tmp_path / "ca.pem"),
+    )
+    node = node_of(fake, "b")
+    try:
+        with pytest.raises(exits.Stop, match=r"no node gave a backup.*UNAVAILABLE"):
+            joining.fetch(settings, node)
+        settings = msgspec.structs.replace(
+            settings,
+            cluster_peer_certificate=str(peers.certificate),
+            cluster_peer_key=str(peers.key),
+        )
+        peer.fault = "cut short"
+        with pytest.raises(exits.Stop, match=r"no node gave a backup.*cut short"):
+            joining.fetch(settings, node)
+        assert not (tmp_path / "b" / "records").exists()
+        peer.fault = ""
+        joining.fetch(settings, node)
+    finally:
+        served.stop(0)
+    assert peer.asked == ["for the node b by node-b"] * 2
+    assert held(leader.node)["b"] == leader.engine.flushed_revision
+    assert leader.node.pinned() == {}
+    follower = Machine(fake, tmp_path, "b")
+    try:
+        follower.membership.start()
+        assert leader.claim("10", "red") == "GRANTED"
+        eventually(lambda: follower.engine.revision == leader.engine.revision, "it follows")
+        assert follower.engine.incarnation == leader.engine.incarnation
+    finally:
+        follower.close()

@@ -25,8 +25,8 @@ from ownerd.demo.view import show_verdict
 
 NAME = "demo"
 LEASE_S = 2
-LEAST_BEFORE_S = 3.0
-LEAST_AFTER_S = 7.0
+LEAST_BEFORE_S = 2.0
+LEAST_AFTER_S = 6.0
 """Time of dialing behind the leader's death: the other one must lead, and be seen to."""
 _LEAD_DEADLINE_S = 30.0
 _LOOK_S = 0.05
