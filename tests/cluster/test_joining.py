@@ -346,7 +346,7 @@ def test_nodes_call_each_other_by_certificates_and_take_no_damaged_backup(
     )
     address = f"localhost:{served.add_secure_port('localhost:0', credentials)}"
     served.start()
-    monkeypatch.setattr(joining, "_peers", lambda node: [address])
+    monkeypatch.setattr(joining, "_leader", lambda node: address)
     settings = Settings(
         data=str(tmp_path / "b"),
         map_bytes=64 << 20,
@@ -355,7 +355,7 @@ def test_nodes_call_each_other_by_certificates_and_take_no_damaged_backup(
     )
     node = node_of(fake, "b")
     try:
-        with pytest.raises(exits.Stop, match=r"no node gave a backup.*UNAVAILABLE"):
+        with pytest.raises(exits.Stop, match=r"gave no backup.*UNAVAILABLE"):
             joining.fetch(settings, node)
         settings = msgspec.structs.replace(
             settings,
@@ -363,7 +363,7 @@ def test_nodes_call_each_other_by_certificates_and_take_no_damaged_backup(
             cluster_peer_key=str(peers.key),
         )
         peer.fault = "cut short"
-        with pytest.raises(exits.Stop, match=r"no node gave a backup.*cut short"):
+        with pytest.raises(exits.Stop, match=r"gave no backup.*cut short"):
             joining.fetch(settings, node)
         assert not (tmp_path / "b" / "records").exists()
         peer.fault = ""

@@ -18,12 +18,12 @@ cdef cppclass Keys:
     string head                       # where the log ends
     string beat                       # the leader's time, now and then
     string trimmed                    # where the log begins
+    string pins                       # pins/NODE: from where on it needs the log, while it joins
     string parts                      # log/REVISION/NUMBER, in hexadecimal digits
     string parts_end
     string epochs                     # epochs/EPOCH: who led, and from which revision
     string alive                      # alive/NODE: as long as that node's lease
     string nodes                      # nodes/NODE: up to where that node has flushed
-    string pins                       # pins/NODE: from where on it needs the log, while it joins
 
 # The value of identity. In all values, `magic` says what they are and `crc` is of what follows it.
 cdef struct IdentityValue:

@@ -6,10 +6,10 @@
     ownerd/NAME/log/R/N       part N of the entry that is revision R
     ownerd/NAME/beat          the leader's time
     ownerd/NAME/trimmed       the last entry that is gone
+    ownerd/NAME/pins/NODE     a node that joins, and behind which entry it needs all
     ownerd/NAME/epochs/E      who led in which epoch
     ownerd/NAME/alive/NODE    a node that runs
     ownerd/NAME/nodes/NODE    a node that belongs to the cluster, and what it has flushed
-    ownerd/NAME/pins/NODE     one that joins, and what the log must not forget meanwhile
 
 A value is a struct in the machine's order (little-endian on all that we run on), with a CRC-32C.
 The parts form a chain: each has the checksum of the one before it, so that a part that is missing,
@@ -52,12 +52,12 @@ cdef void keys_init(Keys *keys, Slice name) noexcept nogil:
     under(keys, "head", &keys.head)
     under(keys, "beat", &keys.beat)
     under(keys, "trimmed", &keys.trimmed)
+    under(keys, "pins/", &keys.pins)
     under(keys, "log/", &keys.parts)
     prefix_end(&keys.parts_end, text_slice(keys.parts))
     under(keys, "epochs/", &keys.epochs)
     under(keys, "alive/", &keys.alive)
     under(keys, "nodes/", &keys.nodes)
-    under(keys, "pins/", &keys.pins)
 
 
 cdef void parts_from(const Keys *keys, uint64_t revision, string *key) noexcept nogil:

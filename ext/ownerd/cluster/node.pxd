@@ -4,7 +4,6 @@ from libc.stdint cimport int64_t
 from libcpp.atomic cimport atomic
 
 from ownerd.base.clock cimport Clock
-from ownerd.base.containers cimport string
 from ownerd.base.threads cimport pthread_t
 from ownerd.cluster.etcd_client cimport Etcd, EtcdClient
 from ownerd.cluster.follower cimport Follower
@@ -35,5 +34,3 @@ cdef class Node(SharedLogDoor):
     cdef readonly int lease_s
     cdef void _end_threads(self) noexcept
     cdef _revoke(self)
-    cdef _put(self, const string *under, bytes value, int64_t lease_id)
-    cdef dict _under(self, const string *prefix)

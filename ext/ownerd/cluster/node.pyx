@@ -342,12 +342,11 @@ cdef class Node(SharedLogDoor):
         cdef Slice bytes
         cdef TxnAnswer answer
         cdef CallEnd end
-        cdef Slice member = slice_of(<const char *> self.member, len(self.member))
         encoded = self.node_id.encode()
         key.append(self.log.keys.alive)
         key.append(<const char *> encoded, len(encoded))
         txn_compare(&txn, COMPARE_CREATE, text_slice(key), 0)
-        txn_put(&txn, ON_SUCCESS, text_slice(key), member, self.session.lease_id)
+        txn_put(&txn, ON_SUCCESS, text_slice(key), empty_slice(), self.session.lease_id)
         txn_range(&txn, ON_FAILURE, text_slice(key), empty_slice())
         with nogil:
             end = client_ask(
@@ -511,36 +510,15 @@ cdef class Node(SharedLogDoor):
         Raises:
             EtcdUnavailableError: etcd does not answer.
         """
-        self._put(&self.log.keys.nodes, b"%d" % flushed_revision, 0)
-
-    def registered(self):
-        """Return the flushed revision of each node that belongs to the cluster, by its name."""
-        return {name: int(value) for name, value in self._under(&self.log.keys.nodes).items()}
-
-    def pin(self, uint64_t revision):
-        """Have the log keep what follows a revision, as long as this session lasts."""
-        assert self.in_session
-        self._put(&self.log.keys.pins, b"%d" % revision, self.session.lease_id)
-
-    def pinned(self):
-        """Return what is pinned by nodes that join, by their names."""
-        return {name: int(value) for name, value in self._under(&self.log.keys.pins).items()}
-
-    def alive(self):
-        """Return what the leader's key would say of each node that runs, by its name."""
-        return self._under(&self.log.keys.alive)
-
-    cdef _put(self, const string *under, bytes value, int64_t lease_id):
-        """Put what is under this node's name."""
         cdef string txn, key
         cdef Slice bytes
         cdef CallEnd end
         encoded = self.node_id.encode()
-        key.append(under[0])
+        value = b"%d" % flushed_revision
+        key.append(self.log.keys.nodes)
         key.append(<const char *> encoded, len(encoded))
         txn_put(
-            &txn, ON_SUCCESS, text_slice(key), slice_of(<const char *> value, len(value)),
-            lease_id,
+            &txn, ON_SUCCESS, text_slice(key), slice_of(<const char *> value, len(value)), 0
         )
         with nogil:
             end = client_ask(
@@ -550,15 +528,17 @@ cdef class Node(SharedLogDoor):
         if end != CALL_ANSWERED:
             raise EtcdUnavailableError("etcd does not answer")
 
-    cdef dict _under(self, const string *prefix):
-        """Return what etcd has of each node, by its name."""
+    def registered(self):
+        """Return the flushed revision of each node that belongs to the cluster, by its name."""
         cdef string request, end_key
         cdef Slice bytes
         cdef RangeAnswer answer
         cdef CallEnd end
-        cdef size_t i, size = (<string *> prefix).size()
-        prefix_end(&end_key, text_slice(prefix[0]))
-        range_request(&request, text_slice(prefix[0]), text_slice(end_key), 0, False)
+        cdef size_t i
+        prefix_end(&end_key, text_slice(self.log.keys.nodes))
+        range_request(
+            &request, text_slice(self.log.keys.nodes), text_slice(end_key), 0, False
+        )
         with nogil:
             end = client_ask(
                 self.follower.client, "/etcdserverpb.KV/Range", &request, self.log.attempt_ns,
@@ -568,6 +548,69 @@ cdef class Node(SharedLogDoor):
             raise EtcdUnavailableError("etcd does not answer")
         found = {}
         for i in range(answer.found.size()):
-            name = answer.found[i].key.data[size:answer.found[i].key.size].decode()
-            found[name] = answer.found[i].value.data[:answer.found[i].value.size]
+            name = answer.found[i].key.data[
+                self.log.keys.nodes.size():answer.found[i].key.size
+            ].decode()
+            found[name] = int(answer.found[i].value.data[:answer.found[i].value.size])
         return found
+
+    # --- who joins it
+
+    def pin(self, uint64_t revision):
+        """Have the log keep what follows a revision, as long as this session lasts.
+
+        Raises:
+            EtcdUnavailableError: etcd does not answer.
+        """
+        cdef string txn, key
+        cdef Slice bytes
+        cdef CallEnd end
+        assert self.in_session
+        encoded = self.node_id.encode()
+        value = b"%d" % revision
+        key.append(self.log.keys.pins)
+        key.append(<const char *> encoded, len(encoded))
+        txn_put(
+            &txn, ON_SUCCESS, text_slice(key), slice_of(<const char *> value, len(value)),
+            self.session.lease_id,
+        )
+        with nogil:
+            end = client_ask(
+                self.follower.client, "/etcdserverpb.KV/Txn", &txn, self.log.attempt_ns,
+                boot_now() + self.log.guard_ns, &bytes,
+            )
+        if end != CALL_ANSWERED:
+            raise EtcdUnavailableError("etcd does not answer")
+
+    def pinned(self):
+        """Return what nodes that join have pinned, by their names."""
+        return {name: int(value) for name, value in found_under(self, &self.log.keys.pins)}
+
+    def alive(self):
+        """Return the names of the nodes that run."""
+        return {name for name, _ in found_under(self, &self.log.keys.alive)}
+
+
+cdef list found_under(Node node, const string *prefix):
+    """Return what etcd has under keys of nodes, as (name, value) of each."""
+    cdef string request, end_key
+    cdef Slice bytes
+    cdef RangeAnswer answer
+    cdef CallEnd end
+    cdef size_t i, size = (<string *> prefix).size()
+    prefix_end(&end_key, text_slice(prefix[0]))
+    range_request(&request, text_slice(prefix[0]), text_slice(end_key), 0, False)
+    with nogil:
+        end = client_ask(
+            node.follower.client, "/etcdserverpb.KV/Range", &request, node.log.attempt_ns,
+            boot_now() + node.log.guard_ns, &bytes,
+        )
+    if end != CALL_ANSWERED or not range_read(bytes, &answer):
+        raise EtcdUnavailableError("etcd does not answer")
+    return [
+        (
+            answer.found[i].key.data[size:answer.found[i].key.size].decode(),
+            answer.found[i].value.data[:answer.found[i].value.size],
+        )
+        for i in range(answer.found.size())
+    ]

@@ -1,13 +1,14 @@
 """Into a cluster and out of it: a node's store from a backup of another node, or one of its own.
 
-A node that has no store, or one that the log has gone on from, begins with a backup that it asks a
-running node for; from there on it follows the log. A pin in etcd, which goes with this process,
+A node that has no store, or one that the log has gone on from, begins with a backup that it asks
+the leader for; from there on it follows the log. A pin in etcd, which goes with this process,
 keeps the log from forgetting what comes after the backup. Nothing here begins an incarnation but to
 leave, which makes the store one of its own.
 """
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +23,8 @@ from ownerd.server import addresses, cluster, exits, restore, store
 from ownerd.server.config import Settings
 from ownerd.v1 import admin_pb2, admin_pb2_grpc
 
+_LOOK_S = 0.3
+_LEADERS_LEASES = 2  # that may pass until another node leads
 _OPTIONS = (("grpc.max_receive_message_length", 64 << 20), ("grpc.keepalive_time_ms", 20_000))
 
 log = structlog.get_logger("ownerd.cluster")
@@ -62,7 +65,7 @@ def _has_everything(node: Any) -> bool:
 
 
 def fetch(settings: Settings, node: Any, *, replace: bool = False) -> list[str]:
-    """Make a node's store of another node's backup; say what it is, in lines.
+    """Make a node's store of the leader's backup; say what it is, in lines.
 
     Args:
         settings: which directory, and how the other nodes are called.
@@ -70,50 +73,41 @@ def fetch(settings: Settings, node: Any, *, replace: bool = False) -> list[str]:
         replace: whether a store that is there makes room, once the other one is whole.
 
     Raises:
-        exits.Stop: no node could be asked, or the store cannot be made. What was there is there.
+        exits.Stop: nobody could be asked, or the store cannot be made. What was there is there.
     """
     with _told():
         node.begin(None)
         cluster.open_session(node, threading.Event())
         try:
             node.pin(min(node.registered().values(), default=0))
-            peers = _peers(node)
-            if not peers:
-                raise exits.Stop(
-                    f"no other node of the cluster {node.name!r} runs: there is none to ask for a "
-                    "backup"
-                )
-            return _ask_each(settings, node, peers, replace)
+            peer = _leader(node)
+            try:
+                with _channel(settings, peer) as channel:
+                    return _restore(settings, node, peer, channel, replace)
+            except grpc.RpcError as error:
+                why = f"{error.code().name}: {error.details()}"
+            except BackupError as error:
+                why = str(error)
+            raise exits.Stop(f"{peer} gave no backup, and nothing was changed: {why}")
         finally:
             node.close_session()
 
 
-def _peers(node: Any) -> list[str]:
-    """Return the administrators' addresses of the nodes that run, the leader's first."""
-    running = node.alive()
-    running.pop(node.node_id, None)
-    members = [*([node.leader] if node.leader else []), *running.values()]
-    found = []
-    for member in members:
-        try:
-            found.append(str(json.loads(member)["admin"]))
-        except (ValueError, KeyError, TypeError):
-            continue
-    return list(dict.fromkeys(found))
+def _leader(node: Any) -> str:
+    """Return the administrators' address of the node that leads: a backup is audited.
 
-
-def _ask_each(settings: Settings, node: Any, peers: list[str], replace: bool) -> list[str]:
-    """Ask one node after the other, until one gives a backup."""
-    refusals = []
-    for peer in peers:
-        try:
-            with _channel(settings, peer) as channel:
-                return _restore(settings, node, peer, channel, replace)
-        except grpc.RpcError as error:
-            refusals.append(f"{peer}: {error.code().name}: {error.details()}")
-        except BackupError as error:
-            refusals.append(f"{peer}: {error}")
-    raise exits.Stop("no node gave a backup, and nothing was changed: " + "; ".join(refusals))
+    Raises:
+        exits.Stop: none does.
+    """
+    end_s = time.monotonic() + _LEADERS_LEASES * node.lease_ns / 1e9
+    while node.leader is None:
+        if time.monotonic() > end_s:
+            raise exits.Stop(
+                f"no node of the cluster {node.name!r} leads: there is none to ask for a backup"
+            )
+        time.sleep(_LOOK_S)
+        node.begin(None)
+    return str(json.loads(node.leader)["admin"])
 
 
 def _restore(
@@ -252,7 +246,7 @@ def _level(settings: Settings, node: Any) -> list[str]:
                 raise ClusterError(f"the store in {settings.data} is in no cluster")
             node.begin(engine.position)
             engine.follow(node.catch_up())
-            return sorted(node.alive().keys() - {node.node_id})
+            return sorted(node.alive() - {node.node_id})
         finally:
             engine.close()
 
