@@ -8,8 +8,8 @@ from pathlib import Path
 
 import grpc
 import pytest
+from cluster_servers import eventually, leads, make_list, server, status
 from harness import ServerProcess
-from nodes import eventually, leads, make_list, server, status
 from real_etcd import Member, etcd_members
 
 pytest.importorskip("ownerd.cluster.node")

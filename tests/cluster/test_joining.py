@@ -12,10 +12,11 @@ import grpc
 import msgspec
 import pytest
 from backups import archive, restored
+from cluster_servers import eventually, leads, make_list, server
 from etcd_api import pb
 from fake_etcd import FakeEtcd
 from harness import ServerDidNotStart, ServerProcess
-from nodes import POLICY, Machine, eventually, leads, make_list, server
+from nodes import POLICY, Machine
 from real_etcd import Member, etcd_members
 from sanitizer import patient_s
 from tls_files import Authority, Files

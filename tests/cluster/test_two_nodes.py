@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cluster_servers import eventually
 from fake_etcd import FakeEtcd
-from nodes import POLICY, Machine, eventually
+from nodes import POLICY, Machine
 
 pytest.importorskip("ownerd.cluster.node")
 

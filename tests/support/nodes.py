@@ -1,17 +1,10 @@
-"""Nodes of a cluster: as servers, on real etcd, and in process, on a fake one."""
+"""Nodes of a cluster in process, on etcd that is not real."""
 
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_etcd import FakeEtcd
-from google.protobuf.duration_pb2 import Duration
-from harness import ServerProcess
-from real_etcd import Member, free_ports
 
 pytest.importorskip("ownerd.cluster.node")
 
@@ -20,59 +13,10 @@ from ownerd.cluster.etcd_client import Etcd
 from ownerd.cluster.node import Node
 from ownerd.engine.engine import CLAIM, REPORT_ATTEMPT, Engine, Opening, Policy
 from ownerd.server.cluster import Membership
-from ownerd.v1 import admin_pb2, dial_pb2
+from ownerd.v1 import dial_pb2
 
-LEASE_S = 2
 HOUR_NS = 3_600 * 10**9
 POLICY = Policy(True, 24 * HOUR_NS, None, HOUR_NS)
-
-
-def eventually(holds: Callable[[], bool], what: str, deadline_s: float = 60) -> None:
-    deadline = time.monotonic() + deadline_s
-    while not holds():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
-
-
-def server(
-    directory: Path, etcd: list[Member], node: str, name: str, *more: str, auth: bool = False
-) -> ServerProcess:
-    """Return a node that is a server, of the cluster of that name, not started."""
-    dial, admin, metrics = free_ports(3)
-    return ServerProcess(
-        directory / node,
-        *("--cluster", f"etcd://{','.join(each.address for each in etcd)}/{name}"),
-        *("--node", node, "--cluster-lease-s", str(LEASE_S)),
-        *("--dial-listen", f"127.0.0.1:{dial}", "--advertise-dial", f"{node}.example:7411"),
-        *("--admin-listen", f"127.0.0.1:{admin}"),
-        *("--metrics-listen", f"127.0.0.1:{metrics}", "--map-bytes", "256MiB"),
-        *more,
-        auth=auth,
-    )
-
-
-def status(each: ServerProcess, page: str) -> int:
-    """Return the HTTP status of a page, without credentials; 0: it is not there yet."""
-    try:
-        with urllib.request.urlopen(f"http://{each.address('metrics')}{page}", timeout=5) as found:
-            return int(found.status)
-    except urllib.error.HTTPError as error:
-        return error.code
-    except OSError:
-        return 0
-
-
-def leads(each: ServerProcess) -> bool:
-    return status(each, "/readyz") == 200
-
-
-def make_list(leader: ServerProcess) -> None:
-    policy = admin_pb2.OwnershipPolicy(
-        enabled=True, duration=Duration(seconds=86_400), reservation_ttl=Duration(seconds=3_600)
-    )
-    leader.admin_stub().CreateContactList(
-        admin_pb2.CreateContactListRequest(list_id="list", policy=policy), timeout=10
-    )
 
 
 class Machine:
