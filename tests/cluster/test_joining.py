@@ -28,8 +28,8 @@ from ownerd.cluster.etcd_client import Etcd
 from ownerd.cluster.node import Node
 from ownerd.engine.engine import CLAIM, CLAIM_BATCH, Engine, Opening, StoreError
 from ownerd.server import exits, joining
-from ownerd.server.cluster import held
 from ownerd.server.config import Settings
+from ownerd.server.log_holds import held
 from ownerd.v1 import admin_pb2, admin_pb2_grpc, dial_pb2
 
 UNUSABLE, FAILED = 4, 1

@@ -19,6 +19,7 @@ from ownerd import native
 from ownerd.native import ClusterError, Engine, EtcdUnavailableError, NodeInUseError, Refused
 from ownerd.server import addresses, exits
 from ownerd.server.config import Settings
+from ownerd.server.log_holds import held
 
 _WAIT_S = 0.25  # for news, before the thread looks whether it is to stop
 _LOOK_S = 3.0  # between two looks at the log that do not trust the watch
@@ -145,19 +146,6 @@ def open_session(node: Any, stop: threading.Event) -> None:
             if now >= deadline:
                 raise
             stop.wait(_PAUSE_S)
-
-
-def held(node: Any) -> dict[str, int]:
-    """Return up to where the log may be trimmed for each node's sake, of those that join too.
-
-    Raises:
-        EtcdUnavailableError: etcd does not answer.
-    """
-    registered, pinned = node.registered(), node.pinned()
-    return {
-        name: min(each[name] for each in (registered, pinned) if name in each)
-        for name in {**registered, **pinned}
-    }
 
 
 class Membership:

@@ -81,6 +81,7 @@ def fetch(settings: Settings, node: Any, *, replace: bool = False) -> list[str]:
         try:
             node.pin(min(node.registered().values(), default=0))
             peer = _leader(node)
+            log.info("cluster_joining", cluster=node.name, node=node.node_id, leader=peer)
             try:
                 with _channel(settings, peer) as channel:
                     return _restore(settings, node, peer, channel, replace)
@@ -211,7 +212,7 @@ def leave(settings: Settings, node: Any, ask: Callable[[str], bool]) -> list[str
     """
     if not store.is_store(settings.data):
         raise exits.StoreFailed(f"there is no store in {settings.data}")
-    others = _level(settings, node) if node is not None else []
+    others = _level(settings, node) if node is not None else list[str]()
     if not ask(_ending(settings, node, others)):
         raise exits.Stop("nothing was changed")
     opening = Opening(create=False, allowed_filesystems=settings.allow_filesystems, leave=True)
@@ -226,11 +227,16 @@ def leave(settings: Settings, node: Any, ask: Callable[[str], bool]) -> list[str
         raise exits.StoreFailed(f"the store in {settings.data} is in no cluster")
     for event, text in opening.found:
         log.warning(event, data=settings.data, advice=text)
-    return [
+    lines = [
         f"The store in {settings.data} is in no cluster any more; it has all up to revision "
         f"{opening.stored_revision}.",
         f"It begins a new incarnation, {store.spell_id(begun)}, at revision {revision}.",
     ]
+    if others:
+        lines.append(
+            f"The cluster's log waits for this node: ownerctl cluster remove {settings.node}"
+        )
+    return lines
 
 
 def _level(settings: Settings, node: Any) -> list[str]:
