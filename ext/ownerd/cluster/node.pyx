@@ -221,8 +221,8 @@ cdef class Node(SharedLogDoor):
             status = follower_begin(self.follower, &row, &identity)
         if position is None and _FOLLOWING[status] == "other":
             raise ClusterError(
-                f"etcd has no log of the cluster {self.name!r}: it is made once, of the first node's "
-                "store, by --cluster-create"
+                f"etcd has no log of the cluster {self.name!r}: it is made once, of the first "
+                "node's store, by --cluster-create"
             )
         self._check(status)
         return position_of(&identity.begin)
