@@ -23,6 +23,7 @@ from ownerd.server import config, exits, papers
 TEXT = "\n".join(page.read_text() for page in [manual.README, *PAGES])
 # Pages with commands that run on, or that start servers: pasted by tests that end those.
 PASTED_ELSEWHERE = {
+    "cluster": "cluster/test_page.py",
     "console": "console/test_console_command.py",
     "feed": "test_readme.py",
     "mirror": "mirror/test_mirror_of_a_server.py",

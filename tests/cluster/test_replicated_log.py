@@ -321,7 +321,7 @@ def test_a_trimmed_log_is_followed_from_where_it_begins(make: Make, etcd: FakeEt
     assert len(etcd.keys(PARTS)) == 2
     follower.begin(places[1])
     assert values(follower.catch_up()) == [b"2", b"3"]
-    with pytest.raises(ClusterError, match="needs a backup"):
+    with pytest.raises(ClusterError, match="join --replace"):
         follower.begin(places[0])
     assert log.append(105, b"4")[0] == "ok"
 

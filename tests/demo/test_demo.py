@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from harness import poll
 
 from ownerd.client import AsyncClient, Claim, Decision, PermissionDenied
 from ownerd.demo.contacts import ContactsError, read_contacts, write_sample
+from ownerd.demo.dialers import _claim_entry
 from ownerd.demo.main import run
 
 RUN_DEADLINE_S = 60
@@ -232,6 +234,39 @@ def test_a_run_that_is_told_to_stop_ends_its_server_and_leaves_nothing(tmp_path:
     assert process.returncode == 130, output + rest
     assert has_ended(pid_of_the_server(output))
     assert not list(tmp_path.iterdir())
+
+
+def test_r29_a_run_whose_leader_is_killed_is_exclusive_and_says_who_leads(tmp_path: Path) -> None:
+    pytest.importorskip("ownerd.cluster.node")
+    if shutil.which("etcd") is None:
+        pytest.skip("etcd is not installed (Debian: etcd-server)")
+    path = write(tmp_path, "i3_identity\n" + "".join(f"x-{n}\n" for n in range(400)))
+    with demo(tmp_path, str(path), "--cluster", "--seconds", "1") as process:
+        output, _ = process.communicate(timeout=2 * RUN_DEADLINE_S)
+    assert process.returncode == 0, output
+    seconds = re.findall(r"s: (\w+) leads, ", output)
+    assert seconds[0] == "a" and "nobody" in seconds
+    assert re.search(r"kill -9 \d+: a led", output)
+    assert re.search(r"b leads; the longest time without an answer was [1-9]", output)
+    assert "0  overlaps found" in output
+    for pid in re.findall(r"server (\d+):", output):
+        assert has_ended(int(pid))
+    assert [each.name for each in tmp_path.iterdir()] == ["contacts.csv"]
+
+
+def test_an_answer_to_what_may_have_come_twice_is_noted_without_its_revision() -> None:
+    claim = Claim(Decision.GRANTED, None, 7)
+    assert _claim_entry("1", "d", 0, 10**8, claim).revision == 7
+    assert _claim_entry("1", "d", 0, 10**9, claim).revision is None
+
+
+def test_a_run_of_a_cluster_without_etcd_says_how_to_get_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert run(with_cluster=True) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "apt install etcd-server" in said
 
 
 def test_the_supervisors_page_is_shown_while_campaigns_dial(tmp_path: Path) -> None:

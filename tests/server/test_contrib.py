@@ -95,9 +95,12 @@ def test_alert_rules_fire_when_they_should_and_not_before(contrib, tmp_path):
     assert fired == set(re.findall(r"alert: (\w+)", rules.read_text())), "each is tested"
 
 
-def test_the_unit_is_right_for_systemd_and_hardened(contrib):
+@pytest.mark.parametrize("name", ["ownerd", "ownerd-etcd"])
+def test_the_units_are_right_for_systemd_and_hardened(contrib, name):
     need("systemd-analyze")
-    unit = contrib / "ownerd.service"
+    if name == "ownerd-etcd":
+        need("/usr/bin/etcd")
+    unit = contrib / f"{name}.service"
     done = run("systemd-analyze", "verify", "--man=no", str(unit))
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
     done = run("systemd-analyze", "security", "--offline=true", "--threshold=20", str(unit))

@@ -1,13 +1,16 @@
 """A restore leaves no store or all of one, wherever it is cut off, and never touches one."""
 
+import io
 import os
 import shutil
 from pathlib import Path
 
 import pytest
-from backups import MAP_BYTES, archive, restored, sound
+from backups import MAP_BYTES, Unpacked, archive, restored, sound
 from cut_off import cut_off_after
 
+from ownerd.backupfile import reading
+from ownerd.backupfile.layout import BackupDamaged
 from ownerd.engine.engine import Engine, Opening, Policy, StoreError, StoreInUseError
 from ownerd.storage.restoring import Restoring
 
@@ -93,6 +96,55 @@ def go_on(store: Path, backup: bytes) -> str:
     assert sound(store)
     assert visit(store)[2] == incarnation
     return where
+
+
+def test_a_store_that_is_replaced_is_there_until_the_other_one_is(
+    tmp_path: Path, backup: bytes
+) -> None:
+    was = visit(tmp_path / "source")[2]
+    seen = set()
+    for steps in range(200):
+        store = tmp_path / f"store {steps}"
+        store.mkdir()
+        for name in ("SESSION", "log", "records"):
+            (tmp_path / "source" / name).rename(store / name)
+        with cut_off_after(steps) as cut:
+            restored(backup, store, replace=True)
+        if cut.has_happened and (store / "records").exists():
+            begun = visit(store, create=False)[2]
+            seen.add("former" if begun == was else "other")
+            assert (store / "log").is_dir()
+        elif cut.has_happened:
+            seen.add("aside" if (store / "REPLACED" / "records").exists() else "placed")
+        if cut.has_happened and not any(
+            (store / name / "records").exists() for name in ("", "RESTORED")
+        ):
+            with pytest.raises(StoreError, match=r"has not ended|half a store"):
+                visit(store)
+        restored(backup, store, replace=True)
+        assert visit(store)[2] != was
+        assert sorted(os.listdir(store)) == ["LOCK", "SESSION", "log", "records"]
+        if not cut.has_happened:
+            assert {"former", "aside"} <= seen
+            return
+        with Engine(str(tmp_path / "source"), map_bytes=MAP_BYTES, background=False) as engine:
+            engine.create_list("list", HELD)
+            engine.import_rows("list", [("1", "A", "", None)], 1)
+        was = visit(tmp_path / "source")[2]
+    raise AssertionError("a store is replaced in fewer steps")
+
+
+def test_a_store_gets_its_place_back_where_the_other_one_fails(
+    tmp_path: Path, backup: bytes
+) -> None:
+    was = visit(tmp_path / "source")[1:]
+    with (
+        pytest.raises(BackupDamaged),
+        Restoring(str(tmp_path / "source"), (), replace=True) as restoring,
+    ):
+        reading.read(io.BytesIO(backup[:-512]), Unpacked(Path(restoring.place)))
+    assert visit(tmp_path / "source")[1:] == was
+    assert sorted(os.listdir(tmp_path / "source")) == ["LOCK", "SESSION", "log", "records"]
 
 
 def test_an_opening_goes_on_with_a_restore_that_was_cut_off_as_it_placed_its_parts(

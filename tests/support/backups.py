@@ -54,10 +54,10 @@ class Unpacked:
                 file.truncate(member.whole_bytes)
 
 
-def restored(data: bytes, directory: Path) -> tuple[int, int]:
+def restored(data: bytes, directory: Path, *, replace: bool = False) -> tuple[int, int]:
     """Make a store of an archive; return the revision that it had, and its incarnation."""
     opening = Opening(create=False, restored=True)
-    with Restoring(str(directory)) as restoring:
+    with Restoring(str(directory), (), replace) as restoring:
         sink = Unpacked(Path(restoring.place))
         sink.fill(reading.read(io.BytesIO(data), sink))
         with Engine(

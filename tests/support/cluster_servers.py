@@ -22,7 +22,10 @@ def eventually(holds: Callable[[], bool], what: str, deadline_s: float = 60) -> 
         time.sleep(0.02)
 
 
-def server(directory: Path, etcd: list[Member], node: str, name: str, *more: str) -> ServerProcess:
+def server(
+    directory: Path, etcd: list[Member], node: str, name: str, *more: str, auth: bool = False
+) -> ServerProcess:
+    """Return a node that is a server, of the cluster of that name, not started."""
     dial, admin, metrics = free_ports(3)
     return ServerProcess(
         directory / node,
@@ -32,16 +35,19 @@ def server(directory: Path, etcd: list[Member], node: str, name: str, *more: str
         *("--admin-listen", f"127.0.0.1:{admin}"),
         *("--metrics-listen", f"127.0.0.1:{metrics}", "--map-bytes", "256MiB"),
         *more,
+        auth=auth,
     )
 
 
 def status(each: ServerProcess, page: str) -> int:
-    """Return the HTTP status of a page, without credentials."""
+    """Return the HTTP status of a page, without credentials; 0: it is not there yet."""
     try:
         with urllib.request.urlopen(f"http://{each.address('metrics')}{page}", timeout=5) as found:
             return int(found.status)
     except urllib.error.HTTPError as error:
         return error.code
+    except OSError:
+        return 0
 
 
 def leads(each: ServerProcess) -> bool:

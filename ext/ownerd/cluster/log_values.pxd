@@ -18,6 +18,7 @@ cdef cppclass Keys:
     string head                       # where the log ends
     string beat                       # the leader's time, now and then
     string trimmed                    # where the log begins
+    string pins                       # pins/NODE: from where on it needs the log, while it joins
     string parts                      # log/REVISION/NUMBER, in hexadecimal digits
     string parts_end
     string epochs                     # epochs/EPOCH: who led, and from which revision

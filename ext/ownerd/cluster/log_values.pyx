@@ -6,6 +6,7 @@
     ownerd/NAME/log/R/N       part N of the entry that is revision R
     ownerd/NAME/beat          the leader's time
     ownerd/NAME/trimmed       the last entry that is gone
+    ownerd/NAME/pins/NODE     a node that joins, and behind which entry it needs all
     ownerd/NAME/epochs/E      who led in which epoch
     ownerd/NAME/alive/NODE    a node that runs, and which process that is
     ownerd/NAME/nodes/NODE    a node that belongs to the cluster, and what it says of itself
@@ -53,6 +54,7 @@ cdef void keys_init(Keys *keys, Slice name) noexcept nogil:
     under(keys, "head", &keys.head)
     under(keys, "beat", &keys.beat)
     under(keys, "trimmed", &keys.trimmed)
+    under(keys, "pins/", &keys.pins)
     under(keys, "log/", &keys.parts)
     prefix_end(&keys.parts_end, text_slice(keys.parts))
     under(keys, "epochs/", &keys.epochs)

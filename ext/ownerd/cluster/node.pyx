@@ -225,6 +225,11 @@ cdef class Node(SharedLogDoor):
         cdef FollowStatus status
         with nogil:
             status = follower_begin(self.follower, &row, &identity)
+        if position is None and _FOLLOWING[status] == "other":
+            raise ClusterError(
+                f"etcd has no log of the cluster {self.name!r}: it is made once, of the first "
+                "node's store, by --cluster-create"
+            )
         self._check(status)
         return position_of(&identity.begin)
 
@@ -239,7 +244,8 @@ cdef class Node(SharedLogDoor):
         if found == "behind":
             raise ClusterError(
                 f"the log of the cluster {self.name!r} no longer has what comes after this store: "
-                "it needs a backup of another node"
+                "it was stopped for too long. Have it begin from a backup of another node: "
+                "'ownerd cluster join --replace'"
             )
         if found != "on":
             raise EtcdUnavailableError("etcd does not answer, or has no majority")
@@ -620,3 +626,64 @@ cdef class Node(SharedLogDoor):
             value = answer.found[i].value.data[:answer.found[i].value.size]
             found[name] = registration_of(value).flushed_revision
         return found
+
+    # --- who joins it
+
+    def pin(self, uint64_t revision):
+        """Have the log keep what follows a revision, as long as this session lasts.
+
+        Raises:
+            EtcdUnavailableError: etcd does not answer.
+        """
+        cdef string txn, key
+        cdef Slice bytes
+        cdef CallEnd end
+        assert self.in_session
+        encoded = self.node_id.encode()
+        value = b"%d" % revision
+        key.append(self.log.keys.pins)
+        key.append(<const char *> encoded, len(encoded))
+        txn_put(
+            &txn, ON_SUCCESS, text_slice(key), slice_of(<const char *> value, len(value)),
+            self.session.lease_id,
+        )
+        with nogil:
+            end = client_ask(
+                self.follower.client, "/etcdserverpb.KV/Txn", &txn, self.log.attempt_ns,
+                boot_now() + self.log.guard_ns, &bytes,
+            )
+        if end != CALL_ANSWERED:
+            raise EtcdUnavailableError("etcd does not answer")
+
+    def pinned(self):
+        """Return what nodes that join have pinned, by their names."""
+        return {name: int(value) for name, value in found_under(self, &self.log.keys.pins)}
+
+    def alive(self):
+        """Return the names of the nodes that run."""
+        return {name for name, _ in found_under(self, &self.log.keys.alive)}
+
+
+cdef list found_under(Node node, const string *prefix):
+    """Return what etcd has under keys of nodes, as (name, value) of each."""
+    cdef string request, end_key
+    cdef Slice bytes
+    cdef RangeAnswer answer
+    cdef CallEnd end
+    cdef size_t i, size = (<string *> prefix).size()
+    prefix_end(&end_key, text_slice(prefix[0]))
+    range_request(&request, text_slice(prefix[0]), text_slice(end_key), 0, False)
+    with nogil:
+        end = client_ask(
+            node.follower.client, "/etcdserverpb.KV/Range", &request, node.log.attempt_ns,
+            boot_now() + node.log.guard_ns, &bytes,
+        )
+    if end != CALL_ANSWERED or not range_read(bytes, &answer):
+        raise EtcdUnavailableError("etcd does not answer")
+    return [
+        (
+            answer.found[i].key.data[size:answer.found[i].key.size].decode(),
+            answer.found[i].value.data[:answer.found[i].value.size],
+        )
+        for i in range(answer.found.size())
+    ]

@@ -20,6 +20,7 @@ cdef cppclass Flush:
     shared_ptr[Memtable] memtable     # being flushed; or none
     vector[FlushedRow] rows           # of the small tables; they come first
     size_t row_position
+    const RowVersion *closing         # where in a cluster's log that is: with the state; NULL: none
     shared_ptr[Run] run
     size_t position
     uint64_t flushed_count            # records brought into the tree since the store was opened

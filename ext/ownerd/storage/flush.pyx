@@ -2,8 +2,8 @@
 
 A step writes the next rows of the small tables, and when it has all the next records, in key order;
 the last one also writes the state of the memtable's last revision, which the tree is flushed up to
-from then on. What a step has written is written again if the
-process ends before that: states, not decisions.
+from then on, and where that is in the log of a cluster. What a step has written is written again if
+the process ends before that: states, not decisions.
 
 Invariant: a memtable that the tree has is left alone. Written again, it would undo what came after.
 
@@ -17,7 +17,7 @@ from ownerd.base.assertions cimport assert_that
 from ownerd.base.atomics cimport count_add
 from ownerd.base.bytes cimport slice_of, val_of
 from ownerd.base.clock cimport clock_elapsed
-from ownerd.base.containers cimport map
+from ownerd.base.containers cimport map, string
 from ownerd.base.failpoints cimport FAIL_AFTER_FLUSH_COMMIT, FAIL_BEFORE_FLUSH_COMMIT, fail_at
 from ownerd.base.lmdb cimport (
     MDB_MAP_FULL, MDB_NOTFOUND, MDB_SET, MDB_SUCCESS, MDB_cursor, MDB_txn, MDB_val, lmdb,
@@ -29,9 +29,9 @@ from ownerd.storage.record_tree cimport (
     STOP_STEPPING, step_over, tree_commit, tree_flushed, tree_put_row, tree_rows, tree_step_begin,
     tree_step_end,
 )
-from ownerd.storage.rows cimport Versions, placed_key
+from ownerd.storage.rows cimport Versions, place_row, placed_key
 from ownerd.storage.store cimport store_drop_flushed
-from ownerd.storage.tables cimport RECORDS, StateRow, Table
+from ownerd.storage.tables cimport META, RECORDS, StateRow, Table
 
 cdef enum:
     PREFETCHED = 12                   # entries lie in the order in which they were written
@@ -111,11 +111,14 @@ cdef int write_step(Flush *flush, Tree *tree, uint64_t most, int64_t end_ns) noe
             code = write_entries(flush.run.get(), &at, cursor, most, end_ns)
         count = tree_rows(tree, txn) - count
         lmdb.cursor_close(cursor)
+    if code == MDB_SUCCESS and row_at == flush.rows.size() \
+            and at == flush.run.get().entries.size():
+        state = flush.memtable.get().state
+        if flush.closing != NULL:
+            code = tree_put_row(tree, txn, META, slice_of(b"cluster", 7), flush.closing)
     if code != MDB_SUCCESS:
         lmdb.txn_abort(txn)
         return code
-    if row_at == flush.rows.size() and at == flush.run.get().entries.size():
-        state = flush.memtable.get().state
     assert_that(state.revision >= tree_flushed(tree), "what is flushed stays flushed")
     fail_at(FAIL_BEFORE_FLUSH_COMMIT)
     code = tree_commit(tree, txn, &state)
@@ -135,11 +138,17 @@ cdef void choose_rows(Flush *flush, Memtable *memtable) noexcept nogil:
     """Take every row as it was last; nothing changes in a memtable that is immutable."""
     cdef map[string, Versions].iterator at = memtable.rows.all.begin()
     cdef FlushedRow row
+    cdef string closing
+    place_row(&closing, META, slice_of(b"cluster", 7))
     flush.rows.clear()
+    flush.closing = NULL
     while at != memtable.rows.all.end():
         row.place = &dereference(at).first
         row.row = &dereference(at).second.back()
-        flush.rows.push_back(row)
+        if row.place[0] == closing:
+            flush.closing = row.row
+        else:
+            flush.rows.push_back(row)
         preincrement(at)
 
 

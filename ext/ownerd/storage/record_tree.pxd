@@ -128,5 +128,6 @@ cdef int tree_put_state(
 ) noexcept nogil
 # Likewise: where in the log of a cluster the store is.
 cdef int tree_put_place(Tree *tree, const ClusterRow *place) noexcept nogil
+cdef int tree_drop_place(Tree *tree) noexcept nogil   # it is in none
 # Before the first step that others may wait for; until then a step takes what capacity there is.
 cdef void tree_limit_steps(Tree *tree, uint64_t reserve_bytes) noexcept nogil

@@ -297,6 +297,19 @@ cdef int put_place(Tree *tree, const ClusterRow *place) noexcept nogil:
     return tree_commit(tree, txn, &tree.state)
 
 
+cdef int tree_drop_place(Tree *tree) noexcept nogil:
+    cdef MDB_txn *txn
+    cdef MDB_val where = val_of(slice_of(b"cluster", 7))
+    cdef int code = lmdb.txn_begin(tree.environment.env, NULL, 0, &txn)
+    if code != MDB_SUCCESS:
+        return code
+    code = lmdb.delete(txn, tree.tables[<int> META], &where, NULL)
+    if code != MDB_SUCCESS and code != MDB_NOTFOUND:
+        lmdb.txn_abort(txn)
+        return code
+    return tree_commit(tree, txn, &tree.state)
+
+
 cdef int tree_put_place(Tree *tree, const ClusterRow *place) noexcept nogil:
     cdef int code
     tree.writing.lock()

@@ -11,6 +11,7 @@ class Opening:
     log_keep_ns: int
     log_segment_bytes: int
     restored: bool
+    leave: bool
     cluster: SharedLogDoor | None
     stored_ns: int
     stored_revision: int
@@ -27,6 +28,7 @@ class Opening:
         log_keep_ns: int = ...,
         log_segment_bytes: int = ...,
         restored: bool = False,
+        leave: bool = False,
         cluster: SharedLogDoor | None = None,
     ) -> None: ...
     def tell(self, event: str, text: str) -> None: ...

@@ -79,12 +79,13 @@ class Opening:
         log_keep_ns: how long they are; whichever of the two is reached first.
         log_segment_bytes: how large a file of the log becomes; whole blocks.
         restored: whether it was restored from a backup, and begins a new incarnation.
+        leave: whether a node's store leaves its cluster, and is alone from now on.
     """
 
     def __init__(
         self, *, create=True, store_id=None, allowed_filesystems=(), time_ns=0, cluster=None,
         log_keep_bytes=DEFAULT_KEEP_BYTES, log_keep_ns=DEFAULT_KEEP_NS,
-        log_segment_bytes=DEFAULT_SEGMENT_BYTES, restored=False,
+        log_segment_bytes=DEFAULT_SEGMENT_BYTES, restored=False, leave=False,
     ):
         self.create = create
         self.store_id = store_id
@@ -95,6 +96,7 @@ class Opening:
         self.log_keep_ns = log_keep_ns
         self.log_segment_bytes = log_segment_bytes
         self.restored = restored
+        self.leave = leave
         # The time and the revision that were stored.
         self.stored_ns = 0
         self.stored_revision = 0
@@ -144,9 +146,12 @@ cdef Store *store_open(
         if opening.cluster is not None:
             store.shared = &(<SharedLogDoor> opening.cluster).shared
             _renew_log(store, directory, opening)
-        elif store.place.log_id != 0:
+        elif store.place.log_id != 0 and not (opening.leave or opening.restored):
             raise StoreError(_OF_A_CLUSTER.format(directory=directory))
         else:
+            if opening.leave and not _log_readable(store, directory):
+                _begin_log_anew(store, directory, opening)
+                opening.tell("log_given_up", _LOG_GIVEN_UP)
             _replay(store, directory, opening)
         check(load_catalog(&store.catalog), f"cannot read the catalog in {directory}")
         check(load_dialers(&store.dialers), f"cannot read the dialers in {directory}")
@@ -199,7 +204,13 @@ def _check_filesystems(paths, opening):
 
 _OF_A_CLUSTER = (
     "the store in {directory} is a node's of a cluster, whose log may have more than it: serve it "
-    "with --cluster"
+    "with --cluster; or make it one of its own by 'ownerd cluster leave'"
+)
+
+
+# A node's own log is not synced: the cluster's has it all.
+_LOG_GIVEN_UP = (
+    "the store's own log is damaged, as a power cut leaves it: the store has what was flushed of it"
 )
 
 
@@ -234,11 +245,40 @@ cdef _renew_log(Store *store, str directory, object opening):
                 f"the store in {directory} was not stopped cleanly: serve it once without "
                 "--cluster, and stop it"
             )
-    for name in os.listdir(place):
-        os.unlink(os.path.join(place, name))
-    file_log_create(place, store.tree.state.store_id, flushed, &options)
+    _begin_log_anew(store, directory, opening)
     store.log = file_log_acquire(place, store.tree.state.store_id, flushed, &options)
     store.log.unsynced = True
+
+
+cdef _begin_log_anew(Store *store, str directory, object opening):
+    """Have the store's own log begin behind what is flushed."""
+    cdef LogOptions options = _log_options(opening)
+    place = os.path.join(directory, "log")
+    for name in os.listdir(place):
+        os.unlink(os.path.join(place, name))
+    file_log_create(place, store.tree.state.store_id, tree_flushed(store.tree), &options)
+
+
+cdef bint _log_readable(Store *store, str directory) except -1:
+    """Tell whether the store's own log can be read from what is flushed to its end."""
+    cdef FileLog *log
+    cdef LogReader reader
+    cdef ReadEntry entry
+    cdef ReadStatus status
+    place = os.path.join(directory, "log")
+    try:
+        log = file_log_inspect(place, store.tree.state.store_id, tree_flushed(store.tree))
+    except StoreError:
+        return False
+    entry.revision = tree_flushed(store.tree)
+    status = file_log_read(log, tree_flushed(store.tree), &reader)
+    if status == READ_TAIL:
+        status = log_reader_next(&reader, &entry)
+    while status == READ_ENTRY:
+        status = log_reader_next(&reader, &entry)
+    status = status if entry.revision == file_log_revision(log) else READ_FAILED
+    file_log_release(log)
+    return status == READ_TAIL
 
 
 # --- the log --------------------------------------------------------------------------------------

@@ -6,7 +6,10 @@
                     their places in DIR, records last, which any opening goes on with
 
 So a restore that is cut off leaves no store, or all of one. Nothing that is a store, or a part of
-one, is overwritten or removed.
+one, is overwritten or removed; but whoever wants a store replaced has it set aside first:
+
+    DIR/REPLACED/   what was the store, until another one is whole in its place; where that fails,
+                    it gets its place back
 """
 
 import os
@@ -19,7 +22,7 @@ from ownerd.storage.directory cimport (
 from ownerd.storage.directory import StoreError, prepare_directory, sync_directory
 from ownerd.storage.filesystem import check_filesystems
 
-_RESTORING, _RESTORED = "RESTORING", "RESTORED"
+_RESTORING, _RESTORED, _REPLACED = "RESTORING", "RESTORED", "REPLACED"
 # In the order in which they get their places.
 _PARTS = ("SESSION", "log", "records")
 # Each of them says that there is a store, or a part of one.
@@ -39,6 +42,7 @@ def finish_restore(directory):
             os.rename(os.path.join(restored, name), os.path.join(directory, name))
             sync_directory(directory)
             sync_directory(restored)
+    shutil.rmtree(os.path.join(directory, _REPLACED), ignore_errors=True)
     shutil.rmtree(restored)
     sync_directory(directory)
     return True
@@ -69,6 +73,7 @@ cdef class Restoring:
     Args:
         directory: the data directory; made if it is not there.
         allowed_filesystems: names of shared filesystems (`filesystem`) that it may be on.
+        replace: whether a store that is there makes room, and goes once the other one is whole.
 
     Attributes:
         found: what to warn of, as texts.
@@ -84,12 +89,14 @@ cdef class Restoring:
     cdef readonly str place
     cdef readonly list found
     cdef object allowed
+    cdef bint replace, whole
 
-    def __init__(self, str directory, allowed_filesystems=()):
+    def __init__(self, str directory, allowed_filesystems=(), bint replace=False):
         lock_init(&self.lock)
         self.directory = directory
         self.place = os.path.join(directory, _RESTORING)
         self.allowed = allowed_filesystems
+        self.replace, self.whole = replace, False
         self.found = []
 
     def __enter__(self):
@@ -98,11 +105,14 @@ cdef class Restoring:
         self.found = [f"{name}: {text}" for name, text in warnings]
         lock_directory(&self.lock, self.directory)
         try:
-            self._refuse_store()
+            if not self.replace:
+                self._refuse_store()
             self._remove()
             for path in (self.place, *self._directories()):
                 os.mkdir(path, 0o700)
             sync_directory(self.directory)
+            if self.replace:          # after that: without a store, a restore is under way
+                self._set_aside()
         except BaseException:
             unlock_directory(&self.lock)
             raise
@@ -110,6 +120,9 @@ cdef class Restoring:
 
     def __exit__(self, *exception):
         try:
+            if self.replace and not self.whole:
+                self._move(self._aside(), self.directory, _PARTS)
+                os.rmdir(self._aside())
             self._remove()
         finally:
             unlock_directory(&self.lock)
@@ -121,6 +134,26 @@ cdef class Restoring:
         os.rename(self.place, os.path.join(self.directory, _RESTORED))
         sync_directory(self.directory)
         finish_restore(self.directory)
+        self.whole = True
+
+    def _aside(self):
+        return os.path.join(self.directory, _REPLACED)
+
+    def _set_aside(self):
+        """Move the store out of the way, records first; go on where that was cut off."""
+        finish_restore(self.directory)
+        if os.path.lexists(os.path.join(self.directory, "records")):
+            shutil.rmtree(self._aside(), ignore_errors=True)   # of one that was replaced before
+        os.makedirs(self._aside(), 0o700, exist_ok=True)
+        self._move(self.directory, self._aside(), _PARTS[::-1])
+
+    def _move(self, former, to, names):
+        """Move what is a store's from one directory to the other, in an order."""
+        for name in names:
+            if os.path.lexists(os.path.join(former, name)):
+                os.rename(os.path.join(former, name), os.path.join(to, name))
+        sync_directory(to)
+        sync_directory(former)
 
     def _directories(self):
         return [os.path.join(self.place, name) for name in ("log", "records")]

@@ -8,7 +8,8 @@ one.
 
 - Other files, or another DIR/SESSION, than the tree names: the store was copied, and begins a new
   incarnation: another random id, and the revision goes on to the next multiple of 2^44. So does
-  one that is being restored from a backup.
+  one that is being restored from a backup, and one that leaves its cluster: with its last mark it
+  forgets where in that log it was.
 - A log that ends with an entry of an opening that the tree does not know: they are of two days, and
   do not make one store.
 
@@ -31,7 +32,9 @@ from ownerd.storage.file_log cimport (
 )
 from ownerd.storage.filesystem cimport FileMark, file_mark, same_mark
 from ownerd.storage.log_writer cimport file_log_begin
-from ownerd.storage.record_tree cimport tree_get, tree_put_state, tree_rest
+from ownerd.storage.record_tree cimport (
+    tree_drop_place, tree_get, tree_put_state, tree_rest,
+)
 from ownerd.storage.store cimport (
     store_begin, store_capacity, store_commit_opening, store_note_failure, store_prepare_log,
     store_reserve_log,
@@ -64,12 +67,13 @@ cdef begin_session(Store *store, str directory, object opening):
     cdef SessionRow row
     cdef bint known = _read_row(store, directory, &row)
     cdef bint copied
-    if known and _log_session(store) not in (row.session, row.log_session):
+    cdef bint leaves = store.place.log_id != 0   # nodes leave no marks
+    if known and not leaves and _log_session(store) not in (row.session, row.log_session):
         raise StoreError(
             f"{directory}/log and {directory}/records are of one store, but not of one day: one of "
             "them was replaced by a copy. Restore both from one copy"
         )
-    copied = opening.restored or (known and not _files_same(directory, &row))
+    copied = opening.restored or leaves or (known and not _files_same(directory, &row))
     if copied and store_capacity(store, 0) < CAPACITY_FOR_CHANGES:
         store_reserve_log(store, store.reserve_bytes)   # the next segment was not copied with it
     if store_capacity(store, 0) < CAPACITY_FOR_CHANGES:
@@ -85,9 +89,13 @@ cdef begin_session(Store *store, str directory, object opening):
         if copied or error.errno not in _FULL:
             raise
     if copied:
-        opening.tell("new_incarnation", _RESTORED if opening.restored else _COPIED)
+        opening.tell(
+            "new_incarnation",
+            _RESTORED if opening.restored else _LEFT if leaves else _COPIED,
+        )
 
 
+_LEFT = "the store left its cluster, and begins a new incarnation"
 _RESTORED = "the store was restored from a backup, and begins a new incarnation"
 _COPIED = (
     "the store's files are not the ones that it last wrote: it was copied, or restored from a copy."
@@ -177,6 +185,9 @@ cdef _begin(Store *store, str directory, SessionRow *row, bint copied, object op
     row.before = row.log_session = row.session
     _check_written(store, tree_put_state(store.tree, &store.tree.state, row), directory)
     store.state.session = row.session
+    if store.place.log_id != 0:
+        _check_written(store, tree_drop_place(store.tree), directory)
+        store.place.log_id = 0
     # What a commit that failed has left in either file was just written over.
     with suppress(FileNotFoundError):
         os.unlink(os.path.join(directory, "FAILED"))

@@ -30,6 +30,8 @@ REPEATED_SHARE = 0.1
 
 _RECYCLE_PAUSE_S = 0.05
 _LATE_S = (0.05, 0.6)
+_SENT_ONCE_NS = 500_000_000
+"""What took longer may have been sent twice, where the first server to have it died."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +278,7 @@ def _claim_entry(
         dialer_id=dialer_id,
         reservation_id=claim.reservation_id,
         holder_dialer_id=claim.holder.dialer_id if claim.holder else "",
-        **_holder_fields(claim),
+        **_holder_fields(claim, answer_ns - ask_ns),
     )
 
 
@@ -297,13 +299,17 @@ def _report_entry(
         dialer_id=dialer_id,
         reservation_id=attempt.reservation_id,
         again=again,
-        **({} if report is None else _holder_fields(report)),
+        **({} if report is None else _holder_fields(report, answer_ns - ask_ns)),
     )
 
 
-def _holder_fields(answer: Claim | Report) -> dict[str, Any]:
-    """Return what a log says of who stood in the way, and as of when."""
+def _holder_fields(answer: Claim | Report, took_ns: int) -> dict[str, Any]:
+    """Return what a log says of who stood in the way, and as of when.
+
+    An answer to what came twice is of a later revision than what it did, so none is noted.
+    """
+    revision = answer.revision if took_ns <= _SENT_ONCE_NS else None
     if answer.holder is None:
-        return {"revision": answer.revision}
+        return {"revision": revision}
     holder = {"holder_id": answer.holder.campaign_id, "holder_kind": answer.holder.kind.name}
-    return {"revision": answer.revision, **holder}
+    return {"revision": revision, **holder}

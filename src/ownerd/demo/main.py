@@ -19,8 +19,10 @@ from rich.console import Console
 
 from ownerd.client import AsyncClient, ClientError
 from ownerd.consoles import PipeConsole
+from ownerd.demo import fail_over
 from ownerd.demo.checker import check_directory
 from ownerd.demo.contacts import ContactList, ContactsError, read_contacts, write_sample
+from ownerd.demo.etcd_process import EtcdError
 from ownerd.demo.server_process import DemoServer, ServerError
 from ownerd.demo.story import NotRefused, Story
 from ownerd.demo.verdict import Verdict
@@ -44,6 +46,7 @@ def run(
     campaigns: int = 3,
     seed: int = SEED,
     with_console: bool = False,
+    with_cluster: bool = False,
 ) -> int:
     """Run the demo and return the exit code for it.
 
@@ -54,6 +57,7 @@ def run(
         campaigns: How many campaigns dial, 2 to 20.
         seed: Decides the made-up contacts, the calling lists and how dials end.
         with_console: Show the supervisors' page instead of the story, and dial until interrupted.
+        with_cluster: Tell of two servers instead, one of which dies.
 
     Returns:
         0: no record was dialed by two campaigns while one held it. 1: one was, a campaign could
@@ -68,10 +72,11 @@ def run(
             contact_list = _contacts(contacts, directory, seed)
             if with_console:
                 return _show(console, directory, contact_list, campaigns, seed)
-            verdict = _tell(console, directory, contact_list, seconds, campaigns, seed)
+            tell = fail_over.tell if with_cluster else _tell
+            verdict = tell(console, directory, contact_list, seconds, campaigns, seed)
         except ContactsError as error:
             return _fail(str(error), BAD_CONTACTS)
-        except ServerError as error:
+        except (ServerError, EtcdError) as error:
             return _fail(str(error), FAILED)
         except KeyboardInterrupt:
             return _fail("interrupted", INTERRUPTED)

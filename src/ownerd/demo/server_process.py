@@ -16,8 +16,11 @@ from typing import Self
 START_DEADLINE_S = 15.0
 STOP_DEADLINE_S = 10.0
 ADMIN_TOKEN_FILE = "admin.token"
+ANY_PORT = "127.0.0.1:0"
 _LOOK_EVERY_S = 0.02
 _SHOWN_LINES = 5
+# The second: once it leads its cluster.
+_LISTENS = ("listening", "listens_when_leading")
 
 
 class ServerError(Exception):
@@ -31,8 +34,18 @@ class DemoServer:
     token, which the server writes before it listens.
     """
 
-    def __init__(self, store: Path, log_path: Path) -> None:
+    def __init__(
+        self,
+        store: Path,
+        log_path: Path,
+        *more: str,
+        listen: tuple[str, str] = (ANY_PORT, ANY_PORT),
+        metrics: str = "",
+    ) -> None:
+        """Take a store of its own; `listen` are the addresses of both listeners."""
         self._store = store
+        self._flags = ["--dial-listen", listen[0], "--admin-listen", listen[1]]
+        self._flags += ["--metrics-listen", metrics, *more]
         self._log_path = log_path
         self._process: subprocess.Popen[bytes] | None = None
         self.dial_address = ""
@@ -66,10 +79,15 @@ class DemoServer:
     ) -> None:
         self._stop()
 
+    def kill(self) -> None:
+        """End it as the death of its machine would, with SIGKILL."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(STOP_DEADLINE_S)
+
     def _launch(self) -> None:
         command = [sys.executable, "-m", "ownerd.server.cli", "serve", "--data", str(self._store)]
-        command += ["--dial-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
-        command += ["--metrics-listen", ""]
+        command += self._flags
         # The settings of a server that this user runs otherwise are not for the demo's.
         environment = {k: v for k, v in os.environ.items() if not k.startswith("OWNERD_")}
         environment["OWNERD_LOG_FORMAT"] = "json"
@@ -100,7 +118,7 @@ class DemoServer:
         return {
             event["listener"]: event["address"]
             for event in events
-            if event.get("event") == "listening"
+            if event.get("event") in _LISTENS
         }
 
     def _error(self, message: str) -> ServerError:

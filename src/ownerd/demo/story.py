@@ -122,7 +122,7 @@ class Story:
         """Return a campaign whose dialers may dial this list for it, and nothing else."""
         grant = Grant(Right.DIAL, (LIST_ID,), (campaign_id,))
         issued = await self._admin.create_principal(f"{campaign_id}-dialer", [grant])
-        client = AsyncClient(self._dial_address, token=issued.token)
+        client = self._client(issued.token)
         await self._clients.enter_async_context(client)
         campaign = Campaign(
             campaign_id,
@@ -136,6 +136,10 @@ class Story:
         )
         self._logs.callback(campaign.close)
         return campaign
+
+    def _client(self, token: str) -> AsyncClient:
+        """Return a client for one campaign's dialers."""
+        return AsyncClient(self._dial_address, token=token)
 
     async def _speak_for_another(self) -> None:
         """Show that the token of one campaign's dialers is good for that campaign alone.

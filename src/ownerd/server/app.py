@@ -32,6 +32,7 @@ from ownerd.server import (
     dial,
     exits,
     grpc_options,
+    joining,
     logs,
     native_listener,
     reload,
@@ -113,6 +114,8 @@ def serve(settings: Settings, read_again: reload.Read | None = None) -> int:
     node = cluster.open_node(settings, clock)
     if node is not None and settings.cluster_create:
         store.flush_before(settings)
+    elif node is not None:
+        joining.begin_if_new(settings, node)
     engine = store.open_engine(settings, node=node, clock=clock)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     try:

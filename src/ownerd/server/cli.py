@@ -1,4 +1,4 @@
-"""The program `ownerd`: serve, init, migrate, restore, demo, config, verify, compact, clock,
+"""The program `ownerd`: serve, init, migrate, restore, cluster, demo, config, verify, clock,
 admin-token, docs, contrib, version.
 
 Every failure is one line on stderr that says what to do, and an exit code of its own
@@ -52,6 +52,10 @@ app = App(
     result_action="return_value",
 )
 app.register_install_completion_command()
+cluster_app = App(
+    name="cluster", help="A node's way into its cluster, and out of it.", help_format="markdown"
+)
+app.command(cluster_app)
 
 
 def _choices(key: config.Key) -> Callable[[CompletionContext], list[str]] | None:
@@ -163,6 +167,7 @@ def demo(
     seconds: Annotated[float, Parameter(validator=Number(gt=0, lte=3_600))] = 10.0,
     campaigns: Annotated[int, Parameter(validator=Number(gte=2, lte=20))] = 3,
     console: Annotated[bool, Parameter(negative=())] = False,
+    cluster: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Run the whole thing once: a server, campaigns dialing one contact list, and a check.
 
@@ -172,10 +177,20 @@ def demo(
         seconds: How long the campaigns dial.
         campaigns: How many campaigns dial at once, 2 to 20.
         console: Show the supervisors' page in a browser instead, and dial until Ctrl-C.
+        cluster: Two servers and three etcd members instead; the server that leads is killed.
     """
     from ownerd.demo.main import run
 
-    return run(contacts, keep=keep, seconds=seconds, campaigns=campaigns, with_console=console)
+    if console and cluster:
+        raise exits.ConfigError("--console and --cluster are two demos: say one of them")
+    return run(
+        contacts,
+        keep=keep,
+        seconds=seconds,
+        campaigns=campaigns,
+        with_console=console,
+        with_cluster=cluster,
+    )
 
 
 @app.command(name="config")
@@ -245,6 +260,59 @@ def restore(file: BackupFile, *, flags: Flags = _NO_FLAGS, config: ConfigFile = 
     from ownerd.server import restore
 
     for line in restore.restore(settings, file):
+        print(line)
+    return exits.OK
+
+
+@cluster_app.command(name="join")
+def cluster_join(
+    *,
+    replace: Annotated[bool, Parameter(negative=())] = False,
+    flags: Flags = _NO_FLAGS,
+    config: ConfigFile = None,
+) -> int:
+    """Make the store of a new node, or of one that was away for too long, from a running node's.
+
+    `serve` does so by itself where there is no store, unless `must_exist` says that there is one.
+    The other node is asked for a backup, with cluster_peer_token_file or cluster_peer_certificate;
+    what comes after the backup is in the cluster's log.
+
+    Args:
+        replace: Replace the store that is there; it goes once the other one is whole.
+    """
+    settings, node = _load_node(flags, config)
+    from ownerd.server import joining
+
+    for line in joining.fetch(settings, node, replace=replace):
+        print(line)
+    return exits.OK
+
+
+@cluster_app.command(name="leave")
+def cluster_leave(
+    *,
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative=())] = False,
+    without_log: Annotated[bool, Parameter(negative=())] = False,
+    flags: Flags = _NO_FLAGS,
+    config: ConfigFile = None,
+) -> int:
+    """Make a stopped node's store one of its own, which is served without a cluster.
+
+    What the cluster's log has and the store lacks is fetched first. The store begins a new
+    incarnation.
+
+    Args:
+        yes: Do not ask.
+        without_log: Do not ask etcd: what the store lacks is lost.
+    """
+    from ownerd.server import joining
+
+    if without_log:
+        settings, node = _load_with_data(flags, config).settings, None
+        logs.configure("warning", settings.log_format)
+    else:
+        settings, node = _load_node(flags, config)
+    for line in joining.leave(settings, node, lambda said: _agreed(said, yes)):
         print(line)
     return exits.OK
 
@@ -355,6 +423,29 @@ def _load_with_data(flags: Any, file: Path | None) -> config.Loaded:
             '"DIR" in the configuration file'
         )
     return loaded
+
+
+def _load_node(flags: Any, file: Path | None) -> tuple[config.Settings, Any]:
+    """Return the settings, and the node that they name."""
+    settings = _load_with_data(flags, file).settings
+    logs.configure("warning", settings.log_format)
+    if not settings.cluster:
+        raise exits.ConfigError("no cluster is set; use --cluster etcd://HOST:PORT,.../NAME")
+    from ownerd.native import Clock
+    from ownerd.server import cluster
+
+    return settings, cluster.open_node(settings, Clock())
+
+
+def _agreed(said: str, yes: bool) -> bool:
+    """Say what ends, and ask; without a terminal only --yes is an agreement."""
+    print(said, file=sys.stderr)
+    if yes:
+        return True
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise exits.ConfigError("that is asked on a terminal; say --yes")
+    print("Go on? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _load(flags: Any, file: Path | None) -> config.Loaded:

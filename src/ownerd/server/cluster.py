@@ -22,6 +22,7 @@ from ownerd.server import addresses, cluster_view, exits
 from ownerd.server.cluster_view import Member
 from ownerd.server.config import Settings
 from ownerd.server.hand_over import NOBODY, HandOver
+from ownerd.server.log_holds import held
 from ownerd.server.principals import ITSELF
 from ownerd.v1 import admin_pb2
 
@@ -125,11 +126,32 @@ def join(settings: Settings, node: Any, engine: Engine) -> None:
             if engine.revision != begin[1] or (engine.revision and engine.incarnation != begin[0]):
                 raise ClusterError(
                     f"the store in {settings.data} is not what the log of the cluster "
-                    f"{node.name!r} begins with: this node needs a backup of another one"
+                    f"{node.name!r} begins with. If nothing in it is wanted, have the node begin "
+                    "from a backup of another one: 'ownerd cluster join --replace'"
                 )
         engine.take_position(begin)
     except (ClusterError, EtcdUnavailableError, native.StoreError) as error:
         raise exits.StoreFailed(str(error)) from None
+
+
+def open_session(node: Any, stop: threading.Event) -> None:
+    """Be this node, once the lease of a process that was killed is over, or it is time to stop.
+
+    Raises:
+        ClusterError: another process is this node.
+        EtcdUnavailableError: etcd does not answer.
+    """
+    deadline = None
+    while not stop.is_set():
+        try:
+            node.open_session()
+            return
+        except NodeInUseError:
+            now = time.monotonic()
+            deadline = deadline or now + node.lease_ns / 1e9 + 1
+            if now >= deadline:
+                raise
+            stop.wait(_PAUSE_S)
 
 
 class Membership:
@@ -235,7 +257,7 @@ class Membership:
         """Follow until this node leads, then until it no longer does."""
         node = self._node
         node.begin(self._engine.position)
-        self._open_session()
+        open_session(node, self._stop)
         self._leader_seen = self._registered = None
         self._registered_at = 0.0
         while not self._stop.is_set() and not self._leaving and not node.session_lost:
@@ -248,20 +270,6 @@ class Membership:
             if node.leader is None and self._may_stand() and node.stand():
                 self._take_over()
                 return
-
-    def _open_session(self) -> None:
-        """Be this node, once the lease of a process that was killed is over."""
-        deadline = None
-        while not self._stop.is_set():
-            try:
-                self._node.open_session()
-                return
-            except NodeInUseError:
-                now = time.monotonic()
-                deadline = deadline or now + self._node.lease_ns / 1e9 + 1
-                if now >= deadline:
-                    raise
-                self._stop.wait(_PAUSE_S)
 
     def _tell_leader(self) -> None:
         """Have callers be told who leads, when that changes."""
@@ -373,7 +381,7 @@ class Membership:
         """Let etcd forget what every node has flushed."""
         try:
             self._node.register(self._engine.flushed_revision)
-            kept = min(self._node.registered().values())
+            kept = min(held(self._node).values())
         except EtcdUnavailableError:
             return
         self._node.trim(min(kept, self._engine.flushed_revision))

@@ -544,6 +544,35 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             le=60,
         ),
     ] = 5
+    cluster_peer_token_file: Annotated[
+        str,
+        _about(
+            "File with a token that has the right admin, by which this node asks another one for a "
+            "backup, to begin from.",
+            "a path, or empty for none",
+        ),
+    ] = ""
+    cluster_peer_ca: Annotated[
+        str,
+        _about(
+            "PEM file with the CAs of the other nodes' certificates; they are called by TLS then.",
+            "a path, or empty for none",
+        ),
+    ] = ""
+    cluster_peer_certificate: Annotated[
+        str,
+        _about(
+            "PEM file with the certificate to show the other nodes, and those that lead to its CA.",
+            "a path, or empty for none",
+        ),
+    ] = ""
+    cluster_peer_key: Annotated[
+        str,
+        _about(
+            "PEM file with the private key of cluster_peer_certificate.",
+            "a path, or empty for none",
+        ),
+    ] = ""
     etcd_ca: Annotated[
         str,
         _about(

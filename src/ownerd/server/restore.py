@@ -9,7 +9,7 @@ core's `restoring`), which a restore that is cut off leaves, and the next one be
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -61,17 +61,39 @@ def restore(settings: Settings, file: Path) -> list[str]:
             written, or another version reads the backup. There is no store then.
         exits.Stop: the file cannot be read.
     """
+    with _opened(file) as stream, _told_of(file):
+        return made(settings, stream, str(file), lambda *found: _begin(settings, *found))
+
+
+def made(
+    settings: Settings,
+    stream: reading.Stream,
+    name: str,
+    begin: Callable[[str, Head], list[str]],
+    *,
+    replace: bool = False,
+) -> list[str]:
+    """Make a store of a backup as it comes; return what `begin` says of it.
+
+    Args:
+        settings: which directory.
+        stream: the backup.
+        name: what it is called.
+        begin: opens the store for the first time, while it is in a directory of its own.
+        replace: whether a store that is there makes room for it.
+
+    Raises:
+        BackupDamaged, OtherBackupFormat, exits.StoreDamaged, exits.StoreInUse, exits.StoreFailed
+    """
     with (
-        _opened(file) as stream,
-        _told_of(file),
         _refusals(settings.data),
-        Restoring(settings.data, settings.allow_filesystems) as restoring,
+        Restoring(settings.data, settings.allow_filesystems, replace) as restoring,
     ):
         with closing(_Files(restoring.place)) as files:
             found = reading.read(stream, files, lambda head: _check_head(head, settings))
             files.finish(found.members)
-        _check_store(file, restoring.place)
-        lines = _begin(settings, restoring.place, found.head)
+        _check_store(name, restoring.place)
+        lines = begin(restoring.place, found.head)
         restoring.finish()
     return lines
 
@@ -143,12 +165,12 @@ def _check_head(head: Head, settings: Settings) -> None:
         )
 
 
-def _check_store(file: Path, place: str) -> None:
+def _check_store(name: str, place: str) -> None:
     try:
         verify.refuse_damaged(place)
     except exits.StoreDamaged as error:
         raise exits.StoreDamaged(
-            f"{file} is as it was written, and its store is damaged: the server's was, when the "
+            f"{name} is as it was written, and its store is damaged: the server's was, when the "
             f"backup was made; nothing was restored ({error})"
         ) from None
 
