@@ -49,6 +49,8 @@ cdef cppclass Follower:
     int64_t news_ns                   # when something came last
     uint64_t resyncs                  # how often what a watch told had to be read instead
     uint64_t lost_events              # of them, because something was missing
+    uint64_t message_count            # of the watch's
+    uint64_t lose_every               # of which a test has one lost; 0: none
 
 cdef Follower *follower_new(EtcdAim *aim, Slice name) noexcept nogil
 cdef void follower_free(Follower *follower) noexcept nogil

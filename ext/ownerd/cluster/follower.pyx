@@ -14,6 +14,7 @@ It applies nothing and leads nothing. One thread's.
 from libc.string cimport memset
 
 from ownerd.base.bytes cimport empty_slice, text_slice
+from ownerd.base.doors cimport door_number
 from ownerd.base.units cimport NS_PER_S
 from ownerd.cluster.etcd_client cimport (
     CALL_ANSWERED, CALL_STOPPED, STREAM_ENDED, STREAM_MESSAGE, CallEnd, StreamStep,
@@ -52,7 +53,8 @@ cdef Follower *follower_new(EtcdAim *aim, Slice name) noexcept nogil:
     follower.watching = follower.heard = False
     follower.head_mod = follower.beat_mod = follower.leader_epoch = 0
     follower.time_ns = follower.received_ns = follower.next_revision = follower.news_ns = 0
-    follower.resyncs = follower.lost_events = 0
+    follower.resyncs = follower.lost_events = follower.message_count = 0
+    follower.lose_every = <uint64_t> door_number("OWNERD_LOSE_EVENTS")
     if follower.client == NULL or follower.watch == NULL:
         follower_free(follower)
         return NULL
@@ -377,6 +379,9 @@ cdef bint take_news(Follower *follower, Slice message) noexcept nogil:
     """Take a message of the watch; False: the watch is of no more use."""
     cdef WatchAnswer answer
     follower.news_ns = boot_now()
+    follower.message_count += 1
+    if follower.lose_every != 0 and follower.message_count % follower.lose_every == 0:
+        return True
     if not watch_read(message, &answer) or answer.canceled:
         return False                  # compacted, among others: what is gone is read
     if take_events(follower, &answer):
