@@ -47,10 +47,11 @@ with suppress(ImportError):
     http2_versions = library_versions
 if TYPE_CHECKING or ListenerLoops is not None:
     from ownerd.cluster.etcd_client import Etcd
+    from ownerd.cluster.log_upkeep import LogUpkeep
     from ownerd.cluster.node import ClusterError, EtcdUnavailableError, Node, NodeInUseError
     from ownerd.net.call_bridge import CallBridge, NativeCall
 else:
-    CallBridge = NativeCall = Etcd = Node = None
+    CallBridge = NativeCall = Etcd = LogUpkeep = Node = None
     ClusterError = EtcdUnavailableError = NodeInUseError = RuntimeError
 
 __all__ = [
@@ -76,6 +77,7 @@ __all__ = [
     "Identity",
     "ListInfo",
     "ListenerLoops",
+    "LogUpkeep",
     "Migrated",
     "NativeCall",
     "Node",

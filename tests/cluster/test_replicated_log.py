@@ -100,7 +100,7 @@ def test_a_large_entry_is_cut_and_put_together(make: Make, etcd: FakeEtcd, size:
     assert (position[1], count, len(rows) - size < 12) == (101, 1, True)
     parts = etcd.keys(PARTS)
     assert len(parts) == max(1, -(-len(rows) // (512 << 10)))
-    assert max(len(etcd.value(part) or b"") for part in parts) <= (512 << 10) + 64
+    assert max(len(etcd.value(part) or b"") for part in parts) <= (512 << 10) + 72
     assert log.append(102, b"x")[0] == "ok"
     assert values(follow_on(follower, 1)) == [b"x"]
 

@@ -43,6 +43,9 @@ cdef cppclass Follower:
     int64_t time_ns                   # the leader's time, in the last entry or beat
     int64_t received_ns               # on CLOCK_BOOTTIME, when that came
     bint heard                        # of a leader's time, since it began
+    int64_t heard_mod                 # etcd's revision of the last trace; 0: it never looked
+    uint64_t trimmed_revision         # the last entry that is gone
+    uint64_t trimmed_bytes            # what all entries up to it had
     # The watch.
     int64_t next_revision             # of etcd, that it goes on with
     bint watching

@@ -49,6 +49,7 @@ from ownerd.server.config import Settings
 from ownerd.server.crowding import CrowdWatch
 from ownerd.server.errors import PermissionDenied
 from ownerd.server.grpc_listener import GrpcioListener, Listener, reflection_handlers, stop_all
+from ownerd.server.log_bounds import LogBounds
 from ownerd.server.memory import MemoryWatch
 from ownerd.server.metrics import Metrics
 from ownerd.server.metrics_http import MetricsServer
@@ -369,6 +370,7 @@ class _Server:
                 self._node,
                 lambda role: self._from_thread(self._on_role, role),
                 lambda why: self._from_thread(self._on_cluster_lost),
+                LogBounds(self._engine, self._node, self._alarms, self._settings.cluster_log_bytes),
             )
             self._membership.start()
 

@@ -11,6 +11,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -19,10 +20,10 @@ from ownerd import native
 from ownerd.native import ClusterError, Engine, EtcdUnavailableError, NodeInUseError, Refused
 from ownerd.server import addresses, exits
 from ownerd.server.config import Settings
+from ownerd.server.log_bounds import LogBounds
 
 _WAIT_S = 0.25  # for news, before the thread looks whether it is to stop
 _LOOK_S = 3.0  # between two looks at the log that do not trust the watch
-_TRIM_S = 10.0
 _PAUSE_S = 0.3  # after a failure
 _NOBODY = "nobody does just now; ask again in a moment"
 
@@ -55,7 +56,7 @@ def open_node(settings: Settings, clock: Any) -> Any:
     except (OSError, ValueError) as error:
         raise exits.ConfigError(f"cluster: {error}") from None
     member = {"node": settings.node, "dial": _dial(settings), "admin": _admin(settings)}
-    return native.Node(
+    node = native.Node(
         etcd,
         name,
         clock,
@@ -63,6 +64,8 @@ def open_node(settings: Settings, clock: Any) -> Any:
         member=json.dumps(member).encode(),
         lease_s=settings.cluster_lease_s,
     )
+    native.LogUpkeep(node).prove_each_read(settings.cluster_reads == "append")
+    return node
 
 
 def _parse(text: str) -> tuple[list[str], str]:
@@ -134,6 +137,7 @@ class Membership:
         node: not in a session.
         on_role: told `leader` or `standby` whenever that changes; on the thread.
         on_failure: told what ended it for good; likewise.
+        bounds: keep the log small while this node leads; None: by default.
     """
 
     def __init__(
@@ -142,14 +146,16 @@ class Membership:
         node: Any,
         on_role: Callable[[str], None],
         on_failure: Callable[[str], None],
+        bounds: LogBounds | None = None,
     ) -> None:
         self._engine = engine
         self._node = node
         self._on_role = on_role
         self._on_failure = on_failure
+        self._bounds = bounds or LogBounds(engine, node)
         self._stop = threading.Event()
         self._leader_seen: bytes | None = None
-        self._look_at = self._trim_at = 0.0
+        self._look_at = 0.0
         self.role = "standby"
         self._thread = threading.Thread(target=self._run, name="ownerd-cluster", daemon=True)
 
@@ -198,10 +204,15 @@ class Membership:
             if time.monotonic() >= self._look_at:
                 self._look_at = time.monotonic() + _LOOK_S
                 self._engine.follow(node.catch_up())
-                node.register(self._engine.flushed_revision)
+                self._register()
             if node.leader is None and node.stand():
                 self._take_over()
                 return
+
+    def _register(self) -> None:
+        """Say what this node has flushed; where etcd takes nothing now, another time."""
+        with suppress(EtcdUnavailableError):
+            self._node.register(self._engine.flushed_revision)
 
     def _open_session(self) -> None:
         """Be this node, once the lease of a process that was killed is over."""
@@ -250,25 +261,20 @@ class Membership:
 
     def _lead(self) -> None:
         reason = None
+        self._bounds.begin()
         while reason is None and not self._stop.is_set() and not self._node.session_lost:
             reason = self._node.end_reason(_WAIT_S)
-            if time.monotonic() >= self._trim_at and reason is None:
-                self._trim_at = time.monotonic() + _TRIM_S
-                self._trim()
+            if reason is None and time.monotonic() >= self._look_at:
+                self._look_at = time.monotonic() + _LOOK_S
+                self._register()
+            if reason is None:
+                self._bounds.look()
+        self._bounds.end()
         if reason is None:
             known = self._node.resign()
             log.info("cluster_resigned", node=self._node.node_id, known=known)
         else:
             log.warning("cluster_leads_no_more", node=self._node.node_id, reason=reason)
-
-    def _trim(self) -> None:
-        """Let etcd forget what every node has flushed."""
-        try:
-            self._node.register(self._engine.flushed_revision)
-            kept = min(self._node.registered().values())
-        except EtcdUnavailableError:
-            return
-        self._node.trim(min(kept, self._engine.flushed_revision))
 
     def _stand_by(self, leader: str) -> None:
         self._engine.stand_by(leader)
