@@ -2,8 +2,9 @@
 
 Every ten seconds what every node has flushed is removed, and etcd is asked how it is. Above
 `cluster_log_bytes` a node that does not run is no reason to keep anything; then fewer than two
-nodes may have everything, which is an alarm. What this node has not flushed is never removed: where
-that comes near the bound its flush is hurried, then appends wait, and at the bound they are refused.
+nodes may have everything, which is an alarm. What this node has not flushed is never removed:
+where that comes near the bound its flush is hurried, then appends wait, and at the bound they are
+refused.
 
 One thread's.
 """
