@@ -37,6 +37,7 @@ class FakeEtcd:
         self.transactions: list[Any] = []  # that came, whatever became of them
         self.late: list[Any] = []
         self.deaf = False  # to everything
+        self.ignores_revokes = False  # of leases
         self.full = False  # takes no puts, as with NOSPACE
         self.used_bytes, self.quota_bytes = 1 << 19, 0  # as Status tells; 0: it does not
         self.lost_events = 0  # to be left out of the next watch answers
@@ -247,7 +248,8 @@ class _Service:
 
     def LeaseRevoke(self, request: Any, context: grpc.ServicerContext) -> Any:
         self._hear(context)
-        self.etcd.expire(request.ID)
+        if not self.etcd.ignores_revokes:
+            self.etcd.expire(request.ID)
         return pb.LeaseRevokeResponse()
 
     def LeaseKeepAlive(

@@ -84,7 +84,9 @@ cdef void hear(Follower *follower, int64_t mod_revision, int64_t time_ns) noexce
         follower.heard = True
 
 
-cdef void hear_first(Follower *follower, const HeadValue *head, const BeatValue *beat) noexcept nogil:
+cdef void hear_first(
+    Follower *follower, const HeadValue *head, const BeatValue *beat
+) noexcept nogil:
     """Note what stood there when it looked first, or when what it knew was gone.
 
     No news: it may have stood there for hours. Somebody who leads left it a moment ago, if ever.

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t
 from libcpp.atomic cimport atomic
 
 from ownerd.base.clock cimport Clock
+from ownerd.base.containers cimport string
 from ownerd.base.threads cimport pthread_t
 from ownerd.cluster.etcd_client cimport Etcd, EtcdClient
 from ownerd.cluster.follower cimport Follower
@@ -29,8 +30,10 @@ cdef class Node(SharedLogDoor):
     cdef Clock clock                  # likewise
     cdef bint in_session
     cdef readonly str name
+    cdef bytes token                  # random: which process alive/NODE is of
     cdef readonly str node_id
     cdef readonly bytes member
     cdef readonly int lease_s
     cdef void _end_threads(self) noexcept
+    cdef _replace_own(self, const string *key, int64_t mod_revision)
     cdef _revoke(self)

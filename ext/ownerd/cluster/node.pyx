@@ -11,6 +11,8 @@ only looks; the log behind it is the writer's and the threads', as `replicated_l
 What a node does when is not decided here.
 """
 
+import os
+
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
@@ -25,7 +27,7 @@ from ownerd.cluster.etcd_client cimport (
     CALL_ANSWERED, CallEnd, boot_now, client_ask, client_free, client_new,
 )
 from ownerd.cluster.etcd_messages cimport (
-    COMPARE_CREATE, ON_FAILURE, ON_SUCCESS, LeaseAnswer, RangeAnswer, TxnAnswer, add_number,
+    COMPARE_CREATE, COMPARE_MOD, ON_FAILURE, ON_SUCCESS, KeyValue, LeaseAnswer, RangeAnswer, TxnAnswer, add_number,
     lease_read, prefix_end, range_read, range_request, txn_compare, txn_put, txn_range, txn_read,
 )
 from ownerd.cluster.follower cimport (
@@ -161,6 +163,7 @@ cdef class Node(SharedLogDoor):
         cdef bytes encoded = name.encode()
         self.etcd, self.clock, self.name = etcd, clock, name
         self.node_id = node_id
+        self.token = os.urandom(16)
         self.member = member
         self.lease_s = lease_s
         self.log = log_new(etcd.aim, slice_of(<const char *> encoded, len(encoded)), clock.state)
@@ -336,11 +339,13 @@ cdef class Node(SharedLogDoor):
         cdef Slice bytes
         cdef TxnAnswer answer
         cdef CallEnd end
+        cdef const KeyValue *found
+        cdef Slice value = slice_of(<const char *> self.token, len(self.token))
         encoded = self.node_id.encode()
         key.append(self.log.keys.alive)
         key.append(<const char *> encoded, len(encoded))
         txn_compare(&txn, COMPARE_CREATE, text_slice(key), 0)
-        txn_put(&txn, ON_SUCCESS, text_slice(key), empty_slice(), self.session.lease_id)
+        txn_put(&txn, ON_SUCCESS, text_slice(key), value, self.session.lease_id)
         txn_range(&txn, ON_FAILURE, text_slice(key), empty_slice())
         with nogil:
             end = client_ask(
@@ -349,14 +354,38 @@ cdef class Node(SharedLogDoor):
             )
         if end != CALL_ANSWERED or not txn_read(bytes, &answer):
             raise EtcdUnavailableError("etcd does not answer")
-        if not answer.succeeded and not (
-            answer.ranges.size() == 1 and answer.ranges[0].found.size() == 1
-            and answer.ranges[0].found[0].lease == self.session.lease_id
-        ):
+        if answer.succeeded:
+            return
+        if answer.ranges.size() != 1 or answer.ranges[0].found.size() != 1:
+            raise EtcdUnavailableError("etcd does not answer")
+        found = &answer.ranges[0].found[0]
+        if found.value.data[:found.value.size] != self.token:
             raise NodeInUseError(
                 f"another process is the node {self.node_id!r} of the cluster {self.name!r}: stop "
                 "it, or give this one another --node"
             )
+        # This process's own: by an earlier attempt, or of a session whose end etcd did not hear of.
+        if found.lease != self.session.lease_id:
+            self._replace_own(&key, found.mod_revision)
+
+    cdef _replace_own(self, const string *key, int64_t mod_revision):
+        """Have a key of this process's hang on the lease of now."""
+        cdef string txn
+        cdef Slice bytes
+        cdef TxnAnswer answer
+        cdef CallEnd end
+        txn_compare(&txn, COMPARE_MOD, text_slice(key[0]), mod_revision)
+        txn_put(
+            &txn, ON_SUCCESS, text_slice(key[0]),
+            slice_of(<const char *> self.token, len(self.token)), self.session.lease_id,
+        )
+        with nogil:
+            end = client_ask(
+                self.session.client, "/etcdserverpb.KV/Txn", &txn, self.log.attempt_ns,
+                boot_now() + self.log.guard_ns, &bytes,
+            )
+        if end != CALL_ANSWERED or not txn_read(bytes, &answer) or not answer.succeeded:
+            raise EtcdUnavailableError("etcd does not answer, or the node's key went meanwhile")
 
     def _start_threads(self):
         cdef uint64_t ignored

@@ -176,7 +176,7 @@ cdef LogStatus told_by(
 cdef LogStatus refused_for_room(
     ReplicatedLog *log, const HeadValue *next_head, Told *told, int64_t until_ns
 ) noexcept nogil:
-    """Find out whether a transaction was made that etcd says it had no room for; none is pending.
+    """Find out whether a transaction was made that etcd says it had no room for.
 
     LOG_FULL: it was not, and this node still leads.
     """
@@ -222,7 +222,8 @@ cdef LogStatus fenced(
             status = told_by(log, &answer, next_head, &told)
             log.last_ns.store(boot_now() - told.first_ns)
             return status
-        if end == CALL_REFUSED and not told.unknown \
+        # A beat that comes late does no harm; an entry might.
+        if end == CALL_REFUSED and (not told.unknown or next_head == NULL) \
                 and log.client.status == ETCD_RESOURCE_EXHAUSTED:
             return refused_for_room(log, next_head, &told, until_ns)
         told.unknown |= end == CALL_ANSWERED or end == CALL_UNKNOWN or end == CALL_STOPPED
