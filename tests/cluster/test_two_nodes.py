@@ -283,7 +283,7 @@ def test_a_standby_vacuums_by_itself(machines: list[Machine]) -> None:
 def test_r3_a_vacuum_takes_nothing_for_over_before_the_log_is_so_late(
     machines: list[Machine],
 ) -> None:
-    first, second = machines
+    first = machines[0]
     first.engine.create_list("short", Policy(True, HOUR_NS, None, 1_000_000), note=b"test")
     request = dial_pb2.ClaimRequest(list_id="short", record_id="1", campaign_id="red")
     first.engine.dial(CLAIM, request.SerializeToString())

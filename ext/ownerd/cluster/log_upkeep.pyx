@@ -3,7 +3,7 @@
 It has a connection of its own, and decides nothing. One thread's at a time.
 """
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport uint64_t
 
 from ownerd.base.bytes cimport Slice, text_slice
 from ownerd.base.containers cimport string
@@ -29,7 +29,10 @@ cdef class LogUpkeep:
     cdef Node node
     cdef EtcdClient *client
 
-    def __cinit__(self, Node node):
+    def __cinit__(self):
+        self.client = NULL
+
+    def __init__(self, Node node):
         self.node = node
         self.client = client_new(node.etcd.aim, 0)
         if self.client == NULL:

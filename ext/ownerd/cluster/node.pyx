@@ -27,8 +27,9 @@ from ownerd.cluster.etcd_client cimport (
     CALL_ANSWERED, CallEnd, boot_now, client_ask, client_free, client_new,
 )
 from ownerd.cluster.etcd_messages cimport (
-    COMPARE_CREATE, COMPARE_MOD, ON_FAILURE, ON_SUCCESS, KeyValue, LeaseAnswer, RangeAnswer, TxnAnswer, add_number,
-    lease_read, prefix_end, range_read, range_request, txn_compare, txn_put, txn_range, txn_read,
+    COMPARE_CREATE, COMPARE_MOD, ON_FAILURE, ON_SUCCESS, KeyValue, LeaseAnswer, RangeAnswer,
+    TxnAnswer, add_number, lease_read, prefix_end, range_read, range_request, txn_compare, txn_put,
+    txn_range, txn_read,
 )
 from ownerd.cluster.follower cimport (
     FOLLOW_ON, FollowedEntry, FollowStatus, follower_begin, follower_catch_up, follower_free,

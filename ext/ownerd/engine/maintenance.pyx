@@ -295,8 +295,8 @@ cdef void look(EngineCore *engine, int64_t *next_ns) noexcept nogil:
 
 
 cdef bint flush_may_be_due(EngineCore *engine) noexcept nogil:
-    return clock_elapsed() - flag_read(&engine.maintenance.clean_ns) \
-            >= engine.maintenance.flush_age_ns // 2 \
+    cdef int64_t dirty_ns = clock_elapsed() - flag_read(&engine.maintenance.clean_ns)
+    return dirty_ns >= engine.maintenance.flush_age_ns // 2 \
         or file_log_appended(engine.store.log) - engine.maintenance.clean_bytes >= FLUSH_BYTES
 
 
