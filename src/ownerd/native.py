@@ -47,11 +47,12 @@ with suppress(ImportError):
     http2_versions = library_versions
 if TYPE_CHECKING or ListenerLoops is not None:
     from ownerd.cluster.etcd_client import Etcd
+    from ownerd.cluster.log_upkeep import LogUpkeep
     from ownerd.cluster.node import ClusterError, Node, NodeInUseError
     from ownerd.cluster.roster import EtcdUnavailableError, Roster
     from ownerd.net.call_bridge import CallBridge, NativeCall
 else:
-    CallBridge = NativeCall = Etcd = Node = Roster = None
+    CallBridge = NativeCall = Etcd = LogUpkeep = Node = Roster = None
     ClusterError = EtcdUnavailableError = NodeInUseError = RuntimeError
 
 __all__ = [
@@ -77,6 +78,7 @@ __all__ = [
     "Identity",
     "ListInfo",
     "ListenerLoops",
+    "LogUpkeep",
     "Migrated",
     "NativeCall",
     "Node",

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from cluster_servers import eventually
 from fake_etcd import FakeEtcd
-from nodes import POLICY, Machine
+from nodes import HOUR_NS, POLICY, Machine
 
 pytest.importorskip("ownerd.cluster.node")
 
-from ownerd.engine.engine import CLAIM, Engine, Refused, StoreError
+from ownerd.engine.engine import CLAIM, Engine, Policy, Refused, StoreError
 from ownerd.server.errors import NoHandOver
 from ownerd.v1 import dial_pb2
 
@@ -280,3 +280,41 @@ def test_a_store_becomes_the_first_node_with_all_that_it_has(
         assert machine.claim("1", "blue") == "DENIED"
     finally:
         machine.close()
+
+
+def test_a_standby_vacuums_by_itself(machines: list[Machine]) -> None:
+    first, second = machines
+    for i in range(20):
+        assert first.claim(str(i), "red") == "GRANTED"
+        assert first.report(str(i), "red") == "OWNERSHIP_ACQUIRED"
+    first.engine.release("list", None, True, note=b"test")
+    eventually(lambda: not first.engine.pending_counts(), "the release is counted")
+    level(machines)
+    second.engine.vacuum()
+    stats = second.engine.stats()
+    assert (stats["vacuumed_records"], stats["unsettled_event_count"]) == (20, 0)
+    revision = second.engine.revision
+    assert first.engine.revision == revision, "nothing of it is in the log"
+    first.membership.stop()
+    eventually(second.leads, "the second node leads")
+    assert [second.claim(str(i), "blue") for i in range(20)] == ["GRANTED"] * 20
+
+
+def test_r3_a_vacuum_takes_nothing_for_over_before_the_log_is_so_late(
+    machines: list[Machine],
+) -> None:
+    first = machines[0]
+    first.engine.create_list("short", Policy(True, HOUR_NS, None, 1_000_000), note=b"test")
+    request = dial_pb2.ClaimRequest(list_id="short", record_id="1", campaign_id="red")
+    first.engine.dial(CLAIM, request.SerializeToString())
+    began = time.monotonic()
+    eventually(lambda: time.monotonic() > began + 0.01, "it is over by the clock")
+    level(machines)
+    for each in machines:
+        each.engine.vacuum()
+        assert each.engine.stats()["vacuumed_records"] == 0
+    first.claim("2", "red")
+    level(machines)
+    for each in machines:
+        each.engine.vacuum()
+        assert each.engine.stats()["vacuumed_records"] == 1

@@ -8,6 +8,7 @@ test has its way with single transactions by `faults`: for the next ones, in ord
     drop        not done, and never answered
     late        done after the caller gave up, when the test says `do_late()`
     full        not done, as NOSPACE has it
+    filled      done, and answered as if it was not: it was what filled it
     pass        done and answered
 """
 
@@ -36,6 +37,9 @@ class FakeEtcd:
         self.transactions: list[Any] = []  # that came, whatever became of them
         self.late: list[Any] = []
         self.deaf = False  # to everything
+        self.ignores_revokes = False  # of leases
+        self.full = False  # takes no puts, as with NOSPACE
+        self.used_bytes, self.quota_bytes = 1 << 19, 0  # as Status tells; 0: it does not
         self.lost_events = 0  # to be left out of the next watch answers
         self.keep_alives = 0
         self._next_lease = 7000
@@ -214,13 +218,16 @@ class _Service:
         with etcd.guard:
             etcd.transactions.append(request)
             fault = etcd.faults.popleft() if etcd.faults else "pass"
-            if fault in ("pass", "lose"):
+            operations = [*request.success, *request.failure]
+            if etcd.full and any(each.HasField("request_put") for each in operations):
+                fault = "full"
+            if fault in ("pass", "lose", "filled"):
                 answer = etcd._transact(request)
             if fault == "late":
                 etcd.late.append(request)
         if fault == "refuse":
             context.abort(grpc.StatusCode.UNAVAILABLE, "etcdserver: request timed out")
-        if fault == "full":
+        if fault in ("full", "filled"):
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "database space exceeded")
         if fault != "pass":
             self._never(context)
@@ -237,6 +244,8 @@ class _Service:
 
     def LeaseGrant(self, request: Any, context: grpc.ServicerContext) -> Any:
         self._hear(context)
+        if self.etcd.full:
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "database space exceeded")
         with self.etcd.guard:
             self.etcd._next_lease += 1
             lease, ttl = self.etcd._next_lease, max(request.TTL, self.etcd.least_ttl)
@@ -245,7 +254,8 @@ class _Service:
 
     def LeaseRevoke(self, request: Any, context: grpc.ServicerContext) -> Any:
         self._hear(context)
-        self.etcd.expire(request.ID)
+        if not self.etcd.ignores_revokes:
+            self.etcd.expire(request.ID)
         return pb.LeaseRevokeResponse()
 
     def LeaseKeepAlive(
@@ -260,11 +270,21 @@ class _Service:
 
     def Status(self, request: Any, context: grpc.ServicerContext) -> Any:
         self._hear(context)
-        return pb.StatusResponse(version="fake", dbSize=1 << 20, dbSizeInUse=1 << 19, leader=1)
+        return pb.StatusResponse(
+            version="fake",
+            dbSize=1 << 20,
+            dbSizeInUse=self.etcd.used_bytes,
+            dbSizeQuota=self.etcd.quota_bytes,
+            leader=1,
+        )
 
     def Alarm(self, request: Any, context: grpc.ServicerContext) -> Any:
         self._hear(context)
-        return pb.AlarmResponse()
+        alarms = [pb.AlarmMember(memberID=1, alarm=1)] if self.etcd.full else []
+        return pb.AlarmResponse(alarms=alarms)
+
+    def Defragment(self, request: Any, context: grpc.ServicerContext) -> Any:
+        return pb.DefragmentResponse()
 
     def Watch(self, requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
         self._hear(context)

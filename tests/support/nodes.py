@@ -14,6 +14,7 @@ from ownerd.cluster.etcd_client import Etcd
 from ownerd.cluster.node import Node
 from ownerd.engine.engine import CLAIM, REPORT_ATTEMPT, Engine, Opening, Policy, Refused
 from ownerd.server.cluster import Membership
+from ownerd.server.log_bounds import LogBounds
 from ownerd.v1 import dial_pb2
 
 HOUR_NS = 3_600 * 10**9
@@ -97,7 +98,13 @@ class Machine:
         """Follow by a node that can be held up."""
         self.membership.stop()
         held = Held(self.node)
-        self.membership = Membership(self.engine, held, self.roles.append, self.failures.append)
+        self.membership = Membership(
+            self.engine,
+            held,
+            self.roles.append,
+            self.failures.append,
+            LogBounds(self.engine, self.node),
+        )
         self.membership.start()
         return held
 

@@ -39,6 +39,7 @@ class Member:
         self.credentials = credentials
         self.command = command
         self.address = address
+        self.directory = directory
         self.output = directory / "output"
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
@@ -68,9 +69,9 @@ class Member:
 
 @contextmanager
 def etcd_members(
-    directory: Path, count: int = 1, secure: Authority | None = None
+    directory: Path, count: int = 1, secure: Authority | None = None, flags: tuple[str, ...] = ()
 ) -> Iterator[list[Member]]:
-    """Run a cluster of members; skip the test where etcd is not installed.
+    """Run a cluster of members, with further flags; skip the test where etcd is not installed.
 
     With `secure` they speak TLS with a certificate of it, and ask clients for one.
     """
@@ -80,7 +81,7 @@ def etcd_members(
     ports = free_ports(2 * count)
     peers = ",".join(f"m{i}=http://127.0.0.1:{ports[count + i]}" for i in range(count))
     members: list[Member] = []
-    scheme, more = "http", []
+    scheme, more = "http", [*flags]
     credentials = None
     if secure is not None:
         pair = secure.issue("127.0.0.1")

@@ -22,6 +22,8 @@ class Relay:
         self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self._over = False
+        self._passing = threading.Event()
+        self._passing.set()
 
     def __enter__(self) -> "Relay":
         self._start(self._accept)
@@ -29,6 +31,7 @@ class Relay:
 
     def __exit__(self, *_: object) -> None:
         self._over = True
+        self._passing.set()
         socket.create_connection(self._listener.getsockname()).close()  # wakes who accepts
         self.cut()
         for thread in self._threads:
@@ -41,6 +44,14 @@ class Relay:
         for each in list(self._open):
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
+
+    def hold(self) -> None:
+        """Hand nothing on, and end nothing, as a network does that loses everything."""
+        self._passing.clear()
+
+    def go_on(self) -> None:
+        """Hand on again: what was held first."""
+        self._passing.set()
 
     def _start(self, target: Callable[..., None], *arguments: socket.socket) -> None:
         thread = threading.Thread(target=target, args=arguments, daemon=True)
@@ -62,10 +73,10 @@ class Relay:
             self._start(self._pump, near, far)
             self._start(self._pump, far, near)
 
-    @staticmethod
-    def _pump(source: socket.socket, sink: socket.socket) -> None:
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(1 << 16):
+                self._passing.wait()
                 sink.sendall(data)
         for each in (source, sink):
             with suppress(OSError):

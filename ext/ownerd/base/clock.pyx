@@ -8,10 +8,13 @@ It does not store the time: the store writes it with every commit.
 """
 
 from ownerd.base.assertions cimport assert_that
+from ownerd.base.doors cimport door_number
 
 cdef enum:
     SLEW_DIVISOR = 1000               # 1 ms per second
     SLEW_STEP_NS = 1_000_000          # shorter steps would round the slew to nothing
+
+cdef int64_t WALL_OFFSET_NS = door_number("OWNERD_WALL_OFFSET_S") * NS_PER_S   # 0 but in tests
 
 
 cdef class Clock:
@@ -22,7 +25,7 @@ cdef class Clock:
         self.state.manual = False
         self.state.boot_ns = clock_read(CLOCK_BOOTTIME)
         self.state.slewed_at_ns = self.state.boot_ns
-        self.state.time_ns = clock_read(CLOCK_REALTIME)
+        self.state.time_ns = wall_now()
 
     def __dealloc__(self):
         del self.state
@@ -36,12 +39,16 @@ cdef class Clock:
         return clock_offset(self.state, clock_now(self.state))
 
 
+cdef int64_t wall_now() noexcept nogil:
+    return clock_read(CLOCK_REALTIME) + WALL_OFFSET_NS
+
+
 cdef int64_t clock_now(ClockState *state) noexcept nogil:
     """Return the server time; never less than any thread was told before."""
     cdef int64_t result
     state.guard.lock()
     if not state.manual:
-        clock_advance(state, clock_read(CLOCK_BOOTTIME), clock_read(CLOCK_REALTIME))
+        clock_advance(state, clock_read(CLOCK_BOOTTIME), wall_now())
     result = state.time_ns
     state.guard.unlock()
     return result
@@ -54,7 +61,7 @@ cdef int64_t clock_elapsed() noexcept nogil:
 
 cdef int64_t clock_offset(const ClockState *state, int64_t now_ns) noexcept nogil:
     """Return how far a time that was read is ahead of the wall clock."""
-    return 0 if state.manual else now_ns - clock_read(CLOCK_REALTIME)
+    return 0 if state.manual else now_ns - wall_now()
 
 
 cdef void clock_start_from(ClockState *state, int64_t highest_stored_ns) noexcept nogil:

@@ -77,7 +77,15 @@ cdef struct LeaseAnswer:
     int64_t id
     int64_t ttl_s                     # that etcd granted, or what is left; 0: there is none
 
+cdef struct StatusAnswer:             # of one member
+    uint64_t file_bytes               # of its database: what the quota is of
+    uint64_t used_bytes               # of them
+    uint64_t quota_bytes              # 0: it does not say
+
 # False: it is not such a message.
+cdef bint status_read(Slice message, StatusAnswer *answer) noexcept nogil
+# Whether a member has raised NOSPACE.
+cdef bint alarms_read(Slice message, bint *full) noexcept nogil
 cdef bint range_read(Slice message, RangeAnswer *answer) noexcept nogil
 cdef bint txn_read(Slice message, TxnAnswer *answer) noexcept nogil
 cdef bint watch_read(Slice message, WatchAnswer *answer) noexcept nogil

@@ -14,6 +14,7 @@ from ownerd.base.protobuf cimport (
 )
 
 cdef enum:
+    ALARM_NOSPACE = 1
     VARINT_BYTES = 10
     # of a RequestOp and a ResponseOp
     OP_RANGE = 1
@@ -275,6 +276,39 @@ cdef bint lease_read(Slice message, LeaseAnswer *answer) noexcept nogil:
             answer.id = <int64_t> field.value
         elif field.number == 3:
             answer.ttl_s = <int64_t> field.value
+    return right and not broken
+
+
+cdef bint status_read(Slice message, StatusAnswer *answer) noexcept nogil:
+    cdef Field field
+    cdef bint broken = False
+    memset(answer, 0, sizeof(StatusAnswer))
+    while next_field(&message, &field, &broken):
+        if field.number == 3:
+            answer.file_bytes = field.value
+        elif field.number == 9:
+            answer.used_bytes = field.value
+        elif field.number == 12:      # since 3.6
+            answer.quota_bytes = field.value
+    return not broken
+
+
+cdef bint alarm_read(Slice message, bint *full) noexcept nogil:
+    cdef Field field
+    cdef bint broken = False
+    while next_field(&message, &field, &broken):
+        if field.number == 2 and field.value == ALARM_NOSPACE:
+            full[0] = True
+    return not broken
+
+
+cdef bint alarms_read(Slice message, bint *full) noexcept nogil:
+    cdef Field field
+    cdef bint broken = False, right = True
+    full[0] = False
+    while right and next_field(&message, &field, &broken):
+        if field.number == 2:
+            right = alarm_read(field.bytes, full)
     return right and not broken
 
 

@@ -43,12 +43,17 @@ cdef cppclass Follower:
     int64_t time_ns                   # the leader's time, in the last entry or beat
     int64_t received_ns               # on CLOCK_BOOTTIME, when that came
     bint heard                        # of a leader's time, since it began
+    int64_t heard_mod                 # etcd's revision of the last trace; 0: it never looked
+    uint64_t trimmed_revision         # the last entry that is gone
+    uint64_t trimmed_bytes            # what all entries up to it had
     # The watch.
     int64_t next_revision             # of etcd, that it goes on with
     bint watching
     int64_t news_ns                   # when something came last
     uint64_t resyncs                  # how often what a watch told had to be read instead
     uint64_t lost_events              # of them, because something was missing
+    uint64_t message_count            # of the watch's
+    uint64_t lose_every               # of which a test has one lost; 0: none
 
 cdef Follower *follower_new(EtcdAim *aim, Slice name) noexcept nogil
 cdef void follower_free(Follower *follower) noexcept nogil

@@ -14,6 +14,7 @@ It applies nothing and leads nothing. One thread's.
 from libc.string cimport memset
 
 from ownerd.base.bytes cimport empty_slice, text_slice
+from ownerd.base.doors cimport door_number
 from ownerd.base.units cimport NS_PER_S
 from ownerd.cluster.etcd_client cimport (
     CALL_ANSWERED, CALL_STOPPED, STREAM_ENDED, STREAM_MESSAGE, CallEnd, StreamStep,
@@ -50,9 +51,12 @@ cdef Follower *follower_new(EtcdAim *aim, Slice name) noexcept nogil:
     memset(&follower.head, 0, sizeof(HeadValue))
     follower.next_part = 0
     follower.watching = follower.heard = False
+    follower.heard_mod = 0
+    follower.trimmed_revision = follower.trimmed_bytes = 0
     follower.head_mod = follower.beat_mod = follower.leader_epoch = 0
     follower.time_ns = follower.received_ns = follower.next_revision = follower.news_ns = 0
-    follower.resyncs = follower.lost_events = 0
+    follower.resyncs = follower.lost_events = follower.message_count = 0
+    follower.lose_every = <uint64_t> door_number("OWNERD_LOSE_EVENTS")
     if follower.client == NULL or follower.watch == NULL:
         follower_free(follower)
         return NULL
@@ -69,12 +73,28 @@ cdef void follower_free(Follower *follower) noexcept nogil:
 
 # --- what is seen ---------------------------------------------------------------------------------
 
-cdef void hear(Follower *follower, int64_t time_ns) noexcept nogil:
-    """Note that a trace of a leader came just now."""
+cdef void hear(Follower *follower, int64_t mod_revision, int64_t time_ns) noexcept nogil:
+    """Note a trace of a leader, if it is news."""
+    if mod_revision <= follower.heard_mod:
+        return
+    follower.heard_mod = mod_revision
     follower.received_ns = boot_now()
     if time_ns != 0:
         follower.time_ns = time_ns
         follower.heard = True
+
+
+cdef void hear_first(
+    Follower *follower, const HeadValue *head, const BeatValue *beat
+) noexcept nogil:
+    """Note what stood there when it looked first, or when what it knew was gone.
+
+    No news: it may have stood there for hours. Somebody who leads left it a moment ago, if ever.
+    """
+    follower.received_ns = boot_now()
+    if follower.leader_epoch != 0 and not follower.heard:
+        follower.time_ns = max(head.time_ns, beat.time_ns)
+        follower.heard = follower.time_ns != 0
 
 
 cdef bint see_head(Follower *follower, const KeyValue *row) noexcept nogil:
@@ -85,17 +105,26 @@ cdef bint see_head(Follower *follower, const KeyValue *row) noexcept nogil:
     if row.mod_revision > follower.head_mod:
         follower.head = head
         follower.head_mod = row.mod_revision
-        hear(follower, head.time_ns)
+        if follower.heard_mod != 0:
+            hear(follower, row.mod_revision, head.time_ns)
     return True
 
 
-cdef bint see_beat(Follower *follower, const KeyValue *row) noexcept nogil:
-    cdef BeatValue beat
-    if not beat_read(row.value, &beat):
+cdef bint see_beat(Follower *follower, const KeyValue *row, BeatValue *beat) noexcept nogil:
+    if not beat_read(row.value, beat):
         return False
     if row.mod_revision > follower.beat_mod:
         follower.beat_mod = row.mod_revision
-        hear(follower, beat.time_ns)
+        if follower.heard_mod != 0:
+            hear(follower, row.mod_revision, beat.time_ns)
+    return True
+
+
+cdef bint went_back(Follower *follower, int64_t revision) noexcept nogil:
+    """Tell whether etcd is at an earlier revision than it was: then it is known anew."""
+    if revision >= max(follower.heard_mod, max(follower.head_mod, follower.beat_mod)):
+        return False
+    follower.head_mod = follower.beat_mod = follower.heard_mod = 0
     return True
 
 
@@ -125,8 +154,10 @@ cdef FollowStatus look(
     cdef string txn
     cdef Slice bytes
     cdef TxnAnswer answer
+    cdef BeatValue beat
     cdef const KeyValue *row
     cdef bint right
+    memset(&beat, 0, sizeof(beat))
     txn_range(&txn, ON_SUCCESS, text_slice(follower.keys.identity), empty_slice())
     txn_range(&txn, ON_SUCCESS, text_slice(follower.keys.head), empty_slice())
     txn_range(&txn, ON_SUCCESS, text_slice(follower.keys.beat), empty_slice())
@@ -140,18 +171,24 @@ cdef FollowStatus look(
         return failed(end)
     if not txn_read(bytes, &answer) or answer.ranges.size() != READS:
         return FOLLOW_LOST
+    went_back(follower, answer.header.revision)
     if only(&answer, 0) == NULL or only(&answer, 1) == NULL \
             or not identity_read(only(&answer, 0).value, identity) \
             or not see_head(follower, only(&answer, 1)) \
             or follower.head.last.log_id != identity.begin.log_id:
         return FOLLOW_OTHER
     row = only(&answer, 2)
-    right = row == NULL or see_beat(follower, row)
+    right = row == NULL or see_beat(follower, row, &beat)
     see_leader(follower, only(&answer, 3))
+    if follower.heard_mod == 0:
+        hear_first(follower, &follower.head, &beat)
+        follower.heard_mod = answer.header.revision
     row = only(&answer, 4)
     memset(trimmed, 0, sizeof(TrimmedValue))
     trimmed.last = identity.begin
     right = right and (row == NULL or trimmed_read(row.value, trimmed))
+    follower.trimmed_revision = trimmed.last.revision
+    follower.trimmed_bytes = trimmed.log_bytes
     if not follower.watching:
         follower.next_revision = answer.header.revision + 1
     return FOLLOW_ON if right else FOLLOW_OTHER
@@ -192,6 +229,9 @@ cdef FollowStatus check_entry(Follower *follower, const ClusterRow *position) no
     )
     if end != CALL_ANSWERED:
         return failed(end)
+    if range_read(bytes, &answer) and answer.found.empty() \
+            and position.revision < follower.head.last.revision:
+        return FOLLOW_BEHIND          # trimmed while etcd had no room to say so
     if not range_read(bytes, &answer) or answer.found.empty() \
             or not part_read(answer.found.back().value, &part, &piece) or not part.is_last \
             or part.epoch != position.epoch or part.crc != position.crc:
@@ -346,13 +386,14 @@ cdef bint same_key(Slice key, const string *other) noexcept nogil:
 
 cdef bint take_put(Follower *follower, const KeyValue *row) noexcept nogil:
     """Take a key that was put; False if what came does not fit together."""
+    cdef BeatValue beat
     if starts_with(row.key, &follower.keys.parts):
         return take_part(follower, row.value) != GAP
     if same_key(row.key, &follower.keys.head):
         return see_head(follower, row) \
             and follower.head.last.revision <= follower.position.revision
     if same_key(row.key, &follower.keys.beat):
-        return see_beat(follower, row)
+        return see_beat(follower, row, &beat)
     if same_key(row.key, &follower.keys.leader):
         see_leader(follower, row)
     return True
@@ -377,6 +418,9 @@ cdef bint take_news(Follower *follower, Slice message) noexcept nogil:
     """Take a message of the watch; False: the watch is of no more use."""
     cdef WatchAnswer answer
     follower.news_ns = boot_now()
+    follower.message_count += 1
+    if follower.lose_every != 0 and follower.message_count % follower.lose_every == 0:
+        return True
     if not watch_read(message, &answer) or answer.canceled:
         return False                  # compacted, among others: what is gone is read
     if take_events(follower, &answer):

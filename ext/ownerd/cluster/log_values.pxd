@@ -44,6 +44,7 @@ cdef struct PartHead:                 # the rows, or a piece of them, follow
     int64_t time_ns
     uint32_t row_count                # of the whole entry
     uint32_t is_last
+    uint64_t log_bytes                # of all parts that ever were in the log, with this one
 
 cdef enum HeadKind:
     HEAD_PART = 1                     # a part was appended
@@ -61,6 +62,7 @@ cdef struct HeadValue:
     int64_t guard_ns                  # R of whoever wrote this
     uint64_t part_revision            # of the last part, where its entry is not whole; else 0
     uint64_t part_crc
+    uint64_t log_bytes                # of all parts up to the last entry that is whole
 
 cdef struct BeatValue:
     uint32_t magic
@@ -74,6 +76,7 @@ cdef struct TrimmedValue:
     uint32_t magic
     uint32_t crc
     ClusterRow last                   # the last entry that is gone
+    uint64_t log_bytes                # of all parts up to it
 
 cdef void keys_init(Keys *keys, Slice name) noexcept nogil
 cdef void part_key(const Keys *keys, uint64_t revision, uint32_t number, string *key) noexcept nogil

@@ -29,10 +29,10 @@ from ownerd.cluster.etcd_messages cimport prefix_end
 
 cdef enum:
     IDENTITY_MAGIC = 0x44494F01
-    PART_MAGIC = 0x54504F01
-    HEAD_MAGIC = 0x44484F01
+    PART_MAGIC = 0x54504F02
+    HEAD_MAGIC = 0x44484F02
     BEAT_MAGIC = 0x54424F01
-    TRIMMED_MAGIC = 0x52544F01
+    TRIMMED_MAGIC = 0x52544F02
     CHECKED_FROM = 8                  # behind magic and checksum
     DIGITS = 48
 

@@ -506,6 +506,8 @@ cdef class Node(SharedLogDoor):
         from_ns = self.follower.received_ns + (
             max(self.log.guard_ns, self.follower.head.guard_ns) * WAIT_PERMILLE // 1000
         )
+        self.log.trimmed_revision.store(self.follower.trimmed_revision)
+        self.log.trimmed_bytes.store(self.follower.trimmed_bytes)
         with nogil:
             follower_rest(self.follower)   # it would be told of all that this node appends
             status = log_begin(self.log, &self.follower.head, self.follower.head_mod, name)

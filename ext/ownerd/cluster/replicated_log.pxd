@@ -49,6 +49,12 @@ cdef cppclass ReplicatedLog:
     atomic[int64_t] total_ns          # and all of them
     atomic[uint64_t] lengths[LENGTHS]  # by class; the last one has what is longer, too
     atomic[int64_t] etcd_revision     # of the last answer
+    atomic[uint64_t] log_bytes        # of all parts that ever were in the log
+    atomic[uint64_t] trimmed_bytes    # of them, those that are gone
+    atomic[uint64_t] trimmed_revision  # up to here
+    atomic[uint64_t] flushed_bytes    # what this node has flushed of them, as far as it was told
+    atomic[uint64_t] bound_bytes      # that may be unflushed; 0: any
+    atomic[bint] always_proves        # each read by a transaction of its own
 
 cdef ReplicatedLog *log_new(EtcdAim *aim, Slice name, ClockState *clock) noexcept nogil
 cdef void log_free(ReplicatedLog *log) noexcept nogil

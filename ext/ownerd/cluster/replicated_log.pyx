@@ -17,7 +17,11 @@ transaction's trace, an entry or a beat. Keep-alives prove nothing.
 Invariants:
 - Exactly one transaction is under way, whoever makes it: `turn` is held.
 - After an unknown outcome that R did not decide, and after a failed compare, nothing is appended.
-- No answer is guarded by a transaction that leaves no trace for those who follow.
+- No answer is guarded by a transaction that leaves no trace for those who follow. One that leaves
+  none proves what was read before it was sent, and no more.
+
+etcd that has no room says so of a transaction that it did not make, and in a race of one that it
+made: a transaction that only compares tells which. Such a one still proves, so reads go on.
 
 It decides nothing about who should lead, reads no entry, and knows no store.
 """
@@ -54,6 +58,7 @@ cdef const char *RANGE = "/etcdserverpb.KV/Range"
 cdef const char *COMPACT = "/etcdserverpb.KV/Compact"
 
 cdef int64_t RESEND_NS = 10 * NS_PER_MS
+cdef int64_t BEHIND_PAUSE_NS = 20 * NS_PER_MS   # of an append, while much is not flushed
 
 
 cdef ReplicatedLog *log_new(EtcdAim *aim, Slice name, ClockState *clock) noexcept nogil:
@@ -81,6 +86,12 @@ cdef ReplicatedLog *log_new(EtcdAim *aim, Slice name, ClockState *clock) noexcep
     for i in range(LENGTHS):
         log.lengths[i].store(0)
     log.etcd_revision.store(0)
+    log.log_bytes.store(0)
+    log.trimmed_bytes.store(0)
+    log.trimmed_revision.store(0)
+    log.flushed_bytes.store(0)
+    log.bound_bytes.store(0)
+    log.always_proves.store(False)
     if log.client == NULL:
         log_free(log)
         return NULL
@@ -124,6 +135,7 @@ cdef void take_head(ReplicatedLog *log, const HeadValue *head, int64_t mod) noex
     log.head = head[0]
     log.head_mod = mod
     log.revision.store(head.last.revision)
+    log.log_bytes.store(head.log_bytes)
 
 
 cdef bint is_head(const TxnAnswer *answer, const HeadValue *head, int64_t *mod) noexcept nogil:
@@ -143,6 +155,7 @@ cdef struct Told:
     int64_t first_ns                  # when it was sent first
     int64_t sent_ns                   # and last
     bint unknown                      # an attempt may have been, or may yet be, done
+    bint traced                       # it leaves a trace, and so guards what is told later
 
 
 cdef LogStatus told_by(
@@ -154,7 +167,8 @@ cdef LogStatus told_by(
     if answer.succeeded:
         if next_head != NULL:
             take_head(log, next_head, answer.header.revision)
-        note_success(log, told.sent_ns)
+        if told.traced:
+            note_success(log, told.sent_ns)
         return LOG_OK
     if next_head != NULL and told.unknown and is_head(answer, next_head, &mod):
         take_head(log, next_head, mod)
@@ -172,8 +186,29 @@ cdef void note_length(ReplicatedLog *log, int64_t length_ns) noexcept nogil:
     log.lengths[which].fetch_add(1)
 
 
+cdef LogStatus refused_for_room(
+    ReplicatedLog *log, const HeadValue *next_head, Told *told, int64_t until_ns
+) noexcept nogil:
+    """Find out whether a transaction was made that etcd says it had no room for.
+
+    LOG_FULL: it was not, and this node still leads.
+    """
+    cdef string txn
+    cdef Slice bytes
+    cdef TxnAnswer answer
+    add_fence(log, &txn)
+    if client_ask(log.client, TXN, &txn, log.attempt_ns, until_ns, &bytes) != CALL_ANSWERED \
+            or not txn_read(bytes, &answer):
+        return LOG_UNKNOWN
+    if answer.succeeded:
+        log.etcd_revision.store(answer.header.revision)
+        return LOG_FULL
+    told.unknown = True
+    return told_by(log, &answer, next_head, told)
+
+
 cdef LogStatus fenced(
-    ReplicatedLog *log, const string *operations, const HeadValue *next_head, int64_t for_ns
+    ReplicatedLog *log, const string *operations, const HeadValue *next_head, bint traced
 ) noexcept nogil:
     """Make a transaction; where its outcome is unknown, send it again until that is known.
 
@@ -188,9 +223,9 @@ cdef LogStatus fenced(
     cdef LogStatus status
     add_fence(log, &txn)
     txn.append(operations[0])
-    told.unknown = False
+    told.unknown, told.traced = False, traced
     told.first_ns = told.sent_ns = boot_now()
-    until_ns = told.first_ns + for_ns
+    until_ns = told.first_ns + log.guard_ns
     while True:
         log.transactions.fetch_add(1)
         end = client_call(
@@ -200,9 +235,10 @@ cdef LogStatus fenced(
             status = told_by(log, &answer, next_head, &told)
             note_length(log, boot_now() - told.first_ns)
             return status
-        if end == CALL_REFUSED and not told.unknown \
+        # A beat that comes late does no harm; an entry might.
+        if end == CALL_REFUSED and (not told.unknown or next_head == NULL) \
                 and log.client.status == ETCD_RESOURCE_EXHAUSTED:
-            return LOG_FULL
+            return refused_for_room(log, next_head, &told, until_ns)
         told.unknown |= end == CALL_ANSWERED or end == CALL_UNKNOWN or end == CALL_STOPPED
         if end == CALL_STOPPED or boot_now() >= until_ns \
                 or not client_pause(log.client, min(until_ns, boot_now() + RESEND_NS)):
@@ -232,7 +268,7 @@ cdef LogStatus append_part(ReplicatedLog *log, PartHead *part, Slice piece) noex
     if part.is_last:
         head.last.log_id, head.last.revision = log.log_id, part.revision
         head.last.epoch, head.last.crc = log.epoch, part.crc
-        head.time_ns = part.time_ns
+        head.time_ns, head.log_bytes = part.time_ns, part.log_bytes
         head.part_revision = head.part_crc = 0
     else:
         head.part_revision, head.part_crc = part.revision, part.crc
@@ -243,7 +279,7 @@ cdef LogStatus append_part(ReplicatedLog *log, PartHead *part, Slice piece) noex
         &operations, ON_SUCCESS, text_slice(log.keys.head), slice_of(&head, sizeof(head)), 0
     )
     log.appended_bytes.fetch_add(value.size())
-    return fenced(log, &operations, &head, log.guard_ns)
+    return fenced(log, &operations, &head, True)
 
 
 cdef LogStatus append_parts(
@@ -258,8 +294,10 @@ cdef LogStatus append_parts(
     part.revision, part.revision_before = revision, log.head.last.revision
     part.time_ns, part.row_count = time_ns, row_count
     part.crc_before = log.head.last.crc
+    part.log_bytes = log.head.log_bytes
     while True:
         size = min(rows.size, <size_t> PART_BYTES)
+        part.log_bytes += sizeof(PartHead) + size
         part.is_last = size == rows.size
         status = append_part(log, &part, slice_of(rows.data, size))
         if status == LOG_FULL and part.number > 0:
@@ -271,10 +309,22 @@ cdef LogStatus append_parts(
         part.number += 1
 
 
+cdef bint make_room(ReplicatedLog *log) noexcept nogil:
+    """Wait a little where much is appended and not flushed; False where it is too much."""
+    cdef uint64_t unflushed = log.log_bytes.load() - log.flushed_bytes.load()
+    cdef uint64_t bound = log.bound_bytes.load()
+    if bound == 0 or 2 * unflushed < bound:
+        return True
+    client_pause(log.client, boot_now() + BEHIND_PAUSE_NS)
+    return unflushed < bound
+
+
 cdef LogStatus log_append(
     ReplicatedLog *log, LogEntry *entry, uint64_t revision, int64_t time_ns, ClusterRow *position
 ) noexcept nogil:
     cdef LogStatus status = LOG_FENCED
+    if not make_room(log):
+        return LOG_FULL
     pthread_mutex_lock(&log.turn)
     if log.fate.load() == LEADING:
         assert_that(revision > log.head.last.revision, "the revision goes on")
@@ -306,7 +356,13 @@ cdef void put_beat(ReplicatedLog *log, string *operations) noexcept nogil:
 cdef LogStatus beat_now(ReplicatedLog *log) noexcept nogil:
     cdef string operations
     put_beat(log, &operations)
-    return fenced(log, &operations, NULL, log.guard_ns)
+    return fenced(log, &operations, NULL, True)
+
+
+cdef LogStatus prove_now(ReplicatedLog *log) noexcept nogil:
+    """Prove that this node led, and its head was the log's, after this call began."""
+    cdef string operations
+    return fenced(log, &operations, NULL, False)
 
 
 cdef LogStatus log_beat(ReplicatedLog *log) noexcept nogil:
@@ -319,9 +375,18 @@ cdef LogStatus log_beat(ReplicatedLog *log) noexcept nogil:
 
 
 cdef LogStatus log_confirm(ReplicatedLog *log) noexcept nogil:
-    if boot_now() < log.guarded_until_ns.load():
+    cdef bint proves = log.always_proves.load()
+    cdef LogStatus status = LOG_FENCED
+    if not proves and boot_now() < log.guarded_until_ns.load():
         return LOG_OK
-    return log_beat(log)
+    pthread_mutex_lock(&log.turn)
+    if log.fate.load() == LEADING:
+        status = LOG_FULL if proves else beat_now(log)
+        if status == LOG_FULL:
+            status = prove_now(log)
+        lead_on(log, status)
+    pthread_mutex_unlock(&log.turn)
+    return status
 
 
 # --- beginning and ending -------------------------------------------------------------------------
@@ -418,8 +483,11 @@ cdef LogStatus log_begin(
         slice_of(&next_head, sizeof(next_head)), 0,
     )
     log.guarded_until_ns.store(0)
+    log.flushed_bytes.store(head.log_bytes)   # until it is told better
     log.fate.store(LEADING)
-    status = lead_on(log, fenced(log, &operations, &next_head, log.guard_ns))
+    status = lead_on(log, fenced(log, &operations, &next_head, True))
+    if status == LOG_FULL:
+        log_stand_down(log, NOT_LEADING)
     pthread_mutex_unlock(&log.turn)
     return status
 
@@ -438,15 +506,17 @@ cdef LogStatus log_resign(ReplicatedLog *log) noexcept nogil:
             &operations, ON_SUCCESS, text_slice(log.keys.head), slice_of(&head, sizeof(head)), 0
         )
         txn_delete(&operations, ON_SUCCESS, text_slice(log.keys.leader), empty_slice())
-        status = fenced(log, &operations, &head, log.guard_ns)
+        status = fenced(log, &operations, &head, True)
     pthread_mutex_unlock(&log.turn)
     return status
 
 
 # --- trimming -------------------------------------------------------------------------------------
 
-cdef bint position_of(ReplicatedLog *log, uint64_t revision, ClusterRow *position) noexcept nogil:
-    """Find the last part of an entry; False if it is not there."""
+cdef bint find_entry(
+    ReplicatedLog *log, uint64_t revision, TrimmedValue *found
+) noexcept nogil:
+    """Find where an entry is, by its last part; False if it is not there."""
     cdef string request, key, end
     cdef Slice bytes, piece
     cdef RangeAnswer answer
@@ -459,17 +529,29 @@ cdef bint position_of(ReplicatedLog *log, uint64_t revision, ClusterRow *positio
     ) != CALL_ANSWERED or not range_read(bytes, &answer) or answer.found.empty() \
             or not part_read(answer.found.back().value, &part, &piece) or not part.is_last:
         return False
-    memset(position, 0, sizeof(ClusterRow))
-    position.log_id, position.revision = part.log_id, part.revision
-    position.epoch, position.crc = part.epoch, part.crc
+    memset(found, 0, sizeof(TrimmedValue))
+    found.last.log_id, found.last.revision = part.log_id, part.revision
+    found.last.epoch, found.last.crc = part.epoch, part.crc
+    found.log_bytes = part.log_bytes
     return True
+
+
+cdef LogStatus trim_without_room(ReplicatedLog *log, uint64_t revision) noexcept nogil:
+    """Delete what is before an entry, and nothing else: that is what etcd still makes.
+
+    Nothing says so then, and whoever is further back finds the next entry missing.
+    """
+    cdef string operations, end
+    parts_from(&log.keys, revision, &end)
+    txn_delete(&operations, ON_SUCCESS, text_slice(log.keys.parts), text_slice(end))
+    return fenced(log, &operations, NULL, False)
 
 
 cdef LogStatus trim_now(ReplicatedLog *log, uint64_t revision) noexcept nogil:
     cdef string operations, end
     cdef TrimmedValue trimmed
-    memset(&trimmed, 0, sizeof(trimmed))
-    if not position_of(log, revision, &trimmed.last):
+    cdef LogStatus status
+    if not find_entry(log, revision, &trimmed):
         return LOG_FULL               # nothing to do, or not now
     trimmed_seal(&trimmed)
     parts_from(&log.keys, revision + 1, &end)
@@ -479,7 +561,13 @@ cdef LogStatus trim_now(ReplicatedLog *log, uint64_t revision) noexcept nogil:
         slice_of(&trimmed, sizeof(trimmed)), 0,
     )
     put_beat(log, &operations)
-    return fenced(log, &operations, NULL, log.guard_ns)
+    status = fenced(log, &operations, NULL, True)
+    if status == LOG_FULL:
+        status = trim_without_room(log, revision)
+    elif status == LOG_OK:
+        log.trimmed_revision.store(revision)
+        log.trimmed_bytes.store(trimmed.log_bytes)
+    return status
 
 
 cdef LogStatus log_trim(ReplicatedLog *log, uint64_t revision) noexcept nogil:

@@ -54,9 +54,11 @@ cdef enum:
 # --- refusals -------------------------------------------------------------------------------------
 
 cdef void refuse_full(Store *store, Task *task) noexcept nogil:
-    cdef Value why = words(
-        "no disk space is left" if store_disk_full(store) else "its map has reached map_bytes"
-    )
+    cdef Value why = words("its map has reached map_bytes")
+    if store_disk_full(store):
+        why = words("no disk space is left")
+    elif store.shared != NULL:
+        why = words("etcd has no room, or this node is behind with flushing, or its map is full")
     refuse_with(task, STORE_FULL, &why)
 
 

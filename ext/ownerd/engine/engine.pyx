@@ -41,7 +41,9 @@ from ownerd.engine.core cimport (
     engine_failed, engine_free, engine_look, engine_new, engine_stands_by, engine_stop,
 )
 from ownerd.engine.group_commit cimport start_writer
-from ownerd.engine.maintenance cimport flush_all, run_maintenance_step, start_maintenance
+from ownerd.engine.maintenance cimport (
+    flush_all, flush_soon, run_maintenance_step, start_maintenance,
+)
 from ownerd.engine.queue cimport (
     DRAINING, queue_change_state, queue_load, queue_name_leader, queue_run, queue_set_limit,
     queue_refuse_standby, queue_stand_by,
@@ -989,6 +991,12 @@ cdef class Engine:
         more = self.maintain(vacuum_all=True)
         while more:
             more = self.maintain()
+
+    def flush_soon(self):
+        """Have maintenance's thread bring what is in memory into the record tree next."""
+        self._store()
+        with nogil:
+            flush_soon(self.core)
 
     def maintain(self, *, bint vacuum_all=False):
         """Do one step of maintenance; True if there is more. `vacuum_all` begins with each list."""

@@ -69,6 +69,7 @@ from ownerd.storage.record_tree cimport STOP_STEPPING, is_out_of_space, set_out_
 from ownerd.storage.store cimport (
     COMMIT_FENCED, Store, left_undone, store_abort, store_begin, store_capacity, store_commit,
     store_confirm, store_drop_flushed, store_now, store_reserve_log, store_revision, store_rotate,
+    store_time,
 )
 from ownerd.storage.transaction cimport transaction_error
 
@@ -420,6 +421,26 @@ cdef int run_command(EngineCore *engine, Command *command) noexcept nogil:
     return code
 
 
+cdef int plan_upkeep(EngineCore *engine, PlanTask *plan, int64_t now_ns) noexcept nogil:
+    """Plan maintenance's next work; an error code, or 0.
+
+    In a cluster nothing is taken for over before the log says that it is so late: another node may
+    go on from there, and prolong what was not over then. Only a catalog that has what the log has
+    knows what records need.
+    """
+    cdef int code = MDB_SUCCESS
+    if engine.store.shared != NULL:
+        store_capacity(engine.store, now_ns)   # looks, by the clock, whether there is room again
+        now_ns = store_time(engine.store)
+        if engine_stands_by(engine) and (
+            plan.vacuum_all or engine.maintenance.requests_due or engine.maintenance.vacuum.active
+        ):
+            code = standby_refresh(engine)
+    if code == MDB_SUCCESS:
+        maintenance_plan(engine.store, &engine.maintenance, plan, now_ns)
+    return code
+
+
 cdef void run_task(EngineCore *engine, Task *task) noexcept nogil:
     """Run what is not a dial, between two groups."""
     cdef int64_t now_ns = store_now(engine.store, clock_now(engine.clock))
@@ -440,9 +461,14 @@ cdef void run_task(EngineCore *engine, Task *task) noexcept nogil:
     elif task.kind == TASK_LEAD:
         code = standby_lead(engine, <LeadTask *> task.body)
     elif task.kind == TASK_STEP:
-        code = maintenance_step(engine.store, &engine.maintenance, <PlanTask *> task.body, now_ns)
+        if engine_stands_by(engine):
+            code = standby_refresh(engine)
+        if code == MDB_SUCCESS:
+            code = maintenance_step(
+                engine.store, &engine.maintenance, <PlanTask *> task.body, now_ns
+            )
     else:
-        maintenance_plan(engine.store, &engine.maintenance, <PlanTask *> task.body, now_ns)
+        code = plan_upkeep(engine, <PlanTask *> task.body, now_ns)
     if code != MDB_SUCCESS:
         engine_end(engine, code)
         refuse_failed(engine, task, code == COMMIT_FENCED)

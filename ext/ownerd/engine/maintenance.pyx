@@ -12,7 +12,7 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from ownerd.api.task cimport OK, TASK_PLAN, TASK_STEP, TaskKind, task_clear
-from ownerd.base.atomics cimport flag_read
+from ownerd.base.atomics cimport flag_read, flag_set
 from ownerd.base.clock cimport clock_elapsed, clock_now
 from ownerd.base.lmdb cimport MDB_SUCCESS
 from ownerd.base.sockets cimport eventfd_read
@@ -155,8 +155,19 @@ cdef bint flush_is_due(EngineCore *engine) noexcept nogil:
         now_ns - state.clean_ns >= state.flush_age_ns or appended - state.clean_bytes >= FLUSH_BYTES
     )
     if clean or due:
-        state.clean_ns, state.clean_bytes = now_ns, appended
+        flag_set(&state.clean_ns, now_ns)
+        state.clean_bytes = appended
     return due
+
+
+cdef void flush_soon(EngineCore *engine) noexcept nogil:
+    """Have what is not flushed be old; any thread."""
+    engine.maintenance.turn.lock()
+    flag_set(
+        &engine.maintenance.clean_ns, clock_elapsed() - engine.maintenance.flush_age_ns
+    )
+    engine.maintenance.turn.unlock()
+    engine_wake_maintenance(engine)
 
 
 cdef struct OneStep:
@@ -284,7 +295,8 @@ cdef void look(EngineCore *engine, int64_t *next_ns) noexcept nogil:
 
 
 cdef bint flush_may_be_due(EngineCore *engine) noexcept nogil:
-    return clock_elapsed() - engine.maintenance.clean_ns >= engine.maintenance.flush_age_ns // 2 \
+    cdef int64_t dirty_ns = clock_elapsed() - flag_read(&engine.maintenance.clean_ns)
+    return dirty_ns >= engine.maintenance.flush_age_ns // 2 \
         or file_log_appended(engine.store.log) - engine.maintenance.clean_bytes >= FLUSH_BYTES
 
 

@@ -53,7 +53,7 @@ cdef cppclass PlanTask:
     Task task
     bint vacuum_all                   # in: begin a vacuum of everything
     bint flush_all                    # in: flush what there is, full or not
-    bint standby                      # in: nothing but flushing, and the log's files
+    bint standby                      # in: flush and vacuum, but commit nothing
     Work work                         # out; a step that finds no space for its commit says NOTHING
     shared_ptr[Memtable] memtable     # out: WORK_FLUSH
     uint64_t uncounted_entry          # out: WORK_COUNT, the release's audit entry

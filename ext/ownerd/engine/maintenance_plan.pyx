@@ -52,6 +52,17 @@ cdef bint find_to_count(Store *store, MaintenanceState *state, PlanTask *plan) n
     return True
 
 
+cdef Work next_of_standby(Store *store, MaintenanceState *state, PlanTask *plan) noexcept nogil:
+    """Choose what a node that does not lead begins: nothing that commits, and no count."""
+    # Only a catalog that is not stale is what the log says. Requests are the leader's to forget:
+    # that they are due says here that the round has not begun.
+    if state.requests_due and not store.stale:
+        state.requests_due = False
+        if vacuum_is_due(&store.catalog, state.round_ns):
+            return WORK_BEGIN_VACUUM
+    return WORK_ROTATE if state.flush_due else WORK_NOTHING
+
+
 cdef Work next_work(
     Store *store, MaintenanceState *state, PlanTask *plan, int64_t now_ns
 ) noexcept nogil:
@@ -61,8 +72,6 @@ cdef Work next_work(
     if has_immutable(&store.memtables):
         plan.memtable = store.memtables.immutable
         return WORK_FLUSH
-    if plan.standby:
-        return WORK_ROTATE if state.flush_due else WORK_NOTHING
     if not state.vacuum.over.empty():
         return WORK_CUT
     if state.vacuum.finished:
@@ -72,6 +81,8 @@ cdef Work next_work(
     if state.vacuum.active:
         vacuum_look(&state.vacuum, &store.catalog, now_ns)
         return WORK_VACUUM
+    if plan.standby:
+        return next_of_standby(store, state, plan)
     if vacuum_is_due(&store.catalog, state.round_ns) and not (
         state.count_waits and find_to_count(store, state, plan)
     ):

@@ -10,9 +10,11 @@ it has caught up and waited, as the log of the cluster has it.
 
 from ownerd.api.reasons cimport STORAGE_FAILED, refuse
 from ownerd.base.bytes cimport text_slice
-from ownerd.base.clock cimport clock_continue, clock_now
+from ownerd.base.clock cimport clock_continue, clock_now, clock_start_from
 from ownerd.base.lmdb cimport MDB_SUCCESS
+from ownerd.engine.commands cimport refuse_full
 from ownerd.engine.queue cimport RUNNING, queue_change_state
+from ownerd.storage.capacity cimport is_full
 from ownerd.storage.replay cimport store_follow, store_refresh
 from ownerd.storage.store cimport store_begin, store_commit, store_now, store_time
 
@@ -33,10 +35,15 @@ cdef int standby_lead(EngineCore *engine, LeadTask *task) noexcept nogil:
         return code
     if task.time_ns != 0:
         clock_continue(engine.clock, max(task.time_ns, store_time(engine.store)))
+    else:
+        clock_start_from(engine.clock, store_time(engine.store))
     store_begin(engine.store)
     code = store_commit(engine.store, store_now(engine.store, clock_now(engine.clock)))
     if code == MDB_SUCCESS:
         queue_change_state(&engine.queue, RUNNING)
+    elif is_full(code):
+        refuse_full(engine.store, &task.task)   # the log has no room: nothing is changed yet
+        return MDB_SUCCESS
     else:
         refuse(&task.task, STORAGE_FAILED)
     return code

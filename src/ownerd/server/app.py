@@ -53,6 +53,7 @@ from ownerd.server.crowding import CrowdWatch
 from ownerd.server.errors import PermissionDenied
 from ownerd.server.grpc_listener import GrpcioListener, Listener, reflection_handlers, stop_all
 from ownerd.server.leader_listener import LeaderListener
+from ownerd.server.log_bounds import LogBounds
 from ownerd.server.memory import MemoryWatch
 from ownerd.server.metrics import Metrics
 from ownerd.server.metrics_http import MetricsServer
@@ -412,6 +413,7 @@ class _Server:
             node,
             lambda role: self._from_thread(self._on_role, role),
             lambda why: self._from_thread(self._on_cluster_lost),
+            LogBounds(self._engine, node, self._alarms, self._settings.cluster_log_bytes),
         )
         watch = ClusterWatch(membership, self._alarms)
         self._metrics.registry.register(ClusterCollector(membership, watch))

@@ -22,13 +22,12 @@ from ownerd.server import addresses, cluster_view, exits
 from ownerd.server.cluster_view import Member
 from ownerd.server.config import Settings
 from ownerd.server.hand_over import NOBODY, HandOver
-from ownerd.server.log_holds import held
+from ownerd.server.log_bounds import LogBounds
 from ownerd.server.principals import ITSELF
 from ownerd.v1 import admin_pb2
 
 _WAIT_S = 0.25  # for news, before the thread looks whether it is to stop
 _LOOK_S = 3.0  # between two looks at the log that do not trust the watch
-_TRIM_S = 10.0
 _PAUSE_S = 0.3  # after a failure
 _RENEW_S = 0.25  # between two registrations, if what they say has changed
 _RENEW_IDLE_S = 3.0
@@ -62,7 +61,7 @@ def open_node(settings: Settings, clock: Any) -> Any:
     except (OSError, ValueError) as error:
         raise exits.ConfigError(f"cluster: {error}") from None
     member = {"node": settings.node, "dial": _dial(settings), "admin": _admin(settings)}
-    return native.Node(
+    node = native.Node(
         etcd,
         name,
         clock,
@@ -70,6 +69,8 @@ def open_node(settings: Settings, clock: Any) -> Any:
         member=json.dumps(member).encode(),
         lease_s=settings.cluster_lease_s,
     )
+    native.LogUpkeep(node).prove_each_read(settings.cluster_reads == "append")
+    return node
 
 
 def _parse(text: str) -> tuple[list[str], str]:
@@ -162,6 +163,7 @@ class Membership:
         node: not in a session.
         on_role: told `leader` or `standby` whenever that changes; on the thread.
         on_failure: told what ended it for good; likewise.
+        bounds: keep the log small while this node leads; None: by default.
     """
 
     def __init__(
@@ -170,14 +172,16 @@ class Membership:
         node: Any,
         on_role: Callable[[str], None],
         on_failure: Callable[[str], None],
+        bounds: LogBounds | None = None,
     ) -> None:
         self._engine = engine
         self._node = node
         self._on_role = on_role
         self._on_failure = on_failure
+        self._bounds = bounds or LogBounds(engine, node)
         self._stop = threading.Event()
         self._leader_seen: bytes | None = None
-        self._look_at = self._trim_at = self._stand_at = self._registered_at = 0.0
+        self._look_at = self._stand_at = self._registered_at = 0.0
         self._registered: tuple[int, int] | None = None
         self._wished_until: float | None = None
         self._leaving = False
@@ -364,27 +368,18 @@ class Membership:
 
     def _lead(self) -> None:
         reason = None
+        self._bounds.begin()
         while reason is None and not self._stop.is_set() and not self._node.session_lost:
             reason = self._node.end_reason(_WAIT_S)
             if reason is None:
                 self._register()
-            if time.monotonic() >= self._trim_at and reason is None:
-                self._trim_at = time.monotonic() + _TRIM_S
-                self._trim()
+                self._bounds.look()
+        self._bounds.end()
         if reason is None:
             known = self._node.resign()
             log.info("cluster_resigned", node=self._node.node_id, epoch=self.epoch, known=known)
         elif reason != "resigned":  # which was told by whoever did
             log.warning("cluster_leads_no_more", node=self._node.node_id, reason=reason)
-
-    def _trim(self) -> None:
-        """Let etcd forget what every node has flushed."""
-        try:
-            self._node.register(self._engine.flushed_revision)
-            kept = min(held(self._node).values())
-        except EtcdUnavailableError:
-            return
-        self._node.trim(min(kept, self._engine.flushed_revision))
 
     def _stand_by(self, leader: str) -> None:
         self._engine.stand_by(leader)

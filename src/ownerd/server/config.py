@@ -56,7 +56,7 @@ _SECONDS = "a number of seconds from 0.1 to 86,400"
 # test switches, where ownerctl and the client find a server and say who they are, what is mirrored
 # into, and what Kubernetes sets in every container when a service is called ownerd.
 _FOREIGN = re.compile(
-    r"OWNERD_(CONFIG|DEBUG|FAILPOINT|SANITIZE|TESTING"
+    r"OWNERD_(CONFIG|DEBUG|FAILPOINT|LOSE_EVENTS|SANITIZE|TESTING|WALL_OFFSET_S"
     r"|CONTEXT|SERVER|DIAL|TOKEN|TOKEN_FILE|CA|CERT|KEY|MIRROR_TO"
     r"|([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[A-Z0-9_]+)?))"
 )
@@ -573,6 +573,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "a path, or empty for none",
         ),
     ] = ""
+    cluster_log_bytes: Annotated[
+        int,
+        _about(
+            "Size of the log in etcd above which a node that does not run is no reason to keep "
+            "more of it; it needs a backup of another node then. 0: a quarter of etcd's quota.",
+            f"0, or {sizes.ALLOWED}; from 1MiB to 1TiB",
+            ge=0,
+            le=1 << 40,
+        ),
+    ] = 0
+    cluster_reads: Annotated[
+        Literal["lease", "append"],
+        _about(
+            "How an answer that changed nothing is proved to come from the leader: by a "
+            "transaction of a moment ago, or each by one of its own, which also holds on a virtual "
+            "machine that is paused.",
+            "lease or append",
+        ),
+    ] = "lease"
     etcd_ca: Annotated[
         str,
         _about(
