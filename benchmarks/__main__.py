@@ -22,6 +22,7 @@ import grpc
 from benchmarks import (
     bench_backups,
     bench_changes,
+    bench_cluster,
     bench_dial,
     bench_engine,
     bench_feed,
@@ -46,6 +47,7 @@ PARTS = {
     "floods": bench_floods.measure,
     "peers": bench_peers.measure,
     "backups": bench_backups.measure,
+    "cluster": bench_cluster.measure,
 }
 
 

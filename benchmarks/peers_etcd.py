@@ -37,7 +37,7 @@ class Etcd:
         """See `peers.Contender`."""
         address = f"127.0.0.1:{peers.free_port()}"
         picks = task.known.picks(task.seed, _BODIES)
-        bodies = [_transaction(pick) for pick in picks]
+        bodies = [transaction(pick) for pick in picks]
         with peers.running(_server_command(task, address), _READY, task) as pid:
             cpu_s = processes.cpu_s(pid)
             found = load_http2.drive_requests(
@@ -88,7 +88,7 @@ def _first_time_share(picks: Sequence[str], calls: int) -> float:
     return len(set(picks[:calls])) / calls
 
 
-def _transaction(record_id: str) -> bytes:
+def transaction(record_id: str) -> bytes:
     """Return an etcdserverpb.TxnRequest: if the key was never created, put it."""
     key = f"{records.OPEN_LIST}/{record_id}".encode()
     compare = _number(1, _EQUAL) + _number(2, _CREATE) + _field(3, key) + _number(5, 0)

@@ -7,7 +7,7 @@ a part was left out, a peer is not installed or a listener was not built, is not
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from benchmarks import bench_dial, bench_engine, bench_feed, bench_peers, dialport
+from benchmarks import bench_cluster, bench_dial, bench_engine, bench_feed, bench_peers, dialport
 from benchmarks.peers_h2load import OwnerdByH2load
 from benchmarks.peers_ownerd import OwnerdServer
 from benchmarks.peers_redis import Redis
@@ -262,6 +262,30 @@ TARGETS = (
         0.9,
         True,
         "x",
+    ),
+    Target(
+        "Claim on a cluster beside one etcd transaction a claim, 256 in flight",
+        lambda f: (
+            f.one("cluster", "decisions/s", load=bench_cluster.OURS)
+            / f.one("cluster", "decisions/s", load=bench_cluster.THEIRS)
+        ),
+        5,
+        True,
+        "x",
+    ),
+    Target(
+        "the first answer after the leader's death",
+        lambda f: f.one("fail-over", "seconds", what=bench_cluster.KILLED),
+        2 * bench_cluster.LEASE_S,
+        False,
+        "s",
+    ),
+    Target(
+        "the first answer after the leader is asked to stop",
+        lambda f: f.one("fail-over", "seconds", what=bench_cluster.STOPPED),
+        1,
+        False,
+        "s",
     ),
     Target("start after a crash", lambda f: f.most("restart", "seconds"), 2, False, "s"),
 )
