@@ -42,10 +42,11 @@ cdef cppclass Store:
     DirectoryLock lock
     LiveStore live
 
-# Codes beside LMDB's and errnos, of a commit in a cluster.
+# Codes of a commit in a cluster, beside LMDB's, errnos, STORE_LOST (-1) and WALK_DIFFERS (-2): all of
+# them come by one way.
 cdef enum:
-    COMMIT_FENCED = -2                # another node leads: nothing changed
-    COMMIT_UNKNOWN = -3               # it may be in the cluster's log
+    COMMIT_FENCED = -3                # another node leads: nothing changed
+    COMMIT_UNKNOWN = -4               # it may be in the cluster's log
 
 # What is shown of a store; the counts may be of instants that differ a little.
 cdef struct StoreFigures:
