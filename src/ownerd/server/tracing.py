@@ -8,6 +8,7 @@ Otherwise nothing of OpenTelemetry is imported. Needs the extra `otlp`.
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ import ownerd
 from ownerd.server import exits
 
 HEADER = "traceparent"
+_LAST_SPANS_S = 1.0
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 log = structlog.get_logger("ownerd.server")
@@ -79,7 +81,8 @@ class Tracer:
         name = {} if os.environ.get("OTEL_SERVICE_NAME") else {"service.name": "ownerd"}
         try:
             self._provider = TracerProvider(resource=Resource.create(name), shutdown_on_exit=False)
-            self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+            self._exporter: Any = OTLPSpanExporter()
+            self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
         except (ValueError, TypeError) as error:
             raise exits.ConfigError(f"OpenTelemetry's variables: {error}") from None
         self._tracer = self._provider.get_tracer("ownerd", ownerd.__version__)
@@ -127,8 +130,11 @@ class Tracer:
         span.end(end_time=ended_ns)
 
     def close(self) -> None:
-        """Send what is left, for some seconds at most."""
+        """Send what is left, for a moment: a collector that is gone keeps no server from ending."""
+        impatience = threading.Timer(_LAST_SPANS_S, self._exporter.shutdown)
+        impatience.start()
         self._provider.shutdown()
+        impatience.cancel()
 
 
 def start() -> Tracer | None:
