@@ -248,6 +248,7 @@ class _Server:
         self._failed = asyncio.Event()
         self._left = asyncio.Event()  # the cluster, for good
         self._leading: LeaderListener | None = None
+        self._dials_taken = False  # by it
         self._role_lock = asyncio.Lock()
         self._metrics_server: MetricsServer | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -446,7 +447,9 @@ class _Server:
             return "the storage failed"
         if self._asked.is_set():
             return "draining"
-        return "standby" if self._engine.standing_by else ""
+        # Whoever has just begun to lead opens the dial port a moment later.
+        taken = self._leading is None or self._dials_taken
+        return "standby" if self._engine.standing_by or not taken else ""
 
     async def _tell_dials(self, serving: bool) -> None:
         states = health_pb2.HealthCheckResponse
@@ -485,6 +488,7 @@ class _Server:
             return
         if taken:
             await self._leading.open()
+        self._dials_taken = taken
         await self._tell_dials(taken)
         if not taken:
             await self._leading.close()
