@@ -42,8 +42,8 @@ cdef cppclass Store:
     DirectoryLock lock
     LiveStore live
 
-# Codes of a commit in a cluster, beside LMDB's, errnos, STORE_LOST (-1) and WALK_DIFFERS (-2): all of
-# them come by one way.
+# Codes of a commit in a cluster, beside LMDB's, errnos, STORE_LOST (-1) and WALK_DIFFERS (-2): all
+# of them come by one way.
 cdef enum:
     COMMIT_FENCED = -3                # another node leads: nothing changed
     COMMIT_UNKNOWN = -4               # it may be in the cluster's log
