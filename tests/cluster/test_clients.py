@@ -4,13 +4,14 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from cluster_servers import eventually
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from harness import ServerDidNotStart, ServerProcess, listeners
 from real_etcd import Member, etcd_members, free_ports
@@ -30,13 +31,6 @@ from ownerd.v1 import admin_pb2
 LEASE_S = 2
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-
-
-def eventually(holds: Callable[[], bool], what: str, deadline_s: float = 60) -> None:
-    deadline = time.monotonic() + deadline_s
-    while not holds():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
