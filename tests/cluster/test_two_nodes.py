@@ -12,6 +12,7 @@ from nodes import HOUR_NS, POLICY, Machine
 
 pytest.importorskip("ownerd.cluster.node")
 
+from ownerd.base.testing import live_objects
 from ownerd.engine.engine import CLAIM, Engine, Policy, Refused, StoreError
 from ownerd.server.errors import NoHandOver
 from ownerd.v1 import dial_pb2
@@ -62,6 +63,27 @@ def test_a_standby_has_what_the_leader_granted_and_decides_nothing(machines: lis
         assert (told.value.code, told.value.reason) == (14, "NOT_LEADER")
     with pytest.raises(Refused, match="does not lead"):
         second.engine.create_list("other", POLICY, note=b"test")
+
+
+@pytest.mark.debug
+def test_a_standby_that_is_looked_at_again_and_again_keeps_no_more(
+    machines: list[Machine],
+) -> None:
+    first, second = machines
+    first.engine.upsert_campaign("blue", "blue", note=b"test")
+
+    def campaigns_seen() -> int:
+        level(machines)
+        with second.engine.snapshot("list"):
+            return (live_objects() or {})["Campaign"]
+
+    before = campaigns_seen()
+    for i in range(5):
+        first.engine.create_list(f"list {i}", POLICY, note=b"test")
+        assert campaigns_seen() == before
+    # What it was called stays, on both, for those who are still being told of it.
+    first.engine.upsert_campaign("blue", "navy", note=b"test")
+    assert campaigns_seen() == before + 2
 
 
 def test_r29_the_next_leader_knows_what_the_last_one_answered(

@@ -55,9 +55,7 @@ from ownerd.engine.queue cimport (
 from ownerd.engine.release_count cimport ReleaseCount, release_count_step
 from ownerd.engine.snapshot cimport SnapshotRequest, snapshot_take
 from ownerd.engine.slow_calls cimport CallTimes, slow_calls_note
-from ownerd.engine.standby cimport (
-    FollowTask, LeadTask, standby_follow, standby_lead, standby_refresh,
-)
+from ownerd.engine.standby cimport FollowTask, LeadTask, standby_follow, standby_lead
 from ownerd.engine.unknown_codes cimport unknown_count, unknown_forget
 from ownerd.storage.capacity cimport (
     CAPACITY_FOR_CHANGES, CAPACITY_FOR_GRANTS, CAPACITY_FOR_NOTHING, Capacity, is_full,
@@ -66,6 +64,7 @@ from ownerd.storage.file_log cimport file_log_next_ready
 from ownerd.storage.flush cimport flush_immutable, flush_progress
 from ownerd.storage.memtables cimport has_immutable, memtables_fill, memtables_fit
 from ownerd.storage.record_tree cimport STOP_STEPPING, is_out_of_space, set_out_of_space
+from ownerd.storage.replay cimport store_refresh
 from ownerd.storage.store cimport (
     COMMIT_FENCED, Store, left_undone, store_abort, store_begin, store_capacity, store_commit,
     store_confirm, store_drop_flushed, store_now, store_reserve_log, store_revision, store_rotate,
@@ -435,7 +434,7 @@ cdef int plan_upkeep(EngineCore *engine, PlanTask *plan, int64_t now_ns) noexcep
         if engine_stands_by(engine) and (
             plan.vacuum_all or engine.maintenance.requests_due or engine.maintenance.vacuum.active
         ):
-            code = standby_refresh(engine)
+            code = store_refresh(engine.store)
     if code == MDB_SUCCESS:
         maintenance_plan(engine.store, &engine.maintenance, plan, now_ns)
     return code
@@ -450,7 +449,7 @@ cdef void run_task(EngineCore *engine, Task *task) noexcept nogil:
     elif task.kind == TASK_COUNT:
         code = release_count_step(engine.store, <ReleaseCount *> task.body, now_ns)
     elif task.kind == TASK_SNAPSHOT:
-        code = standby_refresh(engine) if engine_stands_by(engine) \
+        code = store_refresh(engine.store) if engine_stands_by(engine) \
             else store_confirm(engine.store)
         if code == MDB_SUCCESS:
             code = snapshot_take(engine.store, <SnapshotRequest *> task.body, now_ns)
@@ -462,7 +461,7 @@ cdef void run_task(EngineCore *engine, Task *task) noexcept nogil:
         code = standby_lead(engine, <LeadTask *> task.body)
     elif task.kind == TASK_STEP:
         if engine_stands_by(engine):
-            code = standby_refresh(engine)
+            code = store_refresh(engine.store)
         if code == MDB_SUCCESS:
             code = maintenance_step(
                 engine.store, &engine.maintenance, <PlanTask *> task.body, now_ns

@@ -20,9 +20,7 @@ cdef cppclass LeadTask:
     Task task
     int64_t time_ns                   # the leader's time, as it is now; 0: none was heard of
 
-# Has catalog and dialers see what was followed, before somebody looks: 0, or an error code that
-# ends the store. On the writer thread, between two groups, like the rest.
-cdef int standby_refresh(EngineCore *engine) noexcept nogil
-# The active memtable has capacity for the entry.
+# On the writer thread, between two groups: 0, or an error code that ends the store. The active
+# memtable has capacity for the entry.
 cdef int standby_follow(EngineCore *engine, FollowTask *task) noexcept nogil
 cdef int standby_lead(EngineCore *engine, LeadTask *task) noexcept nogil

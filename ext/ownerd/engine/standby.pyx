@@ -19,10 +19,6 @@ from ownerd.storage.replay cimport store_follow, store_refresh
 from ownerd.storage.store cimport store_begin, store_commit, store_now, store_time
 
 
-cdef int standby_refresh(EngineCore *engine) noexcept nogil:
-    return store_refresh(engine.store, &engine.shown)
-
-
 cdef int standby_follow(EngineCore *engine, FollowTask *task) noexcept nogil:
     return store_follow(
         engine.store, &task.place, task.time_ns, text_slice(task.rows), task.row_count
@@ -30,7 +26,7 @@ cdef int standby_follow(EngineCore *engine, FollowTask *task) noexcept nogil:
 
 
 cdef int standby_lead(EngineCore *engine, LeadTask *task) noexcept nogil:
-    cdef int code = standby_refresh(engine)
+    cdef int code = store_refresh(engine.store)
     if code != MDB_SUCCESS:
         return code
     if task.time_ns != 0:

@@ -118,6 +118,10 @@ cdef void catalog_init(Catalog *catalog, Transaction *txn) noexcept nogil
 cdef void catalog_free(Catalog *catalog) noexcept nogil
 # Hands every campaign over, former ones too, to whoever frees them later.
 cdef void take_campaigns(Catalog *catalog, vector[Campaign *] *taken) noexcept nogil
+# Takes over those of a catalog that this one was loaded in the place of, which somebody may show.
+cdef void keep_campaigns(
+    Catalog *catalog, vector[Campaign *] *campaigns, vector[Campaign *] *former
+) noexcept nogil
 # Rolling back puts back what changed in memory since the mark; the rows are the transaction's.
 cdef void catalog_mark(Catalog *catalog) noexcept nogil
 cdef void catalog_rollback(Catalog *catalog) noexcept nogil

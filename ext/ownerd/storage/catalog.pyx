@@ -93,6 +93,31 @@ cdef void take_campaigns(Catalog *catalog, vector[Campaign *] *taken) noexcept n
     catalog.campaigns.clear()
 
 
+cdef void keep_campaigns(
+    Catalog *catalog, vector[Campaign *] *campaigns, vector[Campaign *] *former
+) noexcept nogil:
+    """Go on showing the campaigns of before in a catalog that was loaded anew.
+
+    One that is as it was stays itself: else each loading would leave all of them behind.
+    """
+    cdef size_t i
+    cdef Campaign *shown
+    catalog.former.swap(former[0])
+    for i in range(campaigns.size()):
+        shown = campaigns[0][i]
+        if i < catalog.campaigns.size() and same_campaign(shown, catalog.campaigns[i]):
+            shown.hold_revision = catalog.campaigns[i].hold_revision
+            del catalog.campaigns[i]
+            catalog.campaigns[i] = shown
+        else:
+            catalog.former.push_back(shown)
+    campaigns.clear()
+
+
+cdef inline bint same_campaign(const Campaign *one, const Campaign *other) noexcept nogil:
+    return one.id == other.id and one.name == other.name
+
+
 cdef void catalog_mark(Catalog *catalog) noexcept nogil:
     catalog.committed_campaigns = catalog.campaigns.size()
     forget_undo(catalog)

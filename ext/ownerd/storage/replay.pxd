@@ -3,8 +3,6 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from ownerd.base.bytes cimport Slice
-from ownerd.base.containers cimport vector
-from ownerd.storage.catalog cimport Campaign
 from ownerd.storage.log_entry cimport RowCursor
 from ownerd.storage.store cimport Store
 from ownerd.storage.tables cimport ClusterRow, StateRow
@@ -18,6 +16,5 @@ cdef bint replay_rows(
 cdef int store_follow(
     Store *store, const ClusterRow *place, int64_t time_ns, Slice rows, uint32_t row_count
 ) noexcept nogil
-# Has catalog and dialers see what was followed, if they have not; likewise. `kept` gets the
-# campaigns as they were, which answers may still name.
-cdef int store_refresh(Store *store, vector[Campaign *] *kept) noexcept nogil
+# Has catalog and dialers see what was followed, if they have not; likewise.
+cdef int store_refresh(Store *store) noexcept nogil

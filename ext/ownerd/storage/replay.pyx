@@ -13,10 +13,10 @@ from libc.string cimport memcpy
 
 from ownerd.base.atomics cimport flag_set
 from ownerd.base.bytes cimport same
-from ownerd.base.containers cimport map, string
+from ownerd.base.containers cimport map, string, vector
 from ownerd.base.lmdb cimport MDB_CORRUPTED, MDB_SUCCESS
 from ownerd.storage.catalog cimport (
-    Catalog, catalog_free, catalog_init, load_catalog, take_campaigns,
+    Campaign, Catalog, catalog_free, catalog_init, keep_campaigns, load_catalog,
 )
 from ownerd.storage.codec cimport KEY_BYTES, VALUE_BYTES
 from ownerd.storage.dialers cimport Dialers, dialers_init, load_dialers
@@ -115,13 +115,15 @@ cdef int store_follow(
     return MDB_SUCCESS
 
 
-cdef int store_refresh(Store *store, vector[Campaign *] *kept) noexcept nogil:
+cdef int store_refresh(Store *store) noexcept nogil:
+    cdef vector[Campaign *] campaigns, former
     cdef Catalog *catalog
     cdef Dialers *dialers
     cdef int code
     if not store.stale:
         return MDB_SUCCESS
-    take_campaigns(&store.catalog, kept)
+    campaigns.swap(store.catalog.campaigns)
+    former.swap(store.catalog.former)
     catalog_free(&store.catalog)
     catalog = new Catalog()
     dialers = new Dialers()
@@ -131,6 +133,7 @@ cdef int store_refresh(Store *store, vector[Campaign *] *kept) noexcept nogil:
     catalog_init(&store.catalog, &store.txn)
     dialers_init(&store.dialers, &store.txn)
     code = load_catalog(&store.catalog)
+    keep_campaigns(&store.catalog, &campaigns, &former)
     if code == MDB_SUCCESS:
         code = load_dialers(&store.dialers)
     tree_rest(store.tree)
