@@ -11,11 +11,13 @@ import pytest
 from cluster_servers import eventually, leads, make_list, server
 from etcd_api import pb
 from harness import ServerProcess
+from metric_names import asked_for, of_clusters, shown_on
 from real_etcd import Member, etcd_members
 
 pytest.importorskip("ownerd.cluster.node")
 
 from ownerd.ctl.cli import main
+from ownerd.server import papers
 from ownerd.v1 import admin_pb2, dial_pb2
 
 
@@ -167,18 +169,20 @@ def test_a_node_that_is_gone_is_an_alarm_until_it_is_removed(cluster: Cluster) -
     eventually(lambda: "NODE_ABSENT" not in cluster.alarms(leader), "the alarm ends")
 
 
-def test_the_metrics_page_has_the_cluster(cluster: Cluster) -> None:
+def test_the_metrics_page_has_the_cluster(cluster: Cluster, tmp_path: Path) -> None:
     import urllib.request
 
     leader, standby = cluster.roles()
 
-    def page(name: str) -> dict[str, float]:
+    def text(name: str) -> str:
         address = cluster.nodes[name].address("metrics")
         with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as found:
-            lines = found.read().decode().splitlines()
+            return str(found.read().decode())
+
+    def page(name: str) -> dict[str, float]:
         return {
             line.rpartition(" ")[0]: float(line.rpartition(" ")[2])
-            for line in lines
+            for line in text(name).splitlines()
             if line.startswith("ownerd_cluster_")
         }
 
@@ -188,6 +192,10 @@ def test_the_metrics_page_has_the_cluster(cluster: Cluster) -> None:
     assert of_leader["ownerd_cluster_epoch"] == of_standby["ownerd_cluster_epoch"] > 0
     assert of_leader["ownerd_cluster_transactions_total"] > 0
     assert of_leader["ownerd_cluster_transaction_seconds_count"] > 0
+    papers.write_contrib(tmp_path / "contrib")
+    named = of_clusters(asked_for(tmp_path / "contrib"))
+    assert len(named) > 5
+    assert named - shown_on(text(leader)) == set()
 
 
 def test_a_leader_that_is_stopped_hands_over_first(cluster: Cluster) -> None:

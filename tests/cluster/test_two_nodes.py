@@ -66,9 +66,7 @@ def test_a_standby_has_what_the_leader_granted_and_decides_nothing(machines: lis
 
 
 @pytest.mark.debug
-def test_a_standby_that_is_looked_at_again_and_again_keeps_no_more(
-    machines: list[Machine],
-) -> None:
+def test_a_standby_that_is_looked_at_again_and_again_keeps_no_more(machines: list[Machine]) -> None:
     first, second = machines
     first.engine.upsert_campaign("blue", "blue", note=b"test")
 
