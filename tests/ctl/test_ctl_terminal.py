@@ -81,47 +81,55 @@ def test_json_is_printable_and_loses_nothing(ctl, hostile, form):
     assert (row["record_id"], row["campaign_name"]) == (hostile.record_id, HOSTILE)
 
 
-@pytest.mark.parametrize("text", ["a\rb", "\r", "a\r\nb", "a\nb", '"', "a,b", " a ", "\u2028", "é"])
-def test_a_file_brings_back_exactly_what_was_written(fake, tmp_path, text):
+def test_a_file_brings_back_exactly_what_was_written(fake, tmp_path):
+    texts = ["a\rb", "\r", "a\r\nb", "a\nb", '"', "a,b", " a ", "\u2028", "é"]
+    names = {str(number): f"x{text}y" for number, text in enumerate(texts)}
     fake.lists["L"] = pb.ContactList(list_id="L")
-    name = f"x{text}y"
-    fake.rows["L"]["1"] = pb.OwnershipRow(record_id="1", campaign_id="C", campaign_name=name)
+    for record_id, name in names.items():
+        row = pb.OwnershipRow(record_id=record_id, campaign_id=f"C{record_id}", campaign_name=name)
+        fake.rows["L"][record_id] = row
     path = tmp_path / "rows.csv"
     assert run(fake, "export", "L", str(path))[0] == 0
     code, out, err = run(fake, "export", "L")
     assert (code, err) == (0, "") and out == path.read_bytes()
     fake.rows["L"].clear()
     assert run(fake, "import", "L", str(path))[0] == 0
-    assert fake.rows["L"]["1"].campaign_name == name
-    fake.rows["L"]["1"].campaign_id = "C"
+    assert {key: row.campaign_name for key, row in fake.rows["L"].items()} == names
+    for record_id, row in fake.rows["L"].items():
+        row.campaign_id = f"C{record_id}"
     out = run(fake, "record", "list", "L", "-o", "csv")[1]
-    rows = list(csv.DictReader(io.StringIO(out.decode(), newline="")))
-    assert rows[0]["campaign_name"] == name
+    rows = csv.DictReader(io.StringIO(out.decode(), newline=""))
+    assert {row["record_id"]: row["campaign_name"] for row in rows} == names
 
 
 FORMULAS = ("=1+1", "+1", "-1", "@x", "\t=1", "\r=1", "\uff1d1")
 
 
-@pytest.mark.parametrize("text", [*FORMULAS, "'=1", "'", "a=1"])
-def test_a_file_for_spreadsheets_has_no_formula_and_can_be_read_back(fake, tmp_path, text):
+def test_a_file_for_spreadsheets_has_no_formula_and_can_be_read_back(fake, tmp_path):
+    texts = sorted([*FORMULAS, "'=1", "'", "a=1"])
     fake.lists["L"] = pb.ContactList(list_id="L")
-    row = pb.OwnershipRow(record_id=text, campaign_id="C", campaign_name=text)
-    row.acquire_time.seconds = 1
-    fake.rows["L"][text] = row
+    for text in texts:
+        row = pb.OwnershipRow(record_id=text, campaign_id="C", campaign_name=text)
+        row.acquire_time.seconds = 1
+        fake.rows["L"][text] = row
     path = tmp_path / "rows.csv"
     assert run(fake, "export", "L", str(path), "--spreadsheet-safe")[0] == 0
     listed = run(fake, "record", "list", "L", "-o", "csv", "--spreadsheet-safe")[1].decode()
     for written in (path.read_bytes().decode(), listed):
-        cells = list(csv.reader(io.StringIO(written, newline="")))[1]
-        assert not any(cell.startswith(tuple(each[0] for each in FORMULAS)) for cell in cells)
-        assert any(text in cell for cell in cells)
+        rows = list(csv.reader(io.StringIO(written, newline="")))[1:]
+        for text, cells in zip(texts, rows, strict=True):
+            assert not any(cell.startswith(tuple(each[0] for each in FORMULAS)) for cell in cells)
+            assert any(text in cell for cell in cells)
     fake.rows["L"].clear()
     assert run(fake, "import", "L", str(path), "--spreadsheet-safe")[0] == 0
-    assert [(r.record_id, r.campaign_name) for r in fake.rows["L"].values()] == [(text, text)]
+    found = sorted((row.record_id, row.campaign_name) for row in fake.rows["L"].values())
+    assert found == [(text, text) for text in texts]
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
-@pytest.mark.parametrize("words", SEEN, ids=" ".join)
+@pytest.mark.parametrize(
+    ("words", "encoding"),
+    [*((words, "ascii") for words in SEEN), (SEEN[0], "latin-1"), (SEEN[0], "utf-8")],
+)
 def test_any_name_can_be_shown_whatever_the_terminal_takes(fake, words, encoding):
     fake.lists["L"] = pb.ContactList(list_id="L")
     name = "Gold \u2013 \u6625 \U0001f600 \x96"
@@ -203,8 +211,10 @@ def test_a_narrow_terminal_cuts_no_value_short(fake, columns):
         assert whole in got
 
 
-@pytest.mark.parametrize("columns", [1, 2, 19])
-@pytest.mark.parametrize("words", [["--help"], ["list", "create", "--help"], ["record", "ls", "L"]])
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [(1, ["--help"]), (2, ["list", "create", "--help"]), (19, ["record", "ls", "L"])],
+)
 def test_a_narrow_terminal_is_no_trap(fake, columns, words):
     fake.lists["L"] = pb.ContactList(list_id="L")
     own(fake, "L", 2)

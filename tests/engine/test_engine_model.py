@@ -16,7 +16,7 @@ from subject import DAY, HOUR, MS, SKIP, Answer, Holder, Owned, Policy, Row, Tim
 from subject_engine import EngineSubject
 
 # Of random stories.
-COUNTS = (80, pytest.param(1_000, marks=pytest.mark.long))
+COUNTS = (40, pytest.param(1_000, marks=pytest.mark.long))
 
 
 class EngineComparison(Comparison):
@@ -183,21 +183,23 @@ class ForgetsTheRevision(Model):
         self.revision_count = 0
 
 
+# Each of the others has a test of its own that sees the rule; that the comparison sees it too takes
+# a while to find.
+OFTEN_WRONG = (DeniesNobody, EveryReportIsNew, OldNames, ForgetsTheRevision)
+SELDOM_WRONG = (
+    EndsTooLate,
+    OneDialerACampaign,
+    TransferEndsReservations,
+    CountsFromTheAcquisition,
+    ReleaseEndsReservations,
+    StopEndsOwnership,
+    SuccessRenews,
+)
+
+
 @pytest.mark.parametrize(
     "wrong",
-    [
-        EndsTooLate,
-        DeniesNobody,
-        OneDialerACampaign,
-        EveryReportIsNew,
-        TransferEndsReservations,
-        CountsFromTheAcquisition,
-        ReleaseEndsReservations,
-        StopEndsOwnership,
-        SuccessRenews,
-        OldNames,
-        ForgetsTheRevision,
-    ],
+    [*OFTEN_WRONG, *(pytest.param(each, marks=pytest.mark.long) for each in SELDOM_WRONG)],
 )
 def test_the_comparison_catches_a_wrong_model(wrong: type[Model]) -> None:
     class WrongComparison(Comparison):

@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from ledger import Ledger
 from load import Threads
 from sanitizer import patient_s
 from shim import SyncShim
-from subject import DAY, Policy, Refusal
+from subject import DAY, Policy, Refusal, Subject
 from subject_engine import EngineSubject
 from subject_grpc import GrpcSubject
 
@@ -31,13 +33,13 @@ def _subject(server: ServerProcess) -> GrpcSubject:
     return GrpcSubject(server.dial_stub(), server.admin_stub())
 
 
-def _ledgers(server: ServerProcess, seed: int) -> list[Ledger]:
+def _ledgers(subject: Subject, seed: int) -> list[Ledger]:
     print(f"seed {seed}")
     ledgers = [Ledger(f"ledger-{number}", seed + number) for number in range(LEDGERS)]
     for campaign_id in "ABC":
-        _subject(server).upsert_campaign(campaign_id, "")
+        subject.upsert_campaign(campaign_id, "")
     for ledger in ledgers:
-        ledger.open(_subject(server))
+        ledger.open(subject)
     return ledgers
 
 
@@ -53,7 +55,7 @@ def test_r18_a_kill_loses_nothing_that_was_answered_and_invents_nothing(
     chance = random.Random(seed)
     server = ServerProcess(tmp_path, "--settle-interval-s", "1")
     with server:
-        ledgers = _ledgers(server, seed)
+        ledgers = _ledgers(_subject(server), seed)
         for _ in range(rounds):
             enough = _acknowledged_count(ledgers) + chance.randrange(20, 400)
             with Threads(*(ledger.run for ledger in ledgers)) as threads:
@@ -90,13 +92,13 @@ def test_r18_a_crash_at_any_step_of_commit_and_maintenance_loses_nothing_that_wa
 ) -> None:
     """The server is killed at a named place, by itself, after the place was passed a few times."""
     seed = random.randrange(2**32)
-    quick = ("--settle-interval-s", "1", "--overlay-bytes", "8MiB")
-    server = ServerProcess(tmp_path, *quick)
-    with server:
-        ledgers = _ledgers(server, seed)
+    with closing(EngineSubject(tmp_path, time.time_ns())) as subject:
+        ledgers = _ledgers(subject, seed)
+        seen = subject.revision()
+    server = ServerProcess(tmp_path, "--settle-interval-s", "1", "--overlay-bytes", "8MiB")
+    with ExitStack() as ending:
+        ending.push(server)
         for passes in random.Random(seed).sample((0, 1, 2, 3, 4), times):
-            seen = _subject(server).revision()
-            assert server.stop() == 0
             server.environment["OWNERD_FAILPOINT"] = f"{point}:{passes}"
             server.launch()
             with Threads(*(partial(_run_once_up, ledger, server) for ledger in ledgers)) as threads:
@@ -108,6 +110,8 @@ def test_r18_a_crash_at_any_step_of_commit_and_maintenance_loses_nothing_that_wa
                 assert not threads.failures and server.wait() == -signal.SIGKILL
             del server.environment["OWNERD_FAILPOINT"]
             _check_after_restart(server.start(), ledgers, seen)
+            seen = _subject(server).revision()
+            assert server.stop() == 0
 
 
 def _run_once_up(ledger: Ledger, server: ServerProcess, stopping: threading.Event) -> None:
@@ -141,7 +145,7 @@ def test_r18_revisions_never_repeat_across_kills(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("dial_listener")
 def test_r18_sigterm_under_load_answers_every_call_and_exits_with_0(server: ServerProcess) -> None:
-    ledgers = _ledgers(server, random.randrange(2**32))
+    ledgers = _ledgers(_subject(server), random.randrange(2**32))
     with Threads(*(ledger.run for ledger in ledgers)) as threads:
         poll(
             lambda: threads.failures or _acknowledged_count(ledgers) > 200,

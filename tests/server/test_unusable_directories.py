@@ -8,11 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from harness import ServerProcess
 from sanitizer import patient_s
+from subject_engine import EngineSubject
 
 from ownerd.server import exits
-from ownerd.storage.directory import StoreInUseError  # noqa: F401  (the store is built)
 
 FEW = ["--dial-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--metrics-listen", ""]
 
@@ -71,8 +70,7 @@ UNUSABLE = [
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     """A store that no server has open."""
-    with ServerProcess(tmp_path / "data"):
-        pass
+    EngineSubject(tmp_path / "data").close()
     return tmp_path / "data"
 
 
