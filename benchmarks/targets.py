@@ -274,14 +274,14 @@ TARGETS = (
         "x",
     ),
     Target(
-        "the first answer after the leader's death",
+        "longest time without an answer, leader killed",
         lambda f: f.one("fail-over", "seconds", what=bench_cluster.KILLED),
         2 * bench_cluster.LEASE_S,
         False,
         "s",
     ),
     Target(
-        "the first answer after the leader is asked to stop",
+        "longest time without an answer, leader stopped",
         lambda f: f.one("fail-over", "seconds", what=bench_cluster.STOPPED),
         1,
         False,
