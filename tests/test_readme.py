@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import sqlite3
 import subprocess
 import sysconfig
@@ -12,16 +11,11 @@ import manual
 import pytest
 from sanitizer import patient_s, plain_environment
 
+from ownerd.demo.etcd_process import free_ports
+
 DEADLINE_S = patient_s(120)
 PORTS = ("7411", "7412", "7413")
 TOKEN = re.compile(r"ownerd_[A-Za-z0-9_-]{43}")
-
-
-def free_ports() -> list[str]:
-    with socket.socket() as one, socket.socket() as two, socket.socket() as three:
-        for each in (one, two, three):
-            each.bind(("127.0.0.1", 0))
-        return [str(each.getsockname()[1]) for each in (one, two, three)]
 
 
 def pasted() -> str:
@@ -68,7 +62,7 @@ def run_script(
         script: The commands.
         waits: Whether to wait for a server after what goes into the background.
     """
-    for port, free in zip(PORTS, ports := free_ports(), strict=True):
+    for port, free in zip(PORTS, ports := [str(port) for port in free_ports(3)], strict=True):
         script = script.replace(port, free)
     listens = f"(exec 3<>/dev/tcp/127.0.0.1/{ports[1]}) 2>/dev/null"
     if waits:
@@ -145,7 +139,7 @@ def test_the_commands_about_backups_do_what_they_say(tmp_path: Path) -> None:
     more = manual.script_of(manual.page("backup"))
     script = manual.script_of(manual.sections()["Back up and restore"]) + more
     minutely = more[more.index("mkdir -p") :]
-    ports = free_ports()
+    ports = [str(port) for port in free_ports(3)]
     began = (
         "ownerd serve --data ./store & trap 'kill $!; wait' EXIT\n"
         f"until (exec 3<>/dev/tcp/127.0.0.1/{ports[1]}) 2>/dev/null; do sleep 0.05; done\n"

@@ -14,7 +14,7 @@ import pytest
 from cluster_servers import eventually
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from harness import ServerDidNotStart, ServerProcess, listeners
-from real_etcd import Member, etcd_members, free_ports
+from real_etcd import Member, etcd_members
 
 pytest.importorskip("ownerd.cluster.node")
 
@@ -26,6 +26,7 @@ from ownerd.ctl.commands.watches import revisions
 from ownerd.ctl.connect.access import Access
 from ownerd.ctl.connect.channel import Connection
 from ownerd.ctl.terminal.exits import Exit
+from ownerd.demo.etcd_process import free_ports
 from ownerd.v1 import admin_pb2
 
 LEASE_S = 2

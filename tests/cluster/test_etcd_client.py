@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from etcd_api import pb
 from fake_etcd import FakeEtcd
-from real_etcd import Member, etcd_members, free_ports
+from real_etcd import Member, etcd_members
 from tls_files import Authority
 
 pytest.importorskip("ownerd.cluster.etcd_client")
 
 from ownerd.cluster.etcd_client import Etcd, split_address
 from ownerd.cluster.testing import Caller
+from ownerd.demo.etcd_process import free_ports
 
 TXN = "/etcdserverpb.KV/Txn"
 RANGE = "/etcdserverpb.KV/Range"

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import manual
 import pytest
-from real_etcd import WANTED, free_ports
+from real_etcd import WANTED
 from sanitizer import patient_s, plain_environment
+
+from ownerd.demo.etcd_process import free_ports
 
 pytest.importorskip("ownerd.cluster.node")
 

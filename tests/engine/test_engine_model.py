@@ -198,8 +198,7 @@ SELDOM_WRONG = (
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [*OFTEN_WRONG, *(pytest.param(each, marks=pytest.mark.long) for each in SELDOM_WRONG)],
+    "wrong", [*OFTEN_WRONG, *(pytest.param(each, marks=pytest.mark.long) for each in SELDOM_WRONG)]
 )
 def test_the_comparison_catches_a_wrong_model(wrong: type[Model]) -> None:
     class WrongComparison(Comparison):

@@ -32,10 +32,11 @@ from etcd_api import pb
 from google.protobuf.duration_pb2 import Duration
 from harness import ServerProcess, poll
 from load import Dialer, Threads, logs_of, said
-from real_etcd import Member, etcd_members, free_ports
+from real_etcd import Member, etcd_members
 from relay import Relay
 
 from ownerd.demo.checker import check
+from ownerd.demo.etcd_process import free_ports
 from ownerd.demo.logbook import PolicySet, Reported
 from ownerd.v1 import admin_pb2, dial_pb2, dial_pb2_grpc
 

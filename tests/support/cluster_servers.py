@@ -8,8 +8,9 @@ from pathlib import Path
 
 from google.protobuf.duration_pb2 import Duration
 from harness import ServerProcess
-from real_etcd import Member, free_ports
+from real_etcd import Member
 
+from ownerd.demo.etcd_process import free_ports
 from ownerd.v1 import admin_pb2
 
 LEASE_S = 2

@@ -1,11 +1,10 @@
 """Real etcd members on free ports of this machine, for as long as a block wants them."""
 
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,9 @@ import pytest
 from etcd_api import pb, rpc
 from tls_files import Authority
 
+from ownerd.demo.etcd_process import free_ports
+
 WANTED = "etcd is not installed (Debian: etcd-server)"
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on just now."""
-    with ExitStack() as held:
-        taken = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in taken:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in taken]
 
 
 class Member:

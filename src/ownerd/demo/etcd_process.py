@@ -4,12 +4,13 @@ Owns: their life. Each is ended by its own pid, whatever happens to the demo. Th
 slower than by default, so that one small machine keeps it beside everything else.
 """
 
+import random
 import shutil
 import socket
 import subprocess
 import time
 import urllib.request
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -29,12 +30,19 @@ class EtcdError(Exception):
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of the loopback address that nobody listens on just now."""
+    """Return ports of the loopback address that nobody has just now.
+
+    They are below those that Linux gives to connections by itself (ip_local_port_range in ip(7)):
+    until a server listens there, one of these could be gone.
+    """
+    found: list[int] = []
     with ExitStack() as held:
-        taken = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in taken:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in taken]
+        while len(found) < count:
+            port = random.randrange(16_384, 32_768)
+            with suppress(OSError):
+                held.enter_context(socket.socket()).bind(("127.0.0.1", port))
+                found.append(port)
+    return found
 
 
 class EtcdMembers:
