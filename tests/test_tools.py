@@ -8,6 +8,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -94,7 +95,14 @@ def test_ruff_would_format_nothing_otherwise() -> None:
 
 
 def test_cython_lint_finds_nothing() -> None:
-    run("cython_lint.cython_lint", "ext")
+    from cython_lint.cython_lint import PYCODESTYLE_CODES
+
+    # By itself it starts pycodestyle anew for each file.
+    run("cython_lint.cython_lint", "--no-pycodestyle", "ext")
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["cython-lint"]
+    longest = f"--max-line-length={settings['max-line-length']}"
+    left_out = f"--ignore={','.join(sorted(PYCODESTYLE_CODES))}"
+    run("pycodestyle", left_out, longest, "--filename=*.pyx,*.pxd", "ext")
 
 
 def test_mypy_finds_nothing_in_the_package() -> None:

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from load import said
 from model import START_NS, Model, Record, Report
+from msgspec.structs import replace
 from subject import MS, SECOND, Answer, Holder, Policy
 
 from ownerd.demo.checker import check, overlaps
@@ -345,3 +346,19 @@ def test_an_unknown_outcome_promises_nothing_and_stops_the_replay_of_its_record(
     assert check({"A": [granted], "B": [unknown]}, [POLICY]).violations == []
     assert check({"A": [granted, puzzling], "B": [unknown]}, [POLICY]).violations == []
     assert check({"A": [granted, puzzling]}, [POLICY]).violations != []
+
+
+def test_r29_a_hold_may_last_a_little_longer_in_a_fail_over_and_never_shorter() -> None:
+    granted = Claimed("1", 0, 10 * MS, "GRANTED", revision=5)
+    end_ns = granted.answer_ns + POLICY.reservation_ttl_ns
+    denied = Claimed("1", 0, 0, "DENIED", "A", holder_kind="RESERVED", revision=5)
+    late = replace(denied, ask_ns=end_ns + 100 * MS, answer_ns=end_ns + 110 * MS)
+    early = Claimed("1", end_ns - 120 * MS, end_ns - 110 * MS, "GRANTED", revision=6)
+    for late_ns, other, is_right in (
+        (0, late, False),
+        (200 * MS, late, True),
+        (50 * MS, late, False),
+        (200 * MS, early, False),
+    ):
+        found = check({"A": [granted], "B": [other]}, [POLICY], late_ns=late_ns).violations
+        assert (found == []) is is_right, (late_ns, other)

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import msgspec
 from etcd_api import pb
 from google.protobuf.duration_pb2 import Duration
 from harness import ServerProcess, poll
@@ -35,9 +36,10 @@ from load import Dialer, Threads, logs_of, said
 from real_etcd import Member, etcd_members
 from relay import Relay
 
-from ownerd.demo.checker import check
+from ownerd.demo.checker import FAIL_OVER_LATE_NS, check
 from ownerd.demo.etcd_process import free_ports
-from ownerd.demo.logbook import PolicySet, Reported
+from ownerd.demo.logbook import Dialed, Entry, Opened, PolicySet, Reported
+from ownerd.demo.verdict import Violation
 from ownerd.v1 import admin_pb2, dial_pb2, dial_pb2_grpc
 
 LEASE_S = 2
@@ -457,12 +459,30 @@ def judge(dialers: list[Persistent], allowed: set[grpc.StatusCode]) -> str:
     if errors:
         raise HistoryIsWrong(f"calls ended with {errors}")
     logs = logs_of(dialers)
-    verdict = check(logs, [POLICY])
+    verdict = check(logs, [POLICY], late_ns=FAIL_OVER_LATE_NS)
     if verdict.violations:
         shown = "\n".join(str(each) for each in verdict.violations[:5])
+        print(history_of(logs, verdict.violations[0]), file=sys.stderr)
         raise HistoryIsWrong(f"{len(verdict.violations)} violations, the first:\n{shown}")
     counts = said(logs)
     return ", ".join(f"{count} {answer}" for answer, count in counts.most_common())
+
+
+def history_of(logs: dict[str, list[Entry]], violation: Violation) -> str:
+    """Return all calls on the record of a violation, a line each, in the order of their answers."""
+    calls = [
+        (entry.answer_ns, campaign_id, entry)
+        for campaign_id, entries in logs.items()
+        for entry in entries
+        if getattr(entry, "record_id", violation.record_id) == violation.record_id
+        and not isinstance(entry, Opened | Dialed)
+    ]
+    lines = [f"{violation}, at {violation.at_ns}"]
+    for answer_ns, campaign_id, entry in sorted(calls, key=lambda call: call[0]):
+        more = {key: value for key, value in msgspec.structs.asdict(entry).items() if value}
+        took_ms = (answer_ns - more.pop("ask_ns")) / 1e6
+        lines.append(f"{campaign_id} {more} took {took_ms:.1f} ms")
+    return "\n".join(lines)
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ownerd.client import AsyncClient
-from ownerd.demo.checker import check_directory
+from ownerd.demo.checker import FAIL_OVER_LATE_NS, check_directory
 from ownerd.demo.contacts import ContactList
 from ownerd.demo.etcd_process import EtcdMembers, free_ports
 from ownerd.demo.logbook import now_ns
@@ -85,7 +85,7 @@ def tell(
             )
         asyncio.run(_story(console, [first, second], logs, contacts, seconds, campaign_count, seed))
     console.print("\n[bold]All servers have stopped. Check the campaigns' own logs.[/]")
-    verdict = check_directory(logs)
+    verdict = check_directory(logs, late_ns=FAIL_OVER_LATE_NS)
     show_verdict(console, verdict)
     return verdict
 

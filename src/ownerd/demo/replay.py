@@ -5,7 +5,9 @@ no revision. `order_violations` holds the revisions to real time: a call that wa
 another's answer shows a revision that is not older. `replay_violations` replays the calls of a
 record in the order of their revisions and asks whether any order within a revision, and any instant
 between sending and answer, explains all of them, in a list whose policy is enabled. Calls without a
-revision promise nothing; a record with such a call is not replayed. Pure functions.
+revision promise nothing; a record with such a call is not replayed. Whoever leads after a fail-over
+goes on from the time of a message that was under way for a moment: by so much a hold may last
+longer, and never shorter (R3). Pure functions.
 """
 
 from collections import defaultdict
@@ -74,8 +76,10 @@ def _takes(entry: RecordCall | GaveBack | AdminCall) -> bool:
     return isinstance(entry, Reported) and entry.outcome in OWNERSHIP_BEGINS
 
 
-def replay_violations(logs: ByCampaign, admin: Sequence[Entry]) -> Iterator[Violation]:
-    """Find records whose answers nothing explains."""
+def replay_violations(
+    logs: ByCampaign, admin: Sequence[Entry], *, late_ns: int = 0
+) -> Iterator[Violation]:
+    """Find records whose answers nothing explains, where a hold may last `late_ns` too long."""
     records: dict[str, list[Call]] = defaultdict(list)
     for campaign_id, entry in _calls_on_records(logs):
         records[entry.record_id].append(Call(campaign_id, entry))
@@ -83,7 +87,7 @@ def replay_violations(logs: ByCampaign, admin: Sequence[Entry]) -> Iterator[Viol
     for calls in records.values():
         calls += on_the_list
         if all(call.entry.revision is not None for call in calls):
-            stuck = _Replay(calls).run()
+            stuck = _Replay(calls, late_ns).run()
             if stuck is not None:
                 yield stuck.found(Fault.UNEXPLAINED)
 
@@ -126,13 +130,6 @@ class Span(NamedTuple):
 _NOTHING = Span(-FOREVER_NS, -FOREVER_NS)
 
 
-def _span(entry: RecordCall | AdminCall, length_ns: int | None) -> Span:
-    if length_ns is None:
-        return Span(FOREVER_NS, FOREVER_NS)
-    slack = slack_ns(length_ns)
-    return Span(entry.ask_ns + length_ns - slack, entry.answer_ns + length_ns + slack)
-
-
 @dataclass(frozen=True, slots=True)
 class _State:
     """A record in the replay; the lengths in force travel with it."""
@@ -144,6 +141,15 @@ class _State:
     reserved: Span = _NOTHING
     dialer_id: str = ""
     reservation_id: int = 0
+    late_ns: int = 0
+
+    def span(self, entry: RecordCall | AdminCall, length_ns: int | None) -> Span:
+        """Return when a hold ends that such a call began."""
+        if length_ns is None:
+            return Span(FOREVER_NS, FOREVER_NS)
+        slack = slack_ns(length_ns)
+        latest_ns = entry.answer_ns + length_ns + slack + self.late_ns
+        return Span(entry.ask_ns + length_ns - slack, latest_ns)
 
 
 class _Point(NamedTuple):
@@ -157,14 +163,15 @@ class _Point(NamedTuple):
 class _Replay:
     """A depth-first search over the orders within each revision; revisions keep theirs."""
 
-    def __init__(self, calls: Sequence[Call]) -> None:
+    def __init__(self, calls: Sequence[Call], late_ns: int) -> None:
         self.calls = sorted(calls, key=lambda call: (call.revision, call.entry.answer_ns))
+        self.begin = _State(late_ns=late_ns)
         self.furthest = 0
 
     def run(self) -> Call | None:
         """Return the call at which every order fails, or None if one explains everything."""
         seen: set[_Point] = set()
-        stack = [_Point(0, frozenset(), _State())]
+        stack = [_Point(0, frozenset(), self.begin)]
         while stack:
             point = stack.pop()
             if point in seen:
@@ -223,7 +230,7 @@ def _policy_set(state: _State, policy: PolicySet) -> _State:
     """Let every living ownership end that long after the change of the duration (R12)."""
     owned = state.owned
     if policy.duration_ns != state.duration_ns:
-        owned = _span(policy, policy.duration_ns) if state.owned.maybe(policy) else _NOTHING
+        owned = state.span(policy, policy.duration_ns) if state.owned.maybe(policy) else _NOTHING
         if owned is not _NOTHING and not state.owned.surely(policy):
             # It may have ended just before the change: then it was not revived.
             owned = Span(min(state.owned.earliest_ns, owned.earliest_ns), owned.latest_ns)
@@ -282,7 +289,7 @@ def _granted(state: _State, campaign_id: str, claim: Claimed) -> _State | None:
         state,
         campaign_id=campaign_id,
         owned=state.owned if mine and state.owned.maybe(claim) else _NOTHING,
-        reserved=_span(claim, state.reservation_ttl_ns),
+        reserved=state.span(claim, state.reservation_ttl_ns),
         dialer_id=claim.dialer_id,
         reservation_id=claim.reservation_id,
     )
@@ -297,7 +304,7 @@ def _reported(state: _State, campaign_id: str, report: Reported) -> _State | Non
         return _repeated(state, report, owned_maybe, owned_surely)
     reported_on = report.reservation_id in (0, state.reservation_id)
     ended = state if mine and not reported_on else replace(state, reserved=_NOTHING)
-    owned = _span(report, state.duration_ns)
+    owned = state.span(report, state.duration_ns)
     taken = replace(ended, campaign_id=campaign_id, owned=owned)
     match report.outcome:
         case Outcome.ACQUIRED.name:
