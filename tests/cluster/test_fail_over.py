@@ -166,3 +166,16 @@ def test_a_node_without_a_name_or_with_a_wrong_cluster_says_so(tmp_path: Path) -
         with pytest.raises(ServerDidNotStart) as told:
             ServerProcess(tmp_path / "data", *arguments).start()
         assert said in str(told.value) or said in json.dumps(str(told.value))
+
+
+def test_a_port_that_is_kept_for_a_leaders_dials_is_no_other_listeners(
+    etcd: list[Member], tmp_path: Path
+) -> None:
+    from harness import ServerDidNotStart
+
+    node = server(tmp_path, etcd, "a", "ports", "--cluster-create")
+    dial = node.arguments[node.arguments.index("--dial-listen") + 1]
+    node.arguments = (*node.arguments, "--admin-listen", dial)
+    with pytest.raises(ServerDidNotStart, match="dial_listen has it") as told:
+        node.start()
+    assert told.value.exit_code == 5

@@ -35,6 +35,7 @@ from ownerd.server import (
     joining,
     logs,
     native_listener,
+    ports,
     reload,
     rights,
     store,
@@ -389,6 +390,10 @@ class _Server:
                 self._unready,
             )
             self._crowds.watch("metrics", self._metrics_server.stats)
+        found = [(listener.name, address) for listener, each in bound for address in each]
+        if self._metrics_server is not None:
+            found.append(("metrics", self._metrics_server.address))
+        ports.need_different(found)
         self._watch_tls()
         for listener in self._listeners:
             await listener.start()
@@ -399,7 +404,7 @@ class _Server:
         )
         self._signals.heed(self._loop, self._on_signal, self._on_reload)
         self._loop.add_reader(self._engine.failure_fd, self._on_failure)
-        self._announce(bound)
+        self._announce(found)
         self._notifier.ready(self._doing())
         if self._cluster is not None:
             self._cluster_began = True
@@ -529,7 +534,7 @@ class _Server:
             self._authenticator.refused(error, peer, what)
             raise
 
-    def _announce(self, bound: Iterable[tuple[Listener, list[addresses.Address]]]) -> None:
+    def _announce(self, found: Iterable[tuple[str, addresses.Address]]) -> None:
         log.info(
             "serving",
             version=ownerd.__version__,
@@ -538,9 +543,6 @@ class _Server:
             revision=self._engine.revision,
             store_id=store.spell_id(self._engine.store_id),
         )
-        found = [(listener.name, address) for listener, each in bound for address in each]
-        if self._metrics_server is not None:
-            found.append(("metrics", self._metrics_server.address))
         for name, address in found:
             secure = self._material is not None and not address.path
             kind = {"kind": self._dial_kind} if name == "dial" else {}

@@ -1,8 +1,13 @@
 """Sockets bound to what a `host:port` stands for; whether they listen is the caller's."""
 
 import socket
+from collections.abc import Iterable
+from itertools import combinations
 
 from ownerd.server.addresses import Address
+from ownerd.server.exits import CannotListen
+
+_EVERY_HOST = ("0.0.0.0", "::")
 
 
 def bind(address: Address) -> tuple[list[socket.socket], Address]:
@@ -31,3 +36,19 @@ def bind(address: Address) -> tuple[list[socket.socket], Address]:
             made.close()
         raise
     return bound, address._replace(port=port)
+
+
+def need_different(found: Iterable[tuple[str, Address]]) -> None:
+    """Refuse listeners, given by name, that have one port.
+
+    The system would allow it where one of them does not listen yet, and refuse it when it begins.
+
+    Raises:
+        CannotListen: two of them have.
+    """
+    for (name, one), (other, two) in combinations(found, 2):
+        same_host = one.host == two.host or one.host in _EVERY_HOST or two.host in _EVERY_HOST
+        if not one.path and not two.path and one.port == two.port and same_host:
+            raise CannotListen(
+                f"{other}_listen: cannot listen on {two}: {name}_listen has it; choose another"
+            )
