@@ -310,3 +310,29 @@ def test_an_etcd_that_went_back_is_looked_at_anew(make: Make, etcd: FakeEtcd) ->
     etcd.rows, etcd.revision = rows, revision
     with pytest.raises(ClusterError, match="emptied, restored"):
         follower.catch_up()
+
+
+def test_a_leader_s_time_that_comes_late_is_no_step_back(make: Make, etcd: FakeEtcd) -> None:
+    log = lead(make("a"))
+    follower = make("b")
+    log.append(101, b"x", 50 * 10**9)
+    follower.begin(BEGIN)
+    time.sleep(0.2)
+    log.append(102, b"x", 50 * 10**9 + 1)  # as one that was under way since then
+    follower.catch_up()
+    heard = follower.heard
+    assert heard is not None and heard[0] + heard[1] >= 50 * 10**9 + 0.19 * 10**9
+
+
+def test_the_time_of_the_next_leader_counts_as_it_says_it(make: Make, etcd: FakeEtcd) -> None:
+    first, second, third = make("a"), make("b"), make("c")
+    log = lead(first)
+    log.append(101, b"x", 50 * 10**9)
+    for each in (second, third):
+        each.begin(BEGIN)
+    etcd.expire_key(LEADER)
+    later = lead(second)
+    later.append(102, b"x", 49 * 10**9)  # it heard the first one late
+    third.catch_up()
+    heard = third.heard
+    assert heard is not None and heard[0] < 50 * 10**9

@@ -40,8 +40,9 @@ cdef cppclass Follower:
     int64_t beat_mod
     int64_t leader_epoch              # the leader key's create revision; 0: nobody leads
     string leader                     # its value
-    int64_t time_ns                   # the leader's time, in the last entry or beat
-    int64_t received_ns               # on CLOCK_BOOTTIME, when that came
+    int64_t time_ns                   # the leader's time, as far as it was known
+    int64_t received_ns               # on CLOCK_BOOTTIME, when the last entry or beat came
+    uint64_t heard_epoch              # whose time it is
     bint heard                        # of a leader's time, since it began
     int64_t heard_mod                 # etcd's revision of the last trace; 0: it never looked
     uint64_t trimmed_revision         # the last entry that is gone

@@ -33,6 +33,9 @@ from ownerd.cluster.log_values cimport (
 cdef enum:
     PAGE_PARTS = 16                   # 8 MiB at most
     READS = 5                         # of `follower_look`: its ranges
+    # Thousandths of CLOCK_BOOTTIME at which a leader's time passes at least: one less is R19's, and
+    # two machines' oscillators differ by far less than another.
+    LEAST_RATE = 998
 
 cdef const char *TXN = "/etcdserverpb.KV/Txn"
 cdef const char *RANGE = "/etcdserverpb.KV/Range"
@@ -52,6 +55,7 @@ cdef Follower *follower_new(EtcdAim *aim, Slice name) noexcept nogil:
     follower.next_part = 0
     follower.watching = follower.heard = False
     follower.heard_mod = 0
+    follower.heard_epoch = 0
     follower.trimmed_revision = follower.trimmed_bytes = 0
     follower.head_mod = follower.beat_mod = follower.leader_epoch = 0
     follower.time_ns = follower.received_ns = follower.next_revision = follower.news_ns = 0
@@ -73,14 +77,28 @@ cdef void follower_free(Follower *follower) noexcept nogil:
 
 # --- what is seen ---------------------------------------------------------------------------------
 
-cdef void hear(Follower *follower, int64_t mod_revision, int64_t time_ns) noexcept nogil:
-    """Note a trace of a leader, if it is news."""
-    if mod_revision <= follower.heard_mod:
-        return
-    follower.heard_mod = mod_revision
-    follower.received_ns = boot_now()
+cdef void hear(
+    Follower *follower, int64_t mod_revision, uint64_t epoch, int64_t time_ns
+) noexcept nogil:
+    """Note a trace of a leader, if it is news; a time of 0 is none."""
+    if mod_revision > follower.heard_mod:
+        follower.heard_mod = mod_revision
+        note_time(follower, epoch, time_ns)
+
+
+cdef void note_time(Follower *follower, uint64_t epoch, int64_t time_ns) noexcept nogil:
+    """Note what a leader said of its time, which may have been under way for a while.
+
+    What it said before and what has passed since then are less than its time is now: the later one
+    counts. Another leader's time may be behind the former one's, and holds are by that.
+    """
+    cdef int64_t now_ns = boot_now()
+    cdef int64_t passed_ns = now_ns - follower.received_ns
+    if follower.heard and epoch == follower.heard_epoch:
+        time_ns = max(time_ns, follower.time_ns + passed_ns // 1_000 * LEAST_RATE)
+    follower.received_ns = now_ns
     if time_ns != 0:
-        follower.time_ns = time_ns
+        follower.time_ns, follower.heard_epoch = time_ns, epoch
         follower.heard = True
 
 
@@ -91,10 +109,8 @@ cdef void hear_first(
 
     No news: it may have stood there for hours. Somebody who leads left it a moment ago, if ever.
     """
-    follower.received_ns = boot_now()
-    if follower.leader_epoch != 0 and not follower.heard:
-        follower.time_ns = max(head.time_ns, beat.time_ns)
-        follower.heard = follower.time_ns != 0
+    cdef bint counts = follower.leader_epoch != 0 and not follower.heard
+    note_time(follower, head.epoch, max(head.time_ns, beat.time_ns) if counts else 0)
 
 
 cdef bint see_head(Follower *follower, const KeyValue *row) noexcept nogil:
@@ -106,7 +122,7 @@ cdef bint see_head(Follower *follower, const KeyValue *row) noexcept nogil:
         follower.head = head
         follower.head_mod = row.mod_revision
         if follower.heard_mod != 0:
-            hear(follower, row.mod_revision, head.time_ns)
+            hear(follower, row.mod_revision, head.epoch, head.time_ns)
     return True
 
 
@@ -116,7 +132,7 @@ cdef bint see_beat(Follower *follower, const KeyValue *row, BeatValue *beat) noe
     if row.mod_revision > follower.beat_mod:
         follower.beat_mod = row.mod_revision
         if follower.heard_mod != 0:
-            hear(follower, row.mod_revision, beat.time_ns)
+            hear(follower, row.mod_revision, beat.epoch, beat.time_ns)
     return True
 
 
