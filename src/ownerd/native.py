@@ -32,6 +32,7 @@ from ownerd.engine.feed import Feed
 from ownerd.engine.snapshot import Snapshot
 from ownerd.net.aio_bridge import AioBridge
 from ownerd.storage.catalog import DEFAULT_CODES
+from ownerd.storage.compaction import Compacted, compact
 from ownerd.storage.directory import StoreError, StoreInUseError, sync_directory
 from ownerd.storage.migration import Migrated, check_former, is_former, migrate
 from ownerd.storage.restoring import Restoring
@@ -70,6 +71,7 @@ __all__ = [
     "Backup",
     "CallBridge",
     "Clock",
+    "Compacted",
     "ClusterError",
     "Engine",
     "Etcd",
@@ -95,6 +97,7 @@ __all__ = [
     "StoreInUseError",
     "bytes_in_use",
     "check_former",
+    "compact",
     "http2_versions",
     "is_former",
     "lmdb_version",

@@ -34,6 +34,7 @@ cdef enum:
     MDB_CREATE = 0x40000
     MDB_APPEND = 0x20000
     MDB_CURRENT = 0x40
+    MDB_CP_COMPACT = 0x01
 
 cdef enum:  # MDB_cursor_op, by position in LMDB's enum
     MDB_FIRST = 0
@@ -86,6 +87,7 @@ cdef struct LmdbApi:
     int (*cursor_put)(MDB_cursor *, MDB_val *, MDB_val *, unsigned int) noexcept nogil
     int (*cursor_del)(MDB_cursor *, unsigned int) noexcept nogil
     int (*drop)(MDB_txn *, MDB_dbi, int) noexcept nogil
+    int (*env_copy2)(MDB_env *, const char *, unsigned int) noexcept nogil
 
 # Filled when the module is imported, constant afterwards: safe to read from any thread.
 cdef LmdbApi lmdb

@@ -26,7 +26,7 @@ _FIELDS = (
     "env_set_maxdbs", "env_set_maxreaders", "env_info", "env_stat", "env_get_fd", "reader_check",
     "reader_list", "txn_id", "txn_begin", "txn_commit", "txn_abort", "txn_reset", "txn_renew",
     "dbi_open", "stat", "get", "put", "del", "cursor_open", "cursor_close", "cursor_get",
-    "cursor_put", "cursor_del", "drop",
+    "cursor_put", "cursor_del", "drop", "env_copy2",
 )
 
 

@@ -29,6 +29,8 @@ cdef refuse_truncated(MDB_env *env, str path)
 cdef Environment *environment_open(
     str path, uint64_t map_bytes, Py_ssize_t state_bytes
 ) except NULL
+# One that LMDB has just copied, whose heads are no commit's yet.
+cdef Environment *environment_of_copy(str path, uint64_t map_bytes) except NULL
 # In a directory that is there, and empty.
 cdef Environment *environment_create(str path) except NULL
 cdef open_tables(

@@ -92,10 +92,15 @@ cdef Environment *environment_open(
 
 cdef Environment *environment_create(str path) except NULL:
     """Make an empty environment in the directory `path`, which is empty."""
+    return environment_of_copy(path, NEW_MAP_BYTES)
+
+
+cdef Environment *environment_of_copy(str path, uint64_t map_bytes) except NULL:
+    """Open what LMDB has made itself: a copy, or nothing yet."""
     cdef Environment *environment = new Environment()
     environment.env = NULL
     try:
-        _open(environment, path, NEW_MAP_BYTES)
+        _open(environment, path, map_bytes)
     except BaseException:
         environment_close(environment)
         raise

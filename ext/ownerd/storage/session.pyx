@@ -33,7 +33,7 @@ from ownerd.storage.file_log cimport (
 from ownerd.storage.filesystem cimport FileMark, file_mark, same_mark
 from ownerd.storage.log_writer cimport file_log_begin
 from ownerd.storage.record_tree cimport (
-    tree_drop_place, tree_get, tree_put_state, tree_rest,
+    Tree, tree_drop_place, tree_get, tree_put_state, tree_rest,
 )
 from ownerd.storage.store cimport (
     store_begin, store_capacity, store_commit_opening, store_note_failure, store_prepare_log,
@@ -46,6 +46,7 @@ from ownerd.storage.directory import StoreError, sync_directory
 cdef enum:
     INCARNATION_BITS = 44             # of the revisions that one incarnation has
     NOT_THERE = -1
+    RECORDS_FILE = 1                  # of `_data_files`
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -65,7 +66,7 @@ cdef begin_session(Store *store, str directory, object opening):
         OSError: DIR/SESSION cannot be written.
     """
     cdef SessionRow row
-    cdef bint known = _read_row(store, directory, &row)
+    cdef bint known = session_read(store.tree, directory, &row)
     cdef bint copied
     cdef bint leaves = store.place.log_id != 0   # nodes leave no marks
     if known and not leaves and _log_session(store) not in (row.session, row.log_session):
@@ -104,17 +105,24 @@ _COPIED = (
 )
 
 
-cdef bint _read_row(Store *store, str directory, SessionRow *row) except -1:
+cdef bint session_read(Tree *tree, str directory, SessionRow *row) except -1:
     """Read the last session's row; False if there was none."""
     cdef MDB_val value
-    cdef int code = tree_get(store.tree, META, b"session", 7, &value)
+    cdef int code = tree_get(tree, META, b"session", 7, &value)
     memset(row, 0, sizeof(SessionRow))
     if code == MDB_SUCCESS:
         memcpy(row, value.mv_data, min(value.mv_size, sizeof(SessionRow)))
-    tree_rest(store.tree)
+    tree_rest(tree)
     if code != MDB_NOTFOUND:
         check(code, f"cannot read the store in {directory}")
     return code == MDB_SUCCESS
+
+
+cdef session_moves_records(SessionRow *row, str former, str new):
+    """Name another file as the records', unless the marks name neither: a copy stays one."""
+    cdef FileMark mark = file_mark(former)
+    if same_mark(&mark, &row.files[RECORDS_FILE]):
+        row.files[RECORDS_FILE] = file_mark(new)
 
 
 def _data_files(directory):

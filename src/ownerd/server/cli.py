@@ -1,4 +1,4 @@
-"""The program `ownerd`: serve, init, migrate, restore, cluster, demo, config, verify, clock,
+"""The program `ownerd`: serve, init, migrate, compact, restore, cluster, demo, config, verify, clock,
 admin-token, docs, contrib, version.
 
 Every failure is one line on stderr that says what to do, and an exit code of its own
@@ -156,6 +156,23 @@ def migrate(*, flags: Flags = _NO_FLAGS, config: ConfigFile = None) -> int:
 
     for line in store.migrate(settings):
         print(line)
+    return exits.OK
+
+
+@app.command
+def compact(*, flags: Flags = _NO_FLAGS, config: ConfigFile = None) -> int:
+    """Give the disk back what the records of a store do not need; no server has it open.
+
+    After many records were deleted or released, most of the file may be pages kept for later. A new
+    file is written beside it, which needs as much space as the records still take, and then gets
+    its place; cut off at any moment, the old one or the new one is whole. The store is verified
+    first.
+    """
+    settings = _load_with_data(flags, config).settings
+    logs.configure("warning", settings.log_format)
+    from ownerd.server import store
+
+    print(store.compact(settings))
     return exits.OK
 
 

@@ -186,6 +186,36 @@ def migrate(settings: Settings) -> list[str]:
     ]
 
 
+def compact(settings: Settings) -> str:
+    """Give back to the disk what the records of a store do not need; return what came of it.
+
+    Raises:
+        exits.StoreInUse, exits.StoreFailed, exits.StoreDamaged: nothing was changed.
+    """
+    if is_store(settings.data):
+        verify.refuse_damaged(settings.data)
+    try:
+        done = native.compact(
+            settings.data,
+            map_bytes=settings.map_bytes,
+            store_id=int(settings.store_id, 16) if settings.store_id else None,
+            allowed_filesystems=settings.allow_filesystems,
+        )
+    except StoreInUseError as error:
+        raise exits.StoreInUse(str(error)) from None
+    except StoreError as error:
+        raise exits.StoreFailed(str(error)) from None
+    except OSError as error:
+        named = error.filename or settings.data
+        raise exits.StoreFailed(
+            f"nothing was changed: {named}: {error.strerror or error}"
+        ) from None
+    return (
+        f"The records of the store in {settings.data} took {done.bytes_before:,} bytes, and take "
+        f"{done.bytes_after:,}."
+    )
+
+
 def spell_id(store_id: int) -> str:
     """Return a store's id as the setting `store_id` takes it."""
     return f"{store_id:016x}"
