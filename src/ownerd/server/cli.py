@@ -1,5 +1,5 @@
-"""The program `ownerd`: serve, init, migrate, compact, restore, cluster, demo, config, verify, clock,
-admin-token, docs, contrib, version.
+"""The program `ownerd`: serve, init, migrate, compact, restore, cluster, demo, config, verify,
+clock, admin-token, docs, contrib, version.
 
 Every failure is one line on stderr that says what to do, and an exit code of its own
 (`ownerd.server.exits`):
