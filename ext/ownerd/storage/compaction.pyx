@@ -118,12 +118,11 @@ cdef _settle(
 ):
     """Commit to the new file until its heads are two commits'."""
     cdef Tree fresh
-    cdef int i
     fresh.environment = environment_of_copy(place, map_bytes)
     fresh.state = state[0]
     try:
         open_tables(fresh.environment, TABLE_NAMES, fresh.tables, TABLE_COUNT)
-        for i in range(COMMITS):
+        while fresh.state.commit_count < state.commit_count + COMMITS:
             check(tree_put_state(&fresh, state, session), "cannot compact, nothing was changed")
     finally:
         environment_close(fresh.environment)
