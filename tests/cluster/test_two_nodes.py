@@ -134,6 +134,22 @@ def test_nodes_outlive_an_etcd_that_was_away_longer_than_their_leases(
     assert etcd.rows[b"ownerd/shop/alive/a"].lease != alive
 
 
+def test_whoever_leads_again_goes_on_from_its_own_time(
+    machines: list[Machine], etcd: FakeEtcd
+) -> None:
+    first, second = machines
+    second.membership.stop()
+    told_ns, at_ns = first.engine.time_ns, time.monotonic_ns()
+    etcd.deaf = True
+    eventually(lambda: not first.leads(), "nobody leads")
+    time.sleep(1)
+    etcd.deaf = False
+    etcd.expire_key(LEADER)
+    eventually(first.leads, "the first leads again")
+    lost_ns = time.monotonic_ns() - at_ns - (first.engine.time_ns - told_ns)
+    assert lost_ns < 10**9 / 2  # of the outage, which was longer than a lease
+
+
 def test_an_unknown_outcome_is_told_as_such_and_the_log_decides(
     machines: list[Machine], etcd: FakeEtcd
 ) -> None:

@@ -57,6 +57,8 @@ cdef cppclass Follower:
     uint64_t lose_every               # of which a test has one lost; 0: none
 
 cdef Follower *follower_new(EtcdAim *aim, Slice name) noexcept nogil
+# What nobody has to tell it: the time in an epoch, as it is now.
+cdef void follower_tell(Follower *follower, uint64_t epoch, int64_t time_ns) noexcept nogil
 cdef void follower_free(Follower *follower) noexcept nogil
 # Reads where the log is, linearizably: all that was done before this call began.
 cdef FollowStatus follower_look(Follower *follower) noexcept nogil

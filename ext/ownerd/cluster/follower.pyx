@@ -102,6 +102,11 @@ cdef void note_time(Follower *follower, uint64_t epoch, int64_t time_ns) noexcep
         follower.heard = True
 
 
+cdef void follower_tell(Follower *follower, uint64_t epoch, int64_t time_ns) noexcept nogil:
+    follower.heard = False            # of whoever led before
+    note_time(follower, epoch, time_ns)
+
+
 cdef void hear_first(
     Follower *follower, const HeadValue *head, const BeatValue *beat
 ) noexcept nogil:

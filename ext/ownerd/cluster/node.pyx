@@ -37,7 +37,7 @@ from ownerd.cluster.etcd_messages cimport (
 )
 from ownerd.cluster.follower cimport (
     FOLLOW_ON, FollowedEntry, FollowStatus, follower_begin, follower_catch_up, follower_free,
-    follower_look, follower_new, follower_rest, follower_wait,
+    follower_look, follower_new, follower_rest, follower_tell, follower_wait,
 )
 from ownerd.cluster.log_values cimport HEAD_RESIGNED, IdentityValue
 from ownerd.cluster.replicated_log cimport (
@@ -514,6 +514,10 @@ cdef class Node(SharedLogDoor):
         if status != LOG_OK:
             return None
         return 0.0 if at_once else max(<int64_t> 0, from_ns - boot_now()) / 1e9
+
+    def keep_time(self):
+        """Go on from this node's own time after it led, unless another one has led since."""
+        follower_tell(self.follower, self.log.epoch, clock_now(self.clock.state))
 
     def end_reason(self, double timeout_s):
         """Wait for the end of leading; return why it came, or None if it did not."""

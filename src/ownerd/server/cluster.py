@@ -385,6 +385,7 @@ class Membership:
         self._engine.stand_by(leader)
         self.leader, self.epoch = None, 0
         if self.role == "leader":
+            self._node.keep_time()
             self.role = "standby"
             self._on_role(self.role)
 
