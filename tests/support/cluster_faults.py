@@ -21,6 +21,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -452,6 +453,9 @@ def run_round(name: str, directory: Path, seed: int) -> str:
         except BaseException:
             for node, process in cluster.nodes.items():
                 print(f"--- node {node}\n" + "\n".join(process.log_lines[-30:]), file=sys.stderr)
+            for dialer in cluster.dialers:
+                last = Counter(dialer.errors[-100:])
+                print(f"{dialer.dialer_id}: {dialer.answers} answers, {last}", file=sys.stderr)
             raise
         return judge(cluster.dialers, cluster.allowed, fault.late_ns)
 
