@@ -147,7 +147,7 @@ def test_a_store_of_format_1_is_refused_by_name_and_left_as_it_is(store: Path) -
     shutil.rmtree(store / "log")
     before = contents(store)
     for create in (True, False):
-        with pytest.raises(StoreError, match="half a store.* format 1"):
+        with pytest.raises(StoreError, match=r"half a store.* format 1"):
             Engine(str(store), background=False, opening=Opening(create=create))
     assert contents(store) == before
 
