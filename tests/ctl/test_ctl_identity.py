@@ -228,6 +228,14 @@ def test_the_default_place_is_in_the_home_directory(ctl, tmp_path, monkeypatch):
     assert (tmp_path / ".config" / "ownerd" / "contexts.json").exists()
 
 
+def test_a_file_of_a_context_that_is_not_there_is_told_of(ctl, config, tmp_path):
+    options = ("context", "add", "n", "--server", "h:1", "--token-file")
+    code, _, err = ctl(*options, tmp_path / "none.token")
+    assert code == 0 and f"{tmp_path / 'none.token'} is not there" in err
+    (tmp_path / "a.token").touch(mode=0o600)
+    assert "is not there" not in ctl(*options, tmp_path / "a.token", "--replace")[2]
+
+
 def test_contexts_are_used_listed_shown_and_removed(ctl, config, fake):
     assert "There are no contexts" in ctl("context", "list")[1]
     ctl("context", "add", "a", "--server", "h:1")
@@ -415,9 +423,9 @@ def test_a_server_is_trusted_by_its_ca(secured, certificates, monkeypatch, token
 
 def test_what_is_wrong_with_the_tls_is_said(secured, certificates, fake):
     expected = {
-        (): "it speaks TLS; name the CAs",
+        (): "it speaks TLS); name the CAs",
         ("--ca", certificates.other_ca): "its certificate is not trusted: ",
-        ("--ca", certificates.ca, "--server-name", "x.example"): "x.example",
+        ("--ca", certificates.ca, "--server-name", "x.example"): "that name with --server-name",
         ("--ca", certificates.ca, "--server", fake.address): "no TLS with it, ",
     }
     for options, message in expected.items():

@@ -1,15 +1,21 @@
 """What is wrong is found, from here and on the server, and told with what to do."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 import tarfile
+import time
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from harness import ServerProcess
 from tls_files import NOW, Authority, Files
 
 from ownerd.ctl import cli
+from ownerd.ctl.commands import doctors
 from ownerd.ctl.terminal.exits import Exit
 from ownerd.server import config
 from ownerd.server.workings import Workings
@@ -73,6 +79,7 @@ def test_a_server_that_cannot_be_reached_is_a_finding(ctl):
         "failure",
         "",
     )
+    assert "start one" in check["advice"] and "start one" not in check["found"]
 
 
 def test_a_certificate_that_is_not_trusted_is_looked_at_all_the_same(ctl, tmp_path):
@@ -81,6 +88,62 @@ def test_a_certificate_that_is_not_trusted_is_looked_at_all_the_same(ctl, tmp_pa
     certificate, reach = json.loads(out)["checks"]
     assert (code, certificate["check"]) == (Exit.UNAVAILABLE, "server_certificate")
     assert "not trusted" in reach["found"]
+    assert "--ca" in reach["advice"] and "ownerd serve" not in reach["advice"]
+
+
+def test_what_grpc_itself_logs_of_a_failed_handshake_is_not_shown(server, tmp_path):
+    (tmp_path / "other.pem").write_bytes(Authority().pem)
+    words = ("status", "--server", server.admin_address, "--ca", str(tmp_path / "other.pem"))
+    said = subprocess.run(
+        [sys.executable, "-m", "ownerd.ctl.cli", *words],
+        env={**os.environ, "OWNERD_TOKEN": server.token},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    ).stderr
+    assert "not trusted" in said and said.count("\n") == 1
+
+
+def test_a_token_that_cannot_be_read_is_a_finding_with_what_to_do(ctl, monkeypatch, tmp_path):
+    monkeypatch.delenv("OWNERD_TOKEN")
+    code, out, _ = ctl("doctor", "--token-file", tmp_path / "none", "-o", "json")
+    reach = json.loads(out)["checks"][-1]
+    assert (code, reach["check"]) == (Exit.PERMISSION, "reach")
+    assert "No such file" in reach["found"] and "admin.token" in reach["advice"]
+
+
+@pytest.mark.parametrize(
+    ("begin_days", "end_days", "status", "found"),
+    [
+        (-9, -1, "failure", "expired at"),
+        (1, 90, "failure", "not valid before"),
+        (-1, 3, "warning", "expires in 3 days"),
+        (-1, 90, "ok", "valid until"),
+    ],
+)
+def test_a_certificate_is_judged_with_the_clock_that_judges_it(begin_days, end_days, status, found):
+    begin_s, end_s = (time.time() + days * 86_400 for days in (begin_days, end_days))
+    check = doctors._certificate(begin_s, end_s)
+    assert check.status == status and check.found.startswith(found)
+    assert ("this machine's clock says" in check.found) == (status == "failure")
+    assert ("clock" in check.advice) == (status == "failure")
+
+
+@pytest.mark.parametrize(
+    ("free_mib", "alarms", "status", "found"),
+    [
+        (900, [], "ok", "900 MiB free"),
+        (200, [], "warning", "is little"),
+        (0, [], "failure", "grants go on while"),
+        (0, [("disk_full", "")], "failure", "grants are refused"),
+    ],
+)
+def test_that_grants_are_refused_is_said_only_when_they_are(free_mib, alarms, status, found):
+    stats = {"disk_free_bytes": free_mib << 20, "map_free_bytes": 1 << 40}
+    engine = SimpleNamespace(stats=lambda: stats, alarms=lambda: alarms)
+    disk, map_free = Workings(engine, config.Settings(), None, lambda: None)._room()
+    assert (disk.name, disk.status, map_free.status) == ("disk_free", status, "ok")
+    assert found in disk.found and bool(disk.advice) == (status != "ok")
 
 
 def test_what_one_looks_for_a_fault_by_is_in_one_archive_without_secrets(ctl, tmp_path, server):

@@ -14,7 +14,7 @@ from harness import ServerProcess
 from metric_names import asked_for, of_clusters, shown_on
 from tls_files import Authority, Files
 
-from ownerd.server import config, exits, papers
+from ownerd.server import cli, config, exits, papers
 
 SUPPORT = Path(__file__).parent.parent / "support"
 
@@ -121,6 +121,17 @@ def test_the_settings_file_says_only_what_there_is(contrib, tmp_path):
     every = tomllib.loads(re.sub(r"^# (\w+ = )", r"\1", text, flags=re.M))
     assert set(every) <= set(config.KEYS) and every["must_exist"] is True
     assert config.load({}, {}, contrib / "ownerd.toml").settings.must_exist
+
+
+@pytest.mark.parametrize("where", ["/home/me/.venv", "/root/ownerd", "/tmp/ownerd", "/opt/ownerd"])
+def test_a_program_that_the_unit_could_not_see_is_told_of(monkeypatch, tmp_path, capsys, where):
+    monkeypatch.setattr(papers, "_program", lambda: f"{where}/bin/ownerd")
+    monkeypatch.setattr(sys, "executable", "/usr/bin/python3")
+    assert cli.contrib(tmp_path / "c") == exits.OK
+    told = capsys.readouterr().err
+    assert (f"note: {where}/bin/ownerd" in told) == (where != "/opt/ownerd")
+    monkeypatch.setattr(sys, "executable", "/root/python")
+    assert papers.hidden_program()
 
 
 def test_what_is_there_is_not_overwritten_unasked(tmp_path):

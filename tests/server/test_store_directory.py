@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def test_serve_says_that_it_made_a_store_and_init_makes_one(tmp_path: Path) -> N
         assert "store_created" not in events(server)
     code, said = ownerd("init", "--data", str(tmp_path / "by init"))
     assert code == OK
-    store_id = said.split("=")[1].strip()
+    store_id = tomllib.loads(said)["store_id"]
     with ServerProcess(
         tmp_path / "by init", "--must-exist", f"--store-id={store_id.upper()}"
     ) as server:

@@ -1,5 +1,6 @@
 """A data directory that cannot be used: one line that names it, and exit code 4."""
 
+import errno
 import os
 import stat
 import subprocess
@@ -11,7 +12,8 @@ import pytest
 from sanitizer import patient_s
 from subject_engine import EngineSubject
 
-from ownerd.server import exits
+from ownerd.server import config, exits
+from ownerd.server import store as opener
 
 FEW = ["--dial-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--metrics-listen", ""]
 
@@ -116,3 +118,17 @@ def test_what_may_not_be_read_is_one_line(store: Path, closed: str, mode: int) -
         )
         assert ended.returncode == exits.STORE_FAILED, ended.stderr
         assert ended.stderr.startswith("ownerd: ") and ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"), [(errno.ENOSPC, "make room"), (errno.EACCES, "chown"), (errno.EIO, "")]
+)
+def test_what_the_system_refuses_is_said_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, number: int, advice: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(opener, "Engine", refuse)
+    with pytest.raises(exits.StoreFailed, match=f"{os.strerror(number)}.*{advice}"):
+        opener.open_at(config.Settings(data="DIR"), opener._opening(config.Settings(), create=True))

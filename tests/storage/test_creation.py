@@ -142,6 +142,16 @@ def test_no_store_is_made_where_one_must_exist(tmp_path: Path, there: str) -> No
     assert not directory.exists() or not {"log", "records", "LOCK"} & set(os.listdir(directory))
 
 
+def test_a_store_of_format_1_is_refused_by_name_and_left_as_it_is(store: Path) -> None:
+    """It had its records alone, and neither log nor journal."""
+    shutil.rmtree(store / "log")
+    before = contents(store)
+    for create in (True, False):
+        with pytest.raises(StoreError, match=r"half a store.* format 1"):
+            Engine(str(store), background=False, opening=Opening(create=create))
+    assert contents(store) == before
+
+
 @pytest.mark.parametrize("file", ["records/data.mdb", "log/00000000000000000001"])
 @pytest.mark.parametrize("damage", ["missing", "empty"])
 def test_a_data_file_that_is_gone_is_not_begun_anew(store: Path, file: str, damage: str) -> None:

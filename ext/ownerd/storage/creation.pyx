@@ -34,6 +34,10 @@ cdef enum:
     MOST_UNFINISHED_BYTES = 1 << 20   # a new tree has no more
 
 _FILES = {"data.mdb", "lock.mdb"}
+_OR_OF_FORMAT_1 = (
+    "; or, if it is whole, it is of format 1, which had no log: this version neither opens nor "
+    "migrates it. Export its ownership with the version that wrote it, and import that"
+)
 
 
 def _places(directory):
@@ -58,7 +62,7 @@ cdef bint find_store(str directory) except -1:
     if len(there) == 1:
         raise StoreError(
             f"{directory} is half a store: {log} and {records} belong together. Restore both from "
-            "one copy"
+            "one copy" + _OR_OF_FORMAT_1 * (there == [records])
         )
     if not there:
         refuse_unrestored(directory)

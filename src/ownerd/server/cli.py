@@ -131,14 +131,14 @@ def serve(*, flags: Flags = _NO_FLAGS, config: ConfigFile = None) -> int:
 def init(*, flags: Flags = _NO_FLAGS, config: ConfigFile = None) -> int:
     """Make a new, empty store in the data directory, and say its id.
 
-    A directory that has a store already is left as it is, with exit code 4. Put the id into the
-    configuration as `store_id`, beside `must_exist = true`, and a server never serves another one.
+    A directory that has a store already is left as it is, with exit code 4. Put the line with the
+    id into the configuration file, beside `must_exist = true`, and a server never serves another.
     """
     settings = _load_with_data(flags, config).settings
     logs.configure("warning", settings.log_format)
     from ownerd.server import store
 
-    print(f"store_id = {store.init(settings)}")
+    print(f'store_id = "{store.init(settings)}"')
     return exits.OK
 
 
@@ -409,6 +409,12 @@ def contrib(directory: Path, *, replace: Annotated[bool, Parameter(negative=())]
 
     for path in papers.write_contrib(directory, replace=replace):
         print(path)
+    if hidden := papers.hidden_program():
+        print(
+            f"note: {hidden} is not to be seen by the unit, nor by another user: install ownerd "
+            "where it is, such as in /opt/ownerd, and run this from there ('ownerd docs service')",
+            file=sys.stderr,
+        )
     return exits.OK
 
 

@@ -19,6 +19,9 @@ from ownerd.server import exits
 
 PROGRAM = "@OWNERD@"
 
+# What the unit's ProtectHome and PrivateTmp hide from it.
+_HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
+
 
 def pages() -> list[str]:
     """Return the names of the pages."""
@@ -73,6 +76,14 @@ def write_contrib(directory: Path, *, replace: bool = False) -> list[Path]:
             f"cannot write {error.filename or directory}: {error.strerror or error}"
         ) from None
     return written
+
+
+def hidden_program() -> str:
+    """Return what a service needs of this installation and cannot reach; "" if it can all."""
+    for path in (_program(), os.path.realpath(sys.executable)):
+        if path.startswith(tuple(f"{hidden}/" for hidden in _HIDDEN)):
+            return path
+    return ""
 
 
 def _program() -> str:

@@ -4,6 +4,7 @@ What the native core found on the way (a store that was made, a copy, a filesyst
 with) becomes a line of the log; what it refuses, an exit code.
 """
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,18 @@ def open_at(settings: Settings, opening: Opening, clock: Any = None) -> Engine:
     except StoreError as error:
         raise exits.StoreFailed(str(error)) from None
     except OSError as error:
-        raise exits.StoreFailed(f"cannot use {settings.data}: {error.strerror}") from None
+        raise exits.StoreFailed(
+            f"cannot use {settings.data}: {error.strerror}{_advice_on(error)}"
+        ) from None
+
+
+def _advice_on(error: OSError) -> str:
+    """Say what to do about what the system said, where that is not plain."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "; make room on its disk, then start again"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "; all of it belongs to the server's user: see 'ls -lR', and 'chown -R' it back"
+    return ""
 
 
 def open_stopped(settings: Settings, *, time_ns: int = 0) -> tuple[Engine, Opening]:

@@ -87,19 +87,31 @@ class Workings:
         return Check("alarms", "failure", names, " ".join(text for _, text in up))
 
     def _room(self) -> Iterator[Check]:
+        """Tell the room that is left; whether grants have ended is the engine's to say.
+
+        The store reserves room ahead of need, so grants go on for a while on a disk that is full.
+        """
         stats = self._engine.stats()
-        reserve = self._settings.reserve_bytes
-        for name, free, advice in (
-            ("disk_free", stats["disk_free_bytes"], "make room on the disk of the store"),
-            ("map_free", stats["map_free_bytes"], "raise map_bytes, and restart"),
+        up = {name for name, _ in self._engine.alarms()}
+        for name, alarm, advice in (
+            ("disk_free", "disk_full", "make room on the disk of the store"),
+            ("map_free", "map_full", "raise map_bytes, and restart"),
         ):
-            said = f"{_size(free)} free; grants end at {_size(reserve)}"
-            if free <= reserve:
-                yield Check(name, "failure", said, f"{advice}: only releases are taken now")
-            elif free < 8 * reserve:
-                yield Check(name, "warning", said, advice)
-            else:
-                yield Check(name, "ok", said)
+            yield self._room_of(name, stats[f"{name}_bytes"], advice, is_full=alarm in up)
+
+    def _room_of(self, name: str, free: int, advice: str, *, is_full: bool) -> Check:
+        reserve = self._settings.reserve_bytes
+        if is_full:
+            return Check(name, "failure", f"{_size(free)} free; grants are refused", advice)
+        if free <= reserve:
+            said = (
+                f"{_size(free)} free; grants go on while the room that the store has reserved lasts"
+            )
+            return Check(name, "failure", said, f"{advice} now")
+        if free < 8 * reserve:
+            said = f"{_size(free)} free; under {_size(8 * reserve)} is little"
+            return Check(name, "warning", said, advice)
+        return Check(name, "ok", f"{_size(free)} free")
 
     def _sync_time(self) -> Check:
         """Sync a few small writes to the store's disk, as each commit does."""
@@ -133,7 +145,7 @@ class Workings:
     def _clock(self) -> Check:
         offset_s = self._engine.clock_offset_ns / 1e9
         kept = "" if _is_clock_kept() else "; no NTP keeps this machine's clock"
-        said = f"the store's time is {offset_s:+.3f} s from the machine's clock{kept}"
+        said = f"the store's time is {offset_s:+z,.3f} s from the machine's clock{kept}"
         if abs(offset_s) >= 60:
             advice = "mend the clock; if the store's time is ahead, see 'ownerd clock'"
             return Check("clock", "failure", said, advice)

@@ -326,12 +326,11 @@ def _drive(drive: Drive, dial: str, plan: Plan, load: LoadOptions, session: Sess
 
 def _unreachable(dial: str, session: Session, found: str) -> CtlError:
     """Say why no call came through: what TLS with the listener lacks, or what was found."""
-    why = diagnose.complaint(dial, session.connection.access.tls, lambda: True) or found
-    return CtlError(
-        Exit.UNAVAILABLE,
-        f'cannot reach a dial listener at "{dial}" ({why}); name the dial address of the'
-        " server with --dial or OWNERD_DIAL",
-    )
+    told = diagnose.complaint(dial, session.connection.access.tls, lambda: True)
+    why, advice = told or (found, diagnose.START_ONE)
+    if advice == diagnose.START_ONE:
+        advice = "name the dial address of the server with --dial or OWNERD_DIAL"
+    return CtlError(Exit.UNAVAILABLE, f'cannot reach a dial listener at "{dial}" ({why}); {advice}')
 
 
 def bench_row(list_id: str, dial: str, found: LoadResult) -> Row:

@@ -75,6 +75,10 @@ def add(
     contextfile.save(contexts)
     row = _row(name, contexts.contexts[name], _current(contexts))
     typed.printer.thing(COLUMNS, row, message=f"Kept context {name}.")
+    kept = contexts.contexts[name]
+    for path in (kept.ca, kept.cert, kept.key, kept.token_file):
+        if path and not os.access(path, os.R_OK):
+            typed.printer.hint(f"{path} is not there, or you may not read it")
     if not use:
         typed.printer.hint(f"Use it with: ownerctl context use {name}, or --context {name}")
 

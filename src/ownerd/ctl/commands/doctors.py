@@ -77,12 +77,18 @@ def doctor(*, session: InSession) -> Exit:
         checks += _asked(session)
     except CtlError as error:
         code = error.exit_code
-        checks.append(Check("reach", "failure", str(error), "see above, and the server's log"))
+        checks.append(_out_of_reach(str(error)))
     session.printer.rows("checks", COLUMNS, [each._asdict() for each in checks], empty="")
     wrong = [each for each in checks if each.status != "ok"]
     if not wrong:
         session.printer.hint("Nothing is wrong.")
     return code or (Exit.ALARM if wrong else Exit.OK)
+
+
+def _out_of_reach(said: str) -> Check:
+    """Part what an error says into what was found and what to do."""
+    found, _, advice = said.partition("; ")
+    return Check("reach", "failure", found, advice or "see the server's log")
 
 
 def _from_here(access: Access) -> Iterator[Check]:
@@ -91,26 +97,41 @@ def _from_here(access: Access) -> Iterator[Check]:
         return
     for address in split(access.server):
         try:
-            end_s = _certificate_end(address)
+            found = _certificate_of(address)
         except (OSError, ValueError):
             continue  # that it cannot be reached is told by the call
-        yield _certificate(end_s)
+        yield _certificate(
+            found.not_valid_before_utc.timestamp(), found.not_valid_after_utc.timestamp()
+        )
 
 
-def _certificate(end_s: float) -> Check:
-    left_days = (end_s - time.time()) / DAY_S
-    when = times.plain(int(end_s) * 10**9)
+def _certificate(begin_s: float, end_s: float) -> Check:
+    """Judge a certificate's time by this machine's clock, which may be what is wrong."""
+    now_s = time.time()
+    left_days = (end_s - now_s) / DAY_S
+    when, now = times.plain(int(end_s) * 10**9), times.plain(int(now_s) * 10**9)
     if left_days <= 0:
-        advice = "put a new one in its place on the server, it is taken up by itself"
-        return Check("server_certificate", "failure", f"expired at {when} UTC", advice)
+        found = f"expired at {when} UTC; this machine's clock says {now}"
+        advice = (
+            "put a new one in its place on the server, it is taken up by itself; if the clock is "
+            "wrong, set that"
+        )
+        return Check("server_certificate", "failure", found, advice)
+    if now_s < begin_s:
+        begin = times.plain(int(begin_s) * 10**9)
+        found = f"not valid before {begin} UTC; this machine's clock says {now}"
+        advice = (
+            "set this clock (NTP); if it is right, the one that the certificate was made by was not"
+        )
+        return Check("server_certificate", "failure", found, advice)
     if left_days < SOON_DAYS:
         found = f"expires in {left_days:.0f} days, at {when} UTC"
         return Check("server_certificate", "warning", found, "renew it")
     return Check("server_certificate", "ok", f"valid until {when} UTC")
 
 
-def _certificate_end(address: str) -> float:
-    """Return when the certificate of the server there ends, trusted or not."""
+def _certificate_of(address: str) -> x509.Certificate:
+    """Return the certificate of the server there, trusted or not."""
     host, _, port = address.rpartition(":")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -120,7 +141,7 @@ def _certificate_end(address: str) -> float:
         context.wrap_socket(plain) as secured,
     ):
         found = secured.getpeercert(binary_form=True) or b""
-    return x509.load_der_x509_certificate(found).not_valid_after_utc.timestamp()
+    return x509.load_der_x509_certificate(found)
 
 
 def _asked(session: Session) -> Iterator[Check]:
@@ -174,7 +195,7 @@ def _versions(server: str) -> Check:
 def _clocks(status: pb.GetServerStatusResponse, here_ns: float, asked_ns: int) -> Check:
     wall_ns = status.time.ToNanoseconds() - status.clock_offset.ToNanoseconds()
     apart_s = (wall_ns - here_ns) / 1e9
-    found = f"the server's clock is {apart_s:+.1f} s from that of this machine"
+    found = f"the server's clock is {apart_s:+z,.1f} s from that of this machine"
     if abs(apart_s) > CLOCKS_APART_S:
         advice = "run NTP on both; dialers whose clock is ahead have their reports refused (R24)"
         return Check("clocks", "warning", found, advice)

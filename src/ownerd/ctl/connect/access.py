@@ -84,6 +84,19 @@ class AccessOptions:
     ] = None
 
 
+def _advice_on(error: OSError) -> str:
+    """Say what to do about a token's file, or command, that cannot be used."""
+    if isinstance(error, PermissionError):
+        return (
+            "it is another user's: run this as who may read it, or have a token of your own made,"
+            " `ownerctl principal create ID --save-token FILE`"
+        )
+    return (
+        "name where your token is with --token-file, OWNERD_TOKEN_FILE or a context; the first one"
+        " of a new store is in admin.token in its data directory"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class TokenOrigin:
     """Where a token comes from; never the token."""
@@ -109,7 +122,8 @@ class TokenOrigin:
             return FixedToken(self._ask_command(), f"the output of the command {self.place}")
         except OSError as error:
             raise CtlError(
-                Exit.PERMISSION, f"cannot read a token from {self.place}: {error.strerror}"
+                Exit.PERMISSION,
+                f"cannot read a token from {self.place}: {error.strerror}; {_advice_on(error)}",
             ) from error
         except ValueError as error:
             raise CtlError(Exit.PERMISSION, str(error)) from error

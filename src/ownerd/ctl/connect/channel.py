@@ -7,14 +7,9 @@ token goes with each call, and into no message. A `Connection` belongs to one th
 command and prints nothing.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
-
-# grpc's C library logs to stderr by itself, and reads this when it is imported; what went wrong is
-# told in one line of our own.
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import grpc
 from google.protobuf.message import Message
@@ -175,12 +170,11 @@ class Connection:
     def explain(self, error: grpc.RpcError, request: object = None) -> CtlError:
         """Return what a failed call means to a person who asked for `request`."""
         status, details = error.code(), " ".join((error.details() or "").split())
-        if status is grpc.StatusCode.UNAVAILABLE and (reason := self._unreachable()):
+        if status is grpc.StatusCode.UNAVAILABLE and (found := self._unreachable()):
             return CtlError(
                 Exit.UNAVAILABLE,
-                f"cannot reach an ownerd server at {self.access.server} ({reason}); start one with"
-                " `ownerd serve --data DIR`, or name its admin address with --server,"
-                " OWNERD_SERVER or a context",
+                f"cannot reach an ownerd server at {self.access.server} ({found.why});"
+                f" {found.advice}",
             )
         if status is grpc.StatusCode.UNIMPLEMENTED:
             return CtlError(
@@ -227,16 +221,18 @@ class Connection:
             " add`); the first token of a new store is in admin.token in its data directory"
         )
 
-    def _unreachable(self) -> str:
-        """Say why no server can be reached; "" where one can."""
+    def _unreachable(self) -> diagnose.Complaint | None:
+        """Say why no server can be reached; None where one can."""
         found = {each: self._complaint(each) for each in self._places.addresses}
-        if not all(found.values()):
-            return ""
-        if self._places.are_several:
-            return "; ".join(f"{address}: {why}" for address, why in found.items())
-        return found[self.server]
+        known = {address: each for address, each in found.items() if each is not None}
+        if len(known) < len(found):
+            return None
+        if not self._places.are_several:
+            return known[self.server]
+        why = ", ".join(f"{address}: {each.why}" for address, each in known.items())
+        return diagnose.Complaint(why, " / ".join({each.advice: None for each in known.values()}))
 
-    def _complaint(self, address: str) -> str:
+    def _complaint(self, address: str) -> diagnose.Complaint | None:
         return diagnose.complaint(address, self.access.tls, lambda: self._becomes_ready(address))
 
     def _becomes_ready(self, address: str) -> bool:
