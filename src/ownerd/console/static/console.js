@@ -16,6 +16,8 @@ for (const dialog of all("dialog[data-modal]")) {
 }
 for (const form of all("form[method=post]"))  // one press is one change
   form.addEventListener("submit", () => setTimeout(() => all("button", form).forEach((b) => (b.disabled = true))));
+for (const length of all(".lengths input"))  // who types one means it
+  length.addEventListener("input", () => (document.getElementById("expires-after").checked = true));
 window.addEventListener("pageshow", (event) => event.persisted && location.reload());
 
 function swap(old, fresh) {  // keeps what is being done there: focus, ticks, what is unfolded
