@@ -494,6 +494,18 @@ def test_a_lost_server_shows_as_such_and_comes_back_by_itself(
     expect(page.locator(pick("spring"))).to_be_checked()
 
 
+def test_an_answer_that_takes_long_is_said_to_until_it_is_there(
+    open_browser: Any, open_list: str
+) -> None:
+    page = open_browser("boss")
+    go(page, "/list", id=open_list)
+    held: list[Any] = []
+    page.route("**/list?**", lambda route: held.append(route))
+    expect(page.locator("#late")).to_be_visible(timeout=25_000)
+    held.pop().continue_()
+    expect(page.locator("#late")).to_be_hidden()
+
+
 def test_who_comes_while_there_is_no_server_sees_the_page_when_there_is(
     floor: Any, chromium: Any, unique: str
 ) -> None:

@@ -700,6 +700,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Der Server unter {address} antwortet nicht. Diese Seite versucht es von selbst weiter;"
         " wenn das anhält, sagen Sie Ihrer Administration Bescheid.",
     ),
+    "error.late": (
+        "The server takes long to answer. What you see is from before; this page waits for it.",
+        "Der Server braucht lange für eine Antwort. Was Sie sehen, ist von vorher; diese Seite"
+        " wartet darauf.",
+    ),
     "error.console_lost": (
         "The console does not answer. What you see is from before; this page tries again by itself."
         "",

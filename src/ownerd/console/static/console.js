@@ -35,6 +35,8 @@ let busy = false;
 async function refresh() {
   if (busy || document.hidden || document.querySelector("details.menu[open]")) return;
   busy = true;
+  const late = document.getElementById("late");
+  const wait = setTimeout(() => (late.hidden = false), 3000);  // a fail-over takes longer
   try {
     const answer = await fetch(body.dataset.self, { headers: { "X-Live": "1" } });
     if (answer.status === 401) return location.reload();
@@ -52,6 +54,8 @@ async function refresh() {
   } catch {
     document.getElementById("console-lost").hidden = false;
   } finally {
+    clearTimeout(wait);
+    late.hidden = true;
     busy = false;
   }
 }
