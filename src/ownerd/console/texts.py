@@ -82,6 +82,12 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Der Server kennt dieses Token nicht: Prüfen Sie, ob es vollständig kopiert wurde, oder"
         " bitten Sie Ihre Administration um ein neues.",
     ),
+    "signin.lost": (
+        "The server at {address} does not answer. Wait a moment and sign in again; if that goes on,"
+        " tell your administrator.",
+        "Der Server unter {address} antwortet nicht. Warten Sie kurz und melden Sie sich erneut an;"
+        " wenn das anhält, sagen Sie Ihrer Administration Bescheid.",
+    ),
     "signin.empty": (
         "This is no token: paste the whole line that begins with ownerd_.",
         "Das ist kein Token: Fügen Sie die ganze Zeile ein, die mit ownerd_ beginnt.",
@@ -328,7 +334,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "owners.owned": ("Owned", "Zugeordnet"),
     "owners.share": ("Share", "Anteil"),
     "owners.earliest": ("Earliest expiration", "Frühester Ablauf"),
-    "owners.reserved": ("Dialing now", "Wird gewählt"),
+    "owners.reserved": ("Dialing", "Wird gewählt"),
     "owners.denied": ("Denied", "Abgelehnt"),
     "owners.denied.hint": (
         "Claims of this campaign that were denied since the server started, and by whom most often",
