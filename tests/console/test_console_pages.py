@@ -65,12 +65,12 @@ def test_ownership_is_enabled_for_two_days_and_three_hours(
     page = open_browser("boss")
     page.get_by_role("link", name=unique, exact=True).click()
     page.get_by_label("Enable campaign ownership of records").check()
-    page.get_by_label("This long:").check()
-    page.get_by_label("Days").fill("2")
+    page.get_by_label("Days").fill("2")  # which alone says that it has an end
     page.get_by_label("Hours").fill("3")
     page.get_by_role("button", name="Save…").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("the first campaign that makes a valid attempt")
+    expect(dialog).to_contain_text("for 2 days 3 hours")
     expect(dialog).to_contain_text("No record is owned now")
     assert not floor.client.get_list(unique).policy.enabled  # not yet
     dialog.get_by_label("Reason").fill("the season begins")
@@ -272,7 +272,7 @@ def test_why_record_42_was_denied(floor: Any, open_browser: Any, open_list: str)
     page = open_browser("supervisor")
     go(page, "/list", id=open_list)
     page.get_by_label("Record", exact=True).fill("42")
-    page.get_by_label("Campaign that was denied (optional)").fill("summer")
+    page.get_by_label("Campaign that was denied (optional)").fill("summer upgrade")
     page.get_by_role("button", name="Look up").click()
     expect(page.locator("#record-state")).to_have_text("Spring Renewals owns this record.")
     expect(page.locator("#record-why")).to_contain_text("Summer Upgrade is denied because Spring")
@@ -492,6 +492,18 @@ def test_a_lost_server_shows_as_such_and_comes_back_by_itself(
     expect(page.locator("#owned-total")).to_have_text("6", timeout=25_000)
     expect(lost).to_have_text("")
     expect(page.locator(pick("spring"))).to_be_checked()
+
+
+def test_an_answer_that_takes_long_is_said_to_until_it_is_there(
+    open_browser: Any, open_list: str
+) -> None:
+    page = open_browser("boss")
+    go(page, "/list", id=open_list)
+    held: list[Any] = []
+    page.route("**/list?**", lambda route: held.append(route))
+    expect(page.locator("#late")).to_be_visible(timeout=25_000)
+    held.pop().continue_()
+    expect(page.locator("#late")).to_be_hidden()
 
 
 def test_who_comes_while_there_is_no_server_sees_the_page_when_there_is(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from console_page import ConsoleThread, Person
+from door import Door
 
 from ownerd.console.guard import CONTENT_SECURITY_POLICY
 from ownerd.console.sessions import MOST_SESSIONS, Sessions
@@ -148,6 +149,17 @@ def test_a_wrong_token_is_told_so_and_does_not_come_back(person: Person, token: 
     assert answer.status_code == 422 and cookie_of(answer) is None
     assert 'role="alert"' in answer.text
     assert not token.strip() or token not in answer.text
+
+
+def test_who_signs_in_while_there_is_no_server_is_told_to_try_again() -> None:
+    with (
+        Door(None) as door,
+        ConsoleThread(Settings(Upstream(door.address), port=0, sign_in=True)) as console,
+        Person(console.base) as person,
+    ):
+        person.get("/signin")
+        answer = person.sign_in("ownerd_" + "x" * 43)
+        assert answer.status_code == 503 and "Wait a moment and sign in again" in answer.text
 
 
 def test_signing_out_ends_the_session_whoever_has_its_cookie(floor: Any, person: Person) -> None:

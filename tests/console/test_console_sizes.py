@@ -1,6 +1,5 @@
 """The page where there is much: ten thousand lists, a thousand campaigns, ten million records."""
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -25,16 +24,19 @@ PAINTED = """() => new Promise(done => new PerformanceObserver(list => {
   if (paint) done(paint.startTime);
 }).observe({type: 'paint', buffered: true}))"""
 
+# By the page's own means: asked for, read and put in the place of what was there.
+REFRESHED_S = """async () => {
+  while (busy) await new Promise(done => setTimeout(done, 5));
+  const began = performance.now();
+  await refresh();
+  return (performance.now() - began) / 1000;
+}"""
+
 
 def look(page: Any, path: str) -> tuple[float, float]:
     """Return the milliseconds to the first paint of a page, and the seconds of a refresh."""
     page.goto(path)
-    painted_ms = page.evaluate(PAINTED)
-    began_s = time.monotonic()
-    page.evaluate(
-        "fetch(document.body.dataset.self, {headers: {'X-Live': '1'}}).then(a => a.text())"
-    )
-    return painted_ms, time.monotonic() - began_s
+    return page.evaluate(PAINTED), page.evaluate(REFRESHED_S)
 
 
 def best_of(page: Any, path: str) -> tuple[float, float]:
@@ -51,7 +53,7 @@ def test_ten_thousand_lists_stay_quick(floor: Any, open_browser: Any) -> None:
 
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(create, range(LISTS)))
-    floor.own("list-07777", "spring", *map(str, range(100)))
+    floor.own("list-07778", "spring", *map(str, range(100)))
     page = open_browser("boss")
     for path in ("/", "/?sort=duration&page=100", "/?q=list-077"):
         painted_ms, refreshed_s = best_of(page, path)
@@ -59,7 +61,7 @@ def test_ten_thousand_lists_stay_quick(floor: Any, open_browser: Any) -> None:
         assert painted_ms < FIRST_PAINT_MS and refreshed_s < REFRESH_S
     page.goto("/?sort=owned&dir=desc")
     expect(page.locator(".counting")).to_contain_text("Counting")
-    expect(page.locator("#lists tbody tr").first).to_contain_text("list-07777", timeout=120_000)
+    expect(page.locator("#lists tbody tr").first).to_contain_text("list-07778", timeout=120_000)
 
 
 @pytest.mark.long

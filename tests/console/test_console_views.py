@@ -1,10 +1,13 @@
 """What the console's pages say, without a browser and without a server."""
 
+import asyncio
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from string import Formatter
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -27,12 +30,14 @@ from ownerd.client import (
     Refusal,
     Revision,
 )
+from ownerd.console import kept
 from ownerd.console.counts import CountBook
+from ownerd.console.kept import Kept
 from ownerd.console.texts import LANGUAGES, TEXTS
 from ownerd.console.views import audit, charts, lists, policy, record
-from ownerd.console.views.history import feed_events
+from ownerd.console.views.history import Feed
 from ownerd.console.views.lists import ListsQuery
-from ownerd.console.views.owners import owners_view
+from ownerd.console.views.owners import campaign_of, owners_view
 from ownerd.console.views.policy import FormError, PolicyForm
 from ownerd.console.words import Name, Names, Words, language_of, link, zone_of
 
@@ -72,6 +77,8 @@ def test_every_text_is_used_and_every_text_that_is_used_is_there() -> None:
     begun = set(re.findall(r"""["']([a-z_.]+\.)(?:["']|\{)""", sources)) | {"why.", "record.free."}
     for key in TEXTS:
         stem = key.removesuffix(".one").removesuffix(".uncounted")
+        if stem.count(".") > 1:  # else it is the whole of a text
+            stem = stem.removesuffix(".never")
         is_begun = any(key.startswith(start) for start in begun)
         assert stem in quoted or is_begun, f"{key} is said nowhere"
     for said in re.findall(r"""\b(?:t|text|say|html)\(\s*["']([a-z_.]+)["']""", sources):
@@ -233,6 +240,15 @@ def test_a_campaign_that_holds_nothing_is_shown_where_it_was_denied() -> None:
     assert (row.owned, row.share, row.denied) == (0, 0.0, 3)
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("spring", "spring"), ("Spring renewals", "spring"), ("Twice", "Twice"), ("new", "new")],
+)
+def test_a_campaign_is_named_by_its_id_or_its_name(typed: str, meant: str) -> None:
+    names = {"spring": "Spring Renewals", "a": "Twice", "b": "Twice"}
+    assert campaign_of(typed, names) == meant
+
+
 # ---- configuration
 
 BEFORE = Policy(True, 5 * DAY, None, timedelta(minutes=15))
@@ -302,8 +318,19 @@ def test_r12_a_longer_duration_shortens_none() -> None:
 def test_r12_no_expiration_says_so_and_nothing_owned_moves_nothing() -> None:
     never = Policy(True, None, None, BEFORE.reservation_ttl)
     assert "without end, until they are released" in effect(never)
-    assert effect(never, owned=0) == "No record is owned now, so no expiration moves."
+    assert effect(never, owned=0).endswith("No record is owned now, so no expiration moves.")
     assert "Every ownership that there is" in effect(never, owned=None)
+
+
+def test_what_is_saved_says_how_long_an_ownership_lasts() -> None:
+    days = timedelta(days=2, hours=3)
+    for before, said in ((Policy(False), "record owns it"), (BEFORE, "comes to own is then owned")):
+        for duration, length in ((days, "for 2 days 3 hours."), (None, "without end, until it is")):
+            after = Policy(True, duration, None, BEFORE.reservation_ttl)
+            effects = policy.effects(before, after, 0, None, NOW)
+            if before.duration != duration or not before.enabled:
+                first = ENGLISH.said_plain(effects[0])
+                assert said in first and length in first and len(effects) == 2
 
 
 def test_r13_disabling_says_that_ownership_stays() -> None:
@@ -428,7 +455,7 @@ def test_the_feed_tells_what_happened_to_one_record() -> None:
         PolicySaved("L", Policy(True)),
     )
     revision = Revision(9, "ab", NOW, events)
-    told = [*feed_events(revision, "42", with_list_wide=True)]
+    told = [*Feed("42", with_list_wide=True).events(revision)]
     assert [event.what.key for event in told] == [
         "event.reserved",
         "event.owned",
@@ -443,7 +470,53 @@ def test_the_feed_tells_what_happened_to_one_record() -> None:
     assert told[3].time == NOW - DAY
     for event in told:
         assert ENGLISH.said(event.what) and GERMAN.said(event.what)
-    assert len([*feed_events(revision, "42", with_list_wide=False)]) == 5
+    assert len([*Feed("42", with_list_wide=False).events(revision)]) == 5
+
+
+def test_a_dial_by_the_owner_is_none_that_makes_an_owner() -> None:
+    feed = Feed("42", with_list_wide=False)
+    dialed = replace(OWNED, reserved_until=NOW + timedelta(minutes=9))
+    again = replace(OWNED, acquire_time=NOW)
+    told = [
+        feed_event.what.key
+        for number, holder in enumerate((dialed, OWNED, dialed, OWNED, RESERVED, again, OWNED))
+        for feed_event in feed.events(
+            Revision(number, "ab", NOW, (RecordChanged("L", "42", holder),))
+        )
+    ]
+    dial = ["event.reserved", "event.kept"]
+    assert told == [*dial, *dial, "event.reserved", "event.owned", "event.owned"]
+
+
+class Told:
+    """A server whose feed is a few revisions of one record."""
+
+    revisions = tuple(
+        Revision(number, "ab", NOW, (RecordChanged("L", "42", holder),))
+        for number, holder in enumerate((RESERVED, OWNED, None), 1)
+    )
+
+    async def status(self) -> SimpleNamespace:
+        return SimpleNamespace(oldest_revision=0, revision=3, incarnation_id="ab")
+
+    async def watch(self, _lists: object, *, from_revision: int, **_: object) -> Any:
+        for each in self.revisions[from_revision:]:
+            yield each
+
+
+def test_what_is_not_read_yet_is_read_with_the_next_look(monkeypatch: Any) -> None:
+    async def look(seen: Kept) -> int:
+        await seen.read_on(Told())
+        return len(seen.events)
+
+    async def looks() -> None:
+        seen = Kept("L", "42", with_list_wide=False)
+        monkeypatch.setattr(kept, "LONGEST_S", -1.0)
+        assert (await look(seen), seen.is_behind, seen.is_short) == (1, True, False)
+        monkeypatch.undo()
+        assert (await look(seen), seen.is_behind, seen.is_short) == (3, False, False)
+
+    asyncio.run(looks())
 
 
 # ---- activity

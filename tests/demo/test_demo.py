@@ -225,8 +225,14 @@ def test_a_run_in_which_a_campaign_can_speak_for_another_ends_with_exit_code_1(
     assert capsys.readouterr().err == said
 
 
-def test_a_run_that_is_told_to_stop_ends_its_server_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("disposition", [signal.SIG_DFL, signal.SIG_IGN])
+def test_a_run_that_is_told_to_stop_ends_its_server_and_leaves_nothing(
+    tmp_path: Path, disposition: signal.Handlers
+) -> None:
+    # A shell's script has what it starts in the background ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, disposition)
     with demo(tmp_path, "--seconds", "30") as process:
+        signal.signal(signal.SIGINT, before)
         assert process.stdout is not None
         output = process.stdout.readline() + process.stdout.readline()
         process.send_signal(signal.SIGTERM)

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from ownerd.client import AsyncClient, ClientError, Unauthenticated, Unavailable, Unimplemented
-from ownerd.console.views.history import feed_events
+from ownerd.console.views.history import Feed
 from ownerd.console.views.record import Event
 
 MOST_REVISIONS = 500_000
@@ -29,16 +29,23 @@ class Kept:
     events: list[Event] = field(default_factory=list)
     is_short: bool = False
     """Something before was not looked through."""
+    is_behind: bool = False
+    """There is more, which the next look reads."""
     is_told: bool = True
     """The server has a feed."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while it is read on: two looks at once would tell everything twice."""
     _revision: int | None = None
     _incarnation_id: str = ""
+    _feed: Feed = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._feed = Feed(self.record_id, with_list_wide=self.with_list_wide)
 
     async def read_on(self, client: AsyncClient) -> None:
         """Read what happened since the last look; errors as of the client, but for the feed's."""
         status = await client.status()
+        self.is_behind = False
         if self._revision is None:
             self._revision = max(status.oldest_revision, status.revision - MOST_REVISIONS)
             self._incarnation_id = status.incarnation_id
@@ -68,12 +75,10 @@ class Kept:
                     revision = await asyncio.wait_for(anext(changes), QUIET_S)
                 except TimeoutError:
                     return
-                self.events += feed_events(
-                    revision, self.record_id, with_list_wide=self.with_list_wide
-                )
+                self.events += self._feed.events(revision)
                 self._revision = revision.number
                 if revision.number >= until:
                     return
                 if loop.time() > end_s:
-                    self.is_short = True
+                    self.is_behind = True
                     return

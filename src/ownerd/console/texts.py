@@ -37,6 +37,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "csv.hint": ("Save what is shown as a CSV file", "Was gezeigt wird als CSV-Datei speichern"),
     "search": ("Search", "Suchen"),
     "reason": ("Reason", "Grund"),
+    "reason.optional": ("Reason (optional)", "Grund (optional)"),
     "reason.hint": ("Kept in the audit with your name.", "Steht mit Ihrem Namen im Protokoll."),
     "yes": ("yes", "ja"),
     "no": ("no", "nein"),
@@ -81,6 +82,12 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Der Server kennt dieses Token nicht: Prüfen Sie, ob es vollständig kopiert wurde, oder"
         " bitten Sie Ihre Administration um ein neues.",
     ),
+    "signin.lost": (
+        "The server at {address} does not answer. Wait a moment and sign in again; if that goes on,"
+        " tell your administrator.",
+        "Der Server unter {address} antwortet nicht. Warten Sie kurz und melden Sie sich erneut an;"
+        " wenn das anhält, sagen Sie Ihrer Administration Bescheid.",
+    ),
     "signin.empty": (
         "This is no token: paste the whole line that begins with ownerd_.",
         "Das ist kein Token: Fügen Sie die ganze Zeile ein, die mit ownerd_ beginnt.",
@@ -113,8 +120,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "lists.duration": ("Duration", "Dauer"),
     "lists.owned": ("Owned", "Zugeordnet"),
     "lists.reserved": ("Dialing now", "Wird gewählt"),
-    "lists.granted": ("Granted", "Gewährt"),
-    "lists.denied": ("Denied", "Abgelehnt"),
+    "lists.granted": ("Claims granted", "Anfragen gewährt"),
+    "lists.denied": ("Claims denied", "Anfragen abgelehnt"),
     "lists.shared": ("shares ownership with {lists}", "teilt die Zugehörigkeit mit {lists}"),
     "lists.shown": ("{matched} of {n} lists", "{matched} von {n} Listen"),
     "lists.shown.one": ("{matched} of 1 list", "{matched} von 1 Liste"),
@@ -246,8 +253,24 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Jetzt ist kein Datensatz zugeordnet; es verschiebt sich kein Ablauf.",
     ),
     "effect.enable": (
-        "From then on the first campaign that makes a valid attempt on a record owns it.",
-        "Ab dann gehört ein Datensatz der ersten Kampagne, die ihn gültig anruft.",
+        "From then on the first campaign that makes a valid attempt on a record owns it for"
+        " {length}.",
+        "Ab dann gehört ein Datensatz {length} lang der ersten Kampagne, die ihn gültig anruft.",
+    ),
+    "effect.enable.never": (
+        "From then on the first campaign that makes a valid attempt on a record owns it without"
+        " end, until it is released.",
+        "Ab dann gehört ein Datensatz ohne Ende der ersten Kampagne, die ihn gültig anruft, bis er"
+        " freigegeben wird.",
+    ),
+    "effect.length": (
+        "A record that a campaign comes to own is then owned for {length}.",
+        "Ein Datensatz, der einer Kampagne zufällt, gehört ihr dann {length} lang.",
+    ),
+    "effect.length.never": (
+        "A record that a campaign comes to own is then owned without end, until it is released.",
+        "Ein Datensatz, der einer Kampagne zufällt, gehört ihr dann ohne Ende, bis er freigegeben"
+        " wird.",
     ),
     "effect.disable": (
         "{n} records stay with their campaigns, and others are denied them, until they expire or"
@@ -305,12 +328,13 @@ TEXTS: dict[str, tuple[str, str]] = {
     "default.renewal": ("one tenth of the duration", "ein Zehntel der Dauer"),
     # One list: actions
     "owners": ("Campaigns that own records", "Kampagnen mit Datensätzen"),
+    "owners.pick": ("Select", "Auswählen"),
     "owners.select": ("Select {campaign}", "{campaign} auswählen"),
     "owners.campaign": ("Campaign", "Kampagne"),
     "owners.owned": ("Owned", "Zugeordnet"),
     "owners.share": ("Share", "Anteil"),
     "owners.earliest": ("Earliest expiration", "Frühester Ablauf"),
-    "owners.reserved": ("Dialing", "Wählt"),
+    "owners.reserved": ("Dialing", "Wird gewählt"),
     "owners.denied": ("Denied", "Abgelehnt"),
     "owners.denied.hint": (
         "Claims of this campaign that were denied since the server started, and by whom most often",
@@ -381,8 +405,9 @@ TEXTS: dict[str, tuple[str, str]] = {
     "transfer.from": ("From {campaign}", "Von {campaign}"),
     "transfer.to": ("To which campaign", "An welche Kampagne"),
     "transfer.to.hint": (
-        "Its id, for a rerun or a clone. It becomes known if it is new.",
-        "Ihre Kennung, etwa für eine Wiederholung oder eine Kopie. Eine neue wird dadurch bekannt.",
+        "Its name or id. A new id, such as that of a rerun, becomes known by this.",
+        "Ihr Name oder ihre Kennung. Eine neue Kennung, etwa die einer Wiederholung, wird dadurch"
+        " bekannt.",
     ),
     "transfer.missing": (
         "Name the campaign that is to get the records.",
@@ -418,6 +443,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Wer hat ihn, und warum wurde eine Kampagne abgewiesen?",
     ),
     "find.record": ("Record", "Datensatz"),
+    "find.record.hint": (
+        "Its id, as the contact list has it.",
+        "Seine Kennung, wie sie in der Kontaktliste steht.",
+    ),
     "find.campaign": ("Campaign that was denied (optional)", "Abgewiesene Kampagne (optional)"),
     "find.go": ("Look up", "Nachsehen"),
     "find.empty": ("Give the id of a record.", "Geben Sie die Kennung eines Datensatzes an."),
@@ -524,13 +553,18 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Only the newest part of what is kept was looked through.",
         "Nur der neueste Teil des Aufbewahrten wurde durchgesehen.",
     ),
+    "history.behind": (
+        "Not everything is read yet, the newest is still to come: this page goes on by itself.",
+        "Noch ist nicht alles gelesen, das Neueste fehlt noch: Diese Seite liest von selbst weiter."
+        "",
+    ),
     "history.no_audit": (
         "The audit is shown to those who may view every list and campaign.",
         "Das Protokoll sehen nur Personen, die alle Listen und Kampagnen ansehen dürfen.",
     ),
     "history.no_feed": (
         "This server does not tell single attempts; what supervisors did is shown.",
-        "Dieser Server erzählt keine einzelnen Anrufe; gezeigt wird, was veranlasst wurde.",
+        "Dieser Server meldet keine einzelnen Anrufe; gezeigt wird, was veranlasst wurde.",
     ),
     "event.owned": ("{campaign} came to own it, until {time}", "Ging an {campaign}, bis {time}"),
     "event.owned.never": (
@@ -538,6 +572,14 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Ging an {campaign}, ohne Ende",
     ),
     "event.reserved": ("{campaign} began to dial it", "{campaign} begann, ihn zu wählen"),
+    "event.kept": (
+        "{campaign} ended a dial, and owns it until {time}",
+        "{campaign} beendete einen Anruf; er gehört ihr bis {time}",
+    ),
+    "event.kept.never": (
+        "{campaign} ended a dial, and owns it without end",
+        "{campaign} beendete einen Anruf; er gehört ihr ohne Ende",
+    ),
     "event.free": ("Became free", "Wurde frei"),
     "event.rejected": (
         "{campaign} called, although {holder} held it",
@@ -578,7 +620,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "chart.releases": ("Records released", "Freigegebene Datensätze"),
     "chart.granted": ("granted", "gewährt"),
     "chart.denied": ("denied", "abgelehnt"),
-    "chart.uncontrolled": ("uncontrolled", "ungesteuert"),
+    "chart.uncontrolled": ("ownership disabled", "Zugehörigkeit inaktiv"),
     "chart.attempts.all": ("reported", "gemeldet"),
     "chart.acquired": ("made an owner", "begründeten Zugehörigkeit"),
     "chart.rejected": ("rejected", "zurückgewiesen"),
@@ -611,7 +653,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "audit.time": ("Time", "Zeit"),
     "audit.who": ("Who", "Wer"),
     "audit.action": ("What", "Was"),
-    "audit.about": ("About", "Wozu"),
+    "audit.about": ("About", "Betrifft"),
     "audit.count": ("Records", "Datensätze"),
     "audit.reason": ("Reason", "Grund"),
     "audit.refused": ("Refused", "Abgewiesen"),
@@ -663,6 +705,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         " tell your administrator.",
         "Der Server unter {address} antwortet nicht. Diese Seite versucht es von selbst weiter;"
         " wenn das anhält, sagen Sie Ihrer Administration Bescheid.",
+    ),
+    "error.late": (
+        "The server takes long to answer. What you see is from before; this page waits for it.",
+        "Der Server braucht lange für eine Antwort. Was Sie sehen, ist von vorher; diese Seite"
+        " wartet darauf.",
     ),
     "error.console_lost": (
         "The console does not answer. What you see is from before; this page tries again by itself."

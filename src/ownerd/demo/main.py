@@ -193,6 +193,8 @@ def _stopped_like_ctrl_c() -> Iterator[None]:
 
 
 def _interrupt(*_: object) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what is not in front
+        raise KeyboardInterrupt
     signal.raise_signal(signal.SIGINT)
 
 

@@ -11,6 +11,7 @@ from ownerd.client import AuditEntry, Policy, Right
 from ownerd.console.kept import Kept
 from ownerd.console.pages.visit import Visit, may
 from ownerd.console.views import record as views
+from ownerd.console.views.owners import campaign_of
 from ownerd.console.words import Name, link
 
 MOST_ENTRIES = 200
@@ -37,7 +38,7 @@ async def _render(visit: Visit, status: int = 200, **context: Any) -> Response:
     kept = await _kept(visit, list_id, record_id, has_audit=has_audit) if allowed["view"] else None
     events = views.audit_events(entries, record_id, names) + (kept.events if kept else [])
     events.sort(key=lambda event: event.time or now, reverse=True)
-    asking = visit.given("campaign").strip()
+    asking = campaign_of(visit.given("campaign").strip(), names)
     view = views.record_view(holder, policy, asking, names, now)
     return visit.render(
         "record.html",

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from ownerd.console.pages import one_list
 from ownerd.console.pages.one_list import ListPage
 from ownerd.console.pages.visit import Visit
-from ownerd.console.views.owners import owned_by
+from ownerd.console.views.owners import campaign_of, owned_by
 from ownerd.console.words import Name, link
 
 
@@ -84,7 +84,7 @@ async def release(visit: Visit) -> Response:
 
 async def _ask_transfer(visit: Visit, page: ListPage, giver: str, complaint: str = "") -> Response:
     """Ask for the campaign that is to get the records; once it is named, say how many."""
-    receiver, count = visit.field("to").strip(), None
+    receiver, count = campaign_of(visit.field("to").strip(), page.names), None
     if visit.field("step") == "2" and not complaint:
         complaint = _wrong_receiver(giver, receiver)
         if not complaint:

@@ -10,6 +10,7 @@ from ownerd.console.pages.visit import THEMES, Visit
 from ownerd.console.texts import LANGUAGES
 
 YEAR_S = 31_536_000
+REASONS = ("signin.over", "signin.revoked", "signin.refused", "signin.empty", "signin.lost")
 
 
 async def show(visit: Visit) -> Response:
@@ -20,11 +21,10 @@ async def show(visit: Visit) -> Response:
 
 
 def _form(visit: Visit, why: str = "", status: int = 200, message: str = "") -> Response:
-    known = why in ("signin.over", "signin.revoked", "signin.refused", "signin.empty")
     return visit.render(
         "signin.html",
         status,
-        why=why if known or why == "error.lost.first" else "",
+        why=why if why in REASONS else "",
         message=message,
         next=_local(visit.given("next", "/")),
         can_sign_in=visit.console.settings.sign_in,
@@ -59,7 +59,7 @@ async def sign_in(visit: Visit) -> Response:
         return _form(visit, "signin.refused", 422)
     except (Unavailable, DeadlineExceeded):
         await client.close()
-        return _form(visit, "error.lost.first", 503)
+        return _form(visit, "signin.lost", 503)
     except ClientError as error:
         await client.close()
         return _form(visit, "signin.refused", 422, error.message)

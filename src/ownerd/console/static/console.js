@@ -16,6 +16,8 @@ for (const dialog of all("dialog[data-modal]")) {
 }
 for (const form of all("form[method=post]"))  // one press is one change
   form.addEventListener("submit", () => setTimeout(() => all("button", form).forEach((b) => (b.disabled = true))));
+for (const length of all(".lengths input"))  // who types one means it
+  length.addEventListener("input", () => (document.getElementById("expires-after").checked = true));
 window.addEventListener("pageshow", (event) => event.persisted && location.reload());
 
 function swap(old, fresh) {  // keeps what is being done there: focus, ticks, what is unfolded
@@ -33,6 +35,8 @@ let busy = false;
 async function refresh() {
   if (busy || document.hidden || document.querySelector("details.menu[open]")) return;
   busy = true;
+  const late = document.getElementById("late");
+  const wait = setTimeout(() => (late.hidden = false), 3000);  // a fail-over takes longer
   try {
     const answer = await fetch(body.dataset.self, { headers: { "X-Live": "1" } });
     if (answer.status === 401) return location.reload();
@@ -50,6 +54,8 @@ async function refresh() {
   } catch {
     document.getElementById("console-lost").hidden = false;
   } finally {
+    clearTimeout(wait);
+    late.hidden = true;
     busy = false;
   }
 }

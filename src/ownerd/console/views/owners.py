@@ -88,6 +88,14 @@ def _row(
     )
 
 
+def campaign_of(typed: str, names: Mapping[str, str]) -> str:
+    """Return the id of the campaign that somebody typed: its id, or its name if one has it."""
+    if typed in names:
+        return typed
+    found = [each for each, name in names.items() if name.casefold() == typed.casefold()]
+    return found[0] if len(found) == 1 else typed
+
+
 def owned_by(view: OwnersView, campaign_ids: Iterable[str]) -> tuple[OwnerRow, ...]:
     """Return the rows of some campaigns, those that are not there left out."""
     wanted = set(campaign_ids)

@@ -165,9 +165,11 @@ def effects(
     what = changes(before, after)
     said: list[Say] = []
     if what.get("enabled") is True:
-        said.append(say("effect.enable"))
+        said.append(_lasting("effect.enable", after.duration))
     if what.get("enabled") is False and owned != 0:
         said.append(_counted("effect.disable", owned))
+    if "duration" in what and "enabled" not in what and owned == 0:
+        said.append(_lasting("effect.length", after.duration))
     if "duration" in what:
         said += _duration_effects(after.duration, owned, shortened, now)
     elif what and what.get("enabled") is not False:
@@ -192,6 +194,10 @@ def _duration_effects(
     elif shortened == 0:
         said.append(say("effect.none_shortened"))
     return said
+
+
+def _lasting(key: str, duration: timedelta | None) -> Say:
+    return say(f"{key}.never") if duration is None else say(key, length=duration)
 
 
 def _counted(key: str, n: int | None, **more: Any) -> Say:
