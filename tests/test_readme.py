@@ -76,14 +76,18 @@ def run_script(
     trap = "trap 'echo \"FAILED $BASH_COMMAND\"' ERR\ntrap 'kill $(jobs -p); wait' EXIT\n"
     preload = f"export LD_PRELOAD='{os.environ.get('LD_PRELOAD', '')}'\n"  # of ours, not of bash
     path = f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}"
-    return subprocess.run(
-        ["bash", "-c", preload + trap + script],
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-        env={**plain_environment(), "PATH": path, "HOME": str(directory), **variables},
-    )
+    try:
+        return subprocess.run(
+            ["bash", "-c", preload + trap + script],
+            cwd=directory,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            env={**plain_environment(), "PATH": path, "HOME": str(directory), **variables},
+        )
+    except subprocess.TimeoutExpired as error:
+        told = b"".join(each for each in (error.stdout, error.stderr) if isinstance(each, bytes))
+        pytest.fail(f"not over in {DEADLINE_S} s; so far:\n{told.decode()}", pytrace=False)
 
 
 def test_the_readme_is_pasted_from_top_to_bottom(tmp_path: Path) -> None:
