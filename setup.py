@@ -237,7 +237,7 @@ class SourceArchive(sdist):
         super().run()
 
     def make_distribution(self):
-        patterns = ("ext/**/*.p??", "protos/**/*", "tests/**/*", "benchmarks/*.py", ".github/*.md")
+        patterns = ("ext/**/*", "protos/**/*", "tests/**/*", "benchmarks/*.py", ".github/*.md")
         for pattern in patterns:
             files = (path for path in ROOT.glob(pattern) if path.is_file())
             self.filelist.extend(
