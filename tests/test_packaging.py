@@ -44,7 +44,9 @@ def sdist(tmp_path_factory):
         if (ROOT / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, copy / name)
-    run(sys.executable, "setup.py", "-q", "sdist", "-d", directory, cwd=copy, env=published())
+    git = run("git", "rev-parse", "--absolute-git-dir", cwd=ROOT).strip()  # which names the commit
+    environment = {**published(), "GIT_DIR": git}
+    run(sys.executable, "setup.py", "-q", "sdist", "-d", directory, cwd=copy, env=environment)
     (found,) = directory.glob("*.tar.gz")
     return found
 
