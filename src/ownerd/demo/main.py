@@ -184,17 +184,18 @@ def _contacts(path: Path | None, directory: Path, seed: int) -> ContactList:
 def _stopped_like_ctrl_c() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end the demo as Ctrl-C does: the server and the files go with it."""
     numbers = (signal.SIGTERM, signal.SIGHUP)
-    previous = [signal.signal(number, _interrupt) for number in numbers]
+    previous = {number: signal.signal(number, _interrupt) for number in numbers}
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # So a shell's script starts what is in the background, and asyncio would not end its tasks.
+        previous[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
-        for number, handler in zip(numbers, previous, strict=True):
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
 
 def _interrupt(*_: object) -> None:
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what is not in front
-        raise KeyboardInterrupt
     signal.raise_signal(signal.SIGINT)
 
 
