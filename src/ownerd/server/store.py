@@ -5,6 +5,8 @@ with) becomes a line of the log; what it refuses, an exit code.
 """
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -166,26 +168,11 @@ def migrate(settings: Settings) -> list[str]:
     Raises:
         exits.StoreInUse, exits.StoreFailed, exits.StoreDamaged: it can be tried again.
     """
-    try:
+    with _failures(settings, "the migration has not ended", "; nothing is lost, run it again"):
         if native.is_former(settings.data):
             # In a process of its own: LMDB trusts its pages, and reading a torn file ends it.
             verify.refuse_damaged(settings.data, former=True)
-        done = native.migrate(
-            settings.data,
-            map_bytes=settings.map_bytes,
-            store_id=int(settings.store_id, 16) if settings.store_id else None,
-            allowed_filesystems=settings.allow_filesystems,
-        )
-    except StoreInUseError as error:
-        raise exits.StoreInUse(str(error)) from None
-    except StoreError as error:
-        raise exits.StoreFailed(str(error)) from None
-    except OSError as error:
-        named = error.filename or settings.data
-        raise exits.StoreFailed(
-            f"the migration has not ended: {named}: {error.strerror or error}; nothing is lost, "
-            "run it again"
-        ) from None
+        done = native.migrate(settings.data, **_limits(settings))
     if done is None:
         return [f"The store in {settings.data} is of this version's format: nothing to do."]
     if done.former_format == done.format:
@@ -206,26 +193,36 @@ def compact(settings: Settings) -> str:
     """
     if is_store(settings.data):
         verify.refuse_damaged(settings.data)
+    with _failures(settings, "nothing was changed"):
+        done = native.compact(settings.data, **_limits(settings))
+    return (
+        f"The records of the store in {settings.data} took {done.bytes_before:,} bytes, and take "
+        f"{done.bytes_after:,}."
+    )
+
+
+def _limits(settings: Settings) -> dict[str, Any]:
+    """Return what whoever rewrites a stopped store keeps to."""
+    return {
+        "map_bytes": settings.map_bytes,
+        "store_id": int(settings.store_id, 16) if settings.store_id else None,
+        "allowed_filesystems": settings.allow_filesystems,
+    }
+
+
+@contextmanager
+def _failures(settings: Settings, outcome: str, advice: str = "") -> Iterator[None]:
+    """Have the storage's errors end the program, those of the system with what came of it."""
     try:
-        done = native.compact(
-            settings.data,
-            map_bytes=settings.map_bytes,
-            store_id=int(settings.store_id, 16) if settings.store_id else None,
-            allowed_filesystems=settings.allow_filesystems,
-        )
+        yield
     except StoreInUseError as error:
         raise exits.StoreInUse(str(error)) from None
     except StoreError as error:
         raise exits.StoreFailed(str(error)) from None
     except OSError as error:
         named = error.filename or settings.data
-        raise exits.StoreFailed(
-            f"nothing was changed: {named}: {error.strerror or error}"
-        ) from None
-    return (
-        f"The records of the store in {settings.data} took {done.bytes_before:,} bytes, and take "
-        f"{done.bytes_after:,}."
-    )
+        said = f"{outcome}: {named}: {error.strerror or error}{advice}"
+        raise exits.StoreFailed(said) from None
 
 
 def spell_id(store_id: int) -> str:
