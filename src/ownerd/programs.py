@@ -13,6 +13,7 @@ import importlib
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from typing import NoReturn
 
 INTERRUPTED = 128 + signal.SIGINT
@@ -30,6 +31,24 @@ def ownerctl() -> NoReturn:
     _run("ownerctl", "ownerd.ctl.cli", cannot_start=13)
 
 
+@contextlib.contextmanager
+def loading(program: str) -> Iterator[None]:
+    """Have Ctrl-C end the process at once while modules are loaded, and nothing is under way.
+
+    A KeyboardInterrupt may be lost there: Python's import system calls back from where nothing can
+    be raised, and so do modules that are not Python's. A shell script has its background jobs
+    ignore Ctrl-C, and then so do we. Called from the main thread.
+    """
+    heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if heeded:
+        signal.signal(signal.SIGINT, lambda *_: _interrupted(program))
+    try:
+        yield
+    finally:
+        if heeded:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def _run(name: str, module: str, *, cannot_start: int) -> NoReturn:
     """Run `main` of a module.
 
@@ -38,36 +57,32 @@ def _run(name: str, module: str, *, cannot_start: int) -> NoReturn:
         module: where its `main` is.
         cannot_start: exit code if the module cannot be loaded.
     """
-
-    def interrupted(*_: object) -> NoReturn:
-        # Nothing is under way, and what would be torn down is half made, or half gone.
-        _say(f"{name}: interrupted")
-        os._exit(INTERRUPTED)
-
     _fill_closed_streams()
-    # A shell script has its background jobs ignore Ctrl-C, and then so do we.
-    heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if heeded:
-        signal.signal(signal.SIGINT, interrupted)
     try:
-        machine = importlib.import_module("ownerd.machine")
-        machine.need_descriptors(LEAST_DESCRIPTORS[name])
-        main = importlib.import_module(module).main
+        with loading(name):
+            machine = importlib.import_module("ownerd.machine")
+            machine.need_descriptors(LEAST_DESCRIPTORS[name])
+            main = importlib.import_module(module).main
     except Exception as error:
         _say(f"{name}: cannot start: {' '.join(str(error).split()) or type(error).__name__}")
         os._exit(cannot_start)
+    heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     try:
-        if heeded:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
         code = main()
         if code == INTERRUPTED:
             _leave(code)
         sys.exit(code)
     except KeyboardInterrupt:
-        interrupted()
+        _interrupted(name)
     finally:
         if heeded:
-            signal.signal(signal.SIGINT, interrupted)
+            signal.signal(signal.SIGINT, lambda *_: _interrupted(name))
+
+
+def _interrupted(program: str) -> NoReturn:
+    # Nothing is under way, and what would be torn down is half made, or half gone.
+    _say(f"{program}: interrupted")
+    os._exit(INTERRUPTED)
 
 
 def _leave(code: int) -> NoReturn:

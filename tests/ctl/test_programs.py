@@ -46,6 +46,22 @@ def test_ctrl_c_while_a_program_loads_is_one_line(program, tmp_path):
     assert ended.stderr == f"{program}: interrupted\n"
 
 
+def test_ctrl_c_where_python_loses_it_ends_a_program_that_loads_more(tmp_path):
+    lost = "import os, signal, weakref\nclass Lock: pass\nlock = Lock()\n"
+    lost += "gone = weakref.ref(lock, lambda _: os.kill(os.getpid(), signal.SIGINT))\ndel lock\n"
+    (tmp_path / "loses_it.py").write_text(lost)
+    code = "from ownerd import programs\nwith programs.loading('ownerd'): import loses_it\n"
+    ended = subprocess.run(
+        [sys.executable, "-c", f"{code}print('went on')"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=patient_s(60),
+    )
+    assert (ended.returncode, ended.stdout) == (130, "")
+    assert ended.stderr == "ownerd: interrupted\n"
+
+
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_job_that_is_to_ignore_ctrl_c_does(program, tmp_path):
     ignoring = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")

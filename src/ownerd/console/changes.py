@@ -49,7 +49,8 @@ async def changes(
         while True:
             wait_s = pace.watching_s if watcher.is_watching else pace.polling_s
             with suppress(TimeoutError):
-                await asyncio.wait_for(watcher.changed.wait(), wait_s)
+                async with asyncio.timeout(wait_s):
+                    await watcher.changed.wait()
             has_changed = watcher.changed.is_set()
             watcher.changed.clear()
             yield has_changed

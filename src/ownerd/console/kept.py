@@ -72,7 +72,8 @@ class Kept:
         async with aclosing(changes):
             while True:
                 try:
-                    revision = await asyncio.wait_for(anext(changes), QUIET_S)
+                    async with asyncio.timeout(QUIET_S):
+                        revision = await anext(changes)
                 except TimeoutError:
                     return
                 self.events += self._feed.events(revision)

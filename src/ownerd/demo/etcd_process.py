@@ -12,8 +12,8 @@ import time
 import urllib.request
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+
+from ownerd.demo.children import Child
 
 MEMBERS = 3
 START_DEADLINE_S = 20.0
@@ -45,7 +45,7 @@ def free_ports(count: int) -> list[int]:
     return found
 
 
-class EtcdMembers:
+class EtcdMembers(Child):
     """A context manager that starts the members and ends them; `addresses` are for clients.
 
     Raises:
@@ -63,25 +63,11 @@ class EtcdMembers:
         self.addresses = [f"127.0.0.1:{port}" for port in ports[:MEMBERS]]
         self._peers = [f"http://127.0.0.1:{port}" for port in ports[MEMBERS:]]
 
-    def __enter__(self) -> Self:
-        try:
-            for number in range(MEMBERS):
-                self._launch(number)
-            self._wait_until_they_agree()
-        except BaseException:
-            self._stop()
-            raise
-        return self
+    def _launch(self) -> None:
+        for number in range(MEMBERS):
+            self._launch_member(number)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop()
-
-    def _launch(self, number: int) -> None:
+    def _launch_member(self, number: int) -> None:
         client = f"http://{self.addresses[number]}"
         peer = self._peers[number]
         own = self._directory / f"etcd-{number + 1}"
@@ -108,7 +94,7 @@ class EtcdMembers:
                 )
             )
 
-    def _wait_until_they_agree(self) -> None:
+    def _wait_until_it_serves(self) -> None:
         deadline_s = time.monotonic() + START_DEADLINE_S
         while not all(map(_is_healthy, self.addresses)):
             if any(each.poll() is not None for each in self._processes):

@@ -6,27 +6,25 @@ alone; a shortened duration, a release, and a check of the campaigns' own logs. 
 from the main thread of a program that has not used gRPC yet.
 """
 
-import asyncio
 import shutil
 import signal
 import tempfile
-import webbrowser
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 
-from ownerd.client import AsyncClient, ClientError
+from ownerd import programs
+from ownerd.client import ClientError
 from ownerd.consoles import PipeConsole
-from ownerd.demo import fail_over
-from ownerd.demo.checker import check_directory
+from ownerd.demo import fail_over, one_server
+from ownerd.demo.children import uninterrupted
 from ownerd.demo.contacts import ContactList, ContactsError, read_contacts, write_sample
 from ownerd.demo.etcd_process import EtcdError
-from ownerd.demo.server_process import DemoServer, ServerError
-from ownerd.demo.story import NotRefused, Story
+from ownerd.demo.server_process import ServerError
+from ownerd.demo.story import NotRefused
 from ownerd.demo.verdict import Verdict
-from ownerd.demo.view import show_verdict
 
 SEED = 7411
 OK = 0
@@ -36,6 +34,10 @@ INTERRUPTED = 130
 NO_CONSOLE = (
     "ownerd was installed without the console; install it with: pip install 'ownerd[console]'"
 )
+
+Teller = Callable[[Console, Path, ContactList, float, int, int], Verdict | None]
+"""Takes where to say it, a directory, the contacts, seconds of dialing, campaigns, and a seed; the
+verdict is of the campaigns' own logs, None: nothing of it was checked."""
 
 
 def run(
@@ -66,13 +68,15 @@ def run(
     """
     if not 2 <= campaigns <= 20 or not seconds > 0:
         raise ValueError(f"{campaigns} campaigns, {seconds} s: give 2 to 20, and more than 0 s")
+    try:
+        with programs.loading("ownerd"):
+            tell = _teller(with_console=with_console, with_cluster=with_cluster)
+    except ModuleNotFoundError:
+        return _fail(NO_CONSOLE, FAILED)
     console = PipeConsole()
     with _stopped_like_ctrl_c(), _workspace(console, keep) as directory:
         try:
             contact_list = _contacts(contacts, directory, seed)
-            if with_console:
-                return _show(console, directory, contact_list, campaigns, seed)
-            tell = fail_over.tell if with_cluster else _tell
             verdict = tell(console, directory, contact_list, seconds, campaigns, seed)
         except ContactsError as error:
             return _fail(str(error), BAD_CONTACTS)
@@ -84,93 +88,16 @@ def run(
             return _fail(str(error), FAILED)
         except (ClientError, ExceptionGroup) as error:
             return _fail(f"the server stopped answering: {_innermost(error)}", FAILED)
-    return OK if verdict.exclusive else FAILED
+    return OK if verdict is None or verdict.exclusive else FAILED
 
 
-def _tell(
-    console: Console,
-    directory: Path,
-    contacts: ContactList,
-    seconds: float,
-    campaign_count: int,
-    seed: int,
-) -> Verdict:
-    logs = directory / "logs"
-    logs.mkdir()
-    with DemoServer(directory / "store", directory / "server.log") as server:
-        console.print(
-            f"ownerd demo: {len(contacts.record_ids):,} contacts of {contacts.path.name}, "
-            f"seed {seed}\n"
-            f"server {server.pid}: dial {server.dial_address}, admin {server.admin_address}",
-            markup=False,
-            highlight=False,
-        )
+def _teller(*, with_console: bool, with_cluster: bool) -> Teller:
+    """Load and return what tells the demo; ModuleNotFoundError without the extra that it needs."""
+    if with_console:
+        from ownerd.demo import supervised
 
-        async def tell() -> None:
-            admin = AsyncClient(
-                server.dial_address,
-                admin_target=server.admin_address,
-                token_file=server.admin_token_file,
-            )
-            async with (
-                admin,
-                Story(
-                    console, admin, server.dial_address, logs, contacts, campaign_count, seed
-                ) as story,
-            ):
-                await story.tell(seconds)
-
-        asyncio.run(tell())
-    console.print("\n[bold]The server has stopped. Check the campaigns' own logs.[/]")
-    verdict = check_directory(logs)
-    show_verdict(console, verdict)
-    return verdict
-
-
-def _show(
-    console: Console, directory: Path, contacts: ContactList, campaign_count: int, seed: int
-) -> int:
-    """Have campaigns dial behind the supervisors' page until interrupted.
-
-    What somebody changes there is in no log of the demo's, so the logs are not checked.
-    """
-    try:
-        from ownerd.console.main import serve
-        from ownerd.console.settings import Settings, Upstream
-    except ModuleNotFoundError:
-        return _fail(NO_CONSOLE, FAILED)
-    logs = directory / "logs"
-    logs.mkdir()
-    with DemoServer(directory / "store", directory / "server.log") as server:
-        settings = Settings(
-            Upstream(server.admin_address), port=0, token_file=str(server.admin_token_file)
-        )
-
-        def ready(address: str) -> None:
-            said = f"Campaigns are dialing; Ctrl-C ends it. The supervisors' page is at {address}"
-            console.print(said, markup=False, highlight=False, soft_wrap=True)
-            if console.is_terminal:
-                webbrowser.open(address)
-
-        async def show() -> None:
-            admin = AsyncClient(
-                server.dial_address,
-                admin_target=server.admin_address,
-                token_file=server.admin_token_file,
-            )
-            async with (
-                admin,
-                Story(
-                    console, admin, server.dial_address, logs, contacts, campaign_count, seed
-                ) as story,
-                asyncio.TaskGroup() as tasks,
-            ):
-                tasks.create_task(story.dial_on())
-                tasks.create_task(serve(settings, ready))
-
-        with suppress(KeyboardInterrupt):
-            asyncio.run(show())
-    return OK
+        return supervised.tell
+    return fail_over.tell if with_cluster else one_server.tell
 
 
 def _contacts(path: Path | None, directory: Path, seed: int) -> ContactList:
@@ -209,7 +136,8 @@ def _workspace(console: Console, keep: bool) -> Iterator[Path]:
         if keep:
             console.print(f"\nkept: {directory} (store, logs, server.log)", soft_wrap=True)
         else:
-            shutil.rmtree(directory, ignore_errors=True)
+            with uninterrupted():
+                shutil.rmtree(directory, ignore_errors=True)
 
 
 def _innermost(error: Exception) -> Exception:

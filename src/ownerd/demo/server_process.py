@@ -10,8 +10,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+
+from ownerd.client import AsyncClient
+from ownerd.demo.children import Child
 
 START_DEADLINE_S = 15.0
 STOP_DEADLINE_S = 10.0
@@ -27,7 +28,7 @@ class ServerError(Exception):
     """The server did not start or ended early; the message has the end of its log."""
 
 
-class DemoServer:
+class DemoServer(Child):
     """A server on a store of its own; a context manager that starts and ends it.
 
     `dial_address` and `admin_address` are known once it is entered, and so is the administrator's
@@ -62,22 +63,11 @@ class DemoServer:
         """Where the server puts the administrator's token."""
         return self._store / ADMIN_TOKEN_FILE
 
-    def __enter__(self) -> Self:
-        self._launch()
-        try:
-            self._wait_until_it_listens()
-        except BaseException:
-            self._stop()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop()
+    def administrator(self) -> AsyncClient:
+        """Return a client that may do everything."""
+        return AsyncClient(
+            self.dial_address, admin_target=self.admin_address, token_file=self.admin_token_file
+        )
 
     def kill(self) -> None:
         """End it as the death of its machine would, with SIGKILL."""
@@ -101,7 +91,7 @@ class DemoServer:
                 start_new_session=True,  # Ctrl-C is for the demo, which then ends the server
             )
 
-    def _wait_until_it_listens(self) -> None:
+    def _wait_until_it_serves(self) -> None:
         deadline_s = time.monotonic() + START_DEADLINE_S
         while not (self.dial_address and self.admin_address):
             if self._process is not None and self._process.poll() is not None:

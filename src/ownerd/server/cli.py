@@ -33,7 +33,7 @@ from cyclopts.completion import CompletionContext
 from cyclopts.validators import Number
 
 import ownerd
-from ownerd import streams
+from ownerd import programs, streams
 from ownerd.consoles import PipeConsole
 from ownerd.printable import clean, json_text
 from ownerd.server import config, exits, logs
@@ -196,10 +196,10 @@ def demo(
         console: Show the supervisors' page in a browser instead, and dial until Ctrl-C.
         cluster: Two servers and three etcd members instead; the server that leads is killed.
     """
-    from ownerd.demo.main import run
-
     if console and cluster:
         raise exits.ConfigError("--console and --cluster are two demos: say one of them")
+    with programs.loading("ownerd"):
+        from ownerd.demo.main import run
     return run(
         contacts,
         keep=keep,
