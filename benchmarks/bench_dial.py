@@ -4,8 +4,8 @@ The native listener is also measured with what protects it: tokens, TLS, both.
 The peer is grpc.aio with handlers that answer at once with bytes of ownerd's own. Contenders take
 turns, round by round, each a fresh process; a figure is that of the round with the median rate.
 Then latency against offered load: claims due at a share of the measured peak, whether or not
-earlier ones were answered; the same claims on a small and on the largest list; and what a dialer
-notices of a stranger who tries tokens.
+earlier ones were answered, beside the disk alone just before; the same claims on a small and on the
+largest list; and what a dialer notices of a stranger who tries tokens.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import grpc
 
-from benchmarks import dialport, processes, records
+from benchmarks import bare_disk, dialport, processes, records
 from benchmarks.run import Run
 from ownerd.engine.engine import DIAL_METHODS
 
@@ -203,6 +203,7 @@ def _measure_offered(run: Run, kind: str) -> None:
     )
     with dialport.serving(run.filled(run.scale.largest), kind, run.directory) as server:
         for share in SHARES:
+            disk_ms = bare_disk.wait_ms(run.directory, run.scale.seconds, 0.99)
             found = dialport.drive(
                 server,
                 run.known,
@@ -214,5 +215,11 @@ def _measure_offered(run: Run, kind: str) -> None:
             )
             run.report.add(
                 "dial offered",
-                {"contender": kind, "share": share, "offered/s": share * peak, **found.row()},
+                {
+                    "contender": kind,
+                    "share": share,
+                    "offered/s": share * peak,
+                    "disk p99 ms": disk_ms,
+                    **found.row(),
+                },
             )

@@ -6,7 +6,7 @@ decision writes; see `inprocess` for the caveats.
 
 from typing import Any
 
-from benchmarks import inprocess
+from benchmarks import bare_disk, inprocess
 from benchmarks.run import Run
 
 BATCH = 1_000
@@ -65,6 +65,7 @@ def _measure_offered(run: Run) -> None:
         if row["load"] == f"Claim, {IN_FLIGHT[-1]} in flight"
     )
     for share in SHARES:
+        disk_ms = bare_disk.wait_ms(run.directory, run.scale.seconds, 0.99)
         found = _drive(
             run,
             run.scale.largest,
@@ -83,6 +84,7 @@ def _measure_offered(run: Run) -> None:
                 "p99 ms": found.p99_ms,
                 "p99.9 ms": found.p999_ms,
                 "max ms": found.max_ms,
+                "disk p99 ms": disk_ms,
                 "engine us": found.engine_cpu_us,
             },
         )
