@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ownerd import console
+from ownerd.api.reasons import REASONS
 from ownerd.client import (
     Activity,
     AttemptRejected,
@@ -30,7 +31,7 @@ from ownerd.client import (
     Refusal,
     Revision,
 )
-from ownerd.console import kept
+from ownerd.console import kept, words
 from ownerd.console.counts import CountBook
 from ownerd.console.kept import Kept
 from ownerd.console.texts import LANGUAGES, TEXTS
@@ -40,6 +41,7 @@ from ownerd.console.views.lists import ListsQuery
 from ownerd.console.views.owners import campaign_of, owners_view
 from ownerd.console.views.policy import FormError, PolicyForm
 from ownerd.console.words import Name, Names, Words, language_of, link, zone_of
+from ownerd.ctl.connect.words import COMMANDS as RPCS
 
 HERE = Path(console.__file__).parent
 NOW = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
@@ -570,3 +572,12 @@ def test_an_entry_shows_what_differs_before_and_after() -> None:
     assert audit.audit_rows([entry("CreatePrincipal", created)])[0].subject == "anna"
     assert audit.facts_of("no json") == (("detail", "no json"),)
     assert audit.facts_of("") == ()
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_no_page_names_a_call_of_the_api(reason: str) -> None:
+    for text in REASONS[reason][1]:
+        said = words.for_people(text)
+        assert said and text.startswith(said)
+        assert not re.search("|".join(RPCS), said)
+        assert said == text or re.search("|".join(RPCS), text)

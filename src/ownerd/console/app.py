@@ -42,7 +42,7 @@ from ownerd.console.sessions import Sessions
 from ownerd.console.settings import Settings
 from ownerd.console.texts import LANGUAGES
 from ownerd.console.views.audit import ACTIONS
-from ownerd.console.words import link
+from ownerd.console.words import for_people, link
 
 HERE = Path(__file__).parent
 SWEEP_EVERY_S = 30.0
@@ -140,7 +140,7 @@ class Console:
         return visit.render("lost.html", 503, since=since)
 
     def _error(self, visit: Visit, status: int, key: str, message: str = "") -> Response:
-        return visit.render("error.html", status, key=key, message=message)
+        return visit.render("error.html", status, key=key, message=for_people(message))
 
     async def failed(self, request: Request, error: Exception) -> Response:
         """Answer where we failed; what failed goes to the log."""

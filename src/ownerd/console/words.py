@@ -27,6 +27,14 @@ _MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 _UNITS = (("days", 86_400), ("hours", 3_600), ("minutes", 60), ("seconds", 1))
 _SHORT = {"days": "d", "hours": "h", "minutes": "min", "seconds": "s"}
 
+# The server's advice names calls of its API: CreateContactList.
+_ADVICE = re.compile(r"[;.] [^;.]*\b(?:[A-Z][a-z]+){2,}\b.*", re.DOTALL)
+
+
+def for_people(message: str) -> str:
+    """Return a message of the server without what it advises programs to call."""
+    return _ADVICE.sub("", message)
+
 
 class Name(str):
     """An id or a display name that somebody chose."""
