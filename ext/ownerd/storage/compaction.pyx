@@ -56,7 +56,8 @@ def compact(str directory, *, uint64_t map_bytes, store_id=None, allowed_filesys
         StoreInUseError: another process has it.
         StoreError: there is none, something is wrong with it, or there is no space for a second
             file; nothing is changed.
-        OSError: a file cannot be written; likewise.
+        OSError: a file cannot be written; the store is as it was, or is compacted where the last
+            step failed, which syncs the directory.
     """
     cdef DirectoryLock lock
     records = os.path.join(directory, "records")

@@ -189,11 +189,13 @@ def compact(settings: Settings) -> str:
     """Give back to the disk what the records of a store do not need; return what came of it.
 
     Raises:
-        exits.StoreInUse, exits.StoreFailed, exits.StoreDamaged: nothing was changed.
+        exits.StoreInUse, exits.StoreFailed, exits.StoreDamaged: the message says whether it may
+            be compacted all the same.
     """
     if is_store(settings.data):
         verify.refuse_damaged(settings.data)
-    with _failures(settings, "nothing was changed"):
+    # The last step syncs the directory in which the new file has its place already.
+    with _failures(settings, "the store is whole, as it was or compacted"):
         done = native.compact(settings.data, **_limits(settings))
     return (
         f"The records of the store in {settings.data} took {done.bytes_before:,} bytes, and take "
