@@ -23,6 +23,7 @@ steps = st.one_of(
     st.tuples(st.just("commit"), st.lists(st.tuples(tables, keys, st.none()), max_size=6)),
     st.tuples(st.sampled_from(("rotate", "drop")), st.just(0)),
     st.tuples(st.just("flush"), st.integers(1, 5)),
+    st.tuples(st.just("tend"), st.sampled_from((0, 1000))),
     st.tuples(st.just("open"), tables),
     st.tuples(st.just("close"), st.integers(0, 9)),
     st.tuples(
@@ -99,6 +100,8 @@ class Story:
             self.small.flush_step(what)
         elif word == "drop":
             self.small.drop_flushed()
+        elif word == "tend":
+            self.small.tend(what)
         elif word == "open":
             self.readers.append(Reader(self.small, what, self.model))
         elif self.readers and word == "close":
@@ -161,4 +164,30 @@ def test_a_cursor_goes_back_and_forth(tmp_path: Path) -> None:
     story.step("open", AUDIT)
     ways = ["next", "next", "previous", "next", "last", "previous", "next"]
     story.step("move", (0, [(how, b"") for how in ways]))
+    story.end()
+
+
+def test_a_memtable_is_made_and_given_back_beside_the_writer(tmp_path: Path) -> None:
+    """Not before it is needed, and never a third one."""
+    story = Story(tmp_path)
+    story.step("commit", [(AUDIT, b"a", b"first")])
+    small = story.small
+    assert small.tend(499) == (False, False)
+    assert small.tend(500) == (False, False)
+    assert small.tend(1000) == (True, False)
+    story.step("rotate", 0)
+    assert small.tend(1000) == (False, False)
+    assert small.tend(1000) == (False, False)  # one is immutable
+    story.step("flush", 9)
+    story.step("drop", 0)
+    assert small.tend(0) == (False, True)
+    assert small.tend(0) == (False, False)
+    # Where maintenance is behind, the writer does it.
+    story.step("commit", [(AUDIT, b"b", b"second")])
+    story.step("rotate", 0)
+    story.step("flush", 9)
+    story.step("drop", 0)
+    story.step("commit", [(AUDIT, b"a", None)])
+    story.step("rotate", 0)
+    assert small.tend(0) == (False, False)
     story.end()

@@ -34,7 +34,7 @@ from ownerd.storage.file_log cimport (
 )
 from ownerd.storage.flush cimport flush_immutable, flush_memtable, flush_progress
 from ownerd.storage.log_writer cimport file_log_end
-from ownerd.storage.memtables cimport has_immutable
+from ownerd.storage.memtables cimport has_immutable, tend_memtables
 from ownerd.storage.record_tree cimport (
     STOP_STEPPING, NextStep, begin_view_epoch, former_views_open, is_out_of_space,
     set_out_of_space, tree_flushed, tree_put_state,
@@ -320,6 +320,7 @@ cdef void *maintenance_main(void *argument) noexcept nogil:
         ))
         eventfd_read(engine.maintenance_fd, &ignored)
         look(engine, &look_ns)
+        tend_memtables(&engine.store.memtables, engine.fill_permille.load())
         due = clock_elapsed() >= vacuum_ns
         if due:
             vacuum_ns = clock_elapsed() + interval_ns
@@ -327,6 +328,7 @@ cdef void *maintenance_main(void *argument) noexcept nogil:
             or flush_may_be_due(engine)
         while more and queue_takes_tasks(&engine.queue):
             more = maintain(engine, due)
+            tend_memtables(&engine.store.memtables, engine.fill_permille.load())
             due = False
             look(engine, &look_ns)
     return NULL

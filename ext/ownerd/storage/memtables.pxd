@@ -15,6 +15,8 @@ from ownerd.storage.tables cimport StateRow
 cdef cppclass Memtables:
     shared_ptr[Memtable] active       # what was committed since the last rotation; never none
     shared_ptr[Memtable] immutable    # what is being flushed; or none
+    shared_ptr[Memtable] spare        # the next one, or none yet; under the guard
+    shared_ptr[Memtable] dropped      # what the tree has, until its memory is given back; likewise
     uint64_t memtable_bytes           # about what one takes when it is full
     # Held to read rows on any thread, to change them, and to change which memtables there are.
     mutex guard
@@ -93,6 +95,8 @@ cdef bint rotate(
     Memtables *memtables, uint64_t flushed_revision, const StateRow *state
 ) noexcept nogil
 cdef bint drop_flushed(Memtables *memtables, uint64_t flushed_revision) noexcept nogil
+# On one thread beside the writer, now and then. `fill_permille`: the active memtable's, of late.
+cdef void tend_memtables(Memtables *memtables, uint64_t fill_permille) noexcept nogil
 cdef void publish_counts(Memtables *memtables) noexcept nogil
 cdef uint64_t memtables_fill(const Memtables *memtables) noexcept nogil
 # An upper bound on what the record tree needs more for what both hold.

@@ -8,6 +8,9 @@ Invariants:
   newer than what the tree has.
 - Only the writer thread changes the pair. Other threads hold a memtable by a pointer of their own,
   and read the published counts; rows of the small tables they read under the guard.
+- To clear the index of a new memtable, and to give back the memory of one, takes tens of
+  milliseconds. Maintenance does both beside the writer, which does it itself only where maintenance
+  is behind.
 """
 
 from cython.operator cimport dereference, preincrement
@@ -16,6 +19,9 @@ from ownerd.base.assertions cimport assert_that
 from ownerd.base.failpoints cimport FAIL_AFTER_ROTATE, FAIL_BEFORE_ROTATE, fail_at
 from ownerd.storage.memtable cimport memtable_fill, memtable_mark, memtable_new, memtable_rollback
 from ownerd.storage.rows cimport rows_find, rows_forget, rows_put
+
+cdef enum:
+    SPARE_FROM_PERMILLE = 500         # a server that has little to do takes no memory for it
 
 cdef uint64_t NEWEST = 0xFFFF_FFFF_FFFF_FFFF
 
@@ -30,9 +36,11 @@ cdef void memtables_init(Memtables *memtables, uint64_t memtable_bytes) noexcept
 
 
 cdef void memtables_close(Memtables *memtables) noexcept nogil:
-    """Let go of both; they go once nobody else holds them."""
+    """Let go of all; they go once nobody else holds them."""
     memtables.active.reset()
     memtables.immutable.reset()
+    memtables.spare.reset()
+    memtables.dropped.reset()
 
 
 cdef void memtables_mark(Memtables *memtables) noexcept nogil:
@@ -85,7 +93,7 @@ cdef bint rotate(
 
     Not while another memtable is immutable, nor when there is nothing that the tree does not have.
     """
-    cdef shared_ptr[Memtable] fresh
+    cdef shared_ptr[Memtable] fresh, dropped
     if memtables.immutable.get() != NULL or flushed_revision >= state.revision:
         return False
     fail_at(FAIL_BEFORE_ROTATE)
@@ -93,7 +101,13 @@ cdef bint rotate(
         state.revision > memtables.active.get().state.revision, "a memtable is rotated once"
     )
     memtables.active.get().state = state[0]
-    fresh = shared_ptr[Memtable](memtable_new(memtables.memtable_bytes))
+    memtables.guard.lock()
+    fresh.swap(memtables.spare)
+    dropped.swap(memtables.dropped)
+    memtables.guard.unlock()
+    dropped.reset()                   # three are never kept
+    if fresh.get() == NULL:
+        fresh = shared_ptr[Memtable](memtable_new(memtables.memtable_bytes))
     memtables.guard.lock()
     memtables.immutable = memtables.active
     memtables.active = fresh
@@ -104,15 +118,34 @@ cdef bint rotate(
 
 cdef bint drop_flushed(Memtables *memtables, uint64_t flushed_revision) noexcept nogil:
     """Let go of the immutable memtable once the tree has it; True if it did."""
-    cdef shared_ptr[Memtable] dropped
+    cdef shared_ptr[Memtable] before
     if memtables.immutable.get() == NULL \
             or flushed_revision < memtables.immutable.get().state.revision:
         return False
     assert_that(memtables.active.get() != NULL, "there is always an active memtable")
     memtables.guard.lock()
-    dropped.swap(memtables.immutable)   # its memory goes behind the guard
+    before.swap(memtables.dropped)      # its memory goes behind the guard
+    memtables.dropped.swap(memtables.immutable)
     memtables.guard.unlock()
     return True
+
+
+cdef void tend_memtables(Memtables *memtables, uint64_t fill_permille) noexcept nogil:
+    """Give back what was dropped; make the next memtable once the active one is half full."""
+    cdef shared_ptr[Memtable] dropped, spare
+    cdef bint wanted
+    memtables.guard.lock()
+    dropped.swap(memtables.dropped)
+    wanted = fill_permille >= SPARE_FROM_PERMILLE and memtables.spare.get() == NULL \
+        and memtables.immutable.get() == NULL
+    memtables.guard.unlock()
+    dropped.reset()
+    if not wanted:
+        return
+    spare = shared_ptr[Memtable](memtable_new(memtables.memtable_bytes))
+    memtables.guard.lock()
+    memtables.spare.swap(spare)
+    memtables.guard.unlock()
 
 
 cdef void publish_counts(Memtables *memtables) noexcept nogil:

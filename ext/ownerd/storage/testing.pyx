@@ -37,6 +37,7 @@ from ownerd.storage.log_writer cimport (
 )
 from ownerd.storage.memtables cimport (
     Memtables, drop_flushed, has_immutable, memtables_init, memtables_put_rows, rotate,
+    tend_memtables,
 )
 from ownerd.storage.record_tree cimport (
     STOP_STEPPING, Tree, tree_close, tree_create, tree_flushed, tree_open, tree_read, tree_rest,
@@ -156,6 +157,14 @@ cdef class SmallTables:
     def drop_flushed(self):
         """Let go of the immutable rows, if all are in the tree."""
         drop_flushed(&self.memtables, tree_flushed(self.tree))
+
+    def tend(self, uint64_t fill_permille):
+        """Do what maintenance does beside the writer; return whether (a spare, a dropped one) was
+        there before.
+        """
+        was = self.memtables.spare.get() != NULL, self.memtables.dropped.get() != NULL
+        tend_memtables(&self.memtables, fill_permille)
+        return was
 
 
 cdef class SmallTablesCursor:
