@@ -24,7 +24,7 @@ PYTHON = sorted(
 # Storage and api do not see each other: neither a row nor a message is laid out by the other.
 APART = {frozenset({"storage", "api"})}
 # What both programs need of the machine and the terminal that they run at.
-SHARED = {"consoles", "machine", "printable", "streams"}
+SHARED = {"consoles", "loading", "machine", "printable", "streams"}
 # What each part of the Python package may import of ours.
 PARTS = {
     "server": {
@@ -56,11 +56,12 @@ PARTS = {
     "durations": set(),
     "files": set(),
     "limits": set(),
+    "loading": set(),
     "machine": set(),
     "printable": set(),
     "consoles": set(),
     "streams": set(),
-    "programs": {"machine", "server", "ctl"},
+    "programs": {"loading", "machine", "server", "ctl"},
     "__init__": set(),
 }
 

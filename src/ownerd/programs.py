@@ -13,10 +13,11 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import NoReturn
 
-INTERRUPTED = 128 + signal.SIGINT
+from ownerd.loading import INTERRUPTED, interrupted, loading, say
+
 # With fewer, gRPC and the loader end the process in ways of their own.
 LEAST_DESCRIPTORS = {"ownerd": 64, "ownerctl": 16}
 
@@ -31,24 +32,6 @@ def ownerctl() -> NoReturn:
     _run("ownerctl", "ownerd.ctl.cli", cannot_start=13)
 
 
-@contextlib.contextmanager
-def loading(program: str) -> Iterator[None]:
-    """Have Ctrl-C end the process at once while modules are loaded, and nothing is under way.
-
-    A KeyboardInterrupt may be lost there: Python's import system calls back from where nothing can
-    be raised, and so do modules that are not Python's. A shell script has its background jobs
-    ignore Ctrl-C, and then so do we. Called from the main thread.
-    """
-    heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if heeded:
-        signal.signal(signal.SIGINT, lambda *_: _interrupted(program))
-    try:
-        yield
-    finally:
-        if heeded:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 def _run(name: str, module: str, *, cannot_start: int) -> NoReturn:
     """Run `main` of a module.
 
@@ -58,31 +41,29 @@ def _run(name: str, module: str, *, cannot_start: int) -> NoReturn:
         cannot_start: exit code if the module cannot be loaded.
     """
     _fill_closed_streams()
-    try:
-        with loading(name):
-            machine = importlib.import_module("ownerd.machine")
-            machine.need_descriptors(LEAST_DESCRIPTORS[name])
-            main = importlib.import_module(module).main
-    except Exception as error:
-        _say(f"{name}: cannot start: {' '.join(str(error).split()) or type(error).__name__}")
-        os._exit(cannot_start)
     heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     try:
-        code = main()
+        code = _load(name, module, cannot_start)()
         if code == INTERRUPTED:
             _leave(code)
         sys.exit(code)
     except KeyboardInterrupt:
-        _interrupted(name)
+        interrupted(name)
     finally:
         if heeded:
-            signal.signal(signal.SIGINT, lambda *_: _interrupted(name))
+            signal.signal(signal.SIGINT, lambda *_: interrupted(name))
 
 
-def _interrupted(program: str) -> NoReturn:
-    # Nothing is under way, and what would be torn down is half made, or half gone.
-    _say(f"{program}: interrupted")
-    os._exit(INTERRUPTED)
+def _load(name: str, module: str, cannot_start: int) -> Callable[[], int | None]:
+    try:
+        with loading(name):
+            machine = importlib.import_module("ownerd.machine")
+            machine.need_descriptors(LEAST_DESCRIPTORS[name])
+            main: Callable[[], int | None] = importlib.import_module(module).main
+    except Exception as error:
+        say(f"{name}: cannot start: {' '.join(str(error).split()) or type(error).__name__}")
+        os._exit(cannot_start)
+    return main
 
 
 def _leave(code: int) -> NoReturn:
@@ -91,11 +72,6 @@ def _leave(code: int) -> NoReturn:
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()
     os._exit(code)
-
-
-def _say(line: str) -> None:
-    with contextlib.suppress(OSError):  # nobody is there to read it
-        os.write(2, f"{line}\n".encode())
 
 
 def _fill_closed_streams() -> None:

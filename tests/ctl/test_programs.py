@@ -50,7 +50,7 @@ def test_ctrl_c_where_python_loses_it_ends_a_program_that_loads_more(tmp_path):
     lost = "import os, signal, weakref\nclass Lock: pass\nlock = Lock()\n"
     lost += "gone = weakref.ref(lock, lambda _: os.kill(os.getpid(), signal.SIGINT))\ndel lock\n"
     (tmp_path / "loses_it.py").write_text(lost)
-    code = "from ownerd import programs\nwith programs.loading('ownerd'): import loses_it\n"
+    code = "from ownerd.loading import loading\nwith loading('ownerd'): import loses_it\n"
     ended = subprocess.run(
         [sys.executable, "-c", f"{code}print('went on')"],
         env={**os.environ, "PYTHONPATH": str(tmp_path)},

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ownerd import programs
 from ownerd.client import ClientError
 from ownerd.consoles import PipeConsole
 from ownerd.demo import fail_over, one_server
@@ -25,6 +24,7 @@ from ownerd.demo.etcd_process import EtcdError
 from ownerd.demo.server_process import ServerError
 from ownerd.demo.story import NotRefused
 from ownerd.demo.verdict import Verdict
+from ownerd.loading import loading
 
 SEED = 7411
 OK = 0
@@ -69,7 +69,7 @@ def run(
     if not 2 <= campaigns <= 20 or not seconds > 0:
         raise ValueError(f"{campaigns} campaigns, {seconds} s: give 2 to 20, and more than 0 s")
     try:
-        with programs.loading("ownerd"):
+        with loading("ownerd"):
             tell = _teller(with_console=with_console, with_cluster=with_cluster)
     except ModuleNotFoundError:
         return _fail(NO_CONSOLE, FAILED)

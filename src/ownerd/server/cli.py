@@ -33,8 +33,9 @@ from cyclopts.completion import CompletionContext
 from cyclopts.validators import Number
 
 import ownerd
-from ownerd import programs, streams
+from ownerd import streams
 from ownerd.consoles import PipeConsole
+from ownerd.loading import loading
 from ownerd.printable import clean, json_text
 from ownerd.server import config, exits, logs
 
@@ -198,7 +199,7 @@ def demo(
     """
     if console and cluster:
         raise exits.ConfigError("--console and --cluster are two demos: say one of them")
-    with programs.loading("ownerd"):
+    with loading("ownerd"):
         from ownerd.demo.main import run
     return run(
         contacts,
