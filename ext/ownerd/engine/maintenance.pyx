@@ -156,7 +156,7 @@ cdef bint flush_is_due(EngineCore *engine) noexcept nogil:
     )
     if clean or due:
         flag_set(&state.clean_ns, now_ns)
-        state.clean_bytes = appended
+        flag_set(&state.clean_bytes, appended)
     return due
 
 
@@ -296,8 +296,9 @@ cdef void look(EngineCore *engine, int64_t *next_ns) noexcept nogil:
 
 cdef bint flush_may_be_due(EngineCore *engine) noexcept nogil:
     cdef int64_t dirty_ns = clock_elapsed() - flag_read(&engine.maintenance.clean_ns)
+    cdef uint64_t clean_bytes = flag_read(&engine.maintenance.clean_bytes)
     return dirty_ns >= engine.maintenance.flush_age_ns // 2 \
-        or file_log_appended(engine.store.log) - engine.maintenance.clean_bytes >= FLUSH_BYTES
+        or file_log_appended(engine.store.log) - clean_bytes >= FLUSH_BYTES
 
 
 cdef void *maintenance_main(void *argument) noexcept nogil:
