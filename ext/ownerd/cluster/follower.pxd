@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from ownerd.base.bytes cimport Slice
-from ownerd.base.containers cimport string, vector
+from ownerd.base.containers cimport mutex, string, vector
 from ownerd.cluster.etcd_client cimport EtcdAim, EtcdClient
 from ownerd.cluster.log_values cimport BeatValue, HeadValue, IdentityValue, Keys, TrimmedValue
 from ownerd.storage.tables cimport ClusterRow
@@ -40,6 +40,7 @@ cdef cppclass Follower:
     int64_t beat_mod
     int64_t leader_epoch              # the leader key's create revision; 0: nobody leads
     string leader                     # its value
+    mutex hearing                     # the four below: others read them, too
     int64_t time_ns                   # the leader's time, as far as it was known
     int64_t received_ns               # on CLOCK_BOOTTIME, when the last entry or beat came
     uint64_t heard_epoch              # whose time it is
@@ -60,6 +61,10 @@ cdef Follower *follower_new(EtcdAim *aim, Slice name) noexcept nogil
 # What nobody has to tell it: the time in an epoch, as it is now.
 cdef void follower_tell(Follower *follower, uint64_t epoch, int64_t time_ns) noexcept nogil
 cdef void follower_free(Follower *follower) noexcept nogil
+# On any thread: the leader's time and, on CLOCK_BOOTTIME, when it came; False: none came yet.
+cdef bint follower_heard(
+    Follower *follower, int64_t *time_ns, int64_t *received_ns
+) noexcept nogil
 # Reads where the log is, linearizably: all that was done before this call began.
 cdef FollowStatus follower_look(Follower *follower) noexcept nogil
 # Whether the log is the one that a store, which is at `position`, was in; reads it.

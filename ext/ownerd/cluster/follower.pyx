@@ -94,17 +94,32 @@ cdef void note_time(Follower *follower, uint64_t epoch, int64_t time_ns) noexcep
     """
     cdef int64_t now_ns = boot_now()
     cdef int64_t passed_ns = now_ns - follower.received_ns
+    follower.hearing.lock()
     if follower.heard and epoch == follower.heard_epoch:
         time_ns = max(time_ns, follower.time_ns + passed_ns // 1_000 * LEAST_RATE)
     follower.received_ns = now_ns
     if time_ns != 0:
         follower.time_ns, follower.heard_epoch = time_ns, epoch
         follower.heard = True
+    follower.hearing.unlock()
 
 
 cdef void follower_tell(Follower *follower, uint64_t epoch, int64_t time_ns) noexcept nogil:
+    follower.hearing.lock()
     follower.heard = False            # of whoever led before
+    follower.hearing.unlock()
     note_time(follower, epoch, time_ns)
+
+
+cdef bint follower_heard(
+    Follower *follower, int64_t *time_ns, int64_t *received_ns
+) noexcept nogil:
+    cdef bint heard
+    follower.hearing.lock()
+    heard = follower.heard
+    time_ns[0], received_ns[0] = follower.time_ns, follower.received_ns
+    follower.hearing.unlock()
+    return heard
 
 
 cdef void hear_first(

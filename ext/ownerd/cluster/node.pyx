@@ -37,7 +37,7 @@ from ownerd.cluster.etcd_messages cimport (
 )
 from ownerd.cluster.follower cimport (
     FOLLOW_ON, FollowedEntry, FollowStatus, follower_begin, follower_catch_up, follower_free,
-    follower_look, follower_new, follower_rest, follower_tell, follower_wait,
+    follower_heard, follower_look, follower_new, follower_rest, follower_tell, follower_wait,
 )
 from ownerd.cluster.log_values cimport HEAD_RESIGNED, IdentityValue
 from ownerd.cluster.replicated_log cimport (
@@ -327,9 +327,10 @@ cdef class Node(SharedLogDoor):
     @property
     def heard(self):
         """The leader's time and how long ago it came, in ns; None: none came yet."""
-        if not self.follower.heard:
+        cdef int64_t time_ns, received_ns
+        if not follower_heard(self.follower, &time_ns, &received_ns):
             return None
-        return self.follower.time_ns, boot_now() - self.follower.received_ns
+        return time_ns, boot_now() - received_ns
 
     @property
     def head_revision(self):
