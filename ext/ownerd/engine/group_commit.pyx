@@ -287,7 +287,7 @@ cdef void reserve_log(EngineCore *engine, uint64_t records) noexcept nogil:
     cdef Store *store = engine.store
     if file_log_next_ready(store.log):
         return
-    store_reserve_log(store, store.reserve_bytes + records * GROUP_BYTES_PER_RECORD)
+    store_reserve_log(store, records * GROUP_BYTES_PER_RECORD)
     engine_wake_maintenance(engine)
 
 

@@ -217,6 +217,11 @@ cdef struct Pace:
     int64_t begun_ns                  # when the step before the next pause began; 0: none did
 
 
+cdef bint segment_is_wanted(EngineCore *engine) noexcept nogil:
+    """Tell whether the log has no next segment, and the disk had space for one when last tried."""
+    return not file_log_next_ready(engine.store.log) and not flag_read(&engine.store.log_full)
+
+
 cdef bint is_urgent(EngineCore *engine) noexcept nogil:
     """Tell whether a segment of the log is wanted soon, or the flush is behind: less far than twice
     what the active memtable is filled.
@@ -261,10 +266,13 @@ cdef int64_t next_paced_step(void *context) noexcept nogil:
     cdef EngineCore *engine = pace.engine
     cdef bint first = pace.steps == 0
     pause(pace)
-    if not queue_takes_tasks(&engine.queue) or pace.steps == STEPS_PER_PLAN or (
-        not first and pace.plan.work == WORK_VACUUM and engine.flush_waits.load()
-    ):
+    if not queue_takes_tasks(&engine.queue) or pace.steps == STEPS_PER_PLAN:
         return STOP_STEPPING
+    if not first and (
+        (pace.plan.work == WORK_VACUUM and engine.flush_waits.load())
+        or (pace.plan.work != WORK_PREPARE and segment_is_wanted(engine))
+    ):
+        return STOP_STEPPING          # for something that is more urgent
     spare_readers(engine)
     pace.begun_ns = clock_elapsed()
     pace.steps += 1

@@ -26,5 +26,7 @@ cdef uint64_t environment_left(
 cdef Capacity environment_capacity(
     Environment *environment, uint64_t reserve_bytes, uint64_t promised_bytes, int64_t now_ns
 ) noexcept nogil
-# What the log takes before it needs a segment that is not ready.
+# What the log takes before it needs a segment that is not ready, and bytes of it that are not for
+# grants.
+cdef uint64_t log_reserve(const FileLog *log, uint64_t reserve_bytes) noexcept nogil
 cdef Capacity log_capacity(const FileLog *log, uint64_t reserve_bytes) noexcept nogil

@@ -176,6 +176,11 @@ cdef Capacity measure(
         else CAPACITY_FOR_NOTHING
 
 
+cdef uint64_t log_reserve(const FileLog *log, uint64_t reserve_bytes) noexcept nogil:
+    """Return what a segment keeps for what makes room, of `reserve_bytes` that the disk keeps."""
+    return min(reserve_bytes, log.active.get().header.file_bytes // RESERVED_PART)
+
+
 cdef Capacity log_capacity(const FileLog *log, uint64_t reserve_bytes) noexcept nogil:
     """Tell what may still be appended; asked before each group, by the writer.
 
@@ -183,7 +188,7 @@ cdef Capacity log_capacity(const FileLog *log, uint64_t reserve_bytes) noexcept 
     room, or stops the server.
     """
     cdef uint64_t room = file_log_room(log)
-    cdef uint64_t reserve = min(reserve_bytes, log.active.get().header.file_bytes // RESERVED_PART)
+    cdef uint64_t reserve = log_reserve(log, reserve_bytes)
     if file_log_next_ready(log) or room >= reserve:
         return CAPACITY_FOR_GRANTS
     if room >= reserve // 2:

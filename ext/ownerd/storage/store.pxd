@@ -112,7 +112,8 @@ cdef uint32_t take_list_number(Store *store) noexcept nogil
 
 cdef bint store_rotate(Store *store) noexcept nogil
 cdef void store_drop_flushed(Store *store) noexcept nogil
-# Makes a next segment of the log at once, unless the log takes so many bytes without it.
+# Makes a next segment of the log at once, unless the log takes so many bytes without it and keeps
+# what it has to for what makes room.
 cdef void store_reserve_log(Store *store, uint64_t bytes) noexcept nogil
 cdef Capacity store_capacity(Store *store, int64_t now_ns) noexcept nogil
 

@@ -23,7 +23,9 @@ from ownerd.base.failpoints cimport (
     FAIL_BEFORE_PREPARE, FAIL_BEFORE_TRIM, fail_at,
 )
 from ownerd.base.lmdb cimport MDB_MAP_FULL, MDB_SUCCESS
-from ownerd.storage.capacity cimport CAPACITY_FOR_CHANGES, environment_capacity, log_capacity
+from ownerd.storage.capacity cimport (
+    CAPACITY_FOR_CHANGES, environment_capacity, log_capacity, log_reserve,
+)
 from ownerd.storage.catalog cimport catalog_mark, catalog_rollback, put_released_counts
 from ownerd.storage.dialers cimport dialers_mark, dialers_rollback
 from ownerd.storage.directory cimport FILES_LOST, lock_place, note_failure
@@ -223,7 +225,8 @@ cdef void store_drop_flushed(Store *store) noexcept nogil:
 
 
 cdef void store_reserve_log(Store *store, uint64_t bytes) noexcept nogil:
-    if not file_log_next_ready(store.log) and file_log_room(store.log) < bytes:
+    if not file_log_next_ready(store.log) \
+            and file_log_room(store.log) < log_reserve(store.log, store.reserve_bytes) + bytes:
         store_prepare_log(store, True)
 
 
