@@ -50,6 +50,7 @@ from ownerd.storage.transaction cimport (
 
 cdef enum:
     SPLIT_PAGES = 2                   # a page that is split is half full
+    LARGE_SEGMENT_BYTES = 0x800000    # 8 MiB
 
 
 # --- one write transaction ------------------------------------------------------------------------
@@ -225,8 +226,10 @@ cdef void store_drop_flushed(Store *store) noexcept nogil:
 
 
 cdef void store_reserve_log(Store *store, uint64_t bytes) noexcept nogil:
-    if not file_log_next_ready(store.log) \
-            and file_log_room(store.log) < log_reserve(store.log, store.reserve_bytes) + bytes:
+    cdef uint64_t reserve = log_reserve(store.log, store.reserve_bytes)
+    if store.log.active.get().header.file_bytes < LARGE_SEGMENT_BYTES:
+        reserve = store.reserve_bytes   # the next one is small, too, and made in no time
+    if not file_log_next_ready(store.log) and file_log_room(store.log) < reserve + bytes:
         store_prepare_log(store, True)
 
 
