@@ -1,8 +1,13 @@
 """R30: Watch on both listeners: what comes, from where, for whom, and how a stream ends."""
 
 import asyncio
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -270,6 +275,39 @@ def _last(revision: Revision) -> bool:
     return any(
         isinstance(event, RecordChanged) and event.record_id == "last" for event in revision.events
     )
+
+
+WATCHING = """
+import sys
+from ownerd.client import Client
+
+with Client(sys.argv[1]) as client:
+    for _ in client.watch():
+        print("told", flush=True)
+"""
+
+
+def test_a_program_that_watches_ends_on_ctrl_c_also_where_the_key_bounces(
+    shared_server: ServerProcess,
+) -> None:
+    command = [sys.executable, "-c", WATCHING, shared_server.admin_address]
+    with ExitStack() as stack:
+        programs = []
+        for _ in range(6):
+            program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            stack.callback(program.communicate)
+            stack.callback(program.kill)
+            programs.append(program)
+        for program in programs:
+            assert program.stdout is not None
+            assert program.stdout.readline() == b"told\n"
+        for program in programs:
+            program.send_signal(signal.SIGINT)
+            time.sleep(0.001)  # so that the second one comes while the client is closed
+            program.send_signal(signal.SIGINT)
+        for program in programs:
+            _, said = program.communicate(timeout=DEADLINE_S)
+            assert program.returncode == -signal.SIGINT, said.decode()
 
 
 class _Deaf:

@@ -15,6 +15,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
+import grpc.experimental
 
 from ownerd.client.credentials import Metadata, StrPath, Tls, tls_of, token_source
 from ownerd.client.errors import ClientError, error_info, from_rpc_error
@@ -33,11 +34,18 @@ MAX_ANSWER_BYTES = 64 << 20
 Option = tuple[str, str | int]
 
 
-_ANSWER_SIZE: Option = ("grpc.max_receive_message_length", MAX_ANSWER_BYTES)
+# What the answers of every channel's calls need.
+_ANSWERS: list[Option] = [
+    ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
+    # Who reads a stream waits for it in his own thread. By default a thread of gRPC's does, and
+    # closing a channel waits for that thread: for ever, when Ctrl-C came before it was started, or
+    # a second one while it ended (gRPC 1.85). grpc.aio has no such threads and passes over this.
+    (grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1),
+]
 
 
 def call_options(tries: int, backoff_multiplier: float) -> list[Option]:
-    """Return the options of a channel for its calls: tries, if UNAVAILABLE, and answers' sizes."""
+    """Return the options of a channel for its calls: tries, if UNAVAILABLE, and their answers."""
     retry_policy = {
         "maxAttempts": tries,
         "initialBackoff": "0.1s",
@@ -51,7 +59,7 @@ def call_options(tries: int, backoff_multiplier: float) -> list[Option]:
         {"service": f"ownerd.v1.{ADMIN}", "method": method} for method in ("BackupStore", "Watch")
     ]
     config = {"methodConfig": [{"name": endless}, {"name": [{}], "retryPolicy": retry_policy}]}
-    return [("grpc.service_config", json.dumps(config)), ("grpc.enable_retries", 1), _ANSWER_SIZE]
+    return [("grpc.service_config", json.dumps(config)), ("grpc.enable_retries", 1), *_ANSWERS]
 
 
 OPTIONS: list[Option] = [
@@ -68,7 +76,7 @@ OPTIONS: list[Option] = [
 
 # One of several addresses: whoever calls tries the next one, see `fail_over`.
 SEVERAL_OPTIONS: list[Option] = [
-    _ANSWER_SIZE,
+    *_ANSWERS,
     ("grpc.enable_retries", 0),
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
