@@ -2,7 +2,7 @@
 and all are looked after.
 
 One thread at a time, beside the writer and readers. Whoever calls paces it: a step writes and syncs
-at most a mebibyte.
+at most a quarter of a mebibyte.
 """
 
 from libcpp.memory cimport shared_ptr
@@ -21,7 +21,7 @@ cdef extern from "<sys/stat.h>" nogil:
     int fstatat(int directory, const char *name, struct_stat *found, int flags)
 
 cdef enum:
-    FILL_BYTES = 1 << 20              # of a segment, in one step
+    FILL_BYTES = 1 << 18              # of a segment, in one step: the writer's sync waits for it
 
 
 cdef int begin_file(FileLog *log) noexcept nogil:
