@@ -203,7 +203,7 @@ def _measure_offered(run: Run, kind: str) -> None:
     )
     with dialport.serving(run.filled(run.scale.largest), kind, run.directory) as server:
         for share in SHARES:
-            disk_ms = bare_disk.wait_ms(run.directory, run.scale.seconds, 0.99)
+            bare_ms = bare_disk.wait_ms(run.directory, run.scale.seconds, 0.99)
             found = dialport.drive(
                 server,
                 run.known,
@@ -219,7 +219,7 @@ def _measure_offered(run: Run, kind: str) -> None:
                     "contender": kind,
                     "share": share,
                     "offered/s": share * peak,
-                    "disk p99 ms": disk_ms,
+                    "bare p99 ms": bare_ms,
                     **found.row(),
                 },
             )

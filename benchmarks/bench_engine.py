@@ -65,7 +65,7 @@ def _measure_offered(run: Run) -> None:
         if row["load"] == f"Claim, {IN_FLIGHT[-1]} in flight"
     )
     for share in SHARES:
-        disk_ms = bare_disk.wait_ms(run.directory, run.scale.seconds, 0.99)
+        bare_ms = bare_disk.wait_ms(run.directory, run.scale.seconds, 0.99)
         found = _drive(
             run,
             run.scale.largest,
@@ -84,7 +84,7 @@ def _measure_offered(run: Run) -> None:
                 "p99 ms": found.p99_ms,
                 "p99.9 ms": found.p999_ms,
                 "max ms": found.max_ms,
-                "disk p99 ms": disk_ms,
+                "bare p99 ms": bare_ms,
                 "engine us": found.engine_cpu_us,
             },
         )
