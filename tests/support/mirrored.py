@@ -187,24 +187,27 @@ class Story:
         other = chance.choice(CAMPAIGNS)
         what = chance.randrange(22)
         self.advance(chance.choice((1, 1_000, SECOND, 7 * SECOND, 300 * SECOND)))
-        if what == 0:
-            self.release()
-        elif what == 1:
-            self.release(campaign_id)
-        elif what <= 3:
-            self.transfer(campaign_id, other)
-        elif what <= 5:
-            self.set_duration(chance.choice((None, 10 * SECOND, HOUR, 3 * HOUR)))
-        elif what == 6:
-            self.rename(campaign_id, chance.choice(("Spring", "Summer sale", campaign_id)))
-        elif what == 7:
-            self.release_records(record_id, chance.choice(self.record_ids))
-        elif what == 8:
-            end_ns = chance.choice((None, self.model.time_ns + 60 * SECOND))
-            rows = [Row(each, campaign_id, "Imported", end_ns) for each in self.record_ids[:5]]
-            self.load(rows, OVERWRITE, exact=chance.random() < 0.5, rename=chance.random() < 0.2)
-        else:
-            self.attempt(record_id, campaign_id, chance.choice(("Busy", "Success", "Fax")))
+        with self.changed:  # the feed's progress is never ahead of what it tells
+            if what == 0:
+                self.release()
+            elif what == 1:
+                self.release(campaign_id)
+            elif what <= 3:
+                self.transfer(campaign_id, other)
+            elif what <= 5:
+                self.set_duration(chance.choice((None, 10 * SECOND, HOUR, 3 * HOUR)))
+            elif what == 6:
+                self.rename(campaign_id, chance.choice(("Spring", "Summer sale", campaign_id)))
+            elif what == 7:
+                self.release_records(record_id, chance.choice(self.record_ids))
+            elif what == 8:
+                end_ns = chance.choice((None, self.model.time_ns + 60 * SECOND))
+                rows = [Row(each, campaign_id, "Imported", end_ns) for each in self.record_ids[:5]]
+                self.load(
+                    rows, OVERWRITE, exact=chance.random() < 0.5, rename=chance.random() < 0.2
+                )
+            else:
+                self.attempt(record_id, campaign_id, chance.choice(("Busy", "Success", "Fax")))
 
 
 class StorySource:
