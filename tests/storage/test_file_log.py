@@ -19,6 +19,7 @@ from segment_log import (
     create,
     entries,
     fill,
+    open_files,
     read_all,
     rows_of,
     segment_file,
@@ -171,12 +172,12 @@ def test_a_clean_stop_has_a_block_left_in_every_segment(tmp_path: Path) -> None:
 
 def test_nothing_that_was_opened_stays_open(tmp_path: Path) -> None:
     directory = create(tmp_path / "log")
-    before = len(os.listdir("/proc/self/fd"))
     log = acquire(directory)
     fill(log, 1, 40)
+    assert open_files(directory)
     log.trim(40, 0, keep=False)
     log.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert not open_files(directory)
 
 
 # --- segments -------------------------------------------------------------------------------------

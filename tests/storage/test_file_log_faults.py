@@ -21,6 +21,7 @@ from segment_log import (
     create,
     entries,
     fill,
+    open_files,
     read_all,
     rows_of,
     scratch_directory,
@@ -187,12 +188,12 @@ def test_an_opening_that_fails_leaves_nothing_open_and_the_next_one_finds_all(
     for passes in range(disk.count):
         directory = tmp_path / f"log {passes}"
         shutil.copytree(torn, directory)
-        before = len(os.listdir("/proc/self/fd"))
         with pytest.raises(OSError) as caught, DiskFaults(passes, errno.EIO, kinds=[kind]):
             acquire(directory, 20)
         assert caught.value.errno == errno.EIO
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert not open_files(directory)
         log = acquire(directory, 20)
+        assert open_files(directory)
         assert read_all(log, 20) == entries(21, 30, 2 * BLOCK)
 
 

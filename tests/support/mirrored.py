@@ -9,7 +9,8 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -34,6 +35,20 @@ PAGE_COUNT = 7
 
 def stamp(time_ns: int) -> Timestamp:
     return Timestamp(seconds=time_ns // SECOND, nanos=time_ns % SECOND)
+
+
+Change = TypeVar("Change", bound=Callable[..., None])
+
+
+def _at_once(change: Change) -> Change:
+    """Have a story's readers in other threads find all of a change and its events, or nothing."""
+
+    @wraps(change)
+    def hold(self: "Story", *args: Any, **kwargs: Any) -> None:
+        with self.changed:
+            change(self, *args, **kwargs)
+
+    return cast(Change, hold)
 
 
 class Story:
@@ -130,18 +145,22 @@ class Story:
     def _list_wide(self, **kind: Any) -> None:
         self._tell([pb.WatchEvent(list_id=LIST, **kind)], -1)
 
+    @_at_once
     def attempt(self, record_id: str, campaign_id: str, code: str = "Busy") -> None:
         with self._records_change():
             self.model.attempt(LIST, record_id, campaign_id, code)
 
+    @_at_once
     def release_records(self, *record_ids: str) -> None:
         with self._records_change():
             self.model.release_records(LIST, list(record_ids))
 
+    @_at_once
     def load(self, rows: list[Row], strategy: int = FAIL, **how: bool) -> None:
         with self._records_change():
             self.model.import_rows(LIST, rows, strategy, **how)
 
+    @_at_once
     def release(self, *campaign_ids: str) -> None:
         known = [each for each in campaign_ids if each in self.model.names]
         if campaign_ids and not known:
@@ -151,6 +170,7 @@ class Story:
             event = pb.ReleasedEvent(time=stamp(self.model.time_ns), campaign_id=each)
             self._list_wide(released=event)
 
+    @_at_once
     def transfer(self, from_id: str, to_id: str) -> None:
         if from_id in self.model.names and from_id != to_id:
             self.model.transfer(LIST, from_id, to_id)
@@ -163,6 +183,7 @@ class Story:
                 )
             )
 
+    @_at_once
     def set_duration(self, duration_ns: int | None) -> None:
         before = self.model.policy(LIST)
         self.model.update_policy(LIST, before._replace(duration_ns=duration_ns))
@@ -173,6 +194,7 @@ class Story:
             event.duration.FromNanoseconds(duration_ns)
         self._list_wide(duration_changed=event)
 
+    @_at_once
     def rename(self, campaign_id: str, name: str) -> None:
         with self._records_change():
             self.model.upsert_campaign(campaign_id, name)
@@ -187,27 +209,24 @@ class Story:
         other = chance.choice(CAMPAIGNS)
         what = chance.randrange(22)
         self.advance(chance.choice((1, 1_000, SECOND, 7 * SECOND, 300 * SECOND)))
-        with self.changed:  # the feed's progress is never ahead of what it tells
-            if what == 0:
-                self.release()
-            elif what == 1:
-                self.release(campaign_id)
-            elif what <= 3:
-                self.transfer(campaign_id, other)
-            elif what <= 5:
-                self.set_duration(chance.choice((None, 10 * SECOND, HOUR, 3 * HOUR)))
-            elif what == 6:
-                self.rename(campaign_id, chance.choice(("Spring", "Summer sale", campaign_id)))
-            elif what == 7:
-                self.release_records(record_id, chance.choice(self.record_ids))
-            elif what == 8:
-                end_ns = chance.choice((None, self.model.time_ns + 60 * SECOND))
-                rows = [Row(each, campaign_id, "Imported", end_ns) for each in self.record_ids[:5]]
-                self.load(
-                    rows, OVERWRITE, exact=chance.random() < 0.5, rename=chance.random() < 0.2
-                )
-            else:
-                self.attempt(record_id, campaign_id, chance.choice(("Busy", "Success", "Fax")))
+        if what == 0:
+            self.release()
+        elif what == 1:
+            self.release(campaign_id)
+        elif what <= 3:
+            self.transfer(campaign_id, other)
+        elif what <= 5:
+            self.set_duration(chance.choice((None, 10 * SECOND, HOUR, 3 * HOUR)))
+        elif what == 6:
+            self.rename(campaign_id, chance.choice(("Spring", "Summer sale", campaign_id)))
+        elif what == 7:
+            self.release_records(record_id, chance.choice(self.record_ids))
+        elif what == 8:
+            end_ns = chance.choice((None, self.model.time_ns + 60 * SECOND))
+            rows = [Row(each, campaign_id, "Imported", end_ns) for each in self.record_ids[:5]]
+            self.load(rows, OVERWRITE, exact=chance.random() < 0.5, rename=chance.random() < 0.2)
+        else:
+            self.attempt(record_id, campaign_id, chance.choice(("Busy", "Success", "Fax")))
 
 
 class StorySource:
@@ -225,7 +244,8 @@ class StorySource:
     def now(self) -> Point:
         self._check()
         story = self.story
-        return Point(story.incarnation_id, story.revision, story.model.time_ns)
+        with story.changed:
+            return Point(story.incarnation_id, story.revision, story.model.time_ns)
 
     def watch(self, after: Point) -> "Feed":
         self._check()
@@ -239,8 +259,9 @@ class StorySource:
         after = -1
         while True:
             self._check()
-            owned = self.story.model.owned(LIST)
-            left = [row for row in owned if int(row.record_id) > after]
+            with self.story.changed:
+                left = [row for row in self.story.model.owned(LIST) if int(row.record_id) > after]
+                revision, time_ns = self.story.revision, self.story.model.time_ns
             page = left[:PAGE_COUNT]
             yield pb.ExportOwnershipResponse(
                 rows=[
@@ -252,8 +273,8 @@ class StorySource:
                     )
                     for row in page
                 ],
-                revision=self.story.revision,
-                time=stamp(self.story.model.time_ns),
+                revision=revision,
+                time=stamp(time_ns),
             )
             if len(left) <= PAGE_COUNT:
                 return
@@ -263,7 +284,8 @@ class StorySource:
     def holder(self, record_id: str) -> dial_pb2.Holder | None:
         self._check()
         self.asked.append(record_id)
-        return self.story._holder(record_id)
+        with self.story.changed:
+            return self.story._holder(record_id)
 
 
 class Feed:

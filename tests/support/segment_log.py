@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,3 +79,15 @@ def scratch_directory() -> Iterator[Path]:
     place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=place) as directory:
         yield Path(directory)
+
+
+def open_files(directory: Path) -> list[str]:
+    """Return the files below `directory` that this process has open.
+
+    A count of all it has open would change with whatever an earlier test left to be collected.
+    """
+    found = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # closed by now; the listing's own is
+            found.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+    return [path for path in found if path.startswith(f"{directory}/")]
