@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from harness import ServerProcess
 from manual import DOCS, PAGES, ROOT
-from sanitizer import patient_s, plain_environment
+from sanitizer import in_shell, patient_s, plain_environment
 
 from ownerd.client.credentials import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE
 from ownerd.ctl import cli
@@ -35,7 +35,7 @@ def run(script, server, directory):
     for port, address in (("7411", server.dial_address), ("7412", server.admin_address)):
         script = script.replace(f"127.0.0.1:{port}", address)
     return subprocess.run(
-        ["bash", "-e", "-c", script],
+        ["bash", "-e", "-c", in_shell(script)],
         cwd=directory,
         capture_output=True,
         text=True,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import manual
 import pytest
-from sanitizer import patient_s, plain_environment
+from sanitizer import in_shell, patient_s, plain_environment
 
 from ownerd.demo.etcd_process import free_ports
 
@@ -74,11 +74,10 @@ def run_script(
         "OWNERD_SERVER": f"127.0.0.1:{ports[1]}",
     }
     trap = "trap 'echo \"FAILED $BASH_COMMAND\"' ERR\ntrap 'kill $(jobs -p); wait' EXIT\n"
-    preload = f"export LD_PRELOAD='{os.environ.get('LD_PRELOAD', '')}'\n"  # of ours, not of bash
     path = f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}"
     try:
         return subprocess.run(
-            ["bash", "-c", preload + trap + script],
+            ["bash", "-c", in_shell(trap + script)],
             cwd=directory,
             capture_output=True,
             text=True,
@@ -156,7 +155,7 @@ def test_the_commands_about_backups_do_what_they_say(tmp_path: Path) -> None:
     )
     checks = 'ownerd verify ./restored\nownerd verify "$(ls backups/*.backup | tail -1)"\n'
     done = subprocess.run(
-        ["bash", "-c", began + script + old + minutely + checks],
+        ["bash", "-c", in_shell(began + script + old + minutely + checks)],
         cwd=tmp_path,
         capture_output=True,
         text=True,

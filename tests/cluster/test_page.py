@@ -13,7 +13,7 @@ from pathlib import Path
 import manual
 import pytest
 from real_etcd import WANTED
-from sanitizer import patient_s, plain_environment
+from sanitizer import in_shell, patient_s, plain_environment
 
 from ownerd.demo.etcd_process import free_ports
 
@@ -61,7 +61,7 @@ def test_the_commands_of_the_page_about_clusters_do_what_they_say(tmp_path: Path
     for name, port in zip(("DIAL", "ADMIN", "METRICS"), ports, strict=False):
         environment[f"OWNERD_{name}_LISTEN"] = f"127.0.0.1:{port}"
     with subprocess.Popen(
-        ["bash", "-e", "-c", script],
+        ["bash", "-e", "-c", in_shell(script)],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -73,7 +73,8 @@ def test_the_commands_of_the_page_about_clusters_do_what_they_say(tmp_path: Path
             # The members of etcd run on, with the pipe.
             code = shell.wait(patient_s(120))
         finally:
-            os.killpg(shell.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it failed before a member was started
+                os.killpg(shell.pid, signal.SIGKILL)
         output = shell.stdout.read() if shell.stdout else ""
     logs = "".join(each.read_text()[-2_000:] for each in tmp_path.glob("[a-z]*.log"))
     assert code == 0, output + logs

@@ -43,8 +43,9 @@ def test_a_closed_engine_leaves_nothing_behind(tmp_path: Path) -> None:
     subject = EngineSubject(tmp_path)
     use(subject)
     during = live()
-    for kind in ("Engine", "Store", "Memtable"):
+    for kind in ("Engine", "Store"):
         assert during[kind] == before[kind] + 1
+    assert during["Memtable"] - before["Memtable"] in (1, 2)  # one may be on its way to the tree
     assert during["Campaign"] > before["Campaign"] and during["List"] > before["List"]
     subject.close()
     del subject

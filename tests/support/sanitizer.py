@@ -37,6 +37,11 @@ def in_front(*words: str) -> tuple[str, ...]:
     return (*words, "env", f"LD_PRELOAD={_PRELOADED}") if words and _PRELOADED else words
 
 
+def in_shell(script: str) -> str:
+    """Return a script for a shell that is started with `plain_environment`: what it runs is ours."""
+    return f"export LD_PRELOAD='{_PRELOADED}'\n{script}" if _PRELOADED else script
+
+
 def preload(library: str) -> str:
     """Return the value of LD_PRELOAD for one of our programs that is to have a library as well."""
     # Behind what is preloaded already: a sanitizer's runtime has to come first.
