@@ -1,17 +1,15 @@
 """The pages of the manual: shown, and right: what they have for a shell does what it says."""
 
-import os
 import re
 import subprocess
 import sys
-import sysconfig
 
 import manual
 import msgspec
 import pytest
 from harness import ServerProcess
 from manual import DOCS, PAGES, ROOT
-from sanitizer import in_shell, patient_s, plain_environment
+from sanitizer import patient_s, plain_environment, programs_path
 
 from ownerd.client.credentials import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE
 from ownerd.ctl import cli
@@ -35,14 +33,14 @@ def run(script, server, directory):
     for port, address in (("7411", server.dial_address), ("7412", server.admin_address)):
         script = script.replace(f"127.0.0.1:{port}", address)
     return subprocess.run(
-        ["bash", "-e", "-c", in_shell(script)],
+        ["bash", "-e", "-c", script],
         cwd=directory,
         capture_output=True,
         text=True,
         timeout=patient_s(120),
         env={
             **plain_environment(),
-            "PATH": f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}",
+            "PATH": programs_path(directory),
             "HOME": str(directory),
             "OWNERD_SERVER": server.admin_address,
             "OWNERD_DIAL": server.dial_address,

@@ -1,15 +1,13 @@
 """The README, pasted from top to bottom into one shell, and the pages that go on from its end."""
 
-import os
 import re
 import sqlite3
 import subprocess
-import sysconfig
 from pathlib import Path
 
 import manual
 import pytest
-from sanitizer import in_shell, patient_s, plain_environment
+from sanitizer import patient_s, plain_environment, programs_path
 
 from ownerd.demo.etcd_process import free_ports
 
@@ -74,10 +72,10 @@ def run_script(
         "OWNERD_SERVER": f"127.0.0.1:{ports[1]}",
     }
     trap = "trap 'echo \"FAILED $BASH_COMMAND\"' ERR\ntrap 'kill $(jobs -p); wait' EXIT\n"
-    path = f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}"
+    path = programs_path(directory)
     try:
         return subprocess.run(
-            ["bash", "-c", in_shell(trap + script)],
+            ["bash", "-c", trap + script],
             cwd=directory,
             capture_output=True,
             text=True,
@@ -155,14 +153,14 @@ def test_the_commands_about_backups_do_what_they_say(tmp_path: Path) -> None:
     )
     checks = 'ownerd verify ./restored\nownerd verify "$(ls backups/*.backup | tail -1)"\n'
     done = subprocess.run(
-        ["bash", "-c", in_shell(began + script + old + minutely + checks)],
+        ["bash", "-c", began + script + old + minutely + checks],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=DEADLINE_S,
         env={
             **plain_environment(),
-            "PATH": f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}",
+            "PATH": programs_path(tmp_path),
             "HOME": str(tmp_path),
             "OWNERD_DIAL_LISTEN": f"127.0.0.1:{ports[0]}",
             "OWNERD_ADMIN_LISTEN": f"127.0.0.1:{ports[1]}",

@@ -6,14 +6,13 @@ import shutil
 import signal
 import socket
 import subprocess
-import sysconfig
 from contextlib import suppress
 from pathlib import Path
 
 import manual
 import pytest
 from real_etcd import WANTED
-from sanitizer import in_shell, patient_s, plain_environment
+from sanitizer import patient_s, plain_environment, programs_path
 
 from ownerd.demo.etcd_process import free_ports
 
@@ -53,7 +52,7 @@ def test_the_commands_of_the_page_about_clusters_do_what_they_say(tmp_path: Path
         script = script.replace(f":{port}", f":{free}")
     environment = {
         **plain_environment(),
-        "PATH": f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}",
+        "PATH": programs_path(tmp_path),
         "HOME": str(tmp_path),
         "OWNERD_SERVER": f"127.0.0.1:{ports[1]}",
         "OWNERD_MAP_BYTES": "256MiB",
@@ -61,7 +60,7 @@ def test_the_commands_of_the_page_about_clusters_do_what_they_say(tmp_path: Path
     for name, port in zip(("DIAL", "ADMIN", "METRICS"), ports, strict=False):
         environment[f"OWNERD_{name}_LISTEN"] = f"127.0.0.1:{port}"
     with subprocess.Popen(
-        ["bash", "-e", "-c", in_shell(script)],
+        ["bash", "-e", "-c", script],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

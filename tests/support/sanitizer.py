@@ -7,6 +7,8 @@ again where such a program starts it.
 """
 
 import os
+import sysconfig
+from pathlib import Path
 
 _PRELOADED = os.environ.get("LD_PRELOAD", "")
 # "address", "thread", or None on other builds.
@@ -37,9 +39,21 @@ def in_front(*words: str) -> tuple[str, ...]:
     return (*words, "env", f"LD_PRELOAD={_PRELOADED}") if words and _PRELOADED else words
 
 
-def in_shell(script: str) -> str:
-    """Return a script for a shell that is started with `plain_environment`: what it runs is ours."""
-    return f"export LD_PRELOAD='{_PRELOADED}'\n{script}" if _PRELOADED else script
+def programs_path(directory: Path) -> str:
+    """Return the PATH of a shell that is started with `plain_environment`: ours are first in it.
+
+    Where a runtime is preloaded here, `directory` gets a folder of programs that pass it on.
+    """
+    path = f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}"
+    if not _PRELOADED:
+        return path
+    folder = directory / "programs-preloaded"
+    folder.mkdir(exist_ok=True)
+    for name in ("ownerd", "ownerctl", "python"):
+        program = Path(sysconfig.get_path("scripts"), name)
+        (folder / name).write_text(f"#!/bin/sh\nLD_PRELOAD='{_PRELOADED}' exec {program} \"$@\"\n")
+        (folder / name).chmod(0o755)
+    return f"{folder}:{path}"
 
 
 def preload(library: str) -> str:
