@@ -23,7 +23,7 @@ class Backups:
         self.count = self.byte_count = 0
         self.seconds = 0.0
         self._stopping = threading.Event()
-        self._command = [sys.executable, "-m", "ownerd.ctl.cli", "backup", str(file)]
+        self._command = [sys.executable, "-m", "ownerd.ctl", "backup", str(file)]
         self._command += ["--overwrite", "-o", "json", "--server", server.addresses["admin"]]
 
     def run(self) -> None:

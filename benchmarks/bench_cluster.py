@@ -101,7 +101,7 @@ def _serving(
     arguments += ["--cluster-lease-s", str(LEASE_S), *more]
     with (directory / f"{name}.log").open("ab") as log:
         process = processes.start_module(
-            "ownerd.server.cli", arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            "ownerd.server", arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
     try:
         yield Node(process, dial, admin)

@@ -87,7 +87,7 @@ def serving(
         certificate, key = _identity(directory)
         arguments += ["--tls-certificate", str(certificate), "--tls-key", str(key)]
     with processes.serving(
-        f"ownerd-{kind}", "ownerd.server.cli", arguments, ("dial", "admin"), directory
+        f"ownerd-{kind}", "ownerd.server", arguments, ("dial", "admin"), directory
     ) as server:
         yield server
 

@@ -92,7 +92,7 @@ def test_the_readme_links_to_every_page():
 def test_pages_are_shown_by_name_and_what_is_meant_is_said():
     def shown(*arguments):
         return subprocess.run(
-            [sys.executable, "-m", "ownerd.server.cli", "docs", *arguments],
+            [sys.executable, "-m", "ownerd.server", "docs", *arguments],
             capture_output=True,
             text=True,
             timeout=patient_s(60),

@@ -62,6 +62,7 @@ PARTS = {
     "consoles": set(),
     "streams": set(),
     "programs": {"loading", "machine", "server", "ctl"},
+    "__main__": {"programs"},
     "__init__": set(),
 }
 
@@ -102,7 +103,9 @@ def _python_imports(path: Path) -> Iterator[str]:
 
 
 def _part(path: Path) -> str:
-    return path.relative_to(SRC).parts[0].removesuffix(".py")
+    # How a folder is started is no part of it.
+    place = path.name if path.name == "__main__.py" else path.relative_to(SRC).parts[0]
+    return place.removesuffix(".py")
 
 
 def test_the_files_are_where_the_checks_look() -> None:

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from ownerd.loading import INTERRUPTED, interrupted, loading, say
+from ownerd.loading import INTERRUPTED, interrupted, loading, say, uncollected
 
 # With fewer, gRPC and the loader end the process in ways of their own.
 LEAST_DESCRIPTORS = {"ownerd": 64, "ownerctl": 16}
@@ -56,7 +56,7 @@ def _run(name: str, module: str, *, cannot_start: int) -> NoReturn:
 
 def _load(name: str, module: str, cannot_start: int) -> Callable[[], int | None]:
     try:
-        with loading(name):
+        with loading(name), uncollected():
             machine = importlib.import_module("ownerd.machine")
             machine.need_descriptors(LEAST_DESCRIPTORS[name])
             main: Callable[[], int | None] = importlib.import_module(module).main

@@ -63,7 +63,7 @@ def level(one: ServerProcess, other: ServerProcess) -> bool:
 
 def ownerd(*arguments: str) -> tuple[int, str]:
     run = subprocess.run(
-        [sys.executable, "-m", "ownerd.server.cli", *arguments],
+        [sys.executable, "-m", "ownerd.server", *arguments],
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,

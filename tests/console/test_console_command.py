@@ -22,7 +22,7 @@ from ownerd.ctl.commands import consoles
 from ownerd.ctl.terminal.exits import Exit
 
 DEADLINE_S = patient_s(30)
-PROGRAM = [sys.executable, "-m", "ownerd.ctl.cli"]
+PROGRAM = [sys.executable, "-m", "ownerd.ctl"]
 
 
 def free_port() -> int:

@@ -274,7 +274,7 @@ def test_a_program_that_follows_sees_entries_at_once_over_a_restart_until_ctrl_c
     with fake_server() as fake:
         fake.add_entry(action="A")
         environment["OWNERD_SERVER"] = fake.address
-        command = [sys.executable, "-m", "ownerd.ctl.cli", "audit", "-f", "-o", "jsonl"]
+        command = [sys.executable, "-m", "ownerd.ctl", "audit", "-f", "-o", "jsonl"]
         process = subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

@@ -76,7 +76,7 @@ def test_a_place_that_takes_none_is_named(ctl, tmp_path, place):
 
 
 def test_a_backup_goes_to_a_pipe_but_to_no_terminal(any_server, tmp_path):
-    command = [sys.executable, "-m", "ownerd.ctl.cli", "backup", "-"]
+    command = [sys.executable, "-m", "ownerd.ctl", "backup", "-"]
     environment = {**os.environ, "OWNERD_SERVER": any_server.admin_address}
     options = {"env": environment, "timeout": patient_s(60), "stderr": subprocess.PIPE}
     done = subprocess.run(command, stdout=subprocess.PIPE, **options)

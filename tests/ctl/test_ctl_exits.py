@@ -107,7 +107,7 @@ def test_a_reader_who_has_seen_enough_is_no_message(fake):
 def run_process(fake, *arguments, **streams):
     """Run ownerctl as a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "ownerd.ctl.cli", *arguments],
+        [sys.executable, "-m", "ownerd.ctl", *arguments],
         env={**os.environ, "OWNERD_SERVER": fake.address},
         stderr=subprocess.PIPE,
         text=True,

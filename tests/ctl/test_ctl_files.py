@@ -168,16 +168,7 @@ def endless(fake):
     started = []
 
     def start(*options):
-        command = [
-            sys.executable,
-            "-m",
-            "ownerd.ctl.cli",
-            "--server",
-            fake.address,
-            "import",
-            "L",
-            "-",
-        ]
+        command = [sys.executable, "-m", "ownerd.ctl", "--server", fake.address, "import", "L", "-"]
         process = subprocess.Popen(
             [*command, *options],
             stdin=subprocess.PIPE,
@@ -222,7 +213,7 @@ def test_an_export_that_a_signal_ends_leaves_no_half_file(ctl, fake, tmp_path, n
     ctl("list", "create", "L")
     target = tmp_path / "out.csv"
     target.write_text("before")
-    command = [sys.executable, "-m", "ownerd.ctl.cli", "--server", fake.address]
+    command = [sys.executable, "-m", "ownerd.ctl", "--server", fake.address]
     fake.export_stalls = True
     with subprocess.Popen([*command, "export", "L", target], stderr=subprocess.PIPE) as process:
         assert fake.export_began.wait(patient_s(60))

@@ -150,7 +150,7 @@ def test_no_help_and_no_failure_shows_the_token(ctl, fake, monkeypatch, config):
 
 
 def test_a_failed_command_shows_its_token_to_nobody_else_either(fake, token_file):
-    command = [sys.executable, "-m", "ownerd.ctl.cli", "--token-file", str(token_file), "status"]
+    command = [sys.executable, "-m", "ownerd.ctl", "--token-file", str(token_file), "status"]
     environment = {**os.environ, "OWNERD_SERVER": fake.address, "GRPC_VERBOSITY": "DEBUG"}
     fake.valid_tokens = {OTHER}
     done = subprocess.run(

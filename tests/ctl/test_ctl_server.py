@@ -293,7 +293,7 @@ def test_long_work_shows_a_bar_at_a_terminal_only(ctl, any_server, unique, tmp_p
     ctl("list", "create", unique)
     path = tmp_path / "rows.csv"
     path.write_text(HEADER + "".join(f"{n},{unique},,\n" for n in range(5_000)))
-    command = [sys.executable, "-m", "ownerd.ctl.cli", "import", unique, str(path)]
+    command = [sys.executable, "-m", "ownerd.ctl", "import", unique, str(path)]
     environment = {**os.environ, "OWNERD_SERVER": any_server.admin_address, "TERM": "xterm"}
     quiet = subprocess.run(command, env=environment, capture_output=True, timeout=patient_s(60))
     assert (quiet.returncode, quiet.stderr) == (0, b"")

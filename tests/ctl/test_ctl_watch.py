@@ -47,7 +47,7 @@ def test_once_shows_what_there_is_and_ends(subject, unique, capsys):
 
 
 def started(unique, *more, **options):
-    command = [sys.executable, "-m", "ownerd.ctl.cli", "watch", unique, "-o", "jsonl", *more]
+    command = [sys.executable, "-m", "ownerd.ctl", "watch", unique, "-o", "jsonl", *more]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ, **options)
 
 

@@ -95,7 +95,7 @@ def test_what_grpc_itself_logs_of_a_failed_handshake_is_not_shown(server, tmp_pa
     (tmp_path / "other.pem").write_bytes(Authority().pem)
     words = ("status", "--server", server.admin_address, "--ca", str(tmp_path / "other.pem"))
     said = subprocess.run(
-        [sys.executable, "-m", "ownerd.ctl.cli", *words],
+        [sys.executable, "-m", "ownerd.ctl", *words],
         env={**os.environ, "OWNERD_TOKEN": server.token},
         capture_output=True,
         text=True,

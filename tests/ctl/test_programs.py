@@ -1,4 +1,7 @@
-"""How both programs start and end: Ctrl-C at any time, little of the machine, closed streams."""
+"""How both programs start and end: Ctrl-C at any time, little of the machine, closed streams.
+
+What they load is no work for the garbage collector.
+"""
 
 import os
 import shutil
@@ -164,6 +167,26 @@ def test_ownerd_shows_no_control_character_of_its_settings(monkeypatch):
     monkeypatch.setenv("OWNERD_LOG_LEVEL", "\x1b[2J")
     ended = start("ownerd", "config")
     assert ended.returncode == 2 and "\x1b" not in ended.stderr
+
+
+@pytest.mark.parametrize("words", [("ownerd.ctl", "--version"), ("ownerd.server", "serve")])
+def test_the_garbage_collector_leaves_alone_what_was_loaded(words, tmp_path):
+    module, *arguments = words
+    code = (
+        "import atexit, gc, runpy, sys\n"
+        "frozen = lambda: gc.get_freeze_count() > len(gc.get_objects())\n"
+        "atexit.register(lambda: print(gc.isenabled(), frozen()))\n"
+        f"sys.argv[1:] = {arguments}\n"
+        f"runpy.run_module({module!r}, run_name='__main__')\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "OWNERD_DATA": "/proc/nothing"},
+        capture_output=True,
+        text=True,
+        timeout=patient_s(60),
+    )
+    assert ended.stdout.splitlines()[-1] == "True True", ended.stderr
 
 
 def test_a_command_waits_for_its_own_module_only():

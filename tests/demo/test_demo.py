@@ -129,7 +129,7 @@ def test_a_senseless_run_is_refused(seconds: float, campaigns: int) -> None:
 def demo(directory: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
     """Run a demo in a process of its own, as a user does, with its files under `directory`."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "ownerd.server.cli", "demo", *arguments],
+        [sys.executable, "-m", "ownerd.server", "demo", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -277,7 +277,7 @@ def test_a_run_of_a_cluster_without_etcd_says_how_to_get_it(
 
 def test_the_supervisors_page_is_shown_while_campaigns_dial(tmp_path: Path) -> None:
     pytest.importorskip("starlette", reason="ownerd was installed without [console]")
-    command = [sys.executable, "-m", "ownerd.server.cli", "demo", "--console"]
+    command = [sys.executable, "-m", "ownerd.server", "demo", "--console"]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as demo:
         assert demo.stdout is not None

@@ -67,7 +67,7 @@ def test_r18_a_kill_loses_nothing_that_was_answered_and_invents_nothing(
         resolved = [ledger.doubts_resolved for ledger in ledgers]
         print(_acknowledged_count(ledgers), "calls acknowledged; in doubt:", resolved)
         assert server.stop() == 0
-    verify = [sys.executable, "-m", "ownerd.server.cli", "verify", str(tmp_path)]
+    verify = [sys.executable, "-m", "ownerd.server", "verify", str(tmp_path)]
     subprocess.run(verify, check=True, timeout=patient_s(60), stdout=subprocess.DEVNULL)
 
 

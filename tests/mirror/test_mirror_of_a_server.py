@@ -69,7 +69,7 @@ def filled(engine: sa.Engine) -> Mirrored:
 def arguments(contacts: Mirrored, *more: str) -> list[str]:
     url = contacts.engine.url.render_as_string(hide_password=False)
     wanted = ["mirror", LIST, "--to", url, "--table", TABLE, "-o", "jsonl", "--every", "1s"]
-    return [sys.executable, "-m", "ownerd.ctl.cli", *wanted, *more]
+    return [sys.executable, "-m", "ownerd.ctl", *wanted, *more]
 
 
 class Running:

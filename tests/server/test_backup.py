@@ -23,7 +23,7 @@ from ownerd.v1 import admin_pb2
 
 LIST = "list"
 ROWS = 60_000
-CTL = [sys.executable, "-m", "ownerd.ctl.cli"]
+CTL = [sys.executable, "-m", "ownerd.ctl"]
 
 
 @pytest.fixture(scope="module", params=["native", "grpcio"])
@@ -159,7 +159,7 @@ def test_a_server_that_is_killed_is_told_of_and_leaves_no_file(tmp_path: Path) -
 def test_a_full_disk_at_the_receiver_is_told_of_and_leaves_nothing(
     served: ServerProcess, tmp_path: Path
 ) -> None:
-    limited = f"ulimit -f 1000; exec {sys.executable} -m ownerd.ctl.cli backup {tmp_path}/backup"
+    limited = f"ulimit -f 1000; exec {sys.executable} -m ownerd.ctl backup {tmp_path}/backup"
     process = subprocess.run(
         ["bash", "-c", limited],
         capture_output=True,

@@ -24,7 +24,7 @@ OK, USAGE, IN_USE = 0, 2, 3
 
 def ownerd_clock(store: Path, *arguments: str) -> tuple[int, str]:
     """Run `ownerd clock`; return its exit code and all that it printed."""
-    command = [sys.executable, "-m", "ownerd.server.cli", "clock", "--data", str(store)]
+    command = [sys.executable, "-m", "ownerd.server", "clock", "--data", str(store)]
     run = subprocess.run(
         [*command, *arguments], capture_output=True, text=True, timeout=patient_s(60)
     )

@@ -222,7 +222,7 @@ def test_an_address_that_others_can_reach_is_told_apart(text, is_local):
 def run_ownerd(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     inherited = {name: value for name, value in os.environ.items() if name[:7] != "OWNERD_"}
     return subprocess.run(
-        [sys.executable, "-m", "ownerd.server.cli", *arguments],
+        [sys.executable, "-m", "ownerd.server", *arguments],
         env={**inherited, **environment},
         capture_output=True,
         text=True,

@@ -24,7 +24,7 @@ def run(*command, **options):
 
 
 def ownerd(*arguments):
-    return run(sys.executable, "-m", "ownerd.server.cli", *map(str, arguments))
+    return run(sys.executable, "-m", "ownerd.server", *map(str, arguments))
 
 
 def need(program):

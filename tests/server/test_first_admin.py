@@ -46,7 +46,7 @@ def test_a_token_that_a_cut_off_start_left_behind_is_made_anew(tmp_path: Path) -
 
 def run_admin_token(data: Path) -> tuple[int, str, str]:
     done = subprocess.run(
-        [sys.executable, "-m", "ownerd.server.cli", "admin-token", "--data", str(data)],
+        [sys.executable, "-m", "ownerd.server", "admin-token", "--data", str(data)],
         capture_output=True,
         text=True,
         timeout=patient_s(60),

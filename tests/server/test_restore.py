@@ -72,7 +72,7 @@ class Restored(NamedTuple):
 def ownerd(*arguments: object, **options: Any) -> tuple[int, str]:
     """Run a command of ownerd; return its exit code and all that it printed."""
     run = subprocess.run(
-        [sys.executable, "-m", "ownerd.server.cli", *map(str, arguments)],
+        [sys.executable, "-m", "ownerd.server", *map(str, arguments)],
         capture_output=True,
         timeout=patient_s(60),
         **{"stdin": subprocess.DEVNULL, **options},
@@ -402,7 +402,7 @@ def test_restore_reads_stdin_but_no_terminal(made: Restored, tmp_path: Path) -> 
 
 def test_a_disk_that_gets_full_leaves_no_store(made: Restored, tmp_path: Path) -> None:
     limited = (
-        f"ulimit -f 200; exec {sys.executable} -m ownerd.server.cli restore {made.backup} "
+        f"ulimit -f 200; exec {sys.executable} -m ownerd.server restore {made.backup} "
         f"--data {tmp_path}/store"
     )
     run = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, timeout=60)
@@ -420,7 +420,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_restore_that_was_killed_is_told_of_and_run_again(made: Restored, tmp_path: Path) -> None:
     read, write = os.pipe()
     process = subprocess.Popen(
-        [sys.executable, "-m", "ownerd.server.cli", "restore", "-", "--data", tmp_path / "store"],
+        [sys.executable, "-m", "ownerd.server", "restore", "-", "--data", tmp_path / "store"],
         stdin=read,
         stderr=subprocess.DEVNULL,
     )

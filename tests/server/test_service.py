@@ -68,7 +68,7 @@ def test_a_watchdog_of_another_process_is_not_fed():
 
 def checked(*arguments):
     return subprocess.run(
-        [sys.executable, "-m", "ownerd.server.cli", "config", "--check", *map(str, arguments)],
+        [sys.executable, "-m", "ownerd.server", "config", "--check", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=patient_s(60),

@@ -21,7 +21,7 @@ POLICY = admin_pb2.OwnershipPolicy(enabled=True, no_expiration=True)
 def ownerd(*arguments: str, command: tuple[str, ...] = ()) -> tuple[int, str]:
     """Run a command of ownerd; return its exit code and all that it printed."""
     run = subprocess.run(
-        [*in_front(*command), sys.executable, "-m", "ownerd.server.cli", *arguments],
+        [*in_front(*command), sys.executable, "-m", "ownerd.server", *arguments],
         env=plain_environment() if command else None,
         capture_output=True,
         text=True,

@@ -21,7 +21,7 @@ OWNED = dial_pb2.GetHolderRequest(list_id="forever", record_id="1")
 def ownerd(*arguments: str) -> tuple[int, str]:
     """Run a command of ownerd; return its exit code and all that it printed."""
     run = subprocess.run(
-        [sys.executable, "-m", "ownerd.server.cli", *arguments],
+        [sys.executable, "-m", "ownerd.server", *arguments],
         capture_output=True,
         text=True,
         timeout=patient_s(60),

@@ -21,7 +21,7 @@ FEW = ["--dial-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--metri
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     """Run ownerd to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "ownerd.server.cli", *words],
+        [sys.executable, "-m", "ownerd.server", *words],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

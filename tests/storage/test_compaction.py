@@ -134,7 +134,7 @@ def test_the_command_says_what_came_of_it(store: Path) -> None:
     import sys
 
     done = subprocess.run(
-        [sys.executable, "-m", "ownerd.server.cli", "compact", "--data", str(store)],
+        [sys.executable, "-m", "ownerd.server", "compact", "--data", str(store)],
         capture_output=True,
         text=True,
         timeout=patient_s(60),

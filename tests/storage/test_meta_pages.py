@@ -98,7 +98,7 @@ def test_a_flipped_bit_in_where_the_newest_commit_leads_to_is_found(
     page = numbers.index(max(numbers))
     for bit in range(6):
         flip(file, page, offset, bit)
-        command = [sys.executable, "-m", "ownerd.server.cli", "verify", str(store)]
+        command = [sys.executable, "-m", "ownerd.server", "verify", str(store)]
         run = subprocess.run(command, capture_output=True, text=True, timeout=patient_s(60))
         assert run.returncode in (4, 6), (bit, run)
         flip(file, page, offset, bit)

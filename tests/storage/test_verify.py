@@ -37,7 +37,7 @@ def store(tmp_path: Path) -> Path:
 
 def verify(store: Path) -> tuple[int, str]:
     """Run `ownerd verify` and return its exit code and all that it printed."""
-    command = [sys.executable, "-m", "ownerd.server.cli", "verify", str(store)]
+    command = [sys.executable, "-m", "ownerd.server", "verify", str(store)]
     run = subprocess.run(command, capture_output=True, text=True, timeout=patient_s(60))
     return run.returncode, run.stdout + run.stderr
 

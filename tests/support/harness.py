@@ -127,7 +127,7 @@ class ServerProcess:
                 *self.command,
                 sys.executable,
                 "-m",
-                "ownerd.server.cli",
+                "ownerd.server",
                 "serve",
                 "--data",
                 str(self.directory),

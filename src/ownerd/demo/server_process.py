@@ -76,7 +76,7 @@ class DemoServer(Child):
         self._process.wait(STOP_DEADLINE_S)
 
     def _launch(self) -> None:
-        command = [sys.executable, "-m", "ownerd.server.cli", "serve", "--data", str(self._store)]
+        command = [sys.executable, "-m", "ownerd.server", "serve", "--data", str(self._store)]
         command += self._flags
         # The settings of a server that this user runs otherwise are not for the demo's.
         environment = {k: v for k, v in os.environ.items() if not k.startswith("OWNERD_")}

@@ -35,7 +35,7 @@ from cyclopts.validators import Number
 import ownerd
 from ownerd import streams
 from ownerd.consoles import PipeConsole
-from ownerd.loading import loading
+from ownerd.loading import loading, uncollected
 from ownerd.printable import clean, json_text
 from ownerd.server import config, exits, logs
 
@@ -122,7 +122,8 @@ def serve(*, flags: Flags = _NO_FLAGS, config: ConfigFile = None) -> int:
     logs.configure(loaded.settings.log_level, loaded.settings.log_format)
     # Imported here so that the other commands start fast and work without a store.
     try:
-        from ownerd.server import app
+        with uncollected():
+            from ownerd.server import app
     except ImportError as error:
         raise exits.StoreFailed(f"this installation cannot serve: {error}") from None
     return app.serve(loaded.settings, lambda: _load(flags, config).settings)
@@ -548,7 +549,3 @@ def _defect(error: Exception) -> int:
         traceback.print_exc()
     what = f"{type(error).__name__}: {error}"
     return _complain(f"internal error, {what} (OWNERD_DEBUG=1 shows where)", exits.FAILED)
-
-
-if __name__ == "__main__":
-    main()
