@@ -1102,11 +1102,11 @@ cdef class Engine:
         if abs(offset_ns) >= CLOCK_ALARM_NS:
             alarms.append(("clock_off", _clock_text(offset_ns)))
         if self._attempts_ahead_lately():
+            ahead_ms = <int64_t> flag_read(&self.core.counters.ahead_ms)
             alarms.append((
                 "attempts_ahead",
                 f"reports come with an attempt time ahead of the server's clock, the last one by "
-                f"{self.core.counters.ahead_ms / 1e3:,.1f} s, and are refused: set the dialers' "
-                "clocks (NTP)",
+                f"{ahead_ms / 1e3:,.1f} s, and are refused: set the dialers' clocks (NTP)",
             ))
         if disk_full:
             alarms.append((
