@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import sysconfig
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ import pytest
 import sqlalchemy as sa
 from harness import ServerProcess, poll
 from mirrored import CAMPAIGNS, Mirrored
-from sanitizer import patient_s
+from sanitizer import patient_s, plain_environment, programs_path
 from subject import HOUR, OVERWRITE, Policy, Row
 from subject_grpc import GrpcSubject
 
@@ -261,11 +260,14 @@ def test_the_commands_of_the_readme_do_what_it_says(
     subject = begin(server)
     for record_id in RECORDS:
         subject.attempt(LIST, record_id, "spring", "Busy")
-    path = f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-ec", script()],
         cwd=tmp_path,
-        env={**os.environ, "PATH": path, "OWNERD_SERVER": server.admin_address},
+        env={
+            **plain_environment(),
+            "PATH": programs_path(tmp_path),
+            "OWNERD_SERVER": server.admin_address,
+        },
         capture_output=True,
         text=True,
         timeout=DEADLINE_S,

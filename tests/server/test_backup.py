@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 import pytest
 from harness import ServerProcess, listeners, poll
-from sanitizer import patient_s
+from sanitizer import in_front, patient_s, plain_environment
 
 from ownerd.backupfile import reading
 from ownerd.client.errors import error_info
@@ -159,12 +159,12 @@ def test_a_server_that_is_killed_is_told_of_and_leaves_no_file(tmp_path: Path) -
 def test_a_full_disk_at_the_receiver_is_told_of_and_leaves_nothing(
     served: ServerProcess, tmp_path: Path
 ) -> None:
-    limited = f"ulimit -f 1000; exec {sys.executable} -m ownerd.ctl backup {tmp_path}/backup"
+    limited = in_front("bash", "-c", 'ulimit -f 1000; exec "$@"', "bash")
     process = subprocess.run(
-        ["bash", "-c", limited],
+        [*limited, *CTL, "backup", f"{tmp_path}/backup"],
         capture_output=True,
         text=True,
-        env={**os.environ, "OWNERD_SERVER": served.admin_address},
+        env={**plain_environment(), "OWNERD_SERVER": served.admin_address},
         timeout=patient_s(60),
     )
     assert process.returncode == Exit.OUTPUT_FILE, process.stderr

@@ -13,7 +13,7 @@ import grpc
 import pytest
 from backups import TIME_S, head_of
 from harness import ServerProcess
-from sanitizer import patient_s
+from sanitizer import in_front, patient_s, plain_environment
 
 from ownerd.backupfile import writing
 from ownerd.client.errors import error_info
@@ -401,11 +401,15 @@ def test_restore_reads_stdin_but_no_terminal(made: Restored, tmp_path: Path) -> 
 
 
 def test_a_disk_that_gets_full_leaves_no_store(made: Restored, tmp_path: Path) -> None:
-    limited = (
-        f"ulimit -f 200; exec {sys.executable} -m ownerd.server restore {made.backup} "
-        f"--data {tmp_path}/store"
+    limited = in_front("bash", "-c", 'ulimit -f 200; exec "$@"', "bash")
+    restore = ("-m", "ownerd.server", "restore", made.backup, "--data", tmp_path / "store")
+    run = subprocess.run(
+        [*limited, sys.executable, *map(str, restore)],
+        env=plain_environment(),
+        capture_output=True,
+        text=True,
+        timeout=patient_s(60),
     )
-    run = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, timeout=60)
     assert (run.returncode, "nothing was restored" in run.stderr) == (UNUSABLE, True), run.stderr
     assert set(os.listdir(tmp_path / "store")) == {"LOCK"}
     assert restore_into(tmp_path / "store", made.backup)[0] == OK
