@@ -370,3 +370,7 @@ def _defect(error: Exception) -> int:
         traceback.print_exc()
     what = f"{type(error).__name__}: {error}"
     return _fail(Exit.INTERNAL, f"internal error, {what} (OWNERCTL_DEBUG=1 shows where)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -549,3 +549,7 @@ def _defect(error: Exception) -> int:
         traceback.print_exc()
     what = f"{type(error).__name__}: {error}"
     return _complain(f"internal error, {what} (OWNERD_DEBUG=1 shows where)", exits.FAILED)
+
+
+if __name__ == "__main__":
+    main()
