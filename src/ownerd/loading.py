@@ -37,7 +37,7 @@ def uncollected() -> Iterator[None]:
 
     Else it goes through all of them again and again, at the interpreter's end too, for nothing that
     it could free: a third of the processor time of a command, and pauses of a server. For a
-    process that is ours alone, once: what is garbage by then stays.
+    process that is ours alone: what is garbage by then, wherever it came from, stays.
     """
     gc.disable()
     try:

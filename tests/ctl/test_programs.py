@@ -169,14 +169,15 @@ def test_ownerd_shows_no_control_character_of_its_settings(monkeypatch):
     assert ended.returncode == 2 and "\x1b" not in ended.stderr
 
 
-@pytest.mark.parametrize("words", [("ownerd.ctl", "--version"), ("ownerd.server", "serve")])
-def test_the_garbage_collector_leaves_alone_what_was_loaded(words, tmp_path):
-    module, *arguments = words
+@pytest.mark.parametrize(
+    ("module", "word"), [("ownerd.ctl", "--version"), ("ownerd.server", "serve")]
+)
+def test_the_garbage_collector_leaves_alone_what_was_loaded(module, word):
     code = (
         "import atexit, gc, runpy, sys\n"
         "frozen = lambda: gc.get_freeze_count() > len(gc.get_objects())\n"
         "atexit.register(lambda: print(gc.isenabled(), frozen()))\n"
-        f"sys.argv[1:] = {arguments}\n"
+        f"sys.argv[1:] = [{word!r}]\n"
         f"runpy.run_module({module!r}, run_name='__main__')\n"
     )
     ended = subprocess.run(
